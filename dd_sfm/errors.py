@@ -1,0 +1,45 @@
+"""Errors a user can cause or has to know of.
+
+Messages read *where: what was found; what was expected. Next step.* in one line. Only ``dd_sfm.cli``
+prints them and turns them into exit codes; broken invariants of our own use ``assert``.
+"""
+
+
+class DDSfMError(Exception):
+    """Base of all errors whose message is meant for the user."""
+
+    exit_code = 1
+
+
+class UsageError(DDSfMError):
+    """The command line, a configuration or a path given by the user is wrong (exit code 2)."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration file or override holds an unknown key or a value of the wrong kind."""
+
+
+class InputError(DDSfMError):
+    """A video, image, mask, calibration or sequence cannot be used."""
+
+
+class WeightsError(DDSfMError):
+    """Weights are missing, corrupt, or of another architecture."""
+
+
+class DeviceError(DDSfMError):
+    """The requested device is not there."""
+
+
+class ShapeError(DDSfMError):
+    """Arrays that must agree in shape do not."""
+
+
+class OutputError(DDSfMError):
+    """The output cannot be written, or exists and belongs to something else."""
+
+
+class ReconstructionError(DDSfMError):
+    """No model could be made from the matches."""

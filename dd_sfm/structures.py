@@ -1,0 +1,161 @@
+"""What crosses from one stage to the next: frozen dataclasses with checked shapes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dd_sfm.errors import ShapeError
+
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.integer]
+
+
+def _check(ok: bool, message: str) -> None:
+    if not ok:
+        raise ShapeError(message)
+
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """A pinhole camera without distortion; pixels have their centres at integers.
+
+    ``cx, cy`` are therefore 0.5 smaller than COLMAP's. ``is_guess`` marks a camera that was assumed from the
+    field of view: the mapper may refine its focal length.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    is_guess: bool = False
+
+    @property
+    def matrix(self) -> FloatArray:
+        """Calibration matrix K (3, 3) float64."""
+        return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame on disk. ``index`` is the zero-based number in the source, and the file's stem."""
+
+    index: int
+    path: Path
+    mask_path: Path
+    time_s: float
+
+
+@dataclass(frozen=True)
+class FrameSet:
+    """The frames of a run, in temporal order, all of one size, seen by one (undistorted) camera."""
+
+    frames: tuple[Frame, ...]
+    camera: PinholeCamera
+    field_of_view_px: int
+    """Height of the visible field in source pixels."""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+@dataclass(frozen=True)
+class DescriptorMap:
+    """Unit-norm descriptors on a regular grid.
+
+    Cell (column, row) is centred at source pixel (column, row) * stride_px + offset_px.
+
+    ``descriptors`` (D, H, W) float16/32; ``usable`` (H, W) bool: inside the mask.
+    """
+
+    descriptors: Tensor
+    usable: Tensor
+    stride_px: float
+    offset_px: float
+
+    def __post_init__(self) -> None:
+        _check(self.descriptors.ndim == 3, f"descriptors {tuple(self.descriptors.shape)}; expected (D, H, W)")
+        _check(
+            self.usable.shape == self.descriptors.shape[1:],
+            f"usable {tuple(self.usable.shape)}; expected {tuple(self.descriptors.shape[1:])}",
+        )
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Observations of scene points: one row an observation, sorted by track, then by frame.
+
+    ``track`` (O,) int64 numbers the tracks 0..T-1; ``frame`` (O,) int64 is the *position* in the FrameSet (not the
+    source number); ``xy`` (O, 2) float32 source pixels, centres at integers; ``score`` (O,) float32 in [0, 1];
+    ``anchor`` (O,) bool marks the observation the others were measured against. A track has at most one
+    observation in a frame.
+    """
+
+    track: IntArray
+    frame: IntArray
+    xy: FloatArray
+    score: FloatArray
+    anchor: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        n = len(self.track)
+        _check(self.frame.shape == (n,), f"frame {self.frame.shape}; expected ({n},)")
+        _check(self.xy.shape == (n, 2), f"xy {self.xy.shape}; expected ({n}, 2)")
+        _check(self.score.shape == (n,), f"score {self.score.shape}; expected ({n},)")
+        _check(self.anchor.shape == (n,), f"anchor {self.anchor.shape}; expected ({n},)")
+
+    @property
+    def count(self) -> int:
+        """Number of tracks."""
+        return int(self.track[-1]) + 1 if len(self.track) else 0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A reconstruction in arrays.
+
+    ``cam_from_world`` maps the position of a frame in the FrameSet to a (3, 4) float64 pose [R | t].
+    ``xyz`` (P, 3) float64, ``rgb`` (P, 3) uint8, ``error_px`` (P,) mean reprojection error in source pixels.
+    Observations are rows of (``point`` (O,) index into xyz, ``frame`` (O,) position, ``xy`` (O, 2) source pixels,
+    centres at integers), sorted by point, then by frame.
+    """
+
+    camera: PinholeCamera
+    cam_from_world: dict[int, FloatArray]
+    xyz: FloatArray
+    rgb: NDArray[np.uint8]
+    error_px: FloatArray
+    point: IntArray
+    frame: IntArray
+    xy: FloatArray
+
+    def __post_init__(self) -> None:
+        p, o = len(self.xyz), len(self.point)
+        _check(self.xyz.shape == (p, 3), f"xyz {self.xyz.shape}; expected ({p}, 3)")
+        _check(self.rgb.shape == (p, 3), f"rgb {self.rgb.shape}; expected ({p}, 3)")
+        _check(self.error_px.shape == (p,), f"error_px {self.error_px.shape}; expected ({p},)")
+        _check(self.frame.shape == (o,), f"frame {self.frame.shape}; expected ({o},)")
+        _check(self.xy.shape == (o, 2), f"xy {self.xy.shape}; expected ({o}, 2)")
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """Points with colour, normal (towards the cameras), mean reprojection error and number of views."""
+
+    xyz: FloatArray
+    rgb: NDArray[np.uint8]
+    normals: FloatArray
+    error_px: FloatArray
+    track_length: IntArray
+
+    def __post_init__(self) -> None:
+        n = len(self.xyz)
+        for name, shape in (
+            ("xyz", (n, 3)), ("rgb", (n, 3)), ("normals", (n, 3)), ("error_px", (n,)), ("track_length", (n,)),
+        ):  # fmt: skip
+            found = getattr(self, name).shape
+            _check(found == shape, f"{name} {found}; expected {shape}")

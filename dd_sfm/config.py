@@ -256,9 +256,7 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
         return _convert(next(a for a in arguments if a is not type(None)), value, where, key)
     if origin is Literal:
         if value not in arguments or isinstance(value, bool) != isinstance(arguments[0], bool):
-            raise ConfigError(
-                f"{where}: '{key}' is {value!r}; expected one of {', '.join(map(str, arguments))}"
-            )
+            raise ConfigError(f"{where}: '{key}' is {value!r}; expected one of {', '.join(map(str, arguments))}")
         return value
     if origin is tuple:
         return _convert_tuple(arguments, value, where, key)

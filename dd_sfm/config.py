@@ -108,6 +108,12 @@ class MatchConfig:
     """A match's back-match returns within this many working pixels."""
     min_similarity: float = 0.5
     """Least cosine similarity of a match."""
+    search: Literal["auto", "exhaustive", "coarse"] = "auto"
+    """coarse: every 4th cell first, then around the best; auto: exhaustive on a GPU, coarse on a CPU."""
+    max_neighbour_px: float = 5.0
+    """A match lies within this many working pixels of where its neighbours' motion puts it."""
+    min_support: float = 0.4
+    """Least share of a match's neighbours that move alike."""
     subpixel: bool = True
     """Refine matches by aligning image patches."""
     min_ncc: float = 0.6

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dd_sfm.errors import ShapeError
+from dd_sfm.ops.coordinates import resize_xy
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
@@ -64,18 +65,42 @@ class FrameSet:
 
 
 @dataclass(frozen=True)
+class WorkingGrid:
+    """The working image (a resized crop around the field of view) and the cells on it, the same for all frames.
+
+    A working pixel p lies at source pixel ((p + origin + 0.5) / scale - 0.5); cell c at working pixel
+    (c + 0.5) * stride - 0.5.
+    """
+
+    scale: float
+    """Working pixels per source pixel."""
+    origin: tuple[int, int]
+    """(x, y) of the crop in the resized frame."""
+    width: int
+    height: int
+    """Size of the crop in working pixels."""
+    stride: int
+    """Working pixels per cell."""
+
+    def to_source(self, working: FloatArray) -> FloatArray:
+        """Working pixels (..., 2) -> source pixels."""
+        return resize_xy(working + np.asarray(self.origin, dtype=working.dtype), 1.0 / self.scale)
+
+    def to_working(self, source: FloatArray) -> FloatArray:
+        """Source pixels (..., 2) -> working pixels."""
+        return resize_xy(source, self.scale) - np.asarray(self.origin, dtype=source.dtype)
+
+
+@dataclass(frozen=True)
 class DescriptorMap:
     """Unit-norm descriptors on a regular grid.
 
-    Cell (column, row) is centred at source pixel (column, row) * stride_px + offset_px.
-
-    ``descriptors`` (D, H, W) float16/32; ``usable`` (H, W) bool: inside the mask.
+    ``descriptors`` (D, H, W) float16/32; ``usable`` (H, W) bool: inside the mask; ``grid`` places the cells.
     """
 
     descriptors: Tensor
     usable: Tensor
-    stride_px: float
-    offset_px: float
+    grid: "WorkingGrid"
 
     def __post_init__(self) -> None:
         _check(self.descriptors.ndim == 3, f"descriptors {tuple(self.descriptors.shape)}; expected (D, H, W)")

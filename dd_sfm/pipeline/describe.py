@@ -1,0 +1,121 @@
+"""Stage: describe. Every frame's dense descriptors, cached on disk as fp16."""
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dd_sfm.config import Config
+from dd_sfm.errors import OutputError
+from dd_sfm.io.atomic import write_json
+from dd_sfm.io.weights import load_weights
+from dd_sfm.pipeline.working import load_working, working_grid
+from dd_sfm.progress import Progress
+from dd_sfm.structures import DescriptorMap, FrameSet, WorkingGrid
+
+logger = logging.getLogger(__name__)
+
+
+def cpu_has_bfloat16() -> bool:
+    """True when this CPU multiplies bfloat16 in hardware; elsewhere bfloat16 is slower than float32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def use_bfloat16(config: Config, device: torch.device) -> bool:
+    """Whether the network runs in bfloat16."""
+    if config.describe.precision != "auto":
+        return config.describe.precision == "bfloat16"
+    return device.type == "cuda" or cpu_has_bfloat16()
+
+
+@torch.inference_mode()
+def describe_image(network: nn.Module, image: np.ndarray, device: torch.device, *, bfloat16: bool) -> Tensor:
+    """Descriptors (D, H // stride, W // stride) float16 of an RGB uint8 image (H, W, 3)."""
+    batch = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float() / 255.0
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        return network(batch)[0].half()
+
+
+def describe_frames(frames: FrameSet, out: Path, config: Config, device: torch.device, progress: Progress) -> None:
+    """Write ``out/descriptors``: grid.json and one fp16 array (D, H, W) a frame; frames already there are kept.
+
+    Raises:
+        WeightsError: If the weights cannot be used.
+        OutputError: If the cache cannot be written.
+    """
+    network = load_weights(config.describe.weights, device)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    folder = out / "descriptors"
+    folder.mkdir(parents=True, exist_ok=True)
+    grid = working_grid(frames, config, int(network.stride))  # type: ignore[arg-type]
+    write_json(folder / "grid.json", asdict(grid))
+    bfloat16 = use_bfloat16(config, device)
+    logger.info("describe: %s on %s, %s", config.describe.weights, device, "bfloat16" if bfloat16 else "float32")
+    for frame in progress(frames.frames, total=len(frames), label="describe"):
+        path = descriptor_path(out, frame.index)
+        if path.exists():
+            continue
+        descriptors = describe_image(network, load_working(frame, grid).image, device, bfloat16=bfloat16)
+        _save(path, descriptors.cpu().numpy())
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("wb") as file:
+            np.save(file, array)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); free some space and repeat") from error
+
+
+def descriptor_path(out: Path, index: int) -> Path:
+    """The cache file of a source frame."""
+    return out / "descriptors" / f"{index:08d}.npy"
+
+
+def load_grid(out: Path) -> WorkingGrid:
+    """The grid of a run's descriptors."""
+    values = json.loads((out / "descriptors" / "grid.json").read_text())
+    return WorkingGrid(values["scale"], tuple(values["origin"]), values["width"], values["height"], values["stride"])
+
+
+class DescriptorCache:
+    """Reads descriptor maps of a run, keeping the last few in memory.
+
+    Args:
+        frames: The run's frames.
+        out: The run folder.
+        device: Where maps are put.
+        capacity: Maps held at once; memory does not grow with the number of frames.
+    """
+
+    def __init__(self, frames: FrameSet, out: Path, device: torch.device, capacity: int = 12) -> None:
+        self.frames, self.out, self.device, self.capacity = frames, out, device, capacity
+        self.grid = load_grid(out)
+        self._held: dict[int, DescriptorMap] = {}
+
+    def __getitem__(self, position: int) -> DescriptorMap:
+        if position in self._held:
+            self._held[position] = self._held.pop(position)
+            return self._held[position]
+        frame = self.frames.frames[position]
+        array = np.load(descriptor_path(self.out, frame.index))
+        mask = load_working(frame, self.grid).mask
+        stride = self.grid.stride
+        usable = mask[stride // 2 :: stride, stride // 2 :: stride][: array.shape[1], : array.shape[2]]
+        half = self.device.type == "cuda"
+        descriptors = torch.from_numpy(array).to(self.device)
+        found = DescriptorMap(
+            descriptors if half else descriptors.float(), torch.from_numpy(usable.copy()).to(self.device), self.grid
+        )
+        self._held[position] = found
+        if len(self._held) > self.capacity:
+            self._held.pop(next(iter(self._held)))
+        return found

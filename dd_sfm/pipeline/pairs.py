@@ -1,0 +1,101 @@
+"""Which frames are searched for the points of which: windows, probing with hysteresis, and loops."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from dd_sfm.config import PairsConfig
+
+
+def reference_positions(count: int, config: PairsConfig) -> list[int]:
+    """Positions of the reference frames; the last frame is near one of them."""
+    return list(range(0, count, max(1, config.reference_every)))
+
+
+def window_targets(reference: int, count: int, config: PairsConfig) -> list[int]:
+    """Positions at the configured offsets on both sides, nearest first."""
+    offsets = sorted({abs(o) for o in config.offsets if o})
+    near = [reference + sign * offset for offset in offsets for sign in (1, -1)]
+    return [p for p in near if 0 <= p < count]
+
+
+def window_pairs(count: int, config: PairsConfig) -> list[tuple[int, int]]:
+    """All pairs (i < j) that the references' windows touch."""
+    pairs = {
+        (min(r, t), max(r, t)) for r in reference_positions(count, config) for t in window_targets(r, count, config)
+    }
+    return sorted(pairs)
+
+
+def adaptive_targets(reference: int, count: int, config: PairsConfig, probe: Callable[[int], float]) -> Iterator[int]:
+    """The paper's scheme (Liu et al., CVPR 2020, supplement): window, probes, then everything up to the last good one.
+
+    All frames within the largest offset of the window come first. Beyond it every ``probe_every``-th frame is
+    probed with few points; while the inlier ratio stays above ``min_inlier_ratio`` all frames up to the probe
+    are taken. A direction ends after the ratio has fallen below half of that threshold, or twice below the
+    threshold (hysteresis: one bad frame, by blur or smoke, ends nothing).
+
+    Args:
+        reference: Position of the reference frame.
+        count: Number of frames.
+        config: Settings.
+        probe: Inlier ratio of a probe against a position.
+
+    Yields:
+        Positions to match fully.
+    """
+    window = max(abs(o) for o in config.offsets[: max(1, len(config.offsets) // 2)])
+    for sign in (1, -1):
+        near = [reference + sign * d for d in range(1, window + 1)]
+        yield from (p for p in near if 0 <= p < count)
+        done, misses = reference + sign * window, 0
+        while misses < 2 and 0 <= (candidate := done + sign * config.probe_every * (misses + 1)) < count:
+            ratio = probe(candidate)
+            if ratio < config.min_inlier_ratio:
+                misses = 2 if ratio < config.min_inlier_ratio / 2 else misses + 1
+                continue
+            step = range(done + sign, candidate + sign, sign)
+            yield from step
+            done, misses = candidate, 0
+
+
+def pool_descriptors(descriptors: Tensor, usable: Tensor) -> Tensor:
+    """A global image descriptor: signed square root of the centred second moment of the local ones.
+
+    Second-order pooling (Carreira et al., ECCV 2012) needs no vocabulary and no training.
+
+    Args:
+        descriptors: (D, H, W) float.
+        usable: (H, W) bool.
+
+    Returns:
+        (D * (D + 1) / 2,) float32 of unit norm.
+    """
+    cells = descriptors.flatten(1)[:, usable.flatten()].float()
+    moment = cells @ cells.t() / max(1, cells.shape[1])
+    moment = moment - torch.eye(len(moment), device=moment.device) * moment.diagonal().mean()
+    rows, columns = torch.triu_indices(len(moment), len(moment))
+    vector = moment[rows, columns]
+    vector = vector.sign() * vector.abs().sqrt()
+    return vector / vector.norm().clamp_min(1e-9)
+
+
+def loop_targets(pooled: Tensor, reference: int, config: PairsConfig) -> list[int]:
+    """Frames beyond the window that look most like the reference, each at least a window from the others.
+
+    Args:
+        pooled: Unit-norm image descriptors (F, E) of all frames.
+        reference: Position of the reference frame.
+        config: Settings; ``loop_candidates`` of them at most, ``loop_min_similarity`` at least.
+    """
+    reach = max(abs(o) for o in config.offsets)
+    similarity = (pooled @ pooled[reference]).tolist()
+    order = sorted(range(len(similarity)), key=lambda p: -similarity[p])
+    chosen: list[int] = []
+    for position in order:
+        if len(chosen) == config.loop_candidates or similarity[position] < config.loop_min_similarity:
+            break
+        if abs(position - reference) > reach and all(abs(position - c) > reach // 2 for c in chosen):
+            chosen.append(position)
+    return chosen

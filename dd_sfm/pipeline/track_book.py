@@ -1,0 +1,161 @@
+"""Keeps the tracks while reference frames are matched one after the other."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from dd_sfm.structures import Tracks, WorkingGrid
+
+
+class Found(Protocol):
+    """Matches of one target: see :class:`dd_sfm.pipeline.match.PairFound`."""
+
+    query: NDArray[np.int64]
+    xy: NDArray[np.float32]
+    score: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TargetMatches:
+    """Matches read back from disk."""
+
+    query: NDArray[np.int64]
+    xy: NDArray[np.float32]
+    score: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ReferenceMatches:
+    """All matches of one reference frame.
+
+    ``xy`` (N, 2) query points in working pixels, of which the first len(tracks) continue the tracks numbered in
+    ``tracks``; ``found`` maps target positions to matches.
+    """
+
+    reference: int
+    xy: NDArray[np.float32]
+    tracks: NDArray[np.int64]
+    found: dict[int, Found]
+
+    @property
+    def targets(self) -> list[int]:
+        """Positions of the target frames."""
+        return list(self.found)
+
+    def save(self, path: Path) -> None:
+        """Write an .npz, replacing the file only when it is complete."""
+        arrays = {
+            "reference": np.array(self.reference),
+            "xy": self.xy,
+            "tracks": self.tracks,
+            "targets": np.array(self.targets, np.int64),
+            "counts": np.array([len(f.query) for f in self.found.values()], np.int64),
+            "query": np.concatenate([f.query for f in self.found.values()] or [np.zeros(0, np.int64)]),
+            "place": np.concatenate([f.xy for f in self.found.values()] or [np.zeros((0, 2), np.float32)]),
+            "score": np.concatenate([f.score for f in self.found.values()] or [np.zeros(0, np.float32)]),
+        }
+        partial = path.with_suffix(".partial")
+        try:
+            with partial.open("wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> "ReferenceMatches":
+        """Read what :meth:`save` wrote."""
+        with np.load(path) as arrays:
+            ends = np.cumsum(arrays["counts"])[:-1]
+            parts = [np.split(arrays[name], ends) for name in ("query", "place", "score")]
+            found: dict[int, Found] = {
+                int(target): TargetMatches(*values)
+                for target, *values in zip(arrays["targets"], *parts, strict=False)
+            }
+            return cls(int(arrays["reference"]), arrays["xy"], arrays["tracks"], found)
+
+
+class TrackBook:
+    """Observations so far, by frame, so that later reference frames can continue the tracks.
+
+    Args:
+        count: Number of frames.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._track: list[list[NDArray[np.int64]]] = [[] for _ in range(count)]
+        self._xy: list[list[NDArray[np.float32]]] = [[] for _ in range(count)]
+        self._score: list[list[NDArray[np.float32]]] = [[] for _ in range(count)]
+        self._anchor: list[list[NDArray[np.bool_]]] = [[] for _ in range(count)]
+        self.count = 0
+
+    def continuing(self, frame: int, distance_px: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Tracks seen in a frame and where, best first; of those closer than ``distance_px`` only the best."""
+        if not self._track[frame]:
+            return np.zeros(0, np.int64), np.zeros((0, 2), np.float32)
+        track, xy = np.concatenate(self._track[frame]), np.concatenate(self._xy[frame])
+        score = np.concatenate(self._score[frame])
+        order = np.argsort(-score, kind="stable")
+        track, xy = track[order], xy[order]
+        close = cKDTree(xy).query_pairs(distance_px, output_type="ndarray")
+        # In score order a point yields to any better one nearby, whether or not that one stays itself.
+        worse = np.unique(close.max(1)) if len(close) else np.zeros(0, np.int64)
+        keep = np.ones(len(track), bool)
+        keep[worse] = False
+        return track[keep], xy[keep]
+
+    def add(self, matches: ReferenceMatches) -> None:
+        """Enter a reference frame's matches; a track keeps the first observation it has in a frame."""
+        fresh = len(matches.xy) - len(matches.tracks)
+        numbers = np.concatenate([matches.tracks, np.arange(self.count, self.count + fresh)])
+        self.count += fresh
+        self._enter(
+            matches.reference,
+            numbers[len(matches.tracks) :],
+            matches.xy[len(matches.tracks) :],
+            np.ones(fresh, np.float32),
+            anchor=True,
+        )
+        for target, found in matches.found.items():
+            self._enter(target, numbers[found.query], found.xy, found.score, anchor=False)
+
+    def _enter(
+        self,
+        frame: int,
+        track: NDArray[np.int64],
+        xy: NDArray[np.float32],
+        score: NDArray[np.float32],
+        *,
+        anchor: bool,
+    ) -> None:
+        if self._track[frame]:
+            new = ~np.isin(track, np.concatenate(self._track[frame]))
+            track, xy, score = track[new], xy[new], score[new]
+        self._track[frame].append(track)
+        self._xy[frame].append(xy)
+        self._score[frame].append(score)
+        self._anchor[frame].append(np.full(len(track), anchor))
+
+    def tracks(self, grid: WorkingGrid) -> Tracks:
+        """All tracks with two observations or more, renumbered, in source pixels."""
+        frame = np.concatenate([np.full(sum(map(len, t)), f) for f, t in enumerate(self._track)])
+        flat = [
+            np.concatenate([part for frame_parts in lists for part in frame_parts])
+            for lists in (self._track, self._xy, self._score, self._anchor)
+        ]
+        track, xy, score, anchor = flat
+        lengths = np.bincount(track, minlength=self.count)
+        keep = lengths[track] >= 2
+        order = np.lexsort((frame[keep], track[keep]))
+        numbers = np.cumsum(lengths >= 2) - 1
+        return Tracks(
+            track=numbers[track[keep]][order],
+            frame=frame[keep][order],
+            xy=grid.to_source(xy[keep][order].astype(np.float64)).astype(np.float32),
+            score=score[keep][order].astype(np.float32),
+            anchor=anchor[keep][order].astype(bool),
+        )

@@ -1,0 +1,59 @@
+"""Working images: frames resized and cropped to the field of view, as network and patch alignment see them."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.config import Config
+from dd_sfm.errors import InputError
+from dd_sfm.io.images import read_image, read_mask
+from dd_sfm.ops.resize import working_scale
+from dd_sfm.structures import Frame, FrameSet, WorkingGrid
+
+
+@dataclass(frozen=True)
+class WorkingFrame:
+    """``image`` (H, W, 3) uint8 RGB and ``mask`` (H, W) bool in working pixels."""
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+
+
+def working_grid(frames: FrameSet, config: Config, stride: int) -> WorkingGrid:
+    """The crop that holds every frame's usable area, with a margin for the network's context.
+
+    Raises:
+        InputError: If no pixel is usable in any frame.
+    """
+    scale = working_scale(frames.field_of_view_px, config.describe.working_height_px)
+    union: NDArray[np.bool_] | None = None
+    # Frames share the field of view and differ in highlights: a few of them show all of it.
+    for frame in frames.frames[:: max(1, len(frames) // 8)]:
+        mask = read_mask(frame.mask_path)
+        union = mask if union is None else union | mask
+    if union is None or not union.any():
+        raise InputError(
+            f"{frames.frames[0].mask_path.parent}: no usable pixel in any mask; expected 255 where usable"
+        )
+    rows, columns = np.flatnonzero(union.any(1)), np.flatnonzero(union.any(0))
+    full = (round(union.shape[1] * scale), round(union.shape[0] * scale))
+    margin = 8
+    x0 = max(0, int(columns[0] * scale) - margin)
+    y0 = max(0, int(rows[0] * scale) - margin)
+    x1 = min(full[0], int(np.ceil((columns[-1] + 1) * scale)) + margin)
+    y1 = min(full[1], int(np.ceil((rows[-1] + 1) * scale)) + margin)
+    return WorkingGrid(scale, (x0, y0), x1 - x0, y1 - y0, stride)
+
+
+def load_working(frame: Frame, grid: WorkingGrid) -> WorkingFrame:
+    """Read a frame and its mask at working size."""
+    image, mask = read_image(frame.path), read_mask(frame.mask_path)
+    size = (round(image.shape[1] * grid.scale), round(image.shape[0] * grid.scale))
+    x, y = grid.origin
+    crop = (slice(y, y + grid.height), slice(x, x + grid.width))
+    filter_ = cv2.INTER_AREA if grid.scale < 1 else cv2.INTER_LINEAR
+    resized = cv2.resize(image, size, interpolation=filter_)[crop]
+    usable = cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=filter_)[crop] > 200
+    return WorkingFrame(np.ascontiguousarray(resized), usable)  # type: ignore[arg-type]

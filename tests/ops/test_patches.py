@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from dd_sfm.ops.patches import align_patches, gradient_images
+
+
+@pytest.fixture
+def texture():
+    rng = np.random.default_rng(0)
+    return (gaussian_filter(rng.normal(size=(120, 140)), 2.0) * 600 + 120).astype(np.float32)
+
+
+def grid_points():
+    x, y = np.meshgrid(np.arange(30, 110, 12.0), np.arange(30, 90, 12.0))
+    return torch.tensor(np.stack([x.ravel(), y.ravel()], 1), dtype=torch.float32)
+
+
+def warped(texture, matrix, shift):
+    """Image whose pixel ``matrix @ p + shift`` shows the texture's pixel p."""
+    rows, columns = np.mgrid[: texture.shape[0], : texture.shape[1]]
+    origin = (np.stack([columns, rows], -1) - shift) @ np.linalg.inv(matrix).T
+    return map_coordinates(texture, [origin[..., 1], origin[..., 0]], order=3, mode="nearest")
+
+
+@pytest.mark.parametrize("shift", [(0.3, -0.4), (1.6, 1.1)])
+def test_shift_under_changed_light(texture, shift):
+    target = warped(texture, np.eye(2), np.array(shift)) * 0.6 + 30
+    xy = grid_points()
+    found = align_patches(
+        gradient_images(torch.from_numpy(texture)),
+        torch.from_numpy(target),
+        xy,
+        xy.clone(),
+        torch.eye(2).expand(len(xy), 2, 2),
+    )
+    error = (found.xy - xy - torch.tensor(shift)).norm(dim=1)
+    assert error.max() < 0.05
+    assert found.ncc.min() > 0.99
+
+
+def test_known_affine_map_is_used(texture):
+    matrix, shift = np.array([[1.1, 0.15], [-0.2, 0.9]]), np.array([4.0, 12.0])
+    target = torch.from_numpy(warped(texture, matrix, shift).astype(np.float32))
+    xy = grid_points()
+    true = xy @ torch.tensor(matrix, dtype=torch.float32).t() + torch.tensor(shift, dtype=torch.float32)
+    affine = torch.tensor(matrix, dtype=torch.float32).expand(len(xy), 2, 2)
+    found = align_patches(gradient_images(torch.from_numpy(texture)), target, xy, true + 0.8, affine)
+    inside = ((true > 12) & (true < torch.tensor([128.0, 108.0]))).all(1)
+    assert (found.xy - true)[inside].norm(dim=1).max() < 0.1
+
+
+def test_far_moves_are_refused(texture):
+    xy = grid_points()
+    found = align_patches(
+        gradient_images(torch.from_numpy(texture)),
+        torch.from_numpy(texture),
+        xy,
+        xy + 2.0,
+        torch.eye(2).expand(len(xy), 2, 2),
+        max_move_px=0.5,
+    )
+    refused = found.ncc == -1
+    assert refused.any()
+    assert torch.equal(found.xy[refused], (xy + 2.0)[refused])
+
+
+def test_no_points():
+    empty = torch.zeros(0, 2)
+    found = align_patches(torch.zeros(3, 30, 30), torch.zeros(30, 30), empty, empty, torch.zeros(0, 2, 2))
+    assert found.xy.shape == (0, 2)
+    assert found.ncc.shape == (0,)

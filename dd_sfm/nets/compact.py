@@ -4,6 +4,8 @@ About 1.8M parameters and 13 GFLOP a frame of 500 x 500 working pixels. Colour a
 of an endoscope, so the network also sees grey and red-to-green ratio normalised by their local contrast.
 """
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
@@ -83,7 +85,7 @@ class CompactNet(nn.Module):
         self.stem = ConvNorm(24, 24)
         channels = (24, *widths)
         self.down = nn.ModuleList(
-            nn.Sequential(ConvNorm(a, b, stride=2), Residual(b)) for a, b in zip(channels, channels[1:], strict=False)
+            nn.Sequential(ConvNorm(a, b, stride=2), Residual(b)) for a, b in pairwise(channels)
         )
         up = (112, 80, 64)
         skips = widths[-2::-1]

@@ -86,7 +86,7 @@ def match_cells(queries: Tensor, descriptors: Tensor, usable: Tensor, config: Ma
         Cells (N, 2) int64 (column, row) and cosine similarities (N,) float32; without any usable cell, cell (0, 0)
         and similarity -2.
     """
-    height, width = usable.shape
+    width = usable.shape[1]
     if not bool(usable.any()):
         return torch.zeros((len(queries), 2), dtype=torch.int64, device=queries.device), queries.new_full(
             (len(queries),), -2.0

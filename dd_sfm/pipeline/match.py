@@ -1,8 +1,8 @@
 """Stage: match. Points of reference frames are found in other frames and strung into tracks.
 
 Reference frames are taken in order. A track starts at a query point of a reference frame (its anchor) and is
-measured against that anchor in every target frame, so that errors do not add up along the way. Where a track meets a later
-reference frame it is anchored anew there and goes on; new query points fill only cells without a track.
+measured against that anchor in every target frame, so that errors do not add up along the way. Where a track meets
+a later reference frame it is anchored anew there and goes on; new query points fill only cells without a track.
 """
 
 import logging
@@ -125,7 +125,9 @@ class Matcher:
         xy0, xy1, index, score = xy0[keep], xy1[keep], index[keep], similarity[keep].clamp(0, 1)
         if config.subpixel and len(index):
             warp = torch.from_numpy(affine[agree]).float().to(self.device)
-            aligned = align_patches(self.image(reference)[1], self.image(target)[1][0], xy0, xy1, warp)
+            aligned = align_patches(
+                self.image(reference)[1], self.image(target)[1][0], xy0, xy1, warp, radius=config.patch_radius_px
+            )
             good = aligned.ncc >= config.min_ncc
             xy1, index, score = aligned.xy[good], index[good], aligned.ncc[good].clamp(0, 1)
         return PairFound(index.cpu().numpy(), xy1.cpu().numpy().astype(np.float32), score.cpu().numpy(), ratio)

@@ -29,7 +29,7 @@ def window_pairs(count: int, config: PairsConfig) -> list[tuple[int, int]]:
 
 
 def adaptive_targets(reference: int, count: int, config: PairsConfig, probe: Callable[[int], float]) -> Iterator[int]:
-    """The paper's scheme (Liu et al., CVPR 2020, supplement): window, probes, then everything up to the last good one.
+    """The paper's scheme (Liu et al., CVPR 2020): window, probes, then everything up to the last good one.
 
     All frames within the largest offset of the window come first. Beyond it every ``probe_every``-th frame is
     probed with few points; while the inlier ratio stays above ``min_inlier_ratio`` all frames up to the probe
@@ -49,15 +49,18 @@ def adaptive_targets(reference: int, count: int, config: PairsConfig, probe: Cal
     for sign in (1, -1):
         near = [reference + sign * d for d in range(1, window + 1)]
         yield from (p for p in near if 0 <= p < count)
-        done, misses = reference + sign * window, 0
-        while misses < 2 and 0 <= (candidate := done + sign * config.probe_every * (misses + 1)) < count:
+        last = count - 1 if sign > 0 else 0
+        done, misses = min(max(reference + sign * window, 0), count - 1), 0
+        while misses < 2 and done != last:
+            candidate = min(max(done + sign * config.probe_every * (misses + 1), 0), count - 1)
             ratio = probe(candidate)
-            if ratio < config.min_inlier_ratio:
-                misses = 2 if ratio < config.min_inlier_ratio / 2 else misses + 1
-                continue
-            step = range(done + sign, candidate + sign, sign)
-            yield from step
-            done, misses = candidate, 0
+            if ratio >= config.min_inlier_ratio:
+                yield from range(done + sign, candidate + sign, sign)
+                done, misses = candidate, 0
+            elif ratio < config.min_inlier_ratio / 2 or candidate == last:
+                break
+            else:
+                misses += 1
 
 
 def pool_descriptors(descriptors: Tensor, usable: Tensor) -> Tensor:

@@ -207,7 +207,7 @@ class Trainer:
         config, done = self.config, self.step / self.config.steps
         rate = config.learning_rate * min(1.0, (self.step + 1) / config.warmup) * (0.5 + 0.5 * np.cos(np.pi * done))
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = float(rate)
         self.network.train()
         scale = config.scale[0] + (config.scale[1] - config.scale[0]) * done
         loss = pair_loss(self.network, pair, scale, self.device)

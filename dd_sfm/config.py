@@ -116,7 +116,7 @@ class MatchConfig:
     """Least share of a match's neighbours that move alike."""
     subpixel: bool = True
     """Refine matches by aligning image patches."""
-    patch_radius_px: int = 10
+    patch_radius_px: int = 12
     """Half the side of these patches in working pixels."""
     min_ncc: float = 0.6
     """Least normalised correlation of the aligned patches."""

@@ -12,7 +12,8 @@ class Alignment:
     """Result of :func:`align_patches` for N points.
 
     ``xy`` (N, 2) aligned places in the target; ``ncc`` (N,) normalised correlation there, in [-1, 1];
-    ``sigma_px`` (N,) expected error per unit of residual along the patch's weakest direction.
+    ``sigma_px`` (N,) standard error of the place along its weakest direction, from the patch's gradients and what
+    is left of the difference.
     """
 
     xy: Tensor
@@ -51,7 +52,8 @@ def align_patches(
     xy1: Tensor,
     affine: Tensor,
     *,
-    radius: int = 7,
+    radius: int = 10,
+    step: int = 1,
     iterations: int = 8,
     max_move_px: float = 3.0,
 ) -> Alignment:
@@ -66,13 +68,14 @@ def align_patches(
         xy0: Points in the source (N, 2) float.
         xy1: First guess in the target (N, 2) float.
         affine: d(target) / d(source) at each point (N, 2, 2).
-        radius: Patch of (2 * radius + 1)^2 pixels.
+        radius: Half the side of a patch in pixels.
+        step: Distance of the patch's samples in pixels.
         iterations: Gauss-Newton steps.
         max_move_px: Largest total move; points that want more stay where they were, with ncc -1.
     """
     if len(xy0) == 0:
         return Alignment(xy1, xy1.new_zeros(0), xy1.new_zeros(0))
-    steps = torch.arange(-radius, radius + 1, dtype=xy0.dtype, device=xy0.device)
+    steps = torch.arange(-radius, radius + 1, step, dtype=xy0.dtype, device=xy0.device)
     offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).reshape(1, -1, 2)
     grey, dx, dy = _sample(source, xy0[:, None] + offsets)
     template, norm = _normalise(grey)
@@ -87,13 +90,15 @@ def align_patches(
     place = xy1.clone()
     for _ in range(iterations):
         patch, _ = _normalise(_sample(target[None], place[:, None] + warped)[0])
-        step = inverse @ (jacobian.transpose(1, 2) @ (patch - template)[..., None])
-        step = (affine @ step)[..., 0]
-        length = step.norm(dim=1, keepdim=True)
-        place = place - step * (1.0 / length.clamp_min(1.0))
+        move = inverse @ (jacobian.transpose(1, 2) @ (patch - template)[..., None])
+        move = (affine @ move)[..., 0]
+        length = move.norm(dim=1, keepdim=True)
+        place = place - move * (1.0 / length.clamp_min(1.0))
     patch, _ = _normalise(_sample(target[None], place[:, None] + warped)[0])
     ncc = (patch * template).sum(1)
     far = (place - xy1).norm(dim=1) > max_move_px
     place = torch.where(far[:, None], xy1, place)
     smallest = torch.linalg.eigvalsh(hessian)[:, 0].clamp_min(1e-9)
-    return Alignment(place, torch.where(far, torch.full_like(ncc, -1.0), ncc), smallest.rsqrt())
+    # The squared difference of two unit-norm patches is 2 - 2 ncc, spread over the samples.
+    sigma = ((2 - 2 * ncc).clamp_min(0) / offsets.shape[1] / smallest).sqrt()
+    return Alignment(place, torch.where(far, torch.full_like(ncc, -1.0), ncc), sigma)

@@ -61,6 +61,11 @@ class PairFound:
     inlier_ratio: float
 
 
+def confidence(sigma_px: Tensor) -> Tensor:
+    """A score in (0, 1] from the standard error of aligned patches: one half at a third of a pixel."""
+    return 1.0 / (1.0 + (3.0 * sigma_px) ** 2)
+
+
 class Matcher:
     """Matches query points of one frame in another; holds the few images and maps in use.
 
@@ -81,7 +86,7 @@ class Matcher:
         if position not in self._images:
             frame = load_working(self.frames.frames[position], self.maps.grid)
             grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-            smooth = torch.from_numpy(cv2.GaussianBlur(grey, (0, 0), 0.7)).to(self.device)
+            smooth = torch.from_numpy(cv2.GaussianBlur(grey, (0, 0), 1.0)).to(self.device)
             self._images[position] = (frame, gradient_images(smooth))
             if len(self._images) > self.maps.capacity:
                 self._images.pop(next(iter(self._images)))
@@ -129,7 +134,7 @@ class Matcher:
                 self.image(reference)[1], self.image(target)[1][0], xy0, xy1, warp, radius=config.patch_radius_px
             )
             good = aligned.ncc >= config.min_ncc
-            xy1, index, score = aligned.xy[good], index[good], aligned.ncc[good].clamp(0, 1)
+            xy1, index, score = aligned.xy[good], index[good], confidence(aligned.sigma_px[good])
         return PairFound(index.cpu().numpy(), xy1.cpu().numpy().astype(np.float32), score.cpu().numpy(), ratio)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -179,7 +180,7 @@ class Trainer:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
-        except (RuntimeError, KeyError, EOFError, ValueError) as error:
+        except (RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError) as error:
             raise WeightsError(
                 f"{self.checkpoint_path}: not a checkpoint of this network ({type(error).__name__}); "
                 "choose another output folder or use --overwrite"

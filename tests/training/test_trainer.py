@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("dd_sfm.io.jhu")
+
+from dd_sfm.errors import WeightsError
+from dd_sfm.training.augment import AugmentConfig
+from dd_sfm.training.sources import DataPath, PairSample
+from dd_sfm.training.trainer import PairDataset, TrainConfig, Trainer, augment_pair
+from dd_sfm.training.validation import matching_accuracy
+
+CPU = torch.device("cpu")
+
+
+class ShiftSource:
+    """A textured picture against itself moved by a few pixels."""
+
+    def draw(self, rng):
+        picture = (np.kron(rng.random((40, 40, 3)), np.ones((6, 6, 1))) * 255).astype(np.uint8)
+        shift = rng.integers(-6, 7, 2)
+        moved = np.roll(picture, (shift[1], shift[0]), axis=(0, 1))
+        mask = np.ones(picture.shape[:2], bool)
+        xy = rng.uniform(20, 220, (400, 2))
+        return PairSample(picture, moved, mask, mask, xy, xy + shift)
+
+
+def small(**changes):
+    augment = AugmentConfig(crop=(96, 112))
+    return TrainConfig(**({"steps": 6, "warmup": 2, "points": 64, "augment": augment, "workers": 0} | changes))
+
+
+def test_pair_n_does_not_depend_on_what_came_before():
+    dataset = PairDataset([(ShiftSource(), 1.0)], small())
+    first, _, again = dataset[3], dataset[0], dataset[3]
+    assert torch.equal(first["images"], again["images"])
+    assert torch.equal(first["xy"], again["xy"])
+    assert not torch.equal(first["images"], dataset[4]["images"])
+
+
+def test_augmented_points_stay_together():
+    config = small(augment=AugmentConfig(crop=(96, 112), photometric=0.0, rotation_deg=0, scale=0, perspective=0))
+    pair = augment_pair(ShiftSource().draw(np.random.default_rng(0)), np.random.default_rng(1), config)
+    xy = pair["xy"].round().long()
+    colours = [pair["images"][k, :, xy[k, :, 1], xy[k, :, 0]] for k in (0, 1)]
+    # Rounding to whole pixels crosses the edge of a 6-pixel block now and then.
+    assert ((colours[0] - colours[1]).abs().amax(0) < 0.1).float().mean() > 0.6
+
+
+def test_a_pair_without_common_points_is_refused():
+    sample = ShiftSource().draw(np.random.default_rng(0))
+    empty = PairSample(sample.image0, sample.image1, sample.mask0, sample.mask1, sample.xy0[:3], sample.xy1[:3])
+    assert augment_pair(empty, np.random.default_rng(0), small()) is None
+
+
+def test_resumed_training_goes_on_bit_by_bit(tmp_path):
+    torch.set_num_threads(1)
+    config = small()
+    dataset = PairDataset([(ShiftSource(), 1.0)], config)
+    whole = Trainer(config, tmp_path, CPU)
+    for step in range(4):
+        whole.learn(dataset[step])
+        if step == 1:
+            whole.save()
+    second = Trainer(config, tmp_path, CPU)
+    assert second.resume()
+    assert second.step == 2
+    for step in range(2, 4):
+        second.learn(dataset[step])
+    for a, b in zip(whole.average.state_dict().values(), second.average.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_checkpoint_of_something_else_is_one_clear_line(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(WeightsError, match="not a checkpoint of this network"):
+        Trainer(small(), tmp_path, CPU).resume()
+
+
+@pytest.mark.slow
+def test_it_learns():
+    config = small(steps=60, warmup=5)
+    torch.set_num_threads(2)
+    trainer = Trainer(config, None, CPU)
+    dataset = PairDataset([(ShiftSource(), 1.0)], config)
+    losses = [trainer.learn(dataset[step]) for step in range(config.steps)]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+    assert matching_accuracy(trainer.average, ShiftSource(), CPU, pairs=2)["pck4"] > 0.3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a/b", ("a/b", 0, None)), ("a/b:0-94", ("a/b", 0, 94)), ("a:b/c", ("a:b/c", 0, None))],
+)
+def test_data_path(text, expected):
+    data = DataPath.parse(text)
+    assert (str(data.path), data.first, data.last) == expected

@@ -84,9 +84,7 @@ class CompactNet(nn.Module):
         self.dim = dim
         self.stem = ConvNorm(24, 24)
         channels = (24, *widths)
-        self.down = nn.ModuleList(
-            nn.Sequential(ConvNorm(a, b, stride=2), Residual(b)) for a, b in pairwise(channels)
-        )
+        self.down = nn.ModuleList(nn.Sequential(ConvNorm(a, b, stride=2), Residual(b)) for a, b in pairwise(channels))
         up = (112, 80, 64)
         skips = widths[-2::-1]
         inputs = (widths[-1], *up)

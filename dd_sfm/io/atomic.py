@@ -1,0 +1,42 @@
+"""Files that are either complete or not there: written to a temporary name beside the target, then renamed."""
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+from dd_sfm.errors import OutputError
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """The one message for every file that cannot be written."""
+    if error.errno == errno.ENOSPC:
+        return OutputError(
+            f"{path}: the disk is full; free some space and repeat the command, finished stages are kept"
+        )
+    return OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another output folder")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically.
+
+    Raises:
+        OutputError: If it cannot be written; an older version is then still there.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
+        raise output_error(path, error) from error
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write text as UTF-8, atomically; see :func:`write_bytes`."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with an indent of 2, atomically; see :func:`write_bytes`."""
+    write_text(path, json.dumps(content, indent=2) + "\n")

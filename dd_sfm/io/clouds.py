@@ -1,0 +1,59 @@
+"""Point clouds as binary PLY."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from plyfile import PlyData, PlyElement, PlyParseError
+
+from dd_sfm.errors import InputError
+from dd_sfm.io.atomic import write_bytes
+from dd_sfm.structures import PointCloud
+
+VERTEX = np.dtype(
+    [
+        ("x", "<f4"), ("y", "<f4"), ("z", "<f4"),
+        ("red", "u1"), ("green", "u1"), ("blue", "u1"),
+        ("nx", "<f4"), ("ny", "<f4"), ("nz", "<f4"),
+        ("error_px", "<f4"), ("track_length", "<i4"),
+    ]
+)  # fmt: skip
+
+
+def write_cloud(path: Path, cloud: PointCloud) -> None:
+    """Write ``cloud`` as a little-endian binary PLY with the properties of ``VERTEX``."""
+    vertex = np.empty(len(cloud.xyz), VERTEX)
+    vertex["x"], vertex["y"], vertex["z"] = cloud.xyz.T
+    vertex["red"], vertex["green"], vertex["blue"] = cloud.rgb.T
+    vertex["nx"], vertex["ny"], vertex["nz"] = cloud.normals.T
+    vertex["error_px"], vertex["track_length"] = cloud.error_px, cloud.track_length
+    buffer = io.BytesIO()
+    PlyData([PlyElement.describe(vertex, "vertex")], byte_order="<").write(buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_cloud(path: Path) -> PointCloud:
+    """Read a PLY; colours default to grey, normals to zero, error and track length to 0.
+
+    Raises:
+        InputError: If the file is missing or no PLY with x, y and z.
+    """
+    try:
+        vertex = PlyData.read(path)["vertex"].data
+        xyz = np.stack([vertex["x"], vertex["y"], vertex["z"]], 1).astype(np.float64)
+    except (OSError, PlyParseError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a PLY with vertices ({error}); expected properties x, y, z") from error
+    count, names = len(xyz), vertex.dtype.names
+
+    def columns(wanted: tuple[str, ...], default: float, kind: type) -> np.ndarray:
+        if not set(wanted) <= set(names):
+            return np.full((count, len(wanted)), default, kind)
+        return np.stack([vertex[n] for n in wanted], 1).astype(kind)
+
+    return PointCloud(
+        xyz,
+        columns(("red", "green", "blue"), 128, np.uint8),
+        columns(("nx", "ny", "nz"), 0.0, np.float64),
+        columns(("error_px",), 0.0, np.float64)[:, 0],
+        columns(("track_length",), 0, np.int64)[:, 0],
+    )

@@ -1,0 +1,69 @@
+"""Images and masks on disk: RGB uint8, written atomically."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.errors import InputError
+from dd_sfm.io.atomic import write_bytes
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+MASK_THRESHOLD = 128
+
+
+def _decode(path: Path, flag: int) -> NDArray[np.uint8]:
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected an image") from error
+    image = cv2.imdecode(data, flag) if len(data) else None
+    if image is None:
+        raise InputError(f"{path}: not an image that can be decoded; expected PNG, JPEG, BMP or TIFF")
+    return image  # type: ignore[return-value]
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read an image as RGB (H, W, 3) uint8."""
+    return np.ascontiguousarray(_decode(path, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Read a mask (H, W) bool: grey levels of at least 128 are usable (masks saved as JPEG have grey edges)."""
+    return _decode(path, cv2.IMREAD_GRAYSCALE) >= MASK_THRESHOLD
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write RGB (H, W, 3) or grey (H, W) uint8; the suffix decides the format (JPEG at quality 97)."""
+    # Light PNG compression: frames are read back once or twice, and writing dominates at higher levels.
+    options = [cv2.IMWRITE_JPEG_QUALITY, 97] if path.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    swapped = image[..., ::-1] if image.ndim == 3 else image
+    write_bytes(path, cv2.imencode(path.suffix, np.ascontiguousarray(swapped), options)[1].tobytes())
+
+
+def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
+    """Write a mask (H, W) bool as 0 and 255."""
+    write_image(path, mask.astype(np.uint8) * 255)
+
+
+def natural_key(path: Path) -> list[tuple[int, int, str]]:
+    """Sorts 'frame2' before 'frame10'."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts]
+
+
+def list_images(folder: Path) -> Sequence[Path]:
+    """The images of a folder in natural order.
+
+    Raises:
+        InputError: If there is none.
+    """
+    found = sorted((p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()), key=natural_key)
+    if not found:
+        raise InputError(
+            f"{folder}: no image found; expected a video file or a folder of {', '.join(SUFFIXES)} files"
+        )
+    return found

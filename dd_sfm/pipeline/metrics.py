@@ -1,0 +1,56 @@
+"""The figures of metrics.json."""
+
+import resource
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dd_sfm.io.atomic import write_json
+from dd_sfm.ops.geometry import Rays, reprojection_errors_px, widest_angles_deg
+from dd_sfm.structures import Model
+
+
+def model_rays(model: Model) -> Rays:
+    """The observations of a model as rays."""
+    camera = model.camera
+    poses = np.zeros((max(model.cam_from_world, default=0) + 1, 3, 4))
+    for position, pose in model.cam_from_world.items():
+        poses[position] = pose
+    normalised = (model.xy - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
+    focal = float(np.sqrt(camera.fx * camera.fy))
+    return Rays(model.point, poses[model.frame, :, :3], poses[model.frame, :, 3], normalised, focal)
+
+
+def model_figures(model: Model) -> dict[str, float | int]:
+    """Points, observations, track length, reprojection errors (source pixels) and triangulation angle."""
+    if not len(model.point):
+        return {"points": 0, "observations": 0}
+    rays = model_rays(model)
+    error = reprojection_errors_px(rays, model.xyz)
+    return {
+        "points": len(model.xyz),
+        "observations": len(model.point),
+        "mean_track_length": round(len(model.point) / len(model.xyz), 2),
+        "mean_reprojection_error_px": round(float(error.mean()), 4),
+        "median_reprojection_error_px": round(float(np.median(error)), 4),
+        "p90_reprojection_error_px": round(float(np.percentile(error, 90)), 4),
+        "median_triangulation_angle_deg": round(float(np.median(widest_angles_deg(rays, model.xyz))), 3),
+    }
+
+
+def memory_figures() -> dict[str, float]:
+    """Largest memory of this process so far, on the host and on the GPU, in MB."""
+    import torch
+
+    gpu = torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else 0.0
+    # Linux reports kilobytes.
+    return {
+        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, 1),
+        "peak_gpu_mb": round(gpu, 1),
+    }
+
+
+def write_metrics(path: Path, figures: dict[str, Any]) -> None:
+    """Write metrics.json."""
+    write_json(path, figures)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,9 @@ from torch import Tensor
 from dd_sfm.errors import ShapeError
 from dd_sfm.ops.coordinates import resize_xy
 
-FloatArray = NDArray[np.floating]
-IntArray = NDArray[np.integer]
+# NumPy's stubs do not follow precision through most operations; shapes and kinds are checked at run time.
+FloatArray = NDArray[Any]
+IntArray = NDArray[Any]
 
 
 def _check(ok: bool, message: str) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MASK_THRESHOLD = 128
 
 
-def _decode(path: Path, flag: int) -> NDArray[np.uint8]:
+def _decode(path: Path, flag: int) -> NDArray[Any]:
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
@@ -23,10 +24,10 @@ def _decode(path: Path, flag: int) -> NDArray[np.uint8]:
     image = cv2.imdecode(data, flag) if len(data) else None
     if image is None:
         raise InputError(f"{path}: not an image that can be decoded; expected PNG, JPEG, BMP or TIFF")
-    return image  # type: ignore[return-value]
+    return image
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path) -> NDArray[Any]:
     """Read an image as RGB (H, W, 3) uint8."""
     return np.ascontiguousarray(_decode(path, cv2.IMREAD_COLOR)[..., ::-1])
 
@@ -36,7 +37,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return _decode(path, cv2.IMREAD_GRAYSCALE) >= MASK_THRESHOLD
 
 
-def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+def write_image(path: Path, image: NDArray[Any]) -> None:
     """Write RGB (H, W, 3) or grey (H, W) uint8; the suffix decides the format (JPEG at quality 97)."""
     # Light PNG compression: frames are read back once or twice, and writing dominates at higher levels.
     options = [cv2.IMWRITE_JPEG_QUALITY, 97] if path.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]

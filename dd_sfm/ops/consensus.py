@@ -1,18 +1,20 @@
 """Do neighbouring matches agree? A local affine map around every match, fitted robustly to its neighbours."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 
 def local_affine(
-    xy0: NDArray[np.floating],
-    xy1: NDArray[np.floating],
+    xy0: NDArray[Any],
+    xy1: NDArray[Any],
     *,
     neighbours: int = 12,
     scale_px: float = 2.0,
     rounds: int = 4,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Fit ``xy1 ~ A (xy0 - x) + b`` around every match from its nearest neighbours (itself left out).
 
     Iteratively reweighted least squares with Cauchy weights; a weak pull towards the median motion without

@@ -5,11 +5,12 @@ track is one ``np.add.reduceat``. Nothing here loops over points.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Floats = NDArray[Any]
 Ints = NDArray[np.int64]
 
 

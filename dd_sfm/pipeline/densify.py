@@ -29,12 +29,27 @@ CHUNK_OBSERVATIONS = 1_000_000
 
 
 def triangulate(
-    tracks: Tracks, cam_from_world: dict[int, FloatArray], camera: PinholeCamera, config: Config
-) -> Model:
+    tracks: Tracks,
+    cam_from_world: dict[int, FloatArray],
+    camera: PinholeCamera,
+    config: Config,
+    *,
+    scale: float = 1.0,
+) -> tuple[Model, NDArray[np.int64]]:
     """Triangulate all tracks robustly with fixed poses, and keep the points that hold up.
 
     A point is kept with ``densify.min_views`` observations within ``max_reprojection_px`` and a widest angle of at
     least ``min_angle_deg``. Colours are black until :func:`colour`.
+
+    Args:
+        tracks: Observations.
+        cam_from_world: Poses by frame position; other observations are left out.
+        camera: The camera.
+        config: Thresholds and seed.
+        scale: Factor on the thresholds in pixels, for the size of the picture.
+
+    Returns:
+        The points, and the number (P,) of the track that each comes from.
     """
     registered = np.array(sorted(cam_from_world), np.int64)
     rotations = np.zeros((int(max(registered, default=0)) + 1, 3, 4))
@@ -43,7 +58,7 @@ def triangulate(
     rows = np.flatnonzero(np.isin(tracks.frame, registered))
     parts = []
     for block in _blocks(tracks.track[rows]):
-        parts.append(_triangulate_rows(tracks, rows[block], rotations, camera, config))
+        parts.append(_triangulate_rows(tracks, rows[block], rotations, camera, config, scale))
     xyz = np.concatenate([p[0] for p in parts] or [np.zeros((0, 3))])
     shifts = np.cumsum([0, *(len(p[0]) for p in parts)])
     point = np.concatenate([p[1] + s for p, s in zip(parts, shifts, strict=False)] or [np.zeros(0, np.int64)])
@@ -61,12 +76,21 @@ def triangulate(
         frame=tracks.frame[kept_rows],
         xy=tracks.xy[kept_rows].astype(np.float64),
     )
-    merged = drop_duplicates(model, camera)
+    source = np.zeros(len(xyz), np.int64)
+    source[point] = tracks.track[kept_rows]
+    return model, source
+
+
+def clean(model: Model) -> Model:
+    """Drop points that show the same place twice or hang alone in space."""
+    merged = drop_duplicates(model)
     cleaned = drop_isolated(merged)
     logger.info(
-        "densify: %d tracks, %d points, %d without duplicates, %d without isolated ones",
-        tracks.count, len(xyz), len(merged.xyz), len(cleaned.xyz),
-    )  # fmt: skip
+        "densify: %d points, %d without duplicates, %d without isolated ones",
+        len(model.xyz),
+        len(merged.xyz),
+        len(cleaned.xyz),
+    )
     return cleaned
 
 
@@ -84,11 +108,11 @@ def _blocks(track: NDArray[np.int64]) -> list[slice]:
 
 
 def _triangulate_rows(
-    tracks: Tracks, rows: NDArray[np.int64], poses: FloatArray, camera: PinholeCamera, config: Config
+    tracks: Tracks, rows: NDArray[np.int64], poses: FloatArray, camera: PinholeCamera, config: Config, scale: float
 ) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.int64], FloatArray]:
     """Points (P, 3), and per kept observation its point, its row of ``tracks`` and its error in pixels."""
     settings = config.densify
-    limit = settings.max_reprojection_px
+    limit = settings.max_reprojection_px * scale
     normalised = (tracks.xy[rows].astype(np.float64) - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
     frame = tracks.frame[rows]
     _, track = np.unique(tracks.track[rows], return_inverse=True)
@@ -154,7 +178,7 @@ def depths(model: Model) -> FloatArray:
     return distance[order][np.cumsum(count) - count + count // 2] if len(order) else np.zeros(0)
 
 
-def drop_duplicates(model: Model, camera: PinholeCamera, distance_px: float = 1.0) -> Model:
+def drop_duplicates(model: Model, distance_px: float = 1.0) -> Model:
     """Of tracks that show the same surface point, keep the one with the most views.
 
     Two points are one when in some frame they are seen within ``distance_px`` and lie within two such footprints of
@@ -162,7 +186,7 @@ def drop_duplicates(model: Model, camera: PinholeCamera, distance_px: float = 1.
     """
     if len(model.xyz) < 2:
         return model
-    footprint = depths(model) / camera.fx * distance_px
+    footprint = depths(model) / model.camera.fx * distance_px
     links = []
     order = np.argsort(model.frame, kind="stable")
     bounds = np.searchsorted(model.frame[order], np.arange(model.frame.max() + 2))
@@ -170,7 +194,7 @@ def drop_duplicates(model: Model, camera: PinholeCamera, distance_px: float = 1.
         rows = order[start:end]
         if len(rows) < 2:
             continue
-        close = cKDTree(model.xy[rows]).query_pairs(distance_px, output_type="ndarray")
+        close = np.asarray(cKDTree(model.xy[rows]).query_pairs(distance_px, output_type="ndarray"))
         a, b = model.point[rows[close[:, 0]]], model.point[rows[close[:, 1]]]
         near = np.linalg.norm(model.xyz[a] - model.xyz[b], axis=1) < 2 * np.minimum(footprint[a], footprint[b])
         links.append(np.stack([a[near], b[near]], 1))

@@ -8,6 +8,7 @@ a later reference frame it is anchored anew there and goes on; new query points 
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ from dd_sfm.pipeline.pairs import (
     window_targets,
 )
 from dd_sfm.pipeline.queries import query_points
-from dd_sfm.pipeline.track_book import ReferenceMatches, TrackBook
+from dd_sfm.pipeline.track_book import PairFound, ReferenceMatches, TrackBook
 from dd_sfm.pipeline.working import WorkingFrame, load_working
 from dd_sfm.progress import Progress
 from dd_sfm.structures import FrameSet, Tracks
@@ -45,20 +46,6 @@ class MatchResult:
     tracks: Tracks
     pairs: list[tuple[int, int]]
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class PairFound:
-    """Matches of a reference's query points in one target.
-
-    ``query`` (K,) int64 indices of the queries; ``xy`` (K, 2) float32 working pixels in the target; ``score`` (K,)
-    float32 in [0, 1]; ``inlier_ratio``: share of all queries that came back and agree with their neighbours.
-    """
-
-    query: NDArray[np.int64]
-    xy: NDArray[np.float32]
-    score: NDArray[np.float32]
-    inlier_ratio: float
 
 
 def confidence(sigma_px: Tensor) -> Tensor:
@@ -93,7 +80,7 @@ class Matcher:
         return self._images[position]
 
     @torch.inference_mode()
-    def match(self, reference: int, target: int, xy: NDArray[np.float32]) -> PairFound:
+    def match(self, reference: int, target: int, xy: NDArray[Any]) -> PairFound:
         """Find query points (N, 2) of the reference in the target, in working pixels."""
         config, stride = self.config.match, self.maps.grid.stride
         source_map, target_map = self.maps[reference], self.maps[target]

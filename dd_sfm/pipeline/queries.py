@@ -1,5 +1,7 @@
 """Query points: where in a reference frame points are searched for in the others."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +10,7 @@ from dd_sfm.config import MatchConfig
 from dd_sfm.pipeline.working import WorkingFrame
 
 
-def query_points(
-    frame: WorkingFrame, config: MatchConfig, taken: NDArray[np.floating] | None = None
-) -> NDArray[np.float32]:
+def query_points(frame: WorkingFrame, config: MatchConfig, taken: NDArray[Any] | None = None) -> NDArray[Any]:
     """Choose points on usable area, at most one a cell of ``query_spacing_px``.
 
     Args:
@@ -35,9 +35,7 @@ def query_points(
     return xy[order].astype(np.float32)
 
 
-def _corner_points(
-    grey: NDArray[np.uint8], inside: NDArray[np.bool_], spacing: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _corner_points(grey: NDArray[Any], inside: NDArray[np.bool_], spacing: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Local maxima of the structure tensor's smaller eigenvalue (Shi and Tomasi, 1994), relative to brightness."""
     smooth = cv2.GaussianBlur(grey.astype(np.float32) + 8.0, (0, 0), 0.8)
     # The logarithm makes dark recesses count as much as bright walls.
@@ -52,7 +50,7 @@ def _corner_points(
     )
 
 
-def _grid_points(inside: NDArray[np.bool_], spacing: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _grid_points(inside: NDArray[np.bool_], spacing: int) -> tuple[NDArray[Any], NDArray[Any]]:
     half = spacing // 2
     rows, columns = np.mgrid[half : inside.shape[0] : spacing, half : inside.shape[1] : spacing]
     xy = np.stack([columns.ravel(), rows.ravel()], 1)
@@ -60,9 +58,7 @@ def _grid_points(inside: NDArray[np.bool_], spacing: int) -> tuple[NDArray[np.fl
     return xy.astype(np.float64), np.ones(len(xy))
 
 
-def _sift_points(
-    grey: NDArray[np.uint8], inside: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _sift_points(grey: NDArray[Any], inside: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
     detector = cv2.SIFT_create(contrastThreshold=0.002, edgeThreshold=20)
     keypoints = detector.detect(grey, inside.astype(np.uint8))
     xy = np.array([k.pt for k in keypoints], np.float64).reshape(-1, 2)
@@ -70,8 +66,8 @@ def _sift_points(
 
 
 def _one_a_cell(
-    xy: NDArray[np.float64], strength: NDArray[np.float64], spacing: int, taken: NDArray[np.floating] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    xy: NDArray[Any], strength: NDArray[Any], spacing: int, taken: NDArray[Any] | None
+) -> tuple[NDArray[Any], NDArray[Any]]:
     cell = np.floor(xy / spacing).astype(np.int64)
     key = cell[:, 1] * 100_000 + cell[:, 0]
     order = np.lexsort((-strength, key))

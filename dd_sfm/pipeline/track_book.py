@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,21 +11,18 @@ from scipy.spatial import cKDTree
 from dd_sfm.structures import Tracks, WorkingGrid
 
 
-class Found(Protocol):
-    """Matches of one target: see :class:`dd_sfm.pipeline.match.PairFound`."""
-
-    query: NDArray[np.int64]
-    xy: NDArray[np.float32]
-    score: NDArray[np.float32]
-
-
 @dataclass(frozen=True)
-class TargetMatches:
-    """Matches read back from disk."""
+class PairFound:
+    """Matches of a reference's query points in one target.
+
+    ``query`` (K,) int64 indices of the queries; ``xy`` (K, 2) float32 working pixels in the target; ``score`` (K,)
+    float32 in [0, 1]; ``inlier_ratio``: share of all queries that came back and agree with their neighbours.
+    """
 
     query: NDArray[np.int64]
-    xy: NDArray[np.float32]
-    score: NDArray[np.float32]
+    xy: NDArray[Any]
+    score: NDArray[Any]
+    inlier_ratio: float
 
 
 @dataclass(frozen=True)
@@ -37,9 +34,9 @@ class ReferenceMatches:
     """
 
     reference: int
-    xy: NDArray[np.float32]
+    xy: NDArray[Any]
     tracks: NDArray[np.int64]
-    found: dict[int, Found]
+    found: dict[int, PairFound]
 
     @property
     def targets(self) -> list[int]:
@@ -54,6 +51,7 @@ class ReferenceMatches:
             "tracks": self.tracks,
             "targets": np.array(self.targets, np.int64),
             "counts": np.array([len(f.query) for f in self.found.values()], np.int64),
+            "ratios": np.array([f.inlier_ratio for f in self.found.values()], np.float64),
             "query": np.concatenate([f.query for f in self.found.values()] or [np.zeros(0, np.int64)]),
             "place": np.concatenate([f.xy for f in self.found.values()] or [np.zeros((0, 2), np.float32)]),
             "score": np.concatenate([f.score for f in self.found.values()] or [np.zeros(0, np.float32)]),
@@ -61,7 +59,7 @@ class ReferenceMatches:
         partial = path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
+                np.savez(file, allow_pickle=False, **arrays)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -72,9 +70,9 @@ class ReferenceMatches:
         with np.load(path) as arrays:
             ends = np.cumsum(arrays["counts"])[:-1]
             parts = [np.split(arrays[name], ends) for name in ("query", "place", "score")]
-            found: dict[int, Found] = {
-                int(target): TargetMatches(*values)
-                for target, *values in zip(arrays["targets"], *parts, strict=False)
+            found = {
+                int(target): PairFound(query, xy, score, float(ratio))
+                for target, ratio, query, xy, score in zip(arrays["targets"], arrays["ratios"], *parts, strict=False)
             }
             return cls(int(arrays["reference"]), arrays["xy"], arrays["tracks"], found)
 
@@ -88,12 +86,12 @@ class TrackBook:
 
     def __init__(self, count: int) -> None:
         self._track: list[list[NDArray[np.int64]]] = [[] for _ in range(count)]
-        self._xy: list[list[NDArray[np.float32]]] = [[] for _ in range(count)]
-        self._score: list[list[NDArray[np.float32]]] = [[] for _ in range(count)]
+        self._xy: list[list[NDArray[Any]]] = [[] for _ in range(count)]
+        self._score: list[list[NDArray[Any]]] = [[] for _ in range(count)]
         self._anchor: list[list[NDArray[np.bool_]]] = [[] for _ in range(count)]
         self.count = 0
 
-    def continuing(self, frame: int, distance_px: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def continuing(self, frame: int, distance_px: float) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Tracks seen in a frame and where, best first; of those closer than ``distance_px`` only the best."""
         if not self._track[frame]:
             return np.zeros(0, np.int64), np.zeros((0, 2), np.float32)
@@ -127,8 +125,8 @@ class TrackBook:
         self,
         frame: int,
         track: NDArray[np.int64],
-        xy: NDArray[np.float32],
-        score: NDArray[np.float32],
+        xy: NDArray[Any],
+        score: NDArray[Any],
         *,
         anchor: bool,
     ) -> None:

@@ -1,6 +1,7 @@
 """Working images: frames resized and cropped to the field of view, as network and patch alignment see them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from dd_sfm.structures import Frame, FrameSet, WorkingGrid
 class WorkingFrame:
     """``image`` (H, W, 3) uint8 RGB and ``mask`` (H, W) bool in working pixels."""
 
-    image: NDArray[np.uint8]
+    image: NDArray[Any]
     mask: NDArray[np.bool_]
 
 
@@ -56,4 +57,4 @@ def load_working(frame: Frame, grid: WorkingGrid) -> WorkingFrame:
     filter_ = cv2.INTER_AREA if grid.scale < 1 else cv2.INTER_LINEAR
     resized = cv2.resize(image, size, interpolation=filter_)[crop]
     usable = cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=filter_)[crop] > 200
-    return WorkingFrame(np.ascontiguousarray(resized), usable)  # type: ignore[arg-type]
+    return WorkingFrame(np.ascontiguousarray(resized), usable)

@@ -1,13 +1,14 @@
 """What endoscopes do to pictures, at random: geometry, exposure, colour, highlights, blur, noise, compression."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
-FloatImage = NDArray[np.float32]
+Image = NDArray[Any]
+FloatImage = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class AugmentConfig:
 
 
 def crop_homography(
-    rng: np.random.Generator, centre: NDArray[np.floating], shared_angle: float, flip: bool, config: AugmentConfig
-) -> NDArray[np.float64]:
+    rng: np.random.Generator, centre: NDArray[Any], shared_angle: float, flip: bool, config: AugmentConfig
+) -> NDArray[Any]:
     """Homography (3, 3) from an image to a crop that shows ``centre`` near its middle.
 
     Args:
@@ -54,7 +55,7 @@ def crop_homography(
     return bend @ to_crop @ turn @ to_origin
 
 
-def warp_points(homography: NDArray[np.float64], xy: NDArray[np.floating]) -> NDArray[np.float64]:
+def warp_points(homography: NDArray[Any], xy: NDArray[Any]) -> NDArray[Any]:
     """Apply a homography (3, 3) to pixels (N, 2)."""
     h = np.c_[xy, np.ones(len(xy))] @ homography.T
     return h[:, :2] / h[:, 2:]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -23,12 +23,12 @@ class PairSample:
     ``image0, image1`` (H, W, 3) uint8 RGB; ``mask0, mask1`` (H, W) bool; ``xy0, xy1`` (N, 2) working pixels.
     """
 
-    image0: NDArray[np.uint8]
-    image1: NDArray[np.uint8]
+    image0: NDArray[Any]
+    image1: NDArray[Any]
     mask0: NDArray[np.bool_]
     mask1: NDArray[np.bool_]
-    xy0: NDArray[np.float64]
-    xy1: NDArray[np.float64]
+    xy0: NDArray[Any]
+    xy1: NDArray[Any]
 
 
 class PairSource(Protocol):
@@ -62,9 +62,9 @@ def log_uniform_gap(rng: np.random.Generator, largest: int) -> int:
     return int(np.exp(rng.uniform(0, np.log(largest + 1))))
 
 
-def _to_working(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+def _to_working(image: NDArray[Any], scale: float) -> NDArray[Any]:
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def _crop_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
@@ -104,7 +104,7 @@ class SequenceSource:
         if len(self.images) < 2:
             raise InputError(f"{data.path}: {len(self.images)} frames with a pose in the range; at least 2 needed")
 
-    def _project(self, sequence, frame: int) -> NDArray[np.float64]:  # type: ignore[no-untyped-def]
+    def _project(self, sequence, frame: int) -> NDArray[Any]:
         """Working pixels (P, 2) of all reference points; NaN behind the camera."""
         pose = sequence.cam_from_world[frame]
         local = sequence.points @ pose[:, :3].T + pose[:, 3]
@@ -176,7 +176,7 @@ class WarpSource:
         inside = np.argwhere(bent_mask)
         rows, columns = inside[rng.integers(len(inside), size=self.points)].T
         there = np.stack([columns, rows], 1).astype(np.float64)
-        return PairSample(image, bent, mask, bent_mask, origin[rows, columns].astype(np.float64), there)  # type: ignore[arg-type]
+        return PairSample(image, bent, mask, bent_mask, origin[rows, columns].astype(np.float64), there)
 
 
 def open_source(data: DataPath, working_height_px: int) -> SequenceSource | RenderedSource:

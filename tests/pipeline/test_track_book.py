@@ -1,14 +1,17 @@
 import numpy as np
 
-from dd_sfm.pipeline.track_book import ReferenceMatches, TargetMatches, TrackBook
+from dd_sfm.pipeline.track_book import PairFound, ReferenceMatches, TrackBook
 from dd_sfm.structures import WorkingGrid
 
 IDENTITY = WorkingGrid(scale=1.0, origin=(0, 0), width=100, height=100, stride=2)
 
 
 def found(queries, xy, score=0.9):
-    return TargetMatches(
-        np.array(queries, np.int64), np.array(xy, np.float32).reshape(-1, 2), np.full(len(queries), score, np.float32)
+    return PairFound(
+        np.array(queries, np.int64),
+        np.array(xy, np.float32).reshape(-1, 2),
+        np.full(len(queries), score, np.float32),
+        1.0,
     )
 
 

@@ -64,7 +64,5 @@ def list_images(folder: Path) -> Sequence[Path]:
     """
     found = sorted((p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()), key=natural_key)
     if not found:
-        raise InputError(
-            f"{folder}: no image found; expected a video file or a folder of {', '.join(SUFFIXES)} files"
-        )
+        raise InputError(f"{folder}: no image found; expected a video file or a folder of {', '.join(SUFFIXES)} files")
     return found

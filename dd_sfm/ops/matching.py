@@ -25,9 +25,7 @@ def match_nearest(
         ShapeError: If D differs or there is no cell.
     """
     if queries.shape[-1] != cells.shape[-1] or len(cells) == 0:
-        raise ShapeError(
-            f"queries {tuple(queries.shape)} against cells {tuple(cells.shape)}; expected equal D, M > 0"
-        )
+        raise ShapeError(f"queries {tuple(queries.shape)} against cells {tuple(cells.shape)}; expected equal D, M > 0")
     best = torch.full((len(queries),), -2.0, device=queries.device)
     index = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
     # Columns as a contiguous (D, m) block: the product then runs without a transposed operand.

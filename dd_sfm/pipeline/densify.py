@@ -241,6 +241,4 @@ def colour(model: Model, frames: FrameSet, progress: Progress = silent) -> Model
     rgb = np.zeros((len(model.xyz), 3), np.uint8)
     for channel in range(3):
         rgb[:, channel] = values[np.lexsort((values[:, channel], model.point)), channel][middle]
-    return Model(
-        model.camera, model.cam_from_world, model.xyz, rgb, model.error_px, model.point, model.frame, model.xy
-    )
+    return Model(model.camera, model.cam_from_world, model.xyz, rgb, model.error_px, model.point, model.frame, model.xy)

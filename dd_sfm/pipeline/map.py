@@ -261,14 +261,10 @@ def _notes(best: Candidate, frames: FrameSet, config: Config, added: int) -> lis
     if added:
         notes.append(f"{added} frames were registered only in a second try against the finished model")
     if len(best.models) > 1:
-        notes.append(
-            f"the frames fell into {len(best.models)} models of {', '.join(str(len(m)) for m in best.models)}"
-        )
+        notes.append(f"the frames fell into {len(best.models)} models of {', '.join(str(len(m)) for m in best.models)}")
     if best.jump > config.map.max_scale_jump and best.jump_frame is not None:
         index = frames.frames[best.jump_frame].index
-        notes.append(
-            f"the scale of the scene changes by a factor {best.jump:.1f} at frame {index}: do not trust sizes"
-        )
+        notes.append(f"the scale of the scene changes by a factor {best.jump:.1f} at frame {index}: do not trust sizes")
     if frames.camera.is_guess:
         notes.append(
             f"no calibration: focal length {best.cameras[0].fx:.0f} px, guess was {frames.camera.fx:.0f} px; "

@@ -125,9 +125,7 @@ class Matcher:
         return PairFound(index.cpu().numpy(), xy1.cpu().numpy().astype(np.float32), score.cpu().numpy(), ratio)
 
 
-def match_frames(
-    frames: FrameSet, out: Path, config: Config, device: torch.device, progress: Progress
-) -> MatchResult:
+def match_frames(frames: FrameSet, out: Path, config: Config, device: torch.device, progress: Progress) -> MatchResult:
     """Match all reference frames and assemble the tracks.
 
     Each finished reference frame is kept under ``out/matches``; a repeated call goes on after the last one.

@@ -45,9 +45,7 @@ def _corner_points(grey: NDArray[Any], inside: NDArray[np.bool_], spacing: int) 
     found = np.stack([columns, rows], 1).astype(np.float64)
     empty, middle = _grid_points(inside, spacing)
     # Cells without a maximum of their own still get their centre: coverage matters on smooth walls.
-    return np.concatenate([found, empty]), np.concatenate(
-        [strength[rows, columns].astype(np.float64), middle * 1e-12]
-    )
+    return np.concatenate([found, empty]), np.concatenate([strength[rows, columns].astype(np.float64), middle * 1e-12])
 
 
 def _grid_points(inside: NDArray[np.bool_], spacing: int) -> tuple[NDArray[Any], NDArray[Any]]:

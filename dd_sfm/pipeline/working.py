@@ -35,9 +35,7 @@ def working_grid(frames: FrameSet, config: Config, stride: int) -> WorkingGrid:
         mask = read_mask(frame.mask_path)
         union = mask if union is None else union | mask
     if union is None or not union.any():
-        raise InputError(
-            f"{frames.frames[0].mask_path.parent}: no usable pixel in any mask; expected 255 where usable"
-        )
+        raise InputError(f"{frames.frames[0].mask_path.parent}: no usable pixel in any mask; expected 255 where usable")
     rows, columns = np.flatnonzero(union.any(1)), np.flatnonzero(union.any(0))
     full = (round(union.shape[1] * scale), round(union.shape[0] * scale))
     margin = 8

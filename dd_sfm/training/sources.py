@@ -95,9 +95,7 @@ class SequenceSource:
             self.images.append(_to_working(image[box][..., ::-1], self.scale))
             self.places.append(self._project(sequence, frame))
             near = [
-                sequence.points_seen[f]
-                for f in range(frame - spread, frame + spread + 1)
-                if f in sequence.points_seen
+                sequence.points_seen[f] for f in range(frame - spread, frame + spread + 1) if f in sequence.points_seen
             ]
             # A point seen a moment before or after is taken as seen: the reference lists only SIFT's detections.
             self.seen.append(np.unique(np.concatenate(near)))

@@ -234,9 +234,7 @@ class Trainer:
     def export(self, notes: dict[str, Any]) -> Path:
         """Write the averaged weights as fp16 safetensors."""
         path = self.out / "weights.safetensors"
-        save_weights(
-            path, self.average, self.config.architecture, {}, extra={"training": json.dumps(notes)}, half=True
-        )
+        save_weights(path, self.average, self.config.architecture, {}, extra={"training": json.dumps(notes)}, half=True)
         return path
 
 

@@ -1,0 +1,108 @@
+"""Decoding videos with OpenCV, frame by frame."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.errors import InputError
+from dd_sfm.io.images import list_images, read_image
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """A video or a folder of images.
+
+    ``frame_count`` is what the container says (it may be wrong for a video cut short); ``names`` are the files of a
+    folder, empty for a video.
+    """
+
+    path: Path
+    width: int
+    height: int
+    fps: float
+    frame_count: int
+    names: tuple[str, ...] = ()
+
+
+def open_source(path: Path) -> SourceInfo:
+    """Look at a video file or a folder of images.
+
+    Raises:
+        InputError: If it is missing, empty, no video, without images, or of images of mixed sizes.
+    """
+    if path.is_dir():
+        return _open_folder(path)
+    if not path.exists():
+        raise InputError(f"{path}: not found; expected a video file or a folder of images")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty; expected a video")
+    capture = _open_capture(path)
+    try:
+        if not capture.isOpened() or not capture.grab():
+            raise InputError(f"{path}: no frame can be decoded; expected a video (mp4, avi, mov, mkv, ...)")
+        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        fps = float(capture.get(cv2.CAP_PROP_FPS)) or 25.0
+        count = max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+    finally:
+        capture.release()
+    return SourceInfo(path, width, height, fps, count)
+
+
+def _open_capture(path: Path) -> Any:
+    # OpenCV's own complaints about a broken file would stand before our one clear line.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    return cv2.VideoCapture(str(path))
+
+
+def _open_folder(path: Path) -> SourceInfo:
+    files = list_images(path)
+    height, width = read_image(files[0]).shape[:2]
+    for file in files[1:]:
+        found = read_image(file).shape[:2]
+        if found != (height, width):
+            raise InputError(
+                f"{file}: {found[1]}x{found[0]} pixels; expected {width}x{height} as in {files[0].name}. "
+                "All images must come from one camera at one size"
+            )
+    return SourceInfo(path, width, height, 1.0, len(files), tuple(f.name for f in files))
+
+
+def iter_frames(source: SourceInfo, numbers: range) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Decode frames in order; memory does not grow with their number.
+
+    Args:
+        source: From :func:`open_source`.
+        numbers: Zero-based frame numbers, ascending.
+
+    Yields:
+        Frame number and RGB image (H, W, 3) uint8. A video that ends early ends the iteration.
+    """
+    if source.names:
+        for number in numbers:
+            if number < len(source.names):
+                yield number, read_image(source.path / source.names[number])
+        return
+    capture = _open_capture(source.path)
+    try:
+        wanted = iter(numbers)
+        next_number = next(wanted, None)
+        number = 0
+        while next_number is not None and capture.grab():
+            if number == next_number:
+                ok, image = capture.retrieve()
+                if not ok:
+                    break
+                yield number, np.ascontiguousarray(image[..., ::-1])
+                next_number = next(wanted, None)
+            number += 1
+    finally:
+        capture.release()

@@ -1,0 +1,316 @@
+"""Stage: frames. From a video or a folder of images to the frames, masks and camera of a run."""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.config import Config, FramesConfig
+from dd_sfm.errors import InputError
+from dd_sfm.io.atomic import write_json
+from dd_sfm.io.calibration import read_calibration
+from dd_sfm.io.colmap_camera import Undistortion, undistortion
+from dd_sfm.io.images import write_image, write_mask
+from dd_sfm.io.video import SourceInfo, iter_frames, open_source
+from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, frame_mask, mask_height, read_user_mask
+from dd_sfm.progress import Progress
+from dd_sfm.structures import Frame, FrameSet, PinholeCamera
+
+logger = logging.getLogger(__name__)
+
+NEIGHBOURS = 7
+"""Frames on each side whose sharpness a frame is compared with."""
+MAX_DROPS_IN_A_ROW = 3
+"""A longer blurred stretch keeps every fourth frame, so that the path is not cut."""
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """What became of a source frame."""
+
+    index: int
+    time_s: float
+    sharpness: float
+    kept: bool
+    reason: str = ""
+    source: str = ""
+
+
+def extract_frames(
+    source: Path, out: Path, config: Config, *, calibration: str | None, mask: Path | None, progress: Progress
+) -> FrameSet:
+    """Choose, undistort and write the frames of a run, their masks and ``frames.json``.
+
+    Args:
+        source: A video or a folder of images.
+        out: The run folder.
+        config: Which frames, masks and camera.
+        calibration: See :func:`dd_sfm.io.calibration.read_calibration`; None: a guess from the field of view.
+        mask: The user's mask; None: found from the frames.
+        progress: Shows decoding.
+
+    Raises:
+        InputError: If the source, the mask or the calibration cannot be used, or fewer than 3 frames remain.
+    """
+    info = open_source(source)
+    known = read_calibration(calibration, width=info.width, height=info.height) if calibration else None
+    numbers = _numbers(info, config.frames)
+    samples = _samples(info, numbers)
+    if mask is not None:
+        field_of_view = read_user_mask(mask, info.width, info.height)
+    else:
+        field_of_view = find_field_of_view(samples, str(source))
+    height = mask_height(field_of_view)
+    if known is not None:
+        lens = undistortion(known)
+    else:
+        lens = Undistortion(guess_camera(field_of_view, config.camera.field_of_view_deg), None)
+    notes = _notes(lens, config) if known is None else []
+    field_of_view = lens.apply(field_of_view.astype(np.uint8), nearest=True) > 0
+    usable = erode_mask(field_of_view, config.masks)
+    sharpness = _sharpness_pass(info, numbers, field_of_view, height, config, progress)
+    if len(sharpness) < len(numbers):
+        notes.append(f"the video ends early: {len(sharpness)} of {len(numbers)} frames could be decoded")
+        logger.warning("%s: %s", source, notes[-1])
+    dropped = _blurred(sharpness, config.frames)
+    numbers = numbers[: len(sharpness)]
+    chosen = _thin([n for n in numbers if n not in dropped], config.frames.max_frames, numbers, dropped)
+    writer = _Writer(out, config, lens, usable, height)
+    for number, image in progress(iter_frames(info, _range(chosen)), total=len(_range(chosen)), label="write frames"):
+        if number in dropped:
+            continue
+        reason = writer.offer(number, image)
+        if reason:
+            dropped[number] = reason
+    records = [
+        FrameRecord(
+            index=n,
+            time_s=round(n / info.fps, 4),
+            sharpness=round(s, 4),
+            kept=n not in dropped,
+            reason=dropped.get(n, ""),
+            source=info.names[n] if info.names else "",
+        )
+        for n, s in zip(numbers, sharpness, strict=True)
+    ]
+    _require_three(source, records)
+    write_mask(out / "field_of_view.png", usable)
+    _write_json(out, info, records, lens.camera, height, notes)
+    return load_frames(out, config)
+
+
+def _numbers(info: SourceInfo, config: FramesConfig) -> range:
+    end = info.frame_count if config.end is None else min(config.end, info.frame_count)
+    numbers = range(config.start, end, max(1, config.every))
+    if len(numbers) < 3:
+        raise InputError(
+            f"{info.path}: {len(numbers)} frames from {config.start} to {end}, every {config.every}, of "
+            f"{info.frame_count}; at least 3 needed"
+        )
+    return numbers
+
+
+def _samples(info: SourceInfo, numbers: range, count: int = 16) -> list[NDArray[Any]]:
+    """Frames spread over the range; seeking where the container allows it."""
+    spread = [numbers[int(i)] for i in np.linspace(0, len(numbers) - 1, min(count, len(numbers)))]
+    if info.names:
+        return [image for n in spread for _, image in iter_frames(info, range(n, n + 1))]
+    capture = cv2.VideoCapture(str(info.path))
+    found = []
+    try:
+        for number in spread:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, number)
+            ok, image = capture.read()
+            if ok:
+                found.append(np.ascontiguousarray(image[..., ::-1]))
+    finally:
+        capture.release()
+    if len(found) < 3:
+        found = [image for _, image in iter_frames(info, numbers[:count])]
+    if not found:
+        raise InputError(f"{info.path}: no frame of the chosen range can be decoded; expected at least 3")
+    return found
+
+
+def guess_camera(field_of_view: NDArray[np.bool_], angle_deg: float) -> PinholeCamera:
+    """A pinhole camera whose field of view spans an angle: f = (d / 2) / tan(angle / 2).
+
+    d is the larger side of the field's bounding box, which for a circle clipped above and below is its diameter.
+    """
+    rows, columns = np.flatnonzero(field_of_view.any(1)), np.flatnonzero(field_of_view.any(0))
+    size = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
+    focal = float(size / 2 / np.tan(np.radians(angle_deg) / 2))
+    height, width = field_of_view.shape
+    centre = ((columns[0] + columns[-1]) / 2, (rows[0] + rows[-1]) / 2)
+    return PinholeCamera(width, height, focal, focal, float(centre[0]), float(centre[1]), is_guess=True)
+
+
+def _notes(lens: Undistortion, config: Config) -> list[str]:
+    camera = lens.camera
+    return [
+        f"no calibration: focal length guessed as {camera.fx:.0f} px from a field of view of "
+        f"{config.camera.field_of_view_deg:g} degrees, no distortion assumed; use --calibration for true shape"
+    ]
+
+
+def _small_grey(image: NDArray[Any], scale: float) -> NDArray[Any]:
+    size = (max(16, round(image.shape[1] * scale)), max(16, round(image.shape[0] * scale)))
+    return cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+
+
+def sharpness_of(image: NDArray[Any], field_of_view: NDArray[np.bool_], scale: float) -> float:
+    """Mean response of a Laplacian of Gaussian relative to brightness, at working size.
+
+    Relative to brightness, since exposure changes; clipped, since a highlight's edge outshines all tissue.
+    """
+    grey = _small_grey(image, scale).astype(np.float32)
+    mask = cv2.resize(field_of_view.astype(np.uint8), grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    inside = cv2.erode(mask, np.ones((9, 9), np.uint8)) > 0
+    if not inside.any():
+        return 0.0
+    response = np.abs(cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), 1.2), cv2.CV_32F)) / (grey + 16.0)
+    return float(np.minimum(response, 0.1)[inside].mean() * 100)
+
+
+def _sharpness_pass(
+    info: SourceInfo,
+    numbers: range,
+    field_of_view: NDArray[np.bool_],
+    height: int,
+    config: Config,
+    progress: Progress,
+) -> list[float]:
+    scale = min(1.0, config.describe.working_height_px / max(1, height))
+    frames = progress(iter_frames(info, numbers), total=len(numbers), label="read frames")
+    return [sharpness_of(image, field_of_view, scale) for _, image in frames]
+
+
+def _blurred(sharpness: list[float], config: FramesConfig) -> dict[int, str]:
+    """Source numbers of frames much less sharp than their neighbours, with the reason."""
+    numbers = range(config.start, config.start + len(sharpness) * max(1, config.every), max(1, config.every))
+    values = np.array(sharpness)
+    dropped: dict[int, str] = {}
+    in_a_row = 0
+    for k, number in enumerate(numbers):
+        near = np.delete(values[max(0, k - NEIGHBOURS) : k + NEIGHBOURS + 1], min(k, NEIGHBOURS))
+        usual = float(np.median(near)) if len(near) else 0.0
+        if values[k] < config.min_sharpness * usual and in_a_row < MAX_DROPS_IN_A_ROW:
+            dropped[number] = f"blurred: sharpness {values[k]:.3f}, neighbours {usual:.3f}"
+            in_a_row += 1
+        else:
+            in_a_row = 0
+    return dropped
+
+
+def _thin(candidates: list[int], most: int | None, numbers: range, dropped: dict[int, str]) -> list[int]:
+    """At most ``most`` candidates, evenly; the others are entered into ``dropped``."""
+    if most is None or len(candidates) <= most:
+        return candidates
+    chosen = {candidates[int(i)] for i in np.linspace(0, len(candidates) - 1, most)}
+    dropped.update({n: "thinned to --max-frames" for n in candidates if n not in chosen})
+    return sorted(chosen)
+
+
+def _range(numbers: list[int]) -> range:
+    """The smallest range that holds evenly or unevenly spaced numbers; others in it are skipped by the caller."""
+    if not numbers:
+        return range(0)
+    steps = np.diff(numbers)
+    step = int(np.gcd.reduce(steps)) if len(steps) else 1
+    return range(numbers[0], numbers[-1] + 1, step)
+
+
+class _Writer:
+    """Writes frames and masks, leaving out those that show no motion since the last one written."""
+
+    def __init__(self, out: Path, config: Config, lens: Undistortion, usable: NDArray[np.bool_], height: int) -> None:
+        self.config, self.lens, self.usable = config, lens, usable
+        self.frames, self.masks = out / "frames", out / "masks"
+        for folder in (self.frames, self.masks):
+            folder.mkdir(parents=True, exist_ok=True)
+        # Half the working size is enough to see motion, and four times faster.
+        self.scale = min(1.0, config.describe.working_height_px / max(1, height)) / 2
+        self.last: NDArray[Any] | None = None
+        small = (max(16, round(usable.shape[1] * self.scale)), max(16, round(usable.shape[0] * self.scale)))
+        self.inside = cv2.resize(usable.astype(np.uint8), small, interpolation=cv2.INTER_NEAREST) > 0
+        self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+
+    def offer(self, number: int, image: NDArray[Any]) -> str:
+        """Write a frame, or return the reason why not."""
+        image = self.lens.apply(image)
+        grey = _small_grey(image, self.scale)
+        if self.last is not None and self.config.frames.min_motion_px > 0:
+            flow = self.flow.calc(self.last, grey, None)
+            motion = float(np.median(np.linalg.norm(flow[self.inside], axis=1)) * 2) if self.inside.any() else 0.0
+            if motion < self.config.frames.min_motion_px:
+                return f"no motion: {motion:.2f} working px since the last frame kept"
+        self.last = grey
+        name = f"{number:08d}.{self.config.frames.format}"
+        write_image(self.frames / name, image)
+        write_mask(self.masks / f"{name}.png", frame_mask(image, self.usable, self.config.masks))
+        return ""
+
+
+def _require_three(source: Path, records: list[FrameRecord]) -> None:
+    kept = sum(r.kept for r in records)
+    if kept >= 3:
+        return
+    blurred = sum(r.reason.startswith("blurred") for r in records)
+    still = sum(r.reason.startswith("no motion") for r in records)
+    hint = "--set frames.min_motion_px=0" if still >= blurred else "--set frames.min_sharpness=0"
+    raise InputError(
+        f"{source}: {kept} usable frames of {len(records)} ({blurred} too blurred, {still} without motion); "
+        f"at least 3 needed. Try {hint}"
+    )
+
+
+def _write_json(
+    out: Path, info: SourceInfo, records: list[FrameRecord], camera: PinholeCamera, height: int, notes: list[str]
+) -> None:
+    content = {
+        "source": info.path.name,
+        "width": info.width,
+        "height": info.height,
+        "fps": info.fps,
+        "camera": asdict(camera),
+        "field_of_view_px": height,
+        "notes": notes,
+        "frames": [asdict(r) for r in records],
+    }
+    write_json(out / "frames.json", content)
+
+
+def load_frames(out: Path, config: Config) -> FrameSet:
+    """The frames of a run, from its ``frames.json``.
+
+    Raises:
+        InputError: If it is missing or damaged.
+    """
+    path = out / "frames.json"
+    try:
+        content = json.loads(path.read_text())
+        camera = PinholeCamera(**content["camera"])
+        frames = tuple(_frames(out, content["frames"], config.frames.format))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: missing or damaged ({error}); run the frames stage again with --overwrite"
+        ) from error
+    return FrameSet(frames, camera, int(content["field_of_view_px"]))
+
+
+def frame_notes(out: Path) -> list[str]:
+    """What went less well while frames were extracted."""
+    return list(json.loads((out / "frames.json").read_text())["notes"])
+
+
+def _frames(out: Path, records: list[dict[str, Any]], suffix: str) -> Iterator[Frame]:
+    for record in records:
+        if record["kept"]:
+            name = f"{record['index']:08d}.{suffix}"
+            yield Frame(record["index"], out / "frames" / name, out / "masks" / f"{name}.png", record["time_s"])

@@ -1,0 +1,132 @@
+"""Which pixels can be used: the field of view, found from the frames themselves, and highlights."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.config import MasksConfig
+from dd_sfm.errors import InputError
+from dd_sfm.io.images import read_mask
+
+Mask = NDArray[np.bool_]
+
+
+def find_field_of_view(frames: Sequence[NDArray[Any]], where: str) -> Mask:
+    """The area that shows the scene: a circle, a clipped circle, or a rectangle.
+
+    What is ever bright, cleaned of thin things such as text outside the circle, made convex as all fields of view are;
+    then without what never changes while the scene moves: text and logos laid over the picture.
+
+    Args:
+        frames: RGB frames (H, W, 3) uint8 spread over the video.
+        where: Names the source in errors.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        InputError: If nothing is bright in any frame.
+    """
+    grey = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames])
+    height = grey.shape[1]
+    brightest = cv2.GaussianBlur(grey.max(0), (0, 0), max(1.0, height / 500))
+    level = _black_level(brightest)
+    bright = (brightest > level).astype(np.uint8)
+    if brightest.max() < 24 or bright.mean() < 0.02:
+        raise InputError(f"{where}: all frames are black; expected a picture in at least 2 % of the frame")
+    area = _largest_area(bright, max(3, height // 40))
+    static = _static_overlay(grey, area)
+    return area & ~static
+
+
+def _black_level(brightest: NDArray[Any]) -> float:
+    """A level between the dark surround (with its compression noise) and the dimmest of the picture."""
+    rim = np.concatenate(
+        [brightest[:4].ravel(), brightest[-4:].ravel(), brightest[:, :4].ravel(), brightest[:, -4:].ravel()]
+    )
+    surround = float(np.percentile(rim, 25))
+    # Without a dark surround the picture fills the frame, and everything counts.
+    return surround + 10.0 if surround < 30 else -1.0
+
+
+def _largest_area(bright: NDArray[np.uint8], size: int) -> Mask:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    # A black rim keeps opening and closing honest at the edge of the picture.
+    padded = cv2.copyMakeBorder(bright, size, size, size, size, cv2.BORDER_REPLICATE)
+    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[size:-size, size:-size]
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
+    if count < 2:
+        return bright > 0
+    largest = labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    points = np.argwhere(largest)[:, ::-1].astype(np.int32)
+    hull = np.zeros_like(bright)
+    cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+    # Where the hull adds much, the shape is not convex: then the area itself, with its holes closed.
+    if largest.sum() > 0.85 * hull.sum():
+        return hull > 0
+    closed = cv2.morphologyEx(largest.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
+    return closed > 0
+
+
+def _static_overlay(grey: NDArray[np.uint8], area: Mask) -> Mask:
+    """Bright, sharp-edged pixels that stay the same while the rest changes."""
+    nothing = np.zeros_like(area)
+    if len(grey) < 6:
+        return nothing
+    deviation = grey.astype(np.float32).std(0)
+    if np.median(deviation[area]) < 6:
+        return nothing
+    median = np.median(grey, axis=0).astype(np.uint8)
+    edge = cv2.morphologyEx(median, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    seeds = (deviation < 4) & (edge > 60) & area
+    grown = cv2.dilate(seeds.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    # A few chance pixels are no text.
+    return grown & area if seeds.sum() > 40 else nothing
+
+
+def read_user_mask(path: Path, width: int, height: int) -> Mask:
+    """A mask given by the user: 255 usable, threshold 128.
+
+    Raises:
+        InputError: If it cannot be read, has another size than the frames, or is empty.
+    """
+    mask = read_mask(path)
+    if mask.shape != (height, width):
+        raise InputError(f"--mask {path}: {mask.shape[1]}x{mask.shape[0]} pixels; the frames are {width}x{height}")
+    if not mask.any():
+        raise InputError(f"--mask {path}: no pixel of 128 or more; expected 255 where frames are usable")
+    return mask
+
+
+def erode_mask(mask: Mask, config: MasksConfig) -> Mask:
+    """Shrink a field of view by ``erode_px`` per 1000 pixels of its height; the frame's border counts as its rim."""
+    radius = round(config.erode_px * mask_height(mask) / 1000)
+    if radius < 1:
+        return mask
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return cv2.erode(mask.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+
+
+def mask_height(mask: Mask) -> int:
+    """Rows between the first and the last usable one, both included."""
+    rows = np.flatnonzero(mask.any(1))
+    return int(rows[-1] - rows[0]) + 1 if len(rows) else 0
+
+
+def frame_mask(image: NDArray[Any], field_of_view: Mask, config: MasksConfig) -> Mask:
+    """The field of view without blown-out areas and highlights.
+
+    Args:
+        image: RGB (H, W, 3) uint8.
+        field_of_view: (H, W) bool, already eroded.
+        config: Level and growth.
+    """
+    blown = (image.min(2) >= config.highlight_level).astype(np.uint8)
+    radius = round(config.highlight_grow_px * mask_height(field_of_view) / 1000)
+    if radius > 0:
+        blown = cv2.dilate(blown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
+    return field_of_view & (blown == 0)

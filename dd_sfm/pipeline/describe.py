@@ -49,10 +49,10 @@ def describe_frames(frames: FrameSet, out: Path, config: Config, device: torch.d
         OutputError: If the cache cannot be written.
     """
     network = load_weights(config.describe.weights, device)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)
     folder = out / "descriptors"
     folder.mkdir(parents=True, exist_ok=True)
-    grid = working_grid(frames, config, int(network.stride))  # type: ignore[arg-type]
+    grid = working_grid(frames, config, int(network.stride))
     write_json(folder / "grid.json", asdict(grid))
     bfloat16 = use_bfloat16(config, device)
     logger.info("describe: %s on %s, %s", config.describe.weights, device, "bfloat16" if bfloat16 else "float32")

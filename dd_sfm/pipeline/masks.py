@@ -18,8 +18,8 @@ Mask = NDArray[np.bool_]
 def find_field_of_view(frames: Sequence[NDArray[Any]], where: str) -> Mask:
     """The area that shows the scene: a circle, a clipped circle, or a rectangle.
 
-    What is ever bright, cleaned of thin things such as text outside the circle, made convex as all fields of view are;
-    then without what never changes while the scene moves: text and logos laid over the picture.
+    What is bright in many frames, cleaned of thin things such as text outside the circle, made convex as all fields
+    of view are; then without what never changes while the scene moves: text and logos laid over the picture.
 
     Args:
         frames: RGB frames (H, W, 3) uint8 spread over the video.
@@ -33,7 +33,9 @@ def find_field_of_view(frames: Sequence[NDArray[Any]], where: str) -> Mask:
     """
     grey = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames])
     height = grey.shape[1]
-    brightest = cv2.GaussianBlur(grey.max(0), (0, 0), max(1.0, height / 500))
+    # Not the maximum: now and then light flares beyond the rim.
+    usual = np.percentile(grey, 70, axis=0).astype(np.uint8)
+    brightest = cv2.GaussianBlur(usual, (0, 0), max(1.0, height / 500))
     level = _black_level(brightest)
     bright = (brightest > level).astype(np.uint8)
     if brightest.max() < 24 or bright.mean() < 0.02:
@@ -82,7 +84,10 @@ def _static_overlay(grey: NDArray[np.uint8], area: Mask) -> Mask:
         return nothing
     median = np.median(grey, axis=0).astype(np.uint8)
     edge = cv2.morphologyEx(median, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    seeds = (deviation < 4) & (edge > 60) & area
+    # The rim itself is sharp and still, but no overlay.
+    margin = max(3, grey.shape[1] // 40)
+    inner = cv2.erode(area.astype(np.uint8), np.ones((margin, margin), np.uint8), borderValue=1) > 0
+    seeds = (deviation < 4) & (edge > 60) & inner
     grown = cv2.dilate(seeds.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     # A few chance pixels are no text.
     return grown & area if seeds.sum() > 40 else nothing

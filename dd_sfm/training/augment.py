@@ -94,7 +94,7 @@ def photometric(image: Image, rng: np.random.Generator, strength: float) -> Floa
     if rng.random() < 0.3:
         quality = [int(cv2.IMWRITE_JPEG_QUALITY), int(rng.integers(35, 95))]
         encoded = cv2.imencode(".jpg", (out * 255).astype(np.uint8), quality)[1]
-        out = cv2.imdecode(encoded, cv2.IMREAD_COLOR).astype(np.float32) / 255.0
+        out = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.float32) / 255.0
     return out
 
 

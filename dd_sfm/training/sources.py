@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
-from dd_sfm.io.jhu import read_sequence
+from dd_sfm.io.jhu import JHUSequence, read_sequence
 from dd_sfm.io.truth import read_truth
 from dd_sfm.ops.coordinates import resize_xy
 from dd_sfm.ops.resize import working_scale
@@ -102,7 +102,7 @@ class SequenceSource:
         if len(self.images) < 2:
             raise InputError(f"{data.path}: {len(self.images)} frames with a pose in the range; at least 2 needed")
 
-    def _project(self, sequence, frame: int) -> NDArray[Any]:
+    def _project(self, sequence: JHUSequence, frame: int) -> NDArray[Any]:
         """Working pixels (P, 2) of all reference points; NaN behind the camera."""
         pose = sequence.cam_from_world[frame]
         local = sequence.points @ pose[:, :3].T + pose[:, 3]

@@ -131,7 +131,7 @@ def pair_loss(network: nn.Module, pair: dict[str, Tensor], scale: float, device:
     images = pair["images"].to(device).contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16):
         maps = network(images)
-    stride = int(network.stride)
+    stride: int = network.stride
     height, width = maps.shape[-2:]
     usable = pair["masks"][:, : height * stride : stride, : width * stride : stride].to(device)
     xy = pair["xy"].to(device)

@@ -1,0 +1,148 @@
+"""The sequence format of the Johns Hopkins endoscopy data: frames, poses, points, visibility and mask as text files."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from plyfile import PlyData, PlyParseError
+from scipy.spatial.transform import Rotation
+
+from dd_sfm.errors import InputError
+from dd_sfm.io.images import read_mask
+from dd_sfm.ops.coordinates import from_colmap
+
+NUMBER = r"\s*([-+0-9.eE]+)"
+POSITION = re.compile(rf"position:\s*x:{NUMBER}\s*y:{NUMBER}\s*z:{NUMBER}")
+ORIENTATION = re.compile(rf"orientation:\s*x:{NUMBER}\s*y:{NUMBER}\s*z:{NUMBER}\s*w:{NUMBER}")
+
+
+@dataclass(frozen=True)
+class JHUSequence:
+    """A real sequence with reference poses and points.
+
+    ``frames``: all frame numbers; ``image_paths``: their JPEGs; ``cam_from_world``: poses (3, 4) of the registered
+    frames; ``focal_centre`` (V, 4): fx, fy, cx, cy per registered frame, in the order of ``cam_from_world``, pixel
+    centres at integers; ``points`` (P, 3); ``points_seen``: per frame the points that it sees; ``mask`` (H, W);
+    ``convention``: how ``motion.yaml`` was understood, found by which poses project the points into the mask.
+    """
+
+    folder: Path
+    frames: list[int]
+    image_paths: dict[int, Path]
+    cam_from_world: dict[int, NDArray[np.float64]]
+    focal_centre: NDArray[np.float64]
+    points: NDArray[np.float64]
+    points_seen: dict[int, NDArray[np.int64]]
+    mask: NDArray[np.bool_]
+    convention: str
+
+    def intrinsics(self, frame: int) -> NDArray[np.float64]:
+        """K (3, 3) of a registered frame, pixel centres at integers."""
+        fx, fy, cx, cy = self.focal_centre[list(self.cam_from_world).index(frame)]
+        return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+
+
+def read_sequence(folder: Path) -> JHUSequence:
+    """Read a sequence.
+
+    Raises:
+        InputError: If a file is missing, does not parse, or neither pose convention reprojects the points.
+    """
+    try:
+        frames = _integers(folder / "selected_indexes")
+        visible = _integers(folder / "visible_view_indexes")
+        motion = (folder / "motion.yaml").read_text()
+        numbers = np.array((folder / "camera_intrinsics_per_view").read_text().split(), np.float64)
+        vertex = PlyData.read(folder / "structure.ply")["vertex"].data
+        seen = _visibility(folder / "view_indexes_per_point")
+        mask = read_mask(folder / "undistorted_mask.bmp")
+    except (OSError, ValueError, PlyParseError) as error:
+        raise InputError(f"{folder}: not a complete JHU sequence ({error})") from error
+    positions = np.array(POSITION.findall(motion), np.float64)
+    quaternions = np.array(ORIENTATION.findall(motion), np.float64)
+    if len(positions) != len(visible) or len(quaternions) != len(visible):
+        raise InputError(
+            f"{folder / 'motion.yaml'}: {len(positions)} poses; expected {len(visible)}, one a visible view"
+        )
+    points = np.stack([vertex["x"], vertex["y"], vertex["z"]], 1).astype(np.float64)
+    focal_centre = _intrinsics(folder, numbers, len(visible))
+    rotations = Rotation.from_quat(quaternions).as_matrix()
+    candidates = {
+        "world_from_cam": _invert(rotations, positions),
+        "cam_from_world": np.concatenate([rotations, positions[..., None]], 2),
+    }
+    shares = {
+        name: _share_inside(poses, visible, focal_centre, points, seen, mask) for name, poses in candidates.items()
+    }
+    convention = max(shares, key=lambda name: shares[name])
+    if shares[convention] < 0.5:
+        raise InputError(
+            f"{folder}: poses do not reproject: {shares['world_from_cam']:.0%} of the points fall inside the mask with "
+            f"world_from_cam, {shares['cam_from_world']:.0%} with cam_from_world; expected more than half"
+        )
+    return JHUSequence(
+        folder,
+        frames,
+        {f: folder / f"{f:08d}.jpg" for f in frames},
+        dict(zip(visible, candidates[convention], strict=True)),
+        focal_centre,
+        points,
+        seen,
+        mask,
+        convention,
+    )
+
+
+def _integers(path: Path) -> list[int]:
+    return [int(v) for v in path.read_text().split()]
+
+
+def _visibility(path: Path) -> dict[int, NDArray[np.int64]]:
+    """``-1`` starts a point; the frame numbers that see it follow."""
+    values = np.array(path.read_text().split(), np.int64)
+    point = np.cumsum(values == -1) - 1
+    keep = values >= 0
+    frame, point = values[keep], point[keep]
+    return {int(f): np.unique(point[frame == f]) for f in np.unique(frame)}
+
+
+def _intrinsics(folder: Path, numbers: NDArray[np.float64], views: int) -> NDArray[np.float64]:
+    if len(numbers) == 4 * views:
+        values = numbers.reshape(views, 4)
+    elif len(numbers) == 3 * views:
+        f, cx, cy = numbers.reshape(views, 3).T
+        values = np.stack([f, f, cx, cy], 1)
+    else:
+        raise InputError(
+            f"{folder / 'camera_intrinsics_per_view'}: {len(numbers)} numbers for {views} views; expected 3 or 4 a view"
+        )
+    # The values come from COLMAP-style calibrations, where the first pixel's centre is at 0.5.
+    return np.concatenate([values[:, :2], from_colmap(values[:, 2:])], 1)
+
+
+def _invert(rotations: NDArray[Any], positions: NDArray[Any]) -> NDArray[Any]:
+    inverse = rotations.transpose(0, 2, 1)
+    return np.concatenate([inverse, -(inverse @ positions[..., None])], 2)
+
+
+def _share_inside(
+    poses: NDArray[Any],
+    visible: list[int],
+    focal_centre: NDArray[Any],
+    points: NDArray[Any],
+    seen: dict[int, NDArray[np.int64]],
+    mask: NDArray[np.bool_],
+) -> float:
+    """Share of the visible points that a convention projects into the mask."""
+    inside, total = 0, 0
+    for pose, frame, (fx, fy, cx, cy) in zip(poses, visible, focal_centre, strict=True):
+        local = points[seen.get(frame, np.zeros(0, np.int64))] @ pose[:, :3].T + pose[:, 3]
+        front = local[:, 2] > 1e-9
+        total += len(local)
+        xy = np.round(local[front, :2] / local[front, 2:] * [fx, fy] + [cx, cy]).astype(np.int64)
+        ok = (xy >= 0).all(1) & (xy < np.array(mask.shape[::-1])).all(1)
+        inside += int(mask[xy[ok, 1], xy[ok, 0]].sum())
+    return inside / max(1, total)

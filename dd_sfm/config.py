@@ -80,7 +80,7 @@ class PairsConfig:
     """window: reference frames against fixed offsets; adaptive: the paper's probing with hysteresis."""
     reference_every: int = 4
     """A reference frame (whose points are searched in other frames) every N frames."""
-    offsets: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24)
+    offsets: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 24)
     """window: distances to the frames that a reference is matched with, on both sides."""
     probe_every: int = 5
     """adaptive: beyond the window every N-th frame is probed."""
@@ -100,9 +100,9 @@ class MatchConfig:
 
     query: Literal["corners", "grid", "sift"] = "corners"
     """corners: the best corner of every cell; grid: cell centres; sift: SIFT's detector."""
-    query_spacing_px: int = 6
+    query_spacing_px: int = 4
     """Side of a query cell in working pixels: smaller gives more points."""
-    max_queries: int = 4000
+    max_queries: int = 9000
     """Most query points of a reference frame."""
     max_cycle_px: float = 6.0
     """A match's back-match returns within this many working pixels."""
@@ -158,6 +158,8 @@ class DensifyConfig:
     """Least angle between two of a point's rays."""
     bundle_adjust: bool = True
     """Refine poses and points together at the end."""
+    adjust_points_per_frame: int = 300
+    """Points of a frame that take part in that refinement."""
 
 
 @dataclass(frozen=True)

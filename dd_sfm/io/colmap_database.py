@@ -24,6 +24,12 @@ class VerifiedPairs:
     matches: int
 
 
+def silence() -> None:
+    """Keep COLMAP's own log off the terminal, warnings and worse excepted."""
+    pycolmap.logging.minloglevel = pycolmap.logging.Level.WARNING.value
+    pycolmap.logging.stderrthreshold = pycolmap.logging.Level.ERROR.value
+
+
 def colmap_camera(camera: PinholeCamera, camera_id: int = 1) -> pycolmap.Camera:
     """The camera as COLMAP's PINHOLE; half a pixel is added to the principal point."""
     cx, cy = to_colmap(np.array([camera.cx, camera.cy]))

@@ -178,6 +178,28 @@ def depths(model: Model) -> FloatArray:
     return distance[order][np.cumsum(count) - count + count // 2] if len(order) else np.zeros(0)
 
 
+def spread_subset(model: Model, size: tuple[int, int], per_frame: int) -> Model:
+    """The best points of every part of every frame: enough to adjust the poses.
+
+    Args:
+        model: All points.
+        size: Width and height of the frames in source pixels.
+        per_frame: Points a frame, spread over a grid of 12 x 12.
+    """
+    side = 12
+    cell = np.clip((model.xy / np.array(size) * side).astype(np.int64), 0, side - 1)
+    bucket = (model.frame * side + cell[:, 1]) * side + cell[:, 0]
+    views = np.bincount(model.point, minlength=len(model.xyz))
+    worth = views / (1.0 + model.error_px)
+    order = np.lexsort((-worth[model.point], bucket))
+    start = np.searchsorted(bucket[order], bucket[order], side="left")
+    # About 60 % of the cells of a round field of view hold anything.
+    chosen = order[np.arange(len(order)) - start < max(1, round(per_frame / (0.6 * side * side)))]
+    keep = np.zeros(len(model.xyz), bool)
+    keep[model.point[chosen]] = True
+    return select_points(model, keep)
+
+
 def drop_duplicates(model: Model, distance_px: float = 1.0) -> Model:
     """Of tracks that show the same surface point, keep the one with the most views.
 
@@ -229,7 +251,7 @@ def colour(model: Model, frames: FrameSet, progress: Progress = silent) -> Model
     values = np.zeros((len(model.point), 3), np.uint8)
     order = np.argsort(model.frame, kind="stable")
     used = np.unique(model.frame)
-    bounds = np.searchsorted(model.frame[order], np.r_[used, used[-1] + 1]) if len(used) else np.zeros(1, int)
+    bounds = np.searchsorted(model.frame[order], np.append(used, model.frame.max(initial=0) + 1))
     for k, position in enumerate(progress(used, total=len(used), label="colour")):
         rows = order[bounds[k] : bounds[k + 1]]
         image = read_image(frames.frames[position].path)

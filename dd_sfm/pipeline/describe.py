@@ -2,8 +2,10 @@
 
 import json
 import logging
+import threading
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -49,10 +51,10 @@ def describe_frames(frames: FrameSet, out: Path, config: Config, device: torch.d
         OutputError: If the cache cannot be written.
     """
     network = load_weights(config.describe.weights, device)
-    network = network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     folder = out / "descriptors"
     folder.mkdir(parents=True, exist_ok=True)
-    grid = working_grid(frames, config, int(network.stride))
+    grid = working_grid(frames, config, int(cast(int, network.stride)))
     write_json(folder / "grid.json", asdict(grid))
     bfloat16 = use_bfloat16(config, device)
     logger.info("describe: %s on %s, %s", config.describe.weights, device, "bfloat16" if bfloat16 else "float32")
@@ -100,8 +102,13 @@ class DescriptorCache:
         self.frames, self.out, self.device, self.capacity = frames, out, device, capacity
         self.grid = load_grid(out)
         self._held: dict[int, DescriptorMap] = {}
+        self._lock = threading.Lock()
 
     def __getitem__(self, position: int) -> DescriptorMap:
+        with self._lock:
+            return self._load(position)
+
+    def _load(self, position: int) -> DescriptorMap:
         if position in self._held:
             self._held[position] = self._held.pop(position)
             return self._held[position]

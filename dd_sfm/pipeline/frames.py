@@ -239,7 +239,8 @@ class _Writer:
         self.last: NDArray[Any] | None = None
         small = (max(16, round(usable.shape[1] * self.scale)), max(16, round(usable.shape[0] * self.scale)))
         self.inside = cv2.resize(usable.astype(np.uint8), small, interpolation=cv2.INTER_NEAREST) > 0
-        self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        preset = cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST
+        self.flow = cv2.DISOpticalFlow_create(preset)  # type: ignore[attr-defined]
 
     def offer(self, number: int, image: NDArray[Any]) -> str:
         """Write a frame, or return the reason why not."""

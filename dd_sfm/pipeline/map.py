@@ -12,7 +12,7 @@ import pycolmap
 
 from dd_sfm.config import Config
 from dd_sfm.errors import ReconstructionError
-from dd_sfm.io.colmap_database import VerifiedPairs, colmap_camera, verify, write_database
+from dd_sfm.io.colmap_database import VerifiedPairs, colmap_camera, silence, verify, write_database
 from dd_sfm.ops.coordinates import from_colmap, to_colmap
 from dd_sfm.pipeline.densify import triangulate
 from dd_sfm.pipeline.map_checks import largest_scale_jump, mapper_tracks, scale_ratios
@@ -65,7 +65,7 @@ def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progr
     Raises:
         ReconstructionError: If no mapper registers three frames.
     """
-    pycolmap.logging.minloglevel = pycolmap.logging.Level.ERROR.value
+    silence()
     pycolmap.set_random_seed(config.runtime.seed)
     chosen = mapper_tracks(tracks, config.map.tracks_per_frame, (frames.camera.width, frames.camera.height))
     started = time.monotonic()

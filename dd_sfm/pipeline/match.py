@@ -6,6 +6,10 @@ a later reference frame it is anchored anew there and goes on; new query points 
 """
 
 import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,10 +70,15 @@ class Matcher:
     def __init__(self, frames: FrameSet, out: Path, config: Config, device: torch.device) -> None:
         self.frames, self.config, self.device = frames, config, device
         self.maps = DescriptorCache(frames, out, device)
+        self._lock = threading.Lock()
         self._images: dict[int, tuple[WorkingFrame, Tensor]] = {}
 
     def image(self, position: int) -> tuple[WorkingFrame, Tensor]:
         """The working frame and its smoothed grey image with gradients (3, H, W)."""
+        with self._lock:
+            return self._load_image(position)
+
+    def _load_image(self, position: int) -> tuple[WorkingFrame, Tensor]:
         if position not in self._images:
             frame = load_working(self.frames.frames[position], self.maps.grid)
             grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -190,10 +199,26 @@ def _match_reference(matcher: Matcher, book: TrackBook, reference: int, pooled: 
         targets = window_targets(reference, count, config.pairs)
     if pooled is not None and pooled.shape[1] > 1:
         targets += [t for t in loop_targets(pooled, reference, config.pairs) if t not in targets]
-    found = {}
-    for target in targets:
+
+    def match_target(target: int) -> PairFound:
         # Tracks that come from earlier references are there already in the frames before this one.
         first = len(old_xy) if target < reference else 0
         pair = matcher.match(reference, target, xy[first:])
-        found[target] = PairFound(pair.query + first, pair.xy, pair.score, pair.inlier_ratio)
+        return PairFound(pair.query + first, pair.xy, pair.score, pair.inlier_ratio)
+
+    with _workers(matcher) as pool:
+        found = dict(zip(targets, pool.map(match_target, targets), strict=True))
     return ReferenceMatches(reference, xy, tracks, found)
+
+
+@contextmanager
+def _workers(matcher: Matcher) -> Iterator[ThreadPoolExecutor]:
+    """One worker a core with one thread each: small tiles gain nothing from more threads in one operation."""
+    threads = torch.get_num_threads()
+    workers = 1 if matcher.device.type == "cuda" else threads
+    try:
+        torch.set_num_threads(max(1, threads // workers))
+        with ThreadPoolExecutor(workers) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)

@@ -57,7 +57,9 @@ def _grid_points(inside: NDArray[np.bool_], spacing: int) -> tuple[NDArray[Any],
 
 
 def _sift_points(grey: NDArray[Any], inside: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
-    detector = cv2.SIFT_create(contrastThreshold=0.002, edgeThreshold=20)
+    detector = cv2.SIFT_create(  # type: ignore[attr-defined]
+        contrastThreshold=0.002, edgeThreshold=20
+    )
     keypoints = detector.detect(grey, inside.astype(np.uint8))
     xy = np.array([k.pt for k in keypoints], np.float64).reshape(-1, 2)
     return xy, np.array([k.response for k in keypoints], np.float64)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from dd_sfm.training.sources import DataPath, PairSample, PairSource, RenderedSo
 from dd_sfm.training.validation import matching_accuracy
 
 logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def pair_loss(network: nn.Module, pair: dict[str, Tensor], scale: float, device:
     images = pair["images"].to(device).contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16):
         maps = network(images)
-    stride: int = network.stride
+    stride = int(cast(int, network.stride))
     height, width = maps.shape[-2:]
     usable = pair["masks"][:, : height * stride : stride, : width * stride : stride].to(device)
     xy = pair["xy"].to(device)
@@ -169,7 +171,7 @@ class Trainer:
     @property
     def checkpoint_path(self) -> Path:
         """Where the state is kept."""
-        return self.out / "checkpoint.pt"
+        return self.out / CHECKPOINT
 
     def resume(self) -> bool:
         """Continue from the checkpoint in the output folder, if there is one."""

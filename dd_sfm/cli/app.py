@@ -1,0 +1,73 @@
+"""The dd-sfm command: collects the commands and turns errors into one line and an exit code."""
+
+import errno
+import os
+import sys
+from typing import Annotated
+
+# Decoder warnings about odd streams would stand between our own lines; must be set before OpenCV opens a file.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+import typer
+
+from dd_sfm import __version__
+from dd_sfm.cli.doctor import doctor
+from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
+from dd_sfm.cli.train import train
+from dd_sfm.errors import DDSfMError
+
+app = typer.Typer(
+    name="dd-sfm",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Extremely dense structure from motion for endoscopic video. Not for clinical use.",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Extremely dense structure from motion for endoscopic video. Not for clinical use."""
+
+
+app.command()(reconstruct)
+app.command(name="extract")(extract)
+app.command(name="match")(match)
+app.command(name="map")(map_)
+app.command()(train)
+app.command()(doctor)
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """One line for an error, and the exit code."""
+    if isinstance(error, DDSfMError):
+        return " ".join(str(error).split()), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped; repeat the command to go on after the last finished step", 130
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full; free some space and repeat the command, finished stages are kept", 1
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"unexpected {type(error).__name__}: {first} (run again with --debug and report what it shows)", 1
+
+
+def main() -> None:
+    """Entry point of the ``dd-sfm`` script."""
+    try:
+        app()
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in sys.argv:
+            raise
+        text, code = explain(error)
+        print(f"dd-sfm: {text}", file=sys.stderr)
+        sys.exit(code)

@@ -1,0 +1,65 @@
+"""dd-sfm doctor: what this machine has."""
+
+import importlib.util
+import platform
+import subprocess
+import sys
+from importlib import metadata
+
+APT_LINE = "apt-get install -y libusb-1.0-0 libgl1 libegl1 libx11-6 libudev1 libidn2-0"
+
+
+def doctor() -> None:
+    """Say what this machine has: processor, GPU, codecs, weights, and what viewing would need.
+
+    Example: dd-sfm doctor
+    """
+    import cv2
+    import psutil
+    import torch
+
+    from dd_sfm import __version__
+    from dd_sfm.config import RuntimeConfig
+    from dd_sfm.io.weights import list_weights, load_weights
+    from dd_sfm.pipeline.describe import cpu_has_bfloat16
+    from dd_sfm.runtime import cpu_threads
+
+    cpu, memory = torch.device("cpu"), psutil.virtual_memory()
+    rows = [
+        ("dd-sfm", __version__),
+        ("python", platform.python_version()),
+        ("packages", ", ".join(f"{p} {metadata.version(p)}" for p in ("torch", "pycolmap", "numpy"))),
+        ("opencv", f"{cv2.__version__}, video by {_video_backends(cv2.getBuildInformation())}"),
+        ("processor", f"{cpu_threads(RuntimeConfig())} threads, bfloat16 {'yes' if cpu_has_bfloat16() else 'no'}"),
+        (
+            "memory",
+            f"{memory.total / 1e9:.1f} GB, {memory.available / 1e9:.1f} GB free",
+        ),
+        ("GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none: the CPU does the work"),
+    ]
+    for name in list_weights():
+        network = load_weights(name, cpu)
+        count = sum(p.numel() for p in network.parameters())
+        rows.append(("weights", f"{name}: {count / 1e6:.2f} M parameters"))
+    if not list_weights():
+        rows.append(("weights", "none found: the installation is incomplete"))
+    rows.append(("viewing", _open3d()))
+    for label, text in rows:
+        print(f"{label:<10} {text}")
+
+
+def _video_backends(build: str) -> str:
+    lines = (line.strip() for line in build.splitlines())
+    found = [line.split(":")[0] for line in lines if line.split(":")[0] in ("FFMPEG", "GStreamer") and "YES" in line]
+    return ", ".join(found) or "no backend: only folders of images can be read"
+
+
+def _open3d() -> str:
+    """Whether open3d can be imported, tried in a process of its own: a missing library may end it."""
+    if importlib.util.find_spec("open3d") is None:
+        return "open3d is not installed (pip install 'dd-sfm[view]'); nothing but viewing needs it"
+    tried = subprocess.run([sys.executable, "-c", "import open3d"], capture_output=True, text=True, check=False)
+    if tried.returncode == 0:
+        return f"open3d {metadata.version('open3d')}"
+    reason = (tried.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+    return f"open3d cannot start ({reason}); nothing but viewing needs it. On Debian: {APT_LINE}"

@@ -1,0 +1,79 @@
+"""Options that commands share, and what they do to the configuration."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dd_sfm.config import Config, load_config
+from dd_sfm.errors import ConfigError
+from dd_sfm.resources import configs_folder
+
+RUN, GENERAL = "Run", "General"
+
+Source = Annotated[Path, typer.Argument(help="Video file, or folder of images.", show_default=False)]
+Out = Annotated[Path, typer.Option("--output", "-o", help="Run folder to write.", show_default=False)]
+ConfigFile = Annotated[
+    str | None,
+    typer.Option("--config", help="YAML file, or a shipped configuration by name.", rich_help_panel=GENERAL),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a key, as match.max_queries=2000.", rich_help_panel=GENERAL),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu or cuda.", rich_help_panel=GENERAL, show_default="auto")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Start over in the folder of an earlier run.", rich_help_panel=GENERAL)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.", rich_help_panel=GENERAL)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=GENERAL)]
+Calibration = Annotated[
+    str | None,
+    typer.Option(
+        help="'fx,fy,cx,cy' at source size (COLMAP's pixels), an OpenCV or ROS YAML, a COLMAP cameras.txt, or a JHU "
+        "intrinsics file. Without it the focal length is guessed.",
+        rich_help_panel=RUN,
+    ),
+]
+Mask = Annotated[
+    Path | None,
+    typer.Option(help="Image of the frames' size, 255 where usable. Without it: found.", rich_help_panel=RUN),
+]
+Every = Annotated[int | None, typer.Option(min=1, help="Use every N-th frame.", rich_help_panel=RUN)]
+Start = Annotated[int | None, typer.Option(min=0, help="First source frame.", rich_help_panel=RUN)]
+End = Annotated[int | None, typer.Option(min=1, help="One past the last source frame.", rich_help_panel=RUN)]
+MaxFrames = Annotated[int | None, typer.Option(min=3, help="Thin to at most this many.", rich_help_panel=RUN)]
+Weights = Annotated[
+    str | None, typer.Option(help="Shipped weights by name, or a .safetensors file.", rich_help_panel=RUN)
+]
+Features = Annotated[str | None, typer.Option(help="learned or sift.", rich_help_panel=RUN)]
+Seed = Annotated[int | None, typer.Option(help="Seed of every random choice.", rich_help_panel=RUN)]
+
+
+def resolve_config(config: str | None, overrides: list[str] | None, flags: dict[str, Any]) -> Config:
+    """Defaults, then the YAML file, then ``--set``, then flags that were given.
+
+    Args:
+        config: Path of a YAML file or name of a shipped configuration.
+        overrides: Texts of ``--set``.
+        flags: Values by dotted key; None for a flag that was left out.
+
+    Raises:
+        ConfigError: For anything that does not fit.
+    """
+    path = find_config(config) if config else None
+    given = [f"{key}={value}" for key, value in flags.items() if value is not None]
+    return load_config(Config, path, [*(overrides or []), *given])
+
+
+def find_config(name: str) -> Path:
+    """A YAML file by path, or a shipped one by name."""
+    if Path(name).is_file():
+        return Path(name)
+    shipped = configs_folder() / f"{name}.yaml"
+    if shipped.is_file():
+        return shipped
+    names = sorted(p.stem for p in configs_folder().glob("*.yaml"))
+    raise ConfigError(f"--config {name}: not found; expected a YAML file or one of: {', '.join(names)}")

@@ -1,0 +1,65 @@
+"""What the command line prints: progress bars, lines of stages, the summary table."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from dd_sfm.progress import Progress, silent
+
+ItemT = TypeVar("ItemT")
+
+
+def make_progress(quiet: bool) -> Progress:
+    """A bar with time left on a terminal; nothing when quiet or when the output goes to a file."""
+    if quiet or not sys.stderr.isatty():
+        return silent
+
+    def bar(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
+        return iter(tqdm(items, total=total, desc=f"  {label}", leave=False, dynamic_ncols=True))
+
+    return bar
+
+
+def make_say(quiet: bool) -> Callable[[str], None]:
+    """Prints a line on stderr, or nothing when quiet."""
+
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    return say
+
+
+def summary(metrics: dict[str, Any], out: str) -> None:
+    """The table at the end of a run."""
+    table = Table(title=f"{metrics['features']} reconstruction: {out}", show_header=False, title_justify="left")
+    table.add_column()
+    table.add_column(justify="left")
+    frames = (
+        f"{metrics['frames_registered']} of {metrics['frames_used']} registered ({metrics['frames_total']} in source)"
+    )
+    models = " + ".join(map(str, metrics["models"]))
+    rows = [
+        ("frames", frames),
+        ("models", f"{models} frames, by the {metrics['mapper']} mapper"),
+        ("points", f"{metrics['points']:,}"),
+        ("observations", f"{metrics['observations']:,}, {metrics['mean_track_length']} a point"),
+        (
+            "reprojection",
+            f"median {metrics['median_reprojection_error_px']:.2f} px, 90 % below "
+            f"{metrics['p90_reprojection_error_px']:.2f} px",
+        ),
+        ("triangulation angle", f"median {metrics['median_triangulation_angle_deg']:.1f} deg"),
+        ("focal length", f"{metrics['focal_length_px']} px{'' if metrics['calibrated'] else ' (not calibrated)'}"),
+        ("seconds", ", ".join(f"{k} {v:.0f}" for k, v in metrics["seconds"].items())),
+        ("memory", f"{metrics['peak_rss_mb'] / 1000:.2f} GB, GPU {metrics['peak_gpu_mb'] / 1000:.2f} GB"),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    for note in metrics["degradations"]:
+        table.add_row("note", note)
+    Console(width=None if sys.stdout.isatty() else 110).print(table)

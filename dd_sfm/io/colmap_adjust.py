@@ -1,0 +1,44 @@
+"""Bundle adjustment of a model by COLMAP's Ceres solver."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pycolmap
+
+from dd_sfm.io.colmap_database import silence
+from dd_sfm.io.colmap_model import image_names, read_model, write_model
+from dd_sfm.structures import FrameSet, Model
+
+
+def bundle_adjust(model: Model, frames: FrameSet, *, refine_focal: bool, scale_px: float, threads: int) -> Model:
+    """Refine poses and points together; intrinsics stay fixed unless the focal length was a guess.
+
+    Args:
+        model: What to refine; give it a well-spread subset when it is large.
+        frames: Names of the images.
+        refine_focal: Whether the focal length moves too.
+        scale_px: Residual at which the Cauchy loss turns down an observation.
+        threads: CPU threads.
+
+    Returns:
+        The model with new poses, points and, if asked for, focal length.
+    """
+    options = pycolmap.BundleAdjustmentOptions()
+    options.refine_focal_length = refine_focal
+    options.refine_principal_point = options.refine_extra_params = False
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    options.ceres.loss_function_scale = scale_px
+    options.ceres.use_gpu = False
+    options.ceres.solver_options.num_threads = threads
+    options.ceres.solver_options.max_num_iterations = 50
+    options.print_summary = False
+    silence()
+    with tempfile.TemporaryDirectory() as folder:
+        write_model(Path(folder), model, frames)
+        reconstruction = pycolmap.Reconstruction(folder)
+        pycolmap.bundle_adjustment(reconstruction, options)
+        reconstruction.write_binary(folder)
+        adjusted = read_model(Path(folder), {name: k for k, name in enumerate(image_names(frames))})
+    camera = replace(model.camera, fx=adjusted.camera.fx, fy=adjusted.camera.fy)
+    return replace(adjusted, camera=camera)

@@ -1,0 +1,289 @@
+"""A whole run: ordered stages, each skipped when what it made still holds."""
+
+import hashlib
+import io
+import json
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+import dd_sfm
+from dd_sfm.config import Config, dump_config
+from dd_sfm.errors import InputError, ReconstructionError
+from dd_sfm.io.atomic import output_error, write_bytes, write_json, write_text
+from dd_sfm.io.clouds import write_cloud
+from dd_sfm.io.colmap_adjust import bundle_adjust
+from dd_sfm.io.colmap_database import VerifiedPairs
+from dd_sfm.io.colmap_model import write_model
+from dd_sfm.io.weights import find_weights
+from dd_sfm.pipeline.cloud import to_cloud
+from dd_sfm.pipeline.densify import clean, colour, spread_subset, triangulate
+from dd_sfm.pipeline.describe import describe_frames
+from dd_sfm.pipeline.frames import extract_frames, frame_notes, load_frames
+from dd_sfm.pipeline.map import MapResult, error_scale, map_poses
+from dd_sfm.pipeline.match import MatchResult, match_frames
+from dd_sfm.pipeline.metrics import memory_figures, model_figures
+from dd_sfm.pipeline.pairs import window_pairs
+from dd_sfm.pipeline.sift import sift_tracks
+from dd_sfm.pipeline.stages import STAGES, StageRecord, file_identity, fingerprint
+from dd_sfm.progress import Progress
+from dd_sfm.runtime import cpu_threads, resolve_device
+from dd_sfm.structures import FrameSet, Model, PinholeCamera, Tracks
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run is asked to do.
+
+    ``last``: the stage to stop after; ``overwrite``: start over in a folder of an earlier run.
+    """
+
+    source: Path
+    out: Path
+    config: Config
+    calibration: str | None = None
+    mask: Path | None = None
+    overwrite: bool = False
+    last: str = STAGES[-1]
+
+
+def check_request(request: RunRequest) -> torch.device:
+    """Find out what cannot work before anything is written; returns the device."""
+    if not request.source.exists():
+        raise InputError(f"{request.source}: not found; expected a video file or a folder of images")
+    if request.mask is not None and not request.mask.is_file():
+        raise InputError(f"--mask {request.mask}: not found; expected an image, 255 where frames are usable")
+    if request.config.features == "learned":
+        find_weights(request.config.describe.weights)
+    return resolve_device(request.config.runtime)
+
+
+def marks(request: RunRequest) -> dict[str, str]:
+    """The fingerprint of every stage: its settings and inputs, and the fingerprint of the stage before."""
+    config = dump_config(request.config)
+    learned = request.config.features == "learned"
+    calibration = request.calibration
+    if calibration is not None and Path(calibration).is_file():
+        calibration = hashlib.sha256(Path(calibration).read_bytes()).hexdigest()
+    mask = hashlib.sha256(request.mask.read_bytes()).hexdigest() if request.mask else None
+    weights = hashlib.sha256(find_weights(request.config.describe.weights).read_bytes()).hexdigest() if learned else ""
+    own = {
+        "frames": [
+            file_identity(request.source), calibration, mask, config["frames"], config["masks"], config["camera"],
+            config["describe"]["working_height_px"],
+        ],
+        "describe": [config["describe"], weights] if learned else [],
+        "match": [config["features"], config["pairs"], config["match"] if learned else None, config["runtime"]["seed"]],
+        "map": [config["map"], config["densify"]],
+        "densify": [config["densify"]],
+    }  # fmt: skip
+    result, before = {}, ""
+    for stage in STAGES:
+        before = result[stage] = fingerprint(stage, own[stage], before)
+    return result
+
+
+def run(request: RunRequest, progress: Progress, say: Callable[[str], None]) -> dict[str, Any]:
+    """Do a run's stages, or what is left of them.
+
+    Args:
+        request: What to do.
+        progress: Shows long stages.
+        say: Told of each stage in a line.
+
+    Returns:
+        The figures of ``metrics.json``; empty when the run stops before the last stage.
+    """
+    device = check_request(request)
+    marked = marks(request)
+    record = StageRecord.open(request.out, overwrite=request.overwrite)
+    with _logging_to(request.out / "run.log"):
+        write_text(request.out / "config.yaml", yaml.safe_dump(_resolved(request.config, device), sort_keys=False))
+        torch.set_num_threads(cpu_threads(request.config.runtime))
+        work = _Work(request, device, progress)
+        for stage in STAGES[: STAGES.index(request.last) + 1]:
+            if record.is_done(stage, marked[stage]):
+                say(f"{stage}: done before")
+                continue
+            record.begin(stage, marked[stage])
+            say(f"{stage} ...")
+            started = time.monotonic()
+            getattr(work, stage)()
+            record.finish(stage, time.monotonic() - started)
+            logger.info("%s: %.1f s", stage, record.seconds(stage))
+        return work.finish(record) if request.last == STAGES[-1] else {}
+
+
+class _Work:
+    """The stages of a run; what one makes the next reads from the run folder."""
+
+    def __init__(self, request: RunRequest, device: torch.device, progress: Progress) -> None:
+        self.request, self.device, self.progress = request, device, progress
+        self.out, self.config = request.out, request.config
+        self.learned = request.config.features == "learned"
+
+    def frames(self) -> None:
+        extract_frames(
+            self.request.source,
+            self.out,
+            self.config,
+            calibration=self.request.calibration,
+            mask=self.request.mask,
+            progress=self.progress,
+        )
+
+    def describe(self) -> None:
+        if self.learned:
+            frames = load_frames(self.out, self.config)
+            describe_frames(frames, self.out, self.config, self.device, self.progress)
+
+    def match(self) -> None:
+        frames = load_frames(self.out, self.config)
+        if self.learned:
+            result = match_frames(frames, self.out, self.config, self.device, self.progress)
+        else:
+            pairs = window_pairs(len(frames), self.config.pairs)
+            result = MatchResult(sift_tracks(frames, self.out, self.config, pairs), pairs)
+        save_match(self.out, result)
+
+    def map(self) -> None:
+        frames = load_frames(self.out, self.config)
+        match = load_match(self.out)
+        result = map_poses(frames, match.tracks, self.out, self.config, self.progress)
+        save_map(self.out, result)
+
+    def densify(self) -> None:
+        frames, match, found = load_frames(self.out, self.config), load_match(self.out), load_map(self.out)
+        figures = []
+        for number, (poses, camera) in enumerate(zip(found.models, found.cameras, strict=True)):
+            model = densify_model(frames, match.tracks, poses, camera, self.config)
+            if number == 0 and not len(model.xyz):
+                raise ReconstructionError(
+                    f"{self.out}: no point of {match.tracks.count} tracks holds up with the poses found; "
+                    "try a calibration or --set densify.min_angle_deg=0.7"
+                )
+            model = colour(model, frames, self.progress)
+            write_model(self.out / "sparse" / str(number), model, frames)
+            figures.append(model_figures(model) | {"frames_registered": len(model.cam_from_world)})
+            if number == 0:
+                write_cloud(self.out / "points.ply", to_cloud(model))
+        write_json(self.out / "densify.json", figures)
+
+    def finish(self, record: StageRecord) -> dict[str, Any]:
+        """Write metrics.json; finished anew on every call, since seconds and memory belong to the whole run."""
+        path = self.out / "metrics.json"
+        before = json.loads(path.read_text()) if path.exists() else {}
+        models = json.loads((self.out / "densify.json").read_text())
+        frames, match, found = load_frames(self.out, self.config), load_match(self.out), load_map(self.out)
+        total = len(json.loads((self.out / "frames.json").read_text())["frames"])
+        main = {k: v for k, v in models[0].items() if k != "frames_registered"}
+        seconds = {stage: record.seconds(stage) for stage in STAGES}
+        memory = memory_figures()
+        metrics: dict[str, Any] = {
+            "features": self.config.features,
+            "weights": self.config.describe.weights if self.learned else None,
+            "device": str(self.device),
+            "frames_total": total,
+            "frames_used": len(frames),
+            "frames_registered": models[0]["frames_registered"],
+            "models": [m["frames_registered"] for m in models],
+            **main,
+            "pairs_tried": found.pairs.tried,
+            "pairs_verified": found.pairs.verified,
+            "matches_verified": found.pairs.matches,
+            "mapper": found.rung,
+            "calibrated": not frames.camera.is_guess,
+            "focal_length_px": round(found.cameras[0].fx, 2),
+            "degradations": [*frame_notes(self.out), *match.notes, *found.notes],
+            "seconds": seconds | {"total": round(sum(seconds.values()), 2)},
+            "peak_rss_mb": max(memory["peak_rss_mb"], before.get("peak_rss_mb", 0.0)),
+            "peak_gpu_mb": max(memory["peak_gpu_mb"], before.get("peak_gpu_mb", 0.0)),
+        }
+        write_json(path, metrics)
+        return metrics
+
+
+def densify_model(
+    frames: FrameSet, tracks: Tracks, poses: dict[int, Any], camera: PinholeCamera, config: Config
+) -> Model:
+    """Triangulate all tracks, adjust poses on a well-spread part of them, triangulate again, clean."""
+    scale = error_scale(frames)
+    model, _ = triangulate(tracks, poses, camera, config, scale=scale)
+    if config.densify.bundle_adjust and len(model.xyz):
+        part = spread_subset(model, (camera.width, camera.height), config.densify.adjust_points_per_frame)
+        adjusted = bundle_adjust(
+            part, frames, refine_focal=camera.is_guess, scale_px=scale, threads=cpu_threads(config.runtime)
+        )
+        model, _ = triangulate(tracks, adjusted.cam_from_world, adjusted.camera, config, scale=scale)
+    return clean(model)
+
+
+def save_match(out: Path, result: MatchResult) -> None:
+    """Write ``tracks.npz``."""
+    buffer = io.BytesIO()
+    arrays = {name: getattr(result.tracks, name) for name in ("track", "frame", "xy", "score", "anchor")}
+    notes = np.array(json.dumps(result.notes))
+    np.savez(buffer, pairs=np.array(result.pairs, np.int64).reshape(-1, 2), notes=notes, **arrays)
+    write_bytes(out / "tracks.npz", buffer.getvalue())
+
+
+def load_match(out: Path) -> MatchResult:
+    """Read ``tracks.npz``."""
+    with np.load(out / "tracks.npz") as arrays:
+        tracks = Tracks(**{name: arrays[name] for name in ("track", "frame", "xy", "score", "anchor")})
+        pairs = [(int(i), int(j)) for i, j in arrays["pairs"]]
+        return MatchResult(tracks, pairs, json.loads(str(arrays["notes"])))
+
+
+def save_map(out: Path, result: MapResult) -> None:
+    """Write ``map.json``."""
+    content = asdict(result)
+    content["models"] = [{str(k): np.asarray(v).tolist() for k, v in poses.items()} for poses in result.models]
+    write_json(out / "map.json", content)
+
+
+def load_map(out: Path) -> MapResult:
+    """Read ``map.json``."""
+    content = json.loads((out / "map.json").read_text())
+    models = [{int(k): np.array(v) for k, v in poses.items()} for poses in content["models"]]
+    cameras = [PinholeCamera(**c) for c in content["cameras"]]
+    pairs = VerifiedPairs(**content["pairs"])
+    return MapResult(models, cameras, content["rung"], pairs, content["seconds"], content["notes"])
+
+
+def _resolved(config: Config, device: torch.device) -> dict[str, Any]:
+    """The configuration as used, with the versions of what used it."""
+    packages = ("torch", "pycolmap", "numpy", "scipy", "opencv-python-headless")
+    versions = {name: metadata.version(name) for name in packages}
+    versions |= {"dd-sfm": dd_sfm.__version__, "python": platform.python_version()}
+    return {**dump_config(config), "versions": versions, "device_used": str(device)}
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Send the package's log to a file while a run lasts."""
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise output_error(path, error) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    package = logging.getLogger("dd_sfm")
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        handler.close()

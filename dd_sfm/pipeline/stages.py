@@ -1,0 +1,112 @@
+"""Which stages of a run are finished, and whether what they made still holds."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dd_sfm.errors import OutputError
+from dd_sfm.io.atomic import output_error, write_json
+
+FORMAT = 1
+STAGES = ("frames", "describe", "match", "map", "densify")
+MADE_BY = {
+    "frames": ("frames", "masks", "frames.json", "field_of_view.png"),
+    "describe": ("descriptors",),
+    "match": ("matches", "tracks.npz", "sift.partial.db", "sift.partial.txt"),
+    "map": ("database.db", "poses", "map.json"),
+    "densify": ("sparse", "points.ply", "densify.json", "metrics.json"),
+}
+"""Files and folders of a run folder, by the stage that makes them: only these are ever removed."""
+OWN_FILES = ("stages.json", "config.yaml", "run.log")
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short hash of anything that JSON can hold."""
+    text = json.dumps([FORMAT, *parts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_identity(path: Path) -> list[Any]:
+    """What tells a file or folder from another without reading it: path, size, time of change."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()]
+
+
+@dataclass
+class StageRecord:
+    """The record of a run folder: fingerprint and seconds of each stage, and whether it is finished.
+
+    Args:
+        out: The run folder.
+        stages: Read from ``stages.json``.
+    """
+
+    out: Path
+    stages: dict[str, dict[str, Any]]
+
+    @classmethod
+    def open(cls, out: Path, *, overwrite: bool) -> "StageRecord":
+        """Open a run folder, or make a new one.
+
+        Raises:
+            OutputError: If the folder holds something else, or cannot be written.
+        """
+        path = out / "stages.json"
+        if out.exists() and not out.is_dir():
+            raise OutputError(f"{out}: is a file; expected a folder to write the run to")
+        if out.is_dir() and not path.exists() and any(out.iterdir()):
+            raise OutputError(f"{out}: holds files that are not of a dd-sfm run; choose an empty or new folder")
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(out, error) from error
+        stages = json.loads(path.read_text())["stages"] if path.exists() else {}
+        record = cls(out, stages)
+        if overwrite:
+            record.clear_from(STAGES[0])
+            for name in OWN_FILES:
+                (out / name).unlink(missing_ok=True)
+        record._write()
+        return record
+
+    def is_done(self, stage: str, mark: str) -> bool:
+        """Whether a stage is finished with this fingerprint."""
+        entry = self.stages.get(stage, {})
+        return entry.get("fingerprint") == mark and bool(entry.get("done"))
+
+    def begin(self, stage: str, mark: str) -> None:
+        """Start a stage: what an earlier run with other settings made is removed, a broken-off one goes on."""
+        if self.stages.get(stage, {}).get("fingerprint") != mark:
+            self.clear_from(stage)
+        else:
+            self.clear_from(*STAGES[STAGES.index(stage) + 1 :][:1])
+        self.stages[stage] = {"fingerprint": mark, "done": False, "seconds": self.seconds(stage)}
+        self._write()
+
+    def finish(self, stage: str, seconds: float) -> None:
+        """Enter a stage as done; the time of broken-off tries counts too."""
+        entry = self.stages[stage]
+        entry["seconds"] = round(entry["seconds"] + seconds, 2)
+        entry["done"] = True
+        self._write()
+
+    def seconds(self, stage: str) -> float:
+        """Seconds spent on a stage so far."""
+        return float(self.stages.get(stage, {}).get("seconds", 0.0))
+
+    def clear_from(self, *first: str) -> None:
+        """Remove what a stage and all later ones made."""
+        for stage in STAGES[STAGES.index(first[0]) :] if first else ():
+            for name in MADE_BY[stage]:
+                path = self.out / name
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            self.stages.pop(stage, None)
+
+    def _write(self) -> None:
+        write_json(self.out / "stages.json", {"format": FORMAT, "stages": self.stages})

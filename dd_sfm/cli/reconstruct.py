@@ -1,5 +1,7 @@
 """dd-sfm reconstruct, and the stages on their own."""
 
+import inspect
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -57,21 +59,18 @@ def reconstruct(
         summary(metrics, str(out))
 
 
-def _stage(last: str, doc: str):  # type: ignore[no-untyped-def]
+def _stage(last: str, doc: str) -> Callable[..., None]:
     """A command that runs the stages up to one of them; its options are those of ``reconstruct``."""
-    import functools
-    import inspect
 
-    @functools.wraps(reconstruct)
     def command(**values: Any) -> None:
         reconstruct(**values, last=last)
 
     signature = inspect.signature(reconstruct)
     kept = [p for name, p in signature.parameters.items() if name != "last"]
-    command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
-    command.__annotations__ = {k: v for k, v in reconstruct.__annotations__.items() if k != "last"}
-    command.__name__, command.__doc__ = last, doc
-    del command.__wrapped__  # type: ignore[attr-defined]
+    described: Any = command
+    described.__signature__ = signature.replace(parameters=kept)
+    described.__annotations__ = {k: v for k, v in reconstruct.__annotations__.items() if k != "last"}
+    described.__doc__ = doc
     return command
 
 

@@ -63,7 +63,7 @@ class StageRecord:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error(out, error) from error
-        stages = json.loads(path.read_text())["stages"] if path.exists() else {}
+        stages = _read_stages(path) if path.exists() else {}
         record = cls(out, stages)
         if overwrite:
             record.clear_from(STAGES[0])
@@ -110,3 +110,13 @@ class StageRecord:
 
     def _write(self) -> None:
         write_json(self.out / "stages.json", {"format": FORMAT, "stages": self.stages})
+
+
+def _read_stages(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        stages = json.loads(path.read_text())["stages"]
+        return {name: dict(stages[name]) for name in stages if name in STAGES}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"{path}: damaged ({error}); remove it together with the run, or choose a new folder"
+        ) from error

@@ -1,0 +1,182 @@
+"""Every bad input gives one clear line and exit code 1 or 2, and touches nothing of the user's."""
+
+import errno
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import circle_mask, moving_frames, write_video
+from safetensors.torch import save_file
+
+from dd_sfm.nets import build_network
+
+
+@pytest.fixture
+def refused(dd_sfm, tmp_path):
+    """Runs reconstruct, and checks that it fails with one line that holds a text."""
+
+    def call(*arguments, says, code=1, out=tmp_path / "run"):
+        ran = dd_sfm("reconstruct", *arguments, "-o", out, "--device", "cpu", "--quiet")
+        lines = [line for line in ran.err.splitlines() if line.strip()]
+        assert ran.code == code, ran.err
+        assert len(lines) == 1, ran.err
+        assert lines[0].startswith("dd-sfm: ")
+        assert "Traceback" not in ran.err
+        assert says in lines[0], lines[0]
+        return lines[0]
+
+    return call
+
+
+def test_missing_file(refused, tmp_path):
+    refused(tmp_path / "none.mp4", says="not found; expected a video file")
+    assert not (tmp_path / "run").exists()
+
+
+def test_not_a_video(refused, tmp_path):
+    path = tmp_path / "letter.mp4"
+    path.write_text("Dear reader")
+    refused(path, says="no frame can be decoded")
+    assert path.read_text() == "Dear reader"
+
+
+def test_empty_file(refused, tmp_path):
+    path = tmp_path / "empty.mp4"
+    path.touch()
+    refused(path, says="the file is empty")
+
+
+def test_truncated_video(refused, tmp_path, tiny_clip):
+    path = tmp_path / "cut.avi"
+    path.write_bytes(tiny_clip.read_bytes()[:9000])
+    refused(path, says=str(path))
+
+
+def test_folder_without_images(refused, tmp_path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("none here")
+    refused(folder, says="no image found")
+
+
+def test_images_of_mixed_sizes(refused, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for k, frame in enumerate(moving_frames(4)):
+        cv2.imwrite(str(folder / f"{k}.png"), frame if k != 2 else frame[:100])
+    refused(folder, says="2.png: 160x100 pixels; expected 160x120 as in 0.png")
+
+
+def test_two_frames(refused, tmp_path):
+    refused(write_video(tmp_path / "two.avi", moving_frames(2)), says="at least 3 needed")
+
+
+def test_all_black_video(refused, tmp_path):
+    black = [np.zeros((120, 160, 3), np.uint8)] * 8
+    refused(write_video(tmp_path / "black.avi", black), says="all frames are black")
+
+
+def test_static_video(refused, tmp_path):
+    still = [moving_frames(1)[0]] * 8
+    refused(write_video(tmp_path / "still.avi", still), says="1 usable frames of 8 (0 too blurred, 7 without motion)")
+
+
+def test_mask_of_the_wrong_size(refused, tmp_path, tiny_clip):
+    mask = tmp_path / "mask.png"
+    cv2.imwrite(str(mask), circle_mask(60, 80, 25).astype(np.uint8) * 255)
+    refused(tiny_clip, "--mask", mask, says="80x60 pixels; the frames are 160x120")
+
+
+def test_mask_that_is_missing(refused, tmp_path, tiny_clip):
+    refused(tiny_clip, "--mask", tmp_path / "none.png", says="not found; expected an image")
+
+
+def test_calibration_that_does_not_parse(refused, tiny_clip):
+    refused(tiny_clip, "--calibration", "about 300", says="neither four numbers nor a readable file")
+
+
+def test_calibration_that_does_not_fit(refused, tiny_clip):
+    refused(tiny_clip, "--calibration", "300,300,900,60", says="do not fit 160x120 frames")
+
+
+def test_unknown_weights(refused, tiny_clip):
+    refused(tiny_clip, "--weights", "compakt", says="did you mean 'compact'?")
+
+
+def test_corrupt_checkpoint(refused, tmp_path, tiny_clip):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"\x10\0\0\0\0\0\0\0nonsense")
+    refused(tiny_clip, "--weights", path, says="not a readable safetensors file")
+
+
+def test_checkpoint_of_another_architecture(refused, tmp_path, tiny_clip):
+    path = tmp_path / "weights.safetensors"
+    save_file(build_network("fc_densenet").state_dict(), path, {"architecture": "compact", "options": "{}"})
+    refused(tiny_clip, "--weights", path, says="not weights of this compact")
+    save_file({"a": torch.zeros(1)}, path, {"architecture": "resnet"})
+    refused(tiny_clip, "--weights", path, says="architecture 'resnet'; expected one of compact, fc_densenet")
+
+
+def test_unknown_key(refused, tmp_path, tiny_clip):
+    refused(tiny_clip, "--set", "match.min_similarty=1", says="did you mean 'min_similarity'?", code=2)
+    config = tmp_path / "mine.yaml"
+    config.write_text("match: {min_similarty: 1}")
+    refused(tiny_clip, "--config", config, says=f"{config}: unknown key 'match.min_similarty'", code=2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_cuda_that_is_not_there(dd_sfm, tmp_path, tiny_clip):
+    ran = dd_sfm("reconstruct", tiny_clip, "-o", tmp_path / "run", "--device", "cuda")
+    assert ran.code == 1
+    assert ran.err.strip() == (
+        "dd-sfm: --device cuda: no CUDA device found by torch; expected one. Use --device auto or cpu"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_output_with_other_content(refused, tmp_path, tiny_clip):
+    out = tmp_path / "thesis"
+    out.mkdir()
+    (out / "chapter.txt").write_text("precious")
+    refused(tiny_clip, says="holds files that are not of a dd-sfm run", out=out)
+    refused(tiny_clip, "--overwrite", says="holds files that are not of a dd-sfm run", out=out)
+    assert [p.name for p in out.iterdir()] == ["chapter.txt"]
+
+
+def test_output_that_cannot_be_written(refused, tmp_path, tiny_clip):
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    refused(tiny_clip, says="cannot be written", out=file / "run")
+    refused(tiny_clip, says="is a file; expected a folder", out=file)
+    assert file.read_text() == "not a folder"
+
+
+def test_full_disk_while_writing_frames(refused, monkeypatch, tmp_path, tiny_clip):
+    real = Path.write_bytes
+
+    def full(path, content):
+        if path.suffix == ".partial" and "frames" in path.parts and "00000005" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    refused(tiny_clip, says="the disk is full; free some space")
+    record = json.loads((tmp_path / "run" / "stages.json").read_text())
+    assert record["stages"]["frames"]["done"] is False
+    assert not list((tmp_path / "run" / "frames").glob("*.partial"))
+
+
+def test_broken_record_of_a_run(refused, tmp_path, tiny_clip):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "stages.json").write_text("{broken")
+    refused(tiny_clip, says="stages.json: damaged", out=out)
+
+
+def test_usage(dd_sfm):
+    ran = dd_sfm("reconstruct")
+    assert ran.code == 2
+    assert "Traceback" not in ran.err

@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from dd_sfm.errors import WeightsError
+from dd_sfm.io.weights import list_weights, load_weights, save_weights
+from dd_sfm.nets import build_network
+
+CPU = torch.device("cpu")
+
+
+def test_round_trip(tmp_path):
+    network = build_network("compact", dim=32).eval()
+    path = tmp_path / "w.safetensors"
+    save_weights(path, network, "compact", {"dim": 32}, half=False)
+    read = load_weights(str(path), CPU)
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(read(image), network(image))
+
+
+def test_half_precision_halves_the_file(tmp_path):
+    network = build_network("compact")
+    for half in (False, True):
+        save_weights(tmp_path / f"{half}.safetensors", network, "compact", {}, half=half)
+    sizes = [(tmp_path / f"{half}.safetensors").stat().st_size for half in (False, True)]
+    assert sizes[1] < 0.55 * sizes[0]
+
+
+def test_shipped_weights_load_and_are_small():
+    from dd_sfm.resources import models_folder
+
+    assert "compact" in list_weights()
+    for name in list_weights():
+        assert load_weights(name, CPU).training is False
+        assert (models_folder() / name / "weights.safetensors").stat().st_size < 10e6
+        assert (models_folder() / name / "README.md").is_file()
+
+
+def test_other_tensors_are_named(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, build_network("compact", dim=32), "compact", {})
+    with pytest.raises(WeightsError, match=r"of another shape \(centre.running_mean"):
+        load_weights(str(path), CPU)
+
+
+def test_options_that_the_network_does_not_know(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, build_network("compact"), "compact", {"depth": 9})
+    with pytest.raises(WeightsError, match="options of compact cannot be used"):
+        load_weights(str(path), CPU)

@@ -1,0 +1,45 @@
+"""What is installed works away from the source: weights and configurations travel inside the wheel."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_wheel_runs_from_an_empty_folder(tmp_path):
+    built = tmp_path / "dist"
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--wheel-dir", str(built), str(ROOT)]
+    subprocess.run(command, check=True)
+    wheel = next(built.glob("dd_sfm-*.whl"))
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "dd_sfm/_models/compact/weights.safetensors" in names
+    assert "dd_sfm/_models/compact/README.md" in names
+    assert "dd_sfm/_configs/fast.yaml" in names
+    assert not any(name.startswith(("tests/", "demo_videos/")) for name in names)
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", str(site), str(wheel)], check=True
+    )
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    ran = subprocess.run(
+        [sys.executable, "-m", "dd_sfm", "doctor"],
+        cwd=empty,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "compact: 1.42 M parameters" in ran.stdout
+    where = subprocess.run(
+        [sys.executable, "-c", "import dd_sfm.resources as r; print(r.models_folder(), r.configs_folder())"],
+        cwd=empty, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert str(site) in where.stdout
+    assert list(empty.iterdir()) == []

@@ -25,9 +25,8 @@ class VerifiedPairs:
 
 
 def silence() -> None:
-    """Keep COLMAP's own log off the terminal, warnings and worse excepted."""
-    pycolmap.logging.minloglevel = pycolmap.logging.Level.WARNING.value
-    pycolmap.logging.stderrthreshold = pycolmap.logging.Level.ERROR.value
+    """Keep COLMAP's own log off the terminal: what it has to say of a user's data comes as results or exceptions."""
+    pycolmap.logging.minloglevel = pycolmap.logging.Level.FATAL.value
 
 
 def colmap_camera(camera: PinholeCamera, camera_id: int = 1) -> pycolmap.Camera:

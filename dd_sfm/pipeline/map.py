@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 Poses = dict[int, FloatArray]
 
+MIN_POINTS = 10
+"""The global mapper gives every frame a pose, even on noise: one that sees fewer points than this has none."""
+
 
 @dataclass(frozen=True)
 class MapResult:
@@ -196,8 +199,10 @@ def _read(found: dict[int, pycolmap.Reconstruction], frames: FrameSet) -> tuple[
         poses = {
             position[image.name]: np.asarray(image.cam_from_world().matrix(), np.float64)
             for image in reconstruction.images.values()
-            if image.has_pose
+            if image.has_pose and image.num_points3D >= MIN_POINTS
         }
+        if len(poses) < 3:
+            continue
         fx, fy, cx, cy = next(iter(reconstruction.cameras.values())).params
         centre = from_colmap(np.array([cx, cy]))
         camera = replace(frames.camera, fx=float(fx), fy=float(fy), cx=float(centre[0]), cy=float(centre[1]))

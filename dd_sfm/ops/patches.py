@@ -7,6 +7,10 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 
+CHUNK = 256
+"""Points aligned at once: their patches then stay in a core's cache."""
+
+
 @dataclass(frozen=True)
 class Alignment:
     """Result of :func:`align_patches` for N points.
@@ -75,6 +79,26 @@ def align_patches(
     """
     if len(xy0) == 0:
         return Alignment(xy1, xy1.new_zeros(0), xy1.new_zeros(0))
+    parts = [
+        _align_chunk(source, target, *points, radius, step, iterations, max_move_px)
+        for points in zip(xy0.split(CHUNK), xy1.split(CHUNK), affine.split(CHUNK), strict=True)
+    ]
+    xy, ncc, sigma = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Alignment(xy, ncc, sigma)
+
+
+def _align_chunk(
+    source: Tensor,
+    target: Tensor,
+    xy0: Tensor,
+    xy1: Tensor,
+    affine: Tensor,
+    radius: int,
+    step: int,
+    iterations: int,
+    max_move_px: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`align_patches` for few points: aligned places, ncc and sigma."""
     steps = torch.arange(-radius, radius + 1, step, dtype=xy0.dtype, device=xy0.device)
     offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).reshape(1, -1, 2)
     grey, dx, dy = _sample(source, xy0[:, None] + offsets)
@@ -101,4 +125,4 @@ def align_patches(
     smallest = torch.linalg.eigvalsh(hessian)[:, 0].clamp_min(1e-9)
     # The squared difference of two unit-norm patches is 2 - 2 ncc, spread over the samples.
     sigma = ((2 - 2 * ncc).clamp_min(0) / offsets.shape[1] / smallest).sqrt()
-    return Alignment(place, torch.where(far, torch.full_like(ncc, -1.0), ncc), sigma)
+    return place, torch.where(far, torch.full_like(ncc, -1.0), ncc), sigma

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-
 CHUNK = 256
 """Points aligned at once: their patches then stay in a core's cache."""
 

@@ -41,7 +41,7 @@ def find_field_of_view(frames: Sequence[NDArray[Any]], where: str) -> Mask:
     if brightest.max() < 24 or bright.mean() < 0.02:
         raise InputError(f"{where}: all frames are black; expected a picture in at least 2 % of the frame")
     area = _largest_area(bright, max(3, height // 40))
-    static = _static_overlay(grey, area)
+    static = _static_overlay(np.stack(list(frames)), area)
     return area & ~static
 
 
@@ -74,18 +74,19 @@ def _largest_area(bright: NDArray[np.uint8], size: int) -> Mask:
     return closed > 0
 
 
-def _static_overlay(grey: NDArray[np.uint8], area: Mask) -> Mask:
-    """Bright, sharp-edged pixels that stay the same while the rest changes."""
+def _static_overlay(frames: NDArray[Any], area: Mask) -> Mask:
+    """Sharp-edged pixels (in any colour channel) that stay the same while the rest changes."""
     nothing = np.zeros_like(area)
-    if len(grey) < 6:
+    if len(frames) < 6:
         return nothing
-    deviation = grey.astype(np.float32).std(0)
+    # Channel by channel: a standard deviation over all at once would need gigabytes for large frames.
+    deviation = np.max([frames[..., c].std(0, dtype=np.float32) for c in range(3)], axis=0)
     if np.median(deviation[area]) < 6:
         return nothing
-    median = np.median(grey, axis=0).astype(np.uint8)
-    edge = cv2.morphologyEx(median, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    median = np.stack([np.median(frames[..., c], axis=0) for c in range(3)], -1).astype(np.uint8)
+    edge = cv2.morphologyEx(median, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)).max(2)
     # The rim itself is sharp and still, but no overlay.
-    margin = max(3, grey.shape[1] // 40)
+    margin = max(3, area.shape[0] // 40)
     inner = cv2.erode(area.astype(np.uint8), np.ones((margin, margin), np.uint8), borderValue=1) > 0
     seeds = (deviation < 4) & (edge > 60) & inner
     grown = cv2.dilate(seeds.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0

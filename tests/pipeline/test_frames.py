@@ -1,0 +1,178 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+from conftest import circle_mask, moving_frames, write_video
+
+from dd_sfm.config import Config, MasksConfig, load_config
+from dd_sfm.errors import InputError
+from dd_sfm.io.images import read_image, read_mask, write_mask
+from dd_sfm.pipeline.frames import extract_frames, guess_camera, load_frames
+from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, frame_mask, mask_height
+from dd_sfm.progress import silent
+
+
+def extract(source, out, *overrides, calibration=None, mask=None):
+    config = load_config(Config, None, list(overrides))
+    return extract_frames(source, out, config, calibration=calibration, mask=mask, progress=silent)
+
+
+def records(out):
+    return json.loads((out / "frames.json").read_text())["frames"]
+
+
+def test_all_frames_of_a_good_clip(tiny_clip, tmp_path):
+    frames = extract(tiny_clip, tmp_path, calibration="150,150,80,60")
+    assert [f.index for f in frames.frames] == list(range(12))
+    assert frames.camera.cx == 79.5
+    assert not frames.camera.is_guess
+    assert (tmp_path / "frames" / "00000003.png").exists()
+    assert (tmp_path / "masks" / "00000003.png.png").exists()
+    assert frames.frames[10].time_s == pytest.approx(0.4)
+    assert load_frames(tmp_path, Config()) == frames
+
+
+def test_every_start_end_and_most(tiny_clip, tmp_path):
+    frames = extract(tiny_clip, tmp_path / "a", "frames.every=2", "frames.start=1", "frames.end=10")
+    assert [f.index for f in frames.frames] == [1, 3, 5, 7, 9]
+    frames = extract(tiny_clip, tmp_path / "b", "frames.max_frames=4")
+    assert [f.index for f in frames.frames] == [0, 3, 7, 11]
+    assert sum(r["reason"] == "thinned to --max-frames" for r in records(tmp_path / "b")) == 8
+
+
+def test_blurred_and_repeated_frames_are_dropped_with_the_reason(tmp_path):
+    frames = moving_frames(14)
+    frames[5] = cv2.GaussianBlur(frames[5], (0, 0), 5)
+    frames[9] = frames[8]
+    extract(write_video(tmp_path / "clip.avi", frames), tmp_path / "run")
+    dropped = {r["index"]: r["reason"] for r in records(tmp_path / "run") if not r["kept"]}
+    assert set(dropped) == {5, 9}
+    assert dropped[5].startswith("blurred: sharpness")
+    assert dropped[9].startswith("no motion")
+    assert not (tmp_path / "run" / "frames" / "00000005.png").exists()
+
+
+def test_a_long_blurred_stretch_is_not_lost(tmp_path):
+    frames = moving_frames(30)
+    for k in range(10, 18):
+        frames[k] = cv2.GaussianBlur(frames[k], (0, 0), 5)
+    extract(write_video(tmp_path / "clip.avi", frames), tmp_path / "run")
+    kept = [r["index"] for r in records(tmp_path / "run") if r["kept"]]
+    assert max(np.diff(kept)) <= 4
+
+
+def test_folder_of_images_in_natural_order(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for k, frame in enumerate(moving_frames(11)):
+        cv2.imwrite(str(folder / f"frame{k}.png"), np.ascontiguousarray(frame[..., ::-1]))
+    frames = extract(folder, tmp_path / "run")
+    assert len(frames) == 11
+    assert [r["source"] for r in records(tmp_path / "run")][-2:] == ["frame9.png", "frame10.png"]
+    assert (read_image(frames.frames[10].path) == moving_frames(11)[10]).all()
+
+
+def test_video_cut_short_is_used_and_said(tmp_path):
+    whole = write_video(tmp_path / "whole.avi", moving_frames(20)).read_bytes()
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole[: int(len(whole) * 0.6)])
+    frames = extract(cut, tmp_path / "run")
+    assert 5 <= len(frames) < 20
+
+
+def test_distortion_is_undone_in_frames_and_masks(tiny_clip, tmp_path):
+    path = tmp_path / "cameras.txt"
+    path.write_text("1 OPENCV 160 120 150 150 80 60 -0.25 0 0 0\n")
+    plain = extract(tiny_clip, tmp_path / "plain", calibration="150,150,80,60")
+    straight = extract(tiny_clip, tmp_path / "straight", calibration=str(path))
+    # Undoing barrel distortion moves the rim outwards.
+    areas = [read_mask(f.frames[3].mask_path).sum() for f in (plain, straight)]
+    assert areas[1] > 1.03 * areas[0]
+    assert straight.camera.fx == 150
+
+
+def test_guessed_camera_spans_the_field_of_view():
+    camera = guess_camera(circle_mask(480, 640, 200), 90.0)
+    assert camera.is_guess
+    assert camera.fx == pytest.approx(200, abs=1)
+    assert (camera.cx, camera.cy) == pytest.approx((320, 240), abs=1)
+
+
+def scenes(mask, count=10):
+    """Changing pictures behind a mask, with noise in the dark surround."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for _ in range(count):
+        picture = cv2.resize(rng.integers(60, 220, (12, 16, 3)).astype(np.uint8), mask.shape[::-1])
+        frames.append(np.where(mask[..., None], picture, rng.integers(0, 6, (*mask.shape, 3))).astype(np.uint8))
+    return frames
+
+
+def overlap(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+def clipped_circle():
+    mask = circle_mask(240, 320, 140)
+    mask[:10] = mask[-10:] = False
+    return mask
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [circle_mask(240, 320, 100), clipped_circle(), np.pad(np.ones((200, 260), bool), ((20, 20), (30, 30))),
+     np.ones((240, 320), bool)],
+    ids=["circle", "clipped circle", "rectangle", "whole frame"],
+)  # fmt: skip
+def test_field_of_view_is_found(mask):
+    assert overlap(find_field_of_view(scenes(mask), "clip"), mask) > 0.95
+
+
+def test_text_beside_and_over_the_picture_is_left_out():
+    mask = circle_mask(240, 320, 100)
+    frames = scenes(mask, 16)
+    for frame in frames:
+        cv2.putText(frame, "PATIENT 7", (2, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1)
+        cv2.putText(frame, "REC", (140, 120), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 255, 0), 2)
+    found = find_field_of_view(frames, "clip")
+    assert not found[:30, :110].any()
+    assert found[105:120, 140:175].mean() < 0.5
+    assert overlap(found, mask) > 0.9
+
+
+def test_field_of_view_of_the_measuring_clips(shared_data):
+    for name in ("sinus", "colon"):
+        mask = read_mask(shared_data / "synthetic" / name / "mask.png")
+        capture = cv2.VideoCapture(str(shared_data / "synthetic" / name / "clip.mp4"))
+        frames = [capture.read()[1] for _ in range(40)][::4]
+        assert overlap(find_field_of_view(frames, name), mask) > 0.9
+
+
+def test_erosion_counts_the_border_of_the_frame():
+    whole = np.ones((1000, 1200), bool)
+    eroded = erode_mask(whole, MasksConfig(erode_px=10))
+    assert not eroded[:10].any()
+    assert eroded[11:-11, 11:-11].all()
+    assert mask_height(eroded) == 980
+
+
+def test_highlights_are_masked_with_a_margin():
+    image = np.full((1000, 1000, 3), 120, np.uint8)
+    image[500, 500] = 255
+    image[700, 700] = (255, 120, 120)
+    usable = frame_mask(image, np.ones((1000, 1000), bool), MasksConfig(highlight_level=245, highlight_grow_px=6))
+    assert not usable[495, 500]
+    assert usable[490, 500]
+    assert usable[700, 700]
+
+
+def test_users_mask_is_thresholded(tiny_clip, tmp_path):
+    grey = (circle_mask() * 250).astype(np.uint8)
+    grey[60, 60] = 90
+    cv2.imwrite(str(tmp_path / "mask.png"), grey)
+    frames = extract(tiny_clip, tmp_path / "run", "masks.erode_px=0", mask=tmp_path / "mask.png")
+    assert not read_mask(frames.frames[0].mask_path)[60, 60]
+    write_mask(tmp_path / "empty.png", np.zeros((120, 160), bool))
+    with pytest.raises(InputError, match="no pixel of 128 or more"):
+        extract(tiny_clip, tmp_path / "other", mask=tmp_path / "empty.png")

@@ -1,0 +1,73 @@
+import json
+
+import pytest
+import yaml
+
+from dd_sfm.cli.app import explain
+from dd_sfm.cli.options import resolve_config
+from dd_sfm.errors import ConfigError
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "extract", "match", "map", "train", "doctor"])
+def test_every_command_explains_itself_with_an_example(dd_sfm, command):
+    ran = dd_sfm(command, "--help")
+    assert ran.code == 0
+    assert f"Example: dd-sfm {command}" in ran.out
+
+
+def test_version(dd_sfm):
+    import dd_sfm as package
+
+    assert dd_sfm("--version").out.strip() == package.__version__
+
+
+def test_flags_override_set_which_overrides_yaml(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("frames: {every: 2, start: 4}\nruntime: {seed: 9}\n")
+    config = resolve_config(str(path), ["frames.every=3"], {"frames.start": 5, "frames.end": None})
+    assert (config.frames.every, config.frames.start, config.frames.end, config.runtime.seed) == (3, 5, None, 9)
+
+
+@pytest.mark.parametrize("name", ["fast", "dense", "paper"])
+def test_shipped_configurations_are_valid(name):
+    assert resolve_config(name, None, {}) != resolve_config(None, None, {})
+
+
+def test_unknown_configuration_lists_the_shipped_ones():
+    with pytest.raises(ConfigError, match="dense, fast, paper"):
+        resolve_config("fats", None, {})
+
+
+def test_extract_is_skipped_when_repeated_and_redone_when_changed(dd_sfm, tiny_clip, tmp_path):
+    out = tmp_path / "run"
+    command = ("extract", tiny_clip, "-o", out, "--calibration", "150,150,80,60")
+    assert dd_sfm(*command).err.splitlines() == ["frames ..."]
+    assert dd_sfm(*command).err.splitlines() == ["frames: done before"]
+    assert dd_sfm(*command, "--every", 2).err.splitlines() == ["frames ..."]
+    assert len(list((out / "frames").iterdir())) == 6
+    assert dd_sfm(*command, "--every", 2, "--quiet").err == ""
+    resolved = yaml.safe_load((out / "config.yaml").read_text())
+    assert resolved["frames"]["every"] == 2
+    assert "pycolmap" in resolved["versions"]
+    assert (out / "run.log").read_text()
+    assert json.loads((out / "stages.json").read_text())["stages"]["frames"]["done"]
+
+
+def test_later_settings_do_not_redo_frames(dd_sfm, tiny_clip, tmp_path):
+    command = ("extract", tiny_clip, "-o", tmp_path / "run", "--calibration", "150,150,80,60")
+    dd_sfm(*command)
+    assert dd_sfm(*command, "--set", "map.min_inliers=9").err.splitlines() == ["frames: done before"]
+
+
+def test_doctor_names_what_there_is(dd_sfm):
+    ran = dd_sfm("doctor")
+    assert ran.code == 0
+    for word in ("torch", "opencv", "processor", "memory", "weights", "viewing", "compact"):
+        assert word in ran.out
+
+
+def test_a_bug_is_one_line_that_asks_for_a_report():
+    text, code = explain(ZeroDivisionError("division by zero\nsecond line"))
+    assert code == 1
+    assert text.startswith("unexpected ZeroDivisionError: division by zero (run again with --debug")
+    assert explain(KeyboardInterrupt())[1] == 130

@@ -132,7 +132,7 @@ class MapConfig:
 
     ladder: tuple[Literal["global", "incremental", "relaxed"], ...] = ("global", "incremental", "relaxed")
     """Mappers tried in this order; the first result that holds up is taken."""
-    tracks_per_frame: int = 500
+    tracks_per_frame: int = 1000
     """Tracks given to the mapper, per frame, well spread and longest first."""
     min_registered: float = 0.95
     """A result holds up when it registers this share of the frames in one model..."""
@@ -158,7 +158,7 @@ class DensifyConfig:
     """Least angle between two of a point's rays."""
     bundle_adjust: bool = True
     """Refine poses and points together at the end."""
-    adjust_points_per_frame: int = 300
+    adjust_points_per_frame: int = 600
     """Points of a frame that take part in that refinement."""
 
 

@@ -37,8 +37,17 @@ def bundle_adjust(model: Model, frames: FrameSet, *, refine_focal: bool, scale_p
     with tempfile.TemporaryDirectory() as folder:
         write_model(Path(folder), model, frames)
         reconstruction = pycolmap.Reconstruction(folder)
-        pycolmap.bundle_adjustment(reconstruction, options)
+        pycolmap.create_default_bundle_adjuster(options, _whole(reconstruction), reconstruction).solve()
         reconstruction.write_binary(folder)
         adjusted = read_model(Path(folder), {name: k for k, name in enumerate(image_names(frames))})
     camera = replace(model.camera, fx=adjusted.camera.fx, fy=adjusted.camera.fy)
     return replace(adjusted, camera=camera)
+
+
+def _whole(reconstruction: pycolmap.Reconstruction) -> pycolmap.BundleAdjustmentConfig:
+    """All registered images; position, rotation and scale of the whole are held by two cameras."""
+    config = pycolmap.BundleAdjustmentConfig()
+    for image in reconstruction.reg_image_ids():
+        config.add_image(image)
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    return config

@@ -27,6 +27,8 @@ class VerifiedPairs:
 def silence() -> None:
     """Keep COLMAP's own log off the terminal: what it has to say of a user's data comes as results or exceptions."""
     pycolmap.logging.minloglevel = pycolmap.logging.Level.FATAL.value
+    pycolmap.logging.alsologtostderr = pycolmap.logging.logtostderr = False
+    pycolmap.logging.stderrthreshold = pycolmap.logging.Level.FATAL.value
 
 
 def colmap_camera(camera: PinholeCamera, camera_id: int = 1) -> pycolmap.Camera:

@@ -100,14 +100,16 @@ class MatchConfig:
 
     query: Literal["corners", "grid", "sift"] = "corners"
     """corners: the best corner of every cell; grid: cell centres; sift: SIFT's detector."""
-    query_spacing_px: int = 4
+    query_spacing_px: int = 5
     """Side of a query cell in working pixels: smaller gives more points."""
-    max_queries: int = 9000
+    max_queries: int = 7000
     """Most query points of a reference frame."""
     max_cycle_px: float = 6.0
     """A match's back-match returns within this many working pixels."""
     min_similarity: float = 0.5
     """Least cosine similarity of a match."""
+    max_anchors: int = 3
+    """A track is anchored anew in at most this many reference frames: each time it slides a little."""
     search: Literal["auto", "exhaustive", "coarse"] = "auto"
     """coarse: every 4th cell first, then around the best; auto: exhaustive on a GPU, coarse on a CPU."""
     max_neighbour_px: float = 5.0
@@ -154,6 +156,8 @@ class DensifyConfig:
     """Observations further than this from their point's projection are dropped."""
     min_views: int = 3
     """Fewest views of a point."""
+    passes: int = 2
+    """How often a track's unused observations are tried as a further point."""
     min_angle_deg: float = 1.5
     """Least angle between two of a point's rays."""
     bundle_adjust: bool = True

@@ -57,8 +57,11 @@ def triangulate(
         rotations[position] = pose
     rows = np.flatnonzero(np.isin(tracks.frame, registered))
     parts = []
-    for block in _blocks(tracks.track[rows]):
-        parts.append(_triangulate_rows(tracks, rows[block], rotations, camera, config, scale))
+    for _ in range(config.densify.passes):
+        for block in _blocks(tracks.track[rows]):
+            parts.append(_triangulate_rows(tracks, rows[block], rotations, camera, config, scale))
+        # A track that slid from one surface point to another holds two: what the first did not use gets a try.
+        rows = np.setdiff1d(rows, np.concatenate([p[2] for p in parts] or [np.zeros(0, np.int64)]))
     xyz = np.concatenate([p[0] for p in parts] or [np.zeros((0, 3))])
     shifts = np.cumsum([0, *(len(p[0]) for p in parts)])
     point = np.concatenate([p[1] + s for p, s in zip(parts, shifts, strict=False)] or [np.zeros(0, np.int64)])

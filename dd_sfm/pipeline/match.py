@@ -142,7 +142,7 @@ def match_frames(frames: FrameSet, out: Path, config: Config, device: torch.devi
     folder = out / "matches"
     folder.mkdir(parents=True, exist_ok=True)
     matcher = Matcher(frames, out, config, device)
-    book = TrackBook(len(frames))
+    book = TrackBook(len(frames), config.match.max_anchors)
     pooled = _pool_all(matcher, config) if config.pairs.loop_candidates else None
     references = reference_positions(len(frames), config.pairs)
     pairs: set[tuple[int, int]] = set()

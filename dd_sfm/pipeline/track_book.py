@@ -82,9 +82,12 @@ class TrackBook:
 
     Args:
         count: Number of frames.
+        max_anchors: A track ends after it has been anchored in this many reference frames.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, max_anchors: int = 3) -> None:
+        self.max_anchors = max_anchors
+        self._anchored = np.zeros(0, np.int64)
         self._track: list[list[NDArray[np.int64]]] = [[] for _ in range(count)]
         self._xy: list[list[NDArray[Any]]] = [[] for _ in range(count)]
         self._score: list[list[NDArray[Any]]] = [[] for _ in range(count)]
@@ -97,6 +100,10 @@ class TrackBook:
             return np.zeros(0, np.int64), np.zeros((0, 2), np.float32)
         track, xy = np.concatenate(self._track[frame]), np.concatenate(self._xy[frame])
         score = np.concatenate(self._score[frame])
+        young = self._anchored[track] < self.max_anchors
+        track, xy, score = track[young], xy[young], score[young]
+        if not len(track):
+            return track, xy
         order = np.argsort(-score, kind="stable")
         track, xy = track[order], xy[order]
         close = cKDTree(xy).query_pairs(distance_px, output_type="ndarray")
@@ -111,6 +118,8 @@ class TrackBook:
         fresh = len(matches.xy) - len(matches.tracks)
         numbers = np.concatenate([matches.tracks, np.arange(self.count, self.count + fresh)])
         self.count += fresh
+        self._anchored = np.concatenate([self._anchored, np.zeros(fresh, np.int64)])
+        self._anchored[numbers] += 1
         self._enter(
             matches.reference,
             numbers[len(matches.tracks) :],

@@ -12,7 +12,7 @@ from dd_sfm.io.truth import read_truth
 from dd_sfm.ops.geometry import similarity
 
 DEMO = Path(__file__).parents[1] / "demo_videos" / "sinus"
-SMALL = ("--end", 30, "--set", "match.max_queries=1500", "--set", "match.query_spacing_px=8", "--device", "cpu")
+SMALL = ("--end", 30, "--set", "match.query_spacing_px=8", "--device", "cpu")
 
 
 @pytest.fixture(scope="module")

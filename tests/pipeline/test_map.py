@@ -102,6 +102,7 @@ def test_frames_without_matches_are_said(tmp_path):
     assert any("1 of 14 frames could not be registered" in note for note in result.notes)
 
 
+@pytest.mark.slow
 def test_nothing_to_map_is_one_clear_line(tmp_path):
     frames, tracks, _ = make_scene(folder=tmp_path)
     rng = np.random.default_rng(0)

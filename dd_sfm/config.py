@@ -90,7 +90,7 @@ class PairsConfig:
     """adaptive: go on while this share of the points comes back and agrees with its neighbours."""
     loop_candidates: int = 3
     """Frames outside the window matched because they look alike, per reference (0: none)."""
-    loop_min_similarity: float = 0.75
+    loop_min_similarity: float = 0.9
     """Least cosine similarity of the pooled descriptors of a loop candidate."""
 
 

@@ -85,7 +85,10 @@ def pool_descriptors(descriptors: Tensor, usable: Tensor) -> Tensor:
 
 
 def loop_targets(pooled: Tensor, reference: int, config: PairsConfig) -> list[int]:
-    """Frames beyond the window that look most like the reference, each at least a window from the others.
+    """Frames far from the reference that look most like it, each at least a window from the others.
+
+    Frames just beyond the window look alike because the scope has hardly moved on, which is no loop: candidates lie
+    at least two windows away.
 
     Args:
         pooled: Unit-norm image descriptors (F, E) of all frames.
@@ -99,6 +102,6 @@ def loop_targets(pooled: Tensor, reference: int, config: PairsConfig) -> list[in
     for position in order:
         if len(chosen) == config.loop_candidates or similarity[position] < config.loop_min_similarity:
             break
-        if abs(position - reference) > reach and all(abs(position - c) > reach // 2 for c in chosen):
+        if abs(position - reference) > 2 * reach and all(abs(position - c) > reach // 2 for c in chosen):
             chosen.append(position)
     return chosen

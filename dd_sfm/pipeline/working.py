@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.config import Config
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, read_mask
-from dd_sfm.ops.resize import working_scale
+from dd_sfm.ops.resize import resize_image, working_scale
 from dd_sfm.structures import Frame, FrameSet, WorkingGrid
 
 
@@ -49,10 +48,8 @@ def working_grid(frames: FrameSet, config: Config, stride: int) -> WorkingGrid:
 def load_working(frame: Frame, grid: WorkingGrid) -> WorkingFrame:
     """Read a frame and its mask at working size."""
     image, mask = read_image(frame.path), read_mask(frame.mask_path)
-    size = (round(image.shape[1] * grid.scale), round(image.shape[0] * grid.scale))
     x, y = grid.origin
     crop = (slice(y, y + grid.height), slice(x, x + grid.width))
-    filter_ = cv2.INTER_AREA if grid.scale < 1 else cv2.INTER_LINEAR
-    resized = cv2.resize(image, size, interpolation=filter_)[crop]
-    usable = cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=filter_)[crop] > 200
+    resized = resize_image(image, grid.scale)[crop]
+    usable = resize_image(mask.astype(np.uint8) * 255, grid.scale)[crop] > 200
     return WorkingFrame(np.ascontiguousarray(resized), usable)

@@ -12,7 +12,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.jhu import JHUSequence, read_sequence
 from dd_sfm.io.truth import read_truth
 from dd_sfm.ops.coordinates import resize_xy
-from dd_sfm.ops.resize import working_scale
+from dd_sfm.ops.resize import resize_image, working_scale
 from dd_sfm.training.augment import elastic_map
 
 
@@ -62,11 +62,6 @@ def log_uniform_gap(rng: np.random.Generator, largest: int) -> int:
     return int(np.exp(rng.uniform(0, np.log(largest + 1))))
 
 
-def _to_working(image: NDArray[Any], scale: float) -> NDArray[Any]:
-    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
 def _crop_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
@@ -82,7 +77,7 @@ class SequenceSource:
         self.largest_gap = largest_gap
         box = _crop_box(mask)
         self.origin = np.array([box[1].start, box[0].start])
-        self.mask = _to_working(mask[box].astype(np.uint8) * 255, self.scale) > 127
+        self.mask = resize_image(mask[box].astype(np.uint8) * 255, self.scale) > 127
         last = len(sequence.frames) - 1 if data.last is None else data.last
         chosen = sequence.frames[data.first : last + 1]
         self.images, self.places, self.seen = [], [], []
@@ -92,7 +87,7 @@ class SequenceSource:
             image = cv2.imread(str(sequence.image_paths[frame]))
             if image is None:
                 raise InputError(f"{sequence.image_paths[frame]}: cannot be decoded; expected a JPEG frame")
-            self.images.append(_to_working(image[box][..., ::-1], self.scale))
+            self.images.append(resize_image(np.ascontiguousarray(image[box][..., ::-1]), self.scale))
             self.places.append(self._project(sequence, frame))
             near = [
                 sequence.points_seen[f] for f in range(frame - spread, frame + spread + 1) if f in sequence.points_seen
@@ -131,12 +126,12 @@ class RenderedSource:
         mask = self.truth.mask
         self.scale = working_scale(int(np.ptp(np.flatnonzero(mask.any(1)))) + 1, working_height_px)
         self.points, self.largest_gap = points, largest_gap
-        self.mask = _to_working(mask.astype(np.uint8) * 255, self.scale) > 127
+        self.mask = resize_image(mask.astype(np.uint8) * 255, self.scale) > 127
         self.inside = np.argwhere(mask)[:, ::-1]
         video = cv2.VideoCapture(str(self.truth.clip_path))
         self.images = []
         while (read := video.read())[0]:
-            self.images.append(_to_working(read[1][..., ::-1], self.scale))
+            self.images.append(resize_image(np.ascontiguousarray(read[1][..., ::-1]), self.scale))
         if len(self.images) != len(self.truth.cam_from_world):
             raise InputError(
                 f"{self.truth.clip_path}: {len(self.images)} frames; expected {len(self.truth.cam_from_world)}, "

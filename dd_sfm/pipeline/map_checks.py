@@ -51,8 +51,8 @@ def scale_ratios(
     *,
     window: int = 12,
     every: int = 2,
-    min_angle_deg: float = 1.0,
-    min_tracks: int = 15,
+    min_angle_deg: float = 1.5,
+    min_tracks: int = 30,
 ) -> dict[int, float]:
     """Whether the scene has the same size before and after every frame.
 
@@ -80,7 +80,7 @@ def scale_ratios(
     focal = float(np.sqrt(camera.fx * camera.fy))
     by_frame = {int(f): np.flatnonzero(tracks.frame == f) for f in registered}
     result = {}
-    for k in range(3, len(registered) - 3, every):
+    for k in range(4, len(registered) - 4, every):
         sides = []
         for part in (registered[max(0, k - window) : k], registered[k : k + window]):
             rows = np.sort(np.concatenate([by_frame[int(f)] for f in part]))

@@ -1,0 +1,183 @@
+"""Frames with known correspondences, to measure matching against: real sequences and rendered clips."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.errors import InputError
+from dd_sfm.io.images import read_image
+from dd_sfm.io.jhu import read_sequence
+from dd_sfm.io.truth import read_truth
+from dd_sfm.io.video import iter_frames, open_source
+from dd_sfm.ops.resize import resize_image, working_scale
+from dd_sfm.structures import WorkingGrid
+
+
+@dataclass(frozen=True)
+class View:
+    """A frame as a matcher sees it: ``image`` (H, W, 3) uint8 RGB and ``mask`` (H, W) bool in working pixels."""
+
+    frame: int
+    image: NDArray[Any]
+    mask: NDArray[np.bool_]
+
+
+class Reference(Protocol):
+    """Frames, and points of which two frames show the same place."""
+
+    name: str
+    grid: WorkingGrid
+
+    def starts(self, gap: int) -> list[int]:
+        """Frames i for which the correspondences of i and i + gap are known."""
+        ...
+
+    def correspondences(
+        self, source: int, target: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The same points (N, 2) in both frames, in source pixels, inside the mask of both; N may be 0."""
+        ...
+
+    def view(self, frame: int) -> View:
+        """A frame at working size."""
+        ...
+
+
+def working_crop(mask: NDArray[np.bool_], working_height_px: int) -> tuple[WorkingGrid, NDArray[np.bool_]]:
+    """The working image around the field of view of a mask (H, W), and the mask on it.
+
+    Raises:
+        InputError: If the mask is empty.
+    """
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        raise InputError("mask: no usable pixel; expected 255 where the frame is usable")
+    scale = working_scale(int(rows[-1] - rows[0]) + 1, working_height_px)
+    resized = resize_image(mask.astype(np.uint8) * 255, scale)
+    x0, y0 = int(columns[0] * scale), int(rows[0] * scale)
+    x1 = min(resized.shape[1], int(np.ceil((columns[-1] + 1) * scale)))
+    y1 = min(resized.shape[0], int(np.ceil((rows[-1] + 1) * scale)))
+    return WorkingGrid(scale, (x0, y0), x1 - x0, y1 - y0, 1), resized[y0:y1, x0:x1] > 200
+
+
+def _crop(image: NDArray[Any], grid: WorkingGrid) -> NDArray[Any]:
+    x, y = grid.origin
+    return np.ascontiguousarray(resize_image(image, grid.scale)[y : y + grid.height, x : x + grid.width])
+
+
+def inside_mask(xy: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which pixels (N, 2) lie in a mask (H, W); NaN and pixels beyond the image do not."""
+    cell = np.round(np.nan_to_num(xy, nan=-1.0)).astype(np.int64)
+    inside = (cell >= 0).all(1) & (cell < np.array(mask.shape[::-1])).all(1)
+    inside[inside] = mask[cell[inside, 1], cell[inside, 0]]
+    return inside
+
+
+class SequenceReference:
+    """A JHU sequence: points of its structure that ``view_indexes_per_point`` lists for both frames.
+
+    Args:
+        folder: The sequence.
+        working_height_px: Height of the field of view in working pixels.
+        span: First and last position among the sequence's frames; None for all.
+    """
+
+    def __init__(self, folder: Path, working_height_px: int, span: tuple[int, int] | None = None) -> None:
+        self.name = folder.name
+        self.sequence = read_sequence(folder)
+        self.grid, self._mask = working_crop(self.sequence.mask, working_height_px)
+        first, last = span or (0, len(self.sequence.frames) - 1)
+        self.frames = [f for f in self.sequence.frames[first : last + 1] if f in self.sequence.cam_from_world]
+
+    def starts(self, gap: int) -> list[int]:
+        """Frames of the span whose partner is in the span as well, and shares points."""
+        known, seen = set(self.frames), self.sequence.points_seen
+        empty = np.zeros(0, np.int64)
+        return [
+            f
+            for f in self.frames
+            if f + gap in known and len(np.intersect1d(seen.get(f, empty), seen.get(f + gap, empty)))
+        ]
+
+    def correspondences(
+        self, source: int, target: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Reprojections of all points that both frames see; the reference itself is good to 1 to 3 pixels."""
+        common = np.intersect1d(self.sequence.points_seen[source], self.sequence.points_seen[target])
+        xy0, xy1 = self._project(common, source), self._project(common, target)
+        keep = inside_mask(xy0, self.sequence.mask) & inside_mask(xy1, self.sequence.mask)
+        return xy0[keep], xy1[keep]
+
+    def _project(self, points: NDArray[np.int64], frame: int) -> NDArray[np.float64]:
+        pose = self.sequence.cam_from_world[frame]
+        local = self.sequence.points[points] @ pose[:, :3].T + pose[:, 3]
+        local[local[:, 2] <= 0] = np.nan
+        k = self.sequence.intrinsics(frame)
+        return local[:, :2] / local[:, 2:] * k[[0, 1], [0, 1]] + k[:2, 2]
+
+    def view(self, frame: int) -> View:
+        """A frame at working size."""
+        return View(frame, _crop(read_image(self.sequence.image_paths[frame]), self.grid), self._mask)
+
+
+class RenderedReference:
+    """A rendered clip: random pixels with depth, where they are visible in the other frame.
+
+    Args:
+        folder: The clip's folder.
+        working_height_px: Height of the field of view in working pixels.
+        points: Pixels drawn a pair.
+    """
+
+    def __init__(self, folder: Path, working_height_px: int, points: int = 400) -> None:
+        self.name, self.points = folder.name, points
+        self.truth = read_truth(folder)
+        self.grid, self._mask = working_crop(self.truth.mask, working_height_px)
+        self._pixels = np.argwhere(self.truth.mask)[:, ::-1].astype(np.float64)
+        count = len(self.truth.cam_from_world)
+        clip = open_source(self.truth.clip_path)
+        # Decoded once: seeking in a compressed clip costs as much as reading it to that place.
+        self._images = [_crop(image, self.grid) for _, image in iter_frames(clip, range(count))]
+        if len(self._images) != count:
+            raise InputError(
+                f"{clip.path}: {len(self._images)} frames; expected {count}, as many as truth.npz has poses"
+            )
+
+    def starts(self, gap: int) -> list[int]:
+        """Frames with depth whose partner exists."""
+        return [int(f) for f in self.truth.depth_frames if 0 <= f + gap < len(self._images)]
+
+    def correspondences(
+        self, source: int, target: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Random pixels of the source frame and their exact places, where visible."""
+        xy = self._pixels[rng.integers(len(self._pixels), size=self.points)]
+        there, visible = self.truth.correspondences(source, target, xy)
+        return xy[visible], there[visible]
+
+    def view(self, frame: int) -> View:
+        """A frame at working size."""
+        return View(frame, self._images[frame], self._mask)
+
+
+def open_reference(text: str, working_height_px: int) -> SequenceReference | RenderedReference:
+    """Open ``FOLDER`` (a JHU sequence or a rendered clip) or ``FOLDER:FIRST-LAST`` (positions in a sequence).
+
+    Raises:
+        InputError: If the folder is neither, or a range is given for a rendered clip.
+    """
+    path, _, ends = text.rpartition(":")
+    first, dash, last = ends.partition("-")
+    ranged = bool(path and dash and first.isdigit() and last.isdigit())
+    folder = Path(path if ranged else text)
+    if (folder / "motion.yaml").is_file():
+        return SequenceReference(folder, working_height_px, (int(first), int(last)) if ranged else None)
+    if (folder / "truth.npz").is_file() and not ranged:
+        return RenderedReference(folder, working_height_px)
+    raise InputError(
+        f"{text}: found neither motion.yaml (JHU sequence, FOLDER or FOLDER:FIRST-LAST) nor truth.npz (rendered clip, "
+        "FOLDER); expected one of them"
+    )

@@ -1,6 +1,9 @@
 """The machine: which device, how many threads."""
 
 import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 
@@ -26,3 +29,20 @@ def resolve_device(runtime: RuntimeConfig) -> torch.device:
 def cpu_threads(runtime: RuntimeConfig) -> int:
     """Threads to use: the configured number, or as many as this process may run on."""
     return runtime.threads or len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def workers(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """A pool for independent tensor work: on a CPU one worker a core with one thread each, on a GPU one worker.
+
+    Small operations gain nothing from more threads in one of them, and threads that wait for each other spin: on a
+    machine that also does other work they are many times slower than one thread alone.
+    """
+    threads = torch.get_num_threads()
+    count = 1 if device.type == "cuda" else threads
+    try:
+        torch.set_num_threads(max(1, threads // count))
+        with ThreadPoolExecutor(count) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)

@@ -35,7 +35,7 @@ def local_affine(
     if count < 4:
         return np.tile(np.eye(2), (count, 1, 1)), np.asarray(xy1, np.float64).copy(), np.zeros(count)
     k = min(neighbours, count - 1)
-    index = cKDTree(xy0).query(xy0, k=k + 1)[1][:, 1:]
+    index = np.asarray(cKDTree(xy0).query(xy0, k=k + 1)[1])[:, 1:]
     away = (xy0[index] - xy0[:, None]).astype(np.float64)
     there = xy1[index].astype(np.float64)
     start = np.median(there - away, axis=1)

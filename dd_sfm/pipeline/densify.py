@@ -242,7 +242,7 @@ def drop_isolated(model: Model, neighbours: int = 6, factor: float = 4.0) -> Mod
     """
     if len(model.xyz) <= 4 * neighbours:
         return model
-    distance = cKDTree(model.xyz).query(model.xyz, k=neighbours + 1)[0][:, -1]
+    distance = np.asarray(cKDTree(model.xyz).query(model.xyz, k=neighbours + 1)[0])[:, -1]
     relative = np.log(np.maximum(distance, 1e-12) / np.maximum(depths(model), 1e-12))
     views = np.bincount(model.point, minlength=len(model.xyz))
     allowed = np.median(relative) + np.log(factor) * np.where(views >= 8, 2.0, 1.0)

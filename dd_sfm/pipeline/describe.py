@@ -17,7 +17,8 @@ from dd_sfm.io.atomic import write_json
 from dd_sfm.io.weights import load_weights
 from dd_sfm.pipeline.working import load_working, working_grid
 from dd_sfm.progress import Progress
-from dd_sfm.structures import DescriptorMap, FrameSet, WorkingGrid
+from dd_sfm.runtime import workers
+from dd_sfm.structures import DescriptorMap, Frame, FrameSet, WorkingGrid
 
 logger = logging.getLogger(__name__)
 
@@ -58,12 +59,16 @@ def describe_frames(frames: FrameSet, out: Path, config: Config, device: torch.d
     write_json(folder / "grid.json", asdict(grid))
     bfloat16 = use_bfloat16(config, device)
     logger.info("describe: %s on %s, %s", config.describe.weights, device, "bfloat16" if bfloat16 else "float32")
-    for frame in progress(frames.frames, total=len(frames), label="describe"):
+
+    def describe(frame: Frame) -> None:
         path = descriptor_path(out, frame.index)
-        if path.exists():
-            continue
-        descriptors = describe_image(network, load_working(frame, grid).image, device, bfloat16=bfloat16)
-        _save(path, descriptors.cpu().numpy())
+        if not path.exists():
+            descriptors = describe_image(network, load_working(frame, grid).image, device, bfloat16=bfloat16)
+            _save(path, descriptors.cpu().numpy())
+
+    with workers(device) as pool:
+        for _ in progress(pool.map(describe, frames.frames), total=len(frames), label="describe"):
+            pass
 
 
 def _save(path: Path, array: np.ndarray) -> None:

@@ -7,9 +7,6 @@ a later reference frame it is anchored anew there and goes on; new query points 
 
 import logging
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +35,7 @@ from dd_sfm.pipeline.queries import query_points
 from dd_sfm.pipeline.track_book import PairFound, ReferenceMatches, TrackBook
 from dd_sfm.pipeline.working import WorkingFrame, load_working
 from dd_sfm.progress import Progress
+from dd_sfm.runtime import workers
 from dd_sfm.structures import FrameSet, Tracks
 
 logger = logging.getLogger(__name__)
@@ -206,19 +204,6 @@ def _match_reference(matcher: Matcher, book: TrackBook, reference: int, pooled: 
         pair = matcher.match(reference, target, xy[first:])
         return PairFound(pair.query + first, pair.xy, pair.score, pair.inlier_ratio)
 
-    with _workers(matcher) as pool:
+    with workers(matcher.device) as pool:
         found = dict(zip(targets, pool.map(match_target, targets), strict=True))
     return ReferenceMatches(reference, xy, tracks, found)
-
-
-@contextmanager
-def _workers(matcher: Matcher) -> Iterator[ThreadPoolExecutor]:
-    """One worker a core with one thread each: small tiles gain nothing from more threads in one operation."""
-    threads = torch.get_num_threads()
-    workers = 1 if matcher.device.type == "cuda" else threads
-    try:
-        torch.set_num_threads(max(1, threads // workers))
-        with ThreadPoolExecutor(workers) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(threads)

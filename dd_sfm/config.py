@@ -195,13 +195,16 @@ class Config:
     """Which features: the learned dense descriptor or COLMAP's SIFT."""
 
 
-def load_config(cls: type[ConfigT], path: Path | None = None, overrides: Sequence[str] = ()) -> ConfigT:
+def load_config(
+    cls: type[ConfigT], path: Path | None = None, overrides: Sequence[str] = (), *, base: ConfigT | None = None
+) -> ConfigT:
     """Build a configuration from defaults, a YAML file and ``key.path=value`` overrides, in that order.
 
     Args:
         cls: The dataclass to build; its defaults are the base.
         path: YAML file holding any subset of the keys; None for none.
         overrides: ``section.key=value`` texts; the value is parsed as YAML.
+        base: What to start from instead of the defaults.
 
     Raises:
         ConfigError: For an unreadable file, an unknown key (with the nearest known one) or a wrong type.
@@ -218,6 +221,8 @@ def load_config(cls: type[ConfigT], path: Path | None = None, overrides: Sequenc
             raise ConfigError(f"{path}: found {type(loaded).__name__}; expected a mapping of sections")
         values = loaded or {}
     config = build_config(cls, values, where=str(path))
+    if base is not None:
+        config = build_config(cls, _merge(dump_config(base), values), where=str(path))
     for text in overrides:
         config = _override(config, text)
     return config

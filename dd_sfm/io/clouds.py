@@ -2,8 +2,10 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from plyfile import PlyData, PlyElement, PlyParseError
 
 from dd_sfm.errors import InputError
@@ -29,6 +31,25 @@ def write_cloud(path: Path, cloud: PointCloud) -> None:
     vertex["error_px"], vertex["track_length"] = cloud.error_px, cloud.track_length
     buffer = io.BytesIO()
     PlyData([PlyElement.describe(vertex, "vertex")], byte_order="<").write(buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_mesh(
+    path: Path, vertices: NDArray[Any], faces: NDArray[Any], normals: NDArray[Any], rgb: NDArray[Any] | None = None
+) -> None:
+    """Write a triangle mesh as binary PLY: vertices (V, 3), faces (F, 3), normals (V, 3), colours (V, 3) uint8."""
+    names = ["x", "y", "z", "nx", "ny", "nz"]
+    kinds = [(n, "<f4") for n in names] + ([(n, "u1") for n in ("red", "green", "blue")] if rgb is not None else [])
+    vertex = np.empty(len(vertices), np.dtype(kinds))
+    for name, column in zip(names, np.concatenate([vertices, normals], 1).T, strict=True):
+        vertex[name] = column
+    if rgb is not None:
+        vertex["red"], vertex["green"], vertex["blue"] = rgb.T
+    face = np.empty(len(faces), np.dtype([("vertex_indices", "<i4", (3,))]))
+    face["vertex_indices"] = faces
+    buffer = io.BytesIO()
+    elements = [PlyElement.describe(vertex, "vertex"), PlyElement.describe(face, "face")]
+    PlyData(elements, byte_order="<").write(buffer)
     write_bytes(path, buffer.getvalue())
 
 

@@ -1,0 +1,198 @@
+"""Writes a rendered clip with its truth: video, masks, poses, depth, mesh, and a COLMAP model of the true cameras."""
+
+import io
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from dd_sfm.config import dump_config
+from dd_sfm.errors import OutputError
+from dd_sfm.io.atomic import output_error, write_bytes, write_text
+from dd_sfm.io.clouds import write_mesh
+from dd_sfm.io.colmap_model import write_model
+from dd_sfm.io.images import write_mask
+from dd_sfm.io.video_writer import write_video
+from dd_sfm.progress import Progress
+from dd_sfm.structures import Frame, FrameSet, Model, PinholeCamera
+from dd_sfm.synthetic.render import Rendered, Renderer, Scene, make_scene
+from dd_sfm.synthetic.settings import SynthSettings
+
+MARKER = "scene.yaml"
+_renderer: Renderer | None = None
+
+
+def write_clip(
+    settings: SynthSettings, out: Path, *, jobs: int | None, overwrite: bool, progress: Progress
+) -> dict[str, Any]:
+    """Render a clip into a folder.
+
+    Args:
+        settings: What to render.
+        out: Made when missing; a folder with other content is refused.
+        jobs: Processes; None for one a core.
+        overwrite: Replace an earlier clip.
+        progress: Shows the frames.
+
+    Returns:
+        Figures for the command line: frames, points of the mesh, median flow.
+
+    Raises:
+        OutputError: If the folder holds something else or cannot be written.
+        ConfigError: If the settings cannot be rendered.
+    """
+    _open_folder(out, overwrite)
+    scene = make_scene(settings)
+    depths: dict[int, NDArray[np.float32]] = {}
+
+    def images() -> Iterator[NDArray[np.uint8]]:
+        with _frames(scene, jobs) as frames:
+            for k, frame in enumerate(progress(frames, total=settings.frames, label="render")):
+                write_mask(out / "masks" / f"{k:08d}.png.png", frame.usable)
+                if k % settings.depth_every == 0:
+                    depths[k] = frame.depth
+                yield frame.image
+
+    # The settings are written first: an interrupted clip is then known as one, and --overwrite may replace it.
+    write_text(out / MARKER, yaml.safe_dump(dump_config(settings), sort_keys=False))
+    write_video(out / "clip.mp4", images(), fps=settings.fps, crf=settings.crf)
+    renderer = Renderer(scene)
+    write_mask(out / "mask.png", renderer.optics.mask)
+    _write_truth(out / "truth.npz", scene, renderer, depths)
+    write_mesh(out / "mesh.ply", scene.mesh.vertices, scene.mesh.faces, scene.mesh.normals)
+    write_text(out / "calibration.txt", _calibration(renderer))
+    model, frames = true_model(scene, renderer, depths)
+    write_model(out / "sparse" / "0", model, frames)
+    return {"frames": settings.frames, "vertices": len(scene.mesh.vertices), "points": len(model.xyz)}
+
+
+def _open_folder(out: Path, overwrite: bool) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        content = list(out.iterdir())
+        if content and not (out / MARKER).is_file():
+            raise OutputError(f"{out}: holds other files; expected a new folder, or a rendered clip and --overwrite")
+        if content and not overwrite:
+            raise OutputError(f"{out}: holds a clip already; expected a new folder. Replace it with --overwrite")
+        (out / "masks").mkdir(exist_ok=True)
+        for old in (out / "masks").glob("*.png.png"):
+            old.unlink()
+    except OSError as error:
+        raise output_error(out, error) from error
+
+
+@contextmanager
+def _frames(scene: Scene, jobs: int | None) -> Iterator[Iterator[Rendered]]:
+    """The frames in order, made by several processes."""
+    count = min(jobs or len(os.sched_getaffinity(0)), scene.settings.frames)
+    if count == 1:
+        _start(scene)
+        yield map(_render, range(scene.settings.frames))
+        return
+    with ProcessPoolExecutor(count, get_context("spawn"), _start, (scene,)) as pool:
+        yield pool.map(_render, range(scene.settings.frames))
+
+
+def _start(scene: Scene) -> None:
+    global _renderer
+    cv2.setNumThreads(1)
+    _renderer = Renderer(scene)
+
+
+def _render(frame: int) -> Rendered:
+    assert _renderer is not None
+    return _renderer.render(frame)
+
+
+def _write_truth(path: Path, scene: Scene, renderer: Renderer, depths: dict[int, NDArray[np.float32]]) -> None:
+    """``truth.npz``: K, R (world_from_cam), c, depth (uint16 times depth_unit_mm), depth_frames, vertices_mm."""
+    depth = np.stack([depths[k] for k in sorted(depths)])
+    # Two micrometres: far below what a mesh of 0.3 mm resolves, and it compresses twice as well as 16 full bits.
+    unit = max(0.002, float(depth.max()) / 65500)
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        K=renderer.optics.matrix,
+        distortion=renderer.optics.distortion,
+        R=scene.path.rotation,
+        c=scene.path.centre,
+        depth=np.round(depth / unit).astype(np.uint16),
+        depth_unit_mm=unit,
+        depth_frames=np.array(sorted(depths), np.int64),
+        vertices_mm=scene.mesh.vertices,
+    )
+    write_bytes(path, buffer.getvalue())
+
+
+def _calibration(renderer: Renderer) -> str:
+    """A COLMAP ``cameras.txt``."""
+    k, (height, width) = renderer.optics.matrix, renderer.optics.mask.shape
+    values = [k[0, 0], k[1, 1], k[0, 2] + 0.5, k[1, 2] + 0.5]
+    kind = "PINHOLE"
+    if renderer.optics.distortion.any():
+        kind, values = "OPENCV", [*values, *renderer.optics.distortion]
+    return (
+        "# Camera list with one line of data per camera:\n#   CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]\n"
+        f"1 {kind} {width} {height} {' '.join(f'{v:.6f}' for v in values)}\n"
+    )
+
+
+def true_model(
+    scene: Scene, renderer: Renderer, depths: dict[int, NDArray[np.float32]], points_per_frame: int = 400
+) -> tuple[Model, FrameSet]:
+    """The true cameras with surface points, each seen where nothing hides it; pixels are exact, without distortion."""
+    settings, optics = scene.settings, renderer.optics
+    points = _surface_points(scene, optics.matrix, depths, points_per_frame, renderer)
+    poses, rows = {}, []
+    height, width = optics.mask.shape
+    for k in range(settings.frames):
+        rotation = scene.path.rotation[k].T
+        poses[k] = np.column_stack([rotation, -rotation @ scene.path.centre[k]])
+        local = points @ rotation.T + poses[k][:, 3]
+        safe = np.maximum(local[:, 2], 1e-3)
+        xy = local[:, :2] / safe[:, None] * optics.matrix[[0, 1], [0, 1]] + optics.matrix[:2, 2]
+        cell = np.round(np.clip(xy, -1, 1e5)).astype(int)
+        inside = (local[:, 2] > 0.5) & (cell >= 0).all(1) & (cell[:, 0] < width) & (cell[:, 1] < height)
+        inside[inside] = optics.mask[cell[inside, 1], cell[inside, 0]]
+        seen = np.flatnonzero(inside)
+        reached = renderer.rays(k).distance(scene.path.centre[k], points[seen] - scene.path.centre[k])
+        seen = seen[np.abs(reached - 1) < 2e-3]
+        rows.append((seen, np.full(len(seen), k), xy[seen]))
+    point, frame = np.concatenate([r[0] for r in rows]), np.concatenate([r[1] for r in rows])
+    place = np.concatenate([r[2] for r in rows])
+    views = np.bincount(point, minlength=len(points))
+    number = np.cumsum(views >= 2) - 1
+    keep = views[point] >= 2
+    order = np.lexsort((frame[keep], point[keep]))
+    xyz = points[views >= 2]
+    matrix = optics.matrix
+    camera = PinholeCamera(width, height, matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
+    names = tuple(Frame(i, Path(f"{i:08d}.png"), Path(), i / settings.fps) for i in range(settings.frames))
+    grey = np.full((len(xyz), 3), 200, np.uint8)
+    model = Model(
+        camera, poses, xyz, grey, np.zeros(len(xyz)), number[point[keep]][order], frame[keep][order], place[keep][order]
+    )
+    return model, FrameSet(names, camera, height)
+
+
+def _surface_points(
+    scene: Scene, matrix: NDArray[Any], depths: dict[int, NDArray[np.float32]], count: int, renderer: Renderer
+) -> NDArray[np.float64]:
+    """Places that random pixels of the frames with depth see (N, 3), in mm."""
+    rng = np.random.default_rng([scene.settings.seed, 99])
+    rays = np.zeros((*renderer.optics.mask.shape, 3), np.float32)
+    rays[renderer.optics.mask] = renderer.optics.rays
+    found = []
+    for frame, depth in depths.items():
+        chosen = rng.permutation(np.flatnonzero(depth))[:count]
+        local = rays.reshape(-1, 3)[chosen] * depth.reshape(-1)[chosen, None]
+        found.append(local @ scene.path.rotation[frame].T + scene.path.centre[frame])
+    return np.concatenate(found).astype(np.float64)

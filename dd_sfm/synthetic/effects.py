@@ -1,0 +1,84 @@
+"""What real videos break structure from motion with: tissue that moves, floating debris, smoke and blur."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.synthetic.lens import Optics
+from dd_sfm.synthetic.noise import NoiseField
+from dd_sfm.synthetic.path import CameraPath
+
+
+@dataclass(frozen=True)
+class Debris:
+    """Floating particles: ``place`` (K, 3) at frame 0, ``drift`` (K, 3) mm a frame, ``radius`` (K,) mm."""
+
+    place: NDArray[np.float64]
+    drift: NDArray[np.float64]
+    radius: NDArray[np.float64]
+
+    @staticmethod
+    def scatter(rng: np.random.Generator, count: int, centre: NDArray[Any], rotation: NDArray[Any]) -> "Debris":
+        """Particles ahead of places on the scope's way."""
+        at = rng.integers(0, len(centre), count)
+        ahead = rng.uniform(3, 14, (count, 1)) * rotation[at][:, :, 2]
+        aside = rng.uniform(-0.5, 0.5, (count, 3)) * rng.uniform(2, 8, (count, 1))
+        drift = rng.normal(0, 0.03, (count, 3))
+        return Debris(centre[at] + ahead + aside - at[:, None] * drift, drift, rng.uniform(0.05, 0.22, count))
+
+    @staticmethod
+    def modes(rng: np.random.Generator, vertices: NDArray[Any]) -> NDArray[np.float32]:
+        """Three slow ways (3, V, 3) in which the tissue can move, of unit variance."""
+        fields = [[NoiseField(rng, 60.0, (1, 2)) for _ in range(3)] for _ in range(3)]
+        return np.stack([np.stack([f(vertices) for f in mode], 1) for mode in fields]).astype(np.float32)
+
+
+def moved(vertices: NDArray[Any], modes: NDArray[Any], frame: int, amplitude: float) -> NDArray[np.float32]:
+    """Vertices (V, 3) displaced by about ``amplitude`` mm: breathing and pulse, at frame 0 at rest."""
+    if amplitude <= 0:
+        return vertices
+    weights = [np.sin(2 * np.pi * frame / period) for period in (90.0, 61.0, 23.0)]
+    strength = amplitude / 2 * np.array([1.0, 0.7, 0.25])
+    return (vertices + np.einsum("m,mvc->vc", strength * weights, modes)).astype(np.float32)
+
+
+def moment(frame: int, count: int, place: float) -> float:
+    """A bump in time, 1 at ``place`` (share of the clip) and 0 from a tenth of the clip away."""
+    distance = abs(frame / max(count - 1, 1) - place) / 0.1
+    return float(0.5 + 0.5 * np.cos(np.pi * distance)) if distance < 1 else 0.0
+
+
+def draw_debris(
+    light: NDArray[np.float32],
+    depth: NDArray[Any],
+    optics: Optics,
+    debris: Debris,
+    path: CameraPath,
+    frame: int,
+    exposure: float,
+) -> NDArray[np.bool_]:
+    """Draw particles into linear light (H, W, 3) of the field's box, in place; returns what they cover (H, W)."""
+    covered = np.zeros(light.shape[:2], bool)
+    local = (debris.place + frame * debris.drift - path.centre[frame]) @ path.rotation[frame]
+    y0, _, x0, _ = optics.box
+    for (x, y, z), radius in zip(local, debris.radius, strict=True):
+        if z < 1.5:
+            continue
+        u, v = (
+            optics.matrix[0, 0] * x / z + optics.matrix[0, 2] - x0,
+            optics.matrix[1, 1] * y / z + optics.matrix[1, 2] - y0,
+        )
+        size = max(0.7, radius / z * optics.matrix[0, 0])
+        inside = -size < u < light.shape[1] + size and -size < v < light.shape[0] + size
+        if not inside or not 0 <= int(v) < len(depth) or not 0 <= int(u) < depth.shape[1] or depth[int(v), int(u)] < z:
+            continue
+        blob = np.zeros(light.shape[:2], np.float32)
+        cv2.circle(blob, (round(16 * u), round(16 * v)), round(16 * size), 1.0, -1, cv2.LINE_AA, 4)
+        blob = cv2.GaussianBlur(blob, (0, 0), max(0.6, 0.35 * size))
+        brightness = np.array([1.0, 0.93, 0.80], np.float32) * np.float32(min(2.5, 60.0 / z**2) / exposure)
+        light += 0.85 * blob[..., None] * (brightness - light)
+        covered |= blob > 0.08
+    return covered

@@ -1,0 +1,101 @@
+"""The scope's way through an organ: a smooth curve that keeps clear of the walls, with a hand's tremor."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import make_interp_spline
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial import cKDTree
+
+from dd_sfm.errors import ReconstructionError
+from dd_sfm.synthetic.noise import smooth_series
+from dd_sfm.synthetic.organs import Shape
+from dd_sfm.synthetic.settings import PathSettings
+
+
+@dataclass(frozen=True)
+class CameraPath:
+    """``rotation`` (N, 3, 3) world_from_cam and ``centre`` (N, 3) in mm; x right, y down, z forward."""
+
+    rotation: NDArray[np.float64]
+    centre: NDArray[np.float64]
+
+
+def plan_path(
+    shape: Shape, vertices: NDArray[Any], count: int, settings: PathSettings, rng: np.random.Generator
+) -> CameraPath:
+    """A way of ``count`` frames.
+
+    Raises:
+        ReconstructionError: If the organ is too narrow for the clearance asked for.
+    """
+    speed = settings.speed or shape.speed
+    line = _route(shape)
+    tree = cKDTree(vertices)
+    line = _push_off(line, tree, settings.clearance + 0.4)
+    travelled = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    wanted = min(speed * (count - 1), (travelled[-1] - 0.1) * (2.0 if settings.loop else 1.0))
+    pace = np.cumsum(np.maximum(1 + 0.35 * smooth_series(rng, count, 10.0, 1)[:, 0], 0.15))
+    share = (pace - pace[0]) / (pace[-1] - pace[0])
+    start = rng.uniform(0, 1) * max(0.0, 0.6 * travelled[-1] - wanted)
+    # A loop goes out and back on nearly the same way: the tremor alone makes the difference.
+    there = 0.25 * (1 - np.cos(2 * np.pi * share)) if settings.loop else share
+    at = start + wanted * there
+    place = np.stack([np.interp(at, travelled, c) for c in line.T], 1)
+    place += settings.tremor * 0.10 * smooth_series(rng, count, 4.0, 3)
+    place += settings.tremor * 0.45 * smooth_series(rng, count, 16.0, 3)
+    place = _push_off(place, tree, settings.clearance)
+    place = gaussian_filter1d(place, 1.5, axis=0, mode="nearest")
+    nearest = float(np.min(tree.query(place)[0]))
+    if nearest < 0.5 * settings.clearance:
+        raise ReconstructionError(
+            f"path: the scope comes within {nearest:.1f} mm of a wall; expected {settings.clearance:g}. "
+            "Try another --seed or --set path.clearance=1"
+        )
+    target = np.stack(
+        [np.interp(np.minimum(at + shape.ahead, travelled[-1] + 1e3), *_extended(travelled, c)) for c in line.T], 1
+    )
+    sway = 0.035 * settings.tremor * shape.ahead * smooth_series(rng, count, 14.0, 3)
+    jitter = 0.0035 * settings.tremor * shape.ahead * smooth_series(rng, count, 2.5, 3)
+    forward = gaussian_filter1d(target - place, 4.0, axis=0, mode="nearest") + sway + jitter
+    roll = 0.06 * settings.tremor * smooth_series(rng, count, 18.0, 1)[:, 0] + rng.uniform(-0.3, 0.3)
+    return CameraPath(_look(forward, roll), place)
+
+
+def _route(shape: Shape) -> NDArray[np.float64]:
+    t = np.arange(len(shape.route))
+    spline = make_interp_spline(t, shape.route, k=min(3, len(t) - 1))
+    return np.asarray(spline(np.linspace(0, t[-1], 300)))
+
+
+def _extended(travelled: NDArray[Any], column: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The curve with a straight line of 100 mm added at its end, to look along."""
+    slope = (column[-1] - column[-30]) / (travelled[-1] - travelled[-30])
+    return np.append(travelled, travelled[-1] + 100.0), np.append(column, column[-1] + 100.0 * slope)
+
+
+def _push_off(line: NDArray[Any], tree: Any, clearance: float) -> NDArray[np.float64]:
+    """Move a curve away from walls nearer than ``clearance``, smoothly."""
+    line = np.asarray(line, np.float64).copy()
+    for _ in range(60):
+        distance, index = tree.query(line)
+        short = np.maximum(clearance - distance, 0.0)
+        if not short.any():
+            break
+        away = (line - tree.data[index]) / np.maximum(distance, 1e-6)[:, None]
+        push = gaussian_filter1d(away * short[:, None], 2.0, axis=0, mode="nearest")
+        line += 0.7 * push
+    return line
+
+
+def _look(forward: NDArray[Any], roll: NDArray[Any]) -> NDArray[np.float64]:
+    """World_from_cam rotations (N, 3, 3) that look along ``forward`` (N, 3), rolled about it."""
+    z = forward / np.linalg.norm(forward, axis=1, keepdims=True)
+    # y points down; a scope that looks along it keeps the x axis of the frame before.
+    x = np.cross([0.0, 1.0, 0.0], z)
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)
+    y = np.cross(z, x)
+    c, s = np.cos(roll)[:, None], np.sin(roll)[:, None]
+    return np.stack([c * x + s * y, c * y - s * x, z], 2)

@@ -1,0 +1,184 @@
+"""Frames of a rendered clip: what each pixel sees, how it is lit, and how the camera shows it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.synthetic.effects import Debris, draw_debris, moment, moved
+from dd_sfm.synthetic.lens import Optics, develop, exposure_for, make_optics
+from dd_sfm.synthetic.light import irradiance, reflections
+from dd_sfm.synthetic.mesh import Mesh, ambient_visibility
+from dd_sfm.synthetic.organs import SHAPES
+from dd_sfm.synthetic.path import CameraPath, plan_path
+from dd_sfm.synthetic.rays import RayScene
+from dd_sfm.synthetic.settings import SynthSettings, check_settings
+from dd_sfm.synthetic.tissue import Tissue, albedo, make_tissue, sample_tissue
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that frames are made of; arrays only, so that it can be sent to other processes.
+
+    ``visibility`` (V,): ambient visibility per vertex; ``modes`` (3, V, 3): how the tissue can move; ``exposure`` (N,).
+    """
+
+    settings: SynthSettings
+    mesh: Mesh
+    visibility: NDArray[np.float32]
+    tissue: Tissue
+    path: CameraPath
+    modes: NDArray[np.float32]
+    debris: Debris
+    exposure: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A frame: ``image`` (H, W, 3) uint8 RGB, ``depth`` (H, W) float32 z-depth in mm (0: none), ``usable`` (H, W)."""
+
+    image: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    usable: NDArray[np.bool_]
+
+
+def make_scene(settings: SynthSettings) -> Scene:
+    """Build organ, tissue, path and exposure from the seed.
+
+    Raises:
+        ConfigError: If the settings cannot be rendered.
+        ReconstructionError: If the path does not fit the organ.
+    """
+    check_settings(settings)
+    # One generator a part: a change in one does not reshuffle the others.
+    organ, skin, way, more = (np.random.default_rng([settings.seed, k]) for k in range(4))
+    shape = SHAPES[settings.organ](organ)
+    mesh = shape.mesh
+    visibility = ambient_visibility(mesh, more)
+    tissue = make_tissue(mesh.vertices, settings.tissue, skin)
+    path = plan_path(shape, mesh.vertices, settings.frames, settings.path, way)
+    modes = Debris.modes(more, mesh.vertices)
+    debris = Debris.scatter(more, settings.effects.debris, path.centre, path.rotation)
+    scene = Scene(settings, mesh, visibility, tissue, path, modes, debris, np.ones(settings.frames))
+    return Scene(settings, mesh, visibility, tissue, path, modes, debris, _exposures(scene))
+
+
+def _exposures(scene: Scene) -> NDArray[np.float64]:
+    """The automatic exposure, which follows the light with a delay; from every 41st pixel."""
+    renderer = Renderer(scene)
+    settings = scene.settings.light
+    current = 0.0
+    result: list[float] = []
+    for frame in range(scene.settings.frames):
+        light, _ = renderer.light(frame, renderer.optics.rays[::41])
+        wanted = np.log(exposure_for(light, settings.exposure))
+        current = wanted if not result else current + settings.exposure_speed * (wanted - current)
+        result.append(current)
+    return np.exp(np.array(result))
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What rays hit: ``depth`` (M,) in mm, 0 for none; ``points`` (M, 3); ``reflected`` (M,) mirror-like light."""
+
+    depth: NDArray[np.float32]
+    points: NDArray[np.float32]
+    reflected: NDArray[np.float32]
+
+
+class Renderer:
+    """Renders frames of a scene, each independent of the others.
+
+    Args:
+        scene: The scene.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.settings = scene, scene.settings
+        self.optics: Optics = make_optics(scene.settings)
+        self._rays = RayScene(scene.mesh.vertices, scene.mesh.faces)
+
+    def rays(self, frame: int) -> RayScene:
+        """The mesh at a frame's time."""
+        amplitude = self.settings.effects.deformation
+        if amplitude <= 0:
+            return self._rays
+        return RayScene(self.vertices(frame), self.scene.mesh.faces)
+
+    def vertices(self, frame: int) -> NDArray[np.float32]:
+        """Vertices (V, 3) of the mesh at a frame's time."""
+        return moved(self.scene.mesh.vertices, self.scene.modes, frame, self.settings.effects.deformation)
+
+    def light(self, frame: int, directions: NDArray[Any]) -> tuple[NDArray[np.float32], Surface]:
+        """Linear light (M, 3) along camera rays (M, 3), and what they hit."""
+        scene, mesh, path = self.scene, self.scene.mesh, self.scene.path
+        rotation, centre = path.rotation[frame], path.centre[frame]
+        rays = self.rays(frame)
+        world = (directions @ rotation.T).astype(np.float32)
+        hits = rays.cast(centre, world)
+        hit = hits.face >= 0
+        depth = np.where(hit, hits.distance, 0).astype(np.float32)
+        # Rays into the open end are shaded as if far away, then blackened.
+        points = (centre + np.where(hit, depth, 1e3)[:, None] * world).astype(np.float32)
+        corners = mesh.faces[hits.face]
+        slow = np.stack([scene.tissue.blood, scene.tissue.coverage, scene.tissue.blue, scene.visibility], 1)
+        per_vertex = np.concatenate([mesh.normals, slow], 1)
+        values = np.einsum("nk,nkc->nc", hits.weights, per_vertex[corners])
+        smooth = values[:, :3] / np.maximum(np.linalg.norm(values[:, :3], axis=1, keepdims=True), 1e-6)
+        # Textures belong to the tissue: they are looked up where it rests.
+        resting = np.einsum("nk,nkc->nc", hits.weights, mesh.vertices[corners])
+        footprint = depth / self.optics.matrix[0, 0]
+        colour, slope = sample_tissue(scene.tissue, resting, smooth, footprint)
+        slope -= smooth * (slope * smooth).sum(1, keepdims=True)
+        normals = smooth - scene.tissue.settings.relief * slope
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        surface = albedo(scene.tissue, colour, values[:, 3:6])
+        camera = centre.astype(np.float32)
+        soften = self._soften if len(directions) == len(self.optics.rays) else np.asarray
+        light = irradiance(rays, points, normals, camera, rotation, values[:, 6], surface, self.settings.light, soften)
+        mirrored = reflections(points, normals, camera, rotation, self.settings.light)
+        light = (light + mirrored[:, None]) * hit[:, None]
+        return light, Surface(depth, points, mirrored * self.scene.exposure[frame])
+
+    def render(self, frame: int) -> Rendered:
+        """A frame of the clip."""
+        settings, optics = self.settings, self.optics
+        light, surface = self.light(frame, optics.rays)
+        flow = self._flow(frame, surface.points, surface.depth > 0)
+        mask, spread = optics.field, optics.spread
+        rng = np.random.default_rng([settings.seed, 17, frame])
+        exposure = float(self.scene.exposure[frame])
+        image_light, depth = spread(light), spread(surface.depth)
+        seen = draw_debris(image_light, depth, optics, self.scene.debris, self.scene.path, frame, exposure)
+        effects = settings.effects
+        haze = effects.smoke * moment(frame, settings.frames, 0.5)
+        image_light = (1 - haze) * image_light + np.float32(haze * 0.55 / exposure)
+        blur = effects.blur_px960 * moment(frame, settings.frames, 2 / 3)
+        image = develop(image_light, depth, mask, spread(flow), exposure, settings.lens, optics.scale, rng, blur)
+        usable = mask & ~seen & ~(cv2.dilate(spread(surface.reflected), np.ones((3, 3))) > 0.8) & (depth > 0)
+        return Rendered(self._place(image), self._place(depth), self._place(usable))
+
+    def _soften(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Blur values (M,) of all pixels, leaving out what is beyond the rim."""
+        sigma, field = 2.2 * self.optics.scale, self.optics.field.astype(np.float32)
+        blurred = cv2.GaussianBlur(self.optics.spread(values), (0, 0), sigma)
+        return (blurred / np.maximum(cv2.GaussianBlur(field, (0, 0), sigma), 1e-3))[self.optics.field]
+
+    def _place(self, values: NDArray[Any]) -> NDArray[Any]:
+        y0, y1, x0, x1 = self.optics.box
+        full = np.zeros((*self.optics.mask.shape, *values.shape[2:]), values.dtype)
+        full[y0:y1, x0:x1] = values
+        return full
+
+    def _flow(self, frame: int, points: NDArray[Any], hit: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Motion (M, 2) of the pixels since the frame before, or to the next one for the first."""
+        other, sign = (frame - 1, -1.0) if frame else (min(1, self.settings.frames - 1), 1.0)
+        path, focal = self.scene.path, self.optics.matrix[0, 0]
+        places = []
+        for k in (frame, other):
+            local = (points - path.centre[k]) @ path.rotation[k]
+            places.append(focal * local[:, :2] / np.maximum(local[:, 2:], 1e-3))
+        flow = np.clip(sign * (places[1] - places[0]), -40, 40)
+        return np.where(hit[:, None], flow, 0).astype(np.float32)

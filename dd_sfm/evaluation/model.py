@@ -142,7 +142,14 @@ def _surface(
     quality, by = point_quality(run)
     surface: VisibleSurface = visible_surface(reference.truth)
     figures = surface_figures(model, observed, surface, similarity, quality, best)
-    return figures | {"best_by": by}, point_errors(observed, similarity, len(model.xyz))
+    errors = point_errors(observed, similarity, len(model.xyz))
+    known = errors[np.isfinite(errors)]
+    per_point = {
+        "points": len(known),
+        "error_median_mm": float(np.median(known)),
+        "error_p90_mm": float(np.percentile(known, 90)),
+    }
+    return figures | {"best_by": by, "per_point": per_point}, errors
 
 
 def point_quality(run: EvaluatedRun) -> tuple[FloatArray, str]:

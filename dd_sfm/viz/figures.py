@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -49,7 +50,7 @@ def cloud_figure(evaluation: Evaluation) -> Figure:
     origin = centres.mean(0)
     points, path = (evaluation.xyz[known] - origin) @ axes_of_view.T, (centres - origin) @ axes_of_view.T
     error = evaluation.error[known]
-    top = float(np.percentile(error, 95)) or 1.0
+    low, top = _log_range(error)
     figure = Figure(figsize=(13, 6), layout="constrained")
     panels = figure.subplots(1, 2)
     for axes, (across, down, depth), title in (
@@ -59,17 +60,19 @@ def cloud_figure(evaluation: Evaluation) -> Figure:
         order = np.argsort(-points[:, depth])
         size = float(np.clip(30_000 / max(1, len(points)), 0.4, 12))
         drawn = axes.scatter(
-            points[order, across], points[order, down], c=error[order], s=size, cmap="viridis", vmin=0, vmax=top,
-            linewidths=0,
+            points[order, across], points[order, down], c=np.clip(error[order], low, top), s=size, linewidths=0,
+            cmap="viridis", norm=LogNorm(low, top),
         )  # fmt: skip
         axes.plot(path[:, across], path[:, down], color=ESTIMATE, linewidth=1.5, label="cameras")
-        axes.set(title=title, xlabel=f"{'xyz'[across]} [{evaluation.unit}]", ylabel=f"{'xyz'[down]}")
+        axes.set(
+            title=title, xlabel=f"{'xyz'[across]} [{evaluation.unit}]", ylabel=f"{'xyz'[down]} [{evaluation.unit}]"
+        )
         axes.set_aspect("equal", "box")
         axes.set_xlim(*_limits(points[:, across], path[:, across]))
         axes.set_ylim(*_limits(points[:, down], path[:, down])[::-1])
         axes.legend(loc="upper right")
     name = "distance from the true surface point" if evaluation.error_unit == "mm" else "mean reprojection error"
-    figure.colorbar(drawn, ax=panels, label=f"{name} [{evaluation.error_unit}]", extend="max")
+    figure.colorbar(drawn, ax=panels, label=f"{name} [{evaluation.error_unit}]", extend="both")
     return figure
 
 
@@ -122,17 +125,25 @@ def error_figure(evaluation: Evaluation) -> Figure:
     if not len(error):
         axes.text(0.5, 0.5, "no point with a known error", ha="center", transform=axes.transAxes)
         return figure
-    top = max(float(np.percentile(error, 99)), 1e-9)
-    axes.hist(error, bins=np.linspace(0, top, 80).tolist(), color=REFERENCE, alpha=0.8)
+    low, top = _log_range(error)
+    axes.hist(error, bins=np.geomspace(low, top, 80).tolist(), color=REFERENCE, alpha=0.8)
+    axes.set_xscale("log")
     for value, label in ((np.median(error), "median"), (np.percentile(error, 90), "90 %")):
         axes.axvline(value, color=ESTIMATE, linestyle="--" if label == "median" else ":", label=f"{label}: {value:.3g}")
     name = "distance from the true surface point" if evaluation.error_unit == "mm" else "mean reprojection error"
-    axes.set(xlabel=f"{name} [{evaluation.error_unit}] (99 % of the points)", ylabel="points", xlim=(0, top))
+    axes.set(xlabel=f"{name} [{evaluation.error_unit}]", ylabel="points", xlim=(low, top))
     axes.legend(loc="center right")
     share = axes.twinx()
     share.plot(np.sort(error), 100 * np.arange(1, len(error) + 1) / len(error), color="0.3")
     share.set(ylabel="points below [%]", ylim=(0, 100))
     return figure
+
+
+def _log_range(error: NDArray[Any]) -> tuple[float, float]:
+    """From the smallest to the largest errors of the bulk: most are small and a few are large by far."""
+    low, top = (float(v) for v in np.percentile(error, [1, 99]))
+    top = max(top, 1e-9)
+    return min(max(low, top * 1e-4), top / 10), top
 
 
 def _limits(points: NDArray[Any], path: NDArray[Any]) -> tuple[float, float]:

@@ -12,6 +12,7 @@ import typer
 
 from dd_sfm import __version__
 from dd_sfm.cli.doctor import doctor
+from dd_sfm.cli.evaluate import evaluate
 from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
 from dd_sfm.cli.synth import synth
 from dd_sfm.cli.train import train
@@ -48,6 +49,7 @@ app.command(name="match")(match)
 app.command(name="map")(map_)
 app.command()(train)
 app.command()(synth)
+app.add_typer(evaluate, name="evaluate")
 app.command()(doctor)
 
 

@@ -1,5 +1,6 @@
 """Options that commands share, and what they do to the configuration."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,6 +67,33 @@ def resolve_config(config: str | None, overrides: list[str] | None, flags: dict[
     path = find_config(config) if config else None
     given = [f"{key}={value}" for key, value in flags.items() if value is not None]
     return load_config(Config, path, [*(overrides or []), *given])
+
+
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    """Whole numbers of an option, parted by commas: ascending, each once."""
+    values = sorted({_number(option, part) for part in text.split(",") if part.strip()})
+    whole = tuple(int(v) for v in values)
+    if not whole or any(v != w for v, w in zip(values, whole, strict=True)) or whole[0] < 1:
+        raise ConfigError(f"{option} {text}: expected whole numbers above zero, as 1,4,12")
+    return whole
+
+
+def lengths(option: str, text: str) -> tuple[float, ...]:
+    """Numbers above zero of an option, parted by commas: ascending, each once."""
+    values = tuple(sorted({_number(option, part) for part in text.split(",") if part.strip()}))
+    if not values or values[0] <= 0:
+        raise ConfigError(f"{option} {text}: expected numbers above zero, as 1,2,4")
+    return values
+
+
+def _number(option: str, part: str) -> float:
+    try:
+        value = float(part)
+    except ValueError:
+        raise ConfigError(f"{option}: '{part.strip()}' is no number; expected numbers parted by commas") from None
+    if not math.isfinite(value):
+        raise ConfigError(f"{option}: '{part.strip()}' is not finite; expected numbers parted by commas")
+    return value
 
 
 def find_config(name: str) -> Path:

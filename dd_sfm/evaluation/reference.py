@@ -1,4 +1,4 @@
-"""Frames with known correspondences, to measure matching against: real sequences and rendered clips."""
+"""Frames with known correspondences, to measure matching against: real sequences, rendered clips, COLMAP models."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
-from dd_sfm.io.images import read_image
+from dd_sfm.evaluation.pose_reference import find_model, frame_numbers
+from dd_sfm.io.colmap_model import read_model, read_poses
+from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.truth import read_truth
 from dd_sfm.io.video import iter_frames, open_source
@@ -163,21 +165,100 @@ class RenderedReference:
         return View(frame, self._images[frame], self._mask)
 
 
-def open_reference(text: str, working_height_px: int) -> SequenceReference | RenderedReference:
-    """Open ``FOLDER`` (a JHU sequence or a rendered clip) or ``FOLDER:FIRST-LAST`` (positions in a sequence).
+class ModelReference:
+    """A COLMAP model with its images: projections of the points that both frames observe.
+
+    A model made by what is measured flatters it: its points are those that were matched well.
+
+    Args:
+        folder: A run folder, or a folder with sparse/0 (or sparse) and images/.
+        working_height_px: Height of the field of view in working pixels.
+        span: First and last position among the model's frames; None for all.
 
     Raises:
-        InputError: If the folder is neither, or a range is given for a rendered clip.
+        InputError: If there is no model or an image is missing.
+    """
+
+    def __init__(self, folder: Path, working_height_px: int, span: tuple[int, int] | None = None) -> None:
+        self.name = folder.resolve().name
+        model_folder = find_model(folder)
+        numbers = frame_numbers(model_folder, list(read_poses(model_folder)))
+        self.model = read_model(model_folder, numbers)
+        self._paths = {number: _image_path(folder, name) for name, number in numbers.items()}
+        camera = self.model.camera
+        field = folder / "field_of_view.png"
+        self._usable = read_mask(field) if field.is_file() else np.ones((camera.height, camera.width), bool)
+        if self._usable.shape != (camera.height, camera.width):
+            raise InputError(
+                f"{field}: {self._usable.shape[1]}x{self._usable.shape[0]} pixels; the model's camera has "
+                f"{camera.width}x{camera.height}"
+            )
+        self.grid, self._mask = working_crop(self._usable, working_height_px)
+        first, last = span or (0, len(numbers) - 1)
+        self.frames = sorted(numbers.values())[first : last + 1]
+        self._seen = {f: np.unique(self.model.point[self.model.frame == f]) for f in self.frames}
+
+    def starts(self, gap: int) -> list[int]:
+        """Frames whose partner is in the model as well, and shares points."""
+        return [f for f in self.frames if f + gap in self._seen and len(self._common(f, f + gap))]
+
+    def correspondences(
+        self, source: int, target: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Projections of all points that both frames observe."""
+        common = self._common(source, target)
+        xy0, xy1 = self._project(common, source), self._project(common, target)
+        keep = inside_mask(xy0, self._usable) & inside_mask(xy1, self._usable)
+        return xy0[keep], xy1[keep]
+
+    def _common(self, source: int, target: int) -> NDArray[np.int64]:
+        return np.intersect1d(self._seen[source], self._seen[target])
+
+    def _project(self, points: NDArray[np.int64], frame: int) -> NDArray[np.float64]:
+        pose, camera = self.model.cam_from_world[frame], self.model.camera
+        local = self.model.xyz[points] @ pose[:, :3].T + pose[:, 3]
+        local[local[:, 2] <= 0] = np.nan
+        return local[:, :2] / local[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
+
+    def view(self, frame: int) -> View:
+        """A frame at working size."""
+        image = read_image(self._paths[frame])
+        if image.shape[:2] != self._usable.shape:
+            raise InputError(
+                f"{self._paths[frame]}: {image.shape[1]}x{image.shape[0]} pixels; the model's camera has "
+                f"{self._usable.shape[1]}x{self._usable.shape[0]}"
+            )
+        return View(frame, _crop(image, self.grid), self._mask)
+
+
+def _image_path(folder: Path, name: str) -> Path:
+    for place in (folder / "frames" / name, folder / "images" / name):
+        if place.is_file():
+            return place
+    raise InputError(f"{folder}: image '{name}' of the model is in neither frames/ nor images/; expected it there")
+
+
+def open_reference(text: str, working_height_px: int) -> SequenceReference | RenderedReference | ModelReference:
+    """Open a reference: a JHU sequence, a rendered clip, or a COLMAP model with images.
+
+    Args:
+        text: ``FOLDER``, or ``FOLDER:FIRST-LAST`` (positions among the frames; not for rendered clips).
+        working_height_px: Height of the field of view in working pixels.
+
+    Raises:
+        InputError: If the folder is none of them, or a range is given for a rendered clip.
     """
     path, _, ends = text.rpartition(":")
     first, dash, last = ends.partition("-")
     ranged = bool(path and dash and first.isdigit() and last.isdigit())
-    folder = Path(path if ranged else text)
+    folder, span = Path(path if ranged else text), (int(first), int(last)) if ranged else None
     if (folder / "motion.yaml").is_file():
-        return SequenceReference(folder, working_height_px, (int(first), int(last)) if ranged else None)
+        return SequenceReference(folder, working_height_px, span)
     if (folder / "truth.npz").is_file() and not ranged:
         return RenderedReference(folder, working_height_px)
+    if (folder / "sparse").is_dir():
+        return ModelReference(folder, working_height_px, span)
     raise InputError(
         f"{text}: found neither motion.yaml (JHU sequence, FOLDER or FOLDER:FIRST-LAST) nor truth.npz (rendered clip, "
-        "FOLDER); expected one of them"
+        "FOLDER) nor sparse/ (run or COLMAP model with images); expected one of them"
     )

@@ -135,6 +135,19 @@ def read_model(folder: Path, positions: Mapping[str, int] | None = None) -> Mode
     )
 
 
+def read_poses(folder: Path) -> dict[str, NDArray[np.float64]]:
+    """cam_from_world (3, 4) by image name; whatever the camera model.
+
+    Raises:
+        InputError: If images.bin is missing or cut short.
+    """
+    try:
+        poses, _, names, _ = _read_images(folder)
+    except (OSError, struct.error, ValueError, IndexError) as error:
+        raise InputError(f"{folder}: not a complete binary COLMAP model ({error})") from error
+    return {names[image]: pose for image, pose in poses.items()}
+
+
 def _read_camera(folder: Path) -> PinholeCamera:
     data = (folder / "cameras.bin").read_bytes()
     _, _, kind, width, height = struct.unpack_from("<QIiQQ", data)

@@ -1,0 +1,218 @@
+"""dd-sfm evaluate model, and dd-sfm evaluate matching."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dd_sfm.cli import options as o
+from dd_sfm.cli.show import make_progress, make_say
+from dd_sfm.cli.show_evaluation import evaluation_table, matching_table
+from dd_sfm.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from dd_sfm.config import Config
+    from dd_sfm.evaluation.matchers import Method
+    from dd_sfm.evaluation.model import Evaluation
+
+TH = "1,2,4,8,12"
+MATCHING = "dd-sfm evaluate matching"
+
+evaluate = typer.Typer(no_args_is_help=True, help="Measure matching or a model against a reference.")
+
+
+@evaluate.command()
+def model(
+    run: Annotated[Path, typer.Argument(help="Run folder or COLMAP model folder.", show_default=False)],
+    reference: Annotated[
+        Path,
+        typer.Option(
+            "--reference", help="Rendered clip (truth.npz), JHU sequence, COLMAP model or run.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write to; RUN itself when left out.")
+    ] = None,
+    best: Annotated[
+        str, typer.Option(help="Numbers of best points to measure on their own, by their expected error.")
+    ] = "1000,5000,20000",
+    gaps: Annotated[str, typer.Option(help="Frame gaps of relative pose errors.")] = "1,4,12,30",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an evaluation.json that this command did not write.")
+    ] = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Measure the poses and points of a model against the truth or a reference model.
+
+    The model is aligned by its cameras; every observation with true depth is then compared with its true place.
+
+    Example: dd-sfm evaluate model runs/demo --reference demo_videos/sinus
+
+    Writes evaluation.json, and into evaluation/: cloud.png, trajectory.png, errors.png, trajectory.tum.
+    """
+    from dd_sfm.evaluation.model import MADE_BY, evaluate_model
+
+    counts, distances = o.numbers("--best", best), o.numbers("--gaps", gaps)
+    target = out or run
+    if out is not None or run.is_dir():
+        _check_target(target / "evaluation.json", MADE_BY, overwrite)
+    evaluation = evaluate_model(run, reference, best=counts, gaps=distances)
+    _write(target, evaluation)
+    if not quiet:
+        evaluation_table(evaluation.figures)
+    make_say(quiet)(f"written: {target / 'evaluation.json'}, {target / 'evaluation'}")
+
+
+@evaluate.command()
+def matching(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            help="JHU sequences, rendered clips, runs or COLMAP models with images: FOLDER or FOLDER:FIRST-LAST.",
+            show_default=False,
+        ),
+    ],
+    weights: o.Weights = None,
+    against: Annotated[str, typer.Option(help="Also measure these: sift, flow.")] = "",
+    gaps: Annotated[str, typer.Option(help="Frame gaps.")] = "1,4,12,30",
+    thresholds: Annotated[
+        str | None, typer.Option(help="Errors up to which a point counts as found, in source pixels.", show_default=TH)
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="paper: 3, 6, 12 px of the image that the network sees.", show_default=False)
+    ] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="Most pairs of frames a gap.")] = 8,
+    out: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file to write.", show_default=False)] = None,
+    config: o.ConfigFile = None,
+    overrides: o.Overrides = None,
+    device: o.Device = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that this command did not write.")
+    ] = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Measure how far from its true place a point is found in frames further and further away.
+
+    Prints the share of points found within each threshold, per gap between the frames.
+
+    Example: dd-sfm evaluate matching demo_videos/sinus --against sift,flow -o matching.json
+    """
+    from dd_sfm.evaluation.matchers import matching_json, measure_matching
+
+    settings = o.resolve_config(config, overrides, {"describe.weights": weights, "runtime.device": device})
+    limits, distances, in_working_px = _thresholds(thresholds, preset), o.numbers("--gaps", gaps), preset is not None
+    if out is not None:
+        _check_target(out, MATCHING, overwrite)
+    results = measure_matching(
+        data,
+        _methods(against, settings),
+        working_height_px=settings.describe.working_height_px,
+        gaps=distances,
+        thresholds_px=limits,
+        in_working_px=in_working_px,
+        pairs_per_gap=pairs,
+        progress=make_progress(quiet),
+    )
+    unit = "working" if in_working_px else "source"
+    if not quiet:
+        matching_table(results, limits, unit)
+    if out is not None:
+        _write_json(
+            out,
+            {
+                "made_by": MATCHING,
+                "weights": settings.describe.weights,
+                "working_height_px": settings.describe.working_height_px,
+                "thresholds": limits,
+                "threshold_unit": f"{unit} px",
+                "results": matching_json(results),
+            },
+        )
+        make_say(quiet)(f"written: {out}")
+
+
+def _thresholds(text: str | None, preset: str | None) -> tuple[float, ...]:
+    from dd_sfm.evaluation.matchers import PAPER_THRESHOLDS
+
+    if preset is None:
+        return o.lengths("--thresholds", text or TH)
+    if text is not None:
+        raise ConfigError("--thresholds: given together with --preset, which sets them; leave out one of the two")
+    if preset != "paper":
+        raise ConfigError(f"--preset {preset}: unknown; expected paper")
+    return PAPER_THRESHOLDS
+
+
+def _methods(against: str, settings: "Config") -> "list[Method]":
+    """The learned descriptor and what it is measured against."""
+    from dd_sfm.evaluation.baselines import flow_matcher, sift_matcher
+    from dd_sfm.evaluation.matchers import Method
+    from dd_sfm.evaluation.matching import network_matcher
+    from dd_sfm.io.weights import load_weights
+    from dd_sfm.pipeline.describe import use_bfloat16
+    from dd_sfm.runtime import cpu_threads, resolve_device
+
+    known = {"sift": Method("sift", sift_matcher), "flow": Method("flow", lambda: flow_matcher)}
+    names = [name.strip() for name in against.split(",") if name.strip()]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"--against {name}: unknown; expected sift or flow, or both as sift,flow")
+    import torch
+
+    torch.set_num_threads(cpu_threads(settings.runtime))
+    on = resolve_device(settings.runtime)
+    network = load_weights(settings.describe.weights, on)
+    bfloat16 = use_bfloat16(settings, on)
+    learned = Method(settings.describe.weights, lambda: network_matcher(network, on, bfloat16=bfloat16))
+    return [learned, *(known[name] for name in dict.fromkeys(names))]
+
+
+def _check_target(path: Path, made_by: str, overwrite: bool) -> None:
+    """Nothing but what the same command wrote is replaced without being told."""
+    if overwrite or not path.exists():
+        return
+    try:
+        ours = json.loads(path.read_text()).get("made_by") == made_by
+    except (OSError, ValueError, AttributeError):
+        ours = False
+    if not ours:
+        raise OutputError(f"{path}: exists and is not from {made_by}; choose another place with -o, or --overwrite")
+
+
+def _write_json(path: Path, content: Any) -> None:
+    from dd_sfm.io.atomic import output_error, write_json
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
+    write_json(path, _rounded(content))
+
+
+def _write(target: Path, evaluation: "Evaluation") -> None:
+    from dd_sfm.evaluation.trajectory import tum_text
+    from dd_sfm.io.atomic import output_error, write_text
+    from dd_sfm.viz.figures import write_figures
+
+    folder = target / "evaluation"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    path = evaluation.trajectory
+    write_figures(folder, evaluation)
+    for name, poses in (("trajectory.tum", path.estimate), ("reference.tum", path.reference)):
+        write_text(folder / name, tum_text(path.frames.tolist(), poses, evaluation.time_s))
+    _write_json(target / "evaluation.json", evaluation.figures)
+
+
+def _rounded(value: Any) -> Any:
+    """Floats at six significant digits: beyond that they say nothing."""
+    if isinstance(value, dict):
+        return {k: v if k == "alignment" else _rounded(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(v) for v in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,0 +1,155 @@
+"""The tables that dd-sfm evaluate prints."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from dd_sfm.evaluation.matchers import MatchingResult
+
+
+def evaluation_table(figures: dict[str, Any]) -> None:
+    """The tables at the end of ``evaluate model``."""
+    path, points, unit = figures["trajectory"], figures["points"], figures["unit"]
+    short = unit if unit == "mm" else "units"
+    table = Table(
+        title=Text(f"{figures['model']} against {figures['reference']}"), show_header=False, title_justify="left"
+    )
+    table.add_column()
+    table.add_column()
+    used = f", {figures['frames_used']} used by the run" if figures["frames_used"] else ""
+    rows = [
+        (
+            "frames",
+            f"{figures['frames_registered']} registered of {figures['frames_total']}{used}; "
+            f"{figures['frames_common']} compared",
+        ),
+        ("path", f"{path['path_length']:.4g} {unit}"),
+        *(
+            (
+                f"position error {name}",
+                f"{path[f'ate_{name}']:.4g} {short}, {path[f'ate_{name}_pct_path']:.3g} % of the path",
+            )
+            for name in ("rms", "median", "max")
+        ),
+        ("rotation error", f"median {path['rotation_median_deg']:.3f} deg, max {path['rotation_max_deg']:.3f} deg"),
+        ("points", f"{points['points']:,}, in distinct cells {points['points_in_distinct_cells']:,}"),
+        ("observations", f"{points['observations']:,}, {points['mean_track_length']:.2f} a point"),
+    ]
+    if points["observations"]:
+        rows.append(
+            (
+                "reprojection",
+                f"median {points['reprojection_median_px']:.3f} px, 90 % below {points['reprojection_p90_px']:.3f} px",
+            )
+        )
+    if figures["surface"]:
+        rows += _surface_rows(figures["surface"])
+    rows += [("note", note) for note in figures["notes"]]
+    for row in rows:
+        table.add_row(*row)
+    console = _console()
+    console.print(table)
+    console.print(_grid(_gap_rows(figures["relative_pose"], short)))
+    if figures["surface"]:
+        console.print(_grid(_best_rows(figures["surface"])))
+
+
+def _surface_rows(surface: dict[str, Any]) -> list[tuple[str, str]]:
+    own = surface["aligned_by_points"]
+    covered = ", ".join(
+        f"{100 * surface[f'completeness_{key}']:.1f} % within {limit}"
+        for key, limit in (
+            ("0.5mm", "0.5 mm"),
+            ("1mm", "1 mm"),
+            ("0.5pct", "0.5 % of the distance"),
+            ("1pct", "1 % of the distance"),
+        )
+    )
+    return [
+        (
+            "point error",
+            f"median {surface['error_median_mm']:.4g} mm, 90 % below {surface['error_p90_mm']:.4g} mm; of the "
+            f"distance: median {100 * surface['error_median_rel']:.3g} %, 90 % below "
+            f"{100 * surface['error_p90_rel']:.3g} %",
+        ),
+        (
+            "aligned by its points",
+            f"median {own['error_median_mm']:.4g} mm, 90 % below {own['error_p90_mm']:.4g} mm, scale times "
+            f"{own['scale_ratio']:.4f}",
+        ),
+        ("surface found", covered),
+    ]
+
+
+def _gap_rows(rows: list[dict[str, Any]], unit: str) -> list[list[str]]:
+    head = ["frame gap", "pairs", f"motion error median, {unit}", "rms", "rotation median, deg", "rms"]
+    body = [
+        [
+            str(r["gap"]),
+            str(r["pairs"]),
+            f"{r['translation_median']:.4g}",
+            f"{r['translation_rms']:.4g}",
+            f"{r['rotation_median_deg']:.4f}",
+            f"{r['rotation_rms_deg']:.4f}",
+        ]
+        for r in rows
+    ]
+    return [head, *body]
+
+
+def _best_rows(surface: dict[str, Any]) -> list[list[str]]:
+    head = [f"best points by {surface['best_by']}", "error median, mm", "90 % below", "within 0.5 mm", "within 1 mm"]
+    body = [
+        [
+            f"{r['points']:,}",
+            "none seen" if r["error_median_mm"] is None else f"{r['error_median_mm']:.4g}",
+            "" if r["error_p90_mm"] is None else f"{r['error_p90_mm']:.4g}",
+            f"{100 * r['completeness_0.5mm']:.1f} %",
+            f"{100 * r['completeness_1mm']:.1f} %",
+        ]
+        for r in surface["best"]
+    ]
+    return [head, *body]
+
+
+def _grid(rows: list[list[str]]) -> Table:
+    """A table of numbers; the first row is its head."""
+    table = Table()
+    for name in rows[0]:
+        table.add_column(Text(name), justify="right")
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
+
+
+def matching_table(results: "Sequence[MatchingResult]", thresholds_px: Sequence[float], unit: str) -> None:
+    """The table at the end of ``evaluate matching``: shares in percent, thresholds in source or working pixels."""
+    head = ["sequence", "gap", "method", "pairs", "points", *(f"{t:g} px" for t in thresholds_px), "median px"]
+    rows = []
+    order = {data: k for k, data in enumerate(dict.fromkeys(r.data for r in results))}
+    # Folders of one name are told apart by their paths.
+    alike = len({r.row.name for r in results}) < len(order)
+    for result in sorted(results, key=lambda r: (order[r.data], r.row.gap)):
+        row, factor = result.row, result.scale if unit == "working" else 1.0
+        shares = [f"{100 * share:.1f}" for share in row.pck]
+        cells = [
+            result.data if alike else row.name,
+            str(row.gap),
+            result.method,
+            str(row.pairs),
+            str(row.points),
+            *shares,
+        ]
+        rows.append([*cells, f"{row.median_error_px * factor:.2f}"])
+    table = _grid([head, *rows])
+    table.title, table.title_justify = Text(f"points found [%], thresholds in {unit} pixels"), "left"
+    _console().print(table)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 110)

@@ -1,0 +1,165 @@
+"""A model measured against a reference: poses, points, and how much of the surface is there."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from plyfile import PlyData, PlyParseError
+
+from dd_sfm.evaluation.alignment import Similarity, align_cameras
+from dd_sfm.evaluation.pose_reference import (
+    CommonFrames,
+    EvaluatedRun,
+    PoseReference,
+    common_frames,
+    open_pose_reference,
+    open_run,
+)
+from dd_sfm.evaluation.surface import (
+    BEST,
+    MIN_OBSERVATIONS,
+    VisibleSurface,
+    distinct_cells,
+    point_errors,
+    reprojection_errors_px,
+    surface_figures,
+    true_observations,
+    visible_surface,
+)
+from dd_sfm.evaluation.trajectory import GAPS, Trajectory, path_length, relative_poses, trajectory_figures
+from dd_sfm.structures import FloatArray
+
+MADE_BY = "dd-sfm evaluate model"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures, and what pictures are made of.
+
+    ``figures``: what evaluation.json holds; ``xyz`` (P, 3) the points in the frame and unit of the reference;
+    ``error`` (P,) of each point in ``error_unit``: its true error where the reference knows it (NaN where it does
+    not), else its reprojection error; ``time_s`` by source frame, empty when not known.
+    """
+
+    figures: dict[str, Any]
+    trajectory: Trajectory
+    xyz: FloatArray
+    error: FloatArray
+    error_unit: str
+    unit: str
+    time_s: dict[int, float]
+
+
+def evaluate_model(
+    run_path: Path, reference_path: Path, *, best: Sequence[int] = BEST, gaps: Sequence[int] = GAPS
+) -> Evaluation:
+    """Measure a run or COLMAP model.
+
+    Args:
+        run_path: Run folder or COLMAP model folder.
+        reference_path: Rendered clip, JHU sequence, COLMAP model or run.
+        best: Numbers of best points to measure on their own, so that models of different density compare.
+        gaps: Distances in frames for relative pose errors.
+
+    Raises:
+        InputError: If either cannot be read, or they share fewer than 3 frames.
+    """
+    run, reference = open_run(run_path), open_pose_reference(reference_path)
+    frames = common_frames(run, reference)
+    aligned = align_cameras(frames.poses, frames.reference_poses)
+    similarity = aligned.similarity
+    length = path_length(reference.cam_from_world)
+    trajectory = Trajectory(np.array(frames.run), similarity.poses(frames.poses), frames.reference_poses, length)
+    figures: dict[str, Any] = {
+        "made_by": MADE_BY,
+        "model": str(run.model_folder),
+        "reference": str(reference_path),
+        "reference_kind": reference.kind,
+        "unit": reference.unit,
+        "frames_registered": len(run.model.cam_from_world),
+        "frames_total": len(reference.frames),
+        "frames_used": run.frames_used or None,
+        "frames_common": len(frames.run),
+        "frame_numbering": frames.numbering,
+        "frames_aligned": int(aligned.used.sum()),
+        "alignment": {
+            "scale": similarity.scale,
+            "rotation": similarity.rotation.tolist(),
+            "shift": similarity.shift.tolist(),
+        },
+        "trajectory": trajectory_figures(trajectory),
+        "relative_pose": [asdict(row) for row in relative_poses(trajectory, gaps)],
+        "points": _point_figures(run),
+        "surface": None,
+        "notes": [],
+    }
+    if not aligned.used.all():
+        figures["notes"].append(f"{int((~aligned.used).sum())} cameras are far off and took no part in the alignment")
+    error, error_unit = run.model.error_px, "px"
+    if reference.truth is not None:
+        surface, error = _surface(run, reference, frames, similarity, best, figures["notes"])
+        figures["surface"], error_unit = surface, "mm"
+    xyz = similarity.points(run.model.xyz)
+    return Evaluation(figures, trajectory, xyz, error, error_unit, reference.unit, run.time_s)
+
+
+def _point_figures(run: EvaluatedRun) -> dict[str, Any]:
+    model = run.model
+    points, observations = len(model.xyz), len(model.point)
+    error = reprojection_errors_px(model) if observations else np.zeros(0)
+    return {
+        "points": points,
+        "points_in_distinct_cells": distinct_cells(model),
+        "observations": observations,
+        "mean_track_length": observations / points if points else 0.0,
+        "reprojection_median_px": float(np.median(error)) if observations else None,
+        "reprojection_p90_px": float(np.percentile(error, 90)) if observations else None,
+    }
+
+
+def _surface(
+    run: EvaluatedRun,
+    reference: PoseReference,
+    frames: CommonFrames,
+    similarity: Similarity,
+    best: Sequence[int],
+    notes: list[str],
+) -> tuple[dict[str, Any] | None, FloatArray]:
+    """Figures against the true surface, and the error of every point; no figures without enough observations."""
+    assert reference.truth is not None
+    renumber = np.full(max(run.model.cam_from_world) + 1, -1)
+    renumber[list(frames.run)] = frames.reference
+    model = replace(run.model, frame=renumber[run.model.frame])
+    observed = true_observations(model, reference.truth)
+    if len(observed.point) < MIN_OBSERVATIONS:
+        notes.append(
+            f"{len(observed.point)} observations in frames with true depth; at least {MIN_OBSERVATIONS} needed for "
+            "the points' errors"
+        )
+        return None, np.full(len(model.xyz), np.nan)
+    quality, by = point_quality(run)
+    surface: VisibleSurface = visible_surface(reference.truth)
+    figures = surface_figures(model, observed, surface, similarity, quality, best)
+    errors = point_errors(observed, similarity, len(model.xyz))
+    known = errors[np.isfinite(errors)]
+    per_point = {
+        "points": len(known),
+        "error_median_mm": float(np.median(known)),
+        "error_p90_mm": float(np.percentile(known, 90)),
+    }
+    return figures | {"best_by": by, "per_point": per_point}, errors
+
+
+def point_quality(run: EvaluatedRun) -> tuple[FloatArray, str]:
+    """Expected error (P,) of the points, and what it is: ``sigma`` from the run's points.ply, else ``error_px``."""
+    path = run.root / "points.ply"
+    if run.is_run and path.is_file():
+        try:
+            vertex = PlyData.read(path)["vertex"].data
+        except (OSError, PlyParseError, KeyError, ValueError):
+            return run.model.error_px, "error_px"
+        if "sigma" in vertex.dtype.names and len(vertex) == len(run.model.xyz):
+            return np.asarray(vertex["sigma"], np.float64), "sigma"
+    return run.model.error_px, "error_px"

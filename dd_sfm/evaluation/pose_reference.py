@@ -1,0 +1,223 @@
+"""What a model is measured against, and which of its images are which frames."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from dd_sfm.errors import InputError
+from dd_sfm.evaluation.alignment import align_cameras, camera_centres
+from dd_sfm.io.colmap_model import read_model, read_poses
+from dd_sfm.io.jhu import read_sequence
+from dd_sfm.io.truth import RenderedTruth, read_truth
+from dd_sfm.structures import FloatArray, Model
+
+
+@dataclass(frozen=True)
+class PoseReference:
+    """Poses to measure against.
+
+    ``kind``: rendered, jhu or colmap; ``unit``: of its lengths; ``cam_from_world`` (3, 4) by frame number;
+    ``frames``: all its frame numbers, also without a pose; ``truth``: depth, when it is a rendered clip.
+    """
+
+    path: Path
+    kind: str
+    unit: str
+    cam_from_world: dict[int, FloatArray]
+    frames: tuple[int, ...]
+    truth: RenderedTruth | None = None
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """A model to measure. Its frames bear source frame numbers; ``root`` is the run folder, or the model's own.
+
+    ``time_s`` and ``source_number`` (the number in the name of the source image, for folders of images) by frame;
+    both are empty outside run folders. ``frames_used``: frames that the mapper was given, 0 when not known.
+    """
+
+    root: Path
+    model_folder: Path
+    model: Model
+    time_s: dict[int, float]
+    source_number: dict[int, int]
+    frames_used: int
+    is_run: bool
+
+
+def find_model(folder: Path) -> Path:
+    """The folder of a COLMAP model: the folder itself, or its sparse/0 or sparse.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: not found; expected a run folder or a COLMAP model folder")
+    for place in (folder, folder / "sparse" / "0", folder / "sparse"):
+        if (place / "images.bin").is_file():
+            return place
+        if (place / "images.txt").is_file():
+            raise InputError(
+                f"{place}: a COLMAP model as text; expected cameras.bin, images.bin, points3D.bin. "
+                f"Convert it: colmap model_converter --input_path {place} --output_path DIR --output_type BIN"
+            )
+    raise InputError(
+        f"{folder}: no model found; expected a run folder with sparse/0, or a folder with images.bin. "
+        "Finish the run: dd-sfm reconstruct"
+    )
+
+
+def frame_numbers(folder: Path, names: list[str]) -> dict[str, int]:
+    """Frame number of every image: the last number in its file name.
+
+    Raises:
+        InputError: If a name holds no number, or two the same.
+    """
+    numbers: dict[str, int] = {}
+    for name in names:
+        digits = re.findall(r"\d+", PurePosixPath(name).stem)
+        if not digits:
+            raise InputError(f"{folder}: image '{name}' has no number in its name; expected the frame number")
+        numbers[name] = int(digits[-1])
+    if len(set(numbers.values())) < len(numbers):
+        values = list(numbers.values())
+        twice = next(name for name in names if values.count(numbers[name]) > 1)
+        raise InputError(f"{folder}: several images are frame {numbers[twice]} ('{twice}' is one); expected one each")
+    return numbers
+
+
+def open_run(path: Path) -> EvaluatedRun:
+    """Read a run folder or a COLMAP model folder.
+
+    Raises:
+        InputError: If there is no model, or it holds no image.
+    """
+    folder = find_model(path)
+    names = list(read_poses(folder))
+    if not names:
+        raise InputError(f"{folder}: the model has no registered image; expected at least 3")
+    model = read_model(folder, frame_numbers(folder, names))
+    root = path
+    # A model that is named by its own folder still belongs to the run around it.
+    for place in (path, *list(folder.resolve().parents)[:2]):
+        if (place / "frames.json").is_file():
+            return _with_records(place if place == path else root, folder, model, place / "frames.json")
+    return EvaluatedRun(root, folder, model, {}, {}, 0, False)
+
+
+def _with_records(root: Path, folder: Path, model: Model, path: Path) -> EvaluatedRun:
+    try:
+        records = json.loads(path.read_text())["frames"]
+        kept = [r for r in records if r["kept"]]
+        time_s = {int(r["index"]): float(r["time_s"]) for r in kept}
+        sources = {int(r["index"]): re.findall(r"\d+", PurePosixPath(r.get("source", "")).stem) for r in kept}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: damaged ({error}); expected what dd-sfm reconstruct wrote. Repeat the run"
+        ) from error
+    source_number = {index: int(digits[-1]) for index, digits in sources.items() if digits}
+    return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), True)
+
+
+def open_pose_reference(path: Path) -> PoseReference:
+    """Open a rendered clip's folder (truth.npz), a JHU sequence (motion.yaml), or a COLMAP model or run folder.
+
+    Raises:
+        InputError: If it is none of them, or damaged.
+    """
+    if (path / "truth.npz").is_file():
+        truth = read_truth(path)
+        poses = dict(enumerate(truth.cam_from_world))
+        return PoseReference(path, "rendered", "mm", poses, tuple(poses), truth)
+    if (path / "motion.yaml").is_file():
+        sequence = read_sequence(path)
+        return PoseReference(path, "jhu", "scene units", sequence.cam_from_world, tuple(sequence.frames))
+    try:
+        folder = find_model(path)
+    except InputError as error:
+        raise InputError(
+            f"--reference {path}: neither truth.npz (rendered clip), motion.yaml (JHU sequence) nor a binary COLMAP "
+            "model found; expected a folder with one of them"
+        ) from error
+    named = read_poses(folder)
+    numbers = frame_numbers(folder, list(named))
+    by_frame = {numbers[name]: pose for name, pose in named.items()}
+    return PoseReference(path, "colmap", "scene units", by_frame, tuple(sorted(by_frame)))
+
+
+@dataclass(frozen=True)
+class CommonFrames:
+    """Frames with a pose in both: numbers in the ``run`` and in the ``reference``, (N,) each, and how they correspond.
+
+    ``poses`` and ``reference_poses`` (N, 3, 4) are their cam_from_world.
+    """
+
+    run: tuple[int, ...]
+    reference: tuple[int, ...]
+    numbering: str
+    poses: FloatArray
+    reference_poses: FloatArray
+
+
+def common_frames(run: EvaluatedRun, reference: PoseReference) -> CommonFrames:
+    """Find which frame of the reference each frame of the model is.
+
+    A run counts the frames of its source from zero. For a folder of images the numbers in the source's names are a
+    possibility as well, and for a JHU sequence, whose frames bear the numbers of a longer video, the order. Most
+    common frames decide; between about as many, a less usual numbering must fit twice as well.
+
+    Raises:
+        InputError: If fewer than 3 frames are in common.
+    """
+    found = [_common(run, reference, name, numbers) for name, numbers in _numberings(run, reference)]
+    most = max(len(c.run) for c in found)
+    if most < 3:
+        count = "no frame" if not most else f"{most} frame{'s' if most > 1 else ''}"
+        raise InputError(
+            f"{run.root}: {count} in common with {reference.path} (frames {_span(run.model.cam_from_world)} against "
+            f"{_span(reference.cam_from_world)}); expected at least 3. Is it the same video?"
+        )
+    likely = [c for c in found if len(c.run) >= max(3, 0.8 * most)]
+    best = likely[0]
+    for other in likely[1:]:
+        if _misfit(other) < 0.5 * _misfit(best):
+            best = other
+    return best
+
+
+def _numberings(run: EvaluatedRun, reference: PoseReference) -> list[tuple[str, Mapping[int, int]]]:
+    """What the frame numbers of the model may mean, the most usual first."""
+    plain = ("frame numbers", {f: f for f in run.model.cam_from_world})
+    named = [("numbers in the names of the source images", run.source_number)] if run.source_number else []
+    if reference.kind != "jhu":
+        return [plain, *named]
+    ordinal = ("order of the frames", dict(enumerate(reference.frames)))
+    return [*named, ordinal, plain] if run.is_run else [plain, ordinal]
+
+
+def _common(run: EvaluatedRun, reference: PoseReference, name: str, numbers: Mapping[int, int]) -> CommonFrames:
+    pairs = [(f, numbers[f]) for f in sorted(run.model.cam_from_world) if numbers.get(f) in reference.cam_from_world]
+    ours, theirs = tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
+    empty = np.zeros((0, 3, 4))
+    return CommonFrames(
+        ours,
+        theirs,
+        name,
+        np.stack([run.model.cam_from_world[f] for f in ours]) if pairs else empty,
+        np.stack([reference.cam_from_world[f] for f in theirs]) if pairs else empty,
+    )
+
+
+def _misfit(common: CommonFrames) -> float:
+    """Median distance of the aligned cameras from those of the reference."""
+    similarity = align_cameras(common.poses, common.reference_poses).similarity
+    moved = camera_centres(similarity.poses(common.poses))
+    return float(np.median(np.linalg.norm(moved - camera_centres(common.reference_poses), axis=1)))
+
+
+def _span(poses: Mapping[int, FloatArray]) -> str:
+    return f"{min(poses)} to {max(poses)}" if poses else "none"

@@ -1,0 +1,154 @@
+"""Pictures of an evaluation as PNG: drawn without a display and without matplotlib's global state."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dd_sfm.evaluation.alignment import camera_centres
+from dd_sfm.evaluation.model import Evaluation
+from dd_sfm.io.atomic import write_bytes
+
+ESTIMATE, REFERENCE = "#d1495b", "#30638e"
+MOST_POINTS = 60_000
+
+
+def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
+    """Write cloud.png, trajectory.png and errors.png; without points the first is left out.
+
+    Raises:
+        OutputError: If they cannot be written.
+    """
+    figures = {"trajectory.png": trajectory_figure(evaluation), "errors.png": error_figure(evaluation)}
+    if np.isfinite(evaluation.error).any():
+        figures["cloud.png"] = cloud_figure(evaluation)
+    for name, figure in figures.items():
+        write_figure(folder / name, figure)
+    return [folder / name for name in figures]
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as PNG, atomically."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=130)
+    write_bytes(path, buffer.getvalue())
+
+
+def cloud_figure(evaluation: Evaluation) -> Figure:
+    """The cloud as the cameras see it on the whole, and from the side, coloured by each point's error."""
+    known = np.flatnonzero(np.isfinite(evaluation.error))
+    # Evenly thinned, the same on every call.
+    known = known[:: max(1, len(known) // MOST_POINTS)]
+    axes_of_view = viewing_axes(evaluation)
+    centres = camera_centres(evaluation.trajectory.estimate)
+    origin = centres.mean(0)
+    points, path = (evaluation.xyz[known] - origin) @ axes_of_view.T, (centres - origin) @ axes_of_view.T
+    error = evaluation.error[known]
+    low, top = _log_range(error)
+    figure = Figure(figsize=(13, 6), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for axes, (across, down, depth), title in (
+        (panels[0], (0, 1, 2), "seen along the view"),
+        (panels[1], (2, 1, 0), "seen from the side"),
+    ):
+        order = np.argsort(-points[:, depth])
+        size = float(np.clip(30_000 / max(1, len(points)), 0.4, 12))
+        drawn = axes.scatter(
+            points[order, across], points[order, down], c=np.clip(error[order], low, top), s=size, linewidths=0,
+            cmap="viridis", norm=LogNorm(low, top),
+        )  # fmt: skip
+        axes.plot(path[:, across], path[:, down], color=ESTIMATE, linewidth=1.5, label="cameras")
+        axes.set(
+            title=title, xlabel=f"{'xyz'[across]} [{evaluation.unit}]", ylabel=f"{'xyz'[down]} [{evaluation.unit}]"
+        )
+        axes.set_aspect("equal", "box")
+        axes.set_xlim(*_limits(points[:, across], path[:, across]))
+        axes.set_ylim(*_limits(points[:, down], path[:, down])[::-1])
+        axes.legend(loc="upper right")
+    name = "distance from the true surface point" if evaluation.error_unit == "mm" else "mean reprojection error"
+    figure.colorbar(drawn, ax=panels, label=f"{name} [{evaluation.error_unit}]", extend="both")
+    return figure
+
+
+def viewing_axes(evaluation: Evaluation) -> NDArray[Any]:
+    """Rows: right, down and forward of the mean camera in the world (3, 3)."""
+    u, _, vt = np.linalg.svd(evaluation.trajectory.estimate[:, :, :3].sum(0))
+    return u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
+
+
+def trajectory_figure(evaluation: Evaluation) -> Figure:
+    """Camera paths of model and reference from two sides, and the errors along the frames."""
+    trajectory = evaluation.trajectory
+    axes_of_view = viewing_axes(evaluation)
+    estimate, reference = (camera_centres(p) @ axes_of_view.T for p in (trajectory.estimate, trajectory.reference))
+    figure = Figure(figsize=(13, 7.5), layout="constrained")
+    grid = figure.add_gridspec(2, 2, height_ratios=(3, 2))
+    for column, (across, down) in enumerate(((0, 1), (2, 1))):
+        axes = figure.add_subplot(grid[0, column])
+        for centres, colour, style, label in (
+            (reference, REFERENCE, "-", "reference"),
+            (estimate, ESTIMATE, "--", "model"),
+        ):
+            axes.plot(centres[:, across], centres[:, down], style, color=colour, label=label)
+            axes.plot(*centres[0, [across, down]], "o", color=colour, markersize=5)
+        for a, b in zip(estimate, reference, strict=True):
+            axes.plot([a[across], b[across]], [a[down], b[down]], color="0.6", linewidth=0.6, zorder=0)
+        axes.set(xlabel=f"{'xyz'[across]} [{evaluation.unit}]", ylabel=f"{'xyz'[down]} [{evaluation.unit}]")
+        axes.set_aspect("equal", "datalim")
+        axes.invert_yaxis()
+        axes.legend()
+    for column, (values, name) in enumerate(
+        (
+            (trajectory.position_errors, f"position error [{evaluation.unit}]"),
+            (trajectory.rotation_errors_deg, "rotation error [deg]"),
+        )
+    ):
+        axes = figure.add_subplot(grid[1, column])
+        axes.plot(trajectory.frames, values, ".-", color=ESTIMATE)
+        axes.set(xlabel="frame", ylabel=name)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def error_figure(evaluation: Evaluation) -> Figure:
+    """Histogram of the points' errors, and the share of points below each error."""
+    error = evaluation.error[np.isfinite(evaluation.error)]
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.subplots()
+    if not len(error):
+        axes.text(0.5, 0.5, "no point with a known error", ha="center", transform=axes.transAxes)
+        return figure
+    low, top = _log_range(error)
+    axes.hist(error, bins=np.geomspace(low, top, 80).tolist(), color=REFERENCE, alpha=0.8)
+    axes.set_xscale("log")
+    for value, label in ((np.median(error), "median"), (np.percentile(error, 90), "90 %")):
+        axes.axvline(value, color=ESTIMATE, linestyle="--" if label == "median" else ":", label=f"{label}: {value:.3g}")
+    name = "distance from the true surface point" if evaluation.error_unit == "mm" else "mean reprojection error"
+    axes.set(xlabel=f"{name} [{evaluation.error_unit}]", ylabel="points", xlim=(low, top))
+    axes.legend(loc="center right")
+    share = axes.twinx()
+    share.plot(np.sort(error), 100 * np.arange(1, len(error) + 1) / len(error), color="0.3")
+    share.set(ylabel="points below [%]", ylim=(0, 100))
+    return figure
+
+
+def _log_range(error: NDArray[Any]) -> tuple[float, float]:
+    """From the smallest to the largest errors of the bulk: most are small and a few are large by far."""
+    low, top = (float(v) for v in np.percentile(error, [1, 99]))
+    top = max(top, 1e-9)
+    return min(max(low, top * 1e-4), top / 10), top
+
+
+def _limits(points: NDArray[Any], path: NDArray[Any]) -> tuple[float, float]:
+    """Range of the bulk of the points and of the whole path."""
+    low, high = np.percentile(points, [0.5, 99.5])
+    low, high = min(float(low), float(path.min())), max(float(high), float(path.max()))
+    margin = 0.05 * max(high - low, 1e-9)
+    return low - margin, high + margin

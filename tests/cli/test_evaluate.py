@@ -1,0 +1,134 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT, texture
+from plane import plane_model, to_own_world, write_run, write_truth
+
+DEMO = ROOT / "demo_videos" / "sinus"
+
+
+@pytest.fixture
+def refused(dd_sfm):
+    """Runs evaluate, and checks that it fails with one line that holds a text."""
+
+    def call(*arguments, says, code=1):
+        ran = dd_sfm("evaluate", *arguments)
+        lines = [line for line in ran.err.splitlines() if line.strip()]
+        assert ran.code == code, ran.err
+        assert len(lines) == 1, ran.err
+        assert says in lines[0], lines[0]
+
+    return call
+
+
+@pytest.fixture
+def truth(tmp_path):
+    return write_truth(tmp_path / "truth")
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_run(tmp_path / "run" / "sparse" / "0", to_own_world(plane_model(1.0))).parents[1]
+
+
+@pytest.mark.parametrize("command", ["model", "matching"])
+def test_help_has_an_example(dd_sfm, command):
+    ran = dd_sfm("evaluate", command, "--help")
+    assert ran.code == 0
+    assert f"Example: dd-sfm evaluate {command}" in ran.out
+
+
+def test_model_prints_a_table_and_writes_figures_and_pictures(dd_sfm, model, truth):
+    ran = dd_sfm("evaluate", "model", model, "--reference", truth, "--best", "100")
+    assert ran.code == 0, ran.err
+    for text in ("16 registered of 16", "position error rms", "point error", "best points by error_px", "motion error"):
+        assert text in ran.out
+    figures = json.loads((model / "evaluation.json").read_text())
+    assert figures["trajectory"]["ate_max"] < 1e-9
+    assert figures["surface"]["best"][0]["points"] == 100
+    names = sorted(p.name for p in (model / "evaluation").iterdir())
+    assert names == ["cloud.png", "errors.png", "reference.tum", "trajectory.png", "trajectory.tum"]
+    lines = (model / "evaluation" / "trajectory.tum").read_text().splitlines()
+    wanted = (model / "evaluation" / "reference.tum").read_text().splitlines()
+    assert np.loadtxt(lines) == pytest.approx(np.loadtxt(wanted), abs=1e-7)
+    # Its own figures are replaced without a word.
+    assert dd_sfm("evaluate", "model", model, "--reference", truth, "--quiet").out == ""
+
+
+def test_model_writes_elsewhere(dd_sfm, model, truth, tmp_path):
+    ran = dd_sfm("evaluate", "model", model, "--reference", truth, "-o", tmp_path / "new" / "place", "--quiet")
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "new" / "place" / "evaluation.json").is_file()
+    assert not (model / "evaluation.json").exists()
+
+
+def test_a_file_of_the_users_is_kept(dd_sfm, refused, model, truth):
+    mine = model / "evaluation.json"
+    mine.write_text('{"marks": [1, 2]}')
+    refused("model", model, "--reference", truth, says="is not from dd-sfm evaluate model")
+    assert mine.read_text() == '{"marks": [1, 2]}'
+    assert dd_sfm("evaluate", "model", model, "--reference", truth, "--overwrite", "--quiet").code == 0
+    assert "surface" in json.loads(mine.read_text())
+
+
+def test_model_that_cannot_be_measured(refused, model, truth, tmp_path):
+    refused("model", tmp_path / "none", "--reference", truth, says="not found; expected a run folder")
+    refused("model", truth, "--reference", truth, says="no model found")
+    refused("model", model, "--reference", tmp_path, says="neither truth.npz")
+    far = write_run(tmp_path / "far", plane_model(4.0), first=100)
+    refused("model", far, "--reference", truth, says="no frame in common")
+    file = tmp_path / "file"
+    file.touch()
+    refused("model", model, "--reference", truth, "-o", file / "out", says="cannot be written")
+    refused("model", model, "--reference", truth, "--best", "1k", says="'1k' is no number", code=2)
+    refused("model", model, "--reference", truth, "--gaps", "0,1", says="whole numbers above zero", code=2)
+
+
+def test_matching_refuses_what_it_does_not_know(refused, tmp_path):
+    refused("matching", tmp_path, says="expected one of them")
+    refused("matching", DEMO, "--against", "orb", says="--against orb: unknown; expected sift or flow", code=2)
+    refused("matching", DEMO, "--preset", "papr", says="--preset papr: unknown; expected paper", code=2)
+    refused("matching", DEMO, "--preset", "paper", "--thresholds", "3", says="leave out one of the two", code=2)
+    refused("matching", DEMO, "--thresholds", "-1,2", says="expected numbers above zero", code=2)
+    refused("matching", DEMO, "--weights", "compakt", says="did you mean 'compact'?")
+    mine = tmp_path / "mine.json"
+    mine.write_text("[]")
+    refused("matching", DEMO, "-o", mine, says="is not from dd-sfm evaluate matching")
+
+
+def test_matching_on_a_model_with_images(dd_sfm, tmp_path, model):
+    write_plane_images(model / "images")
+    out = tmp_path / "deep" / "matching.json"
+    arguments = ("--gaps", "1,4", "--pairs", 1, "--set", "describe.working_height_px=240", "--device", "cpu")
+    ran = dd_sfm("evaluate", "matching", model, "--against", "flow", *arguments, "--preset", "paper", "-o", out)
+    assert ran.code == 0, ran.err
+    assert "thresholds in working pixels" in ran.out
+    content = json.loads(out.read_text())
+    assert content["thresholds"] == [3.0, 6.0, 12.0]
+    assert content["threshold_unit"] == "working px"
+    rows = content["results"]
+    assert [(r["method"], r["gap"]) for r in rows] == [("compact", 1), ("compact", 4), ("flow", 1), ("flow", 4)]
+    # Three working pixels are two source pixels here.
+    assert rows[0]["working_px_per_source_px"] == pytest.approx(1.5)
+    assert rows[0]["thresholds_px"] == pytest.approx([2.0, 4.0, 8.0])
+    # The images show what the model says: flow follows them.
+    assert rows[2]["pck"][1] > 0.95
+
+
+def test_matching_on_a_model_without_images(refused, model):
+    refused("matching", model, says="is in neither frames/ nor images/")
+
+
+def write_plane_images(folder):
+    """What the cameras of the plane see: a texture of 10 pixels a millimetre."""
+    folder.mkdir()
+    picture = texture(600, 700)
+    for k, pose in plane_model(8.0).cam_from_world.items():
+        x, y = np.meshgrid(np.arange(160.0), np.arange(120.0))
+        local = np.stack([(x - 79.5) / 100, (y - 59.5) / 100, np.ones_like(x)], -1) * 20.0 - pose[:, 3]
+        world = local @ pose[:, :3]
+        places = ((world[..., :2] + [22, 22]) * 10).astype(np.float32)
+        image = cv2.remap(picture, places[..., 0], places[..., 1], cv2.INTER_LINEAR)
+        cv2.imwrite(str(folder / f"{k:08d}.png"), image[..., ::-1])

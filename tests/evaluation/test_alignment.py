@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+from scene import camera_centres as scene_centres
+from scene import make_scene
+from scipy.spatial.transform import Rotation
+
+from dd_sfm.errors import InputError
+from dd_sfm.evaluation.alignment import Similarity, align_cameras, align_points, camera_centres
+from dd_sfm.evaluation.trajectory import Trajectory, path_length, relative_poses, trajectory_figures, tum_text
+
+MOVE = Similarity(2.5, Rotation.from_rotvec([0.3, -1.1, 0.6]).as_matrix(), np.array([4.0, -7.0, 1.0]))
+
+
+def scene_poses(frames=20):
+    poses = make_scene(frames=frames, points=10)[2].cam_from_world
+    return np.stack([poses[k] for k in range(frames)])
+
+
+def straight_poses(frames=10):
+    """Cameras on a line that look along it, each rolled a little further."""
+    rotations = Rotation.from_rotvec([[0, 0, 0.1 * k] for k in range(frames)]).as_matrix()
+    centres = np.array([[0.0, 0.0, 0.5 * k] for k in range(frames)])
+    return np.concatenate([rotations, -(rotations @ centres[..., None])], 2)
+
+
+def check_same(found, wanted, tolerance=1e-9):
+    assert found.scale == pytest.approx(wanted.scale, abs=tolerance)
+    assert found.rotation == pytest.approx(wanted.rotation, abs=tolerance)
+    assert found.shift == pytest.approx(wanted.shift, abs=tolerance)
+
+
+def test_centres():
+    poses = make_scene(frames=5, points=10)[2].cam_from_world
+    assert camera_centres(np.stack([poses[k] for k in range(5)])) == pytest.approx(scene_centres(poses))
+
+
+@pytest.mark.parametrize("poses", [scene_poses(), straight_poses()], ids=["curved", "straight"])
+def test_a_known_similarity_is_found(poses):
+    found = align_cameras(poses, MOVE.poses(poses))
+    check_same(found.similarity, MOVE)
+    assert found.used.all()
+
+
+def test_moved_cameras_see_moved_points_at_the_same_pixels():
+    _, _, truth = make_scene(frames=4, points=30)
+    poses = np.stack([truth.cam_from_world[k] for k in range(4)])
+    before = truth.xyz @ poses[2, :, :3].T + poses[2, :, 3]
+    after = MOVE.points(truth.xyz) @ MOVE.poses(poses)[2, :, :3].T + MOVE.poses(poses)[2, :, 3]
+    assert after == pytest.approx(MOVE.scale * before)
+
+
+def test_grossly_wrong_cameras_do_not_bend_the_alignment():
+    reference = scene_poses()
+    model = reference.copy()
+    model[[3, 11, 12], :, 3] += [9.0, -5.0, 4.0]
+    model[17, :, :3] = Rotation.from_rotvec([0, 2.0, 0]).as_matrix() @ model[17, :, :3]
+    found = align_cameras(model, MOVE.poses(reference))
+    assert np.flatnonzero(~found.used).tolist() == [3, 11, 12, 17]
+    check_same(found.similarity, MOVE)
+
+
+def test_noise_excludes_no_camera():
+    reference = scene_poses()
+    model = reference.copy()
+    model[:, :, 3] += np.random.default_rng(0).normal(0, 0.02, (20, 3))
+    assert align_cameras(model, reference).used.all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_too_few_cameras(count):
+    with pytest.raises(InputError, match=f"{count} common cameras; at least 3 needed"):
+        align_cameras(scene_poses()[:count], scene_poses()[:count])
+
+
+def test_cameras_at_one_place():
+    poses = scene_poses()
+    still = poses.copy()
+    still[:, :, 3] = 0
+    with pytest.raises(InputError, match="all cameras of the model are at one place"):
+        align_cameras(still, poses)
+    with pytest.raises(InputError, match="all cameras of the reference are at one place"):
+        align_cameras(poses, still)
+
+
+def test_points_are_aligned_in_spite_of_outliers():
+    rng = np.random.default_rng(1)
+    source = rng.normal(size=(500, 3))
+    target = MOVE.points(source)
+    target[:100] += rng.uniform(5, 20, (100, 3))
+    found, error = align_points(source, target)
+    check_same(found, MOVE, 1e-6)
+    assert error[:100].min() > 5
+    assert error[100:].max() < 1e-5
+
+
+def test_errors_of_a_known_offset():
+    reference = straight_poses()
+    estimate = reference.copy()
+    # A shift of the camera by d along world x is a change of t by -R d.
+    estimate[4, :, 3] -= reference[4, :, :3] @ [0.3, 0, 0]
+    turn = Rotation.from_rotvec([0, np.radians(2), 0]).as_matrix()
+    estimate[7] = turn @ estimate[7]
+    figures = trajectory_figures(Trajectory(np.arange(10), estimate, reference, 4.5))
+    assert figures["ate_max"] == pytest.approx(0.3)
+    assert figures["ate_median"] == pytest.approx(0.0, abs=1e-12)
+    assert figures["ate_rms"] == pytest.approx(0.3 / np.sqrt(10))
+    assert figures["ate_max_pct_path"] == pytest.approx(100 * 0.3 / 4.5)
+    assert figures["rotation_max_deg"] == pytest.approx(2.0)
+    assert figures["rotation_median_deg"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_relative_poses_see_a_jump_only_across_it():
+    reference = straight_poses()
+    jump = Similarity(1.0, np.eye(3), np.array([0.2, 0.0, 0.0]))
+    estimate = np.concatenate([reference[:5], jump.poses(reference[5:])])
+    rows = relative_poses(Trajectory(np.arange(10), estimate, reference, 4.5), (1, 4, 12))
+    assert [(r.gap, r.pairs) for r in rows] == [(1, 9), (4, 6)]
+    assert rows[0].translation_median == pytest.approx(0.0, abs=1e-12)
+    assert rows[0].translation_rms == pytest.approx(0.2 / 3)
+    assert rows[1].translation_rms == pytest.approx(0.2 * np.sqrt(4 / 6))
+    assert rows[1].rotation_rms_deg == pytest.approx(0.0, abs=1e-6)
+
+
+def test_gaps_count_frames_not_cameras():
+    poses = straight_poses(4)
+    rows = relative_poses(Trajectory(np.array([0, 4, 8, 12]), poses, poses, 1.5), (1, 4, 12))
+    assert [(r.gap, r.pairs) for r in rows] == [(4, 3), (12, 1)]
+
+
+def test_path_length_goes_by_frame_number():
+    poses = straight_poses(4)
+    assert path_length({3: poses[3], 0: poses[0], 1: poses[1], 2: poses[2]}) == pytest.approx(1.5)
+
+
+def test_tum_lines_hold_time_centre_and_world_from_cam():
+    lines = tum_text([0, 2], straight_poses(3)[[0, 2]], {0: 0.0, 2: 0.08}).splitlines()
+    first, values = ([float(v) for v in line.split()] for line in lines)
+    assert first == pytest.approx([0, 0, 0, 0, 0, 0, 0, 1])
+    assert values[:4] == pytest.approx([0.08, 0, 0, 1.0])
+    assert values[4:] == pytest.approx([0, 0, -np.sin(0.1), np.cos(0.1)])

@@ -10,6 +10,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from dd_sfm.evaluation.matchers import MatchingResult
+    from dd_sfm.evaluation.realism import PictureStatistics
 
 
 def evaluation_table(figures: dict[str, Any]) -> None:
@@ -153,3 +154,22 @@ def matching_table(results: "Sequence[MatchingResult]", thresholds_px: Sequence[
 
 def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 110)
+
+
+def realism_table(
+    real: Sequence[tuple[str, "PictureStatistics"]], clips: Sequence[tuple[str, "PictureStatistics", dict[str, float]]]
+) -> None:
+    """Figures of real clips, then of rendered ones, each with its ratio to the mean of the real ones."""
+    table = Table(title=Text("rendered clips beside real ones"), title_justify="left")
+    table.add_column("")
+    for name, _ in real:
+        table.add_column(name, justify="right")
+    for name, _, _ in clips:
+        table.add_column(name, justify="right")
+        table.add_column("ratio", justify="right")
+    for figure in clips[0][2]:
+        row = [figure.replace("_", " "), *(f"{getattr(values, figure):.3g}" for _, values in real)]
+        for _, values, ratio in clips:
+            row += [f"{getattr(values, figure):.3g}", f"{ratio[figure]:.2f}"]
+        table.add_row(*row)
+    _console().print(table)

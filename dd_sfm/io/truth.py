@@ -1,10 +1,11 @@
 """Rendered clips with exact truth: poses, depth, mask and the clip itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +18,8 @@ class RenderedTruth:
     """What a rendered clip knows of itself.
 
     ``matrix`` K (3, 3), pixel centres at integers; ``cam_from_world`` (N, 3, 4) in mm; ``depth`` (D, H, W) float32
-    z-depth in mm of the frames ``depth_frames`` (D,), 0 where no surface is hit; ``mask`` (H, W) bool.
+    z-depth in mm of the frames ``depth_frames`` (D,), 0 where no surface is hit; ``mask`` (H, W) bool; ``distortion``
+    k1, k2, p1, p2 of OpenCV's model.
     """
 
     matrix: NDArray[np.float64]
@@ -26,15 +28,21 @@ class RenderedTruth:
     depth_frames: NDArray[np.int64]
     mask: NDArray[np.bool_]
     clip_path: Path
+    distortion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(4))
 
     def project(self, points: NDArray[Any], frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Pixels (N, 2) and depths (N,) of world points (N, 3) in a frame; pixels are NaN behind the camera."""
         pose = self.cam_from_world[frame]
         local = points @ pose[:, :3].T + pose[:, 3]
         depth = local[:, 2]
-        safe = np.where(depth > 1e-9, depth, np.nan)
-        xy = local[:, :2] / safe[:, None] * self.matrix[[0, 1], [0, 1]] + self.matrix[:2, 2]
-        return xy, depth
+        flat = local[:, :2] / np.where(depth > 1e-9, depth, np.nan)[:, None]
+        if self.distortion.any():
+            k1, k2 = self.distortion[:2]
+            squared = (flat**2).sum(1, keepdims=True)
+            # Far outside the field the polynomial turns back: such points are not seen.
+            turned = 1 + 3 * k1 * squared + 5 * k2 * squared**2 <= 0
+            flat = np.where(turned, np.nan, flat * (1 + k1 * squared + k2 * squared**2))
+        return flat * self.matrix[[0, 1], [0, 1]] + self.matrix[:2, 2], depth
 
     def depth_at(self, frame: int, xy: NDArray[Any]) -> NDArray[np.float64]:
         """Depth in mm at the nearest pixels (N,); 0 outside the frame and where nothing is hit."""
@@ -49,6 +57,11 @@ class RenderedTruth:
         """World points (N, 3) of pixels of a frame with depth, and which of them hit a surface (N,)."""
         depth = self.depth_at(frame, xy)
         ray = (xy - self.matrix[:2, 2]) / self.matrix[[0, 1], [0, 1]]
+        if self.distortion.any() and len(xy):
+            criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-10)
+            places = np.ascontiguousarray(xy, np.float64)[:, None]
+            flat = cv2.undistortPoints(places, self.matrix, self.distortion, None, np.eye(3), np.eye(3), criteria)
+            ray = flat[:, 0]
         local = np.column_stack([ray, np.ones(len(xy))]) * depth[:, None]
         pose = self.cam_from_world[frame]
         return (local - pose[:, 3]) @ pose[:, :3], depth > 0
@@ -89,6 +102,7 @@ def read_truth(folder: Path) -> RenderedTruth:
                 truth["depth_frames"].astype(np.int64),
                 read_mask(folder / "mask.png"),
                 folder / "clip.mp4",
+                truth["distortion"] if "distortion" in truth else np.zeros(4),
             )
     except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise InputError(f"{folder}: no readable truth.npz ({error}); expected a rendered clip's folder") from error

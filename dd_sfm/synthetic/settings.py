@@ -149,7 +149,7 @@ def preset(organ: Organ, difficulty: Difficulty) -> SynthSettings:
     if organ == "colon":
         tissue = replace(tissue, texture_mm=44.0, blood=0.95, vessels=0.45, relief=0.015)
     if organ == "bladder":
-        tissue = replace(tissue, texture_mm=40.0, blood=0.60, vessels=0.75, coverage=0.5, patches=0.15)
+        tissue = replace(tissue, texture_mm=40.0, blood=0.60, vessels=1.0, coverage=0.6, capillaries=0.2, patches=0.15)
         light = replace(light, ambient=0.06)
     if difficulty == "easy":
         tissue = replace(tissue, vessels=tissue.vessels * 1.4, coverage=0.75, mottle=tissue.mottle * 1.5)

@@ -44,4 +44,4 @@ def test_no_points_give_zero_with_a_gradient():
     maps = one_hot_maps().requires_grad_()
     loss = response_loss(maps, maps, torch.zeros(0, 2), torch.zeros(0, 2), torch.ones(2, 2, dtype=torch.bool), 2, 3.0)
     loss.backward()
-    assert float(loss) == 0.0
+    assert loss.item() == 0.0

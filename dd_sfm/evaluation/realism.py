@@ -1,0 +1,107 @@
+"""How much a rendered clip is like real ones, by what matters to matching: keypoints, gradients, matches."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.errors import InputError
+from dd_sfm.ops.resize import resize_image
+
+HEIGHT = 500
+"""Clips are compared with their field of view at this height in pixels."""
+GAP = 5
+LOW_THRESHOLD = 0.012
+"""SIFT's contrast threshold for weak texture; OpenCV's default is 0.04."""
+
+
+@dataclass(frozen=True)
+class PictureStatistics:
+    """Means over the frames of a clip, with the field of view 500 pixels high.
+
+    ``keypoints``: SIFT at its default threshold; ``weak_keypoints``: at a low one; ``matches``: of those, five frames
+    apart, by the ratio test at 0.8; ``gradient``, ``gradient_p90``: grey levels a pixel; ``fine``: mean deviation from
+    the picture blurred by 1.5 px; ``texture``: deviation between blurs of 1.5 and 6 px; ``brightness``; ``dark``: share
+    of pixels below 30; ``red_to_green``.
+    """
+
+    keypoints: float
+    weak_keypoints: float
+    matches: float
+    gradient: float
+    gradient_p90: float
+    fine: float
+    texture: float
+    brightness: float
+    dark: float
+    red_to_green: float
+
+
+def picture_statistics(frames: Sequence[NDArray[Any]], mask: NDArray[np.bool_]) -> PictureStatistics:
+    """Measure a clip.
+
+    Args:
+        frames: RGB images (H, W, 3) uint8, each ``GAP`` source frames after the one before.
+        mask: (H, W) bool field of view.
+
+    Raises:
+        InputError: With fewer than two frames or an empty mask.
+    """
+    if len(frames) < 2 or not mask.any():
+        raise InputError(f"{len(frames)} frames, {int(mask.sum())} usable pixels; expected two frames and a mask")
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = HEIGHT / (rows[-1] + 1 - rows[0])
+    area = resize_image(mask[box].astype(np.uint8) * 255, scale) > 127
+    area = cv2.erode(area.astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
+    default = cv2.SIFT_create()  # type: ignore[attr-defined]
+    weak = cv2.SIFT_create(contrastThreshold=LOW_THRESHOLD)  # type: ignore[attr-defined]
+    values, matches = [], []
+    before: NDArray[Any] | None = None
+    for number, frame in enumerate(frames):
+        image = resize_image(np.ascontiguousarray(frame[box]), scale)
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        inside = area.astype(np.uint8) * 255
+        keypoints, descriptors = weak.detectAndCompute(grey, inside)
+        if number:
+            matches.append(_ratio_matches(before, descriptors))
+        before = descriptors
+        values.append([len(default.detect(grey, inside)), len(keypoints), *_texture(image, grey, area)])
+    mean = np.mean(values, 0)
+    return PictureStatistics(*map(float, (mean[0], mean[1], np.mean(matches), *mean[2:])))
+
+
+def _texture(image: NDArray[Any], grey: NDArray[Any], area: NDArray[np.bool_]) -> list[float]:
+    x, y = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    gradient = np.hypot(x, y)[area]
+    smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 1.5)
+    coarse = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 6.0)
+    red, green = (float(image[..., k][area].mean()) for k in (0, 1))
+    return [
+        float(np.median(gradient)),
+        float(np.percentile(gradient, 90)),
+        float(np.abs(grey - smooth)[area].mean()),
+        float((smooth - coarse)[area].std()),
+        float(grey[area].mean()),
+        float((grey[area] < 30).mean()),
+        red / max(green, 1e-6),
+    ]
+
+
+def _ratio_matches(first: NDArray[Any] | None, second: NDArray[Any] | None) -> int:
+    if first is None or second is None or len(first) < 2:
+        return 0
+    found = cv2.BFMatcher().knnMatch(second, first, k=2)
+    return sum(a.distance < 0.8 * b.distance for a, b in found)
+
+
+def ratios(clip: PictureStatistics, real: Sequence[PictureStatistics]) -> dict[str, float]:
+    """Each figure of a clip relative to the mean of real ones; 1 where both are 0."""
+    result = {}
+    for name, value in asdict(clip).items():
+        mean = float(np.mean([asdict(r)[name] for r in real]))
+        result[name] = value / mean if mean > 0 else (1.0 if value == 0 else float("inf"))
+    return result

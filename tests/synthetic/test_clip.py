@@ -1,0 +1,181 @@
+"""Rendered clips: the truth is exact, the seed decides, the switches do what they say."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from dd_sfm.errors import ConfigError, OutputError
+from dd_sfm.io.colmap_model import read_model
+from dd_sfm.io.images import read_mask
+from dd_sfm.io.truth import read_truth
+from dd_sfm.io.video import iter_frames, open_source
+from dd_sfm.progress import silent
+from dd_sfm.synthetic.clip import write_clip
+from dd_sfm.synthetic.render import Renderer, make_scene
+from dd_sfm.synthetic.settings import SynthSettings, preset
+
+FRAMES = 12
+
+
+def settings(**changes) -> SynthSettings:
+    return replace(preset("colon", "real"), frames=FRAMES, width=480, height=270, depth_every=4, seed=5, **changes)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    out = tmp_path_factory.mktemp("synth") / "clip"
+    write_clip(settings(), out, jobs=2, overwrite=False, progress=silent)
+    return out
+
+
+def bilinear(image, xy):
+    places = np.ascontiguousarray(xy, np.float32)[:, None]
+    return cv2.remap(image, places, None, cv2.INTER_LINEAR)[:, 0]
+
+
+def test_depth_reprojects_into_other_frames(clip):
+    truth = read_truth(clip)
+    pixels = np.argwhere(truth.mask)[::7, ::-1].astype(np.float64)
+    points, hit = truth.world_points(0, pixels)
+    xy, depth = truth.project(points[hit], 8)
+    there = bilinear(truth.depth[2], xy)
+    error = np.abs(there - depth)[there > 0] / depth[there > 0]
+    assert np.median(error) < 1e-4
+    assert np.percentile(error, 80) < 0.01
+
+
+def test_warped_colours_agree(clip):
+    """Brightness goes with the scope, which carries its light: colours are compared relative to their surroundings."""
+    truth = read_truth(clip)
+    weight = truth.mask.astype(np.float32)
+
+    def detail(image):
+        surround = cv2.GaussianBlur(image * weight[..., None], (0, 0), 10) / (
+            cv2.GaussianBlur(weight, (0, 0), 10)[..., None] + 1e-3
+        )
+        return cv2.GaussianBlur(image, (0, 0), 0.8) / (surround + 4)
+
+    images = [detail(i.astype(np.float32)) for _, i in iter_frames(open_source(clip / "clip.mp4"), range(FRAMES))]
+    pixels = np.argwhere(truth.mask)[::5, ::-1].astype(np.float64)
+    there, visible = truth.correspondences(0, 8, pixels)
+    source = bilinear(images[0], pixels[visible])
+    warped = np.abs(bilinear(images[8], there[visible]) - source).mean()
+    unwarped = np.abs(bilinear(images[8], pixels[visible]) - source).mean()
+    assert warped < 0.5 * unwarped
+
+
+def test_true_cameras_triangulate_true_tracks(clip):
+    model = read_model(clip / "sparse" / "0")
+    assert sorted(model.cam_from_world) == list(range(FRAMES))
+    error = []
+    for point in range(0, len(model.xyz), 5):
+        rows = np.flatnonzero(model.point == point)
+        system = []
+        for frame, xy in zip(model.frame[rows], model.xy[rows], strict=True):
+            projection = model.camera.matrix @ model.cam_from_world[int(frame)]
+            system += [xy[0] * projection[2] - projection[0], xy[1] * projection[2] - projection[1]]
+        found = np.linalg.svd(np.array(system))[2][-1]
+        error.append(np.linalg.norm(found[:3] / found[3] - model.xyz[point]))
+    assert len(error) > 100
+    assert np.median(error) < 0.05
+
+
+def test_the_folder_is_complete(clip):
+    masks = sorted(p.name for p in (clip / "masks").iterdir())
+    assert masks == [f"{k:08d}.png.png" for k in range(FRAMES)]
+    field = read_mask(clip / "mask.png")
+    assert not (read_mask(clip / "masks" / masks[3]) & ~field).any()
+    with np.load(clip / "truth.npz") as truth:
+        assert truth["R"].shape == (FRAMES, 3, 3)
+        assert truth["depth_frames"].tolist() == [0, 4, 8]
+        assert truth["depth"].dtype == np.uint16
+        assert np.linalg.det(truth["R"][0]) == pytest.approx(1.0)
+    assert (clip / "mesh.ply").is_file()
+    assert "PINHOLE 480 270" in (clip / "calibration.txt").read_text()
+
+
+def test_an_existing_clip_is_kept(clip, tmp_path):
+    with pytest.raises(OutputError, match="holds a clip already"):
+        write_clip(settings(), clip, jobs=1, overwrite=False, progress=silent)
+    (tmp_path / "mine.txt").write_text("x")
+    with pytest.raises(OutputError, match="holds other files"):
+        write_clip(settings(), tmp_path, jobs=1, overwrite=True, progress=silent)
+    assert (tmp_path / "mine.txt").read_text() == "x"
+
+
+@pytest.mark.slow
+def test_the_seed_decides():
+    first, again, other = (
+        Renderer(make_scene(replace(settings(), seed=s, width=160, height=96, frames=3))).render(1).image
+        for s in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert np.abs(first.astype(int) - other).mean() > 3
+
+
+@pytest.mark.slow
+def test_switches():
+    base = replace(settings(), width=160, height=96, frames=9)
+    loop = make_scene(replace(base, path=replace(base.path, loop=True, speed=0.6)))
+    out = np.linalg.norm(loop.path.centre[4] - loop.path.centre[0])
+    back = np.linalg.norm(loop.path.centre[8] - loop.path.centre[0])
+    assert back < 0.6 * out
+    effects = replace(base.effects, debris=60, deformation=0.5, smoke=0.9)
+    busy = Renderer(make_scene(replace(base, effects=effects)))
+    calm = Renderer(make_scene(base))
+    assert np.abs(busy.vertices(6) - calm.vertices(6)).max() > 0.05
+    hidden = [int((calm.render(k).usable & ~busy.render(k).usable).sum()) for k in (0, 8)]
+    assert max(hidden) > 0
+    # Smoke in the middle of the clip takes contrast.
+    assert busy.render(4).image[calm.optics.mask].std() < 0.8 * calm.render(4).image[calm.optics.mask].std()
+
+
+def test_distortion_is_in_the_truth(tmp_path):
+    base = replace(settings(), width=240, height=136, frames=3, depth_every=1)
+    out = tmp_path / "bent"
+    bent = replace(base, lens=replace(base.lens, distortion=(-0.2, 0.02)))
+    write_clip(bent, out, jobs=1, overwrite=False, progress=silent)
+    assert "OPENCV 240 136" in (out / "calibration.txt").read_text()
+    truth = read_truth(out)
+    pixels = np.argwhere(truth.mask)[::9, ::-1].astype(np.float64)
+    points, hit = truth.world_points(0, pixels)
+    xy, depth = truth.project(points[hit], 0)
+    assert np.abs(xy - pixels[hit]).max() < 1e-3
+    xy, depth = truth.project(points[hit], 2)
+    there = bilinear(truth.depth[2], xy)
+    assert np.median(np.abs(there - depth)[there > 0] / depth[there > 0]) < 3e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("organ", ["sinus", "bladder"])
+@pytest.mark.parametrize("difficulty", ["easy", "hard"])
+def test_other_organs_render(organ, difficulty):
+    scene = make_scene(replace(preset(organ, difficulty), width=320, height=180, frames=40, seed=4))
+    renderer = Renderer(scene)
+    first, last = renderer.render(0), renderer.render(39)
+    for frame in (first, last):
+        assert (frame.depth[renderer.optics.mask] > 0).mean() > 0.97
+        assert 60 < frame.image[renderer.optics.mask].mean() < 140
+        assert frame.depth[frame.depth > 0].min() > 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frames": 2}, "--frames 2"),
+        ({"width": 95}, "--size 95x270"),
+        ({"width": 481}, "even numbers"),
+        ({"depth_every": 0}, "depth_every 0"),
+    ],
+)
+def test_impossible_settings(change, message):
+    with pytest.raises(ConfigError, match=message):
+        make_scene(replace(settings(), **change))
+
+
+def test_an_impossible_path():
+    base = settings()
+    with pytest.raises(ConfigError, match="leaves the organ"):
+        make_scene(replace(base, path=replace(base.path, speed=30.0)))

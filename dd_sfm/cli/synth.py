@@ -1,39 +1,51 @@
 """dd-sfm synth."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from dd_sfm.cli import options as o
 from dd_sfm.cli.show import make_progress, make_say
+from dd_sfm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dd_sfm.synthetic.settings import SynthSettings
 
 SCENE = "Scene"
 
 
 def synth(
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
-    organ: Annotated[str, typer.Option(help="sinus, colon or bladder.", rich_help_panel=SCENE)] = "sinus",
-    frames: Annotated[int, typer.Option(help="Number of frames.", rich_help_panel=SCENE)] = 75,
-    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT.", rich_help_panel=SCENE)] = "960x540",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.", rich_help_panel=SCENE)] = 0,
+    organ: Annotated[
+        str | None, typer.Option(help="sinus, colon or bladder.", rich_help_panel=SCENE, show_default="sinus")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(rich_help_panel=SCENE, show_default="75", help="Number of frames.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="WIDTHxHEIGHT.", rich_help_panel=SCENE, show_default="960x540")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of every random choice.", rich_help_panel=SCENE, show_default="0")
+    ] = None,
     difficulty: Annotated[
-        str, typer.Option(help="easy, real or hard: texture, noise and motion.", rich_help_panel=SCENE)
-    ] = "real",
+        str | None,
+        typer.Option(help="easy, real or hard: texture, noise and motion.", rich_help_panel=SCENE, show_default="real"),
+    ] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Return to the start.", rich_help_panel=SCENE)] = False,
     deformation: Annotated[
-        float, typer.Option(min=0, help="Slow movement of the tissue in mm.", rich_help_panel=SCENE)
-    ] = 0.0,
-    debris: Annotated[int, typer.Option(min=0, help="Floating particles.", rich_help_panel=SCENE)] = 0,
+        float | None, typer.Option(min=0, help="Slow movement of the tissue in mm.", rich_help_panel=SCENE)
+    ] = None,
+    debris: Annotated[int | None, typer.Option(min=0, help="Floating particles.", rich_help_panel=SCENE)] = None,
     distortion: Annotated[
-        float, typer.Option(help="Radial distortion k1; scopes have about -0.2.", rich_help_panel=SCENE)
-    ] = 0.0,
-    smoke: Annotated[float, typer.Option(min=0, max=1, help="A moment of smoke.", rich_help_panel=SCENE)] = 0.0,
+        float | None, typer.Option(help="Radial distortion k1; scopes have about -0.2.", rich_help_panel=SCENE)
+    ] = None,
+    smoke: Annotated[float | None, typer.Option(min=0, max=1, help="A moment of smoke.", rich_help_panel=SCENE)] = None,
     blur: Annotated[
-        float, typer.Option(min=0, help="A moment of blur, in pixels at 960x540.", rich_help_panel=SCENE)
-    ] = 0.0,
+        float | None, typer.Option(min=0, help="A moment of blur, in pixels at 960x540.", rich_help_panel=SCENE)
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if left out.")] = None,
     config: o.ConfigFile = None,
     overrides: o.Overrides = None,
@@ -48,36 +60,49 @@ def synth(
 
     Example: dd-sfm synth -o clips/colon --organ colon --frames 90 --seed 3
     """
-    from dd_sfm.config import load_config
-    from dd_sfm.errors import ConfigError
     from dd_sfm.synthetic.clip import write_clip
-    from dd_sfm.synthetic.settings import Difficulty, Organ, SynthSettings, preset
 
-    _choose("--organ", organ, ("sinus", "colon", "bladder"))
-    _choose("--difficulty", difficulty, ("easy", "real", "hard"))
-    parts = re.fullmatch(r"(\d+)x(\d+)", size)
-    if parts is None:
-        raise ConfigError(f"--size {size}: expected WIDTHxHEIGHT, such as 960x540")
-    base = preset(cast(Organ, organ), cast(Difficulty, difficulty))
-    base = replace(
-        base,
-        frames=frames,
-        width=int(parts[1]),
-        height=int(parts[2]),
-        seed=seed,
-        path=replace(base.path, loop=loop),
-        lens=replace(base.lens, distortion=(distortion, 0.0)),
-        effects=replace(base.effects, deformation=deformation, debris=debris, smoke=smoke, blur_px960=blur),
-    )
-    settings = load_config(SynthSettings, o.find_config(config) if config else None, overrides or (), base=base)
+    width, height = _size(size)
+    flags = {
+        "organ": organ,
+        "difficulty": difficulty,
+        "frames": frames,
+        "width": width,
+        "height": height,
+        "seed": seed,
+        "path.loop": True if loop else None,
+        "lens.distortion": None if distortion is None else [distortion, 0.0],
+        "effects.deformation": deformation,
+        "effects.debris": debris,
+        "effects.smoke": smoke,
+        "effects.blur_px960": blur,
+    }
+    settings = _settings(config, overrides, {k: v for k, v in flags.items() if v is not None})
     say = make_say(quiet)
     say("scene ...")
     figures = write_clip(settings, out, jobs=jobs, overwrite=overwrite, progress=make_progress(quiet))
     say(f"clip: {out / 'clip.mp4'}, {figures['frames']} frames, mesh of {figures['vertices']:,} vertices")
 
 
-def _choose(option: str, value: str, known: tuple[str, ...]) -> None:
-    from dd_sfm.errors import ConfigError
+def _size(text: str | None) -> tuple[int | None, int | None]:
+    if text is None:
+        return None, None
+    parts = re.fullmatch(r"(\d+)x(\d+)", text)
+    if parts is None:
+        raise ConfigError(f"--size {text}: expected WIDTHxHEIGHT, such as 960x540")
+    return int(parts[1]), int(parts[2])
 
-    if value not in known:
-        raise ConfigError(f"{option} {value}: expected one of {', '.join(known)}")
+
+def _settings(config: str | None, overrides: list[str] | None, flags: dict[str, Any]) -> "SynthSettings":
+    """The preset of organ and difficulty, then the YAML file, then ``--set``, then flags."""
+    from dd_sfm.config import load_config
+    from dd_sfm.synthetic.settings import Difficulty, Organ, SynthSettings, preset
+
+    path = o.find_config(config) if config else None
+    for name, known in (("organ", Organ), ("difficulty", Difficulty)):
+        if flags.get(name, get_args(known)[0]) not in get_args(known):
+            raise ConfigError(f"--{name} {flags[name]}: expected one of {', '.join(get_args(known))}")
+    given = [*(overrides or []), *(f"{key}={value}" for key, value in flags.items())]
+    # Read once for organ and difficulty, which decide what everything else starts from.
+    wanted = load_config(SynthSettings, path, given)
+    return load_config(SynthSettings, path, given, base=preset(wanted.organ, wanted.difficulty))

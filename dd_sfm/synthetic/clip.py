@@ -24,7 +24,7 @@ from dd_sfm.io.video_writer import write_video
 from dd_sfm.progress import Progress
 from dd_sfm.structures import Frame, FrameSet, Model, PinholeCamera
 from dd_sfm.synthetic.render import Rendered, Renderer, Scene, make_scene
-from dd_sfm.synthetic.settings import SynthSettings
+from dd_sfm.synthetic.settings import SynthSettings, check_settings
 
 MARKER = "scene.yaml"
 _renderer: Renderer | None = None
@@ -49,7 +49,8 @@ def write_clip(
         OutputError: If the folder holds something else or cannot be written.
         ConfigError: If the settings cannot be rendered.
     """
-    _open_folder(out, overwrite)
+    check_settings(settings)
+    _open_folder(out, settings, overwrite)
     scene = make_scene(settings)
     depths: dict[int, NDArray[np.float32]] = {}
 
@@ -61,8 +62,6 @@ def write_clip(
                     depths[k] = frame.depth
                 yield frame.image
 
-    # The settings are written first: an interrupted clip is then known as one, and --overwrite may replace it.
-    write_text(out / MARKER, yaml.safe_dump(dump_config(settings), sort_keys=False))
     write_video(out / "clip.mp4", images(), fps=settings.fps, crf=settings.crf)
     renderer = Renderer(scene)
     write_mask(out / "mask.png", renderer.optics.mask)
@@ -74,7 +73,7 @@ def write_clip(
     return {"frames": settings.frames, "vertices": len(scene.mesh.vertices), "points": len(model.xyz)}
 
 
-def _open_folder(out: Path, overwrite: bool) -> None:
+def _open_folder(out: Path, settings: SynthSettings, overwrite: bool) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         content = list(out.iterdir())
@@ -82,6 +81,8 @@ def _open_folder(out: Path, overwrite: bool) -> None:
             raise OutputError(f"{out}: holds other files; expected a new folder, or a rendered clip and --overwrite")
         if content and not overwrite:
             raise OutputError(f"{out}: holds a clip already; expected a new folder. Replace it with --overwrite")
+        # The settings come first: an interrupted clip is then known as one, and --overwrite may replace it.
+        write_text(out / MARKER, yaml.safe_dump(dump_config(settings), sort_keys=False))
         (out / "masks").mkdir(exist_ok=True)
         for old in (out / "masks").glob("*.png.png"):
             old.unlink()

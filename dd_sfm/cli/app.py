@@ -11,6 +11,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 import typer
 
 from dd_sfm import __version__
+from dd_sfm.cli.bench import bench
 from dd_sfm.cli.doctor import doctor
 from dd_sfm.cli.evaluate import evaluate
 from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
@@ -50,6 +51,7 @@ app.command(name="map")(map_)
 app.command()(train)
 app.command()(synth)
 app.add_typer(evaluate, name="evaluate")
+app.command()(bench)
 app.command()(doctor)
 
 

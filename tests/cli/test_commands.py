@@ -8,7 +8,7 @@ from dd_sfm.cli.options import resolve_config
 from dd_sfm.errors import ConfigError
 
 
-@pytest.mark.parametrize("command", ["reconstruct", "extract", "match", "map", "train", "doctor"])
+@pytest.mark.parametrize("command", ["reconstruct", "extract", "match", "map", "train", "synth", "bench", "doctor"])
 def test_every_command_explains_itself_with_an_example(dd_sfm, command):
     ran = dd_sfm(command, "--help")
     assert ran.code == 0

@@ -12,6 +12,7 @@ import typer
 
 from dd_sfm import __version__
 from dd_sfm.cli.bench import bench
+from dd_sfm.cli.convert import convert
 from dd_sfm.cli.doctor import doctor
 from dd_sfm.cli.evaluate import evaluate
 from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
@@ -52,6 +53,7 @@ app.command()(train)
 app.command()(synth)
 app.add_typer(evaluate, name="evaluate")
 app.command()(bench)
+app.command()(convert)
 app.command()(doctor)
 
 

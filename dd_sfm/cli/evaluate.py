@@ -224,8 +224,8 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _write(target: Path, evaluation: "Evaluation") -> None:
-    from dd_sfm.evaluation.trajectory import tum_text
     from dd_sfm.io.atomic import output_error, write_text
+    from dd_sfm.io.tum import tum_text
     from dd_sfm.viz.figures import write_figures
 
     folder = target / "evaluation"

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from dd_sfm.evaluation.alignment import camera_centres, rotation_angles_deg
 from dd_sfm.structures import FloatArray, IntArray
@@ -85,23 +84,6 @@ def relative_poses(trajectory: Trajectory, gaps: Sequence[int] = GAPS) -> list[R
         shift = np.linalg.norm(moved[0][:, :, 3] - moved[1][:, :, 3], axis=1)
         rows.append(RelativePose(gap, len(pairs), *_median_rms(shift), *_median_rms(angle)))
     return rows
-
-
-def tum_text(frames: Sequence[int], cam_from_world: FloatArray, time_s: Mapping[int, float]) -> str:
-    """Poses as the TUM benchmark's text: time, camera centre, orientation (world_from_cam, xyzw) a line.
-
-    Args:
-        frames: Frame numbers (N,).
-        cam_from_world: Poses (N, 3, 4).
-        time_s: Times by frame; a frame that is not listed goes by its number.
-    """
-    centres = camera_centres(cam_from_world)
-    quaternions = Rotation.from_matrix(cam_from_world[:, :, :3]).inv().as_quat()
-    lines = []
-    for frame, centre, quaternion in zip(frames, centres, quaternions, strict=True):
-        values = " ".join(f"{v:.9g}" for v in (*centre, *quaternion))
-        lines.append(f"{time_s.get(int(frame), float(frame)):.6f} {values}\n")
-    return "".join(lines)
 
 
 def _both(trajectory: Trajectory) -> tuple[Any, Any]:

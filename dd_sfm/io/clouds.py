@@ -34,6 +34,16 @@ def write_cloud(path: Path, cloud: PointCloud) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+def write_points(path: Path, xyz: NDArray[Any], rgb: NDArray[Any]) -> None:
+    """Write points (P, 3) with colours (P, 3) uint8 and nothing else, as binary PLY."""
+    vertex = np.empty(len(xyz), np.dtype(VERTEX.descr[:6]))
+    vertex["x"], vertex["y"], vertex["z"] = xyz.T
+    vertex["red"], vertex["green"], vertex["blue"] = rgb.T
+    buffer = io.BytesIO()
+    PlyData([PlyElement.describe(vertex, "vertex")], byte_order="<").write(buffer)
+    write_bytes(path, buffer.getvalue())
+
+
 def write_mesh(
     path: Path, vertices: NDArray[Any], faces: NDArray[Any], normals: NDArray[Any], rgb: NDArray[Any] | None = None
 ) -> None:

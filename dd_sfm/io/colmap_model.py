@@ -31,13 +31,16 @@ def image_names(frames: FrameSet) -> list[str]:
     return [f.path.name for f in frames.frames]
 
 
-def write_model(folder: Path, model: Model, frames: FrameSet) -> None:
+def write_model(
+    folder: Path, model: Model, frames: FrameSet, cameras: Mapping[int, PinholeCamera] | None = None
+) -> None:
     """Write a model; image ids are frame positions + 1, point ids start at 1.
 
     Args:
         folder: Made when missing; its three model files are replaced.
         model: What to write.
         frames: Names of the images.
+        cameras: Camera of every frame position with a pose; None when all have the model's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     order = np.lexsort((model.point, model.frame))
@@ -45,18 +48,23 @@ def write_model(folder: Path, model: Model, frames: FrameSet) -> None:
     frame_sorted = model.frame[order]
     first = np.searchsorted(frame_sorted, frame_sorted, side="left")
     index_in_image[order] = np.arange(len(order)) - first
-    write_bytes(folder / "cameras.bin", _camera_bytes(model.camera))
-    write_bytes(folder / "images.bin", _image_bytes(model, image_names(frames), order))
+    distinct = list(dict.fromkeys(cameras.values() if cameras else [model.camera])) or [model.camera]
+    ids = {position: distinct.index(camera) + 1 for position, camera in (cameras or {}).items()}
+    write_bytes(folder / "cameras.bin", _camera_bytes(distinct))
+    write_bytes(folder / "images.bin", _image_bytes(model, image_names(frames), order, ids))
     write_bytes(folder / "points3D.bin", _point_bytes(model, index_in_image))
 
 
-def _camera_bytes(camera: PinholeCamera) -> bytes:
-    cx, cy = to_colmap(np.array([camera.cx, camera.cy]))
-    header = struct.pack("<QIiQQ", 1, 1, PINHOLE, camera.width, camera.height)
-    return header + struct.pack("<4d", camera.fx, camera.fy, cx, cy)
+def _camera_bytes(cameras: list[PinholeCamera]) -> bytes:
+    parts = [struct.pack("<Q", len(cameras))]
+    for k, camera in enumerate(cameras):
+        cx, cy = to_colmap(np.array([camera.cx, camera.cy]))
+        header = struct.pack("<IiQQ", k + 1, PINHOLE, camera.width, camera.height)
+        parts += [header, struct.pack("<4d", camera.fx, camera.fy, cx, cy)]
+    return b"".join(parts)
 
 
-def _image_bytes(model: Model, names: list[str], order: NDArray[np.int64]) -> bytes:
+def _image_bytes(model: Model, names: list[str], order: NDArray[np.int64], camera_ids: Mapping[int, int]) -> bytes:
     positions = sorted(model.cam_from_world)
     starts = np.searchsorted(model.frame[order], np.array([*positions, positions[-1] + 1] if positions else [0]))
     parts = [struct.pack("<Q", len(positions))]
@@ -68,7 +76,7 @@ def _image_bytes(model: Model, names: list[str], order: NDArray[np.int64]) -> by
         points["xy"] = to_colmap(model.xy[rows])
         points["point"] = model.point[rows] + 1
         parts += [
-            IMAGE_HEADER.pack(position + 1, w, x, y, z, *pose[:, 3], 1),
+            IMAGE_HEADER.pack(position + 1, w, x, y, z, *pose[:, 3], camera_ids.get(position, 1)),
             names[position].encode() + b"\0",
             struct.pack("<Q", len(rows)),
             points.tobytes(),
@@ -94,18 +102,21 @@ def _point_bytes(model: Model, index_in_image: NDArray[np.int64]) -> bytes:
     return struct.pack("<Q", count) + buffer.tobytes()
 
 
-def read_model(folder: Path, positions: Mapping[str, int] | None = None) -> Model:
+def read_model(
+    folder: Path, positions: Mapping[str, int] | None = None, *, camera: PinholeCamera | None = None
+) -> Model:
     """Read a binary model with one pinhole camera.
 
     Args:
         folder: Holds cameras.bin, images.bin and points3D.bin.
         positions: Frame position of every image name; None numbers the images in the order of their names.
+        camera: Taken instead of the file's, which then may hold any number of any kind.
 
     Raises:
         InputError: If a file is missing or cut short, or the camera is no pinhole camera.
     """
     try:
-        camera = _read_camera(folder)
+        camera = camera or _read_camera(folder)
         poses, image_position, names, points2d = _read_images(folder)
         ids, header, track = _read_points(folder)
     except (OSError, struct.error, ValueError, IndexError) as error:

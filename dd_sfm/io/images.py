@@ -40,7 +40,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
 def write_image(path: Path, image: NDArray[Any]) -> None:
     """Write RGB (H, W, 3) or grey (H, W) uint8; the suffix decides the format (JPEG at quality 97)."""
     # Light PNG compression: frames are read back once or twice, and writing dominates at higher levels.
-    options = [cv2.IMWRITE_JPEG_QUALITY, 97] if path.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    options = {".jpg": [cv2.IMWRITE_JPEG_QUALITY, 97], ".png": [cv2.IMWRITE_PNG_COMPRESSION, 1]}.get(path.suffix, [])
     swapped = image[..., ::-1] if image.ndim == 3 else image
     write_bytes(path, cv2.imencode(path.suffix, np.ascontiguousarray(swapped), options)[1].tobytes())
 

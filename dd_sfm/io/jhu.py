@@ -1,18 +1,21 @@
 """The sequence format of the Johns Hopkins endoscopy data: frames, poses, points, visibility and mask as text files."""
 
+import io
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from plyfile import PlyData, PlyParseError
+from plyfile import PlyData, PlyElement, PlyParseError
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import InputError
-from dd_sfm.io.images import read_mask
-from dd_sfm.ops.coordinates import from_colmap
+from dd_sfm.io.atomic import write_bytes, write_text
+from dd_sfm.io.images import read_mask, write_mask
+from dd_sfm.ops.coordinates import from_colmap, to_colmap
 
 NUMBER = r"\s*([-+0-9.eE]+)"
 POSITION = re.compile(rf"position:\s*x:{NUMBER}\s*y:{NUMBER}\s*z:{NUMBER}")
@@ -94,6 +97,61 @@ def read_sequence(folder: Path) -> JHUSequence:
         mask,
         convention,
     )
+
+
+def write_sequence(
+    folder: Path,
+    frames: Sequence[int],
+    cam_from_world: Mapping[int, NDArray[np.float64]],
+    focal_centre: NDArray[np.float64],
+    points: NDArray[np.float64],
+    seen: tuple[NDArray[np.int64], NDArray[np.int64]],
+    mask: NDArray[np.bool_],
+) -> None:
+    """Write all of a sequence but its JPEGs; ``motion.yaml`` holds world_from_cam.
+
+    Args:
+        folder: An existing folder.
+        frames: All frame numbers, also without a pose.
+        cam_from_world: Poses (3, 4) by frame number.
+        focal_centre: fx, fy, cx, cy (V, 4) in the order of ``cam_from_world``, pixel centres at integers.
+        points: (P, 3).
+        seen: Point (O,) and frame number (O,) of every observation, sorted by point.
+        mask: Usable pixels (H, W).
+    """
+    # Three numbers a view, as in the published sequences, wherever one focal length says it all.
+    square = bool((focal_centre[:, 0] == focal_centre[:, 1]).all())
+    values = np.concatenate([focal_centre[:, : 1 if square else 2], to_colmap(focal_centre[:, 2:])], 1)
+    write_text(folder / "camera_intrinsics_per_view", _lines(f"{v:.12g}" for v in values.ravel()))
+    write_text(folder / "selected_indexes", _lines(frames))
+    write_text(folder / "visible_view_indexes", _lines(cam_from_world))
+    write_text(folder / "motion.yaml", _motion_text(list(cam_from_world.values())))
+    point, frame = seen
+    starts = np.searchsorted(point, np.arange(len(points)))
+    write_text(folder / "view_indexes_per_point", _lines(np.insert(frame, starts, -1).tolist()))
+    # Positions alone: readers take all properties of a vertex for its coordinates.
+    vertex = np.empty(len(points), [("x", "f4"), ("y", "f4"), ("z", "f4")])
+    vertex["x"], vertex["y"], vertex["z"] = points.T
+    buffer = io.BytesIO()
+    PlyData([PlyElement.describe(vertex, "vertex")], text=True).write(buffer)
+    write_bytes(folder / "structure.ply", buffer.getvalue())
+    write_mask(folder / "undistorted_mask.bmp", mask)
+
+
+def _lines(values: Iterable[object]) -> str:
+    return "".join(f"{v}\n" for v in values)
+
+
+def _motion_text(poses: list[NDArray[np.float64]]) -> str:
+    parts = ["header: \n  seq: 0\n  stamp: 0.000000000\n  frame_id: \nposes[]:\n"]
+    for k, pose in enumerate(poses):
+        parts.append(f"  poses[{k}]: \n")
+        centre = -pose[:, :3].T @ pose[:, 3]
+        quaternion = Rotation.from_matrix(pose[:, :3].T).as_quat()
+        for name, axes, numbers in (("position", "xyz", centre), ("orientation", "xyzw", quaternion)):
+            parts.append(f"    {name}: \n")
+            parts += [f"      {axis}: {number:.15g}\n" for axis, number in zip(axes, numbers, strict=True)]
+    return "".join(parts)
 
 
 def _integers(path: Path) -> list[int]:

@@ -1,0 +1,55 @@
+"""dd-sfm convert."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dd_sfm.cli import options as o
+from dd_sfm.cli.show import make_progress, make_say
+
+
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SRC", help="Run folder, COLMAP model folder (binary or text) or JHU sequence.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder to write; for ply and tum also a file.", show_default=False),
+    ],
+    to: Annotated[
+        str,
+        typer.Option("--to", help="colmap, colmap-text, jhu, nerfstudio, hloc, ply or tum.", show_default=False),
+    ],
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of the model's images, when not beside it.")
+    ] = None,
+    copy_images: Annotated[
+        bool, typer.Option("--copy-images", help="Copy images and masks too (jhu and nerfstudio always have them).")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what an earlier conversion wrote there; other files stay.")
+    ] = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Write a reconstruction in the format of another tool.
+
+    colmap, colmap-text: a COLMAP model. jhu: a sequence of the Johns Hopkins format, to train on. nerfstudio:
+    transforms.json with images, masks and cloud. hloc: features.h5, matches.h5 and pairs.txt. ply: the coloured cloud.
+    tum: the camera path, for evo.
+
+    Example: dd-sfm convert runs/nose -o exports/nose --to nerfstudio
+    """
+    from dd_sfm.pipeline.convert import convert as run
+
+    done = run(
+        source, out, to, images=images, copy_images=copy_images, overwrite=overwrite, progress=make_progress(quiet)
+    )
+    say = make_say(quiet)
+    for note in done.notes:
+        say(f"note: {note}")
+    say(f"{to}: {done.path}, {done.images} images with a pose, {done.points:,} points")

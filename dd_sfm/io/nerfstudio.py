@@ -1,0 +1,77 @@
+"""nerfstudio's data format: transforms.json, images, masks and a cloud to start from.
+
+What its documentation ("Data conventions") and its loader say, and what is written here:
+
+- ``transform_matrix`` is world_from_cam (4, 4) with OpenGL camera axes: x right, y up, z backwards. COLMAP's cameras
+  have y down and z forwards, so the second and third columns change their sign.
+- ``applied_transform`` (3, 4) takes the original world to that of the matrices and of the cloud. Here it is the
+  identity: the world is the model's, so that results come back in the model's coordinates.
+- Pixels: the centre of the first one is at (0.5, 0.5), as in COLMAP.
+- ``camera_model`` OPENCV with no distortion is a pinhole camera.
+- Masks have one channel, are black where a pixel is to be ignored, and all frames have one or none has.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.io.atomic import write_json
+from dd_sfm.io.clouds import write_points
+from dd_sfm.ops.coordinates import to_colmap
+from dd_sfm.structures import FloatArray, PinholeCamera
+
+CLOUD = "sparse_pc.ply"
+OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class TransformsFrame:
+    """A frame of transforms.json: paths relative to its folder, and the pose cam_from_world (3, 4)."""
+
+    file_path: str
+    mask_path: str | None
+    camera: PinholeCamera
+    cam_from_world: FloatArray
+
+
+def opengl_from_pose(cam_from_world: FloatArray) -> NDArray[np.float64]:
+    """world_from_cam (4, 4) with OpenGL camera axes, of a pose cam_from_world (3, 4) with OpenCV's."""
+    world_from_cam = np.eye(4)
+    world_from_cam[:3, :3] = cam_from_world[:, :3].T
+    world_from_cam[:3, 3] = -cam_from_world[:, :3].T @ cam_from_world[:, 3]
+    return world_from_cam @ OPENGL_FROM_OPENCV
+
+
+def write_transforms(folder: Path, frames: list[TransformsFrame], xyz: FloatArray, rgb: NDArray[np.uint8]) -> None:
+    """Write transforms.json and the cloud; images and masks are the caller's.
+
+    Args:
+        folder: An existing folder.
+        frames: At least one. Intrinsics stand at the top when all share them, else in each frame.
+        xyz: Points (P, 3) in the model's world.
+        rgb: Their colours (P, 3).
+    """
+    shared = len({frame.camera for frame in frames}) == 1
+    content: dict[str, Any] = {"camera_model": "OPENCV"}
+    if shared:
+        content |= _intrinsics(frames[0].camera)
+    content |= {"applied_transform": np.eye(4)[:3].tolist(), "ply_file_path": CLOUD, "frames": []}
+    for frame in frames:
+        entry: dict[str, Any] = {"file_path": frame.file_path}
+        if frame.mask_path is not None:
+            entry["mask_path"] = frame.mask_path
+        if not shared:
+            entry |= _intrinsics(frame.camera)
+        entry["transform_matrix"] = opengl_from_pose(frame.cam_from_world).tolist()
+        content["frames"].append(entry)
+    write_json(folder / "transforms.json", content)
+    write_points(folder / CLOUD, xyz, rgb)
+
+
+def _intrinsics(camera: PinholeCamera) -> dict[str, Any]:
+    cx, cy = to_colmap(np.array([camera.cx, camera.cy]))
+    size = {"w": camera.width, "h": camera.height, "fl_x": camera.fx, "fl_y": camera.fy}
+    return size | {"cx": float(cx), "cy": float(cy), "k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0}

@@ -1,0 +1,220 @@
+"""A reconstruction with its images, from a run folder, a COLMAP model folder or a JHU sequence."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from dd_sfm.errors import InputError
+from dd_sfm.io.colmap_source import is_model, read_any_model
+from dd_sfm.io.images import list_images
+from dd_sfm.io.jhu import JHUSequence, read_sequence
+from dd_sfm.structures import Model, PinholeCamera
+
+
+@dataclass(frozen=True)
+class SceneImage:
+    """An image, with or without a pose. ``name`` is COLMAP's; ``number`` that of the frame, different for all images.
+
+    ``path`` and ``mask_path`` are None where there is no such file; ``time_s`` where it is not known.
+    """
+
+    name: str
+    number: int
+    camera: PinholeCamera
+    path: Path | None = None
+    mask_path: Path | None = None
+    time_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A model, whose frame positions count ``images``, and what lies around it.
+
+    ``kind``: run, colmap or jhu; ``lens``: the camera model, when it has distortion; ``model_folder``: of a COLMAP
+    model; ``database``: COLMAP's, of a run; ``field_mask``: one mask for all images; ``notes``: what to tell the user.
+    """
+
+    source: Path
+    kind: str
+    model: Model
+    images: tuple[SceneImage, ...]
+    lens: str = ""
+    model_folder: Path | None = None
+    database: Path | None = None
+    field_mask: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def registered(self) -> list[int]:
+        """Positions of the images with a pose, ascending."""
+        return sorted(self.model.cam_from_world)
+
+
+def open_scene(source: Path, images: Path | None = None) -> Scene:
+    """Read a reconstruction.
+
+    Args:
+        source: Run folder, COLMAP model folder (or the folder around its sparse/0 or sparse), or JHU sequence.
+        images: Where the images are, when not beside the model.
+
+    Raises:
+        InputError: If there is no model, or it is damaged.
+    """
+    if not source.is_dir():
+        raise InputError(f"{source}: not found; expected a run folder, a COLMAP model folder or a JHU sequence")
+    if images is not None and not images.is_dir():
+        raise InputError(f"{images}: no folder; expected the folder of the model's images")
+    if (source / "motion.yaml").is_file():
+        return _jhu_scene(source, images)
+    for folder in (source, source / "sparse" / "0", source / "sparse"):
+        if is_model(folder):
+            return _colmap_scene(source, folder, images)
+    raise InputError(
+        f"{source}: no model found; expected sparse/0 (run), images.bin or images.txt (COLMAP model) or motion.yaml "
+        "(JHU sequence). Finish a run: dd-sfm reconstruct"
+    )
+
+
+def _colmap_scene(source: Path, folder: Path, images: Path | None) -> Scene:
+    read = read_any_model(folder)
+    around = (source, *folder.resolve().parents[:2])
+    run = next((place for place in around if (place / "frames.json").is_file()), None)
+    where = images or _images_folder(read.names, [*((run / "frames",) if run else ()), *_beside(source, folder)])
+    masks = run / "masks" if run and images is None else where.parent / "masks" if where else None
+    numbers, notes = _numbers(read.names)
+    times = _times(run / "frames.json") if run else {}
+    found = [
+        SceneImage(name, number, camera, _file(where, name), _file(masks, name + ".png"), times.get(number))
+        for name, number, camera in zip(read.names, numbers, read.cameras, strict=True)
+    ]
+    if run and where and images is None:
+        found += _frames_without_pose(where, masks, {i.name for i in found}, read.cameras[0], times)
+    scene = Scene(
+        source,
+        "run" if run else "colmap",
+        read.model,
+        tuple(found),
+        read.lens,
+        folder,
+        _file(run, "database.db"),
+        _file(run or (where.parent if where else None), "field_of_view.png"),
+        tuple(notes),
+    )
+    return _in_order(scene)
+
+
+def _in_order(scene: Scene) -> Scene:
+    """The same scene with its images, and so the frame positions, in the order of their numbers."""
+    order = sorted(range(len(scene.images)), key=lambda k: scene.images[k].number)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    model = scene.model
+    frame = place[model.frame]
+    rows = np.lexsort((frame, model.point))
+    poses = {int(place[k]): pose for k, pose in model.cam_from_world.items()}
+    moved = replace(model, cam_from_world=poses, point=model.point[rows], frame=frame[rows], xy=model.xy[rows])
+    return replace(scene, model=moved, images=tuple(scene.images[k] for k in order))
+
+
+def _frames_without_pose(
+    where: Path, masks: Path | None, known: set[str], camera: PinholeCamera, times: dict[int, float]
+) -> list[SceneImage]:
+    found = []
+    for path in list_images(where):
+        if path.name not in known and path.stem.isdigit():
+            number = int(path.stem)
+            mask = _file(masks, path.name + ".png")
+            found.append(SceneImage(path.name, number, camera, path, mask, times.get(number)))
+    return found
+
+
+def _beside(source: Path, folder: Path) -> list[Path]:
+    places = dict.fromkeys((source, folder, *folder.resolve().parents[:2]))
+    return [place / name for place in places for name in ("images", "frames")] + list(places)
+
+
+def _images_folder(names: Iterable[str], places: list[Path]) -> Path | None:
+    """The first place that holds an image of the model."""
+    return next((p for p in places if any((p / name).is_file() for name in names)), None)
+
+
+def _file(folder: Path | None, name: str) -> Path | None:
+    return folder / name if folder is not None and (folder / name).is_file() else None
+
+
+def _numbers(names: tuple[str, ...]) -> tuple[list[int], list[str]]:
+    """Frame numbers: the last number of every name, or the order of the names where that is not one to one."""
+    digits = [re.findall(r"\d+", PurePosixPath(name).stem) for name in names]
+    numbers = [int(found[-1]) for found in digits if found]
+    if len(set(numbers)) == len(names):
+        return numbers, []
+    return list(range(len(names))), ["the names of the images give no frame numbers: numbered in their order"]
+
+
+def _times(path: Path) -> dict[int, float]:
+    try:
+        return {int(r["index"]): float(r["time_s"]) for r in json.loads(path.read_text())["frames"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: damaged ({error}); expected what dd-sfm reconstruct wrote. Repeat the run"
+        ) from error
+
+
+def _jhu_scene(folder: Path, images: Path | None) -> Scene:
+    read = read_sequence(folder)
+    if not read.cam_from_world:
+        raise InputError(f"{folder}: the sequence has no frame with a pose; expected at least one")
+    height, width = read.mask.shape
+    cameras = {
+        number: PinholeCamera(width, height, *values)
+        for number, values in zip(read.cam_from_world, read.focal_centre.tolist(), strict=True)
+    }
+    first = next(iter(cameras.values()))
+    numbers = sorted({*read.frames, *cameras})
+    mask = folder / "undistorted_mask.bmp"
+    found = []
+    for number in numbers:
+        name = f"{number:08d}.jpg"
+        found.append(SceneImage(name, number, cameras.get(number, first), _file(images or folder, name), mask))
+    model, left_out = _jhu_model(read, cameras, {number: k for k, number in enumerate(numbers)})
+    notes = ["the sequence stores no places of its points in the images: they are projections of the points"]
+    if left_out:
+        notes.append(f"{left_out} views of points that lie behind the camera are left out")
+    return Scene(folder, "jhu", model, tuple(found), field_mask=mask, notes=tuple(notes))
+
+
+def _jhu_model(read: JHUSequence, cameras: dict[int, PinholeCamera], position: dict[int, int]) -> tuple[Model, int]:
+    """The sequence as a model without colours, and the number of observations left out."""
+    point, frame, xy, left_out = [], [], [], 0
+    for number, seen in read.points_seen.items():
+        if number not in read.cam_from_world:
+            left_out += len(seen)
+            continue
+        pose, camera = read.cam_from_world[number], cameras[number]
+        local = read.points[seen] @ pose[:, :3].T + pose[:, 3]
+        front = local[:, 2] > 1e-9
+        local = local[front]
+        left_out += int((~front).sum())
+        point.append(seen[front])
+        frame.append(np.full(len(local), position[number]))
+        xy.append(local[:, :2] / local[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy])
+    points, frames = np.concatenate([np.zeros(0, np.int64), *point]), np.concatenate([np.zeros(0, np.int64), *frame])
+    places = np.concatenate([np.zeros((0, 2)), *xy])
+    order = np.lexsort((frames, points))
+    count = len(read.points)
+    model = Model(
+        next(iter(cameras.values())),
+        {position[number]: pose for number, pose in read.cam_from_world.items()},
+        read.points,
+        np.full((count, 3), 128, np.uint8),
+        # COLMAP's value for an error that was never computed.
+        np.full(count, -1.0),
+        points[order],
+        frames[order],
+        places[order],
+    )
+    return model, left_out

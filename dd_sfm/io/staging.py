@@ -1,0 +1,103 @@
+"""Folders that a command fills: complete or not there, and nothing in them touched that it did not write itself."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dd_sfm.errors import OutputError
+from dd_sfm.io.atomic import output_error, write_json
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """See that a folder may be filled.
+
+    Raises:
+        OutputError: If it is a file, or holds something and ``overwrite`` is not set.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"{folder}: is a file; expected a folder to write to. Choose another with -o")
+        if not overwrite and folder.is_dir() and any(not p.name.endswith(".partial") for p in folder.iterdir()):
+            raise OutputError(
+                f"{folder}: not empty; expected a new or empty folder. Choose another with -o, or replace what an "
+                "earlier conversion wrote there with --overwrite"
+            )
+    except OSError as error:
+        raise output_error(folder, error) from error
+
+
+@contextmanager
+def filled_folder(folder: Path, marker: str, record: dict[str, Any], *, overwrite: bool) -> Iterator[Path]:
+    """Give a folder to write to, and move what was written into ``folder`` when all went well.
+
+    What an earlier call wrote there goes; everything else stays.
+
+    Args:
+        folder: Where the files shall be; made when missing.
+        marker: Name of the JSON file in it that lists them: only what it lists is ever replaced.
+        record: What the marker holds besides; its ``made_by`` tells an earlier call's marker from another file.
+        overwrite: Whether the folder may hold something.
+
+    Raises:
+        OutputError: If the folder may not be filled, cannot be written, or holds a file of the same name.
+    """
+    check_folder(folder, overwrite=overwrite)
+    is_new = not folder.exists()
+    staging = folder / f".{marker}.partial"
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    try:
+        yield staging
+        _publish(staging, folder, marker, record)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        if is_new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _publish(staging: Path, folder: Path, marker: str, record: dict[str, Any]) -> None:
+    new = sorted(p.relative_to(staging).as_posix() for p in staging.rglob("*") if p.is_file())
+    earlier = _earlier_files(folder / marker, record["made_by"])
+    for name in [marker, *new]:
+        if (folder / name).exists() and name not in earlier:
+            raise OutputError(
+                f"{folder / name}: exists and is not from {record['made_by']}; it is never replaced. "
+                "Choose another folder with -o"
+            )
+    # Listed before they are moved: after a break they are still known as ours.
+    write_json(folder / marker, {**record, "files": sorted({*earlier, *new} - {marker})})
+    for name in sorted({*earlier} - {*new, marker}):
+        if (folder / name).is_file():
+            (folder / name).unlink()
+            _remove_empty((folder / name).parent, folder)
+    for name in new:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (staging / name).replace(folder / name)
+    write_json(folder / marker, {**record, "files": new})
+
+
+def _earlier_files(marker: Path, made_by: str) -> set[str]:
+    """The files that an earlier call wrote, its marker among them; none when the marker is not its."""
+    try:
+        content = json.loads(marker.read_text())
+        if content["made_by"] != made_by:
+            return set()
+        names = [PurePosixPath(name) for name in content["files"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    inside = [n for n in names if not n.is_absolute() and ".." not in n.parts]
+    return {n.as_posix() for n in inside} | {marker.name}
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    while folder != top and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent

@@ -1,0 +1,25 @@
+"""Camera paths as the text of the TUM RGB-D benchmark, which evo reads."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from dd_sfm.structures import FloatArray
+
+
+def tum_text(frames: Sequence[int], cam_from_world: FloatArray, time_s: Mapping[int, float]) -> str:
+    """Poses as the TUM benchmark's text: time, camera centre, orientation (world_from_cam, xyzw) a line.
+
+    Args:
+        frames: Frame numbers (N,).
+        cam_from_world: Poses (N, 3, 4).
+        time_s: Times by frame; a frame that is not listed goes by its number.
+    """
+    centres = -np.einsum("nji,nj->ni", cam_from_world[:, :, :3], cam_from_world[:, :, 3])
+    quaternions = Rotation.from_matrix(cam_from_world[:, :, :3]).inv().as_quat()
+    lines = []
+    for frame, centre, quaternion in zip(frames, centres, quaternions, strict=True):
+        values = " ".join(f"{v:.9g}" for v in (*centre, *quaternion))
+        lines.append(f"{time_s.get(int(frame), float(frame)):.6f} {values}\n")
+    return "".join(lines)

@@ -18,7 +18,7 @@ def convert(
     ],
     out: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Folder to write; for ply and tum also a file.", show_default=False),
+        typer.Option("--output", "-o", help="Folder to write, or a .ply, .tum or .txt file.", show_default=False),
     ],
     to: Annotated[
         str,

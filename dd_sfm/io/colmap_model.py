@@ -119,7 +119,7 @@ def read_model(
         camera = camera or _read_camera(folder)
         poses, image_position, names, points2d = _read_images(folder)
         ids, header, track = _read_points(folder)
-    except (OSError, struct.error, ValueError, IndexError) as error:
+    except (OSError, struct.error, ValueError, IndexError, MemoryError) as error:
         raise InputError(f"{folder}: not a complete binary COLMAP model ({error})") from error
     ranked = positions or {name: k for k, name in enumerate(sorted(names.values()))}
     position = {image: ranked[name] for image, name in names.items()}

@@ -44,6 +44,9 @@ def read_any_model(folder: Path) -> ColmapSource:
     Raises:
         InputError: If a file is missing or damaged, or no image has a pose.
     """
+    if (folder / "images.bin").is_file():
+        # COLMAP reads a file that was cut short for minutes, as if it went on.
+        read_model(folder, camera=PinholeCamera(1, 1, 1.0, 1.0, 0.0, 0.0))
     model = _open(folder)
     ids = model.reg_image_ids()
     if not ids:

@@ -58,7 +58,7 @@ def open_scene(source: Path, images: Path | None = None) -> Scene:
     """Read a reconstruction.
 
     Args:
-        source: Run folder, COLMAP model folder (or the folder around its sparse/0 or sparse), or JHU sequence.
+        source: Run folder, COLMAP model folder (or one around it), or JHU sequence.
         images: Where the images are, when not beside the model.
 
     Raises:
@@ -70,7 +70,7 @@ def open_scene(source: Path, images: Path | None = None) -> Scene:
         raise InputError(f"{images}: no folder; expected the folder of the model's images")
     if (source / "motion.yaml").is_file():
         return _jhu_scene(source, images)
-    for folder in (source, source / "sparse" / "0", source / "sparse"):
+    for folder in (source, source / "sparse" / "0", source / "sparse", source / "0"):
         if is_model(folder):
             return _colmap_scene(source, folder, images)
     raise InputError(
@@ -181,9 +181,7 @@ def _jhu_scene(folder: Path, images: Path | None) -> Scene:
         name = f"{number:08d}.jpg"
         found.append(SceneImage(name, number, cameras.get(number, first), _file(images or folder, name), mask))
     model, left_out = _jhu_model(read, cameras, {number: k for k, number in enumerate(numbers)})
-    notes = ["the sequence stores no places of its points in the images: they are projections of the points"]
-    if left_out:
-        notes.append(f"{left_out} views of points that lie behind the camera are left out")
+    notes = [f"{left_out} views of points that lie behind the camera are left out"] if left_out else []
     return Scene(folder, "jhu", model, tuple(found), field_mask=mask, notes=tuple(notes))
 
 
@@ -192,7 +190,6 @@ def _jhu_model(read: JHUSequence, cameras: dict[int, PinholeCamera], position: d
     point, frame, xy, left_out = [], [], [], 0
     for number, seen in read.points_seen.items():
         if number not in read.cam_from_world:
-            left_out += len(seen)
             continue
         pose, camera = read.cam_from_world[number], cameras[number]
         local = read.points[seen] @ pose[:, :3].T + pose[:, 3]

@@ -19,6 +19,7 @@ from dd_sfm.progress import Progress, silent
 MADE_BY, MARKER = "dd-sfm convert", "convert.json"
 # Targets that are a single file, and its name in a folder.
 FILES = {"ply": CLOUD_NAME, "tum": PATH_NAME}
+SUFFIXES = {"ply": (".ply",), "tum": (".tum", ".txt")}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def convert(
 
     Args:
         source: Run folder, COLMAP model folder or JHU sequence.
-        out: Folder to fill; for ply and tum also a file, when it has a suffix.
+        out: Folder to fill; or a file, for ply (.ply) and tum (.tum, .txt).
         target: One of ``WRITERS``.
         images: Where the images are, when not beside the model.
         copy_images: Also copy images and masks, where the format does not ask for them anyway.
@@ -53,7 +54,7 @@ def convert(
         progress: Shows the images as they are written.
 
     Raises:
-        ConfigError: If the target is unknown, or ``out`` is the source.
+        ConfigError: If the target is unknown, ``out`` is the source, or images are to be copied into a file.
         InputError: If the source is not complete enough for the target.
         OutputError: If ``out`` holds something, or cannot be written.
     """
@@ -61,12 +62,15 @@ def convert(
         raise ConfigError(f"--to {target}: unknown; expected one of {', '.join(WRITERS)}")
     if out.resolve() == source.resolve():
         raise ConfigError(f"{out}: is the source itself; expected another folder. Choose one with -o")
-    if target in FILES and out.suffix and not out.is_dir():
+    as_file = out.suffix in SUFFIXES.get(target, ()) and not out.is_dir()
+    if as_file and copy_images:
+        raise ConfigError(f"--copy-images: {out} is a file; expected a folder with -o, or leave the option out")
+    if as_file:
         _check_file(out, target, overwrite=overwrite)
     else:
         check_folder(out, overwrite=overwrite)
     scene = _coloured(open_scene(source, images), target, progress)
-    if target in FILES and out.suffix and not out.is_dir():
+    if as_file:
         with TemporaryDirectory() as scratch:
             notes = WRITERS[target](scene, Path(scratch), progress)
             _move(Path(scratch) / FILES[target], out)

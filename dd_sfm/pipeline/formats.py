@@ -26,6 +26,7 @@ from dd_sfm.progress import Progress
 from dd_sfm.structures import Frame, FrameSet, Tracks
 
 CLOUD_NAME, PATH_NAME = "points.ply", "trajectory.tum"
+PROJECTED = "the sequence stores no places of its points in the images: they are projections of the points"
 
 
 def frame_set(scene: Scene) -> FrameSet:
@@ -42,7 +43,7 @@ def _write_colmap(scene: Scene, folder: Path, progress: Progress, *, text: bool)
     with TemporaryDirectory() as scratch:
         write_model(Path(scratch), scene.model, frame_set(scene), cameras)
         rewrite_model(Path(scratch), folder, text=text)
-    return []
+    return [PROJECTED]
 
 
 def _write_jhu(scene: Scene, folder: Path, progress: Progress) -> list[str]:
@@ -104,7 +105,8 @@ def _write_hloc(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     cameras = [scene.images[k].camera for k in used]
     names, sizes = tuple(scene.images[k].name for k in used), tuple((c.width, c.height) for c in cameras)
     write_hloc(folder, MatchedImages(names, sizes, tuple(places[k] for k in used), matches))
-    return [*notes, "matches follow the tracks of the model, each with score 1: there is no database beside it"]
+    notes.append("matches follow the tracks of the model, each with score 1: there is no database beside it")
+    return [*notes, PROJECTED] if scene.kind == "jhu" else notes
 
 
 def _write_ply(scene: Scene, folder: Path, progress: Progress) -> list[str]:

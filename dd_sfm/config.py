@@ -167,6 +167,36 @@ class DensifyConfig:
 
 
 @dataclass(frozen=True)
+class DenseConfig:
+    """Depth of every pixel of reference frames, with the poses found."""
+
+    enabled: bool = True
+    """Off: only tracks become points."""
+    every: int = 4
+    """Every N-th frame is a reference."""
+    spacing_px: int = 3
+    """Working pixels between the pixels whose depth is searched: smaller gives more points."""
+    max_uncertainty: float = 0.02
+    """Largest expected error of a depth, relative to it."""
+    min_votes: int = 8
+    """Least agreement: each of 8 neighbouring references gives one vote within 2 % of the depth, two within 1 %."""
+    min_correlation: float = 0.6
+    """Least correlation of a patch in a view that counts as an observation."""
+    merge_px: float = 1.5
+    """Points nearer to each other than about so many working pixels become one."""
+    gap_px: float = 3.0
+    """Points of tracks fill gaps: those with no dense point within so many source pixels..."""
+    max_gap_uncertainty: float = 0.05
+    """...and at most this expected relative error."""
+    adjust_spacing_px: int = 8
+    """Spacing of the depths that poses are adjusted with, before the search proper."""
+    adjust_rounds: int = 2
+    """How often poses are adjusted with dense points, before the search proper."""
+    adjust_points: int = 400
+    """Dense points of each reference that take part in adjusting the poses (0: poses stay as the tracks gave them)."""
+
+
+@dataclass(frozen=True)
 class RuntimeConfig:
     """Where and how the work is done."""
 
@@ -190,6 +220,7 @@ class Config:
     match: MatchConfig = field(default_factory=MatchConfig)
     map: MapConfig = field(default_factory=MapConfig)
     densify: DensifyConfig = field(default_factory=DensifyConfig)
+    dense: DenseConfig = field(default_factory=DenseConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     features: Literal["learned", "sift"] = "learned"
     """Which features: the learned dense descriptor or COLMAP's SIFT."""

@@ -171,18 +171,26 @@ class Model:
 
 @dataclass(frozen=True)
 class PointCloud:
-    """Points with colour, normal (towards the cameras), mean reprojection error and number of views."""
+    """Points with colour, normal (towards the cameras), and what tells how far to trust them.
+
+    ``error_px`` (P,) mean reprojection error; ``track_length`` (P,) number of views; ``triangulation_angle_deg`` (P,)
+    widest angle between two rays; ``uncertainty`` (P,) error relative to the distance that half of such points stay
+    below. The last two are None where they are not known.
+    """
 
     xyz: FloatArray
     rgb: NDArray[np.uint8]
     normals: FloatArray
     error_px: FloatArray
     track_length: IntArray
+    triangulation_angle_deg: FloatArray | None = None
+    uncertainty: FloatArray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.xyz)
         for name, shape in (
             ("xyz", (n, 3)), ("rgb", (n, 3)), ("normals", (n, 3)), ("error_px", (n,)), ("track_length", (n,)),
+            ("triangulation_angle_deg", (n,)), ("uncertainty", (n,)),
         ):  # fmt: skip
-            found = getattr(self, name).shape
-            _check(found == shape, f"{name} {found}; expected {shape}")
+            value = getattr(self, name)
+            _check(value is None or value.shape == shape, f"{name} {np.shape(value)}; expected {shape}")

@@ -22,9 +22,16 @@ VERTEX = np.dtype(
 )  # fmt: skip
 
 
+TRUST = ("triangulation_angle_deg", "uncertainty")
+"""Further properties of a cloud, written where they are known."""
+
+
 def write_cloud(path: Path, cloud: PointCloud) -> None:
-    """Write ``cloud`` as a little-endian binary PLY with the properties of ``VERTEX``."""
-    vertex = np.empty(len(cloud.xyz), VERTEX)
+    """Write ``cloud`` as a little-endian binary PLY with the properties of ``VERTEX``, then those of ``TRUST``."""
+    known = [name for name in TRUST if getattr(cloud, name) is not None]
+    vertex = np.empty(len(cloud.xyz), np.dtype([*VERTEX.descr, *((name, "<f4") for name in known)]))
+    for name in known:
+        vertex[name] = getattr(cloud, name)
     vertex["x"], vertex["y"], vertex["z"] = cloud.xyz.T
     vertex["red"], vertex["green"], vertex["blue"] = cloud.rgb.T
     vertex["nx"], vertex["ny"], vertex["nz"] = cloud.normals.T
@@ -87,4 +94,5 @@ def read_cloud(path: Path) -> PointCloud:
         columns(("nx", "ny", "nz"), 0.0, np.float64),
         columns(("error_px",), 0.0, np.float64)[:, 0],
         columns(("track_length",), 0, np.int64)[:, 0],
+        *(columns((name,), 0.0, np.float64)[:, 0] if name in names else None for name in TRUST),
     )

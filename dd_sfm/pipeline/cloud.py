@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from dd_sfm.ops.geometry import widest_angles_deg
+from dd_sfm.pipeline.metrics import model_rays
 from dd_sfm.structures import Model, PointCloud
 
 
@@ -36,12 +38,19 @@ def _towards_cameras(model: Model) -> NDArray[np.float64]:
     return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
 
-def to_cloud(model: Model) -> PointCloud:
-    """The model's points with normals, mean reprojection error (source pixels) and number of views."""
+def to_cloud(model: Model, uncertainty: NDArray[np.float64] | None = None) -> PointCloud:
+    """The model's points with normals and what tells how far to trust them.
+
+    Args:
+        model: The points and their observations.
+        uncertainty: Expected relative error (P,); None where nothing is known of it.
+    """
     return PointCloud(
         xyz=model.xyz,
         rgb=model.rgb,
         normals=point_normals(model),
         error_px=model.error_px,
         track_length=np.bincount(model.point, minlength=len(model.xyz)),
+        triangulation_angle_deg=widest_angles_deg(model_rays(model), model.xyz) if len(model.xyz) else None,
+        uncertainty=uncertainty,
     )

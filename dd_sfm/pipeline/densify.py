@@ -235,18 +235,23 @@ def drop_duplicates(model: Model, distance_px: float = 1.0) -> Model:
     return select_points(model, keep)
 
 
-def drop_isolated(model: Model, neighbours: int = 6, factor: float = 4.0) -> Model:
-    """Drop points that hang alone in space: much further from their neighbours than points at that depth are.
+def drop_isolated(model: Model) -> Model:
+    """Drop points that hang alone in space."""
+    return select_points(model, not_isolated(model))
+
+
+def not_isolated(model: Model, neighbours: int = 6, factor: float = 4.0) -> NDArray[np.bool_]:
+    """Which points (P,) are about as near to their neighbours as points at their depth are.
 
     Points with many views are kept however thin the structure they lie on.
     """
     if len(model.xyz) <= 4 * neighbours:
-        return model
+        return np.ones(len(model.xyz), bool)
     distance = np.asarray(cKDTree(model.xyz).query(model.xyz, k=neighbours + 1)[0])[:, -1]
     relative = np.log(np.maximum(distance, 1e-12) / np.maximum(depths(model), 1e-12))
     views = np.bincount(model.point, minlength=len(model.xyz))
     allowed = np.median(relative) + np.log(factor) * np.where(views >= 8, 2.0, 1.0)
-    return select_points(model, relative <= allowed)
+    return np.asarray(relative <= allowed)
 
 
 def colour(model: Model, frames: FrameSet, progress: Progress = silent) -> Model:

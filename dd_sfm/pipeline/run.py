@@ -22,23 +22,23 @@ from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import InputError, ReconstructionError
 from dd_sfm.io.atomic import output_error, write_bytes, write_json, write_text
 from dd_sfm.io.clouds import write_cloud
-from dd_sfm.io.colmap_adjust import bundle_adjust
 from dd_sfm.io.colmap_database import VerifiedPairs
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.weights import find_weights
 from dd_sfm.pipeline.cloud import to_cloud
-from dd_sfm.pipeline.densify import clean, colour, spread_subset, triangulate
+from dd_sfm.pipeline.densify import colour
 from dd_sfm.pipeline.describe import describe_frames
 from dd_sfm.pipeline.frames import extract_frames, frame_notes, load_frames
-from dd_sfm.pipeline.map import MapResult, error_scale, map_poses
+from dd_sfm.pipeline.map import MapResult, map_poses
 from dd_sfm.pipeline.match import MatchResult, match_frames
 from dd_sfm.pipeline.metrics import memory_figures, model_figures
 from dd_sfm.pipeline.pairs import window_pairs
+from dd_sfm.pipeline.points import densify_model
 from dd_sfm.pipeline.sift import sift_tracks
 from dd_sfm.pipeline.stages import STAGES, StageRecord, file_identity, fingerprint
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads, resolve_device
-from dd_sfm.structures import FrameSet, Model, PinholeCamera, Tracks
+from dd_sfm.structures import PinholeCamera, Tracks
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def marks(request: RunRequest) -> dict[str, str]:
         "describe": [config["describe"], weights] if learned else [],
         "match": [config["features"], config["pairs"], config["match"] if learned else None, config["runtime"]["seed"]],
         "map": [config["map"], config["densify"]],
-        "densify": [config["densify"]],
+        "densify": [config["densify"], config["dense"]],
     }  # fmt: skip
     result, before = {}, ""
     for stage in STAGES:
@@ -168,17 +168,17 @@ class _Work:
         frames, match, found = load_frames(self.out, self.config), load_match(self.out), load_map(self.out)
         figures = []
         for number, (poses, camera) in enumerate(zip(found.models, found.cameras, strict=True)):
-            model = densify_model(frames, match.tracks, poses, camera, self.config)
-            if number == 0 and not len(model.xyz):
+            made = densify_model(frames, match.tracks, poses, camera, self.config, self.progress)
+            if number == 0 and not len(made.model.xyz):
                 raise ReconstructionError(
                     f"{self.out}: no point of {match.tracks.count} tracks holds up with the poses found; "
                     "try a calibration or --set densify.min_angle_deg=0.7"
                 )
-            model = colour(model, frames, self.progress)
+            model = colour(made.model, frames, self.progress)
             write_model(self.out / "sparse" / str(number), model, frames)
-            figures.append(model_figures(model) | {"frames_registered": len(model.cam_from_world)})
+            figures.append(model_figures(model) | made.figures | {"frames_registered": len(model.cam_from_world)})
             if number == 0:
-                write_cloud(self.out / "points.ply", to_cloud(model))
+                write_cloud(self.out / "points.ply", to_cloud(model, made.uncertainty))
         write_json(self.out / "densify.json", figures)
 
     def finish(self, record: StageRecord) -> dict[str, Any]:
@@ -213,21 +213,6 @@ class _Work:
         }
         write_json(path, metrics)
         return metrics
-
-
-def densify_model(
-    frames: FrameSet, tracks: Tracks, poses: dict[int, Any], camera: PinholeCamera, config: Config
-) -> Model:
-    """Triangulate all tracks, adjust poses on a well-spread part of them, triangulate again, clean."""
-    scale = error_scale(frames)
-    model, _ = triangulate(tracks, poses, camera, config, scale=scale)
-    if config.densify.bundle_adjust and len(model.xyz):
-        part = spread_subset(model, (camera.width, camera.height), config.densify.adjust_points_per_frame)
-        adjusted = bundle_adjust(
-            part, frames, refine_focal=camera.is_guess, scale_px=scale, threads=cpu_threads(config.runtime)
-        )
-        model, _ = triangulate(tracks, adjusted.cam_from_world, adjusted.camera, config, scale=scale)
-    return clean(model)
 
 
 def save_match(out: Path, result: MatchResult) -> None:

@@ -1,0 +1,161 @@
+"""Depth of single pixels against many views at once: normalised correlation of slanted patches, compiled by numba.
+
+A pixel (u, v) of the reference at inverse depth w is seen by view j at A_j (u, v, 1) + w b_j with
+A_j = K R_j R_0^T K^-1 and b_j = K (t_j - R_j R_0^T t_0). Around it the surface is a plane: inverse depth is linear in
+the image, with slopes gu and gv. One number a pixel is searched for, so that the views vote together.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from dd_sfm.ops.slanted_patches import PATCH, normalise, reference_patch, view_patch
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def best_hypothesis(reference, views, matrices, shifts, pixels, hypotheses, step):  # type: ignore[no-untyped-def]
+    """The hypothesis with the best mean correlation for every pixel.
+
+    Args:
+        reference: Grey reference (H, W) float32.
+        views: Grey views (V, H, W) float32.
+        matrices: A (V, 3, 3) float32.
+        shifts: b (V, 3) float32.
+        pixels: (N, 2) float32.
+        hypotheses: Inverse depth and its slopes (N, K, 3) float32.
+        step: Pixels between samples; patches have 7 x 7.
+
+    Returns:
+        Index of the best hypothesis (N,) int64, -1 for none, and its score (N,) float32: the mean of the better half.
+    """
+    count, kinds = hypotheses.shape[0], hypotheses.shape[1]
+    best = np.full(count, -1, np.int64)
+    score = np.full(count, -1.0, np.float32)
+    side = 7
+    for n in prange(count):
+        patch, values, slopes = np.empty(49, np.float32), np.empty(49, np.float32), np.empty(49, np.float32)
+        found = np.empty(views.shape[0], np.float32)
+        u, v = pixels[n, 0], pixels[n, 1]
+        if not reference_patch(reference, u, v, step, side, patch):
+            continue
+        for k in range(kinds):
+            w = hypotheses[n, k, 0]
+            if w <= 0:
+                continue
+            seen = 0
+            for j in range(views.shape[0]):
+                speed = view_patch(
+                    views[j], matrices[j], shifts[j], u, v, w, hypotheses[n, k, 1], hypotheses[n, k, 2], step, side,
+                    values, slopes,
+                )  # fmt: skip
+                if speed < 0 or normalise(values, 49) == 0:
+                    continue
+                ncc = 0.0
+                for m in range(49):
+                    ncc += patch[m] * values[m]
+                found[seen] = ncc
+                seen += 1
+            if seen < 2:
+                continue
+            ordered = np.sort(found[:seen])
+            mean = ordered[seen // 2 :].mean()
+            if mean > score[n]:
+                score[n] = mean
+                best[n] = k
+    return best, score
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def refine_depth(reference, views, matrices, shifts, pixels, planes, step, iterations, most_px):  # type: ignore[no-untyped-def]
+    """Gauss-Newton on inverse depth with patches of zero mean and unit norm.
+
+    Args:
+        reference: Grey reference (H, W) float32.
+        views: Grey views (V, H, W) float32.
+        matrices: A (V, 3, 3) float32.
+        shifts: b (V, 3) float32.
+        pixels: (N, 2) float32.
+        planes: Inverse depth and its slopes (N, 3) float32.
+        step: Pixels between samples; patches have 11 x 11.
+        iterations: Steps.
+        most_px: Largest movement of a step in any view.
+
+    Returns:
+        Inverse depth (N,), 0 where it failed; information (N,): inverse variance of the inverse depth; mean
+        correlation (N,) of the views that agree; and the correlation in each view (N, V), -1 where it is not seen.
+    """
+    count, number = pixels.shape[0], views.shape[0]
+    inverse = np.zeros(count, np.float32)
+    information = np.zeros(count, np.float32)
+    mean = np.zeros(count, np.float32)
+    each = np.full((count, number), -1.0, np.float32)
+    size = PATCH * PATCH
+    for n in prange(count):
+        patch, values, slopes = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
+        u, v, w = pixels[n, 0], pixels[n, 1], planes[n, 0]
+        gu, gv = planes[n, 1], planes[n, 2]
+        if w <= 0 or not reference_patch(reference, u, v, step, PATCH, patch):
+            continue
+        start = w
+        hessian = 0.0
+        residual = 0.0
+        weights = 0.0
+        good = True
+        for turn in range(iterations + 1):
+            hessian, gradient, fastest, residual, weights = 0.0, 0.0, 0.0, 0.0, 0.0
+            for j in range(number):
+                each[n, j] = -1.0
+                ratio = w / start
+                speed = view_patch(
+                    views[j], matrices[j], shifts[j], u, v, w, gu * ratio, gv * ratio, step, PATCH, values, slopes
+                )
+                if speed < 0:
+                    continue
+                scale = normalise(values, size)
+                if scale == 0:
+                    continue
+                ncc, slope_mean, along = 0.0, 0.0, 0.0
+                for m in range(size):
+                    ncc += patch[m] * values[m]
+                    slope_mean += slopes[m]
+                slope_mean /= size
+                for m in range(size):
+                    slopes[m] = (slopes[m] - slope_mean) * scale
+                    along += slopes[m] * values[m]
+                each[n, j] = ncc
+                weight = (ncc - 0.3) / 0.7
+                if weight <= 0:
+                    continue
+                h, g = 0.0, 0.0
+                for m in range(size):
+                    change = slopes[m] - along * values[m]
+                    h += change * change
+                    g += change * (values[m] - patch[m])
+                hessian += weight * h
+                gradient += weight * g
+                residual += weight * (2 - 2 * ncc)
+                weights += weight
+                fastest = max(fastest, speed)
+            if hessian <= 1e-12 or weights < 1.0:
+                good = False
+                break
+            if turn == iterations:
+                break
+            change = -gradient / hessian
+            limit = most_px / max(fastest, 1e-9)
+            w += min(max(change, -limit), limit)
+            if w <= 0.2 * start or w > 5 * start:
+                good = False
+                break
+        if not good:
+            continue
+        seen, total = 0, 0.0
+        for j in range(number):
+            if each[n, j] > 0.5:
+                seen += 1
+                total += each[n, j]
+        inverse[n] = w
+        # Neighbouring samples of a patch are not independent: some nine of them count as one.
+        variance = max(residual / weights, 1e-3) / size * 9.0
+        information[n] = hessian / variance
+        mean[n] = total / seen if seen else 0.0
+    return inverse, information, mean, each

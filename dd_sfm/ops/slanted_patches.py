@@ -1,0 +1,119 @@
+"""Compiled sampling of image patches that lie on a slanted plane in space: what depth search and alignment share."""
+
+import numba
+import numpy as np
+from numba import njit
+
+PATCH = 11
+"""Samples along a patch's side."""
+
+
+def set_threads(count: int) -> None:
+    """Use so many threads in the compiled loops."""
+    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined])
+
+
+@njit(fastmath=True, inline="always")
+def bilinear(image, x, y):  # type: ignore[no-untyped-def]
+    """The image (H, W) at one fractional place inside it."""
+    c, r = int(x), int(y)
+    fx, fy = x - c, y - r
+    top = image[r, c] * (1 - fx) + image[r, c + 1] * fx
+    low = image[r + 1, c] * (1 - fx) + image[r + 1, c + 1] * fx
+    return top * (1 - fy) + low * fy
+
+
+@njit(fastmath=True)
+def reference_patch(image, u, v, step, side, patch):  # type: ignore[no-untyped-def]
+    """Fill ``patch`` with normalised grey values; False where there is no texture or the patch leaves the image."""
+    half = side // 2
+    reach = half * step + 1
+    if u < reach or v < reach or u >= image.shape[1] - reach - 1 or v >= image.shape[0] - reach - 1:
+        return False
+    mean = 0.0
+    k = 0
+    for i in range(side):
+        for j in range(side):
+            value = bilinear(image, u + (j - half) * step, v + (i - half) * step)
+            patch[k] = value
+            mean += value
+            k += 1
+    mean /= k
+    norm = 0.0
+    for m in range(k):
+        patch[m] -= mean
+        norm += patch[m] * patch[m]
+    if norm < k * 0.15:
+        return False
+    norm = 1.0 / np.sqrt(norm)
+    for m in range(k):
+        patch[m] *= norm
+    return True
+
+
+@njit(fastmath=True)
+def view_patch(image, matrix, shift, u, v, w, gu, gv, step, side, values, slopes):  # type: ignore[no-untyped-def]
+    """Sample a view; ``slopes`` get the change of grey with w. Returns the change of place with w, or -1 outside."""
+    half = side // 2
+    height, width = image.shape
+    reach = np.float32(half) * step
+    # A planar patch is inside when its corners are: the loop below then needs no test, and runs in vectors.
+    for corner in range(4):
+        du = reach if corner & 1 else -reach
+        dv = reach if corner & 2 else -reach
+        here = w + gu * du + gv * dv
+        z = matrix[2, 0] * (u + du) + matrix[2, 1] * (v + dv) + matrix[2, 2] + here * shift[2]
+        if z < 1e-6:
+            return np.float32(-1)
+        x = (matrix[0, 0] * (u + du) + matrix[0, 1] * (v + dv) + matrix[0, 2] + here * shift[0]) / z
+        y = (matrix[1, 0] * (u + du) + matrix[1, 1] * (v + dv) + matrix[1, 2] + here * shift[1]) / z
+        if x < 1 or y < 1 or x >= width - 2 or y >= height - 2:
+            return np.float32(-1)
+    # Place and its change with du, as numerators and denominator that are linear in (du, dv).
+    bx, by, bz = shift[0], shift[1], shift[2]
+    xu, yu, zu = matrix[0, 0] + gu * bx, matrix[1, 0] + gu * by, matrix[2, 0] + gu * bz
+    xv, yv, zv = matrix[0, 1] + gv * bx, matrix[1, 1] + gv * by, matrix[2, 1] + gv * bz
+    x0 = matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2] + w * bx
+    y0 = matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2] + w * by
+    z0 = matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2] + w * bz
+    flat = image.ravel()
+    one = np.float32(1)
+    for i in range(side):
+        dv = np.float32(i - half) * step
+        for j in range(side):
+            du = np.float32(j - half) * step
+            z = one / (z0 + zu * du + zv * dv)
+            x = (x0 + xu * du + xv * dv) * z
+            y = (y0 + yu * du + yv * dv) * z
+            col, row = np.int32(x), np.int32(y)
+            fx, fy = x - np.float32(col), y - np.float32(row)
+            at = row * np.int32(width) + col
+            p00, p01 = flat[at], flat[at + 1]
+            p10, p11 = flat[at + width], flat[at + width + 1]
+            top, low = p00 + (p01 - p00) * fx, p10 + (p11 - p10) * fx
+            k = i * side + j
+            values[k] = top + (low - top) * fy
+            gx = (p01 - p00) * (one - fy) + (p11 - p10) * fy
+            slopes[k] = (gx * (bx - x * bz) + (low - top) * (by - y * bz)) * z
+    x, y = x0 / z0, y0 / z0
+    dx, dy = (bx - x * bz) / z0, (by - y * bz) / z0
+    return np.sqrt(dx * dx + dy * dy)
+
+
+@njit(fastmath=True)
+def normalise(values, count):  # type: ignore[no-untyped-def]
+    """Bring the first ``count`` values to zero mean and unit norm; the factor, or 0 where there is no texture."""
+    mean = 0.0
+    for k in range(count):
+        mean += values[k]
+    mean /= count
+    norm = 0.0
+    for k in range(count):
+        values[k] -= mean
+        norm += values[k] * values[k]
+    if norm < count * 0.05:
+        return 0.0
+    scale = 1.0 / np.sqrt(norm)
+    for k in range(count):
+        values[k] *= scale
+    return scale

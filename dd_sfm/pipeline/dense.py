@@ -1,0 +1,116 @@
+"""Depth of every pixel of reference frames, with the poses found; and poses made better by it."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dd_sfm.config import Config, DenseConfig
+from dd_sfm.io.colmap_adjust import bundle_adjust
+from dd_sfm.ops.slanted_patches import set_threads
+from dd_sfm.pipeline.densify import spread_subset
+from dd_sfm.pipeline.depth_maps import DepthMap, PosedViews, depth_map
+from dd_sfm.pipeline.fuse import Chosen, measure, select
+from dd_sfm.pipeline.map import error_scale
+from dd_sfm.pipeline.working import working_grid
+from dd_sfm.progress import Progress
+from dd_sfm.runtime import cpu_threads
+from dd_sfm.structures import FloatArray, FrameSet, Model
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DenseResult:
+    """``model``: dense points only; ``expected`` (P,) their expected relative error; ``figures`` for metrics.json."""
+
+    model: Model
+    expected: FloatArray
+    figures: dict[str, int]
+
+
+def refine_poses(frames: FrameSet, model: Model, config: Config, progress: Progress) -> Model:
+    """Adjust the poses with well-measured dense points added to the tracks.
+
+    The tracks must stay in: dense points see short stretches of the path, and alone they let it drift.
+
+    Args:
+        frames: The run's frames.
+        model: Points of the tracks, and poses.
+        config: The configuration.
+        progress: Shows the references.
+
+    Returns:
+        Poses, camera and the tracks' points after the adjustment, thinned: the points only serve as a start.
+    """
+    coarse = replace(config.dense, spacing_px=config.dense.adjust_spacing_px)
+    posed, maps = _depth_maps(frames, model, config, coarse, progress, label="adjust")
+    if len(maps) < 2:
+        return model
+    rng = np.random.default_rng(config.runtime.seed)
+    chosen = [_some(c, config.dense.adjust_points, rng) for c in select(posed, maps, coarse, once=False)]
+    limit = config.densify.max_reprojection_px * error_scale(frames)
+    dense, _ = measure(posed, maps, chosen, coarse, limit_px=limit, progress=progress)
+    size = (model.camera.width, model.camera.height)
+    part = joined(spread_subset(model, size, config.densify.adjust_points_per_frame), dense)
+    logger.info("adjust: %d dense points and %d of tracks", len(dense.xyz), len(part.xyz) - len(dense.xyz))
+    return bundle_adjust(
+        part,
+        frames,
+        refine_focal=model.camera.is_guess,
+        scale_px=error_scale(frames),
+        threads=cpu_threads(config.runtime),
+    )
+
+
+def dense_points(frames: FrameSet, model: Model, config: Config, progress: Progress) -> DenseResult:
+    """Search the depth of every pixel of the references and keep what the references agree on.
+
+    Args:
+        frames: The run's frames.
+        model: Poses, and points to start from.
+        config: The configuration.
+        progress: Shows the references.
+    """
+    posed, maps = _depth_maps(frames, model, config, config.dense, progress, label="depth")
+    chosen = select(posed, maps, config.dense) if len(maps) > 1 else []
+    limit = config.densify.max_reprojection_px * error_scale(frames)
+    points, expected = measure(posed, maps, chosen, config.dense, limit_px=limit, progress=progress)
+    figures = {
+        "depth_maps": len(maps),
+        "depths_found": sum(int((m.planes[:, 0] > 0).sum()) for m in maps),
+        "depths_agreed_once": sum(len(c.pixels) for c in chosen),
+        "dense_points": len(points.xyz),
+    }
+    logger.info("dense: %s", figures)
+    return DenseResult(points, expected, figures)
+
+
+def joined(first: Model, second: Model) -> Model:
+    """The points of two models that share poses and camera."""
+    return replace(
+        first,
+        xyz=np.concatenate([first.xyz, second.xyz]),
+        rgb=np.concatenate([first.rgb, second.rgb]),
+        error_px=np.concatenate([first.error_px, second.error_px]),
+        point=np.concatenate([first.point, second.point + len(first.xyz)]),
+        frame=np.concatenate([first.frame, second.frame]),
+        xy=np.concatenate([first.xy, second.xy]),
+    )
+
+
+def _depth_maps(
+    frames: FrameSet, model: Model, config: Config, dense: DenseConfig, progress: Progress, *, label: str
+) -> tuple[PosedViews, Sequence[DepthMap]]:
+    set_threads(cpu_threads(config.runtime))
+    posed = PosedViews(frames, model, working_grid(frames, config, 2))
+    references = sorted(posed.points_seen)[:: dense.every]
+    found = (depth_map(posed, f, dense) for f in progress(references, total=len(references), label=label))
+    return posed, [m for m in found if m is not None]
+
+
+def _some(chosen: Chosen, count: int, rng: np.random.Generator) -> Chosen:
+    keep = np.zeros(len(chosen.pixels), bool)
+    keep[rng.permutation(len(keep))[:count]] = True
+    return chosen.take(keep)

@@ -1,0 +1,109 @@
+"""Stage: densify. From tracks and poses to the final points: adjusted poses, dense depth, tracks in its gaps."""
+
+import logging
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from dd_sfm.config import Config
+from dd_sfm.io.colmap_adjust import bundle_adjust
+from dd_sfm.ops.geometry import reprojection_errors_px, widest_angles_deg
+from dd_sfm.pipeline.dense import dense_points, joined, refine_poses
+from dd_sfm.pipeline.densify import clean, depths, not_isolated, select_points, spread_subset, triangulate
+from dd_sfm.pipeline.map import error_scale
+from dd_sfm.pipeline.metrics import model_rays
+from dd_sfm.progress import Progress
+from dd_sfm.runtime import cpu_threads
+from dd_sfm.structures import FloatArray, FrameSet, Model, PinholeCamera, Tracks
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Densified:
+    """``model``; ``uncertainty`` (P,): relative error that half of such points stay below; ``figures`` for metrics."""
+
+    model: Model
+    uncertainty: FloatArray
+    figures: dict[str, int] = field(default_factory=dict)
+
+
+def densify_model(
+    frames: FrameSet,
+    tracks: Tracks,
+    poses: dict[int, FloatArray],
+    camera: PinholeCamera,
+    config: Config,
+    progress: Progress,
+) -> Densified:
+    """Make the final points of one model.
+
+    Args:
+        frames: The run's frames.
+        tracks: All tracks.
+        poses: cam_from_world (3, 4) by frame position, as the mapper found them.
+        camera: The mapper's camera.
+        config: The configuration.
+        progress: Shows the dense search.
+    """
+    model = _adjusted_tracks(frames, tracks, poses, camera, config)
+    # SIFT's keypoints are compared as COLMAP would use them: dense search belongs to the learned run.
+    dense = config.dense.enabled and config.features == "learned" and len(model.xyz) > 0
+    if dense and config.dense.adjust_points:
+        for _ in range(config.dense.adjust_rounds):
+            better = refine_poses(frames, model, config, progress)
+            model, _ = triangulate(tracks, better.cam_from_world, better.camera, config, scale=error_scale(frames))
+    sparse = clean(model)
+    if not dense:
+        return Densified(sparse, track_uncertainty(sparse))
+    found = dense_points(frames, model, config, progress)
+    return _together(Densified(found.model, found.expected, found.figures), sparse, config)
+
+
+def _adjusted_tracks(
+    frames: FrameSet, tracks: Tracks, poses: dict[int, FloatArray], camera: PinholeCamera, config: Config
+) -> Model:
+    """All tracks triangulated, after poses are adjusted on a well-spread part of them."""
+    scale = error_scale(frames)
+    model, _ = triangulate(tracks, poses, camera, config, scale=scale)
+    if not config.densify.bundle_adjust or not len(model.xyz):
+        return model
+    part = spread_subset(model, (camera.width, camera.height), config.densify.adjust_points_per_frame)
+    adjusted = bundle_adjust(
+        part, frames, refine_focal=camera.is_guess, scale_px=scale, threads=cpu_threads(config.runtime)
+    )
+    return triangulate(tracks, adjusted.cam_from_world, adjusted.camera, config, scale=scale)[0]
+
+
+def _together(dense: Densified, sparse: Model, config: Config) -> Densified:
+    """Dense points, and those of tracks where no dense point is near."""
+    if not len(dense.model.xyz):
+        return replace(dense, model=sparse, uncertainty=track_uncertainty(sparse))
+    uncertainty = track_uncertainty(sparse)
+    footprint = depths(sparse) / sparse.camera.fx
+    away = np.asarray(cKDTree(dense.model.xyz).query(sparse.xyz)[0]) / footprint if len(sparse.xyz) else footprint
+    fills = (away > config.dense.gap_px) & (uncertainty < config.dense.max_gap_uncertainty)
+    model = joined(dense.model, select_points(sparse, fills))
+    uncertainty = np.concatenate([dense.uncertainty, uncertainty[fills]])
+    keep = not_isolated(model)
+    figures = dense.figures | {"track_points": int(fills.sum()), "isolated_dropped": int((~keep).sum())}
+    logger.info("points: %s", figures)
+    return Densified(select_points(model, keep), uncertainty[keep], figures)
+
+
+def track_uncertainty(model: Model) -> FloatArray:
+    """Expected relative error (P,) of points of tracks, from residuals, angle and number of views.
+
+    Propagated from the image: sigma_px / focal / sin(angle) / sqrt(views); what that leaves out (tracks that slide,
+    light that moves) is a floor. Factor and floor were fitted to rendered clips, on points away from dense ones.
+    """
+    if not len(model.xyz):
+        return np.zeros(0)
+    rays = model_rays(model)
+    views = np.bincount(model.point, minlength=len(model.xyz))
+    error = reprojection_errors_px(rays, model.xyz) / model.camera.fx
+    variance = np.bincount(model.point, weights=error**2, minlength=len(model.xyz)) / views
+    angle = np.sin(np.radians(np.maximum(widest_angles_deg(rays, model.xyz), 0.3)))
+    propagated = 2 * np.sqrt(variance + (0.3 / model.camera.fx) ** 2) / angle / np.sqrt(np.maximum(views - 1.5, 1))
+    return np.sqrt(0.02**2 + (2.3 * propagated) ** 2)

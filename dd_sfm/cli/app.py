@@ -18,6 +18,7 @@ from dd_sfm.cli.evaluate import evaluate
 from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
 from dd_sfm.cli.synth import synth
 from dd_sfm.cli.train import train
+from dd_sfm.cli.view import view
 from dd_sfm.errors import DDSfMError
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ app.command()(synth)
 app.add_typer(evaluate, name="evaluate")
 app.command()(bench)
 app.command()(convert)
+app.command()(view)
 app.command()(doctor)
 
 

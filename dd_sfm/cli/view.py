@@ -15,7 +15,8 @@ def view(
         Path, typer.Argument(help="Run folder, COLMAP model, JHU sequence or PLY file.", show_default=False)
     ],
     run2: Annotated[
-        Path | None, typer.Argument(help="A second one of the same video, brought beside the first.", show_default=False)
+        Path | None,
+        typer.Argument(help="A second one of the same video, brought beside the first.", show_default=False),
     ] = None,
     screenshot: Annotated[
         Path | None, typer.Option(help="Write a PNG instead of opening a window; needs no display.", show_default=False)

@@ -58,7 +58,9 @@ def camera_lines(shown: Shown, depth: float, rgb: tuple[int, int, int] | None = 
     ends = [np.stack([centres[:-1], centres[1:]], 1)] if count > 1 else []
     owners = [np.arange(count - 1)] if count > 1 else []
     for k in spread(count, MOST_OUTLINES):
-        corners = _plane(shown.images[k].camera, shown.cam_from_world[k], depth, np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]]))
+        corners = _plane(
+            shown.images[k].camera, shown.cam_from_world[k], depth, np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]])
+        )
         spokes = np.stack([np.broadcast_to(centres[k], corners.shape), corners], 1)
         ends += [spokes, np.stack([corners, np.roll(corners, -1, axis=0)], 1)]
         owners.append(np.full(8, k))

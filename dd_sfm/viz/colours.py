@@ -34,8 +34,8 @@ class Scale:
 
 
 def scale_table(name: str) -> NDArray[np.uint8]:
-    """A colour map as 256 colours (256, 3) uint8."""
-    return np.round(colormaps[name](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.uint8)
+    """A colour map as 256 colours (256, 3) uint8, without its darkest ends: those are lost on dark tissue."""
+    return np.round(colormaps[name](np.linspace(0.07, 0.93, 256))[:, :3] * 255).astype(np.uint8)
 
 
 def scale_of(label: str, values: NDArray[Any], name: str = "turbo", *, share: float = 2.0) -> Scale:

@@ -52,20 +52,30 @@ def write_label(
         area = (int(x - pad), int(y - size - pad * 0.3), int(x + right + pad), int(y + size * 0.25 + pad))
         area = (max(area[0], 0), max(area[1], 0), min(area[2], width), min(area[3], height))
         pixels = np.asarray(picture).copy()
-        part = pixels[area[1] : area[3], area[0] : area[2]]
-        part[:] = (0.35 * part + 0.65 * np.array(box)).astype(np.uint8)
+        _tint(pixels, area, box)
         picture = Image.fromarray(pixels)
     ImageDraw.Draw(picture).text((x, y), text, font=font(size), fill=rgb, anchor="ls")
     return np.asarray(picture).copy()
 
 
-def draw_scale(image: NDArray[np.uint8], scale: Scale, *, rgb: tuple[int, int, int] = INK) -> NDArray[np.uint8]:
+def _tint(pixels: NDArray[np.uint8], area: tuple[int, int, int, int], rgb: tuple[int, int, int]) -> None:
+    x0, y0, x1, y1 = (max(v, 0) for v in area)
+    part = pixels[y0:y1, x0:x1]
+    part[:] = (0.35 * part + 0.65 * np.array(rgb)).astype(np.uint8)
+
+
+def draw_scale(
+    image: NDArray[np.uint8], scale: Scale, *, rgb: tuple[int, int, int] = INK, box: tuple[int, int, int] | None = None
+) -> NDArray[np.uint8]:
     """Draw a colour scale with its ends into the lower right corner of an image (H, W, 3); returns a new image."""
     height, width = image.shape[:2]
     size = max(text_size(height) - 2, 10)
-    long, thick, margin = int(min(0.28 * width, 16 * size)), max(size // 2, 5), size
+    long = int(min(0.4 * width, max(14 * size, font(size).getlength(scale.label))))
+    thick, margin = max(size // 2, 5), size
     x, y = width - margin - long, height - margin - size - thick
     result = image.copy()
+    if box is not None:
+        _tint(result, (x - size // 2, int(y - 1.6 * size), x + long + size // 2, height - size // 2), box)
     table = scale_table(scale.name)
     result[y : y + thick, x : x + long] = table[np.linspace(0, 255, long).astype(int)]
     picture = Image.fromarray(result)

@@ -209,7 +209,9 @@ class ViewState:
             self.picks.clear()
         self.picks.append((cloud, point))
         place = self.clouds[cloud].xyz[point]
-        said = f"point {len(self.picks)}: {self.clouds[cloud].label} {point} at ({', '.join(f'{v:.4g}' for v in place)})"
+        said = (
+            f"point {len(self.picks)}: {self.clouds[cloud].label} {point} at ({', '.join(f'{v:.4g}' for v in place)})"
+        )
         return f"{said}; distance {self.length(self.distance())}" if len(self.picks) == 2 else said
 
     def distance(self) -> float:
@@ -229,5 +231,7 @@ class ViewState:
         centres = camera_centres(cloud.cam_from_world)
         if not len(centres):
             return 0.0
-        distance = float(np.median(np.linalg.norm(cloud.xyz[:: max(1, len(cloud.xyz) // 2000)] - centres.mean(0), axis=1)))
+        distance = float(
+            np.median(np.linalg.norm(cloud.xyz[:: max(1, len(cloud.xyz) // 2000)] - centres.mean(0), axis=1))
+        )
         return 0.07 * distance

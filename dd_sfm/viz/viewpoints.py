@@ -73,7 +73,9 @@ def find_viewpoint(name: str, shown: Shown, points: FloatArray, width: int, heig
         return whole_view(VIEWS[name] @ viewing_axes(shown.cam_from_world), shown, points, width, height)
     match = re.fullmatch(r"camera:(\d+)", name)
     if not match:
-        raise UsageError(f"--view {name}: unknown; expected front, top, side, oblique or camera:N with a frame number N")
+        raise UsageError(
+            f"--view {name}: unknown; expected front, top, side, oblique or camera:N with a frame number N"
+        )
     place = camera_place(shown, int(match[1]))
     return Viewpoint(scaled_camera(shown.images[place].camera, width, height), shown.cam_from_world[place])
 

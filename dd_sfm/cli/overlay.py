@@ -71,9 +71,7 @@ def overlay(
     say = make_say(quiet)
     for scene in scenes:
         if scene.lens:
-            say(
-                f"note: {scene.source}: the {scene.lens} lens is drawn without its distortion; points lie beside their place"
-            )
+            say(f"note: {scene.source}: the distortion of its {scene.lens} lens is not drawn: points are off")
     rate = fps or source_rate(scenes[0]) / every
     count = len(chosen_images(scenes[0], settings))
     frames = make_progress(quiet)(overlay_frames(layers, settings), total=count, label="overlay")

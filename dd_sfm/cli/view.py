@@ -59,9 +59,8 @@ def view(
         _check_window()
     else:
         _check_screenshot(screenshot, overwrite)
-    clouds = (open_shown(run),)
-    if run2 is not None:
-        clouds = (*clouds, align_shown(open_shown(run2), clouds[0]))
+    first = open_shown(run)
+    clouds = (first,) if run2 is None else (first, align_shown(open_shown(run2), first))
     state = ViewState(clouds, mm_per_unit=scale, point_size=point_size, cameras=cameras, min_track=min_track)
     state.set_colour(colour)
     state.max_error_px = float("inf") if max_error is None else max_error

@@ -43,7 +43,7 @@ def write_label(
     while size > 7 and font(size).getlength(text) > width - 1.6 * size:
         size -= 1
     picture = Image.fromarray(image)
-    left, top, right, bottom = font(size).getbbox(text, anchor="ls")
+    right = font(size).getlength(text)
     margin, pad = size * 0.6, size * 0.35
     x = margin if "left" in corner else width - margin - right
     y = margin + size if "top" in corner else height - margin - pad

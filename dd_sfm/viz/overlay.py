@@ -17,7 +17,7 @@ from dd_sfm.structures import FloatArray, IntArray, PinholeCamera
 from dd_sfm.viz.colours import Scale, scale_of
 from dd_sfm.viz.labels import draw_scale, write_label
 from dd_sfm.viz.shown import no_common_images, point_spacing, scene_label
-from dd_sfm.viz.splat import colour, project, rasterise, scaled_camera
+from dd_sfm.viz.splat import Projected, colour, project, rasterise, scaled_camera
 
 COLOURS = ("depth", "error", "photo")
 OVERSAMPLING = 2
@@ -25,9 +25,13 @@ MARGIN = 0.01
 """Around the field of view, as a share of its height."""
 BUFFER_WIDTH = 480
 """Width of the depth buffer that finds hidden points: coarse, so that sparse clouds hide what is behind them too."""
-DEPTH_SHARE = 0.02
-SPACINGS = 3.0
-"""A point is hidden when it is further behind the nearest splat than this share of its depth and this many spacings."""
+DEPTH_SHARE, SPACINGS = 0.1, 3.0
+"""A point is hidden when it is further behind the nearest splat than this share of its depth and this many spacings.
+The values are a balance, measured on a rendered clip: 95 % of the points shown are visible, and 95 % of the visible
+ones shown; points on slanted walls are hidden by their own neighbours when they are smaller.
+"""  # fmt: skip
+SPLAT, LARGEST, STRAY = 0.6, 1.5, 2.0
+"""Radius of a splat in spacings; most of a spacing, and from where on a point counts as a stray, in median ones."""
 INK, BOX = (245, 245, 245), (20, 22, 26)
 
 
@@ -193,8 +197,13 @@ def _panel(
 
 
 def _draw(
-    plain: NDArray[np.uint8], xyz: FloatArray, rgb: NDArray[np.uint8], pose: FloatArray, camera: PinholeCamera, size: float
-) -> NDArray[np.uint8]:  # fmt: skip
+    plain: NDArray[np.uint8],
+    xyz: FloatArray,
+    rgb: NDArray[np.uint8],
+    pose: FloatArray,
+    camera: PinholeCamera,
+    size: float,
+) -> NDArray[np.uint8]:
     """Round points with soft edges over a picture."""
     large = scaled_camera(camera, camera.width * OVERSAMPLING, camera.height * OVERSAMPLING)
     buffer = rasterise(project(xyz, large, pose), large, np.full(len(xyz), size / 2 * OVERSAMPLING))
@@ -223,7 +232,7 @@ def visible_points(
     """
     model, pose = layer.scene.model, layer.scene.model.cam_from_world[place]
     places = project(model.xyz, camera, pose)
-    inside = np.isfinite(places.xy).all(1)
+    inside: NDArray[np.bool_] = np.asarray(np.isfinite(places.xy).all(1))
     cell = np.full(places.xy.shape, -1, np.int64)
     cell[inside] = np.round(np.clip(places.xy[inside], -2, max(camera.width, camera.height) + 2))
     inside &= (cell >= 0).all(1) & (cell < [camera.width, camera.height]).all(1)
@@ -242,9 +251,12 @@ def _in_front(xyz: FloatArray, spacing: FloatArray, camera: PinholeCamera, pose:
     places = project(xyz, coarse, pose)
     if not len(xyz):
         return np.zeros(0, bool)
-    # Strays are far from their neighbours and must not become large.
-    size = np.minimum(spacing, 3 * np.median(spacing))
-    buffer = rasterise(places, coarse, coarse.fx * size / np.maximum(places.depth, 1e-12))
+    middle = float(np.median(spacing))
+    size = np.minimum(spacing, LARGEST * middle)
+    # A stray hides a whole patch of the surface behind it: points far from their neighbours hide nothing.
+    dense = spacing <= STRAY * middle
+    splats = Projected(np.where(dense[:, None], places.xy, np.nan), places.depth)
+    buffer = rasterise(splats, coarse, SPLAT * coarse.fx * size / np.maximum(places.depth, 1e-12))
     cell = np.round(places.xy).astype(np.int64).clip(0, [coarse.width - 1, coarse.height - 1])
     nearest = buffer.depth[cell[:, 1], cell[:, 0]]
     return places.depth <= nearest + DEPTH_SHARE * places.depth + SPACINGS * size

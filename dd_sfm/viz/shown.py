@@ -149,7 +149,7 @@ def no_common_images(first: str, second: str, count: int) -> InputError:
     """The message for two runs that are not of one video."""
     found = "no image" if not count else f"{count} image{'s' if count > 1 else ''}"
     return InputError(
-        f"{first} and {second}: {found} in common; expected at least {MIN_COMMON} frames of one video, numbered the same"
+        f"{first} and {second}: {found} in common; expected {MIN_COMMON} or more frames of one video, numbered alike"
     )
 
 
@@ -158,4 +158,4 @@ def point_spacing(xyz: FloatArray, neighbours: int = 4) -> FloatArray:
     count = min(neighbours, len(xyz) - 1)
     if count < 1:
         return np.zeros(len(xyz))
-    return cKDTree(xyz).query(xyz, k=[count + 1])[0][:, 0]
+    return np.asarray(cKDTree(xyz).query(xyz, k=[count + 1])[0])[:, 0]

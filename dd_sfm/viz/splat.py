@@ -65,10 +65,9 @@ def rasterise(places: Projected, camera: PinholeCamera, radius_px: FloatArray) -
         radius_px: Radii (N,); a pixel belongs to a splat when its centre is within the radius, at least one does.
     """
     width, height, border = camera.width, camera.height, MAX_RADIUS_PX
-    shown = np.isfinite(places.xy).all(1)
-    shown[shown] = (
-        (places.xy[shown] > -border - 0.5).all(1) & (places.xy[shown] < [width + border - 0.5, height + border - 0.5]).all(1)
-    )  # fmt: skip
+    with np.errstate(invalid="ignore"):
+        low, high = -border - 0.5, [width + border - 0.5, height + border - 0.5]
+        shown = ((places.xy > low) & (places.xy < high)).all(1)
     point = np.flatnonzero(shown)
     radius = np.clip(radius_px[point], 0.0, MAX_RADIUS_PX)
     order = np.argsort(-radius, kind="stable")

@@ -93,7 +93,7 @@ Part = tuple[FloatArray, NDArray[np.uint8], FloatArray]
 
 
 def _cameras(state: ViewState, clouds: tuple[int, ...], viewpoint: Viewpoint) -> list[Part]:
-    """Paths, outlines and pictures of the cameras as many small points: they then hide and are hidden like the cloud."""
+    """Paths, outlines and pictures of the cameras as many small points: they hide and are hidden like the cloud."""
     depth, parts = state.frustum_depth(), []
     for k in clouds:
         shown = state.clouds[k]

@@ -101,7 +101,7 @@ class ViewState:
         if self.scale is not None:
             return self.scale.rgb(self._column(self.colour, k))
         cloud = self.clouds[k]
-        return cloud.rgb if self.colour == "photo" else np.broadcast_to(np.uint8(RUN_RGB[k]), cloud.rgb.shape)
+        return cloud.rgb if self.colour == "photo" else np.broadcast_to(np.array(RUN_RGB[k], np.uint8), cloud.rgb.shape)
 
     def visible(self, k: int) -> NDArray[np.bool_]:
         """Which points (P,) of a cloud pass the filters and the clip box; a point of unknown error passes."""

@@ -15,6 +15,7 @@ from dd_sfm.cli.bench import bench
 from dd_sfm.cli.convert import convert
 from dd_sfm.cli.doctor import doctor
 from dd_sfm.cli.evaluate import evaluate
+from dd_sfm.cli.mesh import mesh
 from dd_sfm.cli.overlay import overlay
 from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
 from dd_sfm.cli.synth import synth
@@ -58,6 +59,7 @@ app.command()(bench)
 app.command()(convert)
 app.command()(view)
 app.command()(overlay)
+app.command()(mesh)
 app.command()(doctor)
 
 

@@ -48,7 +48,7 @@ def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
 
 
 def viewing_axes(cam_from_world: FloatArray) -> FloatArray:
-    """Rows: right, down and forward of the mean of cameras (C, 3, 4) in the world; without any the world's own (3, 3)."""
+    """Rows: right, down and forward of the mean of cameras (C, 3, 4) in the world (3, 3), or the world's own."""
     if not len(cam_from_world):
         return np.eye(3)
     u, _, vt = np.linalg.svd(cam_from_world[:, :, :3].sum(0))

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from dd_sfm.cli import options as o
+from dd_sfm.cli.doctor import open3d_problem
 from dd_sfm.cli.show import make_say
-from dd_sfm.errors import OutputError, UsageError
+from dd_sfm.errors import DeviceError, OutputError, UsageError
 
 
 def view(
@@ -83,4 +84,9 @@ def _check_screenshot(path: Path, overwrite: bool) -> None:
 
 
 def _check_window() -> None:
-    pass
+    from dd_sfm.viz.viewer import check_display
+
+    problem = open3d_problem()
+    if problem:
+        raise DeviceError(f"view: {problem}. Render a picture instead: --screenshot FILE.png")
+    check_display()

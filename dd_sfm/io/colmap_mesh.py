@@ -22,7 +22,7 @@ KEEP_ALL = 1e-3
 
 @dataclass(frozen=True)
 class PoissonSurface:
-    """``vertices`` (V, 3), ``faces`` (F, 3), and ``density`` (V,): depth of the octree that the points support there."""
+    """``vertices`` (V, 3), ``faces`` (F, 3), ``density`` (V,): depth of the octree that its points support."""
 
     vertices: FloatArray
     faces: IntArray
@@ -67,7 +67,7 @@ def poisson_surface(cloud: PointCloud, depth: int, *, point_weight: float = 1.0,
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hold back what the solver prints by itself: remarks on its octree that a user can do nothing about."""
-    with open(os.devnull, "w") as nowhere:
+    with Path(os.devnull).open("w") as nowhere:
         saved = [(descriptor, os.dup(descriptor)) for descriptor in (1, 2)]
         try:
             for descriptor, _ in saved:

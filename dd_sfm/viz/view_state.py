@@ -225,6 +225,10 @@ class ViewState:
         """A length with its unit."""
         return f"{value:.4g} scene units" if self.mm_per_unit is None else f"{value * self.mm_per_unit:.4g} mm"
 
+    def mark_radius(self) -> float:
+        """Of the ball at a picked point."""
+        return 0.006 * float(np.linalg.norm(self.high - self.low))
+
     def frustum_depth(self) -> float:
         """How long the cameras are drawn: a small part of how far they see, and no more than a few of their steps."""
         cloud = self.clouds[0]

@@ -57,8 +57,9 @@ def overlay(
     from dd_sfm.io.gif_writer import write_gif
     from dd_sfm.io.scene import open_scene
     from dd_sfm.io.video_writer import write_video
-    from dd_sfm.viz.overlay import OverlaySettings, check_overlay, chosen_images, make_layer, overlay_frames
+    from dd_sfm.viz.overlay import OverlaySettings, check_overlay, chosen_images, overlay_frames
     from dd_sfm.viz.viewpoints import parse_size
+    from dd_sfm.viz.visibility import make_layers
 
     ending = out.suffix.lower()
     panel = parse_size(size or ("480x270" if ending == ".gif" else "960x540"))
@@ -66,7 +67,7 @@ def overlay(
     diameter = point_size or max(2.0, min(3.0, panel[1] / 180))
     settings = OverlaySettings(colour, panel, diameter, every, crop)
     scenes = [open_scene(run, images), *([open_scene(against)] if against else [])]
-    layers = [make_layer(scene, scenes[0]) for scene in scenes]
+    layers = make_layers(scenes)
     check_overlay(layers, settings)
     say = make_say(quiet)
     for scene in scenes:

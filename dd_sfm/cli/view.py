@@ -1,5 +1,6 @@
 """dd-sfm view."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +49,7 @@ def view(
     Example: dd-sfm view runs/demo --screenshot demo.png --view side --colour error
     """
     from dd_sfm.io.images import write_image
-    from dd_sfm.viz.shown import align_shown, open_shown
+    from dd_sfm.viz.shown import align_shown, open_shown, tell_apart
     from dd_sfm.viz.still import render_still
     from dd_sfm.viz.view_state import ViewState
     from dd_sfm.viz.viewpoints import parse_size
@@ -61,8 +62,10 @@ def view(
     else:
         _check_screenshot(screenshot, overwrite)
     first = open_shown(run)
-    clouds = (first,) if run2 is None else (first, align_shown(open_shown(run2), first))
-    state = ViewState(clouds, mm_per_unit=scale, point_size=point_size, cameras=cameras, min_track=min_track)
+    clouds = [first] if run2 is None else [first, align_shown(open_shown(run2), first)]
+    labels = tell_apart([cloud.label for cloud in clouds], [cloud.source for cloud in clouds])
+    named = tuple(replace(cloud, label=label) for cloud, label in zip(clouds, labels, strict=True))
+    state = ViewState(named, mm_per_unit=scale, point_size=point_size, cameras=cameras, min_track=min_track)
     state.set_colour(colour)
     state.max_error_px = float("inf") if max_error is None else max_error
     state.beside = run2 is not None and layout == "beside"

@@ -46,8 +46,10 @@ def write_gif(path: Path, frames: Iterable[NDArray[Any]], *, fps: float) -> int:
                 container.mux(stream.encode())
         partial.replace(path)
     except (OSError, av.error.FFmpegError) as error:
-        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
         raise OutputError(f"{path}: cannot be written ({error}); choose another output folder") from error
+    finally:
+        # Also when it is the making of the frames that fails.
+        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
     return count
 
 

@@ -10,28 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError, UsageError
-from dd_sfm.evaluation.alignment import align_cameras
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.scene import Scene, SceneImage
-from dd_sfm.structures import FloatArray, IntArray, PinholeCamera
+from dd_sfm.structures import FloatArray, PinholeCamera
 from dd_sfm.viz.colours import Scale, scale_of
 from dd_sfm.viz.labels import draw_scale, write_label
-from dd_sfm.viz.shown import no_common_images, point_spacing, scene_label
-from dd_sfm.viz.splat import Projected, colour, project, rasterise, scaled_camera
+from dd_sfm.viz.shown import no_common_images
+from dd_sfm.viz.splat import colour, project, rasterise, scaled_camera
+from dd_sfm.viz.visibility import Layer, visible_points
 
 COLOURS = ("depth", "error", "photo")
 OVERSAMPLING = 2
 MARGIN = 0.01
 """Around the field of view, as a share of its height."""
-BUFFER_WIDTH = 480
-"""Width of the depth buffer that finds hidden points: coarse, so that sparse clouds hide what is behind them too."""
-DEPTH_SHARE, SPACINGS = 0.1, 3.0
-"""A point is hidden when it is further behind the nearest splat than this share of its depth and this many spacings.
-The values are a balance, measured on a rendered clip: 95 % of the points shown are visible, and 95 % of the visible
-ones shown; points on slanted walls are hidden by their own neighbours when they are smaller.
-"""  # fmt: skip
-SPLAT, LARGEST, STRAY = 0.6, 1.5, 2.0
-"""Radius of a splat in spacings; most of a spacing, and from where on a point counts as a stray, in median ones."""
 INK, BOX = (245, 245, 245), (20, 22, 26)
 
 
@@ -49,23 +40,6 @@ class OverlaySettings:
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A reconstruction to draw over frames, with what is found once for all of them.
-
-    ``place``: position of each frame number with a pose; ``spacing`` (P,); ``seen``: rows of the points that were
-    observed, sorted by frame, and where each frame's begin; ``unit``: its unit of length in that of the first layer.
-    """
-
-    scene: Scene
-    label: str
-    place: dict[int, int]
-    spacing: FloatArray
-    seen: IntArray
-    starts: IntArray
-    unit: float = 1.0
-
-
-@dataclass(frozen=True)
 class Panel:
     """Where a frame is drawn: the part ``area`` (x0, y0, x1, y1) of it, as a picture of ``camera``'s size."""
 
@@ -76,33 +50,6 @@ class Panel:
         """The part of an image (H, W[, 3]) of the frame's size, resized."""
         x0, y0, x1, y1 = self.area
         return cv2.resize(image[y0:y1, x0:x1], (self.camera.width, self.camera.height), interpolation=interpolation)
-
-
-def make_layer(scene: Scene, first: Scene | None = None) -> Layer:
-    """Prepare a reconstruction; ``first`` is what it stands beside.
-
-    Raises:
-        InputError: If it has no point.
-    """
-    model = scene.model
-    if not len(model.xyz):
-        raise InputError(f"{scene.source}: the model has no point to draw; expected at least one. Repeat the run")
-    order = np.argsort(model.frame, kind="stable")
-    starts = np.searchsorted(model.frame[order], np.arange(len(scene.images) + 1))
-    place = {scene.images[k].number: k for k in scene.registered}
-    unit = _unit(scene, first) if first is not None else 1.0
-    return Layer(scene, scene_label(scene), place, point_spacing(model.xyz), model.point[order], starts, unit)
-
-
-def _unit(scene: Scene, first: Scene) -> float:
-    """By the cameras of both; 1 where too few are common to tell."""
-    poses = [{s.images[k].number: s.model.cam_from_world[k] for k in s.registered} for s in (scene, first)]
-    common = sorted(poses[0].keys() & poses[1].keys())
-    try:
-        ours, theirs = (np.array([p[number] for number in common]) for p in poses)
-        return align_cameras(ours, theirs).similarity.scale
-    except InputError:
-        return 1.0
 
 
 def check_overlay(layers: list[Layer], settings: OverlaySettings) -> None:
@@ -127,7 +74,7 @@ def check_overlay(layers: list[Layer], settings: OverlaySettings) -> None:
     numbers = {image.number for image in first.images}
     for layer in layers[1:]:
         if not numbers & set(layer.place):
-            raise no_common_images(str(first.source), str(layer.scene.source), 0)
+            raise no_common_images(first.source, layer.scene.source, 0)
 
 
 def overlay_frames(layers: list[Layer], settings: OverlaySettings) -> Iterator[NDArray[np.uint8]]:
@@ -138,6 +85,7 @@ def overlay_frames(layers: list[Layer], settings: OverlaySettings) -> Iterator[N
     scale = _find_scale(layers, settings)
     first = layers[0].scene
     field = read_mask(first.field_mask) if first.field_mask else None
+    size: tuple[int, ...] | None = None
     for image in chosen_images(first, settings):
         assert image.path is not None
         picture = read_image(image.path)
@@ -145,7 +93,9 @@ def overlay_frames(layers: list[Layer], settings: OverlaySettings) -> Iterator[N
         plain = where.cut(picture)
         panels = [] if len(layers) > 1 else [_named(plain, f"frame {image.number}")]
         panels += [_panel(layer, scale, image, plain, where, settings) for layer in layers]
-        yield _even(np.concatenate(panels, 1))
+        joined = _even(np.concatenate(panels, 1))
+        size = size or joined.shape
+        yield joined if joined.shape == size else _fitted(joined, size)
 
 
 def chosen_images(scene: Scene, settings: OverlaySettings) -> list[SceneImage]:
@@ -213,55 +163,6 @@ def _draw(
     return np.round(drawn + (1 - cover) * plain).clip(0, 255).astype(np.uint8)
 
 
-def visible_points(
-    layer: Layer, place: int, camera: PinholeCamera, usable: NDArray[np.bool_] | None = None
-) -> IntArray:
-    """Which points a camera sees: inside the picture and not behind nearer ones.
-
-    Each point is a splat as large as its distance to its neighbours, so that a surface is closed and hides what lies
-    behind it. What was observed in this very frame is visible whatever the splats say.
-
-    Args:
-        layer: The points.
-        place: Position of the frame.
-        camera: Of the picture.
-        usable: Field of view (H, W) in it; None for all of the picture.
-
-    Returns:
-        Indices of points, ascending.
-    """
-    model, pose = layer.scene.model, layer.scene.model.cam_from_world[place]
-    places = project(model.xyz, camera, pose)
-    inside: NDArray[np.bool_] = np.asarray(np.isfinite(places.xy).all(1))
-    cell = np.full(places.xy.shape, -1, np.int64)
-    cell[inside] = np.round(np.clip(places.xy[inside], -2, max(camera.width, camera.height) + 2))
-    inside &= (cell >= 0).all(1) & (cell < [camera.width, camera.height]).all(1)
-    if usable is not None:
-        inside[inside] = usable[cell[inside, 1], cell[inside, 0]]
-    shown = np.flatnonzero(inside)
-    hidden = ~_in_front(model.xyz[shown], layer.spacing[shown], camera, pose)
-    observed = np.zeros(len(model.xyz), bool)
-    observed[layer.seen[layer.starts[place] : layer.starts[place + 1]]] = True
-    return shown[~hidden | observed[shown]]
-
-
-def _in_front(xyz: FloatArray, spacing: FloatArray, camera: PinholeCamera, pose: FloatArray) -> NDArray[np.bool_]:
-    width = min(BUFFER_WIDTH, camera.width)
-    coarse = scaled_camera(camera, width, max(2, round(width * camera.height / camera.width)))
-    places = project(xyz, coarse, pose)
-    if not len(xyz):
-        return np.zeros(0, bool)
-    middle = float(np.median(spacing))
-    size = np.minimum(spacing, LARGEST * middle)
-    # A stray hides a whole patch of the surface behind it: points far from their neighbours hide nothing.
-    dense = spacing <= STRAY * middle
-    splats = Projected(np.where(dense[:, None], places.xy, np.nan), places.depth)
-    buffer = rasterise(splats, coarse, SPLAT * coarse.fx * size / np.maximum(places.depth, 1e-12))
-    cell = np.round(places.xy).astype(np.int64).clip(0, [coarse.width - 1, coarse.height - 1])
-    nearest = buffer.depth[cell[:, 1], cell[:, 0]]
-    return places.depth <= nearest + DEPTH_SHARE * places.depth + SPACINGS * size
-
-
 def _mask_path(scene: Scene, image: SceneImage) -> Path | None:
     """The field of view; the frame's own mask leaves out highlights, where points are as well."""
     return scene.field_mask or image.mask_path
@@ -303,3 +204,13 @@ def _named(image: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
 def _even(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """H.264 wants even sides: a row or column is left out."""
     return np.ascontiguousarray(image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2])
+
+
+def _fitted(image: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An image in the middle of one of another shape (H, W, 3), for models whose images differ in size."""
+    scale = min(shape[0] / image.shape[0], shape[1] / image.shape[1])
+    height, width = min(shape[0], round(image.shape[0] * scale)), min(shape[1], round(image.shape[1] * scale))
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    result = np.zeros(shape, np.uint8)
+    result[top : top + height, left : left + width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return result

@@ -28,6 +28,7 @@ class Shown:
     ``cam_from_world`` (C, 3, 4) are their poses.
     """
 
+    source: Path
     label: str
     xyz: FloatArray
     rgb: NDArray[np.uint8]
@@ -65,6 +66,7 @@ def shown_scene(scene: Scene) -> Shown:
         raise InputError(f"{scene.source}: the model has no point; expected at least one. Repeat the run")
     error = np.where(model.error_px >= 0, model.error_px, np.nan)
     return Shown(
+        scene.source,
         scene_label(scene),
         model.xyz,
         model.rgb,
@@ -83,6 +85,13 @@ def scene_label(scene: Scene) -> str:
         return {"sift": "SIFT"}.get(features, str(features))
     except (OSError, ValueError, KeyError, TypeError):
         return scene.source.resolve().name
+
+
+def tell_apart(labels: list[str], sources: list[Path]) -> list[str]:
+    """The labels, or the names of the sources where two labels are the same."""
+    if len(set(labels)) == len(labels):
+        return labels
+    return [source.resolve().name for source in sources]
 
 
 def read_column(path: Path, name: str) -> FloatArray | None:
@@ -111,6 +120,7 @@ def _shown_ply(path: Path) -> Shown:
         raise InputError(f"{path}: the cloud has no point; expected at least one")
     column = read_column(path, "uncertainty")
     return Shown(
+        path,
         path.stem,
         cloud.xyz,
         cloud.rgb,
@@ -132,12 +142,12 @@ def align_shown(moved: Shown, onto: Shown) -> Shown:
     if not moved.images or not onto.images:
         which = moved if not moved.images else onto
         raise InputError(
-            f"{which.label}: a cloud without cameras cannot be brought beside another; expected two runs or COLMAP "
+            f"{which.source}: a cloud without cameras cannot be brought beside another; expected two runs or COLMAP "
             "models of the same video"
         )
     common = sorted(set(moved.numbers) & set(onto.numbers))
     if len(common) < MIN_COMMON:
-        raise no_common_images(moved.label, onto.label, len(common))
+        raise no_common_images(onto.source, moved.source, len(common))
     ours, theirs = (
         np.stack([s.cam_from_world[s.numbers.index(number)] for number in common]) for s in (moved, onto)
     )  # fmt: skip
@@ -145,7 +155,7 @@ def align_shown(moved: Shown, onto: Shown) -> Shown:
     return replace(moved, xyz=similarity.points(moved.xyz), cam_from_world=similarity.poses(moved.cam_from_world))
 
 
-def no_common_images(first: str, second: str, count: int) -> InputError:
+def no_common_images(first: Path, second: Path, count: int) -> InputError:
     """The message for two runs that are not of one video."""
     found = "no image" if not count else f"{count} image{'s' if count > 1 else ''}"
     return InputError(
@@ -159,3 +169,12 @@ def point_spacing(xyz: FloatArray, neighbours: int = 4) -> FloatArray:
     if count < 1:
         return np.zeros(len(xyz))
     return np.asarray(cKDTree(xyz).query(xyz, k=[count + 1])[0])[:, 0]
+
+
+def median_spacing(xyz: FloatArray, neighbours: int = 4, most: int = 20_000) -> float:
+    """The median of :func:`point_spacing`, from ``most`` points evenly picked when there are more."""
+    count = min(neighbours, len(xyz) - 1)
+    if count < 1:
+        return 0.0
+    chosen = xyz[:: max(1, len(xyz) // most)]
+    return float(np.median(np.asarray(cKDTree(xyz).query(chosen, k=[count + 1])[0])))

@@ -14,6 +14,7 @@ from dd_sfm.io.images import write_image
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.labels import PAPER
 from dd_sfm.viz.orbit import Orbit, orbit_of, point_at
+from dd_sfm.viz.shown import median_spacing
 from dd_sfm.viz.splat import project
 from dd_sfm.viz.view_keys import CAMERAS, KEYS, POINTS, SIZE, VIEW, VIEW_KEYS, Key, help_text
 from dd_sfm.viz.view_state import ViewState
@@ -23,7 +24,8 @@ from dd_sfm.viz.viewpoints import Viewpoint, find_viewpoint, scaled_camera
 SHIFT, CTRL = 1, 2
 LEFT = 0
 CLICK_PX = 3.0
-POINT_PX = 2.5
+POINT_PX = (1.5, 6.0)
+"""Diameter of the usual points: by their spacing in the first view, within these bounds."""
 # Tried in a process of its own: a missing library may end it, and without a display Open3D draws into nowhere.
 PROBE = """
 import open3d
@@ -78,6 +80,8 @@ class Window:
         self.o3d: Any = open3d
         self.state, self.say, self.view = state, say, view
         self.orbit = self._start(view, width, height)
+        spacing_px = median_spacing(state.clouds[0].xyz) * self.orbit.camera.fx / self.orbit.distance
+        self._point_px = float(np.clip(spacing_px, *POINT_PX))
         open3d.utility.set_verbosity_level(open3d.utility.VerbosityLevel.Error)
         self.visualizer: Any = open3d.visualization.VisualizerWithKeyCallback()
         if not self.visualizer.create_window("dd-sfm view", width, height):
@@ -251,4 +255,4 @@ class Window:
         self.visualizer.get_view_control().convert_from_pinhole_camera_parameters(parameters, allow_arbitrary=True)
 
     def _set_size(self) -> None:
-        self.visualizer.get_render_option().point_size = POINT_PX * self.state.point_size
+        self.visualizer.get_render_option().point_size = self._point_px * self.state.point_size

@@ -86,7 +86,7 @@ def camera_place(shown: Shown, number: int) -> int:
         return shown.numbers.index(number)
     known = f"{shown.numbers[0]} to {shown.numbers[-1]}" if shown.images else "none"
     raise InputError(
-        f"--view camera:{number}: frame {number} has no pose in {shown.label}; expected a registered frame "
+        f"--view camera:{number}: frame {number} has no pose in {shown.source}; expected a registered frame "
         f"({len(shown.images)} are: {known})"
     )
 

@@ -33,7 +33,7 @@ class Orbit:
     def turned(self, dx: float, dy: float) -> "Orbit":
         """After a drag by pixels: what is near follows the pointer."""
         angle = DEG_PER_WINDOW / self.camera.height
-        turn = Rotation.from_euler("yx", [dx * angle, -dy * angle], degrees=True).as_matrix()
+        turn = Rotation.from_euler("yx", [-dx * angle, dy * angle], degrees=True).as_matrix()
         return replace(self, axes=_orthonormal(turn @ self.axes))
 
     def rolled(self, dx: float) -> "Orbit":

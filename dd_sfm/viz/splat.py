@@ -83,7 +83,7 @@ def rasterise(places: Projected, camera: PinholeCamera, radius_px: FloatArray) -
     # A further margin, so that a splat on the margin cannot reach beyond the buffer.
     guard = border * stride + border
     keys = np.full((height + 2 * border) * stride + 2 * guard, empty)
-    for dx, dy, distance in _offsets(int(radius[0]) if len(radius) else 0):
+    for dx, dy, distance in _offsets(float(radius[0]) if len(radius) else 0.0):
         count = np.searchsorted(-radius, -distance, side="right") if distance else len(radius)
         np.minimum.at(keys, start[:count] + (dy * stride + dx + guard), key[:count])
     keys = keys[guard : len(keys) - guard].reshape(-1, stride)[border : border + height, border : border + width]
@@ -93,9 +93,9 @@ def rasterise(places: Projected, camera: PinholeCamera, radius_px: FloatArray) -
     return SplatBuffer(np.where(hit, index, -1), np.where(hit, depth, np.float32(np.inf)))
 
 
-def _offsets(radius: int) -> list[tuple[int, int, float]]:
+def _offsets(radius: float) -> list[tuple[int, int, float]]:
     """Pixels around a splat's centre within a radius, with their distances."""
-    reach = range(-radius, radius + 1)
+    reach = range(-int(radius), int(radius) + 1)
     around = [(dx, dy, float(np.hypot(dx, dy))) for dy in reach for dx in reach]
     return [offset for offset in around if offset[2] <= radius]
 

@@ -19,8 +19,8 @@ STRAY = 4.0
 """Points this many median spacings from their neighbours take no part ..."""
 UNCERTAIN = 4.0
 """... nor points whose uncertainty is this many times the median."""
-REACH = 2.5
-"""The mesh ends this many local spacings from the nearest point."""
+REACH = 1.5
+"""The mesh ends this many times the distance to the seventh neighbour from the nearest point."""
 DEPTHS = (5, 12)
 SMALL_PIECE = 0.01
 """Pieces below this share of the area are left out."""

@@ -28,7 +28,7 @@ def test_what_is_near_follows_the_pointer():
     xy, _ = seen(START.turned(10, 5), near)
     assert xy[0] > 199.5
     assert xy[1] > 149.5
-    assert seen(START.rolled(10), START.pivot + [1.0, 0, 0])[0][1] > 149.5
+    assert seen(START.rolled(10), START.pivot + np.array([1.0, 0, 0]))[0][1] > 149.5
 
 
 def test_a_shift_moves_the_pivot_by_the_pixels_dragged():
@@ -51,7 +51,7 @@ def test_many_turns_stay_a_rotation():
 
 def test_a_resized_window_keeps_the_height():
     orbit = START.resized(800, 600)
-    assert seen(orbit, START.pivot + [0, 1.0, 0])[0][1] == pytest.approx(299.5 + 2 * 60)
+    assert seen(orbit, START.pivot + np.array([0, 1.0, 0]))[0][1] == pytest.approx(299.5 + 2 * 60)
     assert (orbit.camera.width, orbit.camera.height) == (800, 600)
 
 

@@ -48,7 +48,7 @@ def test_filters_and_cameras_show(tmp_path):
 
 def test_two_runs_have_a_panel_each_or_share_one(tmp_path):
     first, second = shown(tmp_path), shown(tmp_path, label="other", points=40)
-    state = ViewState((first, replace(second, xyz=second.xyz + [0, 0, 0.1])), beside=True, cameras=False)
+    state = ViewState((first, replace(second, xyz=second.xyz + np.array([0, 0, 0.1]))), beside=True, cameras=False)
     state.set_colour("run")
     picture = render_still(state, "front", 301, 140)
     assert picture.shape == (140, 301, 3)

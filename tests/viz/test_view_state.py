@@ -17,7 +17,7 @@ def state(tmp_path):
 @pytest.fixture
 def two(tmp_path):
     second = shown(tmp_path, label="other", points=300)
-    return ViewState((shown(tmp_path), replace(second, xyz=second.xyz + [0, 0, 1.0])))
+    return ViewState((shown(tmp_path), replace(second, xyz=second.xyz + np.array([0, 0, 1.0]))))
 
 
 def test_everything_is_visible_at_first(state):

@@ -14,6 +14,8 @@ from dd_sfm.viz.view_state import ViewState
 from dd_sfm.viz.viewpoints import Viewpoint, find_viewpoint
 
 OVERSAMPLING = 2
+SPLAT, LARGEST = 0.55, 1 / 140
+"""Radius of a point in its spacing, and at most in the height of the picture: a sparse cloud stays one of dots."""
 
 
 def render_still(state: ViewState, view: str, width: int, height: int) -> NDArray[np.uint8]:
@@ -39,7 +41,7 @@ def render_still(state: ViewState, view: str, width: int, height: int) -> NDArra
         for clouds, left, right in zip(panels, edges, edges[1:], strict=False)
     ]
     if state.scale is not None:
-        pictures[-1] = draw_scale(pictures[-1], state.scale)
+        pictures[-1] = draw_scale(pictures[-1], state.scale, box=PAPER)
     return np.concatenate(pictures, 1)
 
 
@@ -54,7 +56,8 @@ def _panel(state: ViewState, clouds: tuple[int, ...], view: str, width: int, hei
     )
     rgb = np.concatenate([state.colours(k)[masks[k]] for k in clouds])
     spacing = np.concatenate([local_spacing(state.clouds[k].xyz)[masks[k]] for k in clouds])
-    radius = _radius_px(everything, spacing * 0.6 * state.point_size, large, 0.9 * state.point_size)
+    radius = _radius_px(everything, spacing * SPLAT * state.point_size, large, 0.9 * state.point_size)
+    radius = np.minimum(radius, LARGEST * large.camera.height * state.point_size)
     parts = [(everything, rgb, radius)]
     if state.cameras and not view.startswith("camera:"):
         parts += _cameras(state, clouds, large)
@@ -71,16 +74,16 @@ def _named(
 ) -> NDArray[np.uint8]:
     said = [f"{state.clouds[k].label}: {int(masks[k].sum()):,} points" for k in clouds]
     if len(clouds) > 1 and state.colour == "run":
-        picture = write_label(picture, said[0], rgb=RUN_RGB[0])
-        return write_label(picture, said[1], rgb=RUN_RGB[1], corner="top right")
-    return write_label(picture, ", ".join(said))
+        picture = write_label(picture, said[0], rgb=RUN_RGB[0], box=PAPER)
+        return write_label(picture, said[1], rgb=RUN_RGB[1], corner="top right", box=PAPER)
+    return write_label(picture, ", ".join(said), box=PAPER)
 
 
 def local_spacing(xyz: FloatArray) -> FloatArray:
     """How far apart points (P, 3) are around each of them (P,), within bounds: strays do not become large."""
     spacing = point_spacing(xyz)
     middle = float(np.median(spacing))
-    return np.clip(spacing, 0.4 * middle, 2.5 * middle)
+    return np.clip(spacing, 0.4 * middle, 1.8 * middle)
 
 
 def _radius_px(xyz: FloatArray, radius: FloatArray, viewpoint: Viewpoint, least_px: float) -> FloatArray:

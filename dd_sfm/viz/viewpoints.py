@@ -20,7 +20,7 @@ VIEWS = {
     "front": np.eye(3),
     "top": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
     "side": np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]),
-    "oblique": Rotation.from_euler("yx", [35, -25], degrees=True).as_matrix().T,
+    "oblique": Rotation.from_euler("yx", [-28, -18], degrees=True).as_matrix().T,
 }
 
 

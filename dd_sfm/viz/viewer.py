@@ -1,7 +1,9 @@
 """The viewer's window. All that it shows is in :class:`ViewState`; here it is handed to Open3D."""
 
+import math
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,8 @@ from dd_sfm.viz.viewpoints import Viewpoint, find_viewpoint, scaled_camera
 SHIFT, CTRL = 1, 2
 LEFT = 0
 CLICK_PX = 3.0
+FLUID_S = 0.08
+"""Longest time to draw the points while the mouse moves."""
 POINT_PX = (1.5, 6.0)
 """Diameter of the usual points: by their spacing in the first view, within these bounds."""
 # Tried in a process of its own: a missing library may end it, and without a display Open3D draws into nowhere.
@@ -91,7 +95,7 @@ class Window:
         options = self.visualizer.get_render_option()
         options.light_on, options.mesh_show_back_face = False, True
         options.background_color = np.array(PAPER) / 255
-        self.shapes = Shapes(state)
+        self.shapes, self.seconds_per_point, self._every = Shapes(state), 0.0, 1
         self._pointer, self._pressed, self._button, self._mods = (0.0, 0.0), (0.0, 0.0), -1, 0
         for geometry in self.shapes.all:
             self.visualizer.add_geometry(geometry)
@@ -101,8 +105,19 @@ class Window:
 
     def run(self) -> None:
         """Show the window until it is closed."""
+        self.seconds_per_point = self._draw_seconds() / max(self.shapes.points, 1)
         self.visualizer.run()
         self.visualizer.destroy_window()
+
+    def _draw_seconds(self) -> float:
+        """The shorter of two: the first also moves the points to the graphics card."""
+        times = []
+        for _ in range(2):
+            start = time.perf_counter()
+            self.visualizer.poll_events()
+            self.visualizer.update_renderer()
+            times.append(time.perf_counter() - start)
+        return min(times)
 
     def capture(self) -> FloatArray:
         """What the window shows (H, W, 3) uint8."""
@@ -169,12 +184,22 @@ class Window:
         """A mouse button went down (action 1) or up (0)."""
         if action:
             self._button, self._mods, self._pressed = button, mods, self._pointer
+            self._thin(True)
         else:
+            self._thin(False)
             moved = np.hypot(self._pointer[0] - self._pressed[0], self._pointer[1] - self._pressed[1])
             if self._button == LEFT and self._mods & SHIFT and moved <= CLICK_PX:
                 self.pick(*self._pointer)
             self._button = -1
         return False
+
+    def _thin(self, moving: bool) -> None:
+        """Where drawing is slow, as without a graphics card, show only as many points while moving as stay fluid."""
+        if moving:
+            self._every = math.ceil(self.shapes.points * self.seconds_per_point / FLUID_S)
+        if self._every > 1:
+            for geometry in self.shapes.fill_points(self._every if moving else 1):
+                self.visualizer.update_geometry(geometry)
 
     def move(self, x: float, y: float) -> bool:
         """The pointer moved to a pixel."""

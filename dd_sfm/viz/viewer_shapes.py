@@ -32,11 +32,16 @@ class Shapes:
         """Everything there is to draw."""
         return [*self.clouds, *self.lines, self.pictures, self.marks]
 
-    def fill_points(self) -> list[Any]:
-        """Fill in the visible points; returns what has changed."""
+    @property
+    def points(self) -> int:
+        """How many points are filled in."""
+        return sum(len(np.asarray(geometry.points)) for geometry in self.clouds)
+
+    def fill_points(self, every: int = 1) -> list[Any]:
+        """Fill in the visible points, or every N-th of them; returns what has changed."""
         vectors = self._utility.Vector3dVector
         for k, geometry in enumerate(self.clouds):
-            visible = self.state.visible(k)
+            visible = np.flatnonzero(self.state.visible(k))[::every]
             geometry.points = vectors(self.state.clouds[k].xyz[visible] + self.state.offset(k))
             geometry.colors = vectors(self.state.colours(k)[visible] / 255.0)
         return [*self.clouds]

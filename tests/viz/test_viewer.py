@@ -47,6 +47,13 @@ window.move(50, 20)
 window.button(0, 0, 0)
 assert np.abs(window.orbit.axes - before).max() > 0.1
 window.scroll(2)
+full = window.shapes.points
+window.seconds_per_point = 1.0
+window.button(0, 1, 0)
+assert window.shapes.points < 0.2 * full
+window.button(0, 0, 0)
+assert window.shapes.points == full
+window.seconds_per_point = 0.0
 shot("turned")
 window.look_from("front")
 shot("front")

@@ -32,7 +32,8 @@ def overlay(
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Take every N-th frame of the run.")] = 1,
     fps: Annotated[
-        float | None, typer.Option(min=0.1, max=100, help="Frames a second; as in the source when left out.")
+        float | None,
+        typer.Option(min=0.1, max=100, help="Frames a second; when left out as in the source, at least 5."),
     ] = None,
     size: Annotated[
         str | None,
@@ -73,7 +74,7 @@ def overlay(
     for scene in scenes:
         if scene.lens:
             say(f"note: {scene.source}: the distortion of its {scene.lens} lens is not drawn: points are off")
-    rate = fps or source_rate(scenes[0]) / every
+    rate = fps or source_rate(scenes[0], every)
     count = len(chosen_images(scenes[0], settings))
     frames = make_progress(quiet)(overlay_frames(layers, settings), total=count, label="overlay")
     written = write_gif(out, frames, fps=rate) if ending == ".gif" else write_video(out, frames, fps=rate, crf=20)
@@ -83,14 +84,17 @@ def overlay(
     say(f"written: {out} ({written} frames at {rate:.3g} a second; of all {len(scenes[0].images)}, {registered})")
 
 
-def source_rate(scene: "Scene") -> float:
-    """Frames a second at which the run's frames show the source at its own speed; 15 where times are not known."""
+def source_rate(scene: "Scene", every: int) -> float:
+    """Frames a second at which every N-th of the run's frames shows the source at its own speed, within 5 and 60.
+
+    Folders of images have no speed, and what shows a frame a second is no video: 5 as well.
+    """
     import numpy as np
 
     times = [image.time_s for image in scene.images if image.time_s is not None]
     steps = np.diff(times)
-    step = float(np.median(steps)) if len(steps) else 0.0
-    return float(np.clip(1 / step, 1, 60)) if step > 0 else 15.0
+    step = float(np.median(steps)) * every if len(steps) else 0.0
+    return float(np.clip(1 / step, 5, 60)) if step > 0 else 15.0
 
 
 def _check_output(path: Path, overwrite: bool) -> None:

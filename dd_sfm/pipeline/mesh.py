@@ -70,6 +70,8 @@ def mesh_cloud(cloud: PointCloud, settings: MeshSettings, uncertainty: FloatArra
         InputError: If there are too few points, or no normals.
         ReconstructionError: If no surface comes of it.
     """
+    placed = np.isfinite(cloud.xyz).all(1) & np.isfinite(cloud.normals).all(1)
+    cloud, uncertainty = _part(cloud, placed), uncertainty if uncertainty is None else uncertainty[placed]
     if len(cloud.xyz) < MIN_POINTS:
         raise InputError(f"mesh: the cloud has {len(cloud.xyz)} points; expected at least {MIN_POINTS}")
     if not np.abs(cloud.normals).max() > 0:
@@ -98,10 +100,14 @@ def chosen_points(cloud: PointCloud, uncertainty: FloatArray | None) -> PointClo
     keep = spacing <= STRAY * np.median(spacing)
     if uncertainty is not None and np.isfinite(uncertainty).any():
         keep &= ~(uncertainty > UNCERTAIN * np.nanmedian(uncertainty))
-    kept = PointCloud(
+    kept = _part(cloud, keep)
+    return replace(kept, normals=smooth_normals(kept.xyz, kept.normals, count))
+
+
+def _part(cloud: PointCloud, keep: NDArray[np.bool_]) -> PointCloud:
+    return PointCloud(
         cloud.xyz[keep], cloud.rgb[keep], cloud.normals[keep], cloud.error_px[keep], cloud.track_length[keep]
     )
-    return replace(kept, normals=smooth_normals(kept.xyz, kept.normals, count))
 
 
 def smooth_normals(xyz: FloatArray, normals: FloatArray, neighbours: int, chunk: int = 50_000) -> FloatArray:

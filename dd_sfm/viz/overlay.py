@@ -192,7 +192,9 @@ def _depth_scale(layer: Layer, frames: int = 12) -> Scale:
     depths: list[Any] = []
     for k in (sorted(layer.place.values())[p] for p in positions):
         pose, rows = model.cam_from_world[k], layer.seen[layer.starts[k] : layer.starts[k + 1]]
-        depths.append(model.xyz[rows] @ pose[2, :3] + pose[2, 3])
+        # A model without observations still has points before its cameras.
+        depth = (model.xyz[rows] if len(rows) else model.xyz) @ pose[2, :3] + pose[2, 3]
+        depths.append(depth[depth > 0])
     # Near is warm, far is cold.
     return scale_of("depth [scene units]", np.concatenate(depths), "turbo_r")
 

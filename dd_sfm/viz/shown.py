@@ -115,19 +115,21 @@ def _shown_ply(path: Path) -> Shown:
     if not path.is_file():
         raise InputError(f"{path}: not found; expected a run folder, a COLMAP model folder or a PLY file")
     cloud = read_cloud(path)
-    count = len(cloud.xyz)
-    if not count:
+    # Other tools mark points without a place by NaN.
+    placed = np.isfinite(cloud.xyz).all(1)
+    if not placed.any():
         raise InputError(f"{path}: the cloud has no point; expected at least one")
     column = read_column(path, "uncertainty")
+    unknown = np.full(len(cloud.xyz), np.nan)
     return Shown(
         path,
         path.stem,
-        cloud.xyz,
-        cloud.rgb,
+        cloud.xyz[placed],
+        cloud.rgb[placed],
         # Zero everywhere is what the reader gives for a file without the column.
-        cloud.error_px if cloud.error_px.any() else np.full(count, np.nan),
-        cloud.track_length,
-        np.full(count, np.nan) if column is None else column,
+        (cloud.error_px if cloud.error_px.any() else unknown)[placed],
+        cloud.track_length[placed],
+        (unknown if column is None else column)[placed],
         (),
         np.zeros((0, 3, 4)),
     )

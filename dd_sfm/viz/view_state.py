@@ -130,7 +130,10 @@ class ViewState:
         """Go to another colouring."""
         known = self.colours_known
         self.colour = known[(known.index(self.colour) + step) % len(known)]
-        return f"colour: {self.colour}"
+        if self.scale is None:
+            return f"colour: {self.colour}"
+        ends = "blue to red" if self.colour != "tracks" else "violet to yellow"
+        return f"colour: {self.colour} ({self.scale.label} {self.scale.low:.3g} to {self.scale.high:.3g}, {ends})"
 
     def step_filter(self, name: str, step: int = 1) -> str:
         """Make the filter by error or uncertainty stricter, or with -1 looser."""

@@ -28,7 +28,7 @@ LEFT = 0
 CLICK_PX = 3.0
 FLUID_S = 0.08
 """Longest time to draw the points while the mouse moves."""
-POINT_PX = (1.5, 6.0)
+POINT_PX = (1.5, 5.0)
 """Diameter of the usual points: by their spacing in the first view, within these bounds."""
 # Tried in a process of its own: a missing library may end it, and without a display Open3D draws into nowhere.
 PROBE = """
@@ -85,7 +85,7 @@ class Window:
         self.state, self.say, self.view = state, say, view
         self.orbit = self._start(view, width, height)
         spacing_px = median_spacing(state.clouds[0].xyz) * self.orbit.camera.fx / self.orbit.distance
-        self._point_px = float(np.clip(spacing_px, *POINT_PX))
+        self._point_px = float(np.clip(0.7 * spacing_px, *POINT_PX))
         open3d.utility.set_verbosity_level(open3d.utility.VerbosityLevel.Error)
         self.visualizer: Any = open3d.visualization.VisualizerWithKeyCallback()
         if not self.visualizer.create_window("dd-sfm view", width, height):

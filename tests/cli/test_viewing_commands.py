@@ -163,6 +163,18 @@ def test_a_gif_of_two_runs(dd_sfm, run, tmp_path):
     assert [f.shape for f in frames] == [(60, 160, 3)] * 4
 
 
+@pytest.mark.parametrize(("times", "every", "rate"), [
+    ([0, 0.04, 0.08, 0.2], 1, 25), ([0, 0.04, 0.08], 2, 12.5), ([0, 1, 2], 1, 5), ([0, 0.001, 0.002], 1, 60), ([], 1, 15),
+])  # fmt: skip
+def test_the_video_has_the_speed_of_its_source(times, every, rate):
+    from types import SimpleNamespace
+
+    from dd_sfm.cli.overlay import source_rate
+
+    scene = SimpleNamespace(images=[SimpleNamespace(time_s=t) for t in times])
+    assert source_rate(scene, every) == pytest.approx(rate)
+
+
 def test_what_overlay_refuses(refused, run, tmp_path):
     out = tmp_path / "clip.mp4"
     refused("overlay", run, "-o", tmp_path / "clip.avi", says="clip.avi: ends in neither .mp4 nor .gif", code=2)

@@ -124,6 +124,12 @@ def test_colours_come_from_the_nearest_points():
     assert cKDTree(cloud.xyz).query([0, 0, 1.0])[0] < 0.1
 
 
+def test_points_without_a_place_or_a_normal_are_left_out():
+    cloud = sphere(1000)
+    cloud.xyz[3], cloud.normals[5] = np.nan, np.nan
+    assert mesh_cloud(cloud, SETTINGS, np.full(1000, 0.1)).points_used == 998
+
+
 def test_what_cannot_be_meshed():
     with pytest.raises(InputError, match="mesh: the cloud has 50 points; expected at least 100"):
         mesh_cloud(sphere(50), SETTINGS)

@@ -112,6 +112,11 @@ def test_colours_by_depth_are_those_of_the_scale(tmp_path):
     assert far[2] > far[0] + 50
 
 
+def test_a_model_without_observations_has_depths_too(tmp_path):
+    frame = frames_of(make_layers([make_scene(tmp_path / "a", wall(10.0))]))[0]
+    assert np.abs(frame[40:80, 160:].astype(int) - frame[40:80, :160]).mean() > 20
+
+
 def test_two_runs_side_by_side_in_one_unit_of_depth(tmp_path):
     xyz = wall(10.0)
     rows = [(p, 0) for p in range(len(xyz))]

@@ -70,6 +70,16 @@ def test_a_bare_cloud(tmp_path):
     assert not found.track_length.any()
 
 
+def test_points_without_a_place_are_left_out(tmp_path):
+    xyz = np.arange(12.0).reshape(4, 3)
+    xyz[1, 2] = np.nan
+    write_points(tmp_path / "cloud.ply", xyz, np.arange(12).reshape(4, 3))
+    found = open_shown(tmp_path / "cloud.ply")
+    assert found.xyz == pytest.approx(xyz[[0, 2, 3]])
+    assert found.rgb[1].tolist() == [6, 7, 8]
+    assert {len(v) for v in (found.error_px, found.track_length, found.uncertainty)} == {3}
+
+
 def test_no_cloud(tmp_path):
     with pytest.raises(InputError, match="nothing: not found; expected a run folder"):
         open_shown(tmp_path / "nothing")

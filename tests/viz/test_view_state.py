@@ -88,7 +88,9 @@ def test_the_clip_box_cuts_the_side_that_is_chosen(state):
 
 def test_colours(state, two):
     assert state.colours(0) is state.clouds[0].rgb
-    assert [state.next_colour() for _ in range(3)] == ["colour: error", "colour: tracks", "colour: photo"]
+    assert state.next_colour() == "colour: error (reprojection error [px] 0.04 to 1.96, blue to red)"
+    assert state.next_colour() == "colour: tracks (views of a point 2 to 11, violet to yellow)"
+    assert state.next_colour() == "colour: photo"
     assert [two.next_colour() for _ in range(3)][-1] == "colour: run"
     assert (two.colours(1) == RUN_RGB[1]).all()
     two.set_colour("error")

@@ -70,7 +70,7 @@ def mesh_cloud(cloud: PointCloud, settings: MeshSettings, uncertainty: FloatArra
         InputError: If there are too few points, or no normals.
         ReconstructionError: If no surface comes of it.
     """
-    placed = np.isfinite(cloud.xyz).all(1) & np.isfinite(cloud.normals).all(1)
+    placed: NDArray[np.bool_] = np.isfinite(np.hstack([cloud.xyz, cloud.normals])).all(axis=1)
     cloud, uncertainty = _part(cloud, placed), uncertainty if uncertainty is None else uncertainty[placed]
     if len(cloud.xyz) < MIN_POINTS:
         raise InputError(f"mesh: the cloud has {len(cloud.xyz)} points; expected at least {MIN_POINTS}")

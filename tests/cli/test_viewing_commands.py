@@ -163,9 +163,16 @@ def test_a_gif_of_two_runs(dd_sfm, run, tmp_path):
     assert [f.shape for f in frames] == [(60, 160, 3)] * 4
 
 
-@pytest.mark.parametrize(("times", "every", "rate"), [
-    ([0, 0.04, 0.08, 0.2], 1, 25), ([0, 0.04, 0.08], 2, 12.5), ([0, 1, 2], 1, 5), ([0, 0.001, 0.002], 1, 60), ([], 1, 15),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("times", "every", "rate"),
+    [
+        ([0, 0.04, 0.08, 0.2], 1, 25),
+        ([0, 0.04, 0.08], 2, 12.5),
+        ([0, 1, 2], 1, 5),
+        ([0, 0.001, 0.002], 1, 60),
+        ([], 1, 15),
+    ],
+)
 def test_the_video_has_the_speed_of_its_source(times, every, rate):
     from types import SimpleNamespace
 

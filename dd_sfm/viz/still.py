@@ -14,7 +14,7 @@ from dd_sfm.viz.view_state import ViewState
 from dd_sfm.viz.viewpoints import Viewpoint, find_viewpoint
 
 OVERSAMPLING = 2
-SPLAT, LARGEST = 0.55, 1 / 140
+SPLAT, LARGEST = 0.5, 1 / 200
 """Radius of a point in its spacing, and at most in the height of the picture: a sparse cloud stays one of dots."""
 
 

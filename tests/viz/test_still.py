@@ -55,6 +55,7 @@ def test_two_runs_have_a_panel_each_or_share_one(tmp_path):
     left, right = picture[30:, :150], picture[30:, 150:]
     assert inked(left) > 3 * inked(right)
     state.beside = False
+    state.point_size = 4.0
     shared = render_still(state, "front", 300, 140)[30:].reshape(-1, 3).astype(int)
     for rgb in RUN_RGB:
         assert (np.abs(shared - rgb).max(1) < 30).any()

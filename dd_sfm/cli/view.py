@@ -24,7 +24,7 @@ def view(
         Path | None, typer.Option(help="Write a PNG instead of opening a window; needs no display.", show_default=False)
     ] = None,
     from_: Annotated[
-        str, typer.Option("--view", help="Of the screenshot: front, top, side, oblique or camera:N, N a frame number.")
+        str, typer.Option("--view", help="front, top, side, oblique or camera:N, N a frame number.")
     ] = "front",
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the screenshot or window.")] = "1280x720",
     colour: Annotated[str, typer.Option(help="photo, error, tracks, uncertainty or run.")] = "photo",
@@ -35,7 +35,7 @@ def view(
     point_size: Annotated[float, typer.Option(min=0.1, max=10, help="Size of the points, 1 for the usual.")] = 1.0,
     layout: Annotated[str, typer.Option(help="Of two runs: beside or overlaid.")] = "beside",
     scale: Annotated[
-        float | None, typer.Option(min=0, metavar="MM_PER_UNIT", help="Gives distances in mm.", show_default=False)
+        float | None, typer.Option(min=1e-9, metavar="MM_PER_UNIT", help="Gives distances in mm.", show_default=False)
     ] = None,
     cameras: Annotated[bool, typer.Option("--cameras/--no-cameras", help="Draw the cameras.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing screenshot.")] = False,

@@ -1,7 +1,7 @@
 """What can be looked at: a cloud with what is known of its points, and the cameras that saw it."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ class Shown:
 
     ``xyz`` (P, 3); ``rgb`` (P, 3) uint8; ``error_px`` (P,), NaN where unknown; ``track_length`` (P,), 0 where unknown;
     ``uncertainty`` (P,) relative standard error, NaN where unknown. ``images`` are those with a pose, in order;
-    ``cam_from_world`` (C, 3, 4) are their poses.
+    ``cam_from_world`` (C, 3, 4) are their poses; ``faces`` (F, 3) index the points of a mesh, F = 0 for a cloud.
     """
 
     source: Path
@@ -37,6 +37,12 @@ class Shown:
     uncertainty: FloatArray
     images: tuple[SceneImage, ...]
     cam_from_world: FloatArray
+    faces: IntArray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+
+    @property
+    def parts(self) -> str:
+        """What ``xyz`` holds, in a word."""
+        return "vertices" if len(self.faces) else "points"
 
     @property
     def numbers(self) -> list[int]:
@@ -116,7 +122,7 @@ def _shown_ply(path: Path) -> Shown:
         raise InputError(f"{path}: not found; expected a run folder, a COLMAP model folder or a PLY file")
     cloud = read_cloud(path)
     # Other tools mark points without a place by NaN.
-    placed = np.isfinite(cloud.xyz).all(1)
+    placed = np.asarray(np.isfinite(cloud.xyz).all(1))
     if not placed.any():
         raise InputError(f"{path}: the cloud has no point; expected at least one")
     column = read_column(path, "uncertainty")
@@ -132,7 +138,22 @@ def _shown_ply(path: Path) -> Shown:
         (unknown if column is None else column)[placed],
         (),
         np.zeros((0, 3, 4)),
+        _read_faces(path, placed),
     )
+
+
+def _read_faces(path: Path, placed: NDArray[np.bool_]) -> IntArray:
+    """Triangles (F, 3) of a PLY between the points that have a place; none when it is no triangle mesh."""
+    none = np.zeros((0, 3), np.int64)
+    try:
+        content = PlyData.read(path, known_list_len={"face": {"vertex_indices": 3}})
+        faces = np.array(content["face"].data["vertex_indices"], np.int64).reshape(-1, 3)
+    except (OSError, PlyParseError, KeyError, ValueError):
+        return none
+    if not len(faces) or faces.min() < 0 or faces.max() >= len(placed):
+        return none
+    number = np.cumsum(placed) - 1
+    return number[faces[placed[faces].all(1)]]
 
 
 def align_shown(moved: Shown, onto: Shown) -> Shown:

@@ -13,7 +13,12 @@ from dd_sfm.viz.splat import colour, project, rasterise, scaled_camera
 from dd_sfm.viz.view_state import ViewState
 from dd_sfm.viz.viewpoints import Viewpoint, find_viewpoint
 
+Part = tuple[FloatArray, NDArray[np.uint8], FloatArray]
+"""Points (N, 3) to draw, their colours (N, 3), and their radii (N,) in pixels."""
 OVERSAMPLING = 2
+TRIANGLE_STEP_PX = 4.0
+MOST_ON_TRIANGLES = 3_000_000
+"""Points on the triangles of a mesh are this far apart, or further where that would make more than these."""
 SPLAT, LARGEST = 0.5, 1 / 200
 """Radius of a point in its spacing, and at most in the height of the picture: a sparse cloud stays one of dots."""
 
@@ -47,18 +52,16 @@ def render_still(state: ViewState, view: str, width: int, height: int) -> NDArra
 
 def _panel(state: ViewState, clouds: tuple[int, ...], view: str, width: int, height: int) -> NDArray[np.uint8]:
     masks = {k: state.visible(k) for k in clouds}
-    everything = np.concatenate([state.clouds[k].xyz[masks[k]] for k in clouds])
     # The frame of the picture comes from all clouds: panels then compare.
     framed = np.concatenate([c.xyz[state.visible(k)] for k, c in enumerate(state.clouds)])
     viewpoint = find_viewpoint(view, state.clouds[0], framed if len(framed) else state.clouds[0].xyz, width, height)
     large = Viewpoint(
         scaled_camera(viewpoint.camera, width * OVERSAMPLING, height * OVERSAMPLING), viewpoint.cam_from_world
     )
-    rgb = np.concatenate([state.colours(k)[masks[k]] for k in clouds])
-    spacing = np.concatenate([local_spacing(state.clouds[k].xyz)[masks[k]] for k in clouds])
-    radius = _radius_px(everything, spacing * SPLAT * state.point_size, large, 0.9 * state.point_size)
-    radius = np.minimum(radius, LARGEST * large.camera.height * state.point_size)
-    parts = [(everything, rgb, radius)]
+    parts = [
+        _mesh(state, k, masks[k], large) if len(state.clouds[k].faces) else _points(state, k, masks[k], large)
+        for k in clouds
+    ]
     if state.cameras and not view.startswith("camera:"):
         parts += _cameras(state, clouds, large)
     xyz, rgb, radius = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -69,10 +72,42 @@ def _panel(state: ViewState, clouds: tuple[int, ...], view: str, width: int, hei
     return _named(state, clouds, masks, picture)
 
 
+def _points(state: ViewState, k: int, mask: NDArray[np.bool_], viewpoint: Viewpoint) -> Part:
+    """The visible points of a cloud."""
+    cloud, size = state.clouds[k], state.point_size
+    xyz, spacing = cloud.xyz[mask], local_spacing(cloud.xyz)[mask]
+    radius = _radius_px(xyz, spacing * SPLAT * size, viewpoint, 0.9 * size)
+    return xyz, state.colours(k)[mask], np.minimum(radius, LARGEST * viewpoint.camera.height * size)
+
+
+def _mesh(state: ViewState, k: int, mask: NDArray[np.bool_], viewpoint: Viewpoint) -> Part:
+    """The visible triangles of a mesh as points on them that are so close that the surface is closed."""
+    cloud = state.clouds[k]
+    faces = cloud.faces[mask[cloud.faces].all(1)]
+    corners, rgb = cloud.xyz[faces], state.colours(k)[faces]
+    edge = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(1)
+    edge_px = _radius_px(corners.mean(1), edge, viewpoint, 0.0)
+    step = TRIANGLE_STEP_PX
+    while (np.ceil(edge_px / step) ** 2).sum() > MOST_ON_TRIANGLES:
+        step *= 1.5
+    pieces = np.clip(np.ceil(edge_px / step), 1, 200).astype(np.int64)
+    parts = [(np.zeros((0, 3)), np.zeros((0, 3), np.uint8), np.zeros(0))]
+    for n in np.unique(pieces).tolist():
+        own = pieces == n
+        i, j = (v.ravel() for v in np.meshgrid(np.arange(n + 1), np.arange(n + 1)))
+        share = np.stack([i, j, n - i - j], 1)[i + j <= n] / n
+        places = np.einsum("sc,fcd->fsd", share, corners[own]).reshape(-1, 3)
+        colours = np.einsum("sc,fcd->fsd", share, rgb[own].astype(np.float32)).reshape(-1, 3)
+        radius = np.repeat(0.7 * edge_px[own] / n, len(share))
+        parts.append((places, np.round(colours).astype(np.uint8), np.maximum(radius, 0.8)))
+    xyz, colours, radius = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return xyz, colours, radius
+
+
 def _named(
     state: ViewState, clouds: tuple[int, ...], masks: dict[int, NDArray[np.bool_]], picture: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    said = [f"{state.clouds[k].label}: {int(masks[k].sum()):,} points" for k in clouds]
+    said = [f"{state.clouds[k].label}: {int(masks[k].sum()):,} {state.clouds[k].parts}" for k in clouds]
     if len(clouds) > 1 and state.colour == "run":
         picture = write_label(picture, said[0], rgb=RUN_RGB[0], box=PAPER)
         return write_label(picture, said[1], rgb=RUN_RGB[1], corner="top right", box=PAPER)
@@ -90,9 +125,6 @@ def _radius_px(xyz: FloatArray, radius: FloatArray, viewpoint: Viewpoint, least_
     """Radii (N,) in pixels of splats of a radius in scene units, and not below ``least_px``."""
     depth = project(xyz, viewpoint.camera, viewpoint.cam_from_world).depth
     return np.maximum(viewpoint.camera.fx * radius / np.maximum(depth, 1e-9), least_px)
-
-
-Part = tuple[FloatArray, NDArray[np.uint8], FloatArray]
 
 
 def _cameras(state: ViewState, clouds: tuple[int, ...], viewpoint: Viewpoint) -> list[Part]:

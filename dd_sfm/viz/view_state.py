@@ -1,5 +1,6 @@
 """What a viewer shows at the moment, without a window: colours, filters, clip box, current camera, picked points."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -143,17 +144,15 @@ class ViewState:
             return f"{name}: not known"
         limits = [np.inf, *(float(np.quantile(values, share)) for share in SHARES[1:])]
         attribute = "max_error_px" if name == "error" else "max_uncertainty"
-        now = int(np.argmin([abs(limit - getattr(self, attribute)) if np.isfinite(limit) else (
-            0.0 if np.isinf(getattr(self, attribute)) else np.inf) for limit in limits]))  # fmt: skip
-        place = min(max(now + step, 0), len(limits) - 1)
-        setattr(self, attribute, limits[place])
+        now = getattr(self, attribute)
+        limit = _next(limits, now, -step)
+        setattr(self, attribute, limit)
         unit = " px" if name == "error" else ""
-        return f"{name}: all" if not place else f"{name}: up to {limits[place]:.3g}{unit} ({self.counts()})"
+        return f"{name}: all" if np.isinf(limit) else f"{name}: up to {limit:.3g}{unit} ({self.counts()})"
 
     def step_track(self, step: int = 1) -> str:
         """Ask for more views of a point, or with -1 for fewer."""
-        now = int(np.searchsorted(LENGTHS, self.min_track))
-        self.min_track = LENGTHS[min(max(now + step, 0), len(LENGTHS) - 1)]
+        self.min_track = int(_next(LENGTHS, self.min_track, step))
         return f"views: {self.min_track} or more ({self.counts()})" if self.min_track else "views: all"
 
     def step_size(self, step: int = 1) -> str:
@@ -242,3 +241,11 @@ class ViewState:
             np.median(np.linalg.norm(cloud.xyz[:: max(1, len(cloud.xyz) // 2000)] - centres.mean(0), axis=1))
         )
         return 0.07 * distance
+
+
+def _next(values: Sequence[float], now: float, step: int) -> float:
+    """The nearest of ``values`` above ``now``, or with a negative step below; the last one there when there is none."""
+    beyond = [v for v in values if (v > now if step > 0 else v < now)]
+    if not beyond:
+        return max(values) if step > 0 else min(values)
+    return min(beyond) if step > 0 else max(beyond)

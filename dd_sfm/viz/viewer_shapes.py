@@ -21,7 +21,8 @@ class Shapes:
         self._geometry: Any = open3d.geometry
         self._utility: Any = open3d.utility
         self.state = state
-        self.clouds = [self._geometry.PointCloud() for _ in state.clouds]
+        kinds = [self._geometry.TriangleMesh if len(c.faces) else self._geometry.PointCloud for c in state.clouds]
+        self.clouds = [kind() for kind in kinds]
         self.lines = [self._geometry.LineSet() for _ in state.clouds]
         self.pictures, self.marks = self._geometry.TriangleMesh(), self._geometry.TriangleMesh()
         self.fill_points()
@@ -34,16 +35,23 @@ class Shapes:
 
     @property
     def points(self) -> int:
-        """How many points are filled in."""
-        return sum(len(np.asarray(geometry.points)) for geometry in self.clouds)
+        """How many points are filled in; a mesh has none to leave out."""
+        clouds = [g for g, cloud in zip(self.clouds, self.state.clouds, strict=True) if not len(cloud.faces)]
+        return sum(len(np.asarray(geometry.points)) for geometry in clouds)
 
     def fill_points(self, every: int = 1) -> list[Any]:
         """Fill in the visible points, or every N-th of them; returns what has changed."""
         vectors = self._utility.Vector3dVector
-        for k, geometry in enumerate(self.clouds):
-            visible = np.flatnonzero(self.state.visible(k))[::every]
-            geometry.points = vectors(self.state.clouds[k].xyz[visible] + self.state.offset(k))
-            geometry.colors = vectors(self.state.colours(k)[visible] / 255.0)
+        for k, (geometry, cloud) in enumerate(zip(self.clouds, self.state.clouds, strict=True)):
+            visible = self.state.visible(k)
+            if len(cloud.faces):
+                geometry.vertices = vectors(cloud.xyz + self.state.offset(k))
+                geometry.vertex_colors = vectors(self.state.colours(k) / 255.0)
+                geometry.triangles = self._utility.Vector3iVector(cloud.faces[visible[cloud.faces].all(1)])
+                continue
+            chosen = np.flatnonzero(visible)[::every]
+            geometry.points = vectors(cloud.xyz[chosen] + self.state.offset(k))
+            geometry.colors = vectors(self.state.colours(k)[chosen] / 255.0)
         return [*self.clouds]
 
     @cached_property

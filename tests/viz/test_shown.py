@@ -9,12 +9,14 @@ from viewing import poses, shown
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.alignment import Similarity
-from dd_sfm.io.clouds import write_cloud, write_points
+from dd_sfm.io.clouds import write_cloud, write_mesh, write_points
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.scene import open_scene
 from dd_sfm.pipeline.cloud import to_cloud
 from dd_sfm.structures import Frame, FrameSet, Model
 from dd_sfm.viz.shown import align_shown, median_spacing, open_shown, point_spacing, tell_apart
+from dd_sfm.viz.still import render_still
+from dd_sfm.viz.view_state import ViewState
 
 
 def write_empty_model(folder, camera):
@@ -78,6 +80,38 @@ def test_points_without_a_place_are_left_out(tmp_path):
     assert found.xyz == pytest.approx(xyz[[0, 2, 3]])
     assert found.rgb[1].tolist() == [6, 7, 8]
     assert {len(v) for v in (found.error_px, found.track_length, found.uncertainty)} == {3}
+
+
+def square(n=5):
+    """A mesh of a square of n x n vertices, one apart."""
+    x, y = np.meshgrid(np.arange(n), np.arange(n))
+    xyz = np.stack([x.ravel(), y.ravel(), np.full(n * n, 10)], 1).astype(float)
+    corner = (np.arange(n - 1)[:, None] * n + np.arange(n - 1)).ravel()
+    faces = np.concatenate(
+        [np.stack([corner, corner + 1, corner + n], 1), np.stack([corner + 1, corner + n + 1, corner + n], 1)]
+    )
+    return xyz, faces
+
+
+def test_a_mesh_keeps_its_faces(tmp_path):
+    xyz, faces = square()
+    write_mesh(tmp_path / "mesh.ply", xyz, faces, np.zeros_like(xyz))
+    found = open_shown(tmp_path / "mesh.ply")
+    assert (found.faces == faces).all()
+    assert found.parts == "vertices"
+    xyz[0] = np.nan
+    write_mesh(tmp_path / "mesh.ply", xyz, faces, np.zeros_like(xyz))
+    found = open_shown(tmp_path / "mesh.ply")
+    assert len(found.xyz) == 24
+    assert (found.faces == faces[1:] - 1).all()
+
+
+def test_a_mesh_is_drawn_as_a_closed_surface(tmp_path):
+    xyz, faces = square()
+    write_mesh(tmp_path / "mesh.ply", xyz, faces, np.zeros_like(xyz), np.full(xyz.shape, 90))
+    state = ViewState((open_shown(tmp_path / "mesh.ply"),), cameras=False)
+    inner = render_still(state, "front", 100, 100)[30:70, 30:70]
+    assert (np.abs(inner.astype(int) - 90) < 5).all()
 
 
 def test_no_cloud(tmp_path):

@@ -59,6 +59,15 @@ def test_the_track_filter_steps_and_stops(state):
     assert state.step_track(-1) == "views: all"
 
 
+def test_filters_given_by_number_step_from_there(state):
+    state.min_track, state.max_error_px = 6, 1.1
+    assert state.step_track().startswith("views: 7 or more")
+    state.step_filter("error")
+    assert state.max_error_px == pytest.approx(1.0, abs=0.01)
+    state.step_filter("error", -1)
+    assert state.max_error_px == pytest.approx(1.4, abs=0.01)
+
+
 def test_uncertainty_where_it_is_known(tmp_path):
     state = ViewState((replace(shown(tmp_path), uncertainty=np.linspace(0, 0.1, 400)),))
     assert "uncertainty" in state.colours_known

@@ -13,7 +13,7 @@ from dd_sfm.viz.shown import Shown
 from dd_sfm.viz.splat import scaled_camera
 
 FIELD_OF_VIEW_DEG = 40.0
-BULK = (1.0, 99.0)
+BULK = (0.5, 99.5)
 """Percentiles of the points that a view of the whole must hold: strays do not make everything small."""
 # Rows: right, down and forward of the view, in the axes of the mean camera.
 VIEWS = {

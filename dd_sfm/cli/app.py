@@ -15,9 +15,12 @@ from dd_sfm.cli.bench import bench
 from dd_sfm.cli.convert import convert
 from dd_sfm.cli.doctor import doctor
 from dd_sfm.cli.evaluate import evaluate
+from dd_sfm.cli.mesh import mesh
+from dd_sfm.cli.overlay import overlay
 from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
 from dd_sfm.cli.synth import synth
 from dd_sfm.cli.train import train
+from dd_sfm.cli.view import view
 from dd_sfm.errors import DDSfMError
 
 app = typer.Typer(
@@ -54,6 +57,9 @@ app.command()(synth)
 app.add_typer(evaluate, name="evaluate")
 app.command()(bench)
 app.command()(convert)
+app.command()(view)
+app.command()(overlay)
+app.command()(mesh)
 app.command()(doctor)
 
 

@@ -55,11 +55,23 @@ def _video_backends(build: str) -> str:
 
 
 def _open3d() -> str:
-    """Whether open3d can be imported, tried in a process of its own: a missing library may end it."""
+    problem = open3d_problem()
+    return (
+        f"{problem}; nothing but the window of dd-sfm view needs it"
+        if problem
+        else (f"open3d {metadata.version('open3d')}")
+    )
+
+
+def open3d_problem() -> str:
+    """Why open3d cannot be imported and what to do, empty when it can.
+
+    Tried in a process of its own: a missing library may end it.
+    """
     if importlib.util.find_spec("open3d") is None:
-        return "open3d is not installed (pip install 'dd-sfm[view]'); nothing but viewing needs it"
+        return "open3d is not installed (pip install 'dd-sfm[view]')"
     tried = subprocess.run([sys.executable, "-c", "import open3d"], capture_output=True, text=True, check=False)
     if tried.returncode == 0:
-        return f"open3d {metadata.version('open3d')}"
+        return ""
     reason = (tried.stderr.strip().splitlines() or ["it ended without a word"])[-1]
-    return f"open3d cannot start ({reason}); nothing but viewing needs it. On Debian: {APT_LINE}"
+    return f"open3d cannot start ({reason}); on Debian: {APT_LINE}"

@@ -47,6 +47,8 @@ def write_video(path: Path, frames: Iterable[NDArray[Any]], *, fps: float, crf: 
                 container.mux(stream.encode())
         partial.replace(path)
     except (OSError, av.error.FFmpegError) as error:
-        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
         raise OutputError(f"{path}: cannot be written ({error}); choose another output folder") from error
+    finally:
+        # Also when it is the making of the frames that fails.
+        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
     return count

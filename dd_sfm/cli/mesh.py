@@ -1,0 +1,76 @@
+"""dd-sfm mesh."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dd_sfm.cli import options as o
+from dd_sfm.cli.show import make_say
+from dd_sfm.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from dd_sfm.structures import FloatArray, PointCloud
+
+
+def mesh(
+    run: Annotated[
+        Path, typer.Argument(help="Run folder, COLMAP model, or PLY file with normals.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="PLY file to write.", show_default="RUN/mesh.ply"),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(min=4, max=13, help="Detail: depth of the octree.", show_default="fits the points' spacing"),
+    ] = None,
+    trim: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of the surface with the fewest points that is left out.")
+    ] = 0.02,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Make a coloured triangle mesh of a cloud: screened Poisson, trimmed to where there are points.
+
+    Example: dd-sfm mesh runs/demo -o demo.ply
+    """
+    from dd_sfm.io.clouds import write_mesh
+    from dd_sfm.pipeline.mesh import MeshSettings, mesh_cloud
+
+    if out is None and run.is_file():
+        raise UsageError(f"{run}: a file; expected -o FILE.ply, as there is no run folder to write into")
+    target = out or run / "mesh.ply"
+    cloud, uncertainty = _open_cloud(run)
+    _check_output(target, overwrite)
+    done = mesh_cloud(cloud, MeshSettings(depth, trim), uncertainty)
+    write_mesh(target, done.mesh.vertices, done.mesh.faces, done.mesh.normals, done.mesh.rgb)
+    share = done.area_trimmed / max(done.area + done.area_trimmed, 1e-12)
+    make_say(quiet)(
+        f"written: {target} ({len(done.mesh.vertices):,} vertices, {len(done.mesh.faces):,} faces, depth {done.depth}, "
+        f"from {done.points_used:,} of {len(cloud.xyz):,} points; {done.area:.4g} square units, {share:.0%} of the "
+        "closed surface trimmed away)"
+    )
+
+
+def _open_cloud(source: Path) -> "tuple[PointCloud, FloatArray | None]":
+    """The cloud with normals, and its uncertainty where the file has it."""
+    from dd_sfm.io.clouds import read_cloud
+    from dd_sfm.io.scene import open_scene
+    from dd_sfm.pipeline.cloud import to_cloud
+    from dd_sfm.viz.shown import read_column
+
+    path = source if source.is_file() or source.suffix.lower() == ".ply" else source / "points.ply"
+    if path.is_file():
+        return read_cloud(path), read_column(path, "uncertainty")
+    return to_cloud(open_scene(source).model), None
+
+
+def _check_output(path: Path, overwrite: bool) -> None:
+    if path.suffix.lower() != ".ply":
+        raise UsageError(f"-o {path}: no PLY; expected a file name that ends in .ply")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists; expected a new file. Replace it with --overwrite")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: cannot be written ({path.parent} is no folder); choose another output folder")

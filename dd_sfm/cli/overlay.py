@@ -1,0 +1,108 @@
+"""dd-sfm overlay."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dd_sfm.cli import options as o
+from dd_sfm.cli.show import make_progress, make_say
+from dd_sfm.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from dd_sfm.io.scene import Scene
+
+ENDINGS = (".mp4", ".gif")
+
+
+def overlay(
+    run: Annotated[
+        Path, typer.Argument(help="Run folder, COLMAP model with images, or JHU sequence.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--output", "-o", help="Video to write: .mp4 (H.264) or .gif.", show_default=False)
+    ],
+    against: Annotated[
+        Path | None, typer.Option(help="A second run of the same video, drawn to the right.", show_default=False)
+    ] = None,
+    colour: Annotated[str, typer.Option(help="Of the points: depth, error or photo.")] = "depth",
+    point_size: Annotated[
+        float | None,
+        typer.Option(min=0.5, max=20, help="Diameter of the points in pixels.", show_default="3, in small frames less"),
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Take every N-th frame of the run.")] = 1,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=100, help="Frames a second; when left out as in the source, at least 5."),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Largest size of a frame, WIDTHxHEIGHT; two stand side by side.", show_default="960x540, GIF 480x270"
+        ),
+    ] = None,
+    crop: Annotated[bool, typer.Option("--crop/--no-crop", help="Leave out what is around the field of view.")] = True,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of the model's images, when not beside it.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Draw the cloud over the frames of its video: what each frame sees of it, beside the plain frame.
+
+    Points behind a nearer surface are left out. With --against two runs are drawn side by side.
+
+    Example: dd-sfm overlay runs/learned -o clip.mp4 --against runs/sift
+    """
+    from dd_sfm.io.gif_writer import write_gif
+    from dd_sfm.io.scene import open_scene
+    from dd_sfm.io.video_writer import write_video
+    from dd_sfm.viz.overlay import OverlaySettings, check_overlay, chosen_images, overlay_frames
+    from dd_sfm.viz.viewpoints import parse_size
+    from dd_sfm.viz.visibility import make_layers
+
+    ending = out.suffix.lower()
+    panel = parse_size(size or ("480x270" if ending == ".gif" else "960x540"))
+    _check_output(out, overwrite)
+    diameter = point_size or max(2.0, min(3.0, panel[1] / 180))
+    settings = OverlaySettings(colour, panel, diameter, every, crop)
+    scenes = [open_scene(run, images), *([open_scene(against)] if against else [])]
+    layers = make_layers(scenes)
+    check_overlay(layers, settings)
+    say = make_say(quiet)
+    for scene in scenes:
+        if scene.lens:
+            say(f"note: {scene.source}: the distortion of its {scene.lens} lens is not drawn: points are off")
+    rate = fps or source_rate(scenes[0], every)
+    count = len(chosen_images(scenes[0], settings))
+    frames = make_progress(quiet)(overlay_frames(layers, settings), total=count, label="overlay")
+    written = write_gif(out, frames, fps=rate) if ending == ".gif" else write_video(out, frames, fps=rate, crf=20)
+    registered = " and ".join(
+        f"{len(s.registered)} registered in {layer.label}" for s, layer in zip(scenes, layers, strict=True)
+    )
+    say(f"written: {out} ({written} frames at {rate:.3g} a second; of all {len(scenes[0].images)}, {registered})")
+
+
+def source_rate(scene: "Scene", every: int) -> float:
+    """Frames a second at which every N-th of the run's frames shows the source at its own speed, within 5 and 60.
+
+    Folders of images have no speed, and what shows a frame a second is no video: 5 as well.
+    """
+    import numpy as np
+
+    times = [image.time_s for image in scene.images if image.time_s is not None]
+    steps = np.diff(times)
+    step = float(np.median(steps)) * every if len(steps) else 0.0
+    return float(np.clip(1 / step, 5, 60)) if step > 0 else 15.0
+
+
+def _check_output(path: Path, overwrite: bool) -> None:
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"-o {path}: ends in neither .mp4 nor .gif; expected one of them")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; expected a file to write")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists; expected a new file. Replace it with --overwrite")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: cannot be written ({path.parent} is no folder); choose another output folder")

@@ -1,0 +1,95 @@
+"""dd-sfm view."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dd_sfm.cli import options as o
+from dd_sfm.cli.doctor import open3d_problem
+from dd_sfm.cli.show import make_say
+from dd_sfm.errors import DeviceError, OutputError, UsageError
+
+
+def view(
+    run: Annotated[
+        Path, typer.Argument(help="Run folder, COLMAP model, JHU sequence or PLY file.", show_default=False)
+    ],
+    run2: Annotated[
+        Path | None,
+        typer.Argument(help="A second one of the same video, brought beside the first.", show_default=False),
+    ] = None,
+    screenshot: Annotated[
+        Path | None, typer.Option(help="Write a PNG instead of opening a window; needs no display.", show_default=False)
+    ] = None,
+    from_: Annotated[
+        str, typer.Option("--view", help="front, top, side, oblique or camera:N, N a frame number.")
+    ] = "front",
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the screenshot or window.")] = "1280x720",
+    colour: Annotated[str, typer.Option(help="photo, error, tracks, uncertainty or run.")] = "photo",
+    max_error: Annotated[
+        float | None, typer.Option(min=0, help="Hide points with a larger error, in pixels.", show_default=False)
+    ] = None,
+    min_track: Annotated[int, typer.Option(min=0, help="Hide points that fewer frames see.")] = 0,
+    point_size: Annotated[float, typer.Option(min=0.1, max=10, help="Size of the points, 1 for the usual.")] = 1.0,
+    layout: Annotated[str, typer.Option(help="Of two runs: beside or overlaid.")] = "beside",
+    scale: Annotated[
+        float | None, typer.Option(min=1e-9, metavar="MM_PER_UNIT", help="Gives distances in mm.", show_default=False)
+    ] = None,
+    cameras: Annotated[bool, typer.Option("--cameras/--no-cameras", help="Draw the cameras.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing screenshot.")] = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Look at a cloud and its cameras, or at two runs of the same video side by side.
+
+    Opens a window (pip install 'dd-sfm[view]') and prints its keys; with --screenshot neither is needed.
+
+    Example: dd-sfm view runs/demo --screenshot demo.png --view side --colour error
+    """
+    from dd_sfm.io.images import write_image
+    from dd_sfm.viz.shown import align_shown, open_shown, tell_apart
+    from dd_sfm.viz.still import render_still
+    from dd_sfm.viz.view_state import ViewState
+    from dd_sfm.viz.viewpoints import parse_size
+
+    width, height = parse_size(size)
+    if layout not in ("beside", "overlaid"):
+        raise UsageError(f"--layout {layout}: unknown; expected beside or overlaid")
+    if screenshot is None:
+        _check_window()
+    else:
+        _check_screenshot(screenshot, overwrite)
+    first = open_shown(run)
+    clouds = [first] if run2 is None else [first, align_shown(open_shown(run2), first)]
+    labels = tell_apart([cloud.label for cloud in clouds], [cloud.source for cloud in clouds])
+    named = tuple(replace(cloud, label=label) for cloud, label in zip(clouds, labels, strict=True))
+    state = ViewState(named, mm_per_unit=scale, point_size=point_size, cameras=cameras, min_track=min_track)
+    state.set_colour(colour)
+    state.max_error_px = float("inf") if max_error is None else max_error
+    state.beside = run2 is not None and layout == "beside"
+    say = make_say(quiet)
+    if screenshot is not None:
+        write_image(screenshot, render_still(state, from_, width, height))
+        say(f"written: {screenshot} ({state.counts()} points)")
+        return
+    from dd_sfm.viz.viewer import open_window
+
+    open_window(state, from_, width, height, say)
+
+
+def _check_screenshot(path: Path, overwrite: bool) -> None:
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--screenshot {path}: no PNG; expected a file name that ends in .png")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists; expected a new file. Replace it with --overwrite")
+
+
+def _check_window() -> None:
+    from dd_sfm.viz.viewer import check_display
+
+    problem = open3d_problem()
+    if problem:
+        raise DeviceError(f"view: {problem}. Render a picture instead: --screenshot FILE.png")
+    check_display()

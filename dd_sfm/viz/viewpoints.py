@@ -1,0 +1,113 @@
+"""Where a picture is taken from: views of the whole cloud by name, or one of its cameras."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from dd_sfm.errors import InputError, UsageError
+from dd_sfm.evaluation.alignment import camera_centres
+from dd_sfm.structures import FloatArray, PinholeCamera
+from dd_sfm.viz.shown import Shown
+from dd_sfm.viz.splat import scaled_camera
+
+FIELD_OF_VIEW_DEG = 40.0
+BULK = (0.5, 99.5)
+"""Percentiles of the points that a view of the whole must hold: strays do not make everything small."""
+# Rows: right, down and forward of the view, in the axes of the mean camera.
+VIEWS = {
+    "front": np.eye(3),
+    "top": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
+    "side": np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]),
+    "oblique": Rotation.from_euler("yx", [-28, -18], degrees=True).as_matrix().T,
+}
+
+
+@dataclass(frozen=True)
+class Viewpoint:
+    """A camera and its pose (3, 4) cam_from_world."""
+
+    camera: PinholeCamera
+    cam_from_world: FloatArray
+
+
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
+    """Width and height of a text such as 1280x720.
+
+    Raises:
+        UsageError: If it is none, or of a size that makes no picture.
+    """
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text.strip())
+    if not match:
+        raise UsageError(f"{option} {text}: no size; expected WIDTHxHEIGHT in pixels, as 1280x720")
+    width, height = int(match[1]), int(match[2])
+    if not (16 <= width <= 8192 and 16 <= height <= 8192):
+        raise UsageError(f"{option} {text}: expected 16 to 8192 pixels a side, as 1280x720")
+    return width, height
+
+
+def viewing_axes(cam_from_world: FloatArray) -> FloatArray:
+    """Rows: right, down and forward of the mean of cameras (C, 3, 4) in the world (3, 3), or the world's own."""
+    if not len(cam_from_world):
+        return np.eye(3)
+    u, _, vt = np.linalg.svd(cam_from_world[:, :, :3].sum(0))
+    return u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
+
+
+def find_viewpoint(name: str, shown: Shown, points: FloatArray, width: int, height: int) -> Viewpoint:
+    """The view of a name.
+
+    Args:
+        name: front, top, side, oblique, or camera:N with the frame number N.
+        shown: Whose cameras count.
+        points: What must be in a view of the whole (N, 3).
+        width: Of the picture, in pixels.
+        height: The same.
+
+    Raises:
+        UsageError: If the name is unknown.
+        InputError: If frame N has no pose.
+    """
+    if name in VIEWS:
+        return whole_view(VIEWS[name] @ viewing_axes(shown.cam_from_world), shown, points, width, height)
+    match = re.fullmatch(r"camera:(\d+)", name)
+    if not match:
+        raise UsageError(
+            f"--view {name}: unknown; expected front, top, side, oblique or camera:N with a frame number N"
+        )
+    place = camera_place(shown, int(match[1]))
+    return Viewpoint(scaled_camera(shown.images[place].camera, width, height), shown.cam_from_world[place])
+
+
+def camera_place(shown: Shown, number: int) -> int:
+    """Which of the cameras is that of a frame number."""
+    if number in shown.numbers:
+        return shown.numbers.index(number)
+    known = f"{shown.numbers[0]} to {shown.numbers[-1]}" if shown.images else "none"
+    raise InputError(
+        f"--view camera:{number}: frame {number} has no pose in {shown.source}; expected a registered frame "
+        f"({len(shown.images)} are: {known})"
+    )
+
+
+def whole_view(axes: FloatArray, shown: Shown, points: FloatArray, width: int, height: int) -> Viewpoint:
+    """Along the third of ``axes`` (3, 3), as close as the bulk of the points and all cameras stay in the picture."""
+    focal = height / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
+    camera = PinholeCamera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+    turned = bulk(points @ axes.T)
+    path = camera_centres(shown.cam_from_world) @ axes.T
+    both = np.concatenate([turned, path])
+    middle = (both.min(0) + both.max(0)) / 2
+    local = both - middle
+    reach = np.abs(local[:, :2]) / [width / 2 / focal, height / 2 / focal]
+    distance = float((reach.max(1) - local[:, 2]).max()) * 1.08
+    distance = max(distance, 1e-9, 1.02 * float(-local[:, 2].min()))
+    return Viewpoint(camera, np.column_stack([axes, -middle + [0.0, 0.0, distance]]))
+
+
+def bulk(points: FloatArray) -> FloatArray:
+    """The points (N, 3) within the middle percentiles of each axis; all of them when that leaves none."""
+    low, high = np.percentile(points, BULK, axis=0)
+    inside = ((points >= low) & (points <= high)).all(1)
+    return points[inside] if inside.any() else points

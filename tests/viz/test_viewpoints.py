@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from viewing import shown
+
+from dd_sfm.errors import InputError, UsageError
+from dd_sfm.evaluation.alignment import camera_centres
+from dd_sfm.viz.splat import project
+from dd_sfm.viz.viewpoints import VIEWS, bulk, find_viewpoint, parse_size, viewing_axes
+
+
+def test_sizes():
+    assert parse_size("1280x720") == (1280, 720)
+    assert parse_size(" 64X48 ") == (64, 48)
+
+
+@pytest.mark.parametrize("text", ["big", "1280", "1280x", "x720", "-3x4", "12.5x10", "1280 x 720"])
+def test_what_is_no_size(text):
+    with pytest.raises(UsageError, match=r"--size .*: no size; expected WIDTHxHEIGHT in pixels, as 1280x720"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["0x10", "100000x100", "15x200"])
+def test_sizes_that_make_no_picture(text):
+    with pytest.raises(UsageError, match="expected 16 to 8192 pixels a side"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_of_the_whole_holds_all_and_is_no_larger_than_needed(tmp_path, name):
+    cloud = shown(tmp_path)
+    view = find_viewpoint(name, cloud, cloud.xyz, 320, 200)
+    assert view.cam_from_world[:, :3] @ view.cam_from_world[:, :3].T == pytest.approx(np.eye(3))
+    assert np.linalg.det(view.cam_from_world[:, :3]) == pytest.approx(1)
+    places = project(
+        np.concatenate([bulk(cloud.xyz), camera_centres(cloud.cam_from_world)]), view.camera, view.cam_from_world
+    )
+    assert (places.depth > 0).all()
+    assert ((places.xy >= 0) & (places.xy <= [319, 199])).all()
+    reach = np.abs(places.xy - [159.5, 99.5]) / [160, 100]
+    assert reach.max() > 0.7
+
+
+def test_the_views_look_where_their_names_say(tmp_path):
+    cloud = shown(tmp_path)
+    forward = {name: find_viewpoint(name, cloud, cloud.xyz, 100, 100).cam_from_world[2, :3] for name in VIEWS}
+    # The cameras look along z with y down.
+    assert forward["front"] == pytest.approx([0, 0, 1])
+    assert forward["top"] == pytest.approx([0, 1, 0])
+    assert forward["side"] == pytest.approx([-1, 0, 0])
+    assert forward["oblique"][1] > 0.2
+    assert forward["oblique"][2] > 0.2
+
+
+def test_the_view_of_a_camera(tmp_path):
+    cloud = shown(tmp_path)
+    view = find_viewpoint("camera:12", cloud, cloud.xyz, 320, 240)
+    assert view.cam_from_world == pytest.approx(cloud.cam_from_world[2])
+    assert (view.camera.fx, view.camera.cx) == (200.0, 159.5)
+
+
+def test_views_that_are_not_there(tmp_path):
+    cloud = shown(tmp_path)
+    with pytest.raises(InputError, match=r"camera:3: frame 3 has no pose in .*run; expected .*\(5 are: 10 to 14\)"):
+        find_viewpoint("camera:3", cloud, cloud.xyz, 320, 240)
+    for name in ("behind", "camera", "camera:x", "camera:-1"):
+        with pytest.raises(UsageError, match="unknown; expected front, top, side, oblique or camera:N"):
+            find_viewpoint(name, cloud, cloud.xyz, 320, 240)
+
+
+def test_without_cameras_the_axes_are_the_worlds():
+    assert viewing_axes(np.zeros((0, 3, 4))).tolist() == np.eye(3).tolist()
+
+
+def test_a_single_point_can_be_looked_at(tmp_path):
+    cloud = shown(tmp_path, points=1)
+    view = find_viewpoint("front", cloud, cloud.xyz, 100, 100)
+    assert np.isfinite(project(cloud.xyz, view.camera, view.cam_from_world).xy).all()

@@ -1,0 +1,33 @@
+"""Clouds and runs to look at, of which everything is known."""
+
+import numpy as np
+
+from dd_sfm.structures import PinholeCamera
+from dd_sfm.viz.shown import Shown
+
+CAMERA = PinholeCamera(160, 120, 100.0, 100.0, 79.5, 59.5)
+
+
+def poses(count=5, step=0.5):
+    """Cameras that move along x and look along z (C, 3, 4)."""
+    return np.stack([np.column_stack([np.eye(3), [-step * k, 0, 0]]) for k in range(count)])
+
+
+def shown(tmp_path, count=5, points=400, label="run", images=()):
+    """A wall at a distance of 10, with errors 0 to 2 px and tracks of 2 to 11; the images need not be there."""
+    from dd_sfm.io.scene import SceneImage
+
+    rng = np.random.default_rng(0)
+    xyz = np.column_stack([rng.uniform(-4, 6, points), rng.uniform(-4, 4, points), np.full(points, 10.0)])
+    names = images or [SceneImage(f"{k:08d}.png", k, CAMERA) for k in range(10, 10 + count)]
+    return Shown(
+        tmp_path / label,
+        label,
+        xyz,
+        rng.integers(0, 256, (points, 3)).astype(np.uint8),
+        np.linspace(0, 2, points),
+        2 + np.arange(points) % 10,
+        np.full(points, np.nan),
+        tuple(names),
+        poses(count),
+    )

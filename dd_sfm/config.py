@@ -171,7 +171,7 @@ class SiftConfig:
     """COLMAP's SIFT, to compare with."""
 
     preset: Literal["tuned", "strong", "default"] = "tuned"
-    """tuned: peak threshold 0.002, first octave 0; strong: also affine shape and domain size pooling; default: COLMAP's."""
+    """tuned: peak threshold 0.002, first octave 0; strong: and affine shape, domain size pooling; default: COLMAP's."""
     pairs: Literal["sequential", "window", "both"] = "sequential"
     """sequential: every frame with the ``overlap`` after it; window: the pairs of the learned descriptor; or both."""
     overlap: int = 10

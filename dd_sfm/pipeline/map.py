@@ -122,7 +122,8 @@ def climb(
     Raises:
         ReconstructionError: If no mapper registers three frames.
     """
-    candidates, seconds = [], {}
+    candidates: list[Candidate] = []
+    seconds: dict[str, float] = {}
     for rung in progress(config.map.ladder, total=len(config.map.ladder), label="map"):
         started = time.monotonic()
         candidate = _try_rung(rung, frames, tracks, out, config)

@@ -19,8 +19,8 @@ from dd_sfm.ops.geometry import model_rays, reprojection_errors_px, widest_angle
 from dd_sfm.structures import FloatArray, IntArray, Model
 
 IDENTITY = Similarity(1.0, np.eye(3), np.zeros(3))
-MISFIT_PCT_PATH = 25.0
-"""Cameras this far (rms, percent of the path) from those of the reference belong to another video."""
+MISFIT = 0.5
+"""Cameras this far from those of the reference, as a share of the path's own spread, belong to another video."""
 
 
 @dataclass(frozen=True)
@@ -148,20 +148,24 @@ def _evaluate(runs: dict[str, EvaluatedRun], reference: Path, notes: list[str]) 
             failures.append(error)
             notes.append(f"{name}: not measured against the reference: {error}")
             continue
-        off = evaluation.figures["trajectory"]["ate_rms_pct_path"]
-        if off > MISFIT_PCT_PATH:
-            notes.append(
-                f"{name}: its cameras lie {off:.0f} % of the path from those of {reference}: broken, or another video"
-            )
+        if _misfit(evaluation) > MISFIT:
+            notes.append(f"{name}: its cameras do not follow those of {reference}: broken, or another video")
         found[name] = evaluation
     if not found:
         raise failures[0]
-    if all(e.figures["trajectory"]["ate_rms_pct_path"] > MISFIT_PCT_PATH for e in found.values()):
+    if all(_misfit(e) > MISFIT for e in found.values()):
         raise InputError(
-            f"--reference {reference}: the cameras of no run follow it (rms off by more than {MISFIT_PCT_PATH:g} % of "
-            "the path); expected the truth of the same video"
+            f"--reference {reference}: the cameras of no run follow its path (off by more than {MISFIT:g} of its "
+            "spread); expected the truth of the same video"
         )
     return found, unit
+
+
+def _misfit(evaluation: Evaluation) -> float:
+    """Rms distance of the cameras from those of the reference, over the rms spread of the latter."""
+    centres = camera_centres(evaluation.trajectory.reference)
+    spread = float(np.sqrt(np.square(centres - centres.mean(0)).sum(1).mean()))
+    return float(np.sqrt(np.square(evaluation.trajectory.position_errors).mean())) / max(spread, 1e-12)
 
 
 def _aligned_columns(
@@ -207,7 +211,7 @@ def _align(
         aligned = align_cameras(ours[: len(common)], theirs[: len(common)])
     except InputError:
         notes.append(
-            f"{name} and {base_name} share {len(common) or 'no'} registered image{'s' if len(common) != 1 else ''}; at "
+            f"{name} and {base_name} share {len(common) or 'no'} registered image{'s' if len(common) > 1 else ''}; at "
             "least 3 along a path are needed to bring them into one frame: each is shown in a frame of its own"
         )
         return _moved(model, _roughly(model, base)), False, None

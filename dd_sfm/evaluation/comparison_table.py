@@ -73,7 +73,7 @@ def _percent(value: Any) -> str:
 
 
 def _seconds(value: Any) -> str:
-    return f"{value:.0f} s" if value >= 10 or value == 0 else f"{value:.1f} s"
+    return f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
 
 
 def _figures(comparison: Comparison, number: int | None) -> list[_Figure]:
@@ -101,7 +101,7 @@ def _main(comparison: Comparison) -> list[_Figure]:
             lambda v: f"{v:.1f}",
             1,
         ),
-        _Figure("Cloud", "distance from the learned run's cameras, rms [% of path]", _distance, _short),
+        _Figure("Cloud", "cameras apart from the first run's, rms [% of path]", _distance, _short),
     ]
 
 
@@ -160,12 +160,16 @@ def _truth(unit: str) -> list[_Figure]:
 
 def _cost() -> list[_Figure]:
     def stage(key: str) -> Callable[[dict[str, Any]], Any]:
-        return lambda f: f["metrics"]["seconds"][key]
+        return lambda f: f["metrics"]["seconds"][key] or None
 
     stages = {
-        "frames": "extracting frames (once, shared)", "describe": "describing", "match": "matching", "map": "mapping",
-        "densify": "densifying", "total": "total",
-    }  # fmt: skip
+        "frames": "extracting frames (once, shared)",
+        "describe": "describing",
+        "match": "matching (SIFT: features too)",
+        "map": "mapping",
+        "densify": "densifying",
+        "total": "total",
+    }
     return [
         *(_Figure("Cost", text, stage(key), _seconds) for key, text in stages.items()),
         _Figure("Cost", "memory at most", lambda f: f["metrics"]["peak_rss_mb"], lambda v: f"{v / 1000:.2f} GB"),

@@ -25,12 +25,12 @@ def verdict(learned: "Column", sift: "Column") -> str:
     judged = [_frames(ours, theirs), _points(ours, theirs), _error(ours, theirs), *_surface(ours, theirs)]
     wins, losses = (sum(sign == s for sign, _ in judged) for s in (1, -1))
     if wins and not losses:
-        head = "The learned descriptor wins"
+        head = "The learned descriptor wins: it"
     elif losses and not wins:
-        head = "SIFT wins"
+        head = "SIFT wins: the learned descriptor"
     else:
-        head = "Neither wins outright" if wins else "Both do equally well"
-    return f"{head}: the learned descriptor {'; '.join(text for _, text in judged)}."
+        head = ("Neither wins outright" if wins else "Both do equally well") + ": the learned descriptor"
+    return f"{head} {'; '.join(text for _, text in judged)}."
 
 
 def _alone(figures: dict[str, Any]) -> str:

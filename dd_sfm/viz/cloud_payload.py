@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from dd_sfm.evaluation.alignment import camera_centres
 from dd_sfm.evaluation.comparison import Column, Comparison
 from dd_sfm.structures import FloatArray
-from dd_sfm.viz.comparison_figures import COLOURS, viewing_axes
+from dd_sfm.viz.comparison_figures import COLOURS, middle_and_reach, viewing_axes
 
 MOST_POINTS = 400_000
 """Points of a cloud in the page: with 18 bytes each, 9.6 MB of text."""
@@ -32,10 +32,7 @@ def view_payload(comparison: Comparison, most_points: int = MOST_POINTS) -> tupl
     looks along -z with y upwards, as WebGL has it.
     """
     columns = [c for c in comparison.columns if c.name in ("learned", "sift") and c.model is not None]
-    base = columns[0].model
-    assert base is not None
-    middle = np.median(base.xyz, 0)
-    reach = max(float(np.percentile(np.linalg.norm(base.xyz - middle, axis=1), 95)), 1e-12)
+    middle, reach = middle_and_reach(comparison)
     turn = viewing_axes(comparison) * np.array([[1.0], [-1.0], [-1.0]])
     errors = np.concatenate([c.points.mean_error_px for c in columns if c.points is not None])
     lengths = np.concatenate([c.points.length for c in columns if c.points is not None])

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from dd_sfm.evaluation.alignment import camera_centres
 from dd_sfm.evaluation.comparison import Column, Comparison
-from dd_sfm.io.images import read_image
+from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.structures import FloatArray, Model
-from dd_sfm.viz.comparison_figures import COLOURS, viewing_axes
+from dd_sfm.viz.comparison_figures import COLOURS, middle_and_reach, viewing_axes
 from dd_sfm.viz.splat import Viewpoint, look_at, splat
 
-WIDTH = 560
-HEIGHT = 420
+WIDTH, HEIGHT = 560, 420
+CAMERA_WIDTH = 480
 
 
 def frame_path(column: Column, frame: int) -> Path | None:
@@ -25,22 +25,33 @@ def frame_path(column: Column, frame: int) -> Path | None:
     return next(iter(sorted((column.folder / "frames").glob(f"{frame:08d}.*"))), None)
 
 
-def camera_view(model: Model, frame: int, title: str) -> Viewpoint:
-    """What the camera of a frame sees, in a picture of :data:`WIDTH`."""
+def field_box(column: Column, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the field of view in a frame of a shape (H, W, ...), with a margin; or all of it."""
+    height, width = shape[:2]
+    path = column.folder / "field_of_view.png"
+    mask = read_mask(path) if path.is_file() else np.ones((height, width), bool)
+    if mask.shape != (height, width) or not mask.any():
+        return 0, 0, width, height
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    margin = max(2, height // 40)
+    left, top = max(0, int(columns[0]) - margin), max(0, int(rows[0]) - margin)
+    return left, top, min(width, int(columns[-1]) + 1 + margin), min(height, int(rows[-1]) + 1 + margin)
+
+
+def camera_view(model: Model, frame: int, box: tuple[int, int, int, int]) -> Viewpoint:
+    """What the camera of a frame sees in a part of the picture, :data:`CAMERA_WIDTH` wide."""
     camera = model.camera
-    scale = WIDTH / camera.width
-    centre = ((camera.cx + 0.5) * scale - 0.5, (camera.cy + 0.5) * scale - 0.5)
-    size = (WIDTH, round(camera.height * scale))
-    return Viewpoint(title, model.cam_from_world[frame], camera.fx * scale, centre, size)
+    left, top, right, bottom = box
+    scale = CAMERA_WIDTH / (right - left)
+    centre = ((camera.cx - left + 0.5) * scale - 0.5, (camera.cy - top + 0.5) * scale - 0.5)
+    size = (CAMERA_WIDTH, round((bottom - top) * scale))
+    return Viewpoint(f"frame {frame}", model.cam_from_world[frame], camera.fx * scale, centre, size)
 
 
 def outside_views(comparison: Comparison) -> list[Viewpoint]:
     """Two views of the whole from outside: obliquely from behind the cameras, and from the side."""
-    model = comparison.found[0].model
-    assert model is not None
     right, down, forward = viewing_axes(comparison)
-    middle = np.median(model.xyz, 0)
-    reach = float(np.percentile(np.linalg.norm(model.xyz - middle, axis=1), 95))
+    middle, reach = middle_and_reach(comparison)
     distance = 1.05 * reach / np.sin(np.radians(20))
     views = []
     for title, direction in (
@@ -62,17 +73,20 @@ def _camera_figure(comparison: Comparison) -> Figure:
     base = columns[0].model
     assert base is not None
     frames = middle_frames(comparison)
-    figure = Figure(figsize=(11, 11 / (1 + len(columns)) * len(frames) * 0.66 + 0.5), layout="constrained")
+    left, top, right, bottom = box = field_box(columns[0], (base.camera.height, base.camera.width))
+    panel = 11 / (1 + len(columns))
+    height = (panel * (bottom - top) / (right - left) + 0.3) * len(frames)
+    figure = Figure(figsize=(11, height), layout="constrained")
     panels = figure.subplots(len(frames), 1 + len(columns), squeeze=False)
     for row, frame in zip(panels, frames, strict=True):
-        view = camera_view(base, frame, f"frame {frame}")
+        view = camera_view(base, frame, box)
         path = frame_path(columns[0], frame)
         photo = np.full((view.size[1], view.size[0], 3), 235, np.uint8)
         if path is not None:
-            photo = cv2.resize(read_image(path), view.size, interpolation=cv2.INTER_AREA)
+            photo = cv2.resize(read_image(path)[top:bottom, left:right], view.size, interpolation=cv2.INTER_AREA)
         _show(row[0], photo, f"frame {frame}")
         for axes, column in zip(row[1:], columns, strict=True):
-            _show(axes, _drawing(column, view, comparison.frames, path=False), _title(column))
+            _show(axes, _drawing(column, view, path=False), _title(column))
     return figure
 
 
@@ -82,7 +96,7 @@ def _outside_figure(comparison: Comparison) -> Figure:
     panels = figure.subplots(len(views), len(columns), squeeze=False)
     for row, view in zip(panels, views, strict=True):
         for axes, column in zip(row, columns, strict=True):
-            _show(axes, _drawing(column, view, comparison.frames, path=True), f"{_title(column)}, {view.title}")
+            _show(axes, _drawing(column, view, path=True), f"{_title(column)}, {view.title}")
     return figure
 
 
@@ -113,7 +127,7 @@ def _show(axes: Axes, picture: NDArray[np.uint8], title: str) -> None:
         spine.set_color("#cccccc")
 
 
-def _drawing(column: Column, view: Viewpoint, frames: tuple[int, ...], *, path: bool) -> NDArray[np.uint8]:
+def _drawing(column: Column, view: Viewpoint, *, path: bool) -> NDArray[np.uint8]:
     assert column.model is not None
     xyz, rgb = column.model.xyz, column.model.rgb
     if path:

@@ -89,6 +89,16 @@ def viewing_axes(comparison: Comparison) -> FloatArray:
     return u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
 
 
+def middle_and_reach(comparison: Comparison) -> tuple[FloatArray, float]:
+    """Middle (3,) of the bulk of the first cloud, and the distance that 95 % of its points are within."""
+    model = comparison.found[0].model
+    assert model is not None
+    axes = viewing_axes(comparison)
+    bulk = np.percentile(model.xyz @ axes.T, [3, 97], axis=0).mean(0)
+    middle = bulk @ axes
+    return middle, max(float(np.percentile(np.linalg.norm(model.xyz - middle, axis=1), 95)), 1e-12)
+
+
 def histogram_figure(comparison: Comparison) -> Figure:
     """Counts on a logarithmic scale, since the runs differ by far in number."""
     has_truth = any(np.isfinite(c.points.true_mm).any() for c in comparison.found if c.points is not None)

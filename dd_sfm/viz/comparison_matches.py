@@ -12,18 +12,20 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dd_sfm.evaluation.comparison import Column, Comparison
+from dd_sfm.io.colmap_own import database_matches
 from dd_sfm.io.images import read_image
 from dd_sfm.io.truth import RenderedTruth
 from dd_sfm.pipeline.run import load_match
 from dd_sfm.structures import FloatArray, PinholeCamera
-from dd_sfm.viz.comparison_clouds import frame_path
+from dd_sfm.viz.comparison_clouds import field_box, frame_path
 
 logger = logging.getLogger(__name__)
 
-NEAR_GAP, FAR_GAP = 4, 20
+NEAR_GAP, FAR_GAP = 3, 10
+"""Frames between the two of a pair; SIFT is matched over 10."""
 LINES = 70
 MAX_EPIPOLAR_PX = 2.0
-"""Epipolar error up to which a match counts as verified, for a picture 1000 pixels high."""
+"""Epipolar error up to which a match counts as verified."""
 TRUE_PX = 2.0
 """Distance from the true place up to which a match is right."""
 
@@ -60,14 +62,16 @@ def choose_pairs(comparison: Comparison, truth: RenderedTruth | None) -> list[tu
 def pair_matches(
     column: Column, frames: tuple[int, ...], first: int, second: int, truth: RenderedTruth | None
 ) -> PairMatches | None:
-    """The matches of a run in two frames: tracks seen in both, verified. None when the run left no tracks."""
+    """The matches of a run in two frames, verified. None when the run left neither matches nor tracks.
+
+    For the learned descriptor these are its tracks seen in both frames; for SIFT its own matches of the pair, since
+    many of them fit into no track.
+    """
     try:
-        tracks = load_match(column.folder).tracks
+        places = _direct(column, first, second) or _along_tracks(column, frames, first, second)
     except (OSError, KeyError, ValueError, BadZipFile):
         return None
-    rows = [np.flatnonzero(tracks.frame == frames.index(f)) for f in (first, second)]
-    _, a, b = np.intersect1d(tracks.track[rows[0]], tracks.track[rows[1]], return_indices=True)
-    xy0, xy1 = tracks.xy[rows[0][a]].astype(np.float64), tracks.xy[rows[1][b]].astype(np.float64)
+    xy0, xy1 = places
     camera = _camera(column)
     good = _verified(xy0, xy1, camera)
     xy0, xy1 = xy0[good], xy1[good]
@@ -76,6 +80,22 @@ def pair_matches(
         there, judged = truth.correspondences(first, second, xy0)
         right = judged & (np.linalg.norm(np.nan_to_num(there, nan=1e9) - xy1, axis=1) <= TRUE_PX)
     return PairMatches(xy0, xy1, len(good), right, judged)
+
+
+def _direct(column: Column, first: int, second: int) -> tuple[FloatArray, FloatArray] | None:
+    """SIFT's matches of the pair; None for other runs and pairs it was not given."""
+    paths = [frame_path(column, frame) for frame in (first, second)]
+    database = column.folder / "sift.db"
+    if not database.is_file() or paths[0] is None or paths[1] is None:
+        return None
+    return database_matches(database, (paths[0].name, paths[1].name))
+
+
+def _along_tracks(column: Column, frames: tuple[int, ...], first: int, second: int) -> tuple[FloatArray, FloatArray]:
+    tracks = load_match(column.folder).tracks
+    rows = [np.flatnonzero(tracks.frame == frames.index(f)) for f in (first, second)]
+    _, a, b = np.intersect1d(tracks.track[rows[0]], tracks.track[rows[1]], return_indices=True)
+    return tracks.xy[rows[0][a]].astype(np.float64), tracks.xy[rows[1][b]].astype(np.float64)
 
 
 def _camera(column: Column) -> PinholeCamera | None:
@@ -87,11 +107,10 @@ def _verified(xy0: FloatArray, xy1: FloatArray, camera: PinholeCamera | None) ->
     if len(xy0) < 8:
         return np.zeros(len(xy0), bool)
     matrix = camera.matrix if camera is not None else None
-    limit = MAX_EPIPOLAR_PX * max(0.5, (camera.height if camera is not None else 1000) / 1000)
     if matrix is None:
-        _, mask = cv2.findFundamentalMat(xy0, xy1, cv2.USAC_MAGSAC, limit, 0.999, 5000)
+        _, mask = cv2.findFundamentalMat(xy0, xy1, cv2.FM_RANSAC, MAX_EPIPOLAR_PX, 0.999, 5000)
     else:
-        _, mask = cv2.findEssentialMat(xy0, xy1, matrix, method=cv2.RANSAC, prob=0.999, threshold=limit)
+        _, mask = cv2.findEssentialMat(xy0, xy1, matrix, method=cv2.RANSAC, prob=0.999, threshold=MAX_EPIPOLAR_PX)
     return np.asarray(mask).ravel() > 0 if mask is not None else np.zeros(len(xy0), bool)
 
 
@@ -145,13 +164,15 @@ def _title(matches: PairMatches | None) -> str:
 
 
 def _picture(
-    column: Column, matches: PairMatches | None, first: int, second: int, width: int = 760
+    column: Column, matches: PairMatches | None, first: int, second: int, width: int = 640
 ) -> NDArray[np.uint8]:
     """The first frame above the second, all matches as dots, some as lines."""
     images = []
     for frame in (first, second):
         path = frame_path(column, frame)
         images.append(read_image(path) if path else np.full((480, 640, 3), 220, np.uint8))
+    left, top, right, bottom = field_box(column, images[0].shape)
+    images = [image[top:bottom, left:right] for image in images]
     scale = width / images[0].shape[1]
     small = [cv2.resize(i, (width, round(i.shape[0] * scale)), interpolation=cv2.INTER_AREA) for i in images]
     gap = 8
@@ -161,12 +182,13 @@ def _picture(
     picture = (0.75 * picture.astype(np.float32) + 0.25 * 255 * (picture == 255)).astype(np.uint8)
     if matches is None or not len(matches.xy0):
         return picture
-    start = np.round((matches.xy0 + 0.5) * scale).astype(int)
-    end = np.round((matches.xy1 + 0.5) * scale).astype(int) + np.array([0, shift])
+    start = np.round((matches.xy0 - [left, top] + 0.5) * scale).astype(int)
+    end = np.round((matches.xy1 - [left, top] + 0.5) * scale).astype(int) + np.array([0, shift])
     colours = _colours(matches, width / scale)
+    radius = 2 if len(start) < 1500 else 1
     for a, b, colour in zip(start.tolist(), end.tolist(), colours, strict=True):
-        cv2.circle(picture, a, 2, colour, -1, cv2.LINE_AA)
-        cv2.circle(picture, b, 2, colour, -1, cv2.LINE_AA)
+        cv2.circle(picture, a, radius, colour, -1, cv2.LINE_AA)
+        cv2.circle(picture, b, radius, colour, -1, cv2.LINE_AA)
     for k in _spread(matches.xy0):
         cv2.line(picture, start[k].tolist(), end[k].tolist(), colours[k], 1, cv2.LINE_AA)
     return picture

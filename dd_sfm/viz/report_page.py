@@ -180,7 +180,7 @@ def _viewer(comparison: Comparison, clouds: Sequence[CloudPayload]) -> str:
 <div id="view-controls">
 <fieldset><legend>show</legend>{shown}<button type="button" id="show-cameras">cameras</button>{split}</fieldset>
 <fieldset><legend>colour</legend>{colours}</fieldset>
-<label>point size <input type="range" id="size" min="1" max="6" step="0.5" value="2"></label>
+<label>point size <input type="range" id="size" min="1" max="8" step="0.5" value="3"></label>
 <fieldset><button type="button" id="turn">turning</button>
 <button type="button" id="reset">reset view</button></fieldset>
 <span id="view-legend" hidden><span class="low"></span><i></i><span class="top"></span></span>
@@ -202,7 +202,7 @@ def _matches(images: Mapping[str, bytes], pairs: Sequence[Mapping[str, Any]]) ->
             _figure(
                 images,
                 f"matches_{name}.png",
-                f"Frames {first} (above) and {second}. Tracks seen in both that one epipolar geometry explains, the "
+                f"Frames {first} (above) and {second}. Matches that one epipolar geometry explains within 2 px, the "
                 f"same test for all; some are joined by lines. {colour}",
             )
         )

@@ -6,7 +6,7 @@
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const floats = (text) => new Float32Array(bytes(text).buffer);
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const state = { colour: "photo", size: 2, cameras: true, split: scene3d.clouds.length > 1, turning: !still, shown: {} };
+  const state = { colour: "photo", size: 3, cameras: true, split: scene3d.clouds.length > 1, turning: !still, shown: {} };
 
   let renderer;
   try {
@@ -70,7 +70,7 @@
   function frusta(cloud) {
     const { count, aspect } = cloud.cameras;
     const centres = floats(cloud.cameras.centres), axes = floats(cloud.cameras.axes);
-    const size = 0.06, every = Math.max(1, Math.round(count / 25)), lines = [];
+    const size = 0.05, every = Math.max(1, Math.round(count / 10)), lines = [];
     const corner = (k, sx, sy) => [0, 1, 2].map((j) =>
       centres[3 * k + j] + size * (axes[9 * k + 6 + j] + sx * aspect[0] * axes[9 * k + j] + sy * aspect[1] * axes[9 * k + 3 + j]));
     for (let k = 0; k < count; k += every) {
@@ -103,7 +103,7 @@
   host.addEventListener("pointerleave", () => { controls.enableZoom = false; });
 
   function reset() {
-    camera.position.set(1.5, 1.5, 2.7);
+    camera.position.set(1.2, 1.3, 2.2);
     controls.target.set(0, 0, 0);
     controls.update();
     draw();

@@ -11,7 +11,9 @@ from plane import CAMERA, FRAMES, plane_model, to_own_world, write_run
 
 from dd_sfm.evaluation.comparison import Entry
 from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
-from dd_sfm.structures import Model
+from dd_sfm.pipeline.match import MatchResult
+from dd_sfm.pipeline.run import save_match
+from dd_sfm.structures import Model, Tracks
 
 LABELS = {"learned": "learned", "sift": "SIFT, tuned", "sift_default": "SIFT, COLMAP's defaults"}
 
@@ -49,6 +51,9 @@ def write_comparison_run(folder: Path, model: Model | None, *, features: str, se
         cv2.imwrite(str(folder / "frames" / f"{k:08d}.png"), texture(CAMERA.height, CAMERA.width, seed=k))
     if model is None:
         return folder
+    score = np.ones(len(model.point), np.float32)
+    tracks = Tracks(model.point, model.frame, model.xy.astype(np.float32), score, np.r_[True, np.diff(model.point) > 0])
+    save_match(folder, MatchResult(tracks, []))
     write_run(folder / "sparse" / "0", model)
     stages = {"frames": 2.0, "describe": 0.0, "match": seconds, "map": 1.0, "densify": 0.5, "total": 3.5 + seconds}
     metrics = {

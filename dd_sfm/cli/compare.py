@@ -77,8 +77,9 @@ def compare(
     from dd_sfm.evaluation.pose_reference import open_pose_reference
     from dd_sfm.pipeline.compare import CompareRequest, run_all
     from dd_sfm.pipeline.run import RunRequest
-    from dd_sfm.viz.report import write_report
+    from dd_sfm.viz.report import check_report, write_report
 
+    check_report(out)
     if reference is not None:
         # What cannot be read is said before the long work, not after it.
         open_pose_reference(reference)

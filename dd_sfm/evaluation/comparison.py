@@ -18,6 +18,7 @@ from dd_sfm.evaluation.verdict import verdict
 from dd_sfm.ops.geometry import model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.structures import FloatArray, IntArray, Model
 
+MADE_BY = "dd-sfm compare"
 IDENTITY = Similarity(1.0, np.eye(3), np.zeros(3))
 MISFIT = 0.5
 """Cameras this far from those of the reference, as a share of the path's own spread, belong to another video."""
@@ -114,7 +115,7 @@ def compare_runs(entries: Sequence[Entry], reference: Path | None = None) -> Com
     base = next(c for c in columns if c.model is not None)
     path = _reference_path(reference) if reference and base.name in evaluations else np.zeros((0, 3))
     figures = {
-        "made_by": "dd-sfm compare",
+        "made_by": MADE_BY,
         "reference": str(reference) if reference else None,
         "unit": unit,
         "frames_used": len(frames),

@@ -125,6 +125,8 @@ def match_figures(
             for c in comparison.columns
             if c.name in ("learned", "sift")
         }
+        if all(matches is None for matches in found.values()):
+            continue
         figures[f"matches_{name}.png"] = _figure(comparison, first, second, found)
         for run, matches in found.items():
             if matches is not None:

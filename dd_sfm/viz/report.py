@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from dd_sfm.evaluation.comparison import Comparison, plain_figures
+from dd_sfm.evaluation.comparison import MADE_BY, Comparison, plain_figures
 from dd_sfm.io.atomic import write_bytes, write_text
-from dd_sfm.io.staging import filled_folder
+from dd_sfm.io.staging import check_folder, check_own, filled_folder
 from dd_sfm.io.truth import RenderedTruth, read_truth
 from dd_sfm.viz.cloud_payload import MOST_POINTS, view_payload
 from dd_sfm.viz.comparison_clouds import cloud_figures
@@ -15,6 +15,16 @@ from dd_sfm.viz.figures import png
 from dd_sfm.viz.report_page import page
 
 MARKER = "report.json"
+
+
+def check_report(out: Path) -> None:
+    """See that a report may be written, before the work that leads to it.
+
+    Raises:
+        OutputError: If files of its names are not from an earlier report.
+    """
+    check_folder(out, overwrite=True)
+    check_own(out, MARKER, MADE_BY, ["report.html"])
 
 
 def write_report(out: Path, comparison: Comparison, *, title: str, most_points: int = MOST_POINTS) -> Path:
@@ -32,6 +42,7 @@ def write_report(out: Path, comparison: Comparison, *, title: str, most_points: 
     Raises:
         OutputError: If it cannot be written, or files of these names are not from an earlier report.
     """
+    check_report(out)
     figures = {
         "timeline.png": timeline_figure(comparison),
         **cloud_figures(comparison),

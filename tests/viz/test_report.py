@@ -11,6 +11,7 @@ from plane import plane_model, write_truth
 
 from dd_sfm.errors import OutputError
 from dd_sfm.evaluation.comparison import compare_runs
+from dd_sfm.io.truth import read_truth
 from dd_sfm.viz.cloud_payload import view_payload
 from dd_sfm.viz.comparison_matches import choose_pairs
 from dd_sfm.viz.report import write_report
@@ -106,6 +107,13 @@ def test_a_page_of_someone_else_is_never_replaced(made, tmp_path):
     with pytest.raises(OutputError, match=r"report.html: exists and is not from dd-sfm compare"):
         write_report(tmp_path, made[1], title="clip")
     assert (tmp_path / "report.html").read_text() == "mine"
+    (tmp_path / "report.html").unlink()
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"report.json: exists and is not from dd-sfm compare"):
+        write_report(tmp_path, made[1], title="clip")
+
+
+def test_an_output_that_is_a_file(made, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="is a file; expected a folder"):
         write_report(tmp_path / "file", made[1], title="clip")
@@ -155,9 +163,16 @@ def test_a_report_of_models_that_share_nothing(tmp_path):
     assert "Not in one frame: SIFT, tuned." in text
 
 
-def test_the_pairs_start_where_the_truth_is_known(made):
-    from dd_sfm.io.truth import read_truth
+def test_matches_are_verified_and_judged_by_the_truth(made):
+    content = json.loads((made[0] / "report.json").read_text())
+    rows = {(r["pair"], r["run"]): r for r in content["match_pairs"]}
+    near = rows["near", "learned"]
+    assert near["verified"] > 0.8 * near["matches"] > 100
+    assert near["right_share"] > 0.99
+    assert rows["near", "sift"]["matches"] < near["matches"]
 
+
+def test_the_pairs_start_where_the_truth_is_known(made):
     comparison = made[1]
     assert [(b - a) for _, a, b in choose_pairs(comparison, None)] == [3, 8]
     truth = read_truth(made[0] / "truth")

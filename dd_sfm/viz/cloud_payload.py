@@ -13,7 +13,8 @@ from dd_sfm.structures import FloatArray
 from dd_sfm.viz.comparison_figures import COLOURS, middle_and_reach, viewing_axes
 
 MOST_POINTS = 400_000
-"""Points of a cloud in the page: with 18 bytes each, 9.6 MB of text."""
+POINT_BYTES = 24
+"""Of a point in the page, as text: 18 in base64."""
 
 
 @dataclass(frozen=True)

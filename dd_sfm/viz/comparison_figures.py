@@ -109,7 +109,8 @@ def histogram_figure(comparison: Comparison) -> Figure:
     _histogram(panels[2], comparison, lambda p: p.angle_deg, "triangulation angle [deg]", "points", cut=99.5)
     if has_truth:
         _histogram(panels[3], comparison, lambda p: p.true_mm, "true error [mm]", "points", logarithmic=True)
-    panels[0].legend(frameon=False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
     return figure
 
 

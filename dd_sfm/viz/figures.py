@@ -37,11 +37,11 @@ def write_figure(path: Path, figure: Figure) -> None:
     write_bytes(path, png(figure))
 
 
-def png(figure: Figure) -> bytes:
+def png(figure: Figure, dpi: int = 130) -> bytes:
     """A figure as PNG."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=130)
+    figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
 

@@ -7,7 +7,7 @@ from dd_sfm.evaluation.comparison import MADE_BY, Comparison, plain_figures
 from dd_sfm.io.atomic import write_bytes, write_text
 from dd_sfm.io.staging import check_folder, check_own, filled_folder
 from dd_sfm.io.truth import RenderedTruth, read_truth
-from dd_sfm.viz.cloud_payload import MOST_POINTS, view_payload
+from dd_sfm.viz.cloud_payload import MOST_POINTS, POINT_BYTES, view_payload
 from dd_sfm.viz.comparison_clouds import cloud_figures
 from dd_sfm.viz.comparison_figures import histogram_figure, timeline_figure, trajectory_figure
 from dd_sfm.viz.comparison_matches import match_figures
@@ -15,6 +15,8 @@ from dd_sfm.viz.figures import png
 from dd_sfm.viz.report_page import page
 
 MARKER = "report.json"
+PAGE_BYTES = 23_000_000
+"""Pictures and points of a page, at most: with script and text it stays below 25 MB."""
 
 
 def check_report(out: Path) -> None:
@@ -50,8 +52,11 @@ def write_report(out: Path, comparison: Comparison, *, title: str, most_points: 
         "histograms.png": histogram_figure(comparison),
     }
     pictures, pairs = match_figures(comparison, _truth(comparison))
-    images = {name: png(figure) for name, figure in (figures | pictures).items()}
-    payload, clouds = view_payload(comparison, most_points)
+    images = {name: png(figure) for name, figure in figures.items()}
+    # Photographs twice over: coarser, or they would be half of the page.
+    images |= {name: png(figure, dpi=105) for name, figure in pictures.items()}
+    room = PAGE_BYTES - 4 / 3 * sum(map(len, images.values()))
+    payload, clouds = view_payload(comparison, max(1000, min(most_points, int(room / 2 / POINT_BYTES))))
     record: dict[str, Any] = plain_figures(comparison.figures | {"match_pairs": pairs})
     content = page(comparison, images, pairs, payload, clouds, title=title)
     with filled_folder(out, MARKER, record, overwrite=True) as staging:

@@ -131,6 +131,10 @@ def _explanation(comparison: Comparison) -> str:
             "compare a rendered clip with --reference."
         )
     lines.append(
+        "Each run drops observations beyond a limit of its own, which lowers its reprojection error; true errors do "
+        "not depend on that."
+    )
+    lines.append(
         "SIFT is COLMAP's own from features to points. A tick marks the better of the first two columns, however "
         "small the difference; the sentence above takes 2 % for the same."
     )

@@ -51,7 +51,9 @@ def plain_sift(frames: Path, masks: Path, camera: str, out: Path) -> pycolmap.Re
     pycolmap.extract_features(
         database, frames, camera_mode=pycolmap.CameraMode.SINGLE, reader_options=reader, extraction_options=extraction
     )
-    pycolmap.match_sequential(database, matching_options=matching, pairing_options=pairing)
+    verification = pycolmap.TwoViewGeometryOptions()
+    verification.ransac.random_seed = 0
+    pycolmap.match_sequential(database, matching, pairing, verification)
     options = pycolmap.GlobalPipelineOptions()
     adjustment = options.mapper.bundle_adjustment
     adjustment.refine_focal_length = adjustment.refine_principal_point = adjustment.refine_extra_params = False

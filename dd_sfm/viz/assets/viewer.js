@@ -103,7 +103,10 @@
   host.addEventListener("pointerleave", () => { controls.enableZoom = false; });
 
   function reset() {
-    camera.position.set(1.2, 1.3, 2.2);
+    // Obliquely from behind the cameras, far enough for the narrower side of a tile.
+    const tiles = state.split ? entries.length : 1;
+    const away = 3.2 / Math.min(1, host.clientWidth / tiles / host.clientHeight || 1);
+    camera.position.set(0.42 * away, 0.46 * away, 0.78 * away);
     controls.target.set(0, 0, 0);
     controls.update();
     draw();

@@ -9,7 +9,7 @@ import numpy as np
 from conftest import texture
 from plane import CAMERA, FRAMES, plane_model, to_own_world, write_run
 
-from dd_sfm.evaluation.comparison import Entry
+from dd_sfm.evaluation.compared import Entry
 from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
 from dd_sfm.pipeline.match import MatchResult
 from dd_sfm.pipeline.run import save_match
@@ -52,7 +52,13 @@ def write_comparison_run(folder: Path, model: Model | None, *, features: str, se
     if model is None:
         return folder
     score = np.ones(len(model.point), np.float32)
-    tracks = Tracks(model.point, model.frame, model.xy.astype(np.float32), score, np.r_[True, np.diff(model.point) > 0])
+    tracks = Tracks(
+        model.point,
+        model.frame,
+        model.xy.astype(np.float32),
+        score,
+        np.r_[True, np.diff(model.point) > 0][: len(score)],
+    )
     save_match(folder, MatchResult(tracks, []))
     write_run(folder / "sparse" / "0", model)
     stages = {"frames": 2.0, "describe": 0.0, "match": seconds, "map": 1.0, "densify": 0.5, "total": 3.5 + seconds}

@@ -12,7 +12,7 @@ from dd_sfm.cli.show import console, make_progress, make_say
 from dd_sfm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dd_sfm.evaluation.comparison import Comparison
+    from dd_sfm.evaluation.compared import Comparison
 
 LABELS = {
     "learned": "learned",
@@ -73,7 +73,8 @@ def compare(
     """
     if sift not in ("tuned", "strong"):
         raise ConfigError(f"--sift {sift}: unknown; expected tuned or strong")
-    from dd_sfm.evaluation.comparison import Entry, compare_runs
+    from dd_sfm.evaluation.compared import Entry
+    from dd_sfm.evaluation.comparison import compare_runs
     from dd_sfm.evaluation.pose_reference import open_pose_reference
     from dd_sfm.pipeline.compare import CompareRequest, run_all
     from dd_sfm.pipeline.run import RunRequest

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,87 +10,18 @@ import numpy as np
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.alignment import Similarity, align_cameras, camera_centres
+from dd_sfm.evaluation.compared import Column, Comparison, Entry, point_figures, quality_figures
 from dd_sfm.evaluation.model import Evaluation, evaluate_model
 from dd_sfm.evaluation.pose_reference import EvaluatedRun, open_pose_reference, open_run
 from dd_sfm.evaluation.surface import distinct_cells
 from dd_sfm.evaluation.trajectory import path_length
 from dd_sfm.evaluation.verdict import verdict
-from dd_sfm.ops.geometry import model_rays, reprojection_errors_px, widest_angles_deg
-from dd_sfm.structures import FloatArray, IntArray, Model
+from dd_sfm.structures import FloatArray, Model
 
 MADE_BY = "dd-sfm compare"
 IDENTITY = Similarity(1.0, np.eye(3), np.zeros(3))
 MISFIT = 0.5
 """Cameras this far from those of the reference, as a share of the path's own spread, belong to another video."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A run to compare: ``failure`` says why it found no model ("" when it found one)."""
-
-    name: str
-    label: str
-    folder: Path
-    failure: str = ""
-
-
-@dataclass(frozen=True)
-class PointFigures:
-    """Per observation: ``error_px`` (O,). Per point: ``length`` views (P,), ``angle_deg`` widest angle (P,),
-    ``mean_error_px`` (P,), ``expected_px`` (P,) mean error over the root of the views: what ranks the points,
-    ``true_mm`` (P,) distance from the true surface point, NaN where it is not known.
-    """  # fmt: skip
-
-    error_px: FloatArray
-    length: IntArray
-    angle_deg: FloatArray
-    mean_error_px: FloatArray
-    expected_px: FloatArray
-    true_mm: FloatArray
-
-
-@dataclass(frozen=True)
-class Column:
-    """A run of the comparison; ``model`` is None when it found none.
-
-    ``model`` bears source frame numbers and lies in the common frame, as all columns do; ``aligned`` tells whether it
-    could be brought there; ``metrics``: what the run wrote.
-    """
-
-    name: str
-    label: str
-    folder: Path
-    failure: str
-    metrics: dict[str, Any]
-    model: Model | None = None
-    points: PointFigures | None = None
-    aligned: bool = True
-    figures: dict[str, Any] = field(default_factory=dict)
-    other_models: tuple[frozenset[int], ...] = ()
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """``frames``: source numbers of the frames used, ascending; ``dropped``: those left out before, with the reason;
-    ``unit``: of lengths in the common frame; ``reference_path`` (N, 3) camera centres of the reference, in it;
-    ``figures``: everything that report.json holds.
-    """  # fmt: skip
-
-    columns: tuple[Column, ...]
-    frames: tuple[int, ...]
-    dropped: dict[int, str]
-    unit: str
-    reference_path: FloatArray
-    figures: dict[str, Any]
-
-    @property
-    def found(self) -> list[Column]:
-        """Columns with a model."""
-        return [c for c in self.columns if c.model is not None]
-
-    def column(self, name: str) -> Column:
-        """The column of a run."""
-        return next(c for c in self.columns if c.name == name)
 
 
 def compare_runs(entries: Sequence[Entry], reference: Path | None = None) -> Comparison:
@@ -248,19 +179,6 @@ def _moved(model: Model, similarity: Similarity) -> Model:
     return replace(model, xyz=similarity.points(model.xyz), cam_from_world=dict(zip(frames, poses, strict=True)))
 
 
-def point_figures(model: Model, evaluation: Evaluation | None = None) -> PointFigures:
-    """Errors, track lengths and angles of a model, and what its points are ranked by."""
-    rays = model_rays(model)
-    error = reprojection_errors_px(rays, model.xyz)
-    length = np.bincount(model.point, minlength=len(model.xyz))
-    mean = np.bincount(model.point, weights=error, minlength=len(model.xyz)) / np.maximum(length, 1)
-    true = np.full(len(model.xyz), np.nan)
-    if evaluation is not None and evaluation.error_unit == "mm":
-        true = evaluation.error
-    angle = widest_angles_deg(rays, model.xyz)
-    return PointFigures(error, length, angle, mean, mean / np.sqrt(np.maximum(length, 1)), true)
-
-
 def _equal_number(columns: Sequence[Column]) -> int | None:
     """The smaller number of points of the first two runs; None unless both have a model."""
     first = [c.model for c in columns[:2]]
@@ -287,26 +205,6 @@ def _figures(column: Column, equal: int | None, evaluation: Evaluation | None) -
         chosen = np.zeros(len(model.xyz), bool)
         chosen[np.argsort(points.expected_px, kind="stable")[:equal]] = True
         figures["best"] = {"points": int(chosen.sum())} | quality_figures(points, chosen, model)
-    return figures
-
-
-def quality_figures(points: PointFigures, chosen: Any, model: Model) -> dict[str, Any]:
-    """Errors, track length and angle of some points (P,) bool."""
-    error = points.error_px[chosen[model.point]]
-    known = points.true_mm[chosen & np.isfinite(points.true_mm)]
-    figures: dict[str, Any] = {
-        "track_length_mean": float(points.length[chosen].mean()),
-        "track_length_median": float(np.median(points.length[chosen])),
-        "reprojection_median_px": float(np.median(error)),
-        "reprojection_p90_px": float(np.percentile(error, 90)),
-        "triangulation_angle_median_deg": float(np.median(points.angle_deg[chosen])),
-    }
-    if len(known):
-        figures |= {
-            "points_with_truth": len(known),
-            "true_error_median_mm": float(np.median(known)),
-            "true_error_p90_mm": float(np.percentile(known, 90)),
-        }
     return figures
 
 

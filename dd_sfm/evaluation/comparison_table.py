@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dd_sfm.evaluation.comparison import Comparison
+from dd_sfm.evaluation.compared import Comparison
 
 NONE = "-"
 

@@ -3,17 +3,19 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dd_sfm.evaluation.comparison import Column
+    from dd_sfm.evaluation.compared import Column
 
 SAME = 0.02
 """Figures closer than this share of each other count as the same: repeated runs differ by as much."""
+SAME_POSES = 0.1
+"""The same for camera errors, which differ by more."""
 
 
 def verdict(learned: "Column", sift: "Column") -> str:
-    """Who wins, by frames registered, points, and error at equal number of points.
+    """Who wins, by frames registered, points, and error at equal number of points; with a reference also by cameras.
 
-    With truth the error is that of the points; without it only the reprojection error is known, and the sentence
-    says so.
+    With truth the error is that of the points, and the surface found counts too; without it only the reprojection
+    error is known, and the sentence says so.
     """
     if learned.model is None and sift.model is None:
         return "Neither run found a model."
@@ -22,7 +24,13 @@ def verdict(learned: "Column", sift: "Column") -> str:
     if learned.model is None:
         return f"The learned descriptor found no model; SIFT {_alone(sift.figures)}."
     ours, theirs = learned.figures, sift.figures
-    judged = [_frames(ours, theirs), _points(ours, theirs), _error(ours, theirs), *_surface(ours, theirs)]
+    judged = [
+        _frames(ours, theirs),
+        _points(ours, theirs),
+        _error(ours, theirs),
+        *_surface(ours, theirs),
+        *_poses(ours, theirs),
+    ]
     wins, losses = (sum(sign == s for sign, _ in judged) for s in (1, -1))
     if wins and not losses:
         head = "The learned descriptor wins: it"
@@ -76,8 +84,18 @@ def _surface(ours: dict[str, Any], theirs: dict[str, Any]) -> list[tuple[int, st
     return [(sign, f"has a point within 1 mm of {100 * a:.0f} % of the visible surface, SIFT of {100 * b:.0f} %")]
 
 
-def _compare(small: float, large: float) -> int:
+def _poses(ours: dict[str, Any], theirs: dict[str, Any]) -> list[tuple[int, str]]:
+    """How far the cameras are from those of a reference, where there is one."""
+    shares = [((f["truth"] or {}).get("trajectory") or {}).get("ate_rms_pct_path") for f in (ours, theirs)]
+    a, b = shares
+    if a is None or b is None:
+        return []
+    sign = _compare(a, b, SAME_POSES)
+    return [(sign, f"has cameras {a:.2g} % of the path off, SIFT {b:.2g} %")]
+
+
+def _compare(small: float, large: float, same: float = SAME) -> int:
     """1 when the first value is smaller by more than chance, -1 when it is larger, else 0."""
-    if abs(small - large) <= SAME * max(abs(small), abs(large)):
+    if abs(small - large) <= same * max(abs(small), abs(large)):
         return 0
     return 1 if small < large else -1

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import colormaps
 
 from dd_sfm.evaluation.alignment import camera_centres
-from dd_sfm.evaluation.comparison import Column, Comparison
+from dd_sfm.evaluation.compared import Column, Comparison
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.comparison_figures import COLOURS, middle_and_reach, viewing_axes
 

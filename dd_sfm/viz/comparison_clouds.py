@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dd_sfm.evaluation.alignment import camera_centres
-from dd_sfm.evaluation.comparison import Column, Comparison
+from dd_sfm.evaluation.compared import Column, Comparison
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.structures import FloatArray, Model
 from dd_sfm.viz.comparison_figures import COLOURS, middle_and_reach, viewing_axes

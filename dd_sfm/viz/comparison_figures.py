@@ -8,7 +8,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from dd_sfm.evaluation.alignment import camera_centres
-from dd_sfm.evaluation.comparison import Column, Comparison
+from dd_sfm.evaluation.compared import Column, Comparison
 from dd_sfm.structures import FloatArray
 
 COLOURS = {"learned": "#c8553d", "sift": "#2b6a99", "sift_default": "#8a9aa3"}

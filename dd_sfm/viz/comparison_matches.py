@@ -11,7 +11,7 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dd_sfm.evaluation.comparison import Column, Comparison
+from dd_sfm.evaluation.compared import Column, Comparison
 from dd_sfm.io.colmap_own import database_matches
 from dd_sfm.io.images import read_image
 from dd_sfm.io.truth import RenderedTruth

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from dd_sfm.evaluation.comparison import MADE_BY, Comparison, plain_figures
+from dd_sfm.evaluation.compared import Comparison
+from dd_sfm.evaluation.comparison import MADE_BY, plain_figures
 from dd_sfm.io.atomic import write_bytes, write_text
 from dd_sfm.io.staging import check_folder, check_own, filled_folder
 from dd_sfm.io.truth import RenderedTruth, read_truth

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dd_sfm import __version__
-from dd_sfm.evaluation.comparison import Comparison
+from dd_sfm.evaluation.compared import Comparison
 from dd_sfm.evaluation.comparison_table import Row, table_rows
 from dd_sfm.viz.cloud_payload import CloudPayload
 
@@ -136,7 +136,7 @@ def _explanation(comparison: Comparison) -> str:
     )
     lines.append(
         "SIFT is COLMAP's own from features to points. A tick marks the better of the first two columns, however "
-        "small the difference; the sentence above takes 2 % for the same."
+        "small the difference; the sentence above takes 2 % for the same, of cameras 10 %."
     )
     return f'<p class="soft">{escape(" ".join(lines))}</p>'
 

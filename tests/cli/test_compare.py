@@ -66,14 +66,29 @@ def test_table_and_verdict(dd_sfm, ready, tiny_clip, tmp_path):
     assert len(list((tmp_path / "out" / "figures").glob("*.png"))) == 7
 
 
-def test_quiet_prints_nothing(dd_sfm, ready, tiny_clip, tmp_path):
+@pytest.fixture
+def unwritten(monkeypatch):
+    """The report is not drawn; gives what it would have been made of."""
+    given = []
+
+    def write(out, comparison, *, title):
+        given.append((comparison, title))
+        return out / "report.html"
+
+    monkeypatch.setattr("dd_sfm.viz.report.write_report", write)
+    return given
+
+
+def test_quiet_prints_nothing(dd_sfm, ready, unwritten, tiny_clip, tmp_path):
     ran = dd_sfm("compare", tiny_clip, "-o", tmp_path / "out", "--quiet", "--sift", "strong")
     assert (ran.code, ran.out, ran.err) == (0, "", "")
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["runs"]["sift"]["label"] == "SIFT, strong"
+    comparison, title = unwritten[0]
+    assert comparison.column("sift").label == "SIFT, strong"
+    assert title == tiny_clip.name
 
 
 @pytest.mark.parametrize(("lost", "winner"), [("sift", "SIFT"), ("learned", "The learned descriptor")])
-def test_a_run_without_a_model_is_said_in_a_line(dd_sfm, ready, tiny_clip, tmp_path, lost, winner):
+def test_a_run_without_a_model_is_said_in_a_line(dd_sfm, ready, unwritten, tiny_clip, tmp_path, lost, winner):
     ready[lost] = "no model from 16 frames"
     ran = dd_sfm("compare", tiny_clip, "-o", tmp_path / "out")
     assert ran.code == 0

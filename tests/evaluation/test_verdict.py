@@ -1,12 +1,14 @@
 import pytest
 
-from dd_sfm.evaluation.comparison import Column
+from dd_sfm.evaluation.compared import Column
 from dd_sfm.evaluation.verdict import verdict
 
 
-def column(frames=10, points=1000, error=0.5, true=None, surface=None):
+def column(frames=10, points=1000, error=0.5, true=None, surface=None, cameras=None):
     best = {"points": 100, "reprojection_median_px": error} | ({"true_error_median_mm": true} if true else {})
     truth = {"surface": {"completeness_1mm": surface}} if surface else None
+    if cameras:
+        truth = {"surface": None, "trajectory": {"ate_rms_pct_path": cameras}}
     figures = {"frames_registered": frames, "points": points, "best": best, "truth": truth}
     return Column("x", "x", None, "", {}, model=object(), figures=figures)
 
@@ -40,6 +42,14 @@ def test_the_surface_counts_too():
     text = verdict(column(true=0.3, surface=0.2), column(true=0.9, surface=0.8))
     assert text.startswith("Neither wins outright")
     assert "20 % of the visible surface, SIFT of 80 %" in text
+
+
+def test_cameras_count_where_there_is_a_reference():
+    text = verdict(column(points=9000, cameras=1.08), column(cameras=0.76))
+    assert text.startswith("Neither wins outright")
+    assert "has cameras 1.1 % of the path off, SIFT 0.76 %" in text
+    # Within ten percent: the same.
+    assert verdict(column(points=9000, cameras=0.80), column(cameras=0.76)).startswith("The learned descriptor wins")
 
 
 def test_numbers_and_end():

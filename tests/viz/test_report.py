@@ -15,6 +15,7 @@ from dd_sfm.io.truth import read_truth
 from dd_sfm.viz.cloud_payload import view_payload
 from dd_sfm.viz.comparison_matches import choose_pairs
 from dd_sfm.viz.report import write_report
+from dd_sfm.viz.report_page import page
 
 PICTURES = {
     "timeline.png", "camera_view.png", "clouds.png", "trajectories.png", "histograms.png", "matches_near.png",
@@ -119,10 +120,12 @@ def test_an_output_that_is_a_file(made, tmp_path):
         write_report(tmp_path / "file", made[1], title="clip")
 
 
-def test_large_clouds_are_thinned_and_the_page_says_so(made, tmp_path):
-    write_report(tmp_path, made[1], title="clip", most_points=1000)
-    text = (tmp_path / "report.html").read_text()
-    total = made[1].figures["runs"]["learned"]["points"]
+def test_large_clouds_are_thinned_and_the_page_says_so(made):
+    comparison = made[1]
+    payload, clouds = view_payload(comparison, 1000)
+    text = page(comparison, {}, [], payload, clouds, title="clip")
+    total = comparison.figures["runs"]["learned"]["points"]
+    assert payload["clouds"][0]["count"] == 1000
     assert f"Thinned for this view only. learned: 1,000 of {total:,} points, chosen at random" in text
     assert "SIFT, tuned: " not in text.split("Thinned")[1].split("</p>")[0]
 

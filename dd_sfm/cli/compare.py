@@ -94,6 +94,8 @@ def compare(
         "runtime.device": device,
     }
     settings = o.resolve_config(config, overrides, flags)
+    if settings.sift.preset not in ("tuned", sift):
+        raise ConfigError(f"sift.preset is '{settings.sift.preset}' in the configuration; expected --sift to choose it")
     say = make_say(quiet)
     base = RunRequest(source, out, settings, calibration, mask, overwrite)
     outcomes = run_all(

@@ -120,6 +120,9 @@ def test_an_empty_cloud(refused, ready, tmp_path):
 
 def test_usage(refused):
     refused("--sift", "weak", says="--sift weak: unknown; expected tuned or strong", code=2)
+    refused(
+        "--set", "sift.preset=default", says="sift.preset is 'default' in the configuration; expected --sift", code=2
+    )
     refused("--set", "sift.presett=1", says="did you mean 'preset'?", code=2)
 
 

@@ -123,8 +123,8 @@ def _equal(number: int | None) -> list[_Figure]:
         return lambda f: f["best"][key]
 
     return [
-        _Figure(group, "true error, median [mm]", best("true_error_median_mm"), _short, -1),
-        _Figure(group, "true error, 90 % below [mm]", best("true_error_p90_mm"), _short, -1),
+        _Figure(group, "true error of a point, median [mm]", best("true_error_median_mm"), _short, -1),
+        _Figure(group, "true error of a point, 90 % below [mm]", best("true_error_p90_mm"), _short, -1),
         _Figure(group, "reprojection error, median [px]", best("reprojection_median_px"), _px, -1),
         _Figure(group, "reprojection error, 90 % below [px]", best("reprojection_p90_px"), _px, -1),
         _Figure(group, "track length, mean", best("track_length_mean"), lambda v: f"{v:.1f}", 1),
@@ -148,8 +148,8 @@ def _truth(unit: str) -> list[_Figure]:
         return lambda f: f["truth"]["surface"][key]
 
     return [
-        _Figure(group, "point error, median [mm]", lambda f: f["true_error_median_mm"], _short, -1),
-        _Figure(group, "point error, 90 % below [mm]", lambda f: f["true_error_p90_mm"], _short, -1),
+        _Figure(group, "true error over all observations, median [mm]", surface("error_median_mm"), _short, -1),
+        _Figure(group, "true error over all observations, 90 % below [mm]", surface("error_p90_mm"), _short, -1),
         _Figure(group, "surface with a point within 0.5 mm", surface("completeness_0.5mm"), _percent, 1),
         _Figure(group, "surface with a point within 1 mm", surface("completeness_1mm"), _percent, 1),
         _Figure(group, f"camera position error, rms [{unit}]", path("ate_rms"), _short, -1),

@@ -92,11 +92,13 @@ def _camera_figure(comparison: Comparison) -> Figure:
 
 def _outside_figure(comparison: Comparison) -> Figure:
     columns, views = _drawn(comparison), outside_views(comparison)
-    figure = Figure(figsize=(11, 11 / len(columns) * 0.76 * len(views)), layout="constrained")
-    panels = figure.subplots(len(views), len(columns), squeeze=False)
-    for row, view in zip(panels, views, strict=True):
-        for axes, column in zip(row, columns, strict=True):
-            _show(axes, _drawing(column, view, path=True), f"{_title(column)}, {view.title}")
+    cells = [(column, view) for view in views for column in columns]
+    # A row for every view; a single run has its views side by side.
+    across = 2
+    down = -(-len(cells) // across)
+    figure = Figure(figsize=(11, 11 / across * 0.79 * down + 0.3), layout="constrained")
+    for axes, (column, view) in zip(figure.subplots(down, across).flat, cells, strict=True):
+        _show(axes, _drawing(column, view, path=True), f"{_title(column)}, {view.title}")
     return figure
 
 

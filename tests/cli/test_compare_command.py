@@ -61,7 +61,7 @@ def test_table_and_verdict(dd_sfm, ready, tiny_clip, tmp_path):
     assert content["verdict"] in shown
     assert shown.endswith(content["verdict"])
     assert f"{content['runs']['learned']['points']:,}" in ran.out
-    assert "true error, median [mm]" in ran.out
+    assert "true error of a point, median [mm]" in ran.out
     assert ran.err.splitlines() == ["report ...", f"written: {tmp_path / 'out' / 'report.html'}"]
     assert len(list((tmp_path / "out" / "figures").glob("*.png"))) == 7
 

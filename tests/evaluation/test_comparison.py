@@ -66,7 +66,11 @@ def test_true_errors_against_a_rendered_clip(tmp_path):
     assert runs["learned"]["truth"]["trajectory"]["ate_rms"] < 1e-6
     assert len(comparison.reference_path) == 16
     labels = {row.label for row in table_rows(comparison)}
-    assert {"true error, median [mm]", "surface with a point within 1 mm", "camera position error, rms [mm]"} <= labels
+    assert {
+        "true error of a point, median [mm]",
+        "surface with a point within 1 mm",
+        "camera position error, rms [mm]",
+    } <= labels
 
 
 def test_the_table_ticks_the_better_side(tmp_path):
@@ -74,7 +78,7 @@ def test_the_table_ticks_the_better_side(tmp_path):
     assert rows["points"].better == 0
     assert rows["registered, of 16 used"].better is None
     assert rows["memory at most"].cells == ("0.51 GB", "0.51 GB")
-    assert "true error, median [mm]" not in rows
+    assert "true error of a point, median [mm]" not in rows
 
 
 def test_models_that_share_no_image_are_shown_apart_with_a_note(tmp_path):

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 import pytest
+from conftest import circle_mask, write_video
 
 from dd_sfm.config import Config, SiftConfig, load_config
+from dd_sfm.errors import ReconstructionError
 from dd_sfm.pipeline.pairs import window_pairs
 from dd_sfm.pipeline.run import RunRequest, run
 from dd_sfm.pipeline.sift import extraction_options, sift_pairs
@@ -90,3 +92,22 @@ def test_the_same_figures_as_a_plain_script(tmp_path):
     colours = np.array([p.color for p in written.points3D.values()])
     assert colours[:, 0].mean() > colours[:, 1].mean() + 10
     assert json.loads((tmp_path / "run" / "densify.json").read_text())[0]["points"] == metrics["points"]
+
+
+def smooth_frames(count: int = 8) -> list[np.ndarray]:
+    """A soft light that wanders behind a round field of view: nothing that SIFT could hold on to."""
+    rows, columns = np.mgrid[:240, :320]
+    frames = []
+    for k in range(count):
+        light = np.exp(-((columns - 100 - 8 * k) ** 2 + (rows - 120) ** 2) / 8000)
+        tissue = np.stack([150 * light + 60, 90 * light + 40, 80 * light + 40], -1)
+        frames.append((tissue * circle_mask(240, 320, 110)[..., None]).astype(np.uint8))
+    return frames
+
+
+@pytest.mark.parametrize("preset", ["tuned", "default"])
+def test_nothing_to_match_is_one_clear_line(tmp_path, preset):
+    clip = write_video(tmp_path / "smooth.avi", smooth_frames())
+    config = load_config(Config, None, ["features=sift", f"sift.preset={preset}", "runtime.device=cpu"])
+    with pytest.raises(ReconstructionError, match=r"no model from 8 frames \(0 of \d+ pairs verified, 0 matches\)"):
+        run(RunRequest(clip, tmp_path / "run", config, "300,300,160,120"), silent, lambda _: None)

@@ -197,6 +197,18 @@ class DenseConfig:
 
 
 @dataclass(frozen=True)
+class SiftConfig:
+    """COLMAP's SIFT, to compare with."""
+
+    preset: Literal["tuned", "strong", "default"] = "tuned"
+    """tuned: peak threshold 0.002, first octave 0; strong: and affine shape, domain size pooling; default: COLMAP's."""
+    pairs: Literal["sequential", "window", "both"] = "sequential"
+    """sequential: every frame with the ``overlap`` after it; window: the pairs of the learned descriptor; or both."""
+    overlap: int = 10
+    """sequential: how many frames after it a frame is matched with."""
+
+
+@dataclass(frozen=True)
 class RuntimeConfig:
     """Where and how the work is done."""
 
@@ -221,6 +233,7 @@ class Config:
     map: MapConfig = field(default_factory=MapConfig)
     densify: DensifyConfig = field(default_factory=DensifyConfig)
     dense: DenseConfig = field(default_factory=DenseConfig)
+    sift: SiftConfig = field(default_factory=SiftConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     features: Literal["learned", "sift"] = "learned"
     """Which features: the learned dense descriptor or COLMAP's SIFT."""

@@ -12,6 +12,7 @@ import typer
 
 from dd_sfm import __version__
 from dd_sfm.cli.bench import bench
+from dd_sfm.cli.compare import compare
 from dd_sfm.cli.convert import convert
 from dd_sfm.cli.doctor import doctor
 from dd_sfm.cli.evaluate import evaluate
@@ -49,6 +50,7 @@ def root(
 
 
 app.command()(reconstruct)
+app.command()(compare)
 app.command(name="extract")(extract)
 app.command(name="match")(match)
 app.command(name="map")(map_)

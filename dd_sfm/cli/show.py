@@ -62,4 +62,9 @@ def summary(metrics: dict[str, Any], out: str) -> None:
         table.add_row(*row)
     for note in metrics["degradations"]:
         table.add_row("note", note)
-    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    console().print(table)
+
+
+def console() -> Console:
+    """Where tables go; of a fixed width when that is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 110)

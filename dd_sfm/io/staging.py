@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -65,13 +65,7 @@ def filled_folder(folder: Path, marker: str, record: dict[str, Any], *, overwrit
 
 def _publish(staging: Path, folder: Path, marker: str, record: dict[str, Any]) -> None:
     new = sorted(p.relative_to(staging).as_posix() for p in staging.rglob("*") if p.is_file())
-    earlier = _earlier_files(folder / marker, record["made_by"])
-    for name in [marker, *new]:
-        if (folder / name).exists() and name not in earlier:
-            raise OutputError(
-                f"{folder / name}: exists and is not from {record['made_by']}; it is never replaced. "
-                "Choose another folder with -o"
-            )
+    earlier = check_own(folder, marker, record["made_by"], new)
     # Listed before they are moved: after a break they are still known as ours.
     write_json(folder / marker, {**record, "files": sorted({*earlier, *new} - {marker})})
     for name in sorted({*earlier} - {*new, marker}):
@@ -82,6 +76,25 @@ def _publish(staging: Path, folder: Path, marker: str, record: dict[str, Any]) -
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (staging / name).replace(folder / name)
     write_json(folder / marker, {**record, "files": new})
+
+
+def check_own(folder: Path, marker: str, made_by: str, names: Sequence[str]) -> set[str]:
+    """See that no file is replaced that an earlier call did not write.
+
+    Returns:
+        The files that one wrote.
+
+    Raises:
+        OutputError: If there is another file of one of the names, or of the marker's.
+    """
+    earlier = _earlier_files(folder / marker, made_by)
+    for name in [marker, *names]:
+        if (folder / name).exists() and name not in earlier:
+            raise OutputError(
+                f"{folder / name}: exists and is not from {made_by}; it is never replaced. "
+                "Choose another folder with -o"
+            )
+    return earlier
 
 
 def _earlier_files(marker: Path, made_by: str) -> set[str]:

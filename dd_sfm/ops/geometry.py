@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.structures import Model
+
 Floats = NDArray[Any]
 Ints = NDArray[np.int64]
 
@@ -52,6 +54,17 @@ class Rays:
             Rays(track, self.rotation[keep], self.translation[keep], self.normalised[keep], self.focal_px),
             old,
         )
+
+
+def model_rays(model: Model) -> Rays:
+    """The observations of a model as rays."""
+    camera = model.camera
+    poses = np.zeros((max(model.cam_from_world, default=0) + 1, 3, 4))
+    for position, pose in model.cam_from_world.items():
+        poses[position] = pose
+    normalised = (model.xy - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
+    focal = float(np.sqrt(camera.fx * camera.fy))
+    return Rays(model.point, poses[model.frame, :, :3], poses[model.frame, :, 3], normalised, focal)
 
 
 def reprojection_errors_px(rays: Rays, points: Floats) -> Floats:

@@ -10,7 +10,7 @@ PATCH = 11
 
 def set_threads(count: int) -> None:
     """Use so many threads in the compiled loops."""
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined])
+    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
 @njit(fastmath=True, inline="always")

@@ -83,10 +83,50 @@ def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progr
     )
     seconds = {"verify": round(time.monotonic() - started, 2)}
     logger.info("map: %d tracks; %d of %d pairs verified", chosen.count, pairs.verified, pairs.tried)
-    candidates = []
+    best, rungs = climb(frames, chosen, out, config, progress, pairs)
+    best, added = _register_rest(best, frames, tracks, config)
+    notes = _notes(best, frames, config, added)
+    _keep_poses(out, best.rung)
+    return MapResult(best.models, best.cameras, best.rung, pairs, seconds | rungs, notes)
+
+
+def map_database(
+    frames: FrameSet, tracks: Tracks, out: Path, config: Config, progress: Progress, pairs: VerifiedPairs
+) -> MapResult:
+    """Find the poses from ``out/database.db`` as it is, with everything left as COLMAP's mapper has it.
+
+    Args:
+        frames: Frames of the database.
+        tracks: The database's tracks, to judge the scale along the path.
+        out: The run folder; every model of the result is written under ``poses/0``, ``1``, ...
+        config: Mapper settings.
+        progress: Shows the rungs.
+        pairs: How verification went.
+
+    Raises:
+        ReconstructionError: If no mapper registers three frames.
+    """
+    silence()
+    pycolmap.set_random_seed(config.runtime.seed)
+    best, seconds = climb(frames, tracks, out, config, progress, pairs)
+    notes = _notes(best, frames, config, 0)
+    _keep_poses(out, best.rung)
+    return MapResult(best.models, best.cameras, best.rung, pairs, seconds, notes)
+
+
+def climb(
+    frames: FrameSet, tracks: Tracks, out: Path, config: Config, progress: Progress, pairs: VerifiedPairs
+) -> tuple[Candidate, dict[str, float]]:
+    """Try the ladder's mappers until one holds up: the best result, and the seconds of each.
+
+    Raises:
+        ReconstructionError: If no mapper registers three frames.
+    """
+    candidates: list[Candidate] = []
+    seconds: dict[str, float] = {}
     for rung in progress(config.map.ladder, total=len(config.map.ladder), label="map"):
         started = time.monotonic()
-        candidate = _try_rung(rung, frames, chosen, out, config)
+        candidate = _try_rung(rung, frames, tracks, out, config)
         seconds[rung] = round(time.monotonic() - started, 2)
         candidates.append(candidate)
         logger.info("map: %s: %s", rung, _describe(candidate, frames))
@@ -95,14 +135,11 @@ def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progr
     best = _best(candidates)
     if best.registered < 3:
         raise ReconstructionError(
-            f"{database}: no model from {len(frames)} frames ({pairs.verified} of {pairs.tried} pairs verified, "
-            f"{pairs.matches} matches); at least 3 frames with common points needed. Try a lower --every, "
+            f"{out / 'database.db'}: no model from {len(frames)} frames ({pairs.verified} of {pairs.tried} pairs "
+            f"verified, {pairs.matches} matches); at least 3 frames with common points needed. Try a lower --every, "
             "a calibration, or --set map.min_inliers=12"
         )
-    best, added = _register_rest(best, frames, tracks, config)
-    notes = _notes(best, frames, config, added)
-    _keep_poses(out, best.rung)
-    return MapResult(best.models, best.cameras, best.rung, pairs, seconds, notes)
+    return best, seconds
 
 
 def error_scale(frames: FrameSet) -> float:

@@ -1,25 +1,15 @@
 """The figures of metrics.json."""
 
 import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dd_sfm.io.atomic import write_json
-from dd_sfm.ops.geometry import Rays, reprojection_errors_px, widest_angles_deg
+from dd_sfm.ops.geometry import model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.structures import Model
-
-
-def model_rays(model: Model) -> Rays:
-    """The observations of a model as rays."""
-    camera = model.camera
-    poses = np.zeros((max(model.cam_from_world, default=0) + 1, 3, 4))
-    for position, pose in model.cam_from_world.items():
-        poses[position] = pose
-    normalised = (model.xy - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
-    focal = float(np.sqrt(camera.fx * camera.fy))
-    return Rays(model.point, poses[model.frame, :, :3], poses[model.frame, :, 3], normalised, focal)
 
 
 def model_figures(model: Model) -> dict[str, float | int]:
@@ -39,8 +29,19 @@ def model_figures(model: Model) -> dict[str, float | int]:
     }
 
 
+def reset_memory_peaks() -> None:
+    """Count the largest memory anew from here: of two runs in one process each then reports its own."""
+    import torch
+
+    # Linux only, and not in every container; the peak then stays that of the process.
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def memory_figures() -> dict[str, float]:
-    """Largest memory of this process so far, on the host and on the GPU, in MB."""
+    """Largest memory of this process since the last reset, on the host and on the GPU, in MB."""
     import torch
 
     gpu = torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else 0.0

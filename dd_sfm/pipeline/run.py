@@ -32,9 +32,8 @@ from dd_sfm.pipeline.frames import extract_frames, frame_notes, load_frames
 from dd_sfm.pipeline.map import MapResult, map_poses
 from dd_sfm.pipeline.match import MatchResult, match_frames
 from dd_sfm.pipeline.metrics import memory_figures, model_figures
-from dd_sfm.pipeline.pairs import window_pairs
 from dd_sfm.pipeline.points import densify_model
-from dd_sfm.pipeline.sift import sift_tracks
+from dd_sfm.pipeline.sift import sift_map, sift_match, sift_models, sift_pairs
 from dd_sfm.pipeline.stages import STAGES, StageRecord, file_identity, fingerprint
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads, resolve_device
@@ -85,7 +84,9 @@ def marks(request: RunRequest) -> dict[str, str]:
             config["describe"]["working_height_px"],
         ],
         "describe": [config["describe"], weights] if learned else [],
-        "match": [config["features"], config["pairs"], config["match"] if learned else None, config["runtime"]["seed"]],
+        "match": [
+            config["features"], config["pairs"], config["match" if learned else "sift"], config["runtime"]["seed"],
+        ],
         "map": [config["map"], config["densify"]],
         "densify": [config["densify"], config["dense"]],
     }  # fmt: skip
@@ -154,17 +155,21 @@ class _Work:
         if self.learned:
             result = match_frames(frames, self.out, self.config, self.device, self.progress)
         else:
-            pairs = window_pairs(len(frames), self.config.pairs)
-            result = MatchResult(sift_tracks(frames, self.out, self.config, pairs), pairs)
+            pairs = sift_pairs(len(frames), self.config)
+            result = MatchResult(sift_match(frames, self.out, self.config, pairs), pairs)
         save_match(self.out, result)
 
     def map(self) -> None:
         frames = load_frames(self.out, self.config)
         match = load_match(self.out)
-        result = map_poses(frames, match.tracks, self.out, self.config, self.progress)
+        find = map_poses if self.learned else sift_map
+        result = find(frames, match.tracks, self.out, self.config, self.progress)
         save_map(self.out, result)
 
     def densify(self) -> None:
+        if not self.learned:
+            self._keep_colmaps_points()
+            return
         frames, match, found = load_frames(self.out, self.config), load_match(self.out), load_map(self.out)
         figures = []
         for number, (poses, camera) in enumerate(zip(found.models, found.cameras, strict=True)):
@@ -179,6 +184,13 @@ class _Work:
             figures.append(model_figures(model) | made.figures | {"frames_registered": len(model.cam_from_world)})
             if number == 0:
                 write_cloud(self.out / "points.ply", to_cloud(model, made.uncertainty))
+        write_json(self.out / "densify.json", figures)
+
+    def _keep_colmaps_points(self) -> None:
+        """SIFT's points are COLMAP's own: what its user would get is what the learned descriptor is compared with."""
+        models = sift_models(load_frames(self.out, self.config), self.out)
+        figures = [model_figures(model) | {"frames_registered": len(model.cam_from_world)} for model in models]
+        write_cloud(self.out / "points.ply", to_cloud(models[0]))
         write_json(self.out / "densify.json", figures)
 
     def finish(self, record: StageRecord) -> dict[str, Any]:

@@ -1,6 +1,12 @@
-"""SIFT on the same frames, masks and pairs: the opponent, given a fair chance."""
+"""SIFT on the same frames and masks: the opponent, given a fair chance.
+
+Features, matches, two-view geometries, poses and points are COLMAP's own, as a user of COLMAP would get them: nothing
+of ours chooses among its matches or triangulates its points.
+"""
 
 import logging
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,55 +16,113 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from dd_sfm.config import Config
+from dd_sfm.config import Config, SiftConfig
+from dd_sfm.errors import ReconstructionError
 from dd_sfm.io.colmap_database import colmap_camera, silence
+from dd_sfm.io.colmap_model import image_names, read_model
+from dd_sfm.io.colmap_own import database_pairs, finish_models
 from dd_sfm.ops.coordinates import from_colmap
+from dd_sfm.pipeline.map import MIN_POINTS, MapResult, map_database
+from dd_sfm.pipeline.pairs import window_pairs
+from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads
-from dd_sfm.structures import FrameSet, Tracks
+from dd_sfm.structures import FrameSet, Model, Tracks
 
 logger = logging.getLogger(__name__)
 
+DATABASE = "sift.db"
+MIN_INLIERS = 15
+"""COLMAP's own fewest inliers of a pair, in verification and in its mappers."""
 
-def sift_tracks(frames: FrameSet, out: Path, config: Config, pairs: list[tuple[int, int]]) -> Tracks:
-    """Tracks of COLMAP's SIFT, tuned for weak texture (peak threshold 0.002, first octave 0).
+
+def sift_pairs(count: int, config: Config) -> list[tuple[int, int]]:
+    """Pairs of frame positions (i < j) to match."""
+    kind, overlap = config.sift.pairs, config.sift.overlap
+    pairs = set(window_pairs(count, config.pairs)) if kind != "sequential" else set()
+    if kind != "window":
+        pairs |= {(i, j) for i in range(count) for j in range(i + 1, min(count, i + overlap + 1))}
+    return sorted(pairs)
+
+
+def extraction_options(sift: SiftConfig, threads: int) -> pycolmap.FeatureExtractionOptions:
+    """COLMAP's options of a preset."""
+    extraction = pycolmap.FeatureExtractionOptions()
+    extraction.use_gpu = False
+    extraction.num_threads = threads
+    if sift.preset != "default":
+        extraction.sift.peak_threshold, extraction.sift.first_octave = 0.002, 0
+    if sift.preset == "strong":
+        extraction.sift.estimate_affine_shape = extraction.sift.domain_size_pooling = True
+    return extraction
+
+
+def sift_match(frames: FrameSet, out: Path, config: Config, pairs: list[tuple[int, int]]) -> Tracks:
+    """Extract and match by COLMAP; writes ``out/sift.db``.
 
     Args:
         frames: Frames and masks.
-        out: The run folder; a scratch database is made in it and removed.
-        config: Threads and seed.
+        out: The run folder.
+        config: SIFT's settings, threads and seed.
         pairs: Frame positions to match (i < j).
+
+    Returns:
+        The tracks of the verified matches.
     """
     scratch = out / "sift.partial.db"
     scratch.unlink(missing_ok=True)
     pair_list = out / "sift.partial.txt"
-    names = [f.path.name for f in frames.frames]
+    names = image_names(frames)
     pair_list.write_text("".join(f"{names[i]} {names[j]}\n" for i, j in pairs))
     silence()
     pycolmap.set_random_seed(config.runtime.seed)
     try:
         _extract(scratch, frames, config)
         _match(scratch, pair_list, config)
-        return read_tracks(scratch, names)
+        scratch.replace(out / DATABASE)
+        return read_tracks(out / DATABASE, names)
     finally:
         scratch.unlink(missing_ok=True)
         pair_list.unlink(missing_ok=True)
+
+
+def sift_map(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progress: Progress) -> MapResult:
+    """The mappers' ladder on COLMAP's own database.
+
+    Raises:
+        ReconstructionError: If no mapper registers three frames.
+    """
+    shutil.copyfile(out / DATABASE, out / "database.db")
+    pairs = database_pairs(out / "database.db", MIN_INLIERS)
+    own = replace(config, map=replace(config.map, min_inliers=MIN_INLIERS))
+    return map_database(frames, tracks, out, own, progress, pairs)
+
+
+def sift_models(frames: FrameSet, out: Path) -> list[Model]:
+    """COLMAP's own models of ``out/poses``, coloured, written under ``out/sparse`` and read; largest first.
+
+    Raises:
+        ReconstructionError: If none holds a point.
+    """
+    folder = frames.frames[0].path.parent
+    found = finish_models(out / "poses", out / "sparse", folder, min_points=MIN_POINTS)
+    positions = {name: k for k, name in enumerate(image_names(frames))}
+    models = [read_model(out / "sparse" / str(k), positions) for k in range(len(found))]
+    if not models or not len(models[0].xyz):
+        raise ReconstructionError(f"{out}: COLMAP's model holds no points; try a calibration or a lower --every")
+    return models
 
 
 def _extract(database: Path, frames: FrameSet, config: Config) -> None:
     reader = pycolmap.ImageReaderOptions()
     reader.camera_model, reader.mask_path = "PINHOLE", str(frames.frames[0].mask_path.parent)
     reader.camera_params = ",".join(str(v) for v in colmap_camera(frames.camera).params)
-    extraction = pycolmap.FeatureExtractionOptions()
-    extraction.use_gpu = False
-    extraction.num_threads = cpu_threads(config.runtime)
-    extraction.sift.peak_threshold, extraction.sift.first_octave = 0.002, 0
     pycolmap.extract_features(
         database,
         frames.frames[0].path.parent,
-        image_names=[f.path.name for f in frames.frames],
+        image_names=image_names(frames),
         camera_mode=pycolmap.CameraMode.SINGLE,
         reader_options=reader,
-        extraction_options=extraction,
+        extraction_options=extraction_options(config.sift, cpu_threads(config.runtime)),
     )
 
 

@@ -15,7 +15,7 @@ STAGES = ("frames", "describe", "match", "map", "densify")
 MADE_BY = {
     "frames": ("frames", "masks", "frames.json", "field_of_view.png"),
     "describe": ("descriptors",),
-    "match": ("matches", "tracks.npz", "sift.partial.db", "sift.partial.txt"),
+    "match": ("matches", "tracks.npz", "sift.db", "sift.partial.db", "sift.partial.txt"),
     "map": ("database.db", "poses", "map.json"),
     "densify": ("sparse", "points.ply", "densify.json", "metrics.json"),
 }

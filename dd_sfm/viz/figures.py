@@ -34,10 +34,15 @@ def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
 
 def write_figure(path: Path, figure: Figure) -> None:
     """Write a figure as PNG, atomically."""
+    write_bytes(path, png(figure))
+
+
+def png(figure: Figure, dpi: int = 130) -> bytes:
+    """A figure as PNG."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=130)
-    write_bytes(path, buffer.getvalue())
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
 
 
 def cloud_figure(evaluation: Evaluation) -> Figure:

@@ -8,7 +8,9 @@ from dd_sfm.cli.options import resolve_config
 from dd_sfm.errors import ConfigError
 
 
-@pytest.mark.parametrize("command", ["reconstruct", "extract", "match", "map", "train", "synth", "bench", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["reconstruct", "compare", "extract", "match", "map", "train", "synth", "bench", "doctor"]
+)
 def test_every_command_explains_itself_with_an_example(dd_sfm, command):
     ran = dd_sfm(command, "--help")
     assert ran.code == 0

@@ -1,0 +1,136 @@
+"""dd-sfm compare."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from dd_sfm.cli import options as o
+from dd_sfm.cli.show import console, make_progress, make_say
+from dd_sfm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dd_sfm.evaluation.compared import Comparison
+
+LABELS = {
+    "learned": "learned",
+    "sift": "SIFT, tuned",
+    "sift_strong": "SIFT, strong",
+    "sift_default": "SIFT, COLMAP's defaults",
+}
+
+
+def compare(
+    source: o.Source,
+    out: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the comparison to.", show_default=False)],
+    calibration: o.Calibration = None,
+    mask: o.Mask = None,
+    every: o.Every = None,
+    start: o.Start = None,
+    end: o.End = None,
+    max_frames: o.MaxFrames = None,
+    weights: o.Weights = None,
+    seed: o.Seed = None,
+    sift: Annotated[
+        str,
+        typer.Option(
+            "--sift",
+            help="tuned (peak threshold 0.002, first octave 0), or strong (also affine shape and domain size pooling).",
+            rich_help_panel=o.RUN,
+        ),
+    ] = "tuned",
+    default_sift: Annotated[
+        bool,
+        typer.Option(
+            "--default-sift/--no-default-sift", help="Also run SIFT with COLMAP's defaults.", rich_help_panel=o.RUN
+        ),
+    ] = True,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rendered clip (truth.npz), JHU sequence, COLMAP model or run to measure all runs against.",
+            rich_help_panel=o.RUN,
+            show_default=False,
+        ),
+    ] = None,
+    config: o.ConfigFile = None,
+    overrides: o.Overrides = None,
+    device: o.Device = None,
+    overwrite: o.Overwrite = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Reconstruct a video with the learned descriptor and with SIFT, and report both side by side.
+
+    Frames, masks, camera and mapper are the same. Finished stages are kept: repeat the command to go on after a break.
+
+    Example: dd-sfm compare demo_videos/sinus/clip.mp4 -o runs/both --calibration demo_videos/sinus/calibration.txt
+    --reference demo_videos/sinus
+
+    Writes OUT/report.html, OUT/report.json, OUT/figures, and the runs: OUT/learned, OUT/sift, OUT/sift_default.
+    """
+    if sift not in ("tuned", "strong"):
+        raise ConfigError(f"--sift {sift}: unknown; expected tuned or strong")
+    from dd_sfm.evaluation.compared import Entry
+    from dd_sfm.evaluation.comparison import compare_runs
+    from dd_sfm.evaluation.pose_reference import open_pose_reference
+    from dd_sfm.pipeline.compare import CompareRequest, run_all
+    from dd_sfm.pipeline.run import RunRequest
+    from dd_sfm.viz.report import check_report, write_report
+
+    check_report(out)
+    if reference is not None:
+        # What cannot be read is said before the long work, not after it.
+        open_pose_reference(reference)
+    flags = {
+        "frames.every": every,
+        "frames.start": start,
+        "frames.end": end,
+        "frames.max_frames": max_frames,
+        "describe.weights": weights,
+        "runtime.seed": seed,
+        "runtime.device": device,
+    }
+    settings = o.resolve_config(config, overrides, flags)
+    if settings.sift.preset not in ("tuned", sift):
+        raise ConfigError(f"sift.preset is '{settings.sift.preset}' in the configuration; expected --sift to choose it")
+    say = make_say(quiet)
+    base = RunRequest(source, out, settings, calibration, mask, overwrite)
+    outcomes = run_all(
+        CompareRequest(base, "strong" if sift == "strong" else "tuned", default_sift), make_progress(quiet), say
+    )
+    named = LABELS | {"sift": LABELS["sift_strong" if sift == "strong" else "sift"]}
+    say("report ...")
+    comparison = compare_runs([Entry(r.name, named[r.name], r.folder, r.failure) for r in outcomes], reference)
+    written = write_report(out, comparison, title=source.name)
+    if not quiet:
+        comparison_table(comparison)
+        say(f"written: {written}")
+
+
+def comparison_table(comparison: "Comparison") -> None:
+    """The table at the end, the notes, and the verdict."""
+    from dd_sfm.evaluation.comparison_table import table_rows
+
+    table = Table(show_header=True, title_justify="left")
+    table.add_column("")
+    for column in comparison.columns:
+        table.add_column(Text(column.label), justify="right")
+    group = ""
+    for row in table_rows(comparison):
+        if row.group != group:
+            table.add_section()
+            table.add_row(Text(row.group, style="bold"))
+            group = row.group
+        cells = [Text(cell, style="green" if row.better == k else "") for k, cell in enumerate(row.cells)]
+        table.add_row(Text(row.label), *cells)
+    screen = console()
+    screen.print(table)
+    for column in comparison.columns:
+        if column.failure:
+            screen.print(Text(f"{column.label}: no model. {column.failure}"))
+    for note in comparison.figures["notes"]:
+        screen.print(Text(f"note: {note}"))
+    screen.print(Text(comparison.figures["verdict"], style="bold"))

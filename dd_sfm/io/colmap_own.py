@@ -1,0 +1,74 @@
+"""What COLMAP found by itself: matches in its database, and models finished for use with their points left as is."""
+
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from dd_sfm.errors import InputError
+from dd_sfm.io.colmap_database import VerifiedPairs, silence
+from dd_sfm.ops.coordinates import from_colmap
+
+
+def database_pairs(path: Path, min_inliers: int) -> VerifiedPairs:
+    """How geometric verification went in a database that COLMAP matched itself."""
+    database = pycolmap.Database.open(path)
+    try:
+        inliers = [int(n) for n in database.read_two_view_geometry_num_inliers()[1]]
+        return VerifiedPairs(
+            tried=database.num_matched_image_pairs(),
+            verified=sum(n >= min_inliers for n in inliers),
+            matches=database.num_inlier_matches(),
+        )
+    finally:
+        database.close()
+
+
+def database_matches(path: Path, names: tuple[str, str]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Places (N, 2) of the matches of two images, pixel centres at integers, not verified; None when not matched.
+
+    Raises:
+        InputError: If the database cannot be read or lacks an image.
+    """
+    try:
+        database = pycolmap.Database.open(path)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: not a COLMAP database ({error}); repeat the run with --overwrite") from error
+    try:
+        ids = {image.name: image.image_id for image in database.read_all_images()}
+        if not set(names) <= set(ids):
+            raise InputError(f"{path}: image {names[0]} or {names[1]} is missing; repeat the run with --overwrite")
+        first, second = (ids[name] for name in names)
+        if not database.exists_matches(first, second):
+            return None
+        matches = np.asarray(database.read_matches(first, second), np.int64).reshape(-1, 2)
+        places = [np.asarray(database.read_keypoints(i), np.float64)[:, :2] for i in (first, second)]
+        return from_colmap(places[0][matches[:, 0]]), from_colmap(places[1][matches[:, 1]])
+    finally:
+        database.close()
+
+
+def finish_models(found: Path, target: Path, images: Path, *, min_points: int) -> list[int]:
+    """Colour the models under ``found`` and write them to ``target/0``, ``1``, ..., largest first.
+
+    The points, their observations and the poses stay COLMAP's. Images that see fewer than ``min_points`` points lose
+    their pose: the global mapper gives one to every image, even on noise.
+
+    Returns:
+        Registered images of every model written; models of fewer than 3 are left out.
+    """
+    silence()
+    models = [pycolmap.Reconstruction(str(folder)) for folder in sorted(found.iterdir()) if folder.is_dir()]
+    for model in models:
+        lost = [i for i in model.reg_image_ids() if model.image(i).num_points3D < min_points]
+        for image in lost:
+            model.deregister_frame(model.image(image).frame_id)
+    models = sorted((m for m in models if m.num_reg_images() >= 3), key=lambda m: -m.num_reg_images())
+    for number, model in enumerate(models):
+        model.extract_colors_for_all_images(str(images))
+        model.update_point_3d_errors()
+        folder = target / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        model.write_binary(str(folder))
+    return [m.num_reg_images() for m in models]

@@ -1,0 +1,143 @@
+"""The runs of a comparison: the learned descriptor and SIFT on byte-identical frames and masks."""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from dd_sfm.config import Config
+from dd_sfm.errors import OutputError, ReconstructionError
+from dd_sfm.io.atomic import output_error
+from dd_sfm.pipeline.metrics import reset_memory_peaks
+from dd_sfm.pipeline.run import RunRequest, marks, run
+from dd_sfm.pipeline.stages import MADE_BY, StageRecord
+from dd_sfm.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+RUNS = ("learned", "sift", "sift_default")
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """What is compared.
+
+    ``base``: source, calibration, mask and settings of all runs, with the comparison's folder as ``out``;
+    ``sift``: how SIFT is set up; ``default_sift``: whether COLMAP's default settings run as well.
+    """
+
+    base: RunRequest
+    sift: Literal["tuned", "strong"] = "tuned"
+    default_sift: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run of the comparison: its folder, and why it found no model ("" when it found one)."""
+
+    name: str
+    folder: Path
+    failure: str
+
+
+def run_all(request: CompareRequest, progress: Progress, say: Callable[[str], None]) -> list[Outcome]:
+    """Do the runs, or what is left of them.
+
+    The frames are extracted once and linked into every run. A run that finds no model is an outcome, not an error.
+
+    Args:
+        request: What to compare.
+        progress: Shows long stages.
+        say: Told of each stage in a line.
+
+    Raises:
+        OutputError: If the folder holds something else.
+        ReconstructionError: If no run finds a model.
+    """
+    base = request.base
+    check_folder(base.out)
+    requests = {name: _request(request, name) for name in RUNS if name != "sift_default" or request.default_sift}
+    learned = requests["learned"]
+    run(replace(learned, last="frames"), progress, _prefixed(say, "all"))
+    outcomes = {}
+    # SIFT first: it needs little memory, and so leaves the figure of the learned run alone.
+    for name in reversed(requests):
+        one = replace(requests[name], overwrite=base.overwrite and name != "learned")
+        if name != "learned":
+            _share_frames(learned, one)
+            one = replace(one, overwrite=False)
+        reset_memory_peaks()
+        outcomes[name] = Outcome(name, one.out, _try_run(one, progress, _prefixed(say, name)))
+    if all(outcome.failure for outcome in outcomes.values()):
+        raise ReconstructionError(f"{base.out}: no run found a model. The learned one: {outcomes['learned'].failure}")
+    return [outcomes[name] for name in requests]
+
+
+def check_folder(out: Path) -> None:
+    """See that a folder is new, empty, or that of an earlier comparison.
+
+    Raises:
+        OutputError: If it is not.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; expected a folder to write the comparison to")
+    if not out.is_dir() or not any(out.iterdir()) or any((out / name / "stages.json").is_file() for name in RUNS):
+        return
+    what = "is the folder of a run" if (out / "stages.json").is_file() else "holds files that are not of a comparison"
+    raise OutputError(f"{out}: {what}; choose an empty or new folder with -o")
+
+
+def _request(request: CompareRequest, name: str) -> RunRequest:
+    base = request.base
+    config: Config = replace(base.config, features="learned" if name == "learned" else "sift")
+    if name != "learned":
+        preset = request.sift if name == "sift" else "default"
+        config = replace(config, sift=replace(config.sift, preset=preset))
+    return replace(base, out=base.out / name, config=config)
+
+
+def _try_run(request: RunRequest, progress: Progress, say: Callable[[str], None]) -> str:
+    """Run; the reason when no model was found, else an empty text."""
+    try:
+        run(request, progress, say)
+    except ReconstructionError as error:
+        say(f"no model: {error}")
+        return " ".join(str(error).split())
+    return ""
+
+
+def _share_frames(source: RunRequest, target: RunRequest) -> None:
+    """Put the frames of one run into another, as if they had been extracted there."""
+    mark = marks(target)["frames"]
+    assert mark == marks(source)["frames"], "the runs of a comparison differ in how they extract frames"
+    record = StageRecord.open(target.out, overwrite=target.overwrite)
+    if record.is_done("frames", mark):
+        return
+    record.clear_from("frames")
+    record.begin("frames", mark)
+    try:
+        for name in MADE_BY["frames"]:
+            _link(source.out / name, target.out / name)
+    except OSError as error:
+        raise output_error(target.out, error) from error
+    record.finish("frames", StageRecord.open(source.out, overwrite=False).seconds("frames"))
+
+
+def _link(source: Path, target: Path) -> None:
+    """Hard links where the file system has them, else copies."""
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+        for path in source.iterdir():
+            _link(path, target / path.name)
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _prefixed(say: Callable[[str], None], name: str) -> Callable[[str], None]:
+    return lambda text: say(f"{name}: {text}")

@@ -1,0 +1,130 @@
+from dataclasses import replace
+
+import pytest
+
+from dd_sfm.config import Config, load_config
+from dd_sfm.errors import InputError, OutputError, ReconstructionError
+from dd_sfm.pipeline import compare
+from dd_sfm.pipeline.compare import CompareRequest, check_folder, run_all
+from dd_sfm.pipeline.run import RunRequest
+from dd_sfm.pipeline.run import run as real_run
+from dd_sfm.progress import silent
+
+
+@pytest.fixture
+def request_of(tiny_clip, tmp_path):
+    config = load_config(Config, None, ["runtime.device=cpu"])
+    return CompareRequest(RunRequest(tiny_clip, tmp_path / "out", config, "150,150,80,60"))
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    """Runs only extract frames; those named in ``failing`` find no model. The calls are kept."""
+    calls, failing = [], set()
+
+    def run(request, progress, say):
+        calls.append((request.out.name, request.last, request.config.features, request.config.sift.preset))
+        real_run(replace(request, last="frames"), progress, say)
+        if request.last != "frames" and request.out.name in failing:
+            raise ReconstructionError(f"{request.out}: no model\nfrom 12 frames")
+        return {}
+
+    monkeypatch.setattr(compare, "run", run)
+    return calls, failing
+
+
+def test_all_runs_see_the_same_bytes(request_of, stub, tmp_path):
+    outcomes = run_all(request_of, silent, lambda _: None)
+    assert [(o.name, o.failure) for o in outcomes] == [("learned", ""), ("sift", ""), ("sift_default", "")]
+    out = tmp_path / "out"
+    for part in ("frames", "masks"):
+        names = sorted(p.name for p in (out / "learned" / part).iterdir())
+        assert len(names) == 12
+        for name in ("sift", "sift_default"):
+            assert sorted(p.name for p in (out / name / part).iterdir()) == names
+            for file in names:
+                ours, theirs = out / "learned" / part / file, out / name / part / file
+                assert ours.read_bytes() == theirs.read_bytes()
+                assert ours.samefile(theirs)
+
+
+def test_which_runs_are_done_and_in_which_order(request_of, stub):
+    run_all(replace(request_of, sift="strong"), silent, lambda _: None)
+    assert stub[0] == [
+        ("learned", "frames", "learned", "tuned"),
+        ("sift_default", "densify", "sift", "default"),
+        ("sift", "densify", "sift", "strong"),
+        ("learned", "densify", "learned", "tuned"),
+    ]
+    stub[0].clear()
+    run_all(replace(request_of, default_sift=False), silent, lambda _: None)
+    assert [call[0] for call in stub[0]] == ["learned", "sift", "learned"]
+
+
+def test_frames_are_extracted_once(request_of, stub):
+    lines = []
+    run_all(request_of, silent, lines.append)
+    assert lines == [
+        "all: frames ...", "sift_default: frames: done before", "sift: frames: done before",
+        "learned: frames: done before",
+    ]  # fmt: skip
+
+
+def test_changed_frames_reach_every_run(request_of, stub, tmp_path):
+    run_all(request_of, silent, lambda _: None)
+    changed = load_config(Config, None, ["runtime.device=cpu", "frames.every=2"])
+    run_all(replace(request_of, base=replace(request_of.base, config=changed)), silent, lambda _: None)
+    for name in ("learned", "sift", "sift_default"):
+        assert len(list((tmp_path / "out" / name / "frames").iterdir())) == 6
+
+
+def test_overwriting_starts_over_once(request_of, stub, tmp_path):
+    run_all(request_of, silent, lambda _: None)
+    lines = []
+    run_all(replace(request_of, base=replace(request_of.base, overwrite=True)), silent, lines.append)
+    assert lines[0] == "all: frames ..."
+    assert lines[-1] == "learned: frames: done before"
+    assert len(list((tmp_path / "out" / "sift" / "frames").iterdir())) == 12
+
+
+@pytest.mark.parametrize("lost", [{"sift"}, {"sift_default"}, {"sift", "sift_default"}, {"learned"}])
+def test_a_run_without_a_model_ends_nothing(request_of, stub, lost, tmp_path):
+    stub[1].update(lost)
+    lines = []
+    outcomes = {o.name: o.failure for o in run_all(request_of, silent, lines.append)}
+    assert {name for name, failure in outcomes.items() if failure} == lost
+    for name in lost:
+        assert outcomes[name] == f"{tmp_path / 'out' / name}: no model from 12 frames"
+        assert any(line.startswith(f"{name}: no model: ") for line in lines)
+
+
+def test_no_model_at_all(request_of, stub):
+    stub[1].update(("learned", "sift", "sift_default"))
+    with pytest.raises(ReconstructionError, match="no run found a model. The learned one: .*no model from 12 frames"):
+        run_all(request_of, silent, lambda _: None)
+
+
+def test_other_errors_are_errors(request_of, monkeypatch):
+    def broken(request, progress, say):
+        raise InputError("masks are damaged")
+
+    monkeypatch.setattr(compare, "run", broken)
+    with pytest.raises(InputError, match="masks are damaged"):
+        run_all(request_of, silent, lambda _: None)
+
+
+def test_folders_that_belong_to_something_else(tmp_path):
+    check_folder(tmp_path / "new")
+    (tmp_path / "empty").mkdir()
+    check_folder(tmp_path / "empty")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is a file; expected a folder"):
+        check_folder(tmp_path / "file")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").touch()
+    with pytest.raises(OutputError, match="holds files that are not of a comparison; choose an empty or new folder"):
+        check_folder(tmp_path / "thesis")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "stages.json").touch()
+    with pytest.raises(OutputError, match="is the folder of a run"):
+        check_folder(tmp_path / "run")

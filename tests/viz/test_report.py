@@ -1,0 +1,182 @@
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+from comparing import entry, thinned, usual_runs, write_comparison_run
+from plane import plane_model, write_truth
+
+from dd_sfm.errors import OutputError
+from dd_sfm.evaluation.comparison import compare_runs
+from dd_sfm.io.truth import read_truth
+from dd_sfm.viz.cloud_payload import view_payload
+from dd_sfm.viz.comparison_matches import choose_pairs
+from dd_sfm.viz.report import write_report
+from dd_sfm.viz.report_page import page
+
+PICTURES = {
+    "timeline.png", "camera_view.png", "clouds.png", "trajectories.png", "histograms.png", "matches_near.png",
+    "matches_far.png",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    truth = write_truth(folder / "truth")
+    lost = write_comparison_run(folder / "sift_default", None, features="sift")
+    entries = [*usual_runs(folder), entry(lost, "no model from 16 frames <0 pairs>")]
+    comparison = compare_runs(entries, truth)
+    write_report(folder, comparison, title="clip <1>.mp4")
+    return folder, comparison
+
+
+class Outline(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.links = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href", "srcset", "action") and value]
+        if tag not in ("meta", "link", "img", "input", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_one_well_formed_file_that_fetches_nothing(made):
+    text = (made[0] / "report.html").read_text()
+    outline = Outline(text)
+    assert outline.open == []
+    assert all(link.startswith("data:") for link in outline.links)
+    assert outline.tags.count("img") == len(PICTURES)
+    styles = "".join(re.findall(r"<style>(.*?)</style>", text, re.S))
+    assert "url(" not in styles
+    assert "@import" not in styles
+    assert "fetch(" not in (made[0] / "report.html").read_text().split('id="clouds"')[0]
+
+
+def test_what_is_said_without_a_script(made):
+    folder, comparison = made
+    text = re.sub(r"<(script|style).*?</\1>", "", (folder / "report.html").read_text(), flags=re.S)
+    assert comparison.figures["verdict"].replace("'", "&#x27;") in text
+    assert "clip &lt;1&gt;.mp4" in text
+    assert "no model from 16 frames &lt;0 pairs&gt;" in text
+    assert f"{comparison.figures['runs']['learned']['points']:,}" in text
+    assert "All points are shown." in text
+
+
+def test_pictures_are_whole_and_not_empty(made):
+    folder = made[0] / "figures"
+    assert {p.name for p in folder.iterdir()} == PICTURES
+    for path in folder.iterdir():
+        picture = cv2.imread(str(path))
+        assert picture.shape[1] >= 1100
+        assert picture.std() > 5
+        # Nothing runs over the rim: that would be cropped.
+        rim = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+        assert (rim == 255).all()
+
+
+def test_every_number_is_in_the_json(made):
+    content = json.loads((made[0] / "report.json").read_text())
+    assert content["made_by"] == "dd-sfm compare"
+    assert set(content["runs"]) == {"learned", "sift", "sift_default"}
+    assert content["runs"]["learned"]["metrics"]["seconds"]["total"] == 13.5
+    assert content["runs"]["sift"]["truth"]["surface"]["completeness_1mm"] > 0
+    assert "report.html" in content["files"]
+    assert "figures/clouds.png" in content["files"]
+
+
+def test_a_report_is_replaced_and_other_files_stay(made):
+    folder, comparison = made
+    (folder / "mine.txt").write_text("mine")
+    before = (folder / "report.html").read_text()
+    write_report(folder, comparison, title="clip <1>.mp4")
+    assert (folder / "report.html").read_text() == before
+    assert (folder / "mine.txt").read_text() == "mine"
+
+
+def test_a_page_of_someone_else_is_never_replaced(made, tmp_path):
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.raises(OutputError, match=r"report.html: exists and is not from dd-sfm compare"):
+        write_report(tmp_path, made[1], title="clip")
+    assert (tmp_path / "report.html").read_text() == "mine"
+    (tmp_path / "report.html").unlink()
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"report.json: exists and is not from dd-sfm compare"):
+        write_report(tmp_path, made[1], title="clip")
+
+
+def test_an_output_that_is_a_file(made, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is a file; expected a folder"):
+        write_report(tmp_path / "file", made[1], title="clip")
+
+
+def test_large_clouds_are_thinned_and_the_page_says_so(made):
+    comparison = made[1]
+    payload, clouds = view_payload(comparison, 1000)
+    text = page(comparison, {}, [], payload, clouds, title="clip")
+    total = comparison.figures["runs"]["learned"]["points"]
+    assert payload["clouds"][0]["count"] == 1000
+    assert f"Thinned for this view only. learned: 1,000 of {total:,} points, chosen at random" in text
+    assert "SIFT, tuned: " not in text.split("Thinned")[1].split("</p>")[0]
+
+
+def test_what_the_view_draws(made):
+    payload, _ = view_payload(made[1])
+    learned, sift = payload["clouds"]
+    xyz = np.frombuffer(base64.b64decode(learned["xyz"]), "<f4").reshape(-1, 3)
+    assert len(xyz) == learned["count"]
+    # The plane faces the cameras: all at one depth, upright, with the cameras in front (+z).
+    assert np.ptp(xyz[:, 2]) < 1e-4
+    centres = np.frombuffer(base64.b64decode(learned["cameras"]["centres"]), "<f4").reshape(-1, 3)
+    assert (centres[:, 2] > xyz[0, 2]).all()
+    axes = np.frombuffer(base64.b64decode(learned["cameras"]["axes"]), "<f4").reshape(-1, 3, 3)
+    assert np.allclose(axes[:, 2], [0, 0, -1], atol=1e-4)
+    errors = np.frombuffer(base64.b64decode(sift["error"]), "<u2") / 1000
+    assert np.allclose(errors, made[1].column("sift").points.mean_error_px, atol=6e-4)
+
+
+@pytest.mark.parametrize("lost", ["learned", "sift"])
+def test_a_report_of_one_model(tmp_path, lost):
+    entries = [entry(e.folder, "no model" if e.name == lost else "") for e in usual_runs(tmp_path / "runs")]
+    write_report(tmp_path / "out", compare_runs(entries), title="clip")
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "found no model.</strong> no model" in text
+    assert 'id="split"' not in text
+
+
+def test_a_report_of_models_that_share_nothing(tmp_path):
+    full = plane_model()
+    runs = [
+        entry(write_comparison_run(tmp_path / name, thinned(full, 2, frames=part), features="sift"))
+        for name, part in (("learned", range(8)), ("sift", range(8, 16)))
+    ]
+    write_report(tmp_path / "out", compare_runs(runs), title="clip")
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "share no registered image" in text
+    assert "Not in one frame: SIFT, tuned." in text
+
+
+def test_matches_are_verified_and_judged_by_the_truth(made):
+    content = json.loads((made[0] / "report.json").read_text())
+    rows = {(r["pair"], r["run"]): r for r in content["match_pairs"]}
+    near = rows["near", "learned"]
+    assert near["verified"] > 0.8 * near["matches"] > 100
+    assert near["right_share"] > 0.99
+    assert rows["near", "sift"]["matches"] < near["matches"]
+
+
+def test_the_pairs_start_where_the_truth_is_known(made):
+    comparison = made[1]
+    assert [(b - a) for _, a, b in choose_pairs(comparison, None)] == [3, 8]
+    truth = read_truth(made[0] / "truth")
+    assert all(first in (0, 5, 10, 15) for _, first, _ in choose_pairs(comparison, truth))

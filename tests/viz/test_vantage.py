@@ -1,0 +1,36 @@
+import numpy as np
+
+from dd_sfm.viz.vantage import Viewpoint, look_at, splat
+
+FRONT = Viewpoint("front", np.eye(3, 4), 100.0, (49.5, 39.5), (100, 80))
+
+
+def test_a_point_lies_where_it_projects_to():
+    picture = splat(np.array([[0.2, -0.1, 2.0]]), np.array([[255, 0, 0]], np.uint8), FRONT)
+    rows, columns = np.nonzero((picture != 255).any(2))
+    # 100 * 0.2 / 2 + 49.5, 100 * -0.1 / 2 + 39.5
+    assert abs(columns.mean() - 59.5) < 0.6
+    assert abs(rows.mean() - 34.5) < 0.6
+
+
+def test_the_nearer_point_hides_the_further_one_whatever_the_order():
+    xyz = np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 3.0]])
+    rgb = np.array([[0, 200, 0], [200, 0, 0]], np.uint8)
+    for order in ([0, 1], [1, 0]):
+        assert (splat(xyz[order], rgb[order], FRONT)[40, 50] == [0, 200, 0]).all()
+
+
+def test_points_behind_the_camera_and_no_points_at_all():
+    assert (splat(np.array([[0, 0, -1.0]]), np.zeros((1, 3), np.uint8), FRONT) == 255).all()
+    assert splat(np.zeros((0, 3)), np.zeros((0, 3), np.uint8), FRONT).shape == (80, 100, 3)
+
+
+def test_look_at_puts_the_target_in_the_middle_with_down_below():
+    down = np.array([0.0, 1.0, 0.0])
+    view = look_at("x", np.array([3.0, -1.0, -4.0]), np.array([1.0, 2.0, 3.0]), down, (200, 100))
+    local = view.cam_from_world[:, :3] @ [1.0, 2.0, 3.0] + view.cam_from_world[:, 3]
+    assert np.allclose(local[:2], 0)
+    assert local[2] > 0
+    assert np.allclose(view.cam_from_world[:, :3] @ view.cam_from_world[:, :3].T, np.eye(3))
+    assert np.isclose(np.linalg.det(view.cam_from_world[:, :3]), 1)
+    assert (view.cam_from_world[:, :3] @ down)[1] > 0

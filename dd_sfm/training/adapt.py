@@ -10,11 +10,11 @@ from torch import nn
 
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_json
-from dd_sfm.io.weights import save_weights
+from dd_sfm.io.weights import load_weights, save_weights
 from dd_sfm.progress import Progress
 from dd_sfm.training.distributed import Group
 from dd_sfm.training.loop import Note, TrainRequest, train, validate
-from dd_sfm.training.output import ADAPTATION, WEIGHTS
+from dd_sfm.training.output import ADAPTATION, LAST, WEIGHTS, check_output
 from dd_sfm.training.sources.opening import open_source
 from dd_sfm.training.sources.spec import DataPath
 from dd_sfm.training.sources.structure import read_structure
@@ -89,6 +89,7 @@ def adapt(
         InputError: If the run has too few frames; and what :func:`dd_sfm.training.loop.train` raises.
     """
     group = group or Group()
+    check_output(request.out)
     positions = read_structure(run).positions
     split = split_frames(len(positions), run)
     learned, held = (
@@ -110,9 +111,6 @@ def adapt(
 
 
 def _trained(request: TrainRequest, progress: Progress, group: Group, note: Note | None) -> nn.Module:
-    from dd_sfm.io.weights import load_weights
-    from dd_sfm.training.output import LAST
-
     train(request, progress, group=group, note=note)
     return load_weights(str(request.out / LAST), request.device)
 

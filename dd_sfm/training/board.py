@@ -18,8 +18,8 @@ from dd_sfm.training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
-ROWS = 4
-GREEN, YELLOW = (60, 255, 90), (255, 220, 40)
+SHOWN = 4
+GREEN, CYAN = (60, 255, 90), (60, 230, 255)
 
 
 class Board:
@@ -72,7 +72,7 @@ class Board:
 
 @torch.no_grad()
 def response_picture(
-    network: nn.Module, sample: PairSample, device: torch.device, *, scale: float, radius_px: float
+    network: nn.Module, sample: PairSample, device: torch.device, *, radius_px: float
 ) -> NDArray[np.uint8]:
     """Points of one frame, and the response of the other frame to each (Liu et al., CVPR 2020, figure 3).
 
@@ -80,48 +80,51 @@ def response_picture(
         network: Put in evaluation mode.
         sample: A pair with common points.
         device: Where the network is.
-        scale: Factor on the cosine before the softmax.
         radius_px: Circle around the true place, in working pixels.
 
     Returns:
-        (H, W, 3) uint8 RGB: a row a point; left the point, right the response as heat, the true place (green circle)
-        and the place of the highest response (yellow cross).
+        (H, W, 3) uint8 RGB: two points a row; of each left the point, right the response as heat, the true place
+        (green circle) and the place of the highest response (cyan cross).
     """
     network.eval()
     stride = int(network.stride)  # type: ignore[arg-type]
     images = torch.from_numpy(np.stack([sample.image0, sample.image1])).permute(0, 3, 1, 2).to(device).float() / 255
     maps = network(images)
     height, width = sample.mask1.shape
+    cells = sample.mask1[stride // 2 :: stride, stride // 2 :: stride][: maps.shape[-2], : maps.shape[-1]]
+    usable = torch.from_numpy(np.ascontiguousarray(cells)).to(device)
     # Spread over the picture from left to right, rather than the first few.
     order = np.argsort(sample.xy0[:, 0])
-    chosen = order[np.linspace(0, len(order) - 1, min(ROWS, len(order)) + 2).astype(int)[1:-1]]
-    rows = []
+    chosen = order[np.linspace(0, len(order) - 1, min(SHOWN, len(order)) + 2).astype(int)[1:-1]]
+    shown = []
     for k in chosen:
         point = torch.from_numpy(sample.xy0[k : k + 1]).float().to(device)
         query = sample_descriptors(maps[0], image_to_cell(point, stride))
-        response = (query @ maps[1].flatten(1) * scale).reshape(maps.shape[-2:])
+        response = (query @ maps[1].flatten(1)).reshape(maps.shape[-2:]).masked_fill(~usable, 0.0)
         best = int(response.flatten().argmax())
         cell = torch.tensor([best % response.shape[1], best // response.shape[1]], dtype=torch.float32)
         found = cell_to_image(cell, stride).numpy()
-        relative = torch.exp(response - response.max()).cpu().numpy()
+        # The squared cosine: after the softmax of the loss the response is a dot that its marks would hide.
+        relative = (response.clamp_min(0) / response.max()).square().cpu().numpy()
         heat = cv2.resize(relative, (width, height), interpolation=cv2.INTER_LINEAR)
         left, right = sample.image0.copy(), _overlay(sample.image1, heat)
-        _cross(left, sample.xy0[k], YELLOW)
+        _cross(left, sample.xy0[k])
         centre = (round(float(sample.xy1[k, 0])), round(float(sample.xy1[k, 1])))
-        cv2.circle(right, centre, max(2, round(radius_px)), GREEN, 2, cv2.LINE_AA)
-        _cross(right, found, YELLOW)
-        rows.append(np.concatenate([left, right], 1))
+        cv2.circle(right, centre, max(2, round(radius_px)), GREEN, 1, cv2.LINE_AA)
+        _cross(right, found)
+        shown.append(np.concatenate([left, right], 1))
+    rows = [np.concatenate(shown[k : k + 2], 1) for k in range(0, len(shown) // 2 * 2, 2)] or shown
     return np.concatenate(rows).astype(np.uint8)
 
 
 def _overlay(image: NDArray[np.uint8], heat: NDArray[Any]) -> NDArray[np.uint8]:
     """Heat in [0, 1] over the image in grey."""
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32) * 0.7
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32)
     colour = cv2.applyColorMap((np.clip(heat, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
-    weight = np.sqrt(np.clip(heat, 0, 1))[..., None]
+    weight = np.clip(heat, 0, 1)[..., None]
     return (grey * (1 - weight) + colour * weight).clip(0, 255).astype(np.uint8)
 
 
-def _cross(image: NDArray[np.uint8], xy: NDArray[Any], colour: tuple[int, int, int]) -> None:
+def _cross(image: NDArray[np.uint8], xy: NDArray[Any]) -> None:
     centre = (round(float(xy[0])), round(float(xy[1])))
-    cv2.drawMarker(image, centre, colour, cv2.MARKER_CROSS, 15, 2, cv2.LINE_AA)
+    cv2.drawMarker(image, centre, CYAN, cv2.MARKER_CROSS, 13, 1, cv2.LINE_AA)

@@ -22,7 +22,7 @@ from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.distributed import Group
 from dd_sfm.training.guard import check_no_overlap
 from dd_sfm.training.history import Stopwatch, append_record
-from dd_sfm.training.output import LAST, WEIGHTS, open_output
+from dd_sfm.training.output import LAST, WEIGHTS, check_output, open_output
 from dd_sfm.training.pairs import DRAWS, Pair, PairDataset, load_batches
 from dd_sfm.training.sources.opening import OpenedSource, open_sources, weigh
 from dd_sfm.training.sources.pair import PairSample
@@ -84,10 +84,11 @@ def train(
         StoppedError: If the user stopped it; a checkpoint is then written.
     """
     group = group or Group()
-    open_output(request.out, request.config, request.data, request.validation, group)
+    check_output(request.out)
     sources = open_sources(request.data, request.config, request.find_field)
     held_out = open_sources(request.validation, request.config, request.find_field)
     check_no_overlap(sources, held_out)
+    open_output(request.out, request.config, request.data, request.validation, group)
     trainer = Trainer(request.config, request.out, request.device, group, request.start)
     if trainer.resume():
         logger.info("going on after step %d of %d", trainer.step, request.config.steps)
@@ -161,14 +162,8 @@ class _Run:
             return False
         before, speed = time.monotonic(), self.watch.speed(self.group.world)
         if config.display_every and step % config.display_every == 0 and self.shown is not None:
-            scale = config.scale[1]
-            self.board.picture(
-                step,
-                response_picture(
-                    self.trainer.average, self.shown, self.trainer.device, scale=scale,
-                    radius_px=config.display_radius_px,
-                ),
-            )  # fmt: skip
+            trainer, radius = self.trainer, config.display_radius_px
+            self.board.picture(step, response_picture(trainer.average, self.shown, trainer.device, radius_px=radius))
         if step % config.validate_every == 0 or self._is_last():
             self._validate(speed)
         self.watch.pause(time.monotonic() - before)

@@ -28,26 +28,35 @@ def clear_output(out: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def check_output(out: Path) -> None:
+    """See that a folder may be written to, before anything is.
+
+    Raises:
+        OutputError: If it is a file, or holds weights that no training here has made.
+    """
+    if out.is_file():
+        raise OutputError(f"{out}: is a file; expected a folder to write to. Choose another with -o")
+    foreign = [n for n in (WEIGHTS, LAST) if (out / n).exists()]
+    if foreign and not any((out / n).exists() for n in (SETTINGS, CHECKPOINT)):
+        raise OutputError(
+            f"{out}: holds {foreign[0]} but no training; expected a new folder or one of an earlier training. "
+            "Choose another with -o, or replace it with --overwrite"
+        )
+
+
 def open_output(
     out: Path, config: TrainConfig, data: Sequence[DataPath], validation: Sequence[DataPath], group: Group
 ) -> None:
-    """Make the folder and note what is trained there.
+    """Make the folder and note what is trained there; the first process does.
 
     Raises:
-        OutputError: If it cannot be written, or holds weights that no training here has made.
+        OutputError: If it cannot be written.
     """
     if group.leads:
         try:
             out.mkdir(parents=True, exist_ok=True)
-            foreign = [n for n in (WEIGHTS, LAST) if (out / n).exists()]
-            is_ours = any((out / n).exists() for n in (SETTINGS, CHECKPOINT))
         except OSError as error:
             raise output_error(out, error) from error
-        if foreign and not is_ours:
-            raise OutputError(
-                f"{out}: holds {foreign[0]} but no training; expected a new folder or one of an earlier training. "
-                "Choose another with -o, or replace it with --overwrite"
-            )
         content = {
             "data": [_text(d) for d in data],
             "validation": [_text(d) for d in validation],

@@ -1,7 +1,9 @@
 """What the command line prints: progress bars, lines of stages, the summary table."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -32,6 +34,25 @@ def make_say(quiet: bool) -> Callable[[str], None]:
             print(text, file=sys.stderr, flush=True)
 
     return say
+
+
+@contextmanager
+def show_log(quiet: bool) -> Iterator[None]:
+    """Print what the package logs, line by line above any progress bar; nothing when quiet."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tqdm.write(record.getMessage(), file=sys.stderr)
+
+    logger, handler = logging.getLogger("dd_sfm"), Lines(logging.ERROR if quiet else logging.INFO)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def summary(metrics: dict[str, Any], out: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.show import make_progress, make_say
+from dd_sfm.cli.show import make_progress, make_say, show_log
 from dd_sfm.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
@@ -171,8 +171,6 @@ def _run(
     quiet: bool,
 ) -> None:
     """Join the other processes, render what is to be rendered, and train."""
-    import logging
-
     import torch
 
     from dd_sfm.config import RuntimeConfig, load_config
@@ -189,12 +187,10 @@ def _run(
         quiet = quiet or not group.leads
         if overwrite and group.leads:
             clear_output(out)
-        # Also called from a program that has set up logging itself.
-        logging.basicConfig(format="%(message)s")
-        logging.getLogger("dd_sfm").setLevel(logging.ERROR if quiet else logging.INFO)
         training, held_out = (_render(d, settings, group, quiet) for d in (training, held_out))
         request = TrainRequest(tuple(training), tuple(held_out), out, settings, on, find_field_of_view, start)
-        _train(request, adapt, group, quiet)
+        with show_log(quiet):
+            _train(request, adapt, group, quiet)
 
 
 def _train(request: "TrainRequest", adapt: Path | None, group: "Group", quiet: bool) -> None:

@@ -232,7 +232,7 @@ def _line(record: dict[str, Any], results: dict[str, Validation]) -> str:
 def _pair_to_show(sources: Sequence[OpenedSource]) -> PairSample | None:
     rng = np.random.default_rng(7)
     for _ in range(40):
-        sample = sources[0].pairs.draw(rng, 8)
+        sample = sources[0].pairs.draw(rng)
         if len(sample.xy0) >= 4:
             return sample
     return None

@@ -1,26 +1,23 @@
 """dd-sfm train."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.show import make_progress, make_say, show_log
+from dd_sfm.cli.show import NotedBar, make_progress, make_say, show_log
 from dd_sfm.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from dd_sfm.progress import Progress
     from dd_sfm.training.config import TrainConfig
     from dd_sfm.training.distributed import Group
     from dd_sfm.training.loop import TrainRequest
     from dd_sfm.training.sources.spec import DataPath
 
-ItemT = TypeVar("ItemT")
 TRAINING = "Training"
 
 
@@ -195,7 +192,7 @@ def _run(
 
 def _train(request: "TrainRequest", adapt: Path | None, group: "Group", quiet: bool) -> None:
     say = make_say(quiet)
-    bar = _LossBar(quiet)
+    bar = NotedBar(quiet)
     if adapt is None:
         from dd_sfm.training.loop import train as run_training
 
@@ -257,19 +254,3 @@ def _network(settings: "TrainConfig") -> str:
     network = build_network(settings.architecture, **settings.network_options())
     count = sum(p.numel() for p in network.parameters())
     return f"{network}\n{count / 1e6:.2f} M parameters"
-
-
-class _LossBar:
-    """A progress bar with the loss beside it; nothing when quiet or when the output goes to a file."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.progress: Progress = make_progress(quiet)
-        self.bar: Any = None
-
-    def __call__(self, items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
-        self.bar = self.progress(items, total=total, label=label)
-        return self.bar
-
-    def note(self, text: str) -> None:
-        if hasattr(self.bar, "set_postfix_str"):
-            self.bar.set_postfix_str(text, refresh=False)

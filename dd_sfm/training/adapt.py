@@ -14,7 +14,7 @@ from dd_sfm.io.weights import load_weights, save_weights
 from dd_sfm.progress import Progress
 from dd_sfm.training.distributed import Group
 from dd_sfm.training.loop import Note, TrainRequest, train, validate
-from dd_sfm.training.output import ADAPTATION, LAST, WEIGHTS, check_output
+from dd_sfm.training.output import ADAPTATION, LAST, WEIGHTS, check_output, check_same_run
 from dd_sfm.training.sources.opening import open_source
 from dd_sfm.training.sources.spec import DataPath
 from dd_sfm.training.sources.structure import read_structure
@@ -95,6 +95,7 @@ def adapt(
     learned, held = (
         DataPath(run, int(positions[first]), int(positions[last])) for first, last in (split.training, split.held_out)
     )
+    check_same_run(request.out, learned)
     source = open_source(held, request.config, request.find_field)
     before = validate(network.to(request.device), source, request.device, MEASURED_PAIRS)
     logger.info("before: %s", summary(before))

@@ -1,5 +1,6 @@
 """The output folder of a training: what is in it, and that it is ours."""
 
+import logging
 import platform
 from collections.abc import Sequence
 from importlib import metadata
@@ -16,6 +17,8 @@ from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.distributed import Group
 from dd_sfm.training.history import HISTORY
 from dd_sfm.training.sources.spec import DataPath
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS, LAST, SETTINGS, ADAPTATION = "weights.safetensors", "last.safetensors", "training.yaml", "adaptation.json"
 OURS = (CHECKPOINT, HISTORY, WEIGHTS, LAST, SETTINGS, ADAPTATION)
@@ -57,8 +60,11 @@ def open_output(
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error(out, error) from error
+        sources = [_text(d) for d in data]
+        if (out / CHECKPOINT).exists() and earlier_data(out) not in ([], sources):
+            logger.info("the sources changed since the checkpoint: %s", ", ".join(earlier_data(out)))
         content = {
-            "data": [_text(d) for d in data],
+            "data": sources,
             "validation": [_text(d) for d in validation],
             "processes": group.world,
             "config": dump_config(config),
@@ -72,5 +78,32 @@ def open_output(
     group.wait()
 
 
+def earlier_data(out: Path) -> list[str]:
+    """The sources of the training in a folder; none when that cannot be told."""
+    try:
+        return [str(d) for d in yaml.safe_load((out / SETTINGS).read_text())["data"]]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return []
+
+
+def check_same_run(out: Path, data: DataPath) -> None:
+    """See that an adaptation in a folder, if there is one, is of the same run.
+
+    Raises:
+        OutputError: If it is of another one.
+    """
+    earlier = earlier_data(out)
+    if (out / CHECKPOINT).exists() and earlier and earlier[0] != _text(data):
+        raise OutputError(
+            f"{out}: holds a training on {earlier[0]}; expected one on {_text(data)}. Choose another with -o, or start "
+            "over with --overwrite"
+        )
+
+
 def _text(data: DataPath) -> str:
-    return data.label + ("" if data.weight == 1 else f"@{data.weight:g}")
+    """Range and weight after the full path: two runs of one name are told apart."""
+    return (
+        str(data.path.resolve())
+        + data.label.removeprefix(str(data.path))
+        + ("" if data.weight == 1 else f"@{data.weight:g}")
+    )

@@ -6,7 +6,7 @@ import torch
 from plane_sequence import write_jhu, write_run
 from safetensors.torch import load_file
 
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, OutputError
 from dd_sfm.io.weights import load_weights
 from dd_sfm.progress import silent
 from dd_sfm.training.adapt import adapt, split_frames, table
@@ -64,3 +64,12 @@ def test_better_weights_are_taken(tmp_path, monkeypatch):
     assert json.loads((out / "adaptation.json").read_text())["kept"] == "adapted"
     # Gaps of 12 and 30 do not exist among the held-out frames.
     assert [row[0] for row in table(result)] == ["gap 1", "gap 4", "all"]
+
+
+def test_another_run_in_the_same_folder_is_refused(tmp_path):
+    out = tmp_path / "out"
+    first = write_run(tmp_path / "first" / "run", 20)
+    run(first, out, steps=1)
+    with pytest.raises(OutputError, match="holds a training on .*first/run:0-10; expected one on .*second/run:0-10"):
+        run(write_run(tmp_path / "second" / "run", 20, seed=1), out, steps=1)
+    assert run(first, out, steps=2).split.held_out == (14, 19)

@@ -83,6 +83,14 @@ def test_what_a_training_leaves(go, tmp_path):
     assert load_weights(str(out), CPU).dim == 64
 
 
+def test_changed_sources_and_settings_are_said(go, caplog):
+    go(small(steps=1))
+    with caplog.at_level("INFO"):
+        go(small(steps=2, points=20), data="0-6")
+    assert "the sources changed since the checkpoint" in caplog.text
+    assert "steps 1 -> 2; points 32 -> 20" in caplog.text
+
+
 def test_best_weights_are_kept(go, tmp_path, monkeypatch):
     scores = iter([0.5, 0.2])
     monkeypatch.setattr("dd_sfm.training.validation.Accuracy.score", property(lambda self: next(scores)))

@@ -72,8 +72,10 @@ def open_posed(data: DataPath, config: TrainConfig, find_field: FindField, cache
     chosen = np.flatnonzero((structure.positions >= data.first) & (structure.positions <= last))
     if len(chosen) < 2:
         raise InputError(f"{data.label}: {len(chosen)} frames with a pose in the range; at least 2 needed")
+    note = structure.note
     if len(chosen) > config.max_frames:
         # Thinned, gaps would mean something else: the beginning is taken as it is.
+        note += f"; the first {config.max_frames} of {len(chosen)} (max_frames)"
         chosen = chosen[: config.max_frames]
     settings = [config.working_height_px, config.visibility_spread, config.inlier_share, config.max_points_per_frame]
     key = cache.key(
@@ -85,7 +87,7 @@ def open_posed(data: DataPath, config: TrainConfig, find_field: FindField, cache
     posed = _from_arrays(held) if held else _prepare(structure, chosen, config, find_field)
     if not held:
         cache.save(key, _to_arrays(posed))
-    return PosedSource(posed, config.gaps, structure.note)
+    return PosedSource(posed, config.gaps, note)
 
 
 def _prepare(

@@ -1,6 +1,7 @@
 """dd-sfm train by the command itself: what it takes, and one clear line for what it does not."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -64,6 +65,21 @@ def test_list_of_sources_in_a_file(train, tmp_path):
     assert "run:8-11: 4 frames, 8 to 11" in ran.err
 
 
+def test_scene_to_render_becomes_a_clip(train, tmp_path, monkeypatch):
+    made = []
+
+    def copy(settings, folder, **options):
+        made.append((settings.organ, settings.seed, settings.frames))
+        shutil.copytree(ROOT / "demo_videos" / "colon", folder)
+
+    monkeypatch.setattr("dd_sfm.synthetic.clip.write_clip", copy)
+    ran = train("synth:colon:3-4", "--cache", tmp_path / "cache", "--set", "render.frames=30")
+    assert ran.code == 0, ran.err
+    assert made == [("colon", 3, 30), ("colon", 4, 30)]
+    assert "colon-3-real-30x640x360: 75 frames" in ran.err
+
+
+@pytest.mark.slow
 def test_scene_is_rendered_once(train, tmp_path):
     render = ("--set", "render={frames: 6, width: 128, height: 96}", "--cache", tmp_path / "cache")
     ran = train("synth:colon:3", *render)

@@ -99,7 +99,8 @@ def adapt(
     source = open_source(held, request.config, request.find_field)
     before = validate(network.to(request.device), source, request.device, MEASURED_PAIRS)
     logger.info("before: %s", summary(before))
-    trained = _trained(replace(request, data=(learned, *request.data), start=network), progress, group, note)
+    fine_tuning = replace(request, data=(learned, *request.data), start=network, measured_later=(source,))
+    trained = _trained(fine_tuning, progress, group, note)
     after = validate(trained, source, request.device, MEASURED_PAIRS)
     result = Adaptation(request.out / WEIGHTS, split, before, after)
     if group.leads:

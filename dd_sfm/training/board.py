@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from dd_sfm.io.images import write_image
 from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
@@ -90,31 +90,34 @@ def response_picture(
     stride = int(network.stride)  # type: ignore[arg-type]
     images = torch.from_numpy(np.stack([sample.image0, sample.image1])).permute(0, 3, 1, 2).to(device).float() / 255
     maps = network(images)
-    height, width = sample.mask1.shape
     cells = sample.mask1[stride // 2 :: stride, stride // 2 :: stride][: maps.shape[-2], : maps.shape[-1]]
     usable = torch.from_numpy(np.ascontiguousarray(cells)).to(device)
     # Spread over the picture from left to right, rather than the first few.
     order = np.argsort(sample.xy0[:, 0])
     chosen = order[np.linspace(0, len(order) - 1, min(SHOWN, len(order)) + 2).astype(int)[1:-1]]
-    shown = []
-    for k in chosen:
-        point = torch.from_numpy(sample.xy0[k : k + 1]).float().to(device)
-        query = sample_descriptors(maps[0], image_to_cell(point, stride))
-        response = (query @ maps[1].flatten(1)).reshape(maps.shape[-2:]).masked_fill(~usable, 0.0)
-        best = int(response.flatten().argmax())
-        cell = torch.tensor([best % response.shape[1], best // response.shape[1]], dtype=torch.float32)
-        found = cell_to_image(cell, stride).numpy()
-        # The squared cosine: after the softmax of the loss the response is a dot that its marks would hide.
-        relative = (response.clamp_min(0) / response.max()).square().cpu().numpy()
-        heat = cv2.resize(relative, (width, height), interpolation=cv2.INTER_LINEAR)
-        left, right = sample.image0.copy(), _overlay(sample.image1, heat)
-        _cross(left, sample.xy0[k])
-        centre = (round(float(sample.xy1[k, 0])), round(float(sample.xy1[k, 1])))
-        cv2.circle(right, centre, max(2, round(radius_px)), GREEN, 1, cv2.LINE_AA)
-        _cross(right, found)
-        shown.append(np.concatenate([left, right], 1))
+    shown = [_shown_point(maps, usable, stride, sample, int(k), radius_px) for k in chosen]
     rows = [np.concatenate(shown[k : k + 2], 1) for k in range(0, len(shown) // 2 * 2, 2)] or shown
     return np.concatenate(rows).astype(np.uint8)
+
+
+def _shown_point(
+    maps: Tensor, usable: Tensor, stride: int, sample: PairSample, k: int, radius_px: float
+) -> NDArray[np.uint8]:
+    """Point k in its frame, and beside it the response of the other frame (H, 2 W, 3)."""
+    point = torch.from_numpy(sample.xy0[k : k + 1]).float().to(maps.device)
+    query = sample_descriptors(maps[0], image_to_cell(point, stride))
+    response = (query @ maps[1].flatten(1)).reshape(maps.shape[-2:]).masked_fill(~usable, 0.0)
+    best = int(response.flatten().argmax())
+    cell = torch.tensor([best % response.shape[1], best // response.shape[1]], dtype=torch.float32)
+    # The squared cosine: after the softmax of the loss the response is a dot that its marks would hide.
+    relative = (response.clamp_min(0) / response.max().clamp_min(1e-6)).square().cpu().numpy()
+    heat = cv2.resize(relative, sample.mask1.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    left, right = sample.image0.copy(), _overlay(sample.image1, heat)
+    _cross(left, sample.xy0[k])
+    centre = (round(float(sample.xy1[k, 0])), round(float(sample.xy1[k, 1])))
+    cv2.circle(right, centre, max(2, round(radius_px)), GREEN, 1, cv2.LINE_AA)
+    _cross(right, cell_to_image(cell, stride).numpy())
+    return np.concatenate([left, right], 1)
 
 
 def _overlay(image: NDArray[np.uint8], heat: NDArray[Any]) -> NDArray[np.uint8]:

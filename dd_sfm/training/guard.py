@@ -72,7 +72,7 @@ def check_no_overlap(training: Sequence[OpenedSource], validation: Sequence[Open
 def _check_pair(
     source: OpenedSource, theirs: NDArray[np.float32], held_out: OpenedSource, own: list[NDArray[np.float32]]
 ) -> None:
-    where = f"--validation {held_out.data.label} and training on {source.data.label}"
+    where = f"{held_out.data.label}, to be measured on, and {source.data.label}, to be trained on,"
     if held_out.data.path.resolve() == source.data.path.resolve():
         # Of one path the numbers tell: two sides of a cut may look alike, and are not the same frames.
         common = sorted(set(source.frames.numbers) & set(held_out.frames.numbers))

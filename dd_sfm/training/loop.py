@@ -39,7 +39,11 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What is asked for. ``start``: a network to start from, None for random weights; ``find_field`` see there."""
+    """What is asked for.
+
+    ``find_field``: see there; ``start``: a network to start from, None for random weights; ``measured_later``: opened
+    sources whose frames must not be trained on either.
+    """
 
     data: tuple[DataPath, ...]
     validation: tuple[DataPath, ...]
@@ -48,6 +52,7 @@ class TrainRequest:
     device: torch.device
     find_field: FindField
     start: torch.nn.Module | None = None
+    measured_later: tuple[OpenedSource, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ def train(
     check_output(request.out)
     sources = open_sources(request.data, request.config, request.find_field)
     held_out = open_sources(request.validation, request.config, request.find_field)
-    check_no_overlap(sources, held_out)
+    check_no_overlap(sources, [*held_out, *request.measured_later])
     open_output(request.out, request.config, request.data, request.validation, group)
     trainer = Trainer(request.config, request.out, request.device, group, request.start)
     if trainer.resume():

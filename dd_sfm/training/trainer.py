@@ -99,6 +99,7 @@ class Trainer:
             raise wrong_network(self.checkpoint_path, self.config.architecture, error) from error
         self.step = int(state["step"])
         self.best, self.stale = float(state.get("best", -1.0)), int(state.get("stale", 0))
+        self.has_warm_start = bool(state.get("warm_start", self.has_warm_start))
         self._say_changes(state.get("config", {}))
         return True
 
@@ -121,6 +122,7 @@ class Trainer:
                 "step": self.step,
                 "architecture": self.config.architecture,
                 "options": self.options,
+                "warm_start": self.has_warm_start,
                 "best": self.best,
                 "stale": self.stale,
                 "config": dump_config(self.config),

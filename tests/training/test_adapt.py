@@ -6,13 +6,14 @@ import torch
 from plane_sequence import write_jhu, write_run
 from safetensors.torch import load_file
 
-from dd_sfm.errors import InputError, OutputError
+from dd_sfm.errors import InputError, OutputError, UsageError
 from dd_sfm.io.weights import load_weights
 from dd_sfm.progress import silent
 from dd_sfm.training.adapt import adapt, split_frames, table
 from dd_sfm.training.augment import AugmentConfig
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.loop import TrainRequest
+from dd_sfm.training.sources.spec import DataPath
 
 CPU = torch.device("cpu")
 
@@ -31,14 +32,14 @@ def test_too_few_frames(tmp_path):
         split_frames(19, tmp_path)
 
 
-def run(folder, out, **changes):
+def run(folder, out, more=(), **changes):
     torch.set_num_threads(1)
     values = {
         "steps": 3, "warmup": 1, "points": 32, "augment": AugmentConfig(crop=(64, 64)), "workers": 0,
         "working_height_px": 112, "display_every": 0, "tensorboard": False, "average": 0.0,
     }  # fmt: skip
     config = TrainConfig(**(values | changes))
-    request = TrainRequest((), (), out, config, CPU, lambda f, where: np.ones(f[0].shape[:2], bool))
+    request = TrainRequest(tuple(more), (), out, config, CPU, lambda f, where: np.ones(f[0].shape[:2], bool))
     return adapt(folder, request, load_weights("compact", CPU), silent)
 
 
@@ -73,3 +74,10 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path):
     with pytest.raises(OutputError, match="holds a training on .*first/run:0-10; expected one on .*second/run:0-10"):
         run(write_run(tmp_path / "second" / "run", 20, seed=1), out, steps=1)
     assert run(first, out, steps=2).split.held_out == (14, 19)
+
+
+def test_held_out_frames_may_not_come_in_by_other_data(tmp_path):
+    folder = write_run(tmp_path / "run", 24)
+    copy = DataPath(write_jhu(tmp_path / "copy", 24))
+    with pytest.raises(UsageError, match="run:18-23, to be measured on, and .*copy, to be trained on, show the same"):
+        run(folder, tmp_path / "out", [copy], steps=1)

@@ -74,6 +74,17 @@ def test_resumed_training_goes_on_bit_by_bit(tmp_path):
         assert torch.equal(a, b)
 
 
+def test_checkpoint_of_the_first_trainer_still_goes_on(tmp_path):
+    trainer = Trainer(small(), tmp_path, CPU)
+    trainer.step = 3
+    trainer.save()
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    torch.save({k: state[k] for k in ("network", "average", "optimiser", "step")}, tmp_path / "checkpoint.pt")
+    second = Trainer(small(), tmp_path, CPU)
+    assert second.resume()
+    assert second.step == 3
+
+
 def test_checkpoint_of_something_else_is_one_clear_line(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(WeightsError, match="not a checkpoint"):

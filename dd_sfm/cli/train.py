@@ -22,6 +22,7 @@ TRAINING = "Training"
 
 
 def train(
+    out: Annotated[Path, typer.Option("--output", "-o", help="Folder for weights and checkpoint.", show_default=False)],
     data: Annotated[
         list[str] | None,
         typer.Argument(
@@ -30,9 +31,6 @@ def train(
             show_default=False,
         ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for weights and checkpoint.", show_default=False)
-    ] = Path(),
     validation: Annotated[
         list[str] | None,
         typer.Option(
@@ -92,8 +90,6 @@ def train(
     flags = {
         "steps": steps, "batch": batch, "patience": patience, "cache": cache, "workers": workers, "seed": seed,
     }  # fmt: skip
-    if out == Path():
-        raise ConfigError("-o: missing; expected the folder for weights and checkpoint")
     given = [f"{key}={value}" for key, value in flags.items() if value is not None]
     training, held_out = _data(data, validation, data_file, adapt)
     settings, start = _settings(config, [*(overrides or []), *given], init, adapt)

@@ -78,8 +78,12 @@ def read_architecture(name_or_path: str) -> tuple[str, dict[str, Any]]:
     Raises:
         WeightsError: If the file is missing, corrupt, or of an unknown architecture.
     """
-    metadata, _ = _read(find_weights(name_or_path))
-    return metadata["architecture"], json.loads(metadata.get("options", "{}"))
+    path = find_weights(name_or_path)
+    metadata, _ = _read(path)
+    try:
+        return metadata["architecture"], dict(json.loads(metadata.get("options", "{}")))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: options of {metadata['architecture']} cannot be used ({error})") from error
 
 
 def load_weights(name_or_path: str, device: torch.device) -> nn.Module:

@@ -134,15 +134,27 @@ ADAPT = replace(
 """A few hundred careful steps from weights that are good already."""
 
 
+COUNTS = (
+    "steps", "batch", "validate_every", "checkpoint_every", "cycle_steps", "warmup", "points", "max_frames",
+    "max_points_per_frame", "working_height_px",
+)  # fmt: skip
+
+
 def check_config(config: TrainConfig) -> None:
     """Refuse values that cannot be trained with.
 
     Raises:
         ConfigError: With the value found and what was expected.
     """
-    for name in ("steps", "batch", "validate_every", "checkpoint_every", "cycle_steps", "warmup", "points"):
+    for name in COUNTS:
         if getattr(config, name) < 1:
             raise ConfigError(f"{name} {getattr(config, name)}: expected 1 or more")
+    if config.micro_batch is not None and config.micro_batch < 1:
+        raise ConfigError(f"micro_batch {config.micro_batch}: expected 1 or more, or null")
+    if not 0 <= config.average < 1:
+        raise ConfigError(f"average {config.average}: expected a share from 0, below 1")
+    if min(config.learning_rate, config.lowest_rate, config.gradient_clip) <= 0:
+        raise ConfigError("learning_rate, lowest_rate, gradient_clip: expected numbers above 0")
     for name in ("gaps", "rendered_gaps"):
         low, high = getattr(config, name)
         if not 1 <= low <= high:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -69,7 +70,8 @@ def process_group(device: torch.device) -> Iterator[Group]:
     if not started_by_torchrun():
         yield Group()
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # The others wait while the first one renders clips, or validates.
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=3))
     try:
         yield Group(dist.get_rank(), dist.get_world_size())
     finally:

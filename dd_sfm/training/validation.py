@@ -31,10 +31,12 @@ class Accuracy:
         """The mean share: one number to compare by."""
         return float(np.mean(self.pck))
 
-    def as_json(self) -> dict[str, float]:
+    def as_json(self) -> dict[str, float | None]:
         """As history.jsonl holds it."""
-        named = {f"pck{t:g}": round(p, 4) for t, p in zip(self.thresholds_px, self.pck, strict=True)}
-        return named | {"median": round(self.median_px, 3) if np.isfinite(self.median_px) else -1.0}
+        named: dict[str, float | None] = {
+            f"pck{t:g}": round(p, 4) for t, p in zip(self.thresholds_px, self.pck, strict=True)
+        }
+        return named | {"median": round(self.median_px, 3) if np.isfinite(self.median_px) else None}
 
 
 @dataclass(frozen=True)

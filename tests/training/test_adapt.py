@@ -18,6 +18,11 @@ from dd_sfm.training.sources.spec import DataPath
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def few_pairs(monkeypatch):
+    monkeypatch.setattr("dd_sfm.training.adapt.MEASURED_PAIRS", 2)
+
+
 @pytest.mark.parametrize("count", [20, 35, 200])
 def test_held_out_frames_are_the_last_with_a_margin(count, tmp_path):
     split = split_frames(count, tmp_path)

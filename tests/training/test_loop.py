@@ -254,6 +254,9 @@ def test_gradients_that_are_not_finite_end_the_training(tmp_path):
         ({"inlier_share": 0.0}, "inlier_share"),
         ({"augment": AugmentConfig(crop=(32, 320))}, "64 or more"),
         ({"growth": 4}, "of fc_densenet only"),
+        ({"average": 1.0}, "average 1.0"),
+        ({"micro_batch": 0}, "micro_batch 0"),
+        ({"learning_rate": 0.0}, "above 0"),
         ({"mix": (0.0, 0.0, 0.0)}, "not all 0"),
     ],
 )

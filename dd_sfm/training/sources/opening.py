@@ -70,7 +70,13 @@ def expand(data: DataPath) -> list[DataPath]:
     """
     if not data.path.exists():
         raise InputError(f"{data.path}: not found; expected {KINDS}")
-    if kind_of(data.path):
+    kind = kind_of(data.path)
+    if kind != "posed" and (data.path / "frames.json").is_file():
+        raise InputError(
+            f"{data.path}: a run without a model; expected a finished one. Finish it with dd-sfm reconstruct, or give "
+            f"{data.path / 'frames'} to learn from its frames alone"
+        )
+    if kind:
         return [data]
     for pattern in ("*/", "*/*/"):
         found = [p for p in sorted(data.path.glob(pattern)) if kind_of(p) in ("posed", "rendered")]

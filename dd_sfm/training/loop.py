@@ -91,7 +91,7 @@ def train(
     group = group or Group()
     check_output(request.out)
     sources = open_sources(request.data, request.config, request.find_field)
-    held_out = open_sources(request.validation, request.config, request.find_field)
+    held_out = open_sources(request.validation, request.config, request.find_field, "measure on")
     check_no_overlap(sources, [*held_out, *request.measured_later])
     open_output(request.out, request.config, request.data, request.validation, group)
     trainer = Trainer(request.config, request.out, request.device, group, request.start)

@@ -48,7 +48,7 @@ def test_sources_of_all_kinds_together(train, tmp_path):
     demo = ROOT / "demo_videos" / "sinus"
     ran = train(run, f"{jhu}:0-8@2", f"{clip}@0.5", f"{demo}:0-20", "--validation", held_out)
     assert ran.code == 0, ran.err
-    assert "run: 12 frames, 0 to 11; poses are cam_from_world" in ran.err
+    assert "train on run: 12 frames, 0 to 11; poses are cam_from_world" in ran.err
     assert "jhu:0-8: 9 frames, 0 to 8; poses are world_from_cam" in ran.err
     assert "clip.avi: 12 frames, 0 to 11; no poses" in ran.err
     assert "% of the time waiting for pairs" in ran.err
@@ -62,7 +62,7 @@ def test_list_of_sources_in_a_file(train, tmp_path):
     file.write_text("train: ['run:0-7']\nvalidation: ['run:8-11']\n")
     ran = train("--data", file)
     assert ran.code == 0, ran.err
-    assert "run:8-11: 4 frames, 8 to 11" in ran.err
+    assert "measure on run:8-11: 4 frames, 8 to 11" in ran.err
 
 
 def test_scene_to_render_becomes_a_clip(train, tmp_path, monkeypatch):

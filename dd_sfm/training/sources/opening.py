@@ -105,8 +105,10 @@ def open_source(data: DataPath, config: TrainConfig, find_field: FindField) -> O
     return OpenedSource(data, "pictures", frames, WarpSource(frames), "no poses: learned from through warps")
 
 
-def open_sources(data: Sequence[DataPath], config: TrainConfig, find_field: FindField) -> list[OpenedSource]:
-    """Open sources and see that each gives pairs.
+def open_sources(
+    data: Sequence[DataPath], config: TrainConfig, find_field: FindField, role: str = "train on"
+) -> list[OpenedSource]:
+    """Open sources, see that each gives pairs, and say what they are; ``role``: what they are for.
 
     Raises:
         InputError: If one cannot be used, or gives no usable pair.
@@ -117,7 +119,7 @@ def open_sources(data: Sequence[DataPath], config: TrainConfig, find_field: Find
         _check_pairs(source)
         numbers = source.frames.numbers
         note = f"; {source.note}" if source.note else ""
-        logger.info("%s: %d frames, %d to %d%s", source.name, len(numbers), numbers[0], numbers[-1], note)
+        logger.info("%s %s: %d frames, %d to %d%s", role, source.name, len(numbers), numbers[0], numbers[-1], note)
         opened.append(source)
     return opened
 

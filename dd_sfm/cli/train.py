@@ -239,7 +239,7 @@ def _render(data: "list[DataPath]", settings: "TrainConfig", group: "Group", qui
             found.append(entry)
         for scene in scenes:
             folder = render_scene(scene, settings, make_progress(quiet), make_say(quiet), write=group.leads)
-            found.append(DataPath(folder, weight=scene.weight))
+            found.append(DataPath(folder, weight=scene.weight, part=scene.part))
     group.wait()
     return found
 

@@ -120,11 +120,11 @@ class TrainConfig:
 ADAPT = replace(
     TrainConfig(),
     steps=300,
-    learning_rate=1e-4,
+    learning_rate=3e-4,
     warmup=20,
     scale=(28.0, 32.0),
     average=0.99,
-    mix=(0.75, 0.0, 0.25),
+    mix=(0.75, 0.75, 0.25),
     gaps=(1, 30),
     validate_every=100,
     display_every=0,

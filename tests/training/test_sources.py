@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -190,6 +191,9 @@ def test_rendered_ranges():
     for gap in (1, 4, None):
         sample = source.pairs.draw(np.random.default_rng(2), gap)
         assert colours_agree(sample) < 12
+    assert len(source.pairs.draw(np.random.default_rng(2), 15).xy0) > 0
+    # Frames 30 and 45 have depth: nothing is further from them than 25.
+    assert len(source.pairs.draw(np.random.default_rng(2), 26).xy0) == 0
     with pytest.raises(InputError, match="frames"):
         opened(f"{ROOT / 'demo_videos' / 'sinus'}:200-300")
 
@@ -199,7 +203,11 @@ def test_folders_of_sources_share_a_weight(tmp_path):
         write_jhu(tmp_path / name, 3)
     assert [d.path.name for d in expand(DataPath(tmp_path / "patient1"))] == ["a", "b"]
     everything = expand(DataPath(tmp_path, weight=3.0))
-    assert [(d.path.name, d.weight) for d in everything] == [("a", 1.0), ("b", 1.0), ("c", 1.0)]
+    assert [(d.path.name, d.weight, d.part) for d in everything] == [(n, 3.0, 1 / 3) for n in "abc"]
+    single = opened(tmp_path / "patient2" / "c")
+    parts = [replace(single, data=d) for d in everything]
+    shares = [share for _, share in weigh([*parts, single], (1.0, 0.0, 0.0))]
+    assert shares == pytest.approx([0.5, 0.5, 0.5, 0.5])  # the folder counts three times as much as the single one
     with pytest.raises(InputError, match="a folder of 2 sources; expected no range"):
         expand(DataPath(tmp_path / "patient1", 0, 4))
 
@@ -238,7 +246,9 @@ def test_shares_follow_mix_and_weights(tmp_path):
     other = open_source(DataPath(run.data.path, weight=3.0), TrainConfig(working_height_px=112), whole)
     pictures = opened(write_clip(tmp_path / "clip.avi"))
     shares = [share for _, share in weigh([run, other, pictures], (0.4, 0.4, 0.2))]
-    assert shares == pytest.approx([0.1, 0.3, 0.04, 0.12, 0.04])
+    assert shares == pytest.approx([0.2, 0.6, 0.2 / 3, 0.6 / 3, 0.2 / 3])
+    # Alone of its kind a weight counts too, against the other kinds.
+    assert [share for _, share in weigh([other], (0.4, 0.4, 0.2))] == pytest.approx([1.2, 0.6])
     assert [share for _, share in weigh([run], (1.0, 1.0, 0.0))] == [1.0]
     with pytest.raises(InputError, match="no share is left"):
         weigh([pictures], (1.0, 0.0, 0.0))
@@ -270,7 +280,7 @@ def test_data_path_refuses(text):
 def test_scenes_to_render():
     assert [(s.organ, s.seed, s.weight) for s in rendered_scenes(DataPath.parse("synth:colon"))] == [("colon", 0, 1.0)]
     many = rendered_scenes(DataPath.parse("synth:sinus:3-4@2"))
-    assert [(s.seed, s.weight) for s in many] == [(3, 1.0), (4, 1.0)]
+    assert [(s.seed, s.weight, s.part) for s in many] == [(3, 2.0, 0.5), (4, 2.0, 0.5)]
     assert rendered_scenes(DataPath.parse("a/b")) == []
     with pytest.raises(ConfigError, match="expected synth:ORGAN"):
         rendered_scenes(DataPath.parse("synth:colon:x"))

@@ -83,7 +83,7 @@ def expand(data: DataPath) -> list[DataPath]:
         if found:
             if data.last is not None:
                 raise InputError(f"{data.label}: a folder of {len(found)} sources; expected no range, or one of them")
-            return [DataPath(p, weight=data.weight / len(found)) for p in found]
+            return [DataPath(p, weight=data.weight, part=data.part / len(found)) for p in found]
     raise InputError(f"{data.path}: unknown kind of source; expected {KINDS}")
 
 
@@ -140,16 +140,24 @@ def _check_pairs(source: OpenedSource) -> None:
 def weigh(opened: Sequence[OpenedSource], mix: tuple[float, float, float]) -> list[tuple[PairSource, float]]:
     """Sources of pairs with their shares.
 
-    The mix is shared among the sources of a kind, by their weights; warps are made of the frames of all.
+    The mix is shared evenly among the entries of a kind, then a weight multiplies an entry's share; warps are made of
+    the frames of all.
+
+    Raises:
+        InputError: If the mix leaves nothing.
     """
     weighted: list[tuple[PairSource, float]] = []
     for kind, share in (("posed", mix[0]), ("rendered", mix[1])):
         group = [s for s in opened if s.kind == kind]
-        total = sum(s.data.weight for s in group)
-        weighted += [(s.pairs, share * s.data.weight / total) for s in group]
-    total = sum(s.data.weight for s in opened)
-    weighted += [(WarpSource(s.frames), mix[2] * s.data.weight / total) for s in opened]
+        weighted += [(s.pairs, share * part) for s, part in zip(group, _parts(group), strict=True)]
+    weighted += [(WarpSource(s.frames), mix[2] * part) for s, part in zip(opened, _parts(opened), strict=True)]
     weighted = [(source, share) for source, share in weighted if share > 0]
     if not weighted:
         raise InputError("mix: no share is left for the kinds of sources given; expected one above 0")
     return weighted
+
+
+def _parts(group: Sequence[OpenedSource]) -> list[float]:
+    """Shares that sum to 1 when all weights are 1."""
+    entries = sum(s.data.part for s in group)
+    return [s.data.weight * s.data.part / entries for s in group]

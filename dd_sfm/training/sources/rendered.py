@@ -33,17 +33,26 @@ class RenderedSource:
         self.with_depth = truth.depth_frames[inside] - first
 
     def draw(self, rng: np.random.Generator, gap: int | None = None) -> PairSample:
-        """A frame with depth and any other at a log-uniform gap, in either order."""
-        i = int(rng.choice(self.with_depth))
+        """A frame with depth and another at a log-uniform gap, in either order.
+
+        Without points where no frames are as far apart as the gap that is asked for.
+        """
+        count, mask = len(self.frames), self.frames.mask(0)
+        starts = self.with_depth
+        if gap is not None:
+            starts = starts[(starts + gap < count) | (starts >= gap)]
+        if not len(starts):
+            empty = np.zeros((0, 2))
+            return PairSample(self.frames.image(0), self.frames.image(0), mask, mask, empty, empty)
+        i = int(rng.choice(starts))
         step = (gap or log_uniform_gap(rng, self.gaps)) * (1 if rng.random() < 0.5 else -1)
-        j = i + step if 0 <= i + step < len(self.frames) else i - step
-        j = int(np.clip(j, 0, len(self.frames) - 1))
+        j = i + step if 0 <= i + step < count else i - step
+        j = int(np.clip(j, 0, count - 1))
         xy = self.inside[rng.integers(len(self.inside), size=self.points)].astype(np.float64)
         there, visible = self.truth.correspondences(i + self.first, j + self.first, xy)
         xy0, xy1 = self.crop.points(xy[visible]), self.crop.points(there[visible])
         if rng.random() < 0.5:
             i, j, xy0, xy1 = j, i, xy1, xy0
-        mask = self.frames.mask(0)
         return PairSample(self.frames.image(i), self.frames.image(j), mask, mask, xy0, xy1)
 
 

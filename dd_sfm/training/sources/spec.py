@@ -14,12 +14,16 @@ SYNTH = re.compile(r"synth:(?P<organ>[a-z_]+)(?::(?P<seed>\d+)(?:-(?P<last>\d+))
 
 @dataclass(frozen=True)
 class DataPath:
-    """A source: a path, the positions of its first and last frame (None: to the end), and a factor on its share."""
+    """A source: a path, the positions of its first and last frame (None: to the end), and a factor on its share.
+
+    ``part``: which part of an entry it is, where an entry is a folder of sources or several clips.
+    """
 
     path: Path
     first: int = 0
     last: int | None = None
     weight: float = 1.0
+    part: float = 1.0
 
     @classmethod
     def parse(cls, text: str) -> "DataPath":
@@ -56,6 +60,7 @@ class RenderedScene:
     organ: str
     seed: int
     weight: float = 1.0
+    part: float = 1.0
 
 
 def rendered_scenes(data: DataPath) -> list[RenderedScene]:
@@ -74,8 +79,8 @@ def rendered_scenes(data: DataPath) -> list[RenderedScene]:
     last = int(found["last"] or first)
     if last < first:
         raise ConfigError(f"{text}: the seeds end before they begin; expected synth:ORGAN:SEED-SEED")
-    share = data.weight / (last - first + 1)
-    return [RenderedScene(found["organ"], seed, share) for seed in range(first, last + 1)]
+    part = 1 / (last - first + 1)
+    return [RenderedScene(found["organ"], seed, data.weight, part) for seed in range(first, last + 1)]
 
 
 def read_data_file(path: Path) -> tuple[list[DataPath], list[DataPath]]:

@@ -43,3 +43,13 @@ class OutputError(DDSfMError):
 
 class ReconstructionError(DDSfMError):
     """No model could be made from the matches."""
+
+
+class TrainingError(DDSfMError):
+    """A training cannot go on."""
+
+
+class StoppedError(DDSfMError):
+    """The user stopped the work; what is needed to go on is written."""
+
+    exit_code = 130

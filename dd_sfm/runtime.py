@@ -31,6 +31,16 @@ def cpu_threads(runtime: RuntimeConfig) -> int:
     return runtime.threads or len(os.sched_getaffinity(0))
 
 
+def cpu_has_bfloat16() -> bool:
+    """True when this CPU multiplies bfloat16 in hardware; elsewhere bfloat16 is slower than float32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device is faster in bfloat16."""
+    return device.type == "cuda" or cpu_has_bfloat16()
+
+
 @contextmanager
 def workers(device: torch.device) -> Iterator[ThreadPoolExecutor]:
     """A pool for independent tensor work: on a CPU one worker a core with one thread each, on a GPU one worker.

@@ -1,7 +1,9 @@
 """What the command line prints: progress bars, lines of stages, the summary table."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -24,6 +26,26 @@ def make_progress(quiet: bool) -> Progress:
     return bar
 
 
+class NotedBar:
+    """A progress bar with a short text beside it; nothing when quiet or when the output goes to a file."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.is_shown = not quiet and sys.stderr.isatty()
+        self.bar: Any = None
+
+    def __call__(self, items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
+        """Yield ``items`` unchanged; see :class:`dd_sfm.progress.Progress`."""
+        if not self.is_shown:
+            return silent(items, total=total, label=label)
+        self.bar = tqdm(items, total=total, desc=f"  {label}", leave=False, dynamic_ncols=True)
+        return iter(self.bar)
+
+    def note(self, text: str) -> None:
+        """Show a text beside the bar from now on."""
+        if self.bar is not None:
+            self.bar.set_postfix_str(text, refresh=False)
+
+
 def make_say(quiet: bool) -> Callable[[str], None]:
     """Prints a line on stderr, or nothing when quiet."""
 
@@ -32,6 +54,25 @@ def make_say(quiet: bool) -> Callable[[str], None]:
             print(text, file=sys.stderr, flush=True)
 
     return say
+
+
+@contextmanager
+def show_log(quiet: bool) -> Iterator[None]:
+    """Print what the package logs, line by line above any progress bar; nothing when quiet."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tqdm.write(record.getMessage(), file=sys.stderr)
+
+    logger, handler = logging.getLogger("dd_sfm"), Lines(logging.ERROR if quiet else logging.INFO)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def summary(metrics: dict[str, Any], out: str) -> None:

@@ -1,24 +1,69 @@
 """dd-sfm train."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.show import make_progress, make_say
+from dd_sfm.cli.show import NotedBar, make_progress, make_say, show_log
+from dd_sfm.errors import ConfigError, WeightsError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from dd_sfm.training.config import TrainConfig
+    from dd_sfm.training.distributed import Group
+    from dd_sfm.training.loop import TrainRequest
+    from dd_sfm.training.sources.spec import DataPath
+
+TRAINING = "Training"
 
 
 def train(
-    data: Annotated[
-        list[str],
-        typer.Argument(help="JHU sequences or rendered clips: FOLDER or FOLDER:FIRST-LAST.", show_default=False),
-    ],
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder for weights and checkpoint.", show_default=False)],
-    validation: Annotated[
-        list[str] | None, typer.Option("--validation", help="A sequence to measure on; repeat for more.")
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="PATH[:FIRST-LAST][@WEIGHT]: JHU sequences, COLMAP models with images, run folders, rendered clips, "
+            "videos, images, folders of these, or synth:ORGAN[:SEED].",
+            show_default=False,
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps, one pair each.")] = None,
+    validation: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--validation", help="A source to measure on, written alike; repeat for more.", show_default=False
+        ),
+    ] = None,
+    data_file: Annotated[
+        Path | None, typer.Option("--data", help="YAML file with the lists train and validation.", show_default=False)
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Start from shipped weights by name, or a file.", rich_help_panel=TRAINING)
+    ] = None,
+    adapt: Annotated[
+        Path | None,
+        typer.Option(help="Fit weights (--init, else the shipped ones) to this run.", rich_help_panel=TRAINING),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.", rich_help_panel=TRAINING)] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Pairs a step and process.", rich_help_panel=TRAINING)
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=0, help="Stop after so many validations without a better one.", rich_help_panel=TRAINING),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Keep prepared sources here for the next time.", rich_help_panel=TRAINING)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that prepare pairs.", rich_help_panel=TRAINING)
+    ] = None,
+    show_network: Annotated[
+        bool, typer.Option("--show-network", help="Print the network's layers.", rich_help_panel=TRAINING)
+    ] = False,
     seed: o.Seed = None,
     config: o.ConfigFile = None,
     overrides: o.Overrides = None,
@@ -30,38 +75,178 @@ def train(
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
-    """Train a dense descriptor on sequences with known geometry.
+    """Train a dense descriptor, or fit the shipped one to your own videos.
 
-    Repeating the command goes on after the last checkpoint.
+    Repeating the command goes on after the last checkpoint. Ctrl-C writes one.
 
-    Example: dd-sfm train seq/a seq/b:0-94 --validation seq/b:110-189 -o runs/train --steps 10000
+    Example: dd-sfm train seq/a seq/b:0-94 synth:colon --validation seq/b:110-189 -o runs/train --steps 10000
+
+    Example: dd-sfm train --adapt runs/nose -o weights/nose; dd-sfm reconstruct nose2.mp4 -o runs/nose2 --weights
+    weights/nose
+
+    Writes OUT/weights.safetensors (the best by validation), last.safetensors, checkpoint.pt, history.jsonl,
+    training.yaml, display/ and tensorboard/ (tensorboard --logdir OUT).
     """
-    import logging
+    flags = {
+        "steps": steps, "batch": batch, "patience": patience, "cache": cache, "workers": workers, "seed": seed,
+    }  # fmt: skip
+    given = [f"{key}={value}" for key, value in flags.items() if value is not None]
+    training, held_out = _data(data, validation, data_file, adapt)
+    settings, start = _settings(config, [*(overrides or []), *given], init, adapt)
+    if show_network:
+        print(_network(settings))
+    _run(
+        settings, start, training, held_out, adapt, out,
+        device=device, threads=threads, overwrite=overwrite, quiet=quiet,
+    )  # fmt: skip
 
+
+def _data(
+    data: list[str] | None, validation: list[str] | None, file: Path | None, adapt: Path | None
+) -> "tuple[list[DataPath], list[DataPath]]":
+    """Sources to train and to validate on."""
+    from dd_sfm.training.sources.spec import DataPath, read_data_file
+
+    training, held_out = read_data_file(file) if file else ([], [])
+    training += [DataPath.parse(d) for d in data or []]
+    held_out += [DataPath.parse(v) for v in validation or []]
+    if not training and adapt is None:
+        raise ConfigError("nothing to train on: expected DATA, --data FILE.yaml or --adapt RUN")
+    if adapt is not None and held_out:
+        raise ConfigError("--adapt: holds out the last frames of the run itself; leave out --validation")
+    return training, held_out
+
+
+def _settings(
+    config: str | None, given: list[str], init: str | None, adapt: Path | None
+) -> "tuple[TrainConfig, nn.Module | None]":
+    """The recipe, and the network to start from."""
+    import torch
+
+    from dd_sfm.config import load_config
+    from dd_sfm.io.weights import load_weights, read_architecture
+    from dd_sfm.training.config import ADAPT, TrainConfig, check_config
+
+    path = o.find_config(config) if config else None
+    settings = load_config(TrainConfig, path, given, base=None if adapt is None else ADAPT)
+    name = init or ("compact" if adapt is not None else None)
+    if name is None:
+        check_config(settings)
+        return settings, None
+    architecture, options = read_architecture(name)
+    asked = (settings.architecture, settings.network_options())
+    if asked not in ((architecture, options), (TrainConfig().architecture, {})) or set(options) - {"dim", "growth"}:
+        raise WeightsError(
+            f"--init {name}: weights of {architecture} {options or ''}; the settings ask for {asked[0]} "
+            f"{asked[1] or ''}. Set the same, or leave out --init"
+        )
+    settings = replace(
+        settings,
+        architecture=architecture,  # type: ignore[arg-type]
+        descriptor_dim=options.get("dim"),
+        growth=options.get("growth"),
+    )
+    check_config(settings)
+    return settings, load_weights(name, torch.device("cpu"))
+
+
+def _run(
+    settings: "TrainConfig",
+    start: "nn.Module | None",
+    training: "list[DataPath]",
+    held_out: "list[DataPath]",
+    adapt: Path | None,
+    out: Path,
+    *,
+    device: str | None,
+    threads: int | None,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Join the other processes, render what is to be rendered, and train."""
     import torch
 
     from dd_sfm.config import RuntimeConfig, load_config
+    from dd_sfm.pipeline.masks import find_field_of_view
     from dd_sfm.runtime import cpu_threads, resolve_device
-    from dd_sfm.training.sources import DataPath
-    from dd_sfm.training.trainer import CHECKPOINT, TrainConfig
-    from dd_sfm.training.trainer import train as run_training
+    from dd_sfm.training.distributed import local_device, process_group
+    from dd_sfm.training.loop import TrainRequest
+    from dd_sfm.training.output import clear_output
 
-    flags = {"steps": steps, "seed": seed}
-    given = [f"{key}={value}" for key, value in flags.items() if value is not None]
-    settings = load_config(TrainConfig, o.find_config(config) if config else None, [*(overrides or []), *given])
     runtime = load_config(RuntimeConfig, None, [f"device={device or 'auto'}", f"threads={threads or 'null'}"])
     torch.set_num_threads(cpu_threads(runtime))
-    if overwrite:
-        for name in (CHECKPOINT, "history.jsonl", "weights.safetensors"):
-            (out / name).unlink(missing_ok=True)
+    on = local_device(resolve_device(runtime))
+    with process_group(on) as group:
+        quiet = quiet or not group.leads
+        if overwrite and group.leads:
+            clear_output(out)
+        training, held_out = (_render(d, settings, group, quiet) for d in (training, held_out))
+        request = TrainRequest(tuple(training), tuple(held_out), out, settings, on, find_field_of_view, start)
+        with show_log(quiet):
+            _train(request, adapt, group, quiet)
+
+
+def _train(request: "TrainRequest", adapt: Path | None, group: "Group", quiet: bool) -> None:
+    say = make_say(quiet)
+    bar = NotedBar(quiet)
+    if adapt is None:
+        from dd_sfm.training.loop import train as run_training
+
+        result = run_training(request, bar, group=group, note=bar.note)
+        say(f"weights: {result.weights}")
+        return
+    from dd_sfm.training.adapt import adapt as run_adaptation
+    from dd_sfm.training.adapt import summary
+
+    assert request.start is not None
+    adapted = run_adaptation(adapt, request, request.start, bar, group=group, note=bar.note)
+    first, last = adapted.split.held_out
     if not quiet:
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
-    path = run_training(
-        [DataPath.parse(d) for d in data],
-        [DataPath.parse(v) for v in validation or []],
-        out,
-        settings,
-        resolve_device(runtime),
-        make_progress(quiet),
-    )
-    make_say(quiet)(f"weights: {path}")
+        _adaptation_table(adapted)
+    say(f"held-out frames {first} to {last}, before: {summary(adapted.before)}")
+    say(f"held-out frames {first} to {last}, after: {summary(adapted.after)}")
+    if adapted.is_better:
+        say(f"weights: {adapted.weights}; use them with --weights {request.out}")
+    else:
+        say(f"the adapted weights are no better: the old ones are kept in {adapted.weights}")
+
+
+def _adaptation_table(adapted: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from dd_sfm.training.adapt import table
+
+    limits = adapted.before.overall.thresholds_px
+    shown = Table(title="Points found, in percent, before -> after", title_justify="left")
+    shown.add_column("held out")
+    for limit in limits:
+        shown.add_column(f"within {limit:g} px", justify="right")
+    for row in table(adapted):
+        shown.add_row(*row)
+    Console(stderr=True).print(shown)
+
+
+def _render(data: "list[DataPath]", settings: "TrainConfig", group: "Group", quiet: bool) -> "list[DataPath]":
+    """The same sources; scenes to render are clips on disk, made before training starts."""
+    from dd_sfm.cli.rendered import render_scene
+    from dd_sfm.training.sources.spec import DataPath, rendered_scenes
+
+    found: list[DataPath] = []
+    for entry in data:
+        scenes = rendered_scenes(entry)
+        if not scenes:
+            found.append(entry)
+        for scene in scenes:
+            folder = render_scene(scene, settings, make_progress(quiet), make_say(quiet), write=group.leads)
+            found.append(DataPath(folder, weight=scene.weight, part=scene.part))
+    group.wait()
+    return found
+
+
+def _network(settings: "TrainConfig") -> str:
+    from dd_sfm.nets import build_network
+
+    network = build_network(settings.architecture, **settings.network_options())
+    count = sum(p.numel() for p in network.parameters())
+    return f"{network}\n{count / 1e6:.2f} M parameters"

@@ -72,6 +72,20 @@ def save_weights(
     write_bytes(path, save(tensors, metadata))
 
 
+def read_architecture(name_or_path: str) -> tuple[str, dict[str, Any]]:
+    """Architecture and constructor's arguments of weights.
+
+    Raises:
+        WeightsError: If the file is missing, corrupt, or of an unknown architecture.
+    """
+    path = find_weights(name_or_path)
+    metadata, _ = _read(path)
+    try:
+        return metadata["architecture"], dict(json.loads(metadata.get("options", "{}")))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: options of {metadata['architecture']} cannot be used ({error})") from error
+
+
 def load_weights(name_or_path: str, device: torch.device) -> nn.Module:
     """A network in evaluation mode on a device.
 
@@ -80,6 +94,19 @@ def load_weights(name_or_path: str, device: torch.device) -> nn.Module:
             architecture's tensors.
     """
     path = find_weights(name_or_path)
+    metadata, tensors = _read(path)
+    architecture = metadata["architecture"]
+    try:
+        network = build_network(architecture, **json.loads(metadata.get("options", "{}")))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: options of {architecture} cannot be used ({error})") from error
+    _check_tensors(path, architecture, network.state_dict(), tensors)
+    network.load_state_dict(tensors)
+    return network.to(device).eval()
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Metadata, in which the architecture is a known one, and tensors."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -93,13 +120,7 @@ def load_weights(name_or_path: str, device: torch.device) -> nn.Module:
         raise WeightsError(
             f"{path}: architecture '{architecture or 'not stated'}'; expected one of {', '.join(ARCHITECTURES)}"
         )
-    try:
-        network = build_network(architecture, **json.loads(metadata.get("options", "{}")))
-    except (TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: options of {architecture} cannot be used ({error})") from error
-    _check_tensors(path, architecture, network.state_dict(), tensors)
-    network.load_state_dict(tensors)
-    return network.to(device).eval()
+    return metadata, tensors
 
 
 def _check_tensors(path: Path, architecture: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:

@@ -17,22 +17,17 @@ from dd_sfm.io.atomic import write_json
 from dd_sfm.io.weights import load_weights
 from dd_sfm.pipeline.working import load_working, working_grid
 from dd_sfm.progress import Progress
-from dd_sfm.runtime import workers
+from dd_sfm.runtime import has_bfloat16, workers
 from dd_sfm.structures import DescriptorMap, Frame, FrameSet, WorkingGrid
 
 logger = logging.getLogger(__name__)
-
-
-def cpu_has_bfloat16() -> bool:
-    """True when this CPU multiplies bfloat16 in hardware; elsewhere bfloat16 is slower than float32."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def use_bfloat16(config: Config, device: torch.device) -> bool:
     """Whether the network runs in bfloat16."""
     if config.describe.precision != "auto":
         return config.describe.precision == "bfloat16"
-    return device.type == "cuda" or cpu_has_bfloat16()
+    return has_bfloat16(device)
 
 
 @torch.inference_mode()

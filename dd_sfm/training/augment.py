@@ -18,7 +18,11 @@ class AugmentConfig:
     crop: tuple[int, int] = (320, 352)
     """Height and width of a training crop in working pixels."""
     rotation_deg: float = 25.0
-    """Rotation between the two images; both also share any rotation."""
+    """Rotation between the two images."""
+    shared_rotation_deg: float = 180.0
+    """Rotation that both images share, to either side."""
+    flip: bool = True
+    """Mirror half of the pairs."""
     scale: float = 0.25
     """Natural logarithm of the largest scale between the two images."""
     perspective: float = 0.12

@@ -1,50 +1,118 @@
 """Matching accuracy on held-out pairs while training."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from dd_sfm.ops.matching import match_nearest, subcell_peak
 from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
-from dd_sfm.training.sources import PairSource
+from dd_sfm.training.sources.pair import PairSample, PairSource
+
+GAPS = (1, 4, 12, 30)
+THRESHOLDS_PX = (1.0, 2.0, 4.0)
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of points found within ``thresholds_px`` working pixels, and the median error; ``points`` measured."""
+
+    thresholds_px: tuple[float, ...]
+    pck: tuple[float, ...]
+    median_px: float
+    points: int
+
+    @property
+    def score(self) -> float:
+        """The mean share: one number to compare by."""
+        return float(np.mean(self.pck))
+
+    def as_json(self) -> dict[str, float | None]:
+        """As history.jsonl holds it."""
+        named: dict[str, float | None] = {
+            f"pck{t:g}": round(p, 4) for t, p in zip(self.thresholds_px, self.pck, strict=True)
+        }
+        return named | {"median": round(self.median_px, 3) if np.isfinite(self.median_px) else None}
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Accuracy over all pairs of a source, and by the gap between their frames (0: without one)."""
+
+    overall: Accuracy
+    by_gap: Mapping[int, Accuracy]
+
+    def as_json(self) -> dict[str, Any]:
+        """As history.jsonl holds it."""
+        gaps = {str(gap): accuracy.as_json() for gap, accuracy in self.by_gap.items() if gap}
+        return self.overall.as_json() | ({"gaps": gaps} if gaps else {})
+
+
 def matching_accuracy(
     network: nn.Module,
     source: PairSource,
     device: torch.device,
     *,
-    pairs: int = 24,
+    gaps: Sequence[int] = GAPS,
+    pairs: int = 6,
     points: int = 200,
-    thresholds_px: tuple[float, ...] = (1.0, 2.0, 4.0),
+    thresholds_px: tuple[float, ...] = THRESHOLDS_PX,
     seed: int = 1234,
-) -> dict[str, float]:
+) -> Validation:
     """Share of points whose best place over the whole other frame is right, per threshold in working pixels.
 
     The pairs depend on the seed alone, so that figures of different steps compare.
+
+    Args:
+        network: Put in evaluation mode.
+        source: What pairs are drawn from.
+        device: Where the network is.
+        gaps: Distances between the frames of a pair; 0: any.
+        pairs: Pairs a gap.
+        points: Most points a pair.
+        thresholds_px: In working pixels.
+        seed: Of the pairs and points.
     """
-    rng = np.random.default_rng(seed)
     network.eval()
+    errors: dict[int, list[NDArray[Any]]] = {}
+    for gap in gaps:
+        rng = np.random.default_rng([seed, gap])
+        for _ in range(pairs):
+            sample = source.draw(rng, gap or None)
+            if len(sample.xy0):
+                errors.setdefault(gap, []).append(_pair_errors(network, sample, device, points, rng))
+    by_gap = {gap: _accuracy(np.concatenate(parts), thresholds_px) for gap, parts in errors.items()}
+    everything = [e for parts in errors.values() for e in parts]
+    return Validation(_accuracy(np.concatenate(everything) if everything else np.zeros(0), thresholds_px), by_gap)
+
+
+@torch.no_grad()
+def _pair_errors(
+    network: nn.Module, sample: PairSample, device: torch.device, points: int, rng: np.random.Generator
+) -> NDArray[Any]:
+    """Distances (N,) in working pixels of what is found from what is true."""
     stride = int(network.stride)  # type: ignore[arg-type]
-    errors = []
-    for _ in range(pairs):
-        sample = source.draw(rng)
-        if len(sample.xy0) == 0:
-            continue
-        chosen = rng.permutation(len(sample.xy0))[:points]
-        images = [torch.from_numpy(np.ascontiguousarray(i)) for i in (sample.image0, sample.image1)]
-        maps = network(torch.stack(images).permute(0, 3, 1, 2).to(device).float() / 255.0)
-        height, width = maps.shape[-2:]
-        xy0 = torch.from_numpy(sample.xy0[chosen]).float().to(device)
-        queries = sample_descriptors(maps[0], image_to_cell(xy0, stride))
-        mask = torch.from_numpy(sample.mask1[: height * stride : stride, : width * stride : stride].copy())
-        usable = torch.nonzero(mask.flatten().to(device))[:, 0]
-        index, _ = match_nearest(queries, maps[1].flatten(1).t()[usable])
-        flat = usable[index]
-        place = subcell_peak(maps[1], queries, torch.stack([flat % width, flat // width], 1))
-        found = cell_to_image(place, stride).cpu().numpy()
-        errors.append(np.linalg.norm(found - sample.xy1[chosen], axis=1))
-    error = np.concatenate(errors) if errors else np.array([np.inf])
-    result = {f"pck{t:g}": round(float((error < t).mean()), 4) for t in thresholds_px}
-    return result | {"median": round(float(np.median(error)), 3)}
+    chosen = rng.permutation(len(sample.xy0))[:points]
+    images = [torch.from_numpy(np.ascontiguousarray(i)) for i in (sample.image0, sample.image1)]
+    maps = network(torch.stack(images).permute(0, 3, 1, 2).to(device).float() / 255.0)
+    height, width = maps.shape[-2:]
+    xy0 = torch.from_numpy(sample.xy0[chosen]).float().to(device)
+    queries = sample_descriptors(maps[0], image_to_cell(xy0, stride))
+    mask = torch.from_numpy(sample.mask1[: height * stride : stride, : width * stride : stride].copy())
+    usable = torch.nonzero(mask.flatten().to(device))[:, 0]
+    index, _ = match_nearest(queries, maps[1].flatten(1).t()[usable])
+    flat = usable[index]
+    place = subcell_peak(maps[1], queries, torch.stack([flat % width, flat // width], 1))
+    found = cell_to_image(place, stride).cpu().numpy()
+    return np.linalg.norm(found - sample.xy1[chosen], axis=1)
+
+
+def _accuracy(error: NDArray[Any], thresholds_px: tuple[float, ...]) -> Accuracy:
+    if not len(error):
+        return Accuracy(thresholds_px, (0.0,) * len(thresholds_px), float("inf"), 0)
+    pck = tuple(float((error < t).mean()) for t in thresholds_px)
+    return Accuracy(thresholds_px, pck, float(np.median(error)), len(error))

@@ -1,0 +1,150 @@
+"""Fits weights to a user's own run: a few hundred careful steps, kept only when held-out frames match better."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dd_sfm.errors import InputError
+from dd_sfm.io.atomic import write_json
+from dd_sfm.io.weights import load_weights, save_weights
+from dd_sfm.progress import Progress
+from dd_sfm.training.distributed import Group
+from dd_sfm.training.loop import Note, TrainRequest, train, validate
+from dd_sfm.training.output import ADAPTATION, LAST, WEIGHTS, check_output, check_same_run
+from dd_sfm.training.sources.opening import open_source
+from dd_sfm.training.sources.spec import DataPath
+from dd_sfm.training.sources.structure import read_structure
+from dd_sfm.training.validation import Validation
+
+logger = logging.getLogger(__name__)
+
+MIN_FRAMES = 20
+HELD_OUT, MARGIN = 0.2, 0.06
+"""Shares of the frames: the last ones, and those between them and the ones that are learned from."""
+MEASURED_PAIRS = 12
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of frames (first, last): learned from, and held out."""
+
+    training: tuple[int, int]
+    held_out: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Accuracy on the held-out frames before and after; ``weights`` are the better ones."""
+
+    weights: Path
+    split: Split
+    before: Validation
+    after: Validation
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the adapted weights were kept."""
+        return self.after.overall.score > self.before.overall.score
+
+
+def split_frames(count: int, where: Path) -> Split:
+    """The last fifth of the frames is held out, with a margin of frames that are not used at all.
+
+    Raises:
+        InputError: If there are too few frames.
+    """
+    if count < MIN_FRAMES:
+        raise InputError(f"--adapt {where}: {count} frames with a pose; at least {MIN_FRAMES} needed")
+    held = max(6, round(HELD_OUT * count))
+    margin = max(3, round(MARGIN * count))
+    return Split((0, count - held - margin - 1), (count - held, count - 1))
+
+
+def adapt(
+    run: Path,
+    request: TrainRequest,
+    network: nn.Module,
+    progress: Progress,
+    *,
+    group: Group | None = None,
+    note: Note | None = None,
+) -> Adaptation:
+    """Fine-tune a network on a run, and keep what matches its held-out frames better.
+
+    No step is chosen by the held-out frames: the last weights are measured, once.
+
+    Args:
+        run: A run folder, COLMAP model with images or JHU sequence.
+        request: Further data, the recipe and the output folder; ``start`` and ``validation`` are set here.
+        network: The weights to start from, and to keep if nothing gets better.
+        progress: Shows the steps.
+        group: The processes that train together.
+        note: Shows the loss.
+
+    Raises:
+        InputError: If the run has too few frames; and what :func:`dd_sfm.training.loop.train` raises.
+    """
+    group = group or Group()
+    check_output(request.out)
+    positions = read_structure(run).positions
+    split = split_frames(len(positions), run)
+    learned, held = (
+        DataPath(run, int(positions[first]), int(positions[last])) for first, last in (split.training, split.held_out)
+    )
+    check_same_run(request.out, learned)
+    source = open_source(held, request.config, request.find_field)
+    before = validate(network.to(request.device), source, request.device, MEASURED_PAIRS)
+    logger.info("%d frames: %d to %d learned from, %d to %d held out", len(positions), *split.training, *split.held_out)
+    logger.info("before: %s", summary(before))
+    fine_tuning = replace(request, data=(learned, *request.data), start=network, measured_later=(source,))
+    trained = _trained(fine_tuning, progress, group, note)
+    after = validate(trained, source, request.device, MEASURED_PAIRS)
+    result = Adaptation(request.out / WEIGHTS, split, before, after)
+    if group.leads:
+        if not result.is_better:
+            architecture = request.config.architecture
+            save_weights(result.weights, network, architecture, request.config.network_options())
+        write_json(request.out / ADAPTATION, _as_json(run, result))
+    group.wait()
+    return result
+
+
+def _trained(request: TrainRequest, progress: Progress, group: Group, note: Note | None) -> nn.Module:
+    train(request, progress, group=group, note=note)
+    return load_weights(str(request.out / LAST), request.device)
+
+
+def summary(result: Validation) -> str:
+    """Accuracy in a line."""
+    accuracy = result.overall
+    shares = ", ".join(
+        f"{100 * p:.1f} % within {t:g} px" for t, p in zip(accuracy.thresholds_px, accuracy.pck, strict=True)
+    )
+    return f"{shares} (working pixels, {accuracy.points} points)"
+
+
+def table(adaptation: Adaptation) -> Sequence[tuple[str, ...]]:
+    """Rows for printing: gap, then accuracy before and after per threshold, in percent."""
+    before, after = adaptation.before, adaptation.after
+    rows = [(f"gap {gap}", before.by_gap[gap], after.by_gap[gap]) for gap in before.by_gap if gap in after.by_gap]
+    rows.append(("all", before.overall, after.overall))
+    return [
+        (name, *(f"{100 * b:.1f} -> {100 * a:.1f}" for b, a in zip(old.pck, new.pck, strict=True)))
+        for name, old, new in rows
+    ]
+
+
+def _as_json(run: Path, result: Adaptation) -> dict[str, Any]:
+    return {
+        "made_by": "dd-sfm train --adapt",
+        "run": str(run),
+        "frames_learned_from": list(result.split.training),
+        "frames_held_out": list(result.split.held_out),
+        "kept": "adapted" if result.is_better else "the weights it began with: the adapted ones were no better",
+        "before": result.before.as_json(),
+        "after": result.after.as_json(),
+    }

@@ -1,0 +1,59 @@
+"""The state of a training on disk: complete or not there, and only of the network it was made for."""
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dd_sfm.errors import OutputError, WeightsError
+from dd_sfm.io.atomic import write_bytes
+
+CHECKPOINT = "checkpoint.pt"
+HINT = "choose another output folder or use --overwrite"
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a state, replacing the last one only when the new one is complete.
+
+    Raises:
+        OutputError: If it cannot be written; the last one is then still there.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    try:
+        write_bytes(path, buffer.getvalue())
+    except OutputError as error:
+        raise OutputError(f"{error}; the last good checkpoint is kept") from error
+
+
+def load_checkpoint(path: Path, device: torch.device, architecture: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Read a state.
+
+    Raises:
+        WeightsError: If it is damaged, or of another network.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        found = state.get("architecture", architecture), state.get("options", options)
+        missing = {"network", "average", "optimiser", "step"} - state.keys()
+    except (RuntimeError, KeyError, EOFError, ValueError, AttributeError, OSError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"{path}: not a checkpoint ({type(error).__name__}); {HINT}") from error
+    if missing:
+        raise WeightsError(f"{path}: not a checkpoint ({', '.join(sorted(missing))} missing); {HINT}")
+    if found != (architecture, options):
+        raise WeightsError(
+            f"{path}: a checkpoint of {_named(*found)}; the settings ask for {_named(architecture, options)}. "
+            f"Set the same, or {HINT}"
+        )
+    return state
+
+
+def wrong_network(path: Path, architecture: str, error: Exception) -> WeightsError:
+    """What is said when the tensors of a checkpoint do not fit."""
+    return WeightsError(f"{path}: not a checkpoint of this {architecture} ({type(error).__name__}); {HINT}")
+
+
+def _named(architecture: str, options: dict[str, Any]) -> str:
+    return " ".join([architecture, *(f"{k}={v}" for k, v in options.items())])

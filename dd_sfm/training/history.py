@@ -1,0 +1,62 @@
+"""How fast a training goes, and its records: one JSON line each in history.jsonl."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dd_sfm.io.atomic import output_error
+
+ItemT = TypeVar("ItemT")
+HISTORY = "history.jsonl"
+
+
+class Stopwatch:
+    """Measures the time spent waiting for pairs against all time."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.waited_s, self.paused_s, self.pairs = 0.0, 0.0, 0
+
+    def watch(self, items: Iterator[list[ItemT]]) -> Iterator[list[ItemT]]:
+        """The same batches; the time that each took to come is added up."""
+        while True:
+            before = time.monotonic()
+            batch = next(items, None)
+            self.waited_s += time.monotonic() - before
+            if batch is None:
+                return
+            self.pairs += len(batch)
+            yield batch
+
+    def pause(self, seconds: float) -> None:
+        """Leave out time that was no training: validation."""
+        self.paused_s += seconds
+
+    @property
+    def seconds(self) -> float:
+        """Since the start, all included."""
+        return time.monotonic() - self.started
+
+    def speed(self, world: int = 1) -> dict[str, float]:
+        """Pairs a second of all processes, and the share of the time spent waiting for them."""
+        active = max(1e-9, self.seconds - self.paused_s)
+        return {
+            "pairs_per_s": round(self.pairs * world / active, 3),
+            "waiting_share": round(self.waited_s / active, 4),
+        }
+
+
+def append_record(out: Path, record: dict[str, Any]) -> None:
+    """Add a line to the history.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    path = out / HISTORY
+    try:
+        with path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:
+        raise output_error(path, error) from error

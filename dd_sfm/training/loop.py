@@ -1,0 +1,264 @@
+"""The training loop: draws pairs, learns, validates, shows, keeps checkpoints, and stops when told."""
+
+import json
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dd_sfm.config import dump_config
+from dd_sfm.errors import InputError, StoppedError
+from dd_sfm.progress import Progress
+from dd_sfm.training.board import Board, response_picture
+from dd_sfm.training.config import TrainConfig
+from dd_sfm.training.distributed import Group
+from dd_sfm.training.guard import check_no_overlap
+from dd_sfm.training.history import Stopwatch, append_record
+from dd_sfm.training.output import LAST, WEIGHTS, check_output, open_output
+from dd_sfm.training.pairs import DRAWS, Pair, PairDataset, load_batches
+from dd_sfm.training.sources.opening import OpenedSource, open_sources, weigh
+from dd_sfm.training.sources.pair import PairSample
+from dd_sfm.training.sources.pictures import FindField
+from dd_sfm.training.sources.spec import DataPath
+from dd_sfm.training.trainer import Trainer, learning_rate
+from dd_sfm.training.validation import Validation, matching_accuracy
+
+logger = logging.getLogger(__name__)
+
+Note = Callable[[str], None]
+"""Shows a short text beside the progress bar."""
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What is asked for.
+
+    ``find_field``: see there; ``start``: a network to start from, None for random weights; ``measured_later``: opened
+    sources whose frames must not be trained on either.
+    """
+
+    data: tuple[DataPath, ...]
+    validation: tuple[DataPath, ...]
+    out: Path
+    config: TrainConfig
+    device: torch.device
+    find_field: FindField
+    start: torch.nn.Module | None = None
+    measured_later: tuple[OpenedSource, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What came of it. ``best``: the best mean accuracy of a validation, negative without one."""
+
+    weights: Path
+    step: int
+    best: float
+    stopped_early: bool
+    pairs_per_s: float
+    waiting_share: float
+
+
+def train(
+    request: TrainRequest, progress: Progress, *, group: Group | None = None, note: Note | None = None
+) -> TrainResult:
+    """Train a descriptor, or go on with the training found in the output folder.
+
+    Writes weights.safetensors (the best by validation, the last without one), last.safetensors, checkpoint.pt,
+    history.jsonl, training.yaml, display/ and tensorboard/.
+
+    Args:
+        request: What to train on and how.
+        progress: Shows the steps.
+        group: The processes that train together.
+        note: Shows the loss.
+
+    Raises:
+        InputError: If a source cannot be used.
+        UsageError: If training and validation share frames.
+        WeightsError: If the checkpoint in the folder is of something else.
+        OutputError: If the folder belongs to something else or cannot be written.
+        StoppedError: If the user stopped it; a checkpoint is then written.
+    """
+    group = group or Group()
+    check_output(request.out)
+    sources = open_sources(request.data, request.config, request.find_field)
+    held_out = open_sources(request.validation, request.config, request.find_field, "measure on")
+    check_no_overlap(sources, [*held_out, *request.measured_later])
+    open_output(request.out, request.config, request.data, request.validation, group)
+    trainer = Trainer(request.config, request.out, request.device, group, request.start)
+    if trainer.resume():
+        logger.info("going on after step %d of %d", trainer.step, request.config.steps)
+    run = _Run(trainer, sources, held_out)
+    try:
+        return run.go(progress, note or (lambda text: None))
+    finally:
+        run.board.close()
+
+
+class _Run:
+    """One run of the loop: what it reports to, and what it has counted."""
+
+    def __init__(self, trainer: Trainer, sources: Sequence[OpenedSource], held_out: Sequence[OpenedSource]) -> None:
+        self.trainer, self.sources, self.held_out = trainer, sources, held_out
+        self.config, self.group, self.out = trainer.config, trainer.group, trainer.out
+        self.board = Board(self.out, enabled=self.config.tensorboard and self.group.leads)
+        self.watch = Stopwatch()
+        self.losses: list[float] = []
+        self.shown = _pair_to_show(held_out or sources)
+        self.extra = {"training": json.dumps({"config": dump_config(self.config), "data": [s.name for s in sources]})}
+
+    def go(self, progress: Progress, note: Note) -> TrainResult:
+        trainer, config, group = self.trainer, self.config, self.group
+        if self._is_stale():
+            return self._finish(stopped_early=True)
+        dataset = PairDataset(weigh(self.sources, config.mix), config)
+        batches = load_batches(dataset, trainer.step, config, group.rank, group.world)
+        remaining = config.steps - trainer.step
+        is_early = False
+        with _stop_signal() as stop:
+            for pairs in progress(self.watch.watch(batches), total=remaining, label="train"):
+                self._learn(pairs, note)
+                is_early = self._report()
+                is_stopped = group.any(stop.is_set(), trainer.device)
+                is_early = group.any(is_early, trainer.device)
+                if is_stopped or is_early or trainer.step % config.checkpoint_every == 0 or self._is_last():
+                    trainer.save()
+                if is_stopped and not self._is_last():
+                    raise StoppedError(
+                        f"stopped after step {trainer.step} of {config.steps}; the checkpoint is written: repeat the "
+                        "command to go on"
+                    )
+                if is_early:
+                    logger.info("no better validation %d times: stopped at step %d", config.patience, trainer.step)
+                    break
+        return self._finish(is_early)
+
+    def _learn(self, pairs: Sequence[Pair | None], note: Note) -> None:
+        usable = [p for p in pairs if p is not None]
+        if not usable:
+            raise InputError(
+                f"step {self.trainer.step}: no usable pair in {DRAWS} draws; expected crops of "
+                f"{self.config.augment.crop[0]}x{self.config.augment.crop[1]} that share points. Use sources with "
+                "more points, smaller gaps, or less augmentation"
+            )
+        rate = learning_rate(self.config, self.trainer.step)
+        loss = self.trainer.learn(usable)
+        self.losses.append(loss)
+        note(f"loss {np.mean(self.losses[-50:]):.3f}")
+        if self.trainer.step % 10 == 0:
+            self.board.scalars(self.trainer.step, {"loss": loss, "learning rate": rate})
+
+    def _is_last(self) -> bool:
+        return self.trainer.step == self.config.steps
+
+    def _report(self) -> bool:
+        """Picture and validation when they are due; whether training should end."""
+        config, step = self.config, self.trainer.step
+        if not self.group.leads:
+            return False
+        before, speed = time.monotonic(), self.watch.speed(self.group.world)
+        if config.display_every and step % config.display_every == 0 and self.shown is not None:
+            trainer, radius = self.trainer, config.display_radius_px
+            self.board.picture(step, response_picture(trainer.average, self.shown, trainer.device, radius_px=radius))
+        if step % config.validate_every == 0 or self._is_last():
+            self._validate(speed)
+        self.watch.pause(time.monotonic() - before)
+        return self._is_stale()
+
+    def _is_stale(self) -> bool:
+        return 0 < self.config.patience <= self.trainer.stale
+
+    def _validate(self, speed: dict[str, float]) -> None:
+        trainer = self.trainer
+        results = {s.name: validate(trainer.average, s, trainer.device) for s in self.held_out}
+        record: dict[str, Any] = {
+            "step": trainer.step,
+            "loss": round(float(np.mean(self.losses)), 4),
+            "seconds": round(self.watch.seconds, 1),
+            **speed,
+            **{name: result.as_json() for name, result in results.items()},
+        }
+        self.losses.clear()
+        self.board.validation(trainer.step, results)
+        logger.info("%s", _line(record, results))
+        if results:
+            score = float(np.mean([r.overall.score for r in results.values()]))
+            trainer.stale = 0 if score > trainer.best else trainer.stale + 1
+            if score > trainer.best:
+                trainer.best = score
+                trainer.export(self.out / WEIGHTS, self.extra)
+        append_record(self.out, record)
+
+    def _finish(self, stopped_early: bool) -> TrainResult:
+        trainer, speed = self.trainer, self.watch.speed(self.group.world)
+        weights = self.out / WEIGHTS
+        if self.group.leads:
+            trainer.export(self.out / LAST, self.extra)
+            if not self.held_out or not weights.exists():
+                trainer.export(weights, self.extra)
+            if self.watch.pairs:
+                append_record(self.out, {"step": trainer.step, "finished": True, "early": stopped_early, **speed})
+                logger.info(
+                    "%.2f pairs/s, %.1f %% of the time waiting for pairs",
+                    speed["pairs_per_s"],
+                    100 * speed["waiting_share"],
+                )
+        self.group.wait()
+        return TrainResult(
+            weights, trainer.step, trainer.best, stopped_early, speed["pairs_per_s"], speed["waiting_share"]
+        )
+
+
+def validate(network: torch.nn.Module, source: OpenedSource, device: torch.device, pairs: int = 6) -> Validation:
+    """Accuracy on a source; frames without poses are measured on warps, which have no gap."""
+    if source.kind == "pictures":
+        return matching_accuracy(network, source.pairs, device, gaps=(0,), pairs=4 * pairs)
+    return matching_accuracy(network, source.pairs, device, pairs=pairs)
+
+
+def _line(record: dict[str, Any], results: dict[str, Validation]) -> str:
+    parts = [f"step {record['step']}", f"loss {record['loss']:.3f}", f"{record['pairs_per_s']:.2f} pairs/s"]
+    for name, result in results.items():
+        shares = "/".join(f"{100 * p:.0f}" for p in result.overall.pck)
+        limits = "/".join(f"{t:g}" for t in result.overall.thresholds_px)
+        parts.append(f"{name} {shares} % within {limits} px")
+    return ", ".join(parts)
+
+
+def _pair_to_show(sources: Sequence[OpenedSource]) -> PairSample | None:
+    rng = np.random.default_rng(7)
+    for _ in range(40):
+        sample = sources[0].pairs.draw(rng)
+        if len(sample.xy0) >= 4:
+            return sample
+    return None
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets: the step under way is finished. A second one ends at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)

@@ -1,0 +1,109 @@
+"""The output folder of a training: what is in it, and that it is ours."""
+
+import logging
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import yaml
+
+from dd_sfm import __version__
+from dd_sfm.config import dump_config
+from dd_sfm.errors import OutputError
+from dd_sfm.io.atomic import output_error, write_text
+from dd_sfm.training.checkpoint import CHECKPOINT
+from dd_sfm.training.config import TrainConfig
+from dd_sfm.training.distributed import Group
+from dd_sfm.training.history import HISTORY
+from dd_sfm.training.sources.spec import DataPath
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS, LAST, SETTINGS, ADAPTATION = "weights.safetensors", "last.safetensors", "training.yaml", "adaptation.json"
+OURS = (CHECKPOINT, HISTORY, WEIGHTS, LAST, SETTINGS, ADAPTATION)
+PICTURES = ("display/*.jpg", "tensorboard/events.out.tfevents.*")
+
+
+def clear_output(out: Path) -> None:
+    """Remove what an earlier training wrote; nothing else."""
+    for path in [*(out / name for name in OURS), *(p for pattern in PICTURES for p in out.glob(pattern))]:
+        path.unlink(missing_ok=True)
+
+
+def check_output(out: Path) -> None:
+    """See that a folder may be written to, before anything is.
+
+    Raises:
+        OutputError: If it is a file, or holds weights that no training here has made.
+    """
+    if out.is_file():
+        raise OutputError(f"{out}: is a file; expected a folder to write to. Choose another with -o")
+    foreign = [n for n in (WEIGHTS, LAST) if (out / n).exists()]
+    if foreign and not any((out / n).exists() for n in (SETTINGS, CHECKPOINT)):
+        raise OutputError(
+            f"{out}: holds {foreign[0]} but no training; expected a new folder or one of an earlier training. "
+            "Choose another with -o, or replace it with --overwrite"
+        )
+
+
+def open_output(
+    out: Path, config: TrainConfig, data: Sequence[DataPath], validation: Sequence[DataPath], group: Group
+) -> None:
+    """Make the folder and note what is trained there; the first process does.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    if group.leads:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(out, error) from error
+        sources = [_text(d) for d in data]
+        if (out / CHECKPOINT).exists() and earlier_data(out) not in ([], sources):
+            logger.info("the sources changed since the checkpoint: %s", ", ".join(earlier_data(out)))
+        content = {
+            "data": sources,
+            "validation": [_text(d) for d in validation],
+            "processes": group.world,
+            "config": dump_config(config),
+            "versions": {
+                "dd-sfm": __version__,
+                "python": platform.python_version(),
+                "torch": metadata.version("torch"),
+            },
+        }
+        write_text(out / SETTINGS, yaml.safe_dump(content, sort_keys=False))
+    group.wait()
+
+
+def earlier_data(out: Path) -> list[str]:
+    """The sources of the training in a folder; none when that cannot be told."""
+    try:
+        return [str(d) for d in yaml.safe_load((out / SETTINGS).read_text())["data"]]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return []
+
+
+def check_same_run(out: Path, data: DataPath) -> None:
+    """See that an adaptation in a folder, if there is one, is of the same run.
+
+    Raises:
+        OutputError: If it is of another one.
+    """
+    earlier = earlier_data(out)
+    if (out / CHECKPOINT).exists() and earlier and earlier[0] != _text(data):
+        raise OutputError(
+            f"{out}: holds a training on {earlier[0]}; expected one on {_text(data)}. Choose another with -o, or start "
+            "over with --overwrite"
+        )
+
+
+def _text(data: DataPath) -> str:
+    """Range and weight after the full path: two runs of one name are told apart."""
+    return (
+        str(data.path.resolve())
+        + data.label.removeprefix(str(data.path))
+        + ("" if data.weight == 1 else f"@{data.weight:g}")
+    )

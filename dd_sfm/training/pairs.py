@@ -1,0 +1,111 @@
+"""Training pairs: drawn from the sources, cropped, bent, relit, and loaded by worker processes."""
+
+import signal
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dd_sfm.training.augment import crop_homography, photometric, warp_points
+from dd_sfm.training.config import TrainConfig
+from dd_sfm.training.sources.opening import MIN_POINTS
+from dd_sfm.training.sources.pair import PairSample, PairSource, inside_mask
+
+DRAWS = 20
+Pair = dict[str, Tensor]
+"""``images`` (2, 3, H, W) in [0, 1], ``masks`` (2, H, W) bool, ``xy`` (2, N, 2) the same points in both images."""
+
+
+class PairDataset(Dataset[Pair | None]):
+    """Item N is the augmented pair N, whatever was drawn before; None when no draw gives a usable pair."""
+
+    def __init__(self, sources: Sequence[tuple[PairSource, float]], config: TrainConfig) -> None:
+        self.sources = [s for s, _ in sources]
+        weights = np.array([w for _, w in sources])
+        self.weights = weights / weights.sum()
+        self.config = config
+
+    def __getitem__(self, number: int) -> Pair | None:
+        rng = np.random.default_rng([self.config.seed, number])
+        for _ in range(DRAWS):
+            source = self.sources[rng.choice(len(self.sources), p=self.weights)]
+            pair = augment_pair(source.draw(rng), rng, self.config)
+            if pair is not None:
+                return pair
+        return None
+
+
+def augment_pair(sample: PairSample, rng: np.random.Generator, config: TrainConfig) -> Pair | None:
+    """Crop, bend and relight a pair; None when too few points remain in both crops."""
+    if len(sample.xy0) < MIN_POINTS:
+        return None
+    augment = config.augment
+    focus = int(rng.integers(len(sample.xy0)))
+    # Shared by both crops: a scope may be held any way, and noses have two sides.
+    angle = rng.uniform(-1, 1) * np.radians(augment.shared_rotation_deg)
+    flip = bool(rng.random() < 0.5) and augment.flip
+    images, masks, points = [], [], []
+    size = augment.crop[::-1]
+    for image, mask, xy in (
+        (sample.image0, sample.mask0, sample.xy0),
+        (sample.image1, sample.mask1, sample.xy1),
+    ):
+        h = crop_homography(rng, xy[focus], angle, flip, augment)
+        warped = cv2.warpPerspective(image, h, size, flags=cv2.INTER_LINEAR)
+        usable = cv2.warpPerspective(mask.astype(np.uint8), h, size, flags=cv2.INTER_NEAREST) > 0
+        lit = photometric(warped, rng, augment.photometric)
+        images.append(lit * usable[..., None])
+        masks.append(usable)
+        points.append(warp_points(h, xy))
+    keep = np.ones(len(sample.xy0), bool)
+    for xy, mask in zip(points, masks, strict=True):
+        # Two pixels from the edge a descriptor still has neighbours on all sides.
+        inner = mask.copy()
+        inner[:2], inner[-2:], inner[:, :2], inner[:, -2:] = False, False, False, False
+        keep &= inside_mask(xy, inner)
+    chosen = np.flatnonzero(keep)
+    if len(chosen) < MIN_POINTS:
+        return None
+    chosen = rng.permutation(chosen)[: config.points]
+    return {
+        "images": torch.from_numpy(np.stack(images).astype(np.float32)).permute(0, 3, 1, 2),
+        "masks": torch.from_numpy(np.stack(masks)),
+        "xy": torch.from_numpy(np.stack([p[chosen] for p in points]).astype(np.float32)),
+    }
+
+
+def pair_numbers(step: int, batch: int, rank: int, world: int) -> list[int]:
+    """Numbers of the pairs of a step for one of several processes: no two of them share one."""
+    first = (step * world + rank) * batch
+    return list(range(first, first + batch))
+
+
+def load_batches(
+    dataset: PairDataset, start: int, config: TrainConfig, rank: int = 0, world: int = 1
+) -> Iterator[list[Pair | None]]:
+    """The batches of steps ``start`` to the last, made by worker processes ahead of time."""
+    steps = [pair_numbers(step, config.batch, rank, world) for step in range(start, config.steps)]
+    ahead = max(2, 8 // config.batch)
+    loader: DataLoader[Pair | None] = DataLoader(
+        dataset,
+        batch_sampler=steps,
+        collate_fn=_as_list,
+        num_workers=config.workers,
+        prefetch_factor=ahead if config.workers else None,
+        worker_init_fn=_start_worker,
+    )
+    return iter(loader)
+
+
+def _as_list(pairs: list[Pair | None]) -> list[Pair | None]:
+    return pairs
+
+
+def _start_worker(_: int) -> None:
+    # Ctrl-C goes to all processes of a terminal: the trainer alone decides what then happens.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

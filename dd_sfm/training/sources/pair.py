@@ -1,0 +1,44 @@
+"""What a source draws: two frames and points that they share."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class PairSample:
+    """Two working-size frames and points that they share.
+
+    ``image0, image1`` (H, W, 3) uint8 RGB; ``mask0, mask1`` (H, W) bool; ``xy0, xy1`` (N, 2) working pixels.
+    """
+
+    image0: NDArray[Any]
+    image1: NDArray[Any]
+    mask0: NDArray[np.bool_]
+    mask1: NDArray[np.bool_]
+    xy0: NDArray[Any]
+    xy1: NDArray[Any]
+
+
+class PairSource(Protocol):
+    """Something that draws pairs."""
+
+    def draw(self, rng: np.random.Generator, gap: int | None = None) -> PairSample:
+        """A random pair, at a given distance of its frames or a random one; its number of points may be zero."""
+        ...
+
+
+def log_uniform_gap(rng: np.random.Generator, gaps: tuple[int, int]) -> int:
+    """A gap in the range, both ends in it, whose logarithm is uniform: short and long gaps are drawn alike."""
+    low, high = gaps
+    return min(high, int(np.exp(rng.uniform(np.log(low), np.log(high + 1)))))
+
+
+def inside_mask(xy: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which pixels (N, 2) lie in a mask (H, W); NaN and pixels beyond the image do not."""
+    cell = np.round(np.nan_to_num(xy, nan=-1.0, posinf=-1.0, neginf=-1.0)).astype(np.int64)
+    inside = np.asarray((cell >= 0).all(1) & (cell < np.array(mask.shape[::-1])).all(1))
+    inside[inside] = mask[cell[inside, 1], cell[inside, 0]]
+    return inside

@@ -1,0 +1,59 @@
+"""Frames without poses: videos, folders of images, single images. They are learned from through random warps."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.errors import InputError
+from dd_sfm.io.images import SUFFIXES, read_image
+from dd_sfm.io.video import SourceInfo, iter_frames, open_source
+from dd_sfm.training.config import TrainConfig
+from dd_sfm.training.sources.cache import Cache
+from dd_sfm.training.sources.frames import WorkingFrames, hold_frames, working_crop
+from dd_sfm.training.sources.spec import DataPath
+
+FindField = Callable[[Sequence[NDArray[Any]], str], NDArray[np.bool_]]
+"""Frames (H, W, 3) of one camera, and the name of their source, to the field of view (H, W)."""
+
+
+def open_pictures(data: DataPath, config: TrainConfig, find_field: FindField, cache: Cache) -> WorkingFrames:
+    """Prepare a video, a folder of images of one size, or one image.
+
+    Raises:
+        InputError: If nothing in the range can be decoded.
+    """
+    if data.path.is_file() and data.path.suffix.lower() in SUFFIXES:
+        image = read_image(data.path)
+        info = SourceInfo(data.path.parent, image.shape[1], image.shape[0], 1.0, 1, (data.path.name,))
+    else:
+        info = open_source(data.path)
+    last = info.frame_count - 1 if data.last is None else min(data.last, info.frame_count - 1)
+    if last < data.first:
+        raise InputError(f"{data.label}: the source has {info.frame_count} frames; expected some in the range")
+    count = min(config.max_frames, last - data.first + 1)
+    numbers = sorted({int(n) for n in np.linspace(data.first, last, count)})
+    files = [info.path / name for name in info.names] or [info.path]
+    key = cache.key(files, [np.array(numbers)], [config.working_height_px, config.memory_mb])
+    held = cache.load(key)
+    if held:
+        return held["frames"]
+    frames = _prepare(data, info, numbers, config, find_field)
+    cache.save(key, {"frames": frames})
+    return frames
+
+
+def _prepare(
+    data: DataPath, info: SourceInfo, numbers: list[int], config: TrainConfig, find_field: FindField
+) -> WorkingFrames:
+    wanted = set(numbers)
+    span = range(numbers[0], numbers[-1] + 1)
+    samples = set(numbers[:: max(1, len(numbers) // 16)][:16])
+    found = [image for n, image in iter_frames(info, span) if n in samples]
+    if not found:
+        raise InputError(f"{data.label}: no frame of the range can be decoded; expected at least one")
+    field = find_field(found, data.label)
+    crop = working_crop(field, config.working_height_px, data.label)
+    images = (crop.image(image) for n, image in iter_frames(info, span) if n in wanted)
+    return hold_frames(data.path.name, tuple(numbers), images, [crop.mask(field)], config.memory_mb)

@@ -1,0 +1,159 @@
+"""Reconstructions to learn from, whatever wrote them: JHU sequences, COLMAP models with images, run folders."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.errors import InputError
+from dd_sfm.io.jhu import read_sequence
+from dd_sfm.io.scene import Scene, open_scene
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Frames with poses, and the points that they see.
+
+    ``positions`` (N,): which of the source's frames they are, counted as FIRST-LAST counts; ``numbers`` and ``paths``
+    of the frames; ``mask_paths``: empty, one for all, or one a frame; ``size`` (width, height); ``cam_from_world``
+    (N, 3, 4); ``focal_centre`` (N, 4) fx, fy, cx, cy, pixel centres at integers; ``xyz`` (P, 3); ``seen``: points that
+    each frame sees; ``note``: how the poses were understood.
+    """
+
+    name: str
+    positions: NDArray[np.int64]
+    numbers: tuple[int, ...]
+    paths: tuple[Path, ...]
+    mask_paths: tuple[Path, ...]
+    size: tuple[int, int]
+    cam_from_world: NDArray[np.float64]
+    focal_centre: NDArray[np.float64]
+    xyz: NDArray[np.float64]
+    seen: tuple[NDArray[np.int64], ...]
+    note: str
+
+    def project(self, points: NDArray[np.int64], k: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Source pixels (N, 2), NaN behind the camera, and depths (N,) of points in frame k."""
+        return project_points(self.xyz[points], self.cam_from_world[k], self.focal_centre[k])
+
+
+def project_points(
+    xyz: NDArray[Any], pose: NDArray[Any], focal_centre: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Pixels (N, 2), NaN behind the camera, and depths (N,) of points (N, 3) under a pose (3, 4) and fx, fy, cx, cy."""
+    local = xyz @ pose[:, :3].T + pose[:, 3]
+    depth = local[:, 2]
+    safe = np.where(depth > 1e-9, depth, np.nan)
+    return local[:, :2] / safe[:, None] * focal_centre[:2] + focal_centre[2:], depth
+
+
+def read_structure(folder: Path) -> Structure:
+    """Read a JHU sequence (motion.yaml), a COLMAP model with its images, or a run folder.
+
+    Raises:
+        InputError: If it is damaged, an image is missing, its lens has distortion, or its poses do not reproject.
+    """
+    found = _from_jhu(folder) if (folder / "motion.yaml").is_file() else _from_scene(open_scene(folder))
+    missing = [p.name for p in found.paths if not p.is_file()]
+    if missing:
+        names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise InputError(
+            f"{folder}: {len(missing)} of {len(found.paths)} frames with a pose are missing ({names}); expected them "
+            "beside the poses (JHU), or in images/ or frames/ (COLMAP, run)"
+        )
+    return found
+
+
+def _from_jhu(folder: Path) -> Structure:
+    read = read_sequence(folder)
+    registered = [f for f in read.frames if f in read.cam_from_world]
+    rows = {frame: k for k, frame in enumerate(read.cam_from_world)}
+    empty = np.zeros(0, np.int64)
+    return Structure(
+        folder.name,
+        np.array([k for k, f in enumerate(read.frames) if f in rows], np.int64),
+        tuple(registered),
+        tuple(read.image_paths[f] for f in registered),
+        (folder / "undistorted_mask.bmp",),
+        (read.mask.shape[1], read.mask.shape[0]),
+        np.stack([read.cam_from_world[f] for f in registered]) if registered else np.zeros((0, 3, 4)),
+        read.focal_centre[[rows[f] for f in registered]],
+        read.points,
+        tuple(read.points_seen.get(f, empty) for f in registered),
+        f"poses are {read.convention}",
+    )
+
+
+def _from_scene(scene: Scene) -> Structure:
+    registered = scene.registered
+    images = [scene.images[k] for k in registered]
+    if scene.lens:
+        raise InputError(
+            f"{scene.source}: the camera model {scene.lens} has distortion; expected undistorted images (PINHOLE). "
+            "Make them: colmap image_undistorter, or dd-sfm reconstruct with --calibration"
+        )
+    sizes = sorted({(i.camera.width, i.camera.height) for i in images})
+    if len(sizes) > 1:
+        raise InputError(f"{scene.source}: images of {len(sizes)} sizes ({sizes[0]}, {sizes[1]}); expected one size")
+    model = scene.model
+    order = np.argsort(model.frame, kind="stable")
+    starts = np.searchsorted(model.frame[order], np.arange(len(scene.images) + 1))
+    seen = tuple(np.unique(model.point[order[starts[k] : starts[k + 1]]]) for k in registered)
+    focal = np.array([[i.camera.fx, i.camera.fy, i.camera.cx, i.camera.cy] for i in images])
+    poses = np.stack([model.cam_from_world[k] for k in registered])
+    row = np.full(len(scene.images), -1)
+    row[registered] = np.arange(len(registered))
+    posed = np.flatnonzero(row[model.frame] >= 0)
+    observations = row[model.frame[posed]], model.point[posed], model.xy[posed]
+    poses, note = _check_convention(scene.source, poses, focal, model.xyz, observations, sizes[0])
+    masks = [i.mask_path for i in images if i.mask_path is not None]
+    field = (scene.field_mask,) if scene.field_mask else ()
+    return Structure(
+        scene.source.resolve().name,
+        np.arange(len(registered)),
+        tuple(i.number for i in images),
+        tuple(i.path or Path(i.name) for i in images),
+        tuple(masks) if len(masks) == len(images) else field,
+        sizes[0],
+        poses,
+        focal,
+        model.xyz,
+        seen,
+        note,
+    )
+
+
+def _check_convention(
+    where: Path,
+    poses: NDArray[Any],
+    focal: NDArray[Any],
+    xyz: NDArray[Any],
+    observations: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+    size: tuple[int, int],
+) -> tuple[NDArray[Any], str]:
+    """The poses as cam_from_world, whichever way the model holds them, and what was found."""
+    row, point, xy = observations
+    if len(row) < 16:
+        raise InputError(f"{where}: {len(row)} observations of points; expected a model with points that images see")
+    chosen = np.random.default_rng(0).permutation(len(row))[:5000]
+    rotation = poses[:, :, :3].transpose(0, 2, 1)
+    inverse = np.concatenate([rotation, -(rotation @ poses[:, :, 3:])], 2)
+    limit = 0.02 * size[1]
+    shares = {}
+    for name, candidate in (("cam_from_world", poses), ("world_from_cam", inverse)):
+        local = np.einsum("nij,nj->ni", candidate[row[chosen]][:, :, :3], xyz[point[chosen]])
+        local += candidate[row[chosen]][:, :, 3]
+        f = focal[row[chosen]]
+        safe = np.where(local[:, 2] > 1e-9, local[:, 2], np.nan)
+        error = np.linalg.norm(local[:, :2] / safe[:, None] * f[:, :2] + f[:, 2:] - xy[chosen], axis=1)
+        shares[name] = float((np.nan_to_num(error, nan=np.inf) < limit).mean())
+    best = max(shares, key=lambda name: shares[name])
+    if shares[best] < 0.5:
+        raise InputError(
+            f"{where}: poses do not reproject: {shares['cam_from_world']:.0%} of the observations lie within "
+            f"{limit:.0f} px of their point with cam_from_world, {shares['world_from_cam']:.0%} with world_from_cam; "
+            "expected more than half"
+        )
+    return (poses if best == "cam_from_world" else inverse), f"poses are {best}"

@@ -176,18 +176,18 @@ class DenseConfig:
     """Every N-th frame is a reference."""
     spacing_px: int = 3
     """Working pixels between the pixels whose depth is searched: smaller gives more points."""
-    max_uncertainty: float = 0.02
+    max_uncertainty: float = 0.016
     """Largest expected error of a depth, relative to it."""
-    min_votes: int = 8
+    min_votes: int = 4
     """Least agreement: each of 8 neighbouring references gives one vote within 2 % of the depth, two within 1 %."""
     min_correlation: float = 0.6
     """Least correlation of a patch in a view that counts as an observation."""
     merge_px: float = 1.5
     """Points nearer to each other than about so many working pixels become one."""
-    gap_px: float = 3.0
-    """Points of tracks fill gaps: those with no dense point within so many source pixels..."""
+    gap_px: float = 6.0
+    """A place without a point within so many working pixels is a gap, which less sure depths may fill, and tracks..."""
     max_gap_uncertainty: float = 0.05
-    """...and at most this expected relative error."""
+    """...of at most this expected relative error."""
     adjust_spacing_px: int = 8
     """Spacing of the depths that poses are adjusted with, before the search proper."""
     adjust_rounds: int = 2

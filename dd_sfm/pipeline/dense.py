@@ -11,7 +11,7 @@ from dd_sfm.io.colmap_adjust import bundle_adjust
 from dd_sfm.ops.slanted_patches import set_threads
 from dd_sfm.pipeline.densify import spread_subset
 from dd_sfm.pipeline.depth_maps import DepthMap, PosedViews, depth_map
-from dd_sfm.pipeline.fuse import Chosen, measure, select
+from dd_sfm.pipeline.fuse import Chosen, agreed_pixels, measure, select
 from dd_sfm.pipeline.map import error_scale
 from dd_sfm.pipeline.working import working_grid
 from dd_sfm.progress import Progress
@@ -49,7 +49,8 @@ def refine_poses(frames: FrameSet, model: Model, config: Config, progress: Progr
     if len(maps) < 2:
         return model
     rng = np.random.default_rng(config.runtime.seed)
-    chosen = [_some(c, config.dense.adjust_points, rng) for c in select(posed, maps, coarse, once=False)]
+    sure, _ = agreed_pixels(posed, maps, coarse)
+    chosen = [_some(c, config.dense.adjust_points, rng) for c in sure]
     limit = config.densify.max_reprojection_px * error_scale(frames)
     dense, _ = measure(posed, maps, chosen, coarse, limit_px=limit, progress=progress)
     size = (model.camera.width, model.camera.height)

@@ -9,6 +9,8 @@ from scipy.spatial import cKDTree
 from dd_sfm.config import Config
 from dd_sfm.io.colmap_adjust import bundle_adjust
 from dd_sfm.ops.geometry import reprojection_errors_px, widest_angles_deg
+from dd_sfm.ops.resize import working_scale
+from dd_sfm.ops.thinning import best_per_cell
 from dd_sfm.pipeline.dense import dense_points, joined, refine_poses
 from dd_sfm.pipeline.densify import clean, depths, not_isolated, select_points, spread_subset, triangulate
 from dd_sfm.pipeline.map import error_scale
@@ -18,6 +20,9 @@ from dd_sfm.runtime import cpu_threads
 from dd_sfm.structures import FloatArray, FrameSet, Model, PinholeCamera, Tracks
 
 logger = logging.getLogger(__name__)
+
+GAP_TRACKS = 1.5
+"""Tracks are several times less exact than dense points: they fill only gaps that are wider by this factor."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,7 @@ def densify_model(
         progress: Shows the dense search.
     """
     model = _adjusted_tracks(frames, tracks, poses, camera, config)
-    # SIFT's keypoints are compared as COLMAP would use them: dense search belongs to the learned run.
-    dense = config.dense.enabled and config.features == "learned" and len(model.xyz) > 0
+    dense = config.dense.enabled and len(model.xyz) > 0
     if dense and config.dense.adjust_points:
         for _ in range(config.dense.adjust_rounds):
             better = refine_poses(frames, model, config, progress)
@@ -58,7 +62,8 @@ def densify_model(
     if not dense:
         return Densified(sparse, track_uncertainty(sparse))
     found = dense_points(frames, model, config, progress)
-    return _together(Densified(found.model, found.expected, found.figures), sparse, config)
+    scale = working_scale(frames.field_of_view_px, config.describe.working_height_px)
+    return _together(Densified(found.model, found.expected, found.figures), sparse, config, scale)
 
 
 def _adjusted_tracks(
@@ -76,14 +81,16 @@ def _adjusted_tracks(
     return triangulate(tracks, adjusted.cam_from_world, adjusted.camera, config, scale=scale)[0]
 
 
-def _together(dense: Densified, sparse: Model, config: Config) -> Densified:
-    """Dense points, and those of tracks where no dense point is near."""
+def _together(dense: Densified, sparse: Model, config: Config, working_px: float) -> Densified:
+    """Dense points, and those of tracks where no dense point is near; ``working_px`` of them make a source pixel."""
     if not len(dense.model.xyz):
         return replace(dense, model=sparse, uncertainty=track_uncertainty(sparse))
     uncertainty = track_uncertainty(sparse)
-    footprint = depths(sparse) / sparse.camera.fx
+    footprint = depths(sparse) / (sparse.camera.fx * working_px)
     away = np.asarray(cKDTree(dense.model.xyz).query(sparse.xyz)[0]) / footprint if len(sparse.xyz) else footprint
-    fills = (away > config.dense.gap_px) & (uncertainty < config.dense.max_gap_uncertainty)
+    gap = GAP_TRACKS * config.dense.gap_px
+    fills = (away > gap) & (uncertainty < config.dense.max_gap_uncertainty)
+    fills[fills] = best_per_cell(sparse.xyz[fills], gap * footprint[fills], uncertainty[fills])
     model = joined(dense.model, select_points(sparse, fills))
     uncertainty = np.concatenate([dense.uncertainty, uncertainty[fills]])
     keep = not_isolated(model)

@@ -172,24 +172,24 @@ class DenseConfig:
 
     enabled: bool = True
     """Off: only tracks become points."""
-    every: int = 4
+    every: int = 3
     """Every N-th frame is a reference."""
-    spacing_px: int = 3
-    """Working pixels between the pixels whose depth is searched: smaller gives more points."""
+    spacing_px: float = 4.0
+    """Source pixels between those whose depth is searched, at least one working pixel: smaller gives more points."""
     max_uncertainty: float = 0.016
     """Largest expected error of a depth, relative to it."""
     min_votes: int = 4
     """Least agreement: each of 8 neighbouring references gives one vote within 2 % of the depth, two within 1 %."""
     min_correlation: float = 0.6
     """Least correlation of a patch in a view that counts as an observation."""
-    merge_px: float = 1.5
-    """Points nearer to each other than about so many working pixels become one."""
+    merge_px: float = 1.0
+    """Points nearer to each other than about so many source pixels become one."""
     gap_px: float = 6.0
-    """A place without a point within so many working pixels is a gap, which less sure depths may fill, and tracks..."""
+    """A place with no point within so many *working pixels* is a gap, which less sure depths may fill, and tracks..."""
     max_gap_uncertainty: float = 0.05
     """...of at most this expected relative error."""
     adjust_spacing_px: int = 8
-    """Spacing of the depths that poses are adjusted with, before the search proper."""
+    """*Working pixels* between the depths that poses are adjusted with, before the search proper."""
     adjust_rounds: int = 2
     """How often poses are adjusted with dense points, before the search proper."""
     adjust_points: int = 400

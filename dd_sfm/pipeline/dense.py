@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dd_sfm.config import Config, DenseConfig
+from dd_sfm.config import Config
 from dd_sfm.io.colmap_adjust import bundle_adjust
 from dd_sfm.ops.slanted_patches import set_threads
 from dd_sfm.pipeline.densify import spread_subset
@@ -44,15 +44,14 @@ def refine_poses(frames: FrameSet, model: Model, config: Config, progress: Progr
     Returns:
         Poses, camera and the tracks' points after the adjustment, thinned: the points only serve as a start.
     """
-    coarse = replace(config.dense, spacing_px=config.dense.adjust_spacing_px)
-    posed, maps = _depth_maps(frames, model, config, coarse, progress, label="adjust")
+    posed, maps = _depth_maps(frames, model, config, progress, step=config.dense.adjust_spacing_px)
     if len(maps) < 2:
         return model
     rng = np.random.default_rng(config.runtime.seed)
-    sure, _ = agreed_pixels(posed, maps, coarse)
+    sure, _ = agreed_pixels(posed, maps, config.dense)
     chosen = [_some(c, config.dense.adjust_points, rng) for c in sure]
     limit = config.densify.max_reprojection_px * error_scale(frames)
-    dense, _ = measure(posed, maps, chosen, coarse, limit_px=limit, progress=progress)
+    dense, _ = measure(posed, maps, chosen, config.dense, limit_px=limit, progress=progress)
     size = (model.camera.width, model.camera.height)
     part = joined(spread_subset(model, size, config.densify.adjust_points_per_frame), dense)
     logger.info("adjust: %d dense points and %d of tracks", len(dense.xyz), len(part.xyz) - len(dense.xyz))
@@ -74,7 +73,7 @@ def dense_points(frames: FrameSet, model: Model, config: Config, progress: Progr
         config: The configuration.
         progress: Shows the references.
     """
-    posed, maps = _depth_maps(frames, model, config, config.dense, progress, label="depth")
+    posed, maps = _depth_maps(frames, model, config, progress)
     chosen = select(posed, maps, config.dense) if len(maps) > 1 else []
     limit = config.densify.max_reprojection_px * error_scale(frames)
     points, expected = measure(posed, maps, chosen, config.dense, limit_px=limit, progress=progress)
@@ -102,12 +101,15 @@ def joined(first: Model, second: Model) -> Model:
 
 
 def _depth_maps(
-    frames: FrameSet, model: Model, config: Config, dense: DenseConfig, progress: Progress, *, label: str
+    frames: FrameSet, model: Model, config: Config, progress: Progress, *, step: int | None = None
 ) -> tuple[PosedViews, Sequence[DepthMap]]:
+    """Depth maps of all references, every ``step`` working pixels: for adjusting; None for the spacing of the cloud."""
     set_threads(cpu_threads(config.runtime))
     posed = PosedViews(frames, model, working_grid(frames, config, 2))
-    references = sorted(posed.points_seen)[:: dense.every]
-    found = (depth_map(posed, f, dense) for f in progress(references, total=len(references), label=label))
+    references = sorted(posed.points_seen)[:: config.dense.every]
+    label = "depth" if step is None else "adjust"
+    step = step or max(1, round(config.dense.spacing_px * posed.grid.scale))
+    found = (depth_map(posed, f, step) for f in progress(references, total=len(references), label=label))
     return posed, [m for m in found if m is not None]
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from dd_sfm.config import DenseConfig
 from dd_sfm.ops.depth_planes import fit_planes
 from dd_sfm.ops.depth_search import best_hypothesis, refine_depth
 from dd_sfm.pipeline.working import load_working
@@ -147,12 +146,12 @@ def choose_views(posed: PosedViews, frame: int, least_overlap: float = 0.25) -> 
     return tuple(chosen)
 
 
-def depth_map(posed: PosedViews, frame: int, config: DenseConfig) -> DepthMap | None:
-    """Search the depth of every usable pixel of a grid; None for a frame without views or points to start from."""
+def depth_map(posed: PosedViews, frame: int, step: int) -> DepthMap | None:
+    """Search the depth of every ``step``-th usable pixel; None for a frame without views or points to start from."""
     views = choose_views(posed, frame)
     if len(views) < 2 or len(posed.points_seen[frame]) < 20:
         return None
-    grid, step = posed.grid, config.spacing_px
+    grid = posed.grid
     rows, columns = np.mgrid[step // 2 : grid.height : step, step // 2 : grid.width : step]
     shape = rows.shape
     pixels = np.stack([columns, rows], -1).reshape(-1, 2).astype(np.float32)

@@ -21,8 +21,8 @@ AGREE = 0.02
 """Relative difference in depth up to which another reference agrees; within half of it, it agrees twice."""
 MIN_SHARE, MIN_SHARE_GAP = 0.5, 0.3
 """Least share of the votes that references in view could give: of a sure pixel, and of one that fills a gap."""
-GAP_MERGE = 2.5
-"""How much wider points in gaps are spaced."""
+GAP_SPACING = 0.6
+"""Spacing of points in gaps, relative to the width from which on a hole is a gap."""
 LEAST_SIGMA = 1e-3
 """Standard errors below this are not believed when depths are averaged."""
 
@@ -129,8 +129,9 @@ class Chosen:
 def select(posed: PosedViews, maps: Sequence[DepthMap], config: DenseConfig) -> list[Chosen]:
     """Per map the pixels that become points, every surface point once: sure ones, and less sure ones where none is."""
     sure, fair = agreed_pixels(posed, maps, config)
-    first = _once(posed, maps, sure, config.merge_px)
-    rest = _once(posed, maps, _in_gaps(posed, maps, fair, first, config.gap_px), GAP_MERGE * config.merge_px)
+    merge_px = config.merge_px * posed.grid.scale
+    first = _once(posed, maps, sure, merge_px)
+    rest = _once(posed, maps, _in_gaps(posed, maps, fair, first, config.gap_px), GAP_SPACING * config.gap_px)
     return [a.and_also(b) for a, b in zip(first, rest, strict=True)]
 
 

@@ -1,5 +1,6 @@
 """dd-sfm train."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,7 +91,8 @@ def train(
     flags = {
         "steps": steps, "batch": batch, "patience": patience, "cache": cache, "workers": workers, "seed": seed,
     }  # fmt: skip
-    given = [f"{key}={value}" for key, value in flags.items() if value is not None]
+    # Quoted, as values are read as YAML: a folder may be called 2024.
+    given = [f"{key}={json.dumps(str(v)) if key == 'cache' else v}" for key, v in flags.items() if v is not None]
     training, held_out = _data(data, validation, data_file, adapt)
     settings, start = _settings(config, [*(overrides or []), *given], init, adapt)
     if show_network:
@@ -171,17 +173,16 @@ def _run(
     from dd_sfm.runtime import cpu_threads, resolve_device
     from dd_sfm.training.distributed import local_device, process_group
     from dd_sfm.training.loop import TrainRequest
-    from dd_sfm.training.output import clear_output
 
     runtime = load_config(RuntimeConfig, None, [f"device={device or 'auto'}", f"threads={threads or 'null'}"])
     torch.set_num_threads(cpu_threads(runtime))
     on = local_device(resolve_device(runtime))
     with process_group(on) as group:
         quiet = quiet or not group.leads
-        if overwrite and group.leads:
-            clear_output(out)
         training, held_out = (_render(d, settings, group, quiet) for d in (training, held_out))
-        request = TrainRequest(tuple(training), tuple(held_out), out, settings, on, find_field_of_view, start)
+        request = TrainRequest(
+            tuple(training), tuple(held_out), out, settings, on, find_field_of_view, start, overwrite=overwrite
+        )
         with show_log(quiet):
             _train(request, adapt, group, quiet)
 

@@ -89,13 +89,14 @@ def adapt(
         InputError: If the run has too few frames; and what :func:`dd_sfm.training.loop.train` raises.
     """
     group = group or Group()
-    check_output(request.out)
+    check_output(request.out, overwrite=request.overwrite)
     positions = read_structure(run).positions
     split = split_frames(len(positions), run)
     learned, held = (
         DataPath(run, int(positions[first]), int(positions[last])) for first, last in (split.training, split.held_out)
     )
-    check_same_run(request.out, learned)
+    if not request.overwrite:
+        check_same_run(request.out, learned)
     source = open_source(held, request.config, request.find_field)
     before = validate(network.to(request.device), source, request.device, MEASURED_PAIRS)
     logger.info("%d frames: %d to %d learned from, %d to %d held out", len(positions), *split.training, *split.held_out)

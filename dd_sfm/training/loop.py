@@ -22,7 +22,7 @@ from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.distributed import Group
 from dd_sfm.training.guard import check_no_overlap
 from dd_sfm.training.history import Stopwatch, append_record
-from dd_sfm.training.output import LAST, WEIGHTS, check_output, open_output
+from dd_sfm.training.output import LAST, WEIGHTS, check_output, clear_output, open_output
 from dd_sfm.training.pairs import DRAWS, Pair, PairDataset, load_batches
 from dd_sfm.training.sources.opening import OpenedSource, open_sources, weigh
 from dd_sfm.training.sources.pair import PairSample
@@ -42,7 +42,7 @@ class TrainRequest:
     """What is asked for.
 
     ``find_field``: see there; ``start``: a network to start from, None for random weights; ``measured_later``: opened
-    sources whose frames must not be trained on either.
+    sources whose frames must not be trained on either; ``overwrite``: start over in the folder of an earlier training.
     """
 
     data: tuple[DataPath, ...]
@@ -53,6 +53,7 @@ class TrainRequest:
     find_field: FindField
     start: torch.nn.Module | None = None
     measured_later: tuple[OpenedSource, ...] = ()
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,13 @@ def train(
         StoppedError: If the user stopped it; a checkpoint is then written.
     """
     group = group or Group()
-    check_output(request.out)
+    check_output(request.out, overwrite=request.overwrite)
     sources = open_sources(request.data, request.config, request.find_field)
     held_out = open_sources(request.validation, request.config, request.find_field, "measure on")
     check_no_overlap(sources, [*held_out, *request.measured_later])
+    if request.overwrite and group.leads:
+        # Not before all sources are read: a mistyped path costs no training.
+        clear_output(request.out)
     open_output(request.out, request.config, request.data, request.validation, group)
     trainer = Trainer(request.config, request.out, request.device, group, request.start)
     if trainer.resume():

@@ -31,8 +31,8 @@ def clear_output(out: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def check_output(out: Path) -> None:
-    """See that a folder may be written to, before anything is.
+def check_output(out: Path, *, overwrite: bool = False) -> None:
+    """See that a folder may be written to, before anything is; ``overwrite``: whatever weights it holds.
 
     Raises:
         OutputError: If it is a file, or holds weights that no training here has made.
@@ -40,7 +40,7 @@ def check_output(out: Path) -> None:
     if out.is_file():
         raise OutputError(f"{out}: is a file; expected a folder to write to. Choose another with -o")
     foreign = [n for n in (WEIGHTS, LAST) if (out / n).exists()]
-    if foreign and not any((out / n).exists() for n in (SETTINGS, CHECKPOINT)):
+    if foreign and not overwrite and not any((out / n).exists() for n in (SETTINGS, CHECKPOINT)):
         raise OutputError(
             f"{out}: holds {foreign[0]} but no training; expected a new folder or one of an earlier training. "
             "Choose another with -o, or replace it with --overwrite"

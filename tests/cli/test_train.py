@@ -65,6 +65,13 @@ def test_list_of_sources_in_a_file(train, tmp_path):
     assert "measure on run:8-11: 4 frames, 8 to 11" in ran.err
 
 
+def test_a_cache_whose_name_is_a_number(train, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = train(write_run(tmp_path / "run"), "--cache", "2024")
+    assert ran.code == 0, ran.err
+    assert len(list((tmp_path / "2024").glob("*.npz"))) == 1
+
+
 def test_scene_to_render_becomes_a_clip(train, tmp_path, monkeypatch):
     made = []
 
@@ -174,6 +181,14 @@ def test_settings_that_do_not_fit(refused, tmp_path):
     refused(tmp_path, "--set", "augment.crop=[10,10]", says="augment.crop [10, 10]", code=2)
     refused(tmp_path, "--set", "learning_rat=1", says="did you mean 'learning_rate'?", code=2)
     refused(tmp_path, "--config", "paper", says="unknown key", code=2)
+
+
+def test_overwrite_removes_nothing_when_a_source_cannot_be_used(train, refused, tmp_path):
+    run = write_run(tmp_path / "run")
+    assert train(run).code == 0
+    before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    refused(run, tmp_path / "mistyped", "--overwrite", says="mistyped: not found")
+    assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
 
 
 def test_overwrite_starts_over_and_spares_the_users_files(train, tmp_path):

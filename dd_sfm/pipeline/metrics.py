@@ -3,11 +3,9 @@
 import resource
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from dd_sfm.io.atomic import write_json
 from dd_sfm.ops.geometry import model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.structures import Model
 
@@ -50,8 +48,3 @@ def memory_figures() -> dict[str, float]:
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, 1),
         "peak_gpu_mb": round(gpu, 1),
     }
-
-
-def write_metrics(path: Path, figures: dict[str, Any]) -> None:
-    """Write metrics.json."""
-    write_json(path, figures)

@@ -127,6 +127,7 @@ def _settings(
 
     from dd_sfm.config import load_config
     from dd_sfm.io.weights import load_weights, read_architecture
+    from dd_sfm.training.checkpoint import network_name
     from dd_sfm.training.config import ADAPT, TrainConfig, check_config
 
     path = o.find_config(config) if config else None
@@ -138,9 +139,10 @@ def _settings(
     architecture, options = read_architecture(name)
     asked = (settings.architecture, settings.network_options())
     if asked not in ((architecture, options), (TrainConfig().architecture, {})) or set(options) - {"dim", "growth"}:
+        chosen = f"--init {name}" if init else f"--adapt, from the shipped {name}"
         raise WeightsError(
-            f"--init {name}: weights of {architecture} {options or ''}; the settings ask for {asked[0]} "
-            f"{asked[1] or ''}. Set the same, or leave out --init"
+            f"{chosen}: weights of {network_name(architecture, options)}; the settings ask for {network_name(*asked)}. "
+            f"Set the same, or {'leave out --init' if adapt is None else 'choose others with --init'}"
         )
     settings = replace(
         settings,

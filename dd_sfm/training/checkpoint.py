@@ -44,8 +44,8 @@ def load_checkpoint(path: Path, device: torch.device, architecture: str, options
         raise WeightsError(f"{path}: not a checkpoint ({', '.join(sorted(missing))} missing); {HINT}")
     if found != (architecture, options):
         raise WeightsError(
-            f"{path}: a checkpoint of {_named(*found)}; the settings ask for {_named(architecture, options)}. "
-            f"Set the same, or {HINT}"
+            f"{path}: a checkpoint of {network_name(*found)}; the settings ask for "
+            f"{network_name(architecture, options)}. Set the same, or {HINT}"
         )
     return state
 
@@ -55,5 +55,6 @@ def wrong_network(path: Path, architecture: str, error: Exception) -> WeightsErr
     return WeightsError(f"{path}: not a checkpoint of this {architecture} ({type(error).__name__}); {HINT}")
 
 
-def _named(architecture: str, options: dict[str, Any]) -> str:
+def network_name(architecture: str, options: dict[str, Any]) -> str:
+    """An architecture with its options, for messages."""
     return " ".join([architecture, *(f"{k}={v}" for k, v in options.items())])

@@ -168,13 +168,20 @@ def test_weights_of_another_network_to_start_from(refused, train, tmp_path):
     save_weights(path, build_network("fc_densenet", growth=2, dim=8), "fc_densenet", {"growth": 2, "dim": 8})
     refused(
         run, "--init", path, "--set", "descriptor_dim=16",
-        says="weights of fc_densenet {'growth': 2, 'dim': 8}; the settings ask for compact {'dim': 16}",
+        says="weights of fc_densenet growth=2 dim=8; the settings ask for compact dim=16",
     )  # fmt: skip
     refused(run, "--init", "compakt", says="did you mean 'compact'?")
     ran = train(run, "--init", path)
     assert ran.code == 0, ran.err
     assert read_architecture(str(tmp_path / "out")) == ("fc_densenet", {"dim": 8, "growth": 2})
     refused(run, says="a checkpoint of fc_densenet dim=8 growth=2; the settings ask for compact")
+
+
+def test_an_adaptation_of_another_network_than_the_shipped_one(refused, tmp_path):
+    run = write_run(tmp_path / "run")
+    refused(
+        "--adapt", run, "--config", "train-paper", says="--adapt, from the shipped compact: weights of compact; the"
+    )
 
 
 def test_settings_that_do_not_fit(refused, tmp_path):

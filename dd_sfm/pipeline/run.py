@@ -181,7 +181,12 @@ class _Work:
                 )
             model = colour(made.model, frames, self.progress)
             write_model(self.out / "sparse" / str(number), model, frames)
-            figures.append(model_figures(model) | made.figures | {"frames_registered": len(model.cam_from_world)})
+            figures.append(
+                model_figures(model)
+                | {"median_uncertainty": round(float(np.median(made.uncertainty)), 5) if len(model.xyz) else None}
+                | made.figures
+                | {"frames_registered": len(model.cam_from_world)}
+            )
             if number == 0:
                 write_cloud(self.out / "points.ply", to_cloud(model, made.uncertainty))
         write_json(self.out / "densify.json", figures)

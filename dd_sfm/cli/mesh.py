@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dd_sfm.cli import options as o
+from dd_sfm.cli.output_file import check_file
 from dd_sfm.cli.show import make_say
-from dd_sfm.errors import OutputError, UsageError
+from dd_sfm.errors import UsageError
 
 if TYPE_CHECKING:
-    from dd_sfm.structures import FloatArray, PointCloud
+    from dd_sfm.structures import PointCloud
 
 
 def mesh(
@@ -42,9 +43,10 @@ def mesh(
     if out is None and run.is_file():
         raise UsageError(f"{run}: a file; expected -o FILE.ply, as there is no run folder to write into")
     target = out or run / "mesh.ply"
-    cloud, uncertainty = _open_cloud(run)
-    _check_output(target, overwrite)
-    done = mesh_cloud(cloud, MeshSettings(depth, trim), uncertainty)
+    if out is not None or run.is_dir():
+        check_file(target, (".ply",), overwrite=overwrite)
+    cloud = _open_cloud(run)
+    done = mesh_cloud(cloud, MeshSettings(depth, trim))
     write_mesh(target, done.mesh.vertices, done.mesh.faces, done.mesh.normals, done.mesh.rgb)
     share = done.area_trimmed / max(done.area + done.area_trimmed, 1e-12)
     make_say(quiet)(
@@ -54,23 +56,13 @@ def mesh(
     )
 
 
-def _open_cloud(source: Path) -> "tuple[PointCloud, FloatArray | None]":
-    """The cloud with normals, and its uncertainty where the file has it."""
+def _open_cloud(source: Path) -> "PointCloud":
+    """The cloud of a run or file with its normals, else the points of a model with normals found for them."""
     from dd_sfm.io.clouds import read_cloud
     from dd_sfm.io.scene import open_scene
     from dd_sfm.pipeline.cloud import to_cloud
-    from dd_sfm.viz.shown import read_column
 
     path = source if source.is_file() or source.suffix.lower() == ".ply" else source / "points.ply"
     if path.is_file():
-        return read_cloud(path), read_column(path, "uncertainty")
-    return to_cloud(open_scene(source).model), None
-
-
-def _check_output(path: Path, overwrite: bool) -> None:
-    if path.suffix.lower() != ".ply":
-        raise UsageError(f"-o {path}: no PLY; expected a file name that ends in .ply")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists; expected a new file. Replace it with --overwrite")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: cannot be written ({path.parent} is no folder); choose another output folder")
+        return read_cloud(path)
+    return to_cloud(open_scene(source).model)

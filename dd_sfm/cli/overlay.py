@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dd_sfm.cli import options as o
+from dd_sfm.cli.output_file import check_file
 from dd_sfm.cli.show import make_progress, make_say
-from dd_sfm.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from dd_sfm.io.scene import Scene
@@ -64,7 +64,7 @@ def overlay(
 
     ending = out.suffix.lower()
     panel = parse_size(size or ("480x270" if ending == ".gif" else "960x540"))
-    _check_output(out, overwrite)
+    check_file(out, ENDINGS, overwrite=overwrite)
     diameter = point_size or max(2.0, min(3.0, panel[1] / 180))
     settings = OverlaySettings(colour, panel, diameter, every, crop)
     scenes = [open_scene(run, images), *([open_scene(against)] if against else [])]
@@ -87,7 +87,7 @@ def overlay(
 def source_rate(scene: "Scene", every: int) -> float:
     """Frames a second at which every N-th of the run's frames shows the source at its own speed, within 5 and 60.
 
-    Folders of images have no speed, and what shows a frame a second is no video: 5 as well.
+    Folders of images count as one a second, which is no video: 5 as well. 15 where no time is known.
     """
     import numpy as np
 
@@ -95,14 +95,3 @@ def source_rate(scene: "Scene", every: int) -> float:
     steps = np.diff(times)
     step = float(np.median(steps)) * every if len(steps) else 0.0
     return float(np.clip(1 / step, 5, 60)) if step > 0 else 15.0
-
-
-def _check_output(path: Path, overwrite: bool) -> None:
-    if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"-o {path}: ends in neither .mp4 nor .gif; expected one of them")
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; expected a file to write")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists; expected a new file. Replace it with --overwrite")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: cannot be written ({path.parent} is no folder); choose another output folder")

@@ -8,8 +8,9 @@ import typer
 
 from dd_sfm.cli import options as o
 from dd_sfm.cli.doctor import open3d_problem
+from dd_sfm.cli.output_file import check_file
 from dd_sfm.cli.show import make_say
-from dd_sfm.errors import DeviceError, OutputError, UsageError
+from dd_sfm.errors import DeviceError, UsageError
 
 
 def view(
@@ -60,7 +61,7 @@ def view(
     if screenshot is None:
         _check_window()
     else:
-        _check_screenshot(screenshot, overwrite)
+        check_file(screenshot, (".png",), overwrite=overwrite, option="--screenshot")
     first = open_shown(run)
     clouds = [first] if run2 is None else [first, align_shown(open_shown(run2), first)]
     labels = tell_apart([cloud.label for cloud in clouds], [cloud.source for cloud in clouds])
@@ -77,13 +78,6 @@ def view(
     from dd_sfm.viz.viewer import open_window
 
     open_window(state, from_, width, height, say)
-
-
-def _check_screenshot(path: Path, overwrite: bool) -> None:
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--screenshot {path}: no PNG; expected a file name that ends in .png")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists; expected a new file. Replace it with --overwrite")
 
 
 def _check_window() -> None:

@@ -261,12 +261,16 @@ def _frames(folder: Path) -> tuple[tuple[int, ...], dict[int, str]]:
         raise InputError(f"{path}: missing or damaged ({error}); repeat the run with --overwrite") from error
 
 
-def plain_figures(figures: dict[str, Any]) -> dict[str, Any]:
-    """Figures as JSON holds them: no NaN, no NumPy."""
-    return json.loads(json.dumps(figures, default=_number).replace("NaN", "null"))
-
-
-def _number(value: Any) -> Any:
+def plain_figures(value: Any) -> Any:
+    """Figures as JSON holds them: numbers that are not finite are null, arrays lists, records mappings."""
     if hasattr(value, "__dataclass_fields__"):
-        return asdict(value)
-    return value.item() if hasattr(value, "item") else str(value)
+        value = asdict(value)
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): plain_figures(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_figures(item) for item in value]
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)

@@ -6,6 +6,7 @@ frames are left out: COLMAP makes one trivial rig per camera on reading, and old
 
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,30 @@ POINT_HEADER = np.dtype(
 )  # packed: 51 bytes
 TRACK_ELEMENT = np.dtype([("image", "<u4"), ("index", "<u4")])
 POINT2D = np.dtype([("xy", "<f8", 2), ("point", "<u8")])
-IMAGE_HEADER = struct.Struct("<I4d3dI")
+CAMERA_HEADER, IMAGE_HEADER = struct.Struct("<IiQQ"), struct.Struct("<I4d3dI")
+NO_POINT = 2**64 - 1
+"""Of a keypoint that belongs to no point."""
+
+
+@dataclass(frozen=True)
+class ImageRecords:
+    """images.bin: of every image, by COLMAP's id, ``names``, ``cam_from_world`` (3, 4), the id of its camera in
+    ``camera_ids``, and in ``starts`` its first row in ``points2d`` (N,) of :data:`POINT2D`.
+    """  # fmt: skip
+
+    names: dict[int, str]
+    cam_from_world: dict[int, NDArray[np.float64]]
+    camera_ids: dict[int, int]
+    starts: dict[int, int]
+    points2d: NDArray[np.void]
+
+
+@dataclass(frozen=True)
+class PointRecords:
+    """points3D.bin: ``header`` (P,) of :data:`POINT_HEADER`; ``track`` (O,) of :data:`TRACK_ELEMENT`, by point."""
+
+    header: NDArray[np.void]
+    track: NDArray[np.void]
 
 
 def image_names(frames: FrameSet) -> list[str]:
@@ -59,7 +83,7 @@ def _camera_bytes(cameras: list[PinholeCamera]) -> bytes:
     parts = [struct.pack("<Q", len(cameras))]
     for k, camera in enumerate(cameras):
         cx, cy = to_colmap(np.array([camera.cx, camera.cy]))
-        header = struct.pack("<IiQQ", k + 1, PINHOLE, camera.width, camera.height)
+        header = CAMERA_HEADER.pack(k + 1, PINHOLE, camera.width, camera.height)
         parts += [header, struct.pack("<4d", camera.fx, camera.fy, cx, cy)]
     return b"".join(parts)
 
@@ -102,47 +126,61 @@ def _point_bytes(model: Model, index_in_image: NDArray[np.int64]) -> bytes:
     return struct.pack("<Q", count) + buffer.tobytes()
 
 
-def read_model(
-    folder: Path, positions: Mapping[str, int] | None = None, *, camera: PinholeCamera | None = None
-) -> Model:
+def read_model(folder: Path, positions: Mapping[str, int] | None = None) -> Model:
     """Read a binary model with one pinhole camera.
 
     Args:
         folder: Holds cameras.bin, images.bin and points3D.bin.
         positions: Frame position of every image name; None numbers the images in the order of their names.
-        camera: Taken instead of the file's, which then may hold any number of any kind.
 
     Raises:
-        InputError: If a file is missing or cut short, or the camera is no pinhole camera.
+        InputError: If a file is missing or cut short, the files are not of one model, or the camera is no pinhole
+            camera.
     """
     try:
-        camera = camera or _read_camera(folder)
-        poses, image_position, names, points2d = _read_images(folder)
-        ids, header, track = _read_points(folder)
-    except (OSError, struct.error, ValueError, IndexError, MemoryError) as error:
-        raise InputError(f"{folder}: not a complete binary COLMAP model ({error})") from error
-    ranked = positions or {name: k for k, name in enumerate(sorted(names.values()))}
-    position = {image: ranked[name] for image, name in names.items()}
-    lookup = np.zeros(max(position, default=0) + 1, np.int64)
-    for image, place in position.items():
-        lookup[image] = place
-    starts = np.zeros(len(lookup), np.int64)
-    for image, start in image_position.items():
-        starts[image] = start
-    point = np.repeat(np.arange(len(ids)), header["length"].astype(np.int64))
-    xy = from_colmap(points2d["xy"][starts[track["image"]] + track["index"]])
-    frame = lookup[track["image"]]
-    order = np.lexsort((frame, point))
-    cam_from_world = {position[image]: pose for image, pose in poses.items()}
+        camera = _read_camera(folder)
+    except (OSError, struct.error) as error:
+        raise _incomplete(folder, error) from error
+    return to_model(folder, camera, read_images(folder), read_points(folder), positions)
+
+
+def to_model(
+    folder: Path,
+    camera: PinholeCamera,
+    images: ImageRecords,
+    points: PointRecords,
+    positions: Mapping[str, int] | None = None,
+) -> Model:
+    """The model that the files of a folder hold, with a camera.
+
+    Raises:
+        InputError: If images and points do not fit together.
+    """
+    track, point = points.track, np.repeat(np.arange(len(points.header)), points.header["length"].astype(np.int64))
+    ids = np.array(sorted(images.names), np.int64)
+    image = np.searchsorted(ids, track["image"]).clip(0, max(len(ids) - 1, 0))
+    row = (np.array([images.starts[i] for i in ids.tolist()], np.int64)[image] if len(ids) else 0) + track["index"]
+    owner = images.points2d["point"]
+    observed = int(np.count_nonzero(owner != NO_POINT))
+    is_known = observed == len(track) and bool((row < len(owner)).all())
+    if not is_known or (owner[row] != points.header["id"][point]).any():
+        raise InputError(
+            f"{folder}: images and points do not fit together ({observed} observations in the images, {len(track)} in "
+            "the points); expected a complete model. Export it again"
+        )
+    ranked = positions or {name: k for k, name in enumerate(sorted(images.names.values()))}
+    frame = np.array([ranked[images.names[i]] for i in ids.tolist()], np.int64)[image]
+    # A stable sort of what is nearly sorted is fast.
+    order = np.argsort(point * (int(frame.max(initial=0)) + 1) + frame, kind="stable")
     return Model(
         camera,
-        cam_from_world,
-        header["xyz"].copy(),
-        header["rgb"].copy(),
-        header["error"].copy(),
+        {ranked[images.names[i]]: pose for i, pose in images.cam_from_world.items()},
+        points.header["xyz"].copy(),
+        points.header["rgb"].copy(),
+        points.header["error"].copy(),
         point[order],
         frame[order],
-        xy[order],
+        from_colmap(images.points2d["xy"][row[order]]),
     )
 
 
@@ -152,16 +190,17 @@ def read_poses(folder: Path) -> dict[str, NDArray[np.float64]]:
     Raises:
         InputError: If images.bin is missing or cut short.
     """
-    try:
-        poses, _, names, _ = _read_images(folder)
-    except (OSError, struct.error, ValueError, IndexError) as error:
-        raise InputError(f"{folder}: not a complete binary COLMAP model ({error})") from error
-    return {names[image]: pose for image, pose in poses.items()}
+    images = read_images(folder)
+    return {images.names[i]: pose for i, pose in images.cam_from_world.items()}
+
+
+def _incomplete(folder: Path, error: Exception) -> InputError:
+    return InputError(f"{folder}: not a complete binary COLMAP model ({error}); expected all of it. Export it again")
 
 
 def _read_camera(folder: Path) -> PinholeCamera:
     data = (folder / "cameras.bin").read_bytes()
-    _, _, kind, width, height = struct.unpack_from("<QIiQQ", data)
+    _, kind, width, height = CAMERA_HEADER.unpack_from(data, 8)
     if kind not in (PINHOLE, SIMPLE_PINHOLE):
         raise InputError(f"{folder / 'cameras.bin'}: camera model {kind}; expected PINHOLE or SIMPLE_PINHOLE")
     values = struct.unpack_from("<4d" if kind == PINHOLE else "<3d", data, 32)
@@ -170,42 +209,60 @@ def _read_camera(folder: Path) -> PinholeCamera:
     return PinholeCamera(width, height, fx, fy, float(cx), float(cy))
 
 
-def _read_images(
-    folder: Path,
-) -> tuple[dict[int, NDArray[np.float64]], dict[int, int], dict[int, str], NDArray[np.void]]:
-    """Poses, first row of points2D, and names by image id; and all points2D one after the other."""
-    data = (folder / "images.bin").read_bytes()
-    poses, starts, names, parts = {}, {}, {}, []
+def read_images(folder: Path) -> ImageRecords:
+    """Read images.bin.
+
+    Raises:
+        InputError: If it is missing or cut short.
+    """
+    try:
+        return _parse_images((folder / "images.bin").read_bytes())
+    except (OSError, struct.error, ValueError, MemoryError) as error:
+        raise _incomplete(folder, error) from error
+
+
+def _parse_images(data: bytes) -> ImageRecords:
+    names, poses, cameras, starts = {}, {}, {}, {}
+    parts = [np.zeros(0, POINT2D)]
     at, total = 8, 0
     for _ in range(struct.unpack_from("<Q", data)[0]):
-        image, w, x, y, z, *shift, _camera = IMAGE_HEADER.unpack_from(data, at)
-        at += IMAGE_HEADER.size
-        end = data.index(b"\0", at)
-        names[image] = data[at:end].decode()
+        image, w, x, y, z, *shift, camera_id = IMAGE_HEADER.unpack_from(data, at)
+        end = data.index(b"\0", at + IMAGE_HEADER.size)
+        names[image] = data[at + IMAGE_HEADER.size : end].decode()
         count = struct.unpack_from("<Q", data, end + 1)[0]
         at = end + 9
         parts.append(np.frombuffer(data, POINT2D, count, at))
         at += count * POINT2D.itemsize
-        rotation = Rotation.from_quat([x, y, z, w]).as_matrix()
-        poses[image] = np.column_stack([rotation, shift])
-        starts[image] = total
+        poses[image] = np.column_stack([Rotation.from_quat([x, y, z, w]).as_matrix(), shift])
+        cameras[image], starts[image] = camera_id, total
         total += count
-    return poses, starts, names, np.concatenate(parts) if parts else np.zeros(0, POINT2D)
+    return ImageRecords(names, poses, cameras, starts, np.concatenate(parts))
 
 
-def _read_points(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.void], NDArray[np.void]]:
-    data = (folder / "points3D.bin").read_bytes()
+def read_points(folder: Path) -> PointRecords:
+    """Read points3D.bin.
+
+    Raises:
+        InputError: If it is missing or cut short.
+    """
+    try:
+        return _parse_points((folder / "points3D.bin").read_bytes())
+    except (OSError, struct.error, ValueError, IndexError, MemoryError) as error:
+        raise _incomplete(folder, error) from error
+
+
+def _parse_points(data: bytes) -> PointRecords:
     count = struct.unpack_from("<Q", data)[0]
     offsets = np.empty(count, np.int64)
-    at = 8
-    length = struct.Struct("<Q")
+    at, length = 8, struct.Struct("<Q")
     for k in range(count):
         # Records vary in length, so each must be passed to find the next; only an integer is kept.
         offsets[k] = at
         at += POINT_HEADER.itemsize + TRACK_ELEMENT.itemsize * length.unpack_from(data, at + 43)[0]
     raw = np.frombuffer(data, np.uint8)
-    header = raw[offsets[:, None] + np.arange(POINT_HEADER.itemsize)].copy().view(POINT_HEADER)[:, 0]
-    is_header = np.zeros(at, bool)
-    is_header[:8] = True
-    is_header[(offsets[:, None] + np.arange(POINT_HEADER.itemsize)).ravel()] = True
-    return header["id"].astype(np.int64), header, raw[:at][~is_header].view(TRACK_ELEMENT)
+    place = offsets[:, None] + np.arange(POINT_HEADER.itemsize)
+    header = raw[place].view(POINT_HEADER)[:, 0]
+    is_track = np.ones(at, bool)
+    is_track[:8] = False
+    is_track[place.ravel()] = False
+    return PointRecords(header, raw[:at][is_track].view(TRACK_ELEMENT))

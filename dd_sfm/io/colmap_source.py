@@ -1,5 +1,6 @@
 """COLMAP models of any origin, read as arrays, and written again as binary or text."""
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,7 +10,7 @@ import pycolmap
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import output_error
 from dd_sfm.io.colmap_database import silence
-from dd_sfm.io.colmap_model import read_model
+from dd_sfm.io.colmap_model import CAMERA_HEADER, read_images, read_points, to_model
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.structures import Model, PinholeCamera
 
@@ -44,28 +45,53 @@ def read_any_model(folder: Path) -> ColmapSource:
     Raises:
         InputError: If a file is missing or damaged, or no image has a pose.
     """
-    if (folder / "images.bin").is_file():
-        # COLMAP reads a file that was cut short for minutes, as if it went on.
-        read_model(folder, camera=PinholeCamera(1, 1, 1.0, 1.0, 0.0, 0.0))
+    if _suffix(folder) == ".bin":
+        _check_files(folder, ".bin")
+        return _read_binary(folder, folder)
     model = _open(folder)
-    ids = model.reg_image_ids()
-    if not ids:
-        raise InputError(f"{folder}: the model has no image with a pose; expected at least one")
-    images = sorted((model.images[i] for i in ids), key=lambda image: image.name)
-    names = tuple(image.name for image in images)
-    lenses = [model.cameras[image.camera_id] for image in images]
+    with TemporaryDirectory() as scratch:
+        # The binary form is read many times faster than objects are walked through.
+        model.write_binary(scratch)
+        return _read_binary(Path(scratch), folder)
+
+
+def _read_binary(folder: Path, where: Path) -> ColmapSource:
+    """The model in a folder; ``where`` it is from, for messages. COLMAP itself reads only its few cameras."""
+    images = read_images(folder)
+    if not images.names:
+        raise InputError(f"{where}: the model has no image with a pose; expected at least one")
+    by_id = _read_lenses(folder / "cameras.bin", where)
+    ids = sorted(images.names, key=lambda i: images.names[i])
+    try:
+        lenses = [by_id[images.camera_ids[i]] for i in ids]
+    except KeyError as error:
+        raise InputError(f"{where}: camera {error} of an image is missing; expected a complete model") from error
+    names = tuple(images.names[i] for i in ids)
     cameras = tuple(_pinhole(lens) for lens in lenses)
     bent = [lens.model.name for lens in lenses if _is_bent(lens)]
-    with TemporaryDirectory() as scratch:
-        # The binary form is read many times faster than objects are walked through, and text becomes binary.
-        model.write_binary(scratch)
-        arrays = read_model(Path(scratch), {name: k for k, name in enumerate(names)}, camera=cameras[0])
-    if model.compute_num_observations() != len(arrays.point):
+    positions = {name: k for k, name in enumerate(names)}
+    model = to_model(where, cameras[0], images, read_points(folder), positions)
+    return ColmapSource(model, names, cameras, bent[0] if bent else "")
+
+
+def _read_lenses(path: Path, where: Path) -> dict[int, pycolmap.Camera]:
+    """cameras.bin by id; COLMAP, which takes a file that was cut short for a whole one, knows how many parameters."""
+    silence()
+    lenses = {}
+    try:
+        data = path.read_bytes()
+        at = 8
+        for _ in range(struct.unpack_from("<Q", data)[0]):
+            number, kind, width, height = CAMERA_HEADER.unpack_from(data, at)
+            lens = pycolmap.Camera.create_from_model_id(number, pycolmap.CameraModelId(kind), 1.0, width, height)
+            lens.params = struct.unpack_from(f"<{len(lens.params)}d", data, at + CAMERA_HEADER.size)
+            at += CAMERA_HEADER.size + 8 * len(lens.params)
+            lenses[number] = lens
+    except (struct.error, *READ_ERRORS) as error:
         raise InputError(
-            f"{folder}: images and points do not fit together ({model.compute_num_observations()} observations in the "
-            f"images, {len(arrays.point)} in the points); expected a complete model. Export it again"
-        )
-    return ColmapSource(arrays, names, cameras, bent[0] if bent else "")
+            f"{where}: cameras cannot be read ({_first_line(error)}); expected a complete model. Export it again"
+        ) from error
+    return lenses
 
 
 def rewrite_model(source: Path, folder: Path, *, text: bool) -> None:
@@ -89,13 +115,8 @@ def rewrite_model(source: Path, folder: Path, *, text: bool) -> None:
 
 def _open(folder: Path) -> pycolmap.Reconstruction:
     silence()
-    # Text beside binary may be older: COLMAP itself prefers binary.
-    suffix = ".bin" if (folder / "images.bin").is_file() else ".txt"
-    for name in MODEL_FILES:
-        if not (folder / f"{name}{suffix}").is_file():
-            raise InputError(
-                f"{folder / (name + suffix)}: missing; expected {', '.join(f + suffix for f in MODEL_FILES)}"
-            )
+    suffix = _suffix(folder)
+    _check_files(folder, suffix)
     model = pycolmap.Reconstruction()
     try:
         (model.read_binary if suffix == ".bin" else model.read_text)(str(folder))
@@ -105,6 +126,19 @@ def _open(folder: Path) -> pycolmap.Reconstruction:
             "Export it again"
         ) from error
     return model
+
+
+def _suffix(folder: Path) -> str:
+    # Text beside binary may be older: COLMAP itself prefers binary.
+    return ".bin" if (folder / "images.bin").is_file() else ".txt"
+
+
+def _check_files(folder: Path, suffix: str) -> None:
+    for name in MODEL_FILES:
+        if not (folder / f"{name}{suffix}").is_file():
+            raise InputError(
+                f"{folder / (name + suffix)}: missing; expected {', '.join(f + suffix for f in MODEL_FILES)}"
+            )
 
 
 def _first_line(error: BaseException) -> str:

@@ -110,6 +110,8 @@ def _colmap_scene(source: Path, folder: Path, images: Path | None) -> Scene:
 def _in_order(scene: Scene) -> Scene:
     """The same scene with its images, and so the frame positions, in the order of their numbers."""
     order = sorted(range(len(scene.images)), key=lambda k: scene.images[k].number)
+    if order == list(range(len(order))):
+        return scene
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     model = scene.model

@@ -1,6 +1,6 @@
 """From the point cloud to a triangle mesh: screened Poisson, trimmed to where there are points."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,25 +58,24 @@ class Meshed:
     area_trimmed: float
 
 
-def mesh_cloud(cloud: PointCloud, settings: MeshSettings, uncertainty: FloatArray | None = None) -> Meshed:
+def mesh_cloud(cloud: PointCloud, settings: MeshSettings) -> Meshed:
     """Mesh a cloud.
 
     Args:
         cloud: Points with normals towards the cameras.
         settings: Detail and trimming.
-        uncertainty: Relative standard error (P,) of the points, where known.
 
     Raises:
         InputError: If there are too few points, or no normals.
         ReconstructionError: If no surface comes of it.
     """
     placed: NDArray[np.bool_] = np.isfinite(np.hstack([cloud.xyz, cloud.normals])).all(axis=1)
-    cloud, uncertainty = _part(cloud, placed), uncertainty if uncertainty is None else uncertainty[placed]
+    cloud = _part(cloud, placed)
     if len(cloud.xyz) < MIN_POINTS:
         raise InputError(f"mesh: the cloud has {len(cloud.xyz)} points; expected at least {MIN_POINTS}")
     if not np.abs(cloud.normals).max() > 0:
         raise InputError("mesh: the cloud has no normals (nx, ny, nz); expected them. Mesh the run, not a bare PLY")
-    used = chosen_points(cloud, uncertainty)
+    used = chosen_points(cloud)
     depth = settings.depth or _fitting_depth(used.xyz)
     surface = poisson_surface(used, depth, threads=settings.threads)
     area = face_areas(surface.vertices, surface.faces)
@@ -93,11 +92,12 @@ def mesh_cloud(cloud: PointCloud, settings: MeshSettings, uncertainty: FloatArra
     return Meshed(mesh, depth, len(used.xyz), left, float(area.sum()) - left)
 
 
-def chosen_points(cloud: PointCloud, uncertainty: FloatArray | None) -> PointCloud:
+def chosen_points(cloud: PointCloud) -> PointCloud:
     """The points that make the surface, without strays and the most uncertain, with smoothed normals."""
     count = min(NEIGHBOURS, len(cloud.xyz) - 1)
     spacing = np.asarray(cKDTree(cloud.xyz).query(cloud.xyz, k=[min(7, count + 1)])[0])[:, 0]
     keep = spacing <= STRAY * np.median(spacing)
+    uncertainty = cloud.uncertainty
     if uncertainty is not None and np.isfinite(uncertainty).any():
         keep &= ~(uncertainty > UNCERTAIN * np.nanmedian(uncertainty))
     kept = _part(cloud, keep)
@@ -105,9 +105,8 @@ def chosen_points(cloud: PointCloud, uncertainty: FloatArray | None) -> PointClo
 
 
 def _part(cloud: PointCloud, keep: NDArray[np.bool_]) -> PointCloud:
-    return PointCloud(
-        cloud.xyz[keep], cloud.rgb[keep], cloud.normals[keep], cloud.error_px[keep], cloud.track_length[keep]
-    )
+    columns = (getattr(cloud, field.name) for field in fields(cloud))
+    return PointCloud(*(None if column is None else column[keep] for column in columns))
 
 
 def smooth_normals(xyz: FloatArray, normals: FloatArray, neighbours: int, chunk: int = 50_000) -> FloatArray:

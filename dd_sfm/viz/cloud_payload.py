@@ -36,6 +36,7 @@ def view_payload(comparison: Comparison, most_points: int = MOST_POINTS) -> tupl
     middle, reach = middle_and_reach(comparison)
     turn = viewing_axes(comparison) * np.array([[1.0], [-1.0], [-1.0]])
     errors = np.concatenate([c.points.mean_error_px for c in columns if c.points is not None])
+    errors = errors[np.isfinite(errors)]
     lengths = np.concatenate([c.points.length for c in columns if c.points is not None])
     ranges = {
         "error": [float(np.percentile(errors, 2)), max(float(np.percentile(errors, 98)), 1e-6)],

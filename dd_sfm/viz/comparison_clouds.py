@@ -1,5 +1,6 @@
 """The clouds of a comparison from the same viewpoints, beside the frame that the camera saw there."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,9 @@ from dd_sfm.evaluation.compared import Column, Comparison
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.structures import FloatArray, Model
 from dd_sfm.viz.comparison_figures import COLOURS, middle_and_reach, viewing_axes
-from dd_sfm.viz.vantage import Viewpoint, look_at, splat
+from dd_sfm.viz.splat import scaled_camera
+from dd_sfm.viz.vantage import look_at, splat
+from dd_sfm.viz.viewpoints import Viewpoint
 
 WIDTH, HEIGHT = 560, 420
 CAMERA_WIDTH = 480
@@ -42,24 +45,23 @@ def camera_view(model: Model, frame: int, box: tuple[int, int, int, int]) -> Vie
     """What the camera of a frame sees in a part of the picture, :data:`CAMERA_WIDTH` wide."""
     camera = model.camera
     left, top, right, bottom = box
-    scale = CAMERA_WIDTH / (right - left)
-    centre = ((camera.cx - left + 0.5) * scale - 0.5, (camera.cy - top + 0.5) * scale - 0.5)
-    size = (CAMERA_WIDTH, round((bottom - top) * scale))
-    return Viewpoint(f"frame {frame}", model.cam_from_world[frame], camera.fx * scale, centre, size)
+    part = replace(camera, width=right - left, height=bottom - top, cx=camera.cx - left, cy=camera.cy - top)
+    height = max(1, round(CAMERA_WIDTH * part.height / part.width))
+    return Viewpoint(scaled_camera(part, CAMERA_WIDTH, height), model.cam_from_world[frame])
 
 
-def outside_views(comparison: Comparison) -> list[Viewpoint]:
-    """Two views of the whole from outside: obliquely from behind the cameras, and from the side."""
+def outside_views(comparison: Comparison) -> dict[str, Viewpoint]:
+    """Two views of the whole from outside, by name: obliquely from behind the cameras, and from the side."""
     right, down, forward = viewing_axes(comparison)
     middle, reach = middle_and_reach(comparison)
     distance = 1.05 * reach / np.sin(np.radians(20))
-    views = []
+    views = {}
     for title, direction in (
         ("from behind the cameras", -forward - 0.55 * down + 0.5 * right),
         ("from the side", -right - 0.35 * down - 0.15 * forward),
     ):
         position = middle + distance * direction / np.linalg.norm(direction)
-        views.append(look_at(title, position, middle, down, (WIDTH, HEIGHT)))
+        views[title] = look_at(position, middle, down, (WIDTH, HEIGHT))
     return views
 
 
@@ -81,9 +83,10 @@ def _camera_figure(comparison: Comparison) -> Figure:
     for row, frame in zip(panels, frames, strict=True):
         view = camera_view(base, frame, box)
         path = frame_path(columns[0], frame)
-        photo = np.full((view.size[1], view.size[0], 3), 235, np.uint8)
+        size = view.camera.width, view.camera.height
+        photo = np.full((size[1], size[0], 3), 235, np.uint8)
         if path is not None:
-            photo = cv2.resize(read_image(path)[top:bottom, left:right], view.size, interpolation=cv2.INTER_AREA)
+            photo = cv2.resize(read_image(path)[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
         _show(row[0], photo, f"frame {frame}")
         for axes, column in zip(row[1:], columns, strict=True):
             _show(axes, _drawing(column, view, path=False), _title(column))
@@ -92,13 +95,13 @@ def _camera_figure(comparison: Comparison) -> Figure:
 
 def _outside_figure(comparison: Comparison) -> Figure:
     columns, views = _drawn(comparison), outside_views(comparison)
-    cells = [(column, view) for view in views for column in columns]
+    cells = [(column, title) for title in views for column in columns]
     # A row for every view; a single run has its views side by side.
     across = 2
     down = -(-len(cells) // across)
     figure = Figure(figsize=(11, 11 / across * 0.79 * down + 0.3), layout="constrained")
-    for axes, (column, view) in zip(figure.subplots(down, across).flat, cells, strict=True):
-        _show(axes, _drawing(column, view, path=True), f"{_title(column)}, {view.title}")
+    for axes, (column, title) in zip(figure.subplots(down, across).flat, cells, strict=True):
+        _show(axes, _drawing(column, views[title], path=True), f"{_title(column)}, {title}")
     return figure
 
 

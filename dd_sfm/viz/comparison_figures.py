@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from dd_sfm.evaluation.alignment import camera_centres
 from dd_sfm.evaluation.compared import Column, Comparison
 from dd_sfm.structures import FloatArray
+from dd_sfm.viz import viewpoints
 
 COLOURS = {"learned": "#c8553d", "sift": "#2b6a99", "sift_default": "#8a9aa3"}
 REFERENCE = "#3f3f3f"
@@ -85,8 +86,7 @@ def viewing_axes(comparison: Comparison) -> FloatArray:
     """Rows: right, down and forward of the mean camera in the common frame (3, 3)."""
     model = comparison.found[0].model
     assert model is not None
-    u, _, vt = np.linalg.svd(np.stack(list(model.cam_from_world.values()))[:, :, :3].sum(0))
-    return u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
+    return viewpoints.viewing_axes(np.stack(list(model.cam_from_world.values())))
 
 
 def middle_and_reach(comparison: Comparison) -> tuple[FloatArray, float]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dd_sfm.evaluation.alignment import camera_centres
 from dd_sfm.evaluation.model import Evaluation
 from dd_sfm.io.atomic import write_bytes
+from dd_sfm.viz import viewpoints
 
 ESTIMATE, REFERENCE = "#d1495b", "#30638e"
 MOST_POINTS = 60_000
@@ -83,8 +84,7 @@ def cloud_figure(evaluation: Evaluation) -> Figure:
 
 def viewing_axes(evaluation: Evaluation) -> NDArray[Any]:
     """Rows: right, down and forward of the mean camera in the world (3, 3)."""
-    u, _, vt = np.linalg.svd(evaluation.trajectory.estimate[:, :, :3].sum(0))
-    return u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
+    return viewpoints.viewing_axes(evaluation.trajectory.estimate)
 
 
 def trajectory_figure(evaluation: Evaluation) -> Figure:

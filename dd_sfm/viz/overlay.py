@@ -92,7 +92,7 @@ def overlay_frames(layers: list[Layer], settings: OverlaySettings) -> Iterator[N
         where = _panel_of(image, picture.shape, field, settings)
         plain = where.cut(picture)
         panels = [] if len(layers) > 1 else [_named(plain, f"frame {image.number}")]
-        panels += [_panel(layer, scale, image, plain, where, settings) for layer in layers]
+        panels += [_panel(layer, scale, image, plain, where, picture.shape, settings) for layer in layers]
         joined = _even(np.concatenate(panels, 1))
         size = size or joined.shape
         yield joined if joined.shape == size else _fitted(joined, size)
@@ -127,13 +127,15 @@ def _panel(
     image: SceneImage,
     plain: NDArray[np.uint8],
     where: Panel,
+    shape: tuple[int, ...],
     settings: OverlaySettings,
 ) -> NDArray[np.uint8]:
+    """The cloud over the plain panel of a frame of a shape (H, W, 3)."""
     place = layer.place.get(image.number)
     if place is None:
         return _named(plain, f"{layer.label}: frame {image.number} is not registered")
     model = layer.scene.model
-    shown = visible_points(layer, place, where.camera, _usable(_mask_path(layer.scene, image), where))
+    shown = visible_points(layer, place, where.camera, _usable(_mask_path(layer.scene, image), where, shape))
     if scale is None:
         rgb = model.rgb[shown]
     elif settings.colour == "error":
@@ -168,11 +170,14 @@ def _mask_path(scene: Scene, image: SceneImage) -> Path | None:
     return scene.field_mask or image.mask_path
 
 
-def _usable(path: Path | None, where: Panel) -> NDArray[np.bool_] | None:
-    """The field of view in the panel."""
+def _usable(path: Path | None, where: Panel, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """The field of view in the panel of a frame of a shape (H, W, 3)."""
     if path is None:
         return None
     mask = read_mask(path).astype(np.uint8)
+    if mask.shape != shape[:2]:
+        # The images were shrunk, the masks were not.
+        mask = cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
     return where.cut(mask, cv2.INTER_NEAREST) > 0
 
 

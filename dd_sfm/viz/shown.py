@@ -24,8 +24,9 @@ class Shown:
     """A cloud and its cameras.
 
     ``xyz`` (P, 3); ``rgb`` (P, 3) uint8; ``error_px`` (P,), NaN where unknown; ``track_length`` (P,), 0 where unknown;
-    ``uncertainty`` (P,) relative standard error, NaN where unknown. ``images`` are those with a pose, in order;
-    ``cam_from_world`` (C, 3, 4) are their poses; ``faces`` (F, 3) index the points of a mesh, F = 0 for a cloud.
+    ``uncertainty`` (P,) error relative to the distance that half of such points stay below, NaN where unknown.
+    ``images`` are those with a pose, in order; ``cam_from_world`` (C, 3, 4) are their poses; ``faces`` (F, 3) index the
+    points of a mesh, F = 0 for a cloud.
     """
 
     source: Path
@@ -100,20 +101,12 @@ def tell_apart(labels: list[str], sources: list[Path]) -> list[str]:
     return [source.resolve().name for source in sources]
 
 
-def read_column(path: Path, name: str) -> FloatArray | None:
-    """A column of a PLY's vertices (P,) by name; None when the file has none."""
-    try:
-        vertex = PlyData.read(path)["vertex"].data
-    except (OSError, PlyParseError, KeyError, ValueError):
-        return None
-    return np.asarray(vertex[name], np.float64) if name in vertex.dtype.names else None
-
-
 def _uncertainty_of(scene: Scene) -> FloatArray:
     """The column of the run's own cloud, whose points are those of its model in the same order."""
     count = len(scene.model.xyz)
     own = scene.kind == "run" and scene.model_folder == scene.source / "sparse" / "0"
-    column = read_column(scene.source / "points.ply", "uncertainty") if own else None
+    path = scene.source / "points.ply"
+    column = read_cloud(path).uncertainty if own and path.is_file() else None
     return column if column is not None and len(column) == count else np.full(count, np.nan)
 
 
@@ -125,7 +118,6 @@ def _shown_ply(path: Path) -> Shown:
     placed = np.asarray(np.isfinite(cloud.xyz).all(1))
     if not placed.any():
         raise InputError(f"{path}: the cloud has no point; expected at least one")
-    column = read_column(path, "uncertainty")
     unknown = np.full(len(cloud.xyz), np.nan)
     return Shown(
         path,
@@ -135,7 +127,7 @@ def _shown_ply(path: Path) -> Shown:
         # Zero everywhere is what the reader gives for a file without the column.
         (cloud.error_px if cloud.error_px.any() else unknown)[placed],
         cloud.track_length[placed],
-        (unknown if column is None else column)[placed],
+        (unknown if cloud.uncertainty is None else cloud.uncertainty)[placed],
         (),
         np.zeros((0, 3, 4)),
         _read_faces(path, placed),

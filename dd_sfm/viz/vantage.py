@@ -1,27 +1,14 @@
 """Where a cloud is seen from, and smooth pictures of it from there."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.structures import FloatArray, PinholeCamera
-from dd_sfm.viz.splat import colour, project, rasterise
+from dd_sfm.viz.splat import colour, project, rasterise, scaled_camera
+from dd_sfm.viz.viewpoints import FIELD_OF_VIEW_DEG, Viewpoint
 
 OVERSAMPLING = 2
-
-
-@dataclass(frozen=True)
-class Viewpoint:
-    """Where a cloud is seen from: ``cam_from_world`` (3, 4), pixels with centres at integers."""
-
-    title: str
-    cam_from_world: FloatArray
-    focal_px: float
-    centre: tuple[float, float]
-    size: tuple[int, int]
-    """Width and height in pixels."""
 
 
 def splat(
@@ -39,22 +26,21 @@ def splat(
     Returns:
         (H, W, 3) uint8.
     """
-    width, height = view.size[0] * OVERSAMPLING, view.size[1] * OVERSAMPLING
-    focal = view.focal_px * OVERSAMPLING
-    cx, cy = ((c + 0.5) * OVERSAMPLING - 0.5 for c in view.centre)
-    camera = PinholeCamera(width, height, focal, focal, cx, cy)
+    size = view.camera.width, view.camera.height
+    camera = scaled_camera(view.camera, size[0] * OVERSAMPLING, size[1] * OVERSAMPLING)
     radii = np.full(len(xyz), radius_px * OVERSAMPLING)
     buffer = rasterise(project(xyz, camera, view.cam_from_world), camera, radii)
     picture = colour(buffer, rgb, (background, background, background))
-    return np.asarray(cv2.resize(picture, view.size, interpolation=cv2.INTER_AREA))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
 
 
-def look_at(title: str, position: FloatArray, target: FloatArray, down: FloatArray, size: tuple[int, int]) -> Viewpoint:
-    """A viewpoint with 40 degrees across the height that looks at a point."""
+def look_at(position: FloatArray, target: FloatArray, down: FloatArray, size: tuple[int, int]) -> Viewpoint:
+    """A viewpoint that looks at a point, of pictures of a size (width, height)."""
+    width, height = size
     forward = (target - position) / np.linalg.norm(target - position)
     right = np.cross(down, forward)
     right /= np.linalg.norm(right)
     rotation = np.stack([right, np.cross(forward, right), forward])
-    focal = size[1] / 2 / np.tan(np.radians(20))
-    pose = np.column_stack([rotation, -rotation @ position])
-    return Viewpoint(title, pose, float(focal), ((size[0] - 1) / 2, (size[1] - 1) / 2), size)
+    focal = height / 2 / float(np.tan(np.radians(FIELD_OF_VIEW_DEG / 2)))
+    camera = PinholeCamera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+    return Viewpoint(camera, np.column_stack([rotation, -rotation @ position]))

@@ -90,7 +90,7 @@ class ViewState:
         values = np.concatenate([self._column(name, k) for k in range(len(self.clouds))])
         if name == "tracks":
             return scale_of("views of a point", values, "viridis")
-        return scale_of("reprojection error [px]" if name == "error" else "relative standard error", values)
+        return scale_of("reprojection error [px]" if name == "error" else "expected relative error", values)
 
     @property
     def scale(self) -> Scale | None:

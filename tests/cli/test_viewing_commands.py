@@ -184,7 +184,14 @@ def test_the_video_has_the_speed_of_its_source(times, every, rate):
 
 def test_what_overlay_refuses(refused, run, tmp_path):
     out = tmp_path / "clip.mp4"
-    refused("overlay", run, "-o", tmp_path / "clip.avi", says="clip.avi: ends in neither .mp4 nor .gif", code=2)
+    refused(
+        "overlay",
+        run,
+        "-o",
+        tmp_path / "clip.avi",
+        says="clip.avi: expected a file name that ends in .mp4 or .gif",
+        code=2,
+    )
     refused("overlay", run / "frames", "-o", out, says="no model found")
     refused("overlay", run, "-o", out, "--size", "12", says="--size 12: no size; expected WIDTHxHEIGHT", code=2)
     refused("overlay", run, "-o", out, "--colour", "beauty", says="expected one of depth, error, photo", code=2)

@@ -156,6 +156,8 @@ def test_figures_are_json_without_nan(tmp_path):
     figures = plain_figures(compare_runs(usual_runs(tmp_path)).figures | {"odd": float("nan"), "n": np.int64(3)})
     assert json.loads(json.dumps(figures, allow_nan=False))["odd"] is None
     assert figures["n"] == 3
+    odd = plain_figures({"path": "data/NaNo", "far": [np.inf, np.float32(2)], "run": ("a", None, True)})
+    assert odd == {"path": "data/NaNo", "far": [None, 2.0], "run": ["a", None, True]}
 
 
 def test_damaged_metrics(tmp_path):

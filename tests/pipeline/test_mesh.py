@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
@@ -69,11 +71,11 @@ def test_strays_and_the_uncertain_take_no_part():
     cloud.xyz[::100] *= 3
     uncertainty = np.full(2000, 0.01)
     uncertainty[1:60:2] = 0.5
-    used = chosen_points(cloud, uncertainty)
+    used = chosen_points(replace(cloud, uncertainty=uncertainty))
     assert len(used.xyz) == 1950
     assert np.linalg.norm(used.xyz, axis=1) == pytest.approx(1)
-    assert len(chosen_points(cloud, np.full(2000, np.nan)).xyz) == 1980
-    assert len(chosen_points(cloud, None).xyz) == 1980
+    assert len(chosen_points(replace(cloud, uncertainty=np.full(2000, np.nan))).xyz) == 1980
+    assert len(chosen_points(cloud).xyz) == 1980
 
 
 def test_small_pieces_are_left_out():
@@ -127,7 +129,7 @@ def test_colours_come_from_the_nearest_points():
 def test_points_without_a_place_or_a_normal_are_left_out():
     cloud = sphere(1000)
     cloud.xyz[3], cloud.normals[5] = np.nan, np.nan
-    assert mesh_cloud(cloud, SETTINGS, np.full(1000, 0.1)).points_used == 998
+    assert mesh_cloud(replace(cloud, uncertainty=np.full(1000, 0.1)), SETTINGS).points_used == 998
 
 
 def test_what_cannot_be_meshed():

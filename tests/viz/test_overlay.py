@@ -158,6 +158,18 @@ def test_images_of_another_size_are_fitted_in(tmp_path):
     assert {f.shape for f in frames_of(make_layers([scene]))} == {(120, 320, 3)}
 
 
+def test_masks_of_the_full_size_beside_images_that_were_shrunk(tmp_path):
+    mask = np.zeros((240, 320), bool)
+    mask[:, :160] = True
+    write_mask(tmp_path / "mask.png", mask)
+    scene = make_scene(tmp_path / "a", wall(10.0))
+    masked = tuple(replace(image, mask_path=tmp_path / "mask.png") for image in scene.images)
+    frame = frames_of(make_layers([replace(scene, images=masked)]), colour="photo", point_size=1.0)[0][40:, 160:]
+    green = (frame[..., 1] > 200) & (frame[..., 0] < 90)
+    assert green[:, :78].any()
+    assert not green[:, 82:].any()
+
+
 def test_what_cannot_be_drawn(tmp_path):
     scene = make_scene(tmp_path / "a", wall(10.0))
     layers = make_layers([scene])

@@ -1,8 +1,12 @@
 import numpy as np
 
-from dd_sfm.viz.vantage import Viewpoint, look_at, splat
+from dd_sfm.structures import Model, PinholeCamera
+from dd_sfm.viz.comparison_clouds import CAMERA_WIDTH, camera_view
+from dd_sfm.viz.splat import project
+from dd_sfm.viz.vantage import look_at, splat
+from dd_sfm.viz.viewpoints import Viewpoint
 
-FRONT = Viewpoint("front", np.eye(3, 4), 100.0, (49.5, 39.5), (100, 80))
+FRONT = Viewpoint(PinholeCamera(100, 80, 100.0, 100.0, 49.5, 39.5), np.eye(3, 4))
 
 
 def test_a_point_lies_where_it_projects_to():
@@ -27,10 +31,25 @@ def test_points_behind_the_camera_and_no_points_at_all():
 
 def test_look_at_puts_the_target_in_the_middle_with_down_below():
     down = np.array([0.0, 1.0, 0.0])
-    view = look_at("x", np.array([3.0, -1.0, -4.0]), np.array([1.0, 2.0, 3.0]), down, (200, 100))
+    view = look_at(np.array([3.0, -1.0, -4.0]), np.array([1.0, 2.0, 3.0]), down, (200, 100))
     local = view.cam_from_world[:, :3] @ [1.0, 2.0, 3.0] + view.cam_from_world[:, 3]
     assert np.allclose(local[:2], 0)
     assert local[2] > 0
     assert np.allclose(view.cam_from_world[:, :3] @ view.cam_from_world[:, :3].T, np.eye(3))
     assert np.isclose(np.linalg.det(view.cam_from_world[:, :3]), 1)
     assert (view.cam_from_world[:, :3] @ down)[1] > 0
+
+
+def test_a_part_of_a_frame_of_a_camera_whose_pixels_are_not_square():
+    camera, none = PinholeCamera(400, 300, 300.0, 360.0, 190.0, 160.0), np.zeros(0, np.int64)
+    pose = np.eye(3, 4)
+    xyz = np.array([[0.1, -0.2, 2.0], [0.3, 0.2, 1.5]])
+    model = Model(
+        camera, {5: pose}, xyz, np.zeros((2, 3), np.uint8), np.zeros(2), none, none, np.zeros((0, 2))
+    )  # fmt: skip
+    left, top, right, bottom = 80, 40, 320, 280
+    view = camera_view(model, 5, (left, top, right, bottom))
+    scale = CAMERA_WIDTH / (right - left)
+    whole = project(xyz, camera, pose).xy
+    assert (view.camera.width, view.camera.height) == (CAMERA_WIDTH, CAMERA_WIDTH)
+    assert np.allclose(project(xyz, view.camera, view.cam_from_world).xy, (whole - [left, top] + 0.5) * scale - 0.5)

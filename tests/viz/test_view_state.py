@@ -73,7 +73,7 @@ def test_uncertainty_where_it_is_known(tmp_path):
     assert "uncertainty" in state.colours_known
     state.set_colour("uncertainty")
     assert state.scale is not None
-    assert state.scale.label == "relative standard error"
+    assert state.scale.label == "expected relative error"
     state.step_filter("uncertainty")
     assert state.visible(0).sum() == 380
 

@@ -35,11 +35,11 @@ def poses():
 
 
 def texture(points):
-    """Grey (...) of places (..., 3) in space: waves of 3 to 9 units, so that no pixel needs to be interpolated."""
+    """Grey (...) of places (..., 3) in space: waves of 2.5 to 7 units, so that no pixel needs to be interpolated."""
     rng = np.random.default_rng(5)
     total = np.zeros(points.shape[:-1])
     for _ in range(40):
-        angle, length, phase = rng.uniform(0, np.pi), rng.uniform(3, 9), rng.uniform(0, 2 * np.pi)
+        angle, length, phase = rng.uniform(0, np.pi), rng.uniform(2.5, 7), rng.uniform(0, 2 * np.pi)
         along = points[..., 0] * np.cos(angle) + points[..., 1] * np.sin(angle)
         total += np.cos(2 * np.pi * along / length + phase)
     return 128 + 7 * total

@@ -3,8 +3,7 @@
 import numba
 import numpy as np
 import pytest
-from slanted import inverse_depth, picture, poses, texture, transfers
-from slanted import on_plane as seen_on_plane
+from slanted import inverse_depth, on_plane, picture, poses, texture, transfers
 
 from dd_sfm.ops.slanted_patches import normalise, set_threads, view_patch
 
@@ -31,8 +30,8 @@ def sample():
 
 def test_values_are_those_of_the_surface(sample):
     values, *_ = sample(1.0)
-    grid = np.stack(np.meshgrid(np.arange(-3, 4), np.arange(-3, 4)), -1).reshape(-1, 2) + [U, V]
-    expected = texture(seen_on_plane(poses()[6], grid))
+    grid = np.array([[U + j, V + i] for i in range(-3, 4) for j in range(-3, 4)])
+    expected = texture(on_plane(poses()[6], grid))
     # What remains is that the picture is linear between pixels.
     assert values == pytest.approx(expected, abs=3)
     assert np.corrcoef(values, expected)[0, 1] > 0.999

@@ -52,3 +52,16 @@ def test_nothing_where_too_little_is_known():
     # Planes smooth what is known; they do not fill holes.
     assert not found[8:12, 8:12].any()
     assert (found[..., 0] > 0).sum() == PLANE.size - 16
+
+
+def test_nothing_without_information():
+    assert not fit_planes(PLANE, np.zeros_like(PLANE), 2, 0.02).any()
+
+
+def test_points_on_a_line_keep_their_slope_along_it():
+    line = np.zeros_like(PLANE)
+    line[10] = PLANE[10]
+    found = fit_planes(line, ONES, 3, 0.02)[10, 3:-3]
+    assert found[:, 0] == pytest.approx(PLANE[10, 3:-3], rel=1e-3)
+    assert found[:, 1] == pytest.approx(np.full(18, 3e-4), rel=1e-3)
+    assert found[:, 2] == pytest.approx(np.zeros(18), abs=1e-9)

@@ -20,7 +20,7 @@ def test_wheel_runs_from_an_empty_folder(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert "dd_sfm/_models/compact/weights.safetensors" in names
     assert "dd_sfm/_models/compact/README.md" in names
-    assert "dd_sfm/_configs/fast.yaml" in names
+    assert "dd_sfm/_configs/preview.yaml" in names
     for asset in ("three.min.js", "three.LICENSE.txt", "viewer.js", "report.css"):
         assert f"dd_sfm/viz/assets/{asset}" in names
     assert not any(name.startswith(("tests/", "demo_videos/")) for name in names)

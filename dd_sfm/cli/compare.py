@@ -32,6 +32,7 @@ def compare(
     end: o.End = None,
     max_frames: o.MaxFrames = None,
     weights: o.Weights = None,
+    quality: o.Quality = None,
     seed: o.Seed = None,
     sift: Annotated[
         str,
@@ -93,7 +94,7 @@ def compare(
         "runtime.seed": seed,
         "runtime.device": device,
     }
-    settings = o.resolve_config(config, overrides, flags)
+    settings = o.resolve_config(config, overrides, flags, quality)
     if settings.sift.preset not in ("tuned", sift):
         raise ConfigError(f"sift.preset is '{settings.sift.preset}' in the configuration; expected --sift to choose it")
     say = make_say(quiet)

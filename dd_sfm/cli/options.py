@@ -50,23 +50,33 @@ Weights = Annotated[
     str | None, typer.Option(help="Shipped weights by name, or a .safetensors file.", rich_help_panel=RUN)
 ]
 Features = Annotated[str | None, typer.Option(help="learned or sift.", rich_help_panel=RUN)]
+Quality = Annotated[
+    str | None,
+    typer.Option(help="preview, standard or extreme: density for time.", rich_help_panel=RUN, show_default="standard"),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random choice.", rich_help_panel=RUN)]
 
 
-def resolve_config(config: str | None, overrides: list[str] | None, flags: dict[str, Any]) -> Config:
-    """Defaults, then the YAML file, then ``--set``, then flags that were given.
+def resolve_config(
+    config: str | None, overrides: list[str] | None, flags: dict[str, Any], quality: str | None = None
+) -> Config:
+    """Defaults, then the quality's, then the YAML file, then ``--set``, then flags that were given.
 
     Args:
         config: Path of a YAML file or name of a shipped configuration.
         overrides: Texts of ``--set``.
         flags: Values by dotted key; None for a flag that was left out.
+        quality: preview, standard or extreme.
 
     Raises:
         ConfigError: For anything that does not fit.
     """
     path = find_config(config) if config else None
     given = [f"{key}={value}" for key, value in flags.items() if value is not None]
-    return load_config(Config, path, [*(overrides or []), *given])
+    if quality not in (None, "preview", "standard", "extreme"):
+        raise ConfigError(f"--quality {quality}: unknown; expected preview, standard or extreme")
+    base = load_config(Config, find_config(quality)) if quality in ("preview", "extreme") else None
+    return load_config(Config, path, [*(overrides or []), *given], base=base)
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ def reconstruct(
     end: o.End = None,
     max_frames: o.MaxFrames = None,
     weights: o.Weights = None,
+    quality: o.Quality = None,
     features: o.Features = None,
     seed: o.Seed = None,
     config: o.ConfigFile = None,
@@ -52,7 +53,7 @@ def reconstruct(
         "runtime.seed": seed,
         "runtime.device": device,
     }
-    settings = o.resolve_config(config, overrides, flags)
+    settings = o.resolve_config(config, overrides, flags, quality)
     request = RunRequest(source, out, settings, calibration, mask, overwrite, last)
     metrics = run(request, make_progress(quiet), make_say(quiet))
     if metrics and not quiet:

@@ -75,6 +75,14 @@ def show_log(quiet: bool) -> Iterator[None]:
         logger.setLevel(before)
 
 
+def _expected(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """The row of the expected error; none for runs that do not know it."""
+    expected = metrics.get("median_uncertainty")
+    return (
+        [("expected error", f"half of the points within {100 * expected:.1f} % of their distance")] if expected else []
+    )
+
+
 def summary(metrics: dict[str, Any], out: str) -> None:
     """The table at the end of a run."""
     table = Table(title=f"{metrics['features']} reconstruction: {out}", show_header=False, title_justify="left")
@@ -95,6 +103,7 @@ def summary(metrics: dict[str, Any], out: str) -> None:
             f"{metrics['p90_reprojection_error_px']:.2f} px",
         ),
         ("triangulation angle", f"median {metrics['median_triangulation_angle_deg']:.1f} deg"),
+        *_expected(metrics),
         ("focal length", f"{metrics['focal_length_px']} px{'' if metrics['calibrated'] else ' (not calibrated)'}"),
         ("seconds", ", ".join(f"{k} {v:.0f}" for k, v in metrics["seconds"].items())),
         ("memory", f"{metrics['peak_rss_mb'] / 1000:.2f} GB, GPU {metrics['peak_gpu_mb'] / 1000:.2f} GB"),

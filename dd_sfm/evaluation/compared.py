@@ -25,7 +25,7 @@ class Entry:
 @dataclass(frozen=True)
 class PointFigures:
     """Per observation: ``error_px`` (O,). Per point: ``length`` views (P,), ``angle_deg`` widest angle (P,),
-    ``mean_error_px`` (P,), ``expected_px`` (P,) mean error over the root of the views: what ranks the points,
+    ``mean_error_px`` (P,), ``ranked_by`` (P,) the expected error that orders the points,
     ``true_mm`` (P,) distance from the true surface point, NaN where it is not known.
     """  # fmt: skip
 
@@ -33,7 +33,7 @@ class PointFigures:
     length: IntArray
     angle_deg: FloatArray
     mean_error_px: FloatArray
-    expected_px: FloatArray
+    ranked_by: FloatArray
     true_mm: FloatArray
 
 
@@ -81,7 +81,7 @@ class Comparison:
         return next(c for c in self.columns if c.name == name)
 
 
-def point_figures(model: Model, evaluation: Evaluation | None = None) -> PointFigures:
+def point_figures(model: Model, ranked_by: FloatArray, evaluation: Evaluation | None = None) -> PointFigures:
     """Errors, track lengths and angles of a model, and what its points are ranked by."""
     rays = model_rays(model)
     error = reprojection_errors_px(rays, model.xyz)
@@ -91,7 +91,7 @@ def point_figures(model: Model, evaluation: Evaluation | None = None) -> PointFi
     if evaluation is not None and evaluation.error_unit == "mm":
         true = evaluation.error
     angle = widest_angles_deg(rays, model.xyz)
-    return PointFigures(error, length, angle, mean, mean / np.sqrt(np.maximum(length, 1)), true)
+    return PointFigures(error, length, angle, mean, ranked_by, true)
 
 
 def quality_figures(points: PointFigures, chosen: NDArray[np.bool_], model: Model) -> dict[str, Any]:

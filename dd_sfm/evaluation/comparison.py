@@ -11,7 +11,7 @@ import numpy as np
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.alignment import Similarity, align_cameras, camera_centres
 from dd_sfm.evaluation.compared import Column, Comparison, Entry, point_figures, quality_figures
-from dd_sfm.evaluation.model import Evaluation, evaluate_model
+from dd_sfm.evaluation.model import Evaluation, evaluate_model, point_quality
 from dd_sfm.evaluation.pose_reference import EvaluatedRun, open_pose_reference, open_run
 from dd_sfm.evaluation.surface import distinct_cells
 from dd_sfm.evaluation.trajectory import path_length
@@ -100,6 +100,15 @@ def _misfit(evaluation: Evaluation) -> float:
     return float(np.sqrt(np.square(evaluation.trajectory.position_errors).mean())) / max(spread, 1e-12)
 
 
+def _ranked_by(run: EvaluatedRun) -> FloatArray:
+    """Expected errors (P,): those that the run wrote, else the mean reprojection error over the root of the views."""
+    quality, by = point_quality(run)
+    if by == "uncertainty":
+        return quality
+    views = np.bincount(run.model.point, minlength=len(run.model.xyz))
+    return quality / np.sqrt(np.maximum(views, 1))
+
+
 def _aligned_columns(
     entries: Sequence[Entry], runs: dict[str, EvaluatedRun], evaluations: dict[str, Evaluation], notes: list[str]
 ) -> list[Column]:
@@ -124,7 +133,7 @@ def _aligned_columns(
                 "",
                 metrics,
                 model,
-                point_figures(model, evaluation),
+                point_figures(model, _ranked_by(runs[entry.name]), evaluation),
                 aligned,
                 {"alignment": alignment},
                 _other_models(entry.folder),
@@ -203,7 +212,7 @@ def _figures(column: Column, equal: int | None, evaluation: Evaluation | None) -
     }
     if equal is not None:
         chosen = np.zeros(len(model.xyz), bool)
-        chosen[np.argsort(points.expected_px, kind="stable")[:equal]] = True
+        chosen[np.argsort(points.ranked_by, kind="stable")[:equal]] = True
         figures["best"] = {"points": int(chosen.sum())} | quality_figures(points, chosen, model)
     return figures
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from plyfile import PlyData, PlyParseError
 
 from dd_sfm.evaluation.alignment import Similarity, align_cameras
 from dd_sfm.evaluation.pose_reference import (
@@ -29,6 +28,7 @@ from dd_sfm.evaluation.surface import (
     visible_surface,
 )
 from dd_sfm.evaluation.trajectory import GAPS, Trajectory, path_length, relative_poses, trajectory_figures
+from dd_sfm.io.clouds import read_cloud
 from dd_sfm.structures import FloatArray
 
 MADE_BY = "dd-sfm evaluate model"
@@ -153,13 +153,10 @@ def _surface(
 
 
 def point_quality(run: EvaluatedRun) -> tuple[FloatArray, str]:
-    """Expected error (P,) of the points, and what it is: ``sigma`` from the run's points.ply, else ``error_px``."""
+    """What ranks the points (P,), lower is better: ``uncertainty`` from the run's points.ply, else ``error_px``."""
     path = run.root / "points.ply"
     if run.is_run and path.is_file():
-        try:
-            vertex = PlyData.read(path)["vertex"].data
-        except (OSError, PlyParseError, KeyError, ValueError):
-            return run.model.error_px, "error_px"
-        if "sigma" in vertex.dtype.names and len(vertex) == len(run.model.xyz):
-            return np.asarray(vertex["sigma"], np.float64), "sigma"
+        cloud = read_cloud(path)
+        if cloud.uncertainty is not None and len(cloud.xyz) == len(run.model.xyz):
+            return cloud.uncertainty, "uncertainty"
     return run.model.error_px, "error_px"

@@ -27,8 +27,9 @@ def fit_planes(inverse, information, radius, tolerance):  # type: ignore[no-unty
             a, gu, gv = centre, 0.0, 0.0
             usable = True
             for turn in range(3):
-                s = np.zeros((3, 3))
-                t = np.zeros(3)
+                # Sums of weights times products of (1, x, y), and of (1, x, y) with the inverse depth.
+                s1, sx, sy, sxx, sxy, syy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+                t1, tx, ty = 0.0, 0.0, 0.0
                 seen = 0
                 for i in range(max(0, r - radius), min(height, r + radius + 1)):
                     for j in range(max(0, c - radius), min(width, c + radius + 1)):
@@ -40,25 +41,30 @@ def fit_planes(inverse, information, radius, tolerance):  # type: ignore[no-unty
                         if turn == 0 and abs(w - centre) > 0.15 * centre:
                             continue
                         weight = min(information[i, j], 5 * information[r, c] + 1e-9) / (1 + error * error)
-                        s[0, 0] += weight
-                        s[0, 1] += weight * x
-                        s[0, 2] += weight * y
-                        s[1, 1] += weight * x * x
-                        s[1, 2] += weight * x * y
-                        s[2, 2] += weight * y * y
-                        t[0] += weight * w
-                        t[1] += weight * x * w
-                        t[2] += weight * y * w
+                        s1 += weight
+                        sx += weight * x
+                        sy += weight * y
+                        sxx += weight * x * x
+                        sxy += weight * x * y
+                        syy += weight * y * y
+                        t1 += weight * w
+                        tx += weight * x * w
+                        ty += weight * y * w
                         seen += 1
-                if seen < 5:
+                if seen < 5 or s1 <= 0:
                     usable = False
                     break
-                s[1, 0], s[2, 0], s[2, 1] = s[0, 1], s[0, 2], s[1, 2]
-                damping = 1e-3 * s[0, 0]
-                s[1, 1] += damping
-                s[2, 2] += damping
-                solved = np.linalg.solve(s, t)
-                a, gu, gv = solved[0], solved[1], solved[2]
+                # About the centre of weight only the two slopes are unknown; damping keeps them finite on a line.
+                x0, y0, w0 = sx / s1, sy / s1, t1 / s1
+                sxx += 1e-3 * s1 - sx * x0
+                syy += 1e-3 * s1 - sy * y0
+                sxy -= sx * y0
+                tx -= sx * w0
+                ty -= sy * w0
+                determinant = sxx * syy - sxy * sxy
+                gu = (syy * tx - sxy * ty) / determinant
+                gv = (sxx * ty - sxy * tx) / determinant
+                a = w0 - gu * x0 - gv * y0
             if usable and a > 0:
                 result[r, c, 0] = a
                 result[r, c, 1] = gu

@@ -16,12 +16,14 @@ def best_per_cell(xyz: Floats, size: Floats, cost: Floats) -> NDArray[np.bool_]:
         cost: (P,) lower is better.
 
     Returns:
-        Mask (P,) of the points that stay.
+        Mask (P,) of the points that stay; of equal costs the first.
     """
     level = np.round(np.log2(size)).astype(np.int64)
     cell = np.floor(xyz / np.exp2(level)[:, None]).astype(np.int64)
     order = np.lexsort((cost, cell[:, 2], cell[:, 1], cell[:, 0], level))
     key = np.column_stack([level, cell])[order]
+    first = np.ones(len(xyz), bool)
+    first[1:] = (np.diff(key, axis=0) != 0).any(1)
     keep = np.zeros(len(xyz), bool)
-    keep[order[np.r_[True, (np.diff(key, axis=0) != 0).any(1)]]] = len(xyz) > 0
+    keep[order[first]] = True
     return keep

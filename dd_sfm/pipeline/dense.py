@@ -74,7 +74,7 @@ def dense_points(frames: FrameSet, model: Model, config: Config, progress: Progr
         progress: Shows the references.
     """
     posed, maps = _depth_maps(frames, model, config, progress)
-    chosen = select(posed, maps, config.dense) if len(maps) > 1 else []
+    chosen = select(posed, maps, config.dense) if maps else []
     limit = config.densify.max_reprojection_px * error_scale(frames)
     points, expected = measure(posed, maps, chosen, config.dense, limit_px=limit, progress=progress)
     figures = {

@@ -105,8 +105,8 @@ def chosen_points(cloud: PointCloud) -> PointCloud:
 
 
 def _part(cloud: PointCloud, keep: NDArray[np.bool_]) -> PointCloud:
-    columns = (getattr(cloud, field.name) for field in fields(cloud))
-    return PointCloud(*(None if column is None else column[keep] for column in columns))
+    columns = {field.name: getattr(cloud, field.name) for field in fields(cloud)}
+    return replace(cloud, **{name: column[keep] for name, column in columns.items() if column is not None})
 
 
 def smooth_normals(xyz: FloatArray, normals: FloatArray, neighbours: int, chunk: int = 50_000) -> FloatArray:

@@ -32,7 +32,7 @@ from dd_sfm.pipeline.frames import extract_frames, frame_notes, load_frames
 from dd_sfm.pipeline.map import MapResult, map_poses
 from dd_sfm.pipeline.match import MatchResult, match_frames
 from dd_sfm.pipeline.metrics import memory_figures, model_figures
-from dd_sfm.pipeline.points import densify_model
+from dd_sfm.pipeline.points import densify_model, track_uncertainty
 from dd_sfm.pipeline.sift import sift_map, sift_match, sift_models, sift_pairs
 from dd_sfm.pipeline.stages import STAGES, StageRecord, file_identity, fingerprint
 from dd_sfm.progress import Progress
@@ -181,7 +181,12 @@ class _Work:
                 )
             model = colour(made.model, frames, self.progress)
             write_model(self.out / "sparse" / str(number), model, frames)
-            figures.append(model_figures(model) | made.figures | {"frames_registered": len(model.cam_from_world)})
+            figures.append(
+                model_figures(model)
+                | {"median_uncertainty": round(float(np.median(made.uncertainty)), 5) if len(model.xyz) else None}
+                | made.figures
+                | {"frames_registered": len(model.cam_from_world)}
+            )
             if number == 0:
                 write_cloud(self.out / "points.ply", to_cloud(model, made.uncertainty))
         write_json(self.out / "densify.json", figures)
@@ -190,7 +195,7 @@ class _Work:
         """SIFT's points are COLMAP's own: what its user would get is what the learned descriptor is compared with."""
         models = sift_models(load_frames(self.out, self.config), self.out)
         figures = [model_figures(model) | {"frames_registered": len(model.cam_from_world)} for model in models]
-        write_cloud(self.out / "points.ply", to_cloud(models[0]))
+        write_cloud(self.out / "points.ply", to_cloud(models[0], track_uncertainty(models[0])))
         write_json(self.out / "densify.json", figures)
 
     def finish(self, record: StageRecord) -> dict[str, Any]:

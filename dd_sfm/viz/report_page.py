@@ -123,7 +123,7 @@ def _explanation(comparison: Comparison) -> str:
     if number is not None:
         lines.append(
             f"A mean over all points favours whoever keeps few: the best {number:,} points of each are compared as "
-            "well, ranked by reprojection error over the root of the track length."
+            "well, ranked by the error that each run expects of its points (points.ply: uncertainty)."
         )
     if comparison.figures["reference"] is None:
         lines.append(

@@ -30,13 +30,21 @@ def test_flags_override_set_which_overrides_yaml(tmp_path):
     assert (config.frames.every, config.frames.start, config.frames.end, config.runtime.seed) == (3, 5, None, 9)
 
 
-@pytest.mark.parametrize("name", ["fast", "dense", "paper"])
+@pytest.mark.parametrize("name", ["preview", "extreme", "paper"])
 def test_shipped_configurations_are_valid(name):
     assert resolve_config(name, None, {}) != resolve_config(None, None, {})
 
 
+def test_quality_lies_under_everything_else_that_is_given():
+    config = resolve_config(None, ["dense.every=7"], {}, "preview")
+    assert (config.dense.every, config.dense.spacing_px, config.match.max_queries) == (7, 8, 1500)
+    assert resolve_config(None, None, {}, "standard") == resolve_config(None, None, {})
+    with pytest.raises(ConfigError, match="--quality best: unknown; expected preview, standard or extreme"):
+        resolve_config(None, None, {}, "best")
+
+
 def test_unknown_configuration_lists_the_shipped_ones():
-    with pytest.raises(ConfigError, match="dense, fast, paper"):
+    with pytest.raises(ConfigError, match="extreme, paper, preview"):
         resolve_config("fats", None, {})
 
 

@@ -112,18 +112,18 @@ def test_the_best_points_are_those_of_least_error(measured):
     assert rows[0]["completeness_0.5mm"] < rows[1]["completeness_0.5mm"]
 
 
-def test_sigma_in_the_cloud_orders_the_points(tmp_path, truth):
+def test_uncertainty_in_the_cloud_orders_the_points(tmp_path, truth):
     model = plane_model()
     xyz = model.xyz.copy()
     xyz[:1000, 2] += 3.0
     write_run(tmp_path / "run" / "sparse" / "0", to_own_world(replace(model, xyz=xyz)))
     records = [{"index": k, "time_s": k / 25, "kept": True, "source": ""} for k in range(FRAMES)]
     (tmp_path / "run" / "frames.json").write_text(json.dumps({"frames": records}))
-    vertex = np.zeros(len(xyz), [("x", "f4"), ("y", "f4"), ("z", "f4"), ("sigma", "f4")])
-    vertex["sigma"] = -np.arange(len(xyz))
+    vertex = np.zeros(len(xyz), [("x", "f4"), ("y", "f4"), ("z", "f4"), ("uncertainty", "f4")])
+    vertex["uncertainty"] = -np.arange(len(xyz))
     PlyData([PlyElement.describe(vertex, "vertex")]).write(tmp_path / "run" / "points.ply")
     surface = evaluate_model(tmp_path / "run", truth, best=(200,)).figures["surface"]
-    assert surface["best_by"] == "sigma"
+    assert surface["best_by"] == "uncertainty"
     assert surface["best"][0]["error_p90_mm"] < 1e-6
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dd_sfm.errors import InputError
-from dd_sfm.io.clouds import read_cloud, write_cloud
+from dd_sfm.errors import InputError, ShapeError
+from dd_sfm.io.clouds import TRUST, VERTEX, read_cloud, write_cloud
 from dd_sfm.structures import PointCloud
 
 
@@ -26,6 +26,37 @@ def test_round_trip_and_header(tmp_path):
     assert (read.rgb == cloud.rgb).all()
     assert (read.track_length == cloud.track_length).all()
     assert list(tmp_path.iterdir()) == [path]
+
+
+def cloud_of(count, **trust):
+    return PointCloud(
+        np.arange(3.0 * count).reshape(count, 3), np.zeros((count, 3), np.uint8), np.zeros((count, 3)), np.zeros(count),
+        np.full(count, 3), **trust,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("known", [(), ("triangulation_angle_deg",), ("uncertainty",), TRUST])
+def test_what_is_known_of_trust_is_written_and_nothing_else(tmp_path, known):
+    values = {"triangulation_angle_deg": np.array([1.5, 9.0]), "uncertainty": np.array([0.01, 0.004])}
+    write_cloud(tmp_path / "points.ply", cloud_of(2, **{name: values[name] for name in known}))
+    header = (tmp_path / "points.ply").read_bytes().split(b"end_header")[0].decode()
+    names = [line.split()[-1] for line in header.splitlines() if line.startswith("property")]
+    assert names[:11] == list(VERTEX.names)
+    assert names[11:] == list(known)
+    read = read_cloud(tmp_path / "points.ply")
+    assert read.track_length.tolist() == [3, 3]
+    for name in TRUST:
+        if name in known:
+            assert getattr(read, name) == pytest.approx(values[name], rel=1e-6)
+        else:
+            assert getattr(read, name) is None
+
+
+def test_trust_of_another_length_is_refused():
+    with pytest.raises(ShapeError, match=r"uncertainty \(3,\); expected \(2,\)"):
+        cloud_of(2, uncertainty=np.zeros(3))
+    with pytest.raises(ShapeError, match="triangulation_angle_deg"):
+        cloud_of(2, triangulation_angle_deg=np.zeros((2, 1)))
 
 
 def test_empty_cloud(tmp_path):

@@ -85,10 +85,14 @@ def marks(request: RunRequest) -> dict[str, str]:
         ],
         "describe": [config["describe"], weights] if learned else [],
         "match": [
-            config["features"], config["pairs"], config["match" if learned else "sift"], config["runtime"]["seed"],
+            config["features"],
+            # COLMAP's own pairs know nothing of ours: another quality must not cost SIFT's features and matches.
+            config["pairs"] if learned or request.config.sift.pairs != "sequential" else None,
+            config["match" if learned else "sift"],
+            config["runtime"]["seed"],
         ],
-        "map": [config["map"], config["densify"]],
-        "densify": [config["densify"], config["dense"]],
+        "map": [config["map"], config["densify"] if learned else None],
+        "densify": [config["densify"], config["dense"]] if learned else [],
     }  # fmt: skip
     result, before = {}, ""
     for stage in STAGES:

@@ -1,0 +1,39 @@
+"""What a changed setting makes a run do again."""
+
+import pytest
+
+from dd_sfm.config import Config, load_config
+from dd_sfm.pipeline.run import RunRequest, marks
+from dd_sfm.pipeline.stages import STAGES
+
+
+@pytest.fixture
+def again(tiny_clip, tmp_path):
+    """The stages that are stale after a change, of a run with given features."""
+
+    def call(features, *changes, before=()):
+        requests = [
+            RunRequest(tiny_clip, tmp_path, load_config(Config, None, [f"features={features}", *before, *more]))
+            for more in ((), changes)
+        ]
+        old, new = (marks(r) for r in requests)
+        return [stage for stage in STAGES if old[stage] != new[stage]]
+
+    return call
+
+
+def test_a_setting_makes_its_own_stage_stale_and_all_after_it(again):
+    assert again("learned") == []
+    assert again("learned", "frames.every=2") == list(STAGES)
+    assert again("learned", "pairs.reference_every=6") == ["match", "map", "densify"]
+    assert again("learned", "densify.min_angle_deg=1") == ["map", "densify"]
+    assert again("learned", "dense.spacing_px=8") == ["densify"]
+    assert again("learned", "sift.preset=strong") == []
+
+
+def test_sift_is_not_matched_again_for_settings_of_the_learned_descriptor(again):
+    quality = "pairs.reference_every=6", "match.max_queries=1500", "dense.every=6", "densify.min_angle_deg=1"
+    assert again("sift", *quality) == []
+    assert again("sift", "sift.overlap=5") == ["match", "map", "densify"]
+    assert again("sift", "map.min_inliers=25") == ["map", "densify"]
+    assert again("sift", "pairs.reference_every=6", before=["sift.pairs=both"]) == ["match", "map", "densify"]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pycolmap
 import pytest
 from comparing import usual_runs
 from plane import plane_model, write_run, write_truth
@@ -113,8 +114,11 @@ def test_a_reference_that_does_not_fit(refused, ready, tmp_path):
 
 
 def test_an_empty_cloud(refused, ready, tmp_path):
-    points = tmp_path / "out" / "sift" / "sparse" / "0" / "points3D.bin"
-    points.write_bytes(b"\0" * 8)
+    folder = tmp_path / "out" / "sift" / "sparse" / "0"
+    model = pycolmap.Reconstruction(str(folder))
+    for point in list(model.points3D):
+        model.delete_point3D(point)
+    model.write_binary(str(folder))
     refused(says="the sift model holds no points; expected a cloud to compare. Repeat with --overwrite")
 
 

@@ -25,7 +25,7 @@ MISFIT = 0.5
 
 
 def compare_runs(entries: Sequence[Entry], reference: Path | None = None) -> Comparison:
-    """Compare runs on the same frames. The first with a model gives the common frame, or the reference does.
+    """Compare runs on the same frames. The reference gives the common frame, or else the first run with a model.
 
     Args:
         entries: The runs, the learned one first, SIFT second.
@@ -43,8 +43,7 @@ def compare_runs(entries: Sequence[Entry], reference: Path | None = None) -> Com
     equal = _equal_number(columns)
     columns = [replace(c, figures=_figures(c, equal, evaluations.get(c.name))) for c in columns]
     frames, dropped = _frames(entries[0].folder)
-    base = next(c for c in columns if c.model is not None)
-    path = _reference_path(reference) if reference and base.name in evaluations else np.zeros((0, 3))
+    path = _reference_path(reference) if reference else np.zeros((0, 3))
     figures = {
         "made_by": MADE_BY,
         "reference": str(reference) if reference else None,
@@ -112,7 +111,8 @@ def _ranked_by(run: EvaluatedRun) -> FloatArray:
 def _aligned_columns(
     entries: Sequence[Entry], runs: dict[str, EvaluatedRun], evaluations: dict[str, Evaluation], notes: list[str]
 ) -> list[Column]:
-    base_name = next(iter(runs))
+    # A run that could be measured, so that the common frame is the reference's.
+    base_name = next(iter(evaluations or runs))
     to_reference = _similarity(evaluations[base_name]) if base_name in evaluations else IDENTITY
     base = _moved(runs[base_name].model, to_reference)
     columns = []

@@ -174,3 +174,16 @@ def test_colours_survive(tmp_path):
     full = coloured(plane_model())
     model = compare_runs(runs_of(tmp_path, thinned(full, 1), thinned(full, 5))).column("learned").model
     assert (model.rgb == full.rgb[cKDTree(full.xyz).query(model.xyz)[1]]).all()
+
+
+def test_a_run_that_cannot_be_measured_does_not_give_the_common_frame(tmp_path):
+    full = coloured(plane_model())
+    broken, whole = to_own_world(thinned(full, 1, 0.2, range(2))), to_own_world(thinned(full, 10))
+    comparison = compare_runs(runs_of(tmp_path, broken, whole), write_truth(tmp_path / "truth"))
+    learned, sift = comparison.columns
+    assert comparison.unit == "mm"
+    assert not learned.aligned
+    assert learned.figures["truth"] is None
+    for frame, pose in sift.model.cam_from_world.items():
+        assert pose == pytest.approx(full.cam_from_world[frame], abs=1e-3)
+    assert len(comparison.reference_path)

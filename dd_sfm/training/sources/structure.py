@@ -34,10 +34,6 @@ class Structure:
     seen: tuple[NDArray[np.int64], ...]
     note: str
 
-    def project(self, points: NDArray[np.int64], k: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Source pixels (N, 2), NaN behind the camera, and depths (N,) of points in frame k."""
-        return project_points(self.xyz[points], self.cam_from_world[k], self.focal_centre[k])
-
 
 def project_points(
     xyz: NDArray[Any], pose: NDArray[Any], focal_centre: NDArray[Any]

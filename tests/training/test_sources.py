@@ -151,6 +151,17 @@ def test_many_frames_are_held_as_jpegs(tmp_path):
     assert (plain.mask(5) == packed.mask(5)).all()
 
 
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_damaged_cache_is_prepared_again(tmp_path, share):
+    folder, cache = write_run(tmp_path / "seq"), tmp_path / "cache"
+    first = opened(folder, cache=cache)
+    [file] = cache.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(share * len(whole))])
+    assert (opened(folder, cache=cache).frames.image(2) == first.frames.image(2)).all()
+    assert len(file.read_bytes()) == len(whole)
+
+
 def test_cache_is_used_and_depends_on_the_images(tmp_path, monkeypatch):
     folder, cache = write_run(tmp_path / "seq"), tmp_path / "cache"
     first = opened(folder, cache=cache)

@@ -51,7 +51,7 @@ class Cache:
             return {**arrays, "frames": _unpack(arrays)}
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, IndexError, BadZipFile) as error:
             logger.info("%s: damaged (%s); prepared again", path, error)
             return None
 

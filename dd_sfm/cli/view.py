@@ -49,6 +49,7 @@ def view(
 
     Example: dd-sfm view runs/demo --screenshot demo.png --view side --colour error
     """
+    from dd_sfm.evaluation.alignment import MISFIT
     from dd_sfm.io.images import write_image
     from dd_sfm.viz.shown import align_shown, open_shown, tell_apart
     from dd_sfm.viz.still import render_still
@@ -63,14 +64,18 @@ def view(
     else:
         check_file(screenshot, (".png",), overwrite=overwrite, option="--screenshot")
     first = open_shown(run)
-    clouds = [first] if run2 is None else [first, align_shown(open_shown(run2), first)]
+    clouds, say = [first], make_say(quiet)
+    if run2 is not None:
+        second, apart = align_shown(open_shown(run2), first)
+        if apart > MISFIT:
+            say(f"note: the cameras of {run2} do not follow those of {run}: broken, or another video")
+        clouds.append(second)
     labels = tell_apart([cloud.label for cloud in clouds], [cloud.source for cloud in clouds])
     named = tuple(replace(cloud, label=label) for cloud, label in zip(clouds, labels, strict=True))
     state = ViewState(named, mm_per_unit=scale, point_size=point_size, cameras=cameras, min_track=min_track)
     state.set_colour(colour)
     state.max_error_px = float("inf") if max_error is None else max_error
     state.beside = run2 is not None and layout == "beside"
-    say = make_say(quiet)
     if screenshot is not None:
         write_image(screenshot, render_still(state, from_, width, height))
         say(f"written: {screenshot} ({state.counts()} points)")

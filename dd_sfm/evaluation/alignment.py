@@ -14,6 +14,8 @@ OUTLIER_FACTOR = 10.0
 """A camera this many times the median error away takes no part in the alignment ..."""
 OUTLIER_PATH_SHARE, OUTLIER_DEG = 0.02, 2.0
 """... unless it is closer than this share of the path, and turned by less than this angle."""
+MISFIT = 0.5
+"""Cameras this far from those of the reference, as a share of the path's own spread, belong to another video."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,14 @@ class CameraAlignment:
 def camera_centres(cam_from_world: FloatArray) -> FloatArray:
     """Centres (N, 3) of poses (N, 3, 4)."""
     return -np.einsum("nji,nj->ni", cam_from_world[:, :, :3], cam_from_world[:, :, 3])
+
+
+def misfit(cam_from_world: FloatArray, reference: FloatArray) -> float:
+    """Rms distance of aligned cameras (N, 3, 4) from those of a reference (N, 3, 4), over the rms spread of these."""
+    centres = camera_centres(reference)
+    spread = float(np.sqrt(np.square(centres - centres.mean(0)).sum(1).mean()))
+    distance = np.square(camera_centres(cam_from_world) - centres).sum(1).mean()
+    return float(np.sqrt(distance)) / max(spread, 1e-12)
 
 
 def rotation_angles_deg(rotations: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.alignment import Similarity, align_cameras, camera_centres
+from dd_sfm.evaluation.alignment import MISFIT, Similarity, align_cameras, camera_centres, misfit
 from dd_sfm.evaluation.compared import Column, Comparison, Entry, point_figures, quality_figures
 from dd_sfm.evaluation.model import Evaluation, evaluate_model, point_quality
 from dd_sfm.evaluation.pose_reference import EvaluatedRun, open_pose_reference, open_run
@@ -20,8 +20,6 @@ from dd_sfm.structures import FloatArray, Model
 
 MADE_BY = "dd-sfm compare"
 IDENTITY = Similarity(1.0, np.eye(3), np.zeros(3))
-MISFIT = 0.5
-"""Cameras this far from those of the reference, as a share of the path's own spread, belong to another video."""
 
 
 def compare_runs(entries: Sequence[Entry], reference: Path | None = None) -> Comparison:
@@ -93,10 +91,7 @@ def _evaluate(runs: dict[str, EvaluatedRun], reference: Path, notes: list[str]) 
 
 
 def _misfit(evaluation: Evaluation) -> float:
-    """Rms distance of the cameras from those of the reference, over the rms spread of the latter."""
-    centres = camera_centres(evaluation.trajectory.reference)
-    spread = float(np.sqrt(np.square(centres - centres.mean(0)).sum(1).mean()))
-    return float(np.sqrt(np.square(evaluation.trajectory.position_errors).mean())) / max(spread, 1e-12)
+    return misfit(evaluation.trajectory.estimate, evaluation.trajectory.reference)
 
 
 def _ranked_by(run: EvaluatedRun) -> FloatArray:

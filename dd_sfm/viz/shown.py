@@ -10,7 +10,7 @@ from plyfile import PlyData, PlyParseError
 from scipy.spatial import cKDTree
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.alignment import align_cameras
+from dd_sfm.evaluation.alignment import align_cameras, misfit
 from dd_sfm.io.clouds import read_cloud
 from dd_sfm.io.scene import Scene, SceneImage, open_scene
 from dd_sfm.structures import FloatArray, IntArray
@@ -148,8 +148,11 @@ def _read_faces(path: Path, placed: NDArray[np.bool_]) -> IntArray:
     return number[faces[placed[faces].all(1)]]
 
 
-def align_shown(moved: Shown, onto: Shown) -> Shown:
+def align_shown(moved: Shown, onto: Shown) -> tuple[Shown, float]:
     """Bring a cloud and its cameras into the frame of another by the images that both have.
+
+    Returns:
+        The moved one, and how far its cameras are from the others' (:func:`dd_sfm.evaluation.alignment.misfit`).
 
     Raises:
         InputError: If they share fewer than 3 images.
@@ -167,7 +170,10 @@ def align_shown(moved: Shown, onto: Shown) -> Shown:
         np.stack([s.cam_from_world[s.numbers.index(number)] for number in common]) for s in (moved, onto)
     )  # fmt: skip
     similarity = align_cameras(ours, theirs).similarity
-    return replace(moved, xyz=similarity.points(moved.xyz), cam_from_world=similarity.poses(moved.cam_from_world))
+    poses = similarity.poses(moved.cam_from_world)
+    return replace(moved, xyz=similarity.points(moved.xyz), cam_from_world=poses), misfit(
+        similarity.poses(ours), theirs
+    )
 
 
 def no_common_images(first: Path, second: Path, count: int) -> InputError:

@@ -28,7 +28,7 @@ from dd_sfm.viz.viewer import Window
 
 run, out = Path(sys.argv[1]), Path(sys.argv[2])
 first = open_shown(run)
-state = ViewState((first, align_shown(open_shown(run / "sparse" / "0"), first)), mm_per_unit=2.0, point_size=3.0)
+state = ViewState((first, align_shown(open_shown(run / "sparse" / "0"), first)[0]), mm_per_unit=2.0, point_size=3.0)
 window = Window(state, "front", 400, 300, print)
 keys = {key.letter: key for key in KEYS}
 

@@ -95,6 +95,8 @@ def compare(
         "runtime.device": device,
     }
     settings = o.resolve_config(config, overrides, flags, quality)
+    if settings.features != "learned":
+        raise ConfigError(f"features is '{settings.features}' in the configuration; expected none: compare runs both")
     if settings.sift.preset not in ("tuned", sift):
         raise ConfigError(f"sift.preset is '{settings.sift.preset}' in the configuration; expected --sift to choose it")
     say = make_say(quiet)

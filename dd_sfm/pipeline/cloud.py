@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from dd_sfm.ops.geometry import widest_angles_deg
-from dd_sfm.pipeline.metrics import model_rays
+from dd_sfm.ops.geometry import model_rays, widest_angles_deg
 from dd_sfm.structures import Model, PointCloud
 
 

@@ -1,10 +1,12 @@
 """Robust planes through a map of inverse depths, compiled by numba."""
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from dd_sfm.ops.slanted_patches import compiled
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@compiled
 def fit_planes(inverse, information, radius, tolerance):  # type: ignore[no-untyped-def]
     """Robust planes through the inverse depths around every cell of a grid.
 

@@ -6,12 +6,12 @@ the image, with slopes gu and gv. One number a pixel is searched for, so that th
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from dd_sfm.ops.slanted_patches import PATCH, normalise, reference_patch, view_patch
+from dd_sfm.ops.slanted_patches import PATCH, compiled, normalise, reference_patch, view_patch
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@compiled
 def best_hypothesis(reference, views, matrices, shifts, pixels, hypotheses, step):  # type: ignore[no-untyped-def]
     """The hypothesis with the best mean correlation for every pixel.
 
@@ -64,7 +64,7 @@ def best_hypothesis(reference, views, matrices, shifts, pixels, hypotheses, step
     return best, score
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@compiled
 def refine_depth(reference, views, matrices, shifts, pixels, planes, step, iterations, most_px):  # type: ignore[no-untyped-def]
     """Gauss-Newton on inverse depth with patches of zero mean and unit norm.
 

@@ -1,12 +1,12 @@
 """Where a view shows a slanted patch, free in both directions of the image: an observation of its own."""
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from dd_sfm.ops.slanted_patches import PATCH, normalise, reference_patch
+from dd_sfm.ops.slanted_patches import PATCH, compiled, normalise, reference_patch
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@compiled
 def align_in_view(reference, view, matrix, shift, pixels, planes, iterations, most_px):  # type: ignore[no-untyped-def]
     """Where a view really shows each pixel's patch: a shift in the image, free in both directions.
 

@@ -8,13 +8,12 @@ from scipy.spatial import cKDTree
 
 from dd_sfm.config import Config
 from dd_sfm.io.colmap_adjust import bundle_adjust
-from dd_sfm.ops.geometry import reprojection_errors_px, widest_angles_deg
+from dd_sfm.ops.geometry import model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.ops.resize import working_scale
 from dd_sfm.ops.thinning import best_per_cell
 from dd_sfm.pipeline.dense import dense_points, joined, refine_poses
 from dd_sfm.pipeline.densify import clean, depths, not_isolated, select_points, spread_subset, triangulate
 from dd_sfm.pipeline.map import error_scale
-from dd_sfm.pipeline.metrics import model_rays
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads
 from dd_sfm.structures import FloatArray, FrameSet, Model, PinholeCamera, Tracks

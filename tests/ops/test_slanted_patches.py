@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from slanted import inverse_depth, on_plane, picture, poses, texture, transfers
 
-from dd_sfm.ops.slanted_patches import normalise, set_threads, view_patch
+from dd_sfm.ops.slanted_patches import compiled, normalise, set_threads, view_patch
 
 SIDE = 7
 U, V = np.float32(80), np.float32(60)
@@ -40,7 +40,9 @@ def test_values_are_those_of_the_surface(sample):
 def test_slopes_and_speed_are_derivatives(sample):
     _, slopes, speed, w = sample(1.0)
     more, less = sample(1.002)[0], sample(0.998)[0]
-    assert np.corrcoef((more - less) / (0.004 * w), slopes)[0, 1] > 0.99
+    numeric = (more - less) / (0.004 * w)
+    assert np.corrcoef(numeric, slopes)[0, 1] > 0.99
+    assert np.polyfit(numeric, slopes, 1)[0] == pytest.approx(1, abs=0.05)
     where = poses()
     (matrix,), (shift,) = transfers(where[6], [where[8]])
 
@@ -63,6 +65,20 @@ def test_normalised_values():
     assert scale == pytest.approx(1 / np.sqrt(20))
     assert values[4] == 99
     assert normalise.py_func(np.full(9, 12.0), 9) == 0
+
+
+def test_compiled_loops_need_no_writable_folder(monkeypatch):
+    def refused(locator):
+        raise OSError("read-only")
+
+    monkeypatch.setattr("numba.core.caching._CacheLocator.ensure_cache_path", refused)
+
+    def twice(values):
+        return 2 * values
+
+    with pytest.raises(RuntimeError, match="cannot cache"):
+        numba.njit(cache=True)(twice)
+    assert compiled(twice).py_func is twice
 
 
 def test_threads_never_exceed_the_machine():

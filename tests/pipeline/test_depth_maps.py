@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from slanted import (
     CAMERA,
     CONFIG,
@@ -112,13 +113,17 @@ def test_views_lie_on_both_sides_at_spread_angles(posed):
     assert all(v > 0 for v in choose_views(posed, 0))
 
 
-def test_frames_that_see_something_else_are_no_views(posed):
-    away = {k: p.copy() for k, p in poses().items()}
-    turn = np.diag([-1.0, 1.0, -1.0])
-    away[5] = turn @ away[5]
-    assert 5 not in choose_views(
-        PosedViews(posed.frames, replace(posed.model, cam_from_world=away), posed.grid), MIDDLE
-    )
+@pytest.mark.parametrize("turn_deg", [65.0, 180.0])
+def test_frames_that_see_something_else_are_no_views(posed, turn_deg):
+    turned = poses()
+    turned[5] = Rotation.from_euler("y", turn_deg, degrees=True).as_matrix() @ turned[5]
+    other = PosedViews(posed.frames, replace(posed.model, cam_from_world=turned), posed.grid)
+    points = other.model.xyz[other.points_seen[MIDDLE]]
+    xy, depth = other.project(points, 5)
+    overlap = (other.inside(xy, 5.0) & (depth > 0)).mean()
+    assert (0 < overlap < 0.25) == (turn_deg < 90)
+    assert 5 in choose_views(posed, MIDDLE)
+    assert 5 not in choose_views(other, MIDDLE)
 
 
 def test_depth_of_a_plane(posed):

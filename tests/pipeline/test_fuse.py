@@ -66,12 +66,30 @@ def test_surer_references_weigh_more(posed):
 
 
 def test_references_that_look_elsewhere_do_not_count_against(posed):
-    maps = maps_of(0, 12)
+    maps = maps_of(0, 2, 12)
     agreed = consensus(posed, maps, 0)
-    assert {0, 2} == set(agreed.votes.tolist())
-    # Whoever sees it agrees.
-    assert (agreed.share[agreed.votes == 2] == 1).all()
+    # Seen by none of the others, by one, by both; whoever sees it agrees.
+    assert set(agreed.votes.tolist()) == {0, 2, 4}
+    assert (agreed.share[agreed.votes > 0] == 1).all()
     assert (agreed.share[agreed.votes == 0] == 0).all()
+
+
+def test_references_that_are_masked_there_do_not_count_against(posed):
+    frame = 8
+    part = PosedViews(posed.frames, posed.model, posed.grid)
+    image, mask = part.image(frame)
+    left = mask.copy()
+    left[:, 80:] = False
+    other = exact_map(frame)
+    other.planes[other.pixels[:, 0] >= 80] = 0
+    maps = [exact_map(6), exact_map(4), other]
+    unknown = consensus(part, maps, 0)
+    part._held[frame] = image, left
+    masked = consensus(part, maps, 0)
+    silent_ = middle(maps[0], masked) & (masked.votes == 2)
+    assert silent_.sum() > 50
+    assert (unknown.share[silent_] == 0.5).all()
+    assert (masked.share[silent_] == 1).all()
 
 
 def test_unknown_pixels_are_left_out_and_do_not_vote(posed):

@@ -24,6 +24,8 @@ from dd_sfm.structures import FloatArray, FrameSet, Model, PinholeCamera, Tracks
 
 logger = logging.getLogger(__name__)
 
+REMAP_ROWS = 30_000
+"""OpenCV's remap takes fewer than 32,767 rows."""
 CHUNK_OBSERVATIONS = 1_000_000
 """Observations triangulated at once: about 400 MB of intermediate arrays."""
 
@@ -263,9 +265,10 @@ def colour(model: Model, frames: FrameSet, progress: Progress = silent) -> Model
     for k, position in enumerate(progress(used, total=len(used), label="colour")):
         rows = order[bounds[k] : bounds[k + 1]]
         image = read_image(frames.frames[position].path)
-        xy = model.xy[rows].astype(np.float32)
-        sampled = cv2.remap(image, xy[:, None, 0].copy(), xy[:, None, 1].copy(), cv2.INTER_LINEAR)
-        values[rows] = sampled.reshape(-1, 3)
+        for part in np.array_split(rows, len(rows) // REMAP_ROWS + 1):
+            xy = model.xy[part].astype(np.float32)
+            sampled = cv2.remap(image, xy[:, None, 0].copy(), xy[:, None, 1].copy(), cv2.INTER_LINEAR)
+            values[part] = sampled.reshape(-1, 3)
     count = np.bincount(model.point, minlength=len(model.xyz))
     middle = np.cumsum(count) - count + count // 2
     rgb = np.zeros((len(model.xyz), 3), np.uint8)

@@ -76,6 +76,12 @@ def reprojection_errors_px(rays: Rays, points: Floats) -> Floats:
     return np.where(depth > 1e-9, error, np.inf)
 
 
+def measured_errors_px(error_px: Floats) -> Floats:
+    """Reprojection errors without those of dense points in their own reference, which are zero by construction."""
+    measured = error_px[error_px > 1e-3]
+    return measured if len(measured) else error_px
+
+
 def midpoints(centre0: Floats, direction0: Floats, centre1: Floats, direction1: Floats) -> Floats:
     """Points (N, 3) halfway between two rays each; for parallel rays, far away along the first."""
     cosine = (direction0 * direction1).sum(1)

@@ -42,6 +42,20 @@ class FrameRecord:
     source: str = ""
 
 
+def check_source(source: Path, config: Config, calibration: str | None, mask: Path | None) -> None:
+    """Find out what cannot be used before anything of an earlier run is replaced.
+
+    Raises:
+        InputError: If the source cannot be opened or has too few frames, or calibration or mask do not fit it.
+    """
+    info = open_source(source)
+    _numbers(info, config.frames)
+    if calibration:
+        read_calibration(calibration, width=info.width, height=info.height)
+    if mask is not None:
+        read_user_mask(mask, info.width, info.height)
+
+
 def extract_frames(
     source: Path, out: Path, config: Config, *, calibration: str | None, mask: Path | None, progress: Progress
 ) -> FrameSet:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dd_sfm.ops.geometry import model_rays, reprojection_errors_px, widest_angles_deg
+from dd_sfm.ops.geometry import measured_errors_px, model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.structures import Model
 
 
@@ -15,7 +15,7 @@ def model_figures(model: Model) -> dict[str, float | int]:
     if not len(model.point):
         return {"points": 0, "observations": 0}
     rays = model_rays(model)
-    error = reprojection_errors_px(rays, model.xyz)
+    error = measured_errors_px(reprojection_errors_px(rays, model.xyz))
     return {
         "points": len(model.xyz),
         "observations": len(model.point),

@@ -28,7 +28,7 @@ from dd_sfm.io.weights import find_weights
 from dd_sfm.pipeline.cloud import to_cloud
 from dd_sfm.pipeline.densify import colour
 from dd_sfm.pipeline.describe import describe_frames
-from dd_sfm.pipeline.frames import extract_frames, frame_notes, load_frames
+from dd_sfm.pipeline.frames import check_source, extract_frames, frame_notes, load_frames
 from dd_sfm.pipeline.map import MapResult, map_poses
 from dd_sfm.pipeline.match import MatchResult, match_frames
 from dd_sfm.pipeline.metrics import memory_figures, model_figures
@@ -66,7 +66,9 @@ def check_request(request: RunRequest) -> torch.device:
         raise InputError(f"--mask {request.mask}: not found; expected an image, 255 where frames are usable")
     if request.config.features == "learned":
         find_weights(request.config.describe.weights)
-    return resolve_device(request.config.runtime)
+    device = resolve_device(request.config.runtime)
+    check_source(request.source, request.config, request.calibration, request.mask)
+    return device
 
 
 def marks(request: RunRequest) -> dict[str, str]:
@@ -114,6 +116,7 @@ def run(request: RunRequest, progress: Progress, say: Callable[[str], None]) -> 
     device = check_request(request)
     marked = marks(request)
     record = StageRecord.open(request.out, overwrite=request.overwrite)
+    record.claim(request.source)
     with _logging_to(request.out / "run.log"):
         write_text(request.out / "config.yaml", yaml.safe_dump(_resolved(request.config, device), sort_keys=False))
         torch.set_num_threads(cpu_threads(request.config.runtime))

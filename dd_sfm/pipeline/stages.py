@@ -42,10 +42,12 @@ class StageRecord:
     Args:
         out: The run folder.
         stages: Read from ``stages.json``.
+        source: Path of what the run was made from; "" for a new run.
     """
 
     out: Path
     stages: dict[str, dict[str, Any]]
+    source: str = ""
 
     @classmethod
     def open(cls, out: Path, *, overwrite: bool) -> "StageRecord":
@@ -63,14 +65,28 @@ class StageRecord:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error(out, error) from error
-        stages = _read_stages(path) if path.exists() else {}
-        record = cls(out, stages)
+        record = cls(out, *(_read_stages(path) if path.exists() else ({}, "")))
         if overwrite:
             record.clear_from(STAGES[0])
+            record.source = ""
             for name in OWN_FILES:
                 (out / name).unlink(missing_ok=True)
         record._write()
         return record
+
+    def claim(self, source: Path) -> None:
+        """Enter what the run is made from.
+
+        Raises:
+            OutputError: If the folder holds a run of something else.
+        """
+        found = str(source.resolve())
+        if self.source and self.source != found:
+            raise OutputError(
+                f"{self.out}: holds a run of {self.source}; expected a new folder, or --overwrite to replace that run"
+            )
+        self.source = found
+        self._write()
 
     def is_done(self, stage: str, mark: str) -> bool:
         """Whether a stage is finished with this fingerprint."""
@@ -109,13 +125,14 @@ class StageRecord:
             self.stages.pop(stage, None)
 
     def _write(self) -> None:
-        write_json(self.out / "stages.json", {"format": FORMAT, "stages": self.stages})
+        write_json(self.out / "stages.json", {"format": FORMAT, "source": self.source, "stages": self.stages})
 
 
-def _read_stages(path: Path) -> dict[str, dict[str, Any]]:
+def _read_stages(path: Path) -> tuple[dict[str, dict[str, Any]], str]:
     try:
-        stages = json.loads(path.read_text())["stages"]
-        return {name: dict(stages[name]) for name in stages if name in STAGES}
+        content = json.loads(path.read_text())
+        stages = content["stages"]
+        return {name: dict(stages[name]) for name in stages if name in STAGES}, str(content.get("source", ""))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
             f"{path}: damaged ({error}); remove it together with the run, or choose a new folder"

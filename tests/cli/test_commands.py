@@ -1,5 +1,7 @@
 import json
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -81,3 +83,18 @@ def test_a_bug_is_one_line_that_asks_for_a_report():
     assert code == 1
     assert text.startswith("unexpected ZeroDivisionError: division by zero (run again with --debug")
     assert explain(KeyboardInterrupt())[1] == 130
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [("--calibration", "nowhere.txt"), ("--mask", "small.png"), ("--start", "80"), ("--start", "80", "--overwrite")],
+)
+def test_a_mistyped_option_leaves_an_earlier_run_whole(dd_sfm, tiny_clip, tmp_path, monkeypatch, mistake):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("small.png", np.full((10, 10), 255, np.uint8))
+    command = ("extract", tiny_clip, "-o", tmp_path / "run", "--calibration", "150,150,80,60")
+    assert dd_sfm(*command).code == 0
+    before = sorted(p.name for p in (tmp_path / "run").rglob("*"))
+    ran = dd_sfm(*command, *mistake)
+    assert ran.code in (1, 2)
+    assert sorted(p.name for p in (tmp_path / "run").rglob("*")) == before

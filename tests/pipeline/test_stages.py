@@ -86,3 +86,12 @@ def test_identity_of_an_input_changes_with_it(tmp_path):
     path.write_text("two!")
     assert file_identity(path) != before
     assert len(file_identity(tmp_path)) == 1
+
+
+def test_a_run_of_another_source_is_not_replaced_unasked(tmp_path):
+    out = tmp_path / "run"
+    StageRecord.open(out, overwrite=False).claim(tmp_path / "a.mp4")
+    StageRecord.open(out, overwrite=False).claim(tmp_path / "a.mp4")
+    with pytest.raises(OutputError, match=r"holds a run of .*a\.mp4; expected a new folder, or --overwrite"):
+        StageRecord.open(out, overwrite=False).claim(tmp_path / "b.mp4")
+    StageRecord.open(out, overwrite=True).claim(tmp_path / "b.mp4")

@@ -68,7 +68,7 @@ def open3d_problem() -> str:
     Tried in a process of its own: a missing library may end it.
     """
     if importlib.util.find_spec("open3d") is None:
-        return "open3d is not installed (pip install 'dd-sfm[view]')"
+        return f"open3d is not installed (pip install open3d; on Debian also {APT_LINE})"
     tried = subprocess.run([sys.executable, "-c", "import open3d"], capture_output=True, text=True, check=False)
     if tried.returncode == 0:
         return ""

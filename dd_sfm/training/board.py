@@ -38,7 +38,7 @@ class Board:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            logger.info("TensorBoard is not installed: no curves (pip install 'dd-sfm[train]')")
+            logger.info("TensorBoard is not installed: no curves (pip install tensorboard)")
             return
         self._writer = SummaryWriter(str(out / "tensorboard"))
 

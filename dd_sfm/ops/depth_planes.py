@@ -3,7 +3,7 @@
 import numpy as np
 from numba import prange
 
-from dd_sfm.ops.slanted_patches import compiled
+from dd_sfm.ops.compiled import compiled
 
 
 @compiled

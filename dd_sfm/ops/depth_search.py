@@ -8,7 +8,8 @@ the image, with slopes gu and gv. One number a pixel is searched for, so that th
 import numpy as np
 from numba import prange
 
-from dd_sfm.ops.slanted_patches import PATCH, compiled, normalise, reference_patch, view_patch
+from dd_sfm.ops.compiled import compiled
+from dd_sfm.ops.slanted_patches import PATCH, normalise, reference_patch, view_patch
 
 
 @compiled

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from dd_sfm.config import MatchConfig
 from dd_sfm.errors import ShapeError
+from dd_sfm.ops.coarse_search import search_coarse
+from dd_sfm.runtime import cpu_has_bfloat16
 
 
 def match_nearest(
@@ -97,43 +99,8 @@ def match_cells(queries: Tensor, descriptors: Tensor, usable: Tensor, config: Ma
         )
         index = cells[index]
     else:
-        index, best = _coarse_to_fine(queries, flat, usable, config.chunk_queries)
+        index, best = search_coarse(
+            queries.cpu(), flat.cpu(), usable.cpu(), chunk=config.chunk_queries, bfloat16=cpu_has_bfloat16()
+        )
+        index, best = index.to(queries.device), best.to(queries.device)
     return torch.stack([index % width, index // width], 1), best
-
-
-def _coarse_to_fine(queries: Tensor, flat: Tensor, usable: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-    """Search every 4th cell each way, climb from the best few at step 2, then at step 1."""
-    height, width = usable.shape
-    device = queries.device
-    rows, columns = torch.meshgrid(
-        torch.arange(1, height, 4, device=device), torch.arange(1, width, 4, device=device), indexing="ij"
-    )
-    coarse = (rows * width + columns).flatten()
-    # A coarse cell stands for its neighbourhood even where a highlight covers the cell itself.
-    coarse = coarse[usable.flatten()[coarse]] if bool(usable.flatten()[coarse].any()) else coarse
-    allowed = usable.flatten()
-    steps = torch.tensor([-1, 0, 1], device=device)
-    around = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
-    # The best cell of each of some 60 strips stands for the top few: far cheaper than sorting the whole response.
-    strip = max(1, len(coarse) // 60)
-    spare = -len(coarse) % strip
-    if spare:
-        coarse = torch.cat([coarse, coarse[:spare]])
-    block = flat[coarse].t().contiguous()
-    best_index, best_value = [], []
-    for part in queries.split(chunk):
-        peaks, where = (part @ block).unflatten(1, (-1, strip)).max(2)
-        top = peaks.topk(min(5, peaks.shape[1]), dim=1).indices
-        index = coarse[top * strip + where.gather(1, top)]
-        for step in (2, 1, 1):
-            place = torch.stack([index // width, index % width], -1)[:, :, None] + around * step
-            r, c = place[..., 0].clamp(0, height - 1), place[..., 1].clamp(0, width - 1)
-            candidate = (r * width + c).flatten(1)
-            value = torch.einsum("nkd,nd->nk", flat[candidate], part)
-            value = value.masked_fill(~allowed[candidate], -2.0)
-            keep = 2 if step == 2 else 1
-            value, where = value.topk(keep, dim=1)
-            index = candidate.gather(1, where)
-        best_index.append(index[:, 0])
-        best_value.append(value[:, 0])
-    return torch.cat(best_index), torch.cat(best_value).float()

@@ -1,13 +1,18 @@
-"""Sub-pixel alignment of image patches: batched Lucas-Kanade that ignores gain and offset of the light."""
+"""Sub-pixel alignment of image patches: Lucas-Kanade that ignores gain and offset of the light."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as functional
+from numba import njit
+from numpy.typing import NDArray
 from torch import Tensor
 
-CHUNK = 256
-"""Points aligned at once: their patches then stay in a core's cache."""
+from dd_sfm.ops.compiled import compiled_for_workers
+
+STILL_PX = 0.01
+"""A patch that moves less than this in a step has arrived with it."""
 
 
 @dataclass(frozen=True)
@@ -24,39 +29,22 @@ class Alignment:
     sigma_px: Tensor
 
 
-def gradient_images(image: Tensor) -> Tensor:
+def gradient_images(image: NDArray[Any]) -> NDArray[np.float32]:
     """Grey image (H, W) -> (3, H, W): grey, and its central differences along x and y."""
-    padded = functional.pad(image[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
+    padded = np.pad(image.astype(np.float32), 1, mode="edge")
     dx = (padded[1:-1, 2:] - padded[1:-1, :-2]) / 2
     dy = (padded[2:, 1:-1] - padded[:-2, 1:-1]) / 2
-    return torch.stack([image, dx, dy])
-
-
-def _sample(image: Tensor, xy: Tensor) -> Tensor:
-    """(C, H, W) at (N, P, 2) -> (C, N, P)."""
-    height, width = image.shape[-2:]
-    scale = torch.tensor([2.0 / (width - 1), 2.0 / (height - 1)], dtype=xy.dtype, device=xy.device)
-    return functional.grid_sample(
-        image[None], (xy * scale - 1)[None], mode="bilinear", padding_mode="border", align_corners=True
-    )[0]
-
-
-def _normalise(patch: Tensor) -> tuple[Tensor, Tensor]:
-    """Zero mean, unit norm over the last axis; also the norm, (N, 1)."""
-    centred = patch - patch.mean(-1, keepdim=True)
-    norm = centred.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-    return centred / norm, norm
+    return np.stack([padded[1:-1, 1:-1], dx, dy])
 
 
 def align_patches(
-    source: Tensor,
-    target: Tensor,
+    source: NDArray[np.float32],
+    target: NDArray[np.float32],
     xy0: Tensor,
     xy1: Tensor,
-    affine: Tensor,
+    affine: NDArray[Any],
     *,
     radius: int = 10,
-    step: int = 1,
     iterations: int = 8,
     max_move_px: float = 3.0,
 ) -> Alignment:
@@ -72,56 +60,156 @@ def align_patches(
         xy1: First guess in the target (N, 2) float.
         affine: d(target) / d(source) at each point (N, 2, 2).
         radius: Half the side of a patch in pixels.
-        step: Distance of the patch's samples in pixels.
-        iterations: Gauss-Newton steps.
+        iterations: Most Gauss-Newton steps.
         max_move_px: Largest total move; points that want more stay where they were, with ncc -1.
     """
-    if len(xy0) == 0:
-        return Alignment(xy1, xy1.new_zeros(0), xy1.new_zeros(0))
-    parts = [
-        _align_chunk(source, target, *points, radius, step, iterations, max_move_px)
-        for points in zip(xy0.split(CHUNK), xy1.split(CHUNK), affine.split(CHUNK), strict=True)
-    ]
-    xy, ncc, sigma = (torch.cat(column) for column in zip(*parts, strict=True))
+    start = xy1.cpu().numpy().astype(np.float32)
+    columns = _align(
+        source,
+        np.ascontiguousarray(target, np.float32),
+        np.ascontiguousarray(xy0.cpu().numpy(), np.float32),
+        np.ascontiguousarray(start),
+        np.ascontiguousarray(affine, np.float32),
+        radius,
+        iterations,
+        np.float32(max_move_px),
+    )
+    xy, ncc, sigma = (torch.from_numpy(column).to(xy1.device) for column in columns)
     return Alignment(xy, ncc, sigma)
 
 
-def _align_chunk(
-    source: Tensor,
-    target: Tensor,
-    xy0: Tensor,
-    xy1: Tensor,
-    affine: Tensor,
-    radius: int,
-    step: int,
-    iterations: int,
-    max_move_px: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """:func:`align_patches` for few points: aligned places, ncc and sigma."""
-    steps = torch.arange(-radius, radius + 1, step, dtype=xy0.dtype, device=xy0.device)
-    offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).reshape(1, -1, 2)
-    grey, dx, dy = _sample(source, xy0[:, None] + offsets)
-    template, norm = _normalise(grey)
-    jacobian = torch.stack([dx, dy], -1)
-    jacobian = (jacobian - jacobian.mean(1, keepdim=True)) / norm[..., None]
-    # The component along the template changes only the norm, which normalisation removes.
-    jacobian = jacobian - template[..., None] * (template[..., None] * jacobian).sum(1, keepdim=True)
-    hessian = jacobian.transpose(1, 2) @ jacobian
-    hessian = hessian + 1e-6 * torch.eye(2, device=hessian.device)
-    inverse = torch.linalg.inv(hessian)
-    warped = offsets @ affine.transpose(1, 2)
-    place = xy1.clone()
-    for _ in range(iterations):
-        patch, _ = _normalise(_sample(target[None], place[:, None] + warped)[0])
-        move = inverse @ (jacobian.transpose(1, 2) @ (patch - template)[..., None])
-        move = (affine @ move)[..., 0]
-        length = move.norm(dim=1, keepdim=True)
-        place = place - move * (1.0 / length.clamp_min(1.0))
-    patch, _ = _normalise(_sample(target[None], place[:, None] + warped)[0])
-    ncc = (patch * template).sum(1)
-    far = (place - xy1).norm(dim=1) > max_move_px
-    place = torch.where(far[:, None], xy1, place)
-    smallest = torch.linalg.eigvalsh(hessian)[:, 0].clamp_min(1e-9)
-    # The squared difference of two unit-norm patches is 2 - 2 ncc, spread over the samples.
-    sigma = ((2 - 2 * ncc).clamp_min(0) / offsets.shape[1] / smallest).sqrt()
-    return place, torch.where(far, torch.full_like(ncc, -1.0), ncc), sigma
+@njit(fastmath=True)
+def _template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-untyped-def]
+    """Fill a patch and its steepest descent images; the patch's mean and the Hessian's three entries.
+
+    The patch has zero mean and unit norm. The components of the gradients along a constant and along the patch
+    change only the mean and the norm, which normalisation removes; so they are taken out.
+    """
+    height, width = source.shape[1:]
+    side = 2 * radius + 1
+    size = side * side
+    one = np.float32(1)
+    flat, flat_x, flat_y = source[0].ravel(), source[1].ravel(), source[2].ravel()
+    most_x, most_y = np.float32(width) - np.float32(1.001), np.float32(height) - np.float32(1.001)
+    for i in range(side):
+        y = min(max(v + np.float32(i - radius), np.float32(0)), most_y)
+        row = np.int32(y)
+        fy = y - np.float32(row)
+        for j in range(side):
+            x = min(max(u + np.float32(j - radius), np.float32(0)), most_x)
+            column = np.int32(x)
+            fx = x - np.float32(column)
+            at = row * np.int32(width) + column
+            below = at + np.int32(width)
+            a, b, c, d = (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
+            k = i * side + j
+            grey[k] = flat[at] * a + flat[at + 1] * b + flat[below] * c + flat[below + 1] * d
+            jx[k] = flat_x[at] * a + flat_x[at + 1] * b + flat_x[below] * c + flat_x[below + 1] * d
+            jy[k] = flat_y[at] * a + flat_y[at + 1] * b + flat_y[below] * c + flat_y[below + 1] * d
+    mean = np.float32(0)
+    mean_x = np.float32(0)
+    mean_y = np.float32(0)
+    for k in range(size):
+        mean += grey[k]
+        mean_x += jx[k]
+        mean_y += jy[k]
+    mean /= size
+    mean_x /= size
+    mean_y /= size
+    norm = np.float32(0)
+    for k in range(size):
+        grey[k] -= mean
+        norm += grey[k] * grey[k]
+    scale = one / max(np.sqrt(norm), np.float32(1e-6))
+    along_x = np.float32(0)
+    along_y = np.float32(0)
+    for k in range(size):
+        grey[k] *= scale
+        jx[k] = (jx[k] - mean_x) * scale
+        jy[k] = (jy[k] - mean_y) * scale
+        along_x += grey[k] * jx[k]
+        along_y += grey[k] * jy[k]
+    hxx = np.float32(1e-6)
+    hxy = np.float32(0)
+    hyy = np.float32(1e-6)
+    for k in range(size):
+        jx[k] -= grey[k] * along_x
+        jy[k] -= grey[k] * along_y
+        hxx += jx[k] * jx[k]
+        hxy += jx[k] * jy[k]
+        hyy += jy[k] * jy[k]
+    return mean, hxx, hxy, hyy
+
+
+@njit(fastmath=True)
+def _compare(target, x0, y0, warp, radius, mean, grey, jx, jy):  # type: ignore[no-untyped-def]
+    """Correlation of a patch with the target at a place, and the right side of the normal equations."""
+    height, width = target.shape
+    flat = target.ravel()
+    side = 2 * radius + 1
+    most_x, most_y = np.float32(width) - np.float32(1.001), np.float32(height) - np.float32(1.001)
+    total = np.float32(0)
+    square = np.float32(0)
+    like = np.float32(0)
+    bx = np.float32(0)
+    by = np.float32(0)
+    for i in range(side):
+        dv = np.float32(i - radius)
+        left, top = x0 + warp[0, 1] * dv, y0 + warp[1, 1] * dv
+        for j in range(side):
+            du = np.float32(j - radius)
+            x = min(max(left + warp[0, 0] * du, np.float32(0)), most_x)
+            y = min(max(top + warp[1, 0] * du, np.float32(0)), most_y)
+            column, row = np.int32(x), np.int32(y)
+            fx, fy = x - np.float32(column), y - np.float32(row)
+            at = np.uint32(row * np.int32(width) + column)
+            p00, p01 = flat[at], flat[at + np.uint32(1)]
+            p10, p11 = flat[at + np.uint32(width)], flat[at + np.uint32(width + 1)]
+            upper = p00 + (p01 - p00) * fx
+            lower = p10 + (p11 - p10) * fx
+            # Less the template's mean, so that little of a float's digits is lost in the sum of squares.
+            value = upper + (lower - upper) * fy - mean
+            k = i * side + j
+            total += value
+            square += value * value
+            like += value * grey[k]
+            bx += value * jx[k]
+            by += value * jy[k]
+    size = np.float32(side * side)
+    norm = max(np.sqrt(max(square - total * total / size, np.float32(0))), np.float32(1e-6))
+    return like / norm, bx / norm, by / norm
+
+
+@compiled_for_workers
+def _align(source, target, xy0, xy1, affine, radius, iterations, most):  # type: ignore[no-untyped-def]
+    """:func:`align_patches` on arrays."""
+    count = xy0.shape[0]
+    size = (2 * radius + 1) ** 2
+    place = xy1.copy()
+    score = np.empty(count, np.float32)
+    sigma = np.empty(count, np.float32)
+    grey, jx, jy = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
+    for n in range(count):
+        mean, hxx, hxy, hyy = _template(source, xy0[n, 0], xy0[n, 1], radius, grey, jx, jy)
+        determinant = max(hxx * hyy - hxy * hxy, np.float32(1e-12))
+        warp = affine[n]
+        x, y = xy1[n, 0], xy1[n, 1]
+        ncc, bx, by = _compare(target, x, y, warp, radius, mean, grey, jx, jy)
+        for _ in range(iterations):
+            du, dv = (hyy * bx - hxy * by) / determinant, (hxx * by - hxy * bx) / determinant
+            dx, dy = warp[0, 0] * du + warp[0, 1] * dv, warp[1, 0] * du + warp[1, 1] * dv
+            length = np.sqrt(dx * dx + dy * dy)
+            shorten = np.float32(1) / max(length, np.float32(1))
+            x -= dx * shorten
+            y -= dy * shorten
+            if length < STILL_PX:
+                break
+            ncc, bx, by = _compare(target, x, y, warp, radius, mean, grey, jx, jy)
+        is_far = (x - xy1[n, 0]) ** 2 + (y - xy1[n, 1]) ** 2 > most * most
+        if not is_far:
+            place[n, 0], place[n, 1] = x, y
+        smallest = (hxx + hyy) / 2 - np.sqrt(((hxx - hyy) / 2) ** 2 + hxy * hxy)
+        # The squared difference of two unit-norm patches is 2 - 2 ncc, spread over the samples.
+        sigma[n] = np.sqrt(max(2 - 2 * ncc, np.float32(0)) / size / max(smallest, np.float32(1e-9)))
+        score[n] = np.float32(-1) if is_far else ncc
+    return place, score, sigma

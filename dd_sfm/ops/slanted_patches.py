@@ -1,28 +1,10 @@
 """Compiled sampling of image patches that lie on a slanted plane in space: what depth search and alignment share."""
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from numba import njit
 
 PATCH = 11
 """Samples along a patch's side."""
-
-
-def set_threads(count: int) -> None:
-    """Use so many threads in the compiled loops."""
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a loop for all cores; kept on disk where a folder may be written to, else anew in every process."""
-    try:
-        return njit(parallel=True, fastmath=True, cache=True)(function)
-    except RuntimeError:
-        # numba finds neither the package's folder nor the user's cache writable: a system-wide install, no home.
-        return njit(parallel=True, fastmath=True)(function)
 
 
 @njit(fastmath=True, inline="always")

@@ -3,7 +3,8 @@
 import numpy as np
 from numba import prange
 
-from dd_sfm.ops.slanted_patches import PATCH, compiled, normalise, reference_patch
+from dd_sfm.ops.compiled import compiled
+from dd_sfm.ops.slanted_patches import PATCH, normalise, reference_patch
 
 
 @compiled

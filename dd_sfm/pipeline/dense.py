@@ -8,7 +8,7 @@ import numpy as np
 
 from dd_sfm.config import Config
 from dd_sfm.io.colmap_adjust import bundle_adjust
-from dd_sfm.ops.slanted_patches import set_threads
+from dd_sfm.ops.compiled import set_threads
 from dd_sfm.pipeline.densify import spread_subset
 from dd_sfm.pipeline.depth_maps import DepthMap, PosedViews, depth_map
 from dd_sfm.pipeline.fuse import Chosen, agreed_pixels, measure, select

@@ -118,7 +118,8 @@ class DescriptorCache:
         stride = self.grid.stride
         usable = mask[stride // 2 :: stride, stride // 2 :: stride][: array.shape[1], : array.shape[2]]
         half = self.device.type == "cuda"
-        descriptors = torch.from_numpy(array).to(self.device)
+        # In memory a cell's numbers stand side by side, whatever the order of the axes.
+        descriptors = torch.from_numpy(array).to(self.device).permute(1, 2, 0).contiguous().permute(2, 0, 1)
         found = DescriptorMap(
             descriptors if half else descriptors.float(), torch.from_numpy(usable.copy()).to(self.device), self.grid
         )

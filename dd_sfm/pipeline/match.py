@@ -69,19 +69,18 @@ class Matcher:
         self.frames, self.config, self.device = frames, config, device
         self.maps = DescriptorCache(frames, out, device)
         self._lock = threading.Lock()
-        self._images: dict[int, tuple[WorkingFrame, Tensor]] = {}
+        self._images: dict[int, tuple[WorkingFrame, NDArray[np.float32]]] = {}
 
-    def image(self, position: int) -> tuple[WorkingFrame, Tensor]:
+    def image(self, position: int) -> tuple[WorkingFrame, NDArray[np.float32]]:
         """The working frame and its smoothed grey image with gradients (3, H, W)."""
         with self._lock:
             return self._load_image(position)
 
-    def _load_image(self, position: int) -> tuple[WorkingFrame, Tensor]:
+    def _load_image(self, position: int) -> tuple[WorkingFrame, NDArray[np.float32]]:
         if position not in self._images:
             frame = load_working(self.frames.frames[position], self.maps.grid)
             grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-            smooth = torch.from_numpy(cv2.GaussianBlur(grey, (0, 0), 1.0)).to(self.device)
-            self._images[position] = (frame, gradient_images(smooth))
+            self._images[position] = (frame, gradient_images(cv2.GaussianBlur(grey, (0, 0), 1.0)))
             if len(self._images) > self.maps.capacity:
                 self._images.pop(next(iter(self._images)))
         return self._images[position]
@@ -123,10 +122,8 @@ class Matcher:
         ratio = float(agree.sum() / max(1, count))
         xy0, xy1, index, score = xy0[keep], xy1[keep], index[keep], similarity[keep].clamp(0, 1)
         if config.subpixel and len(index):
-            warp = torch.from_numpy(affine[agree]).float().to(self.device)
-            aligned = align_patches(
-                self.image(reference)[1], self.image(target)[1][0], xy0, xy1, warp, radius=config.patch_radius_px
-            )
+            source, there = self.image(reference)[1], self.image(target)[1][0]
+            aligned = align_patches(source, there, xy0, xy1, affine[agree], radius=config.patch_radius_px)
             good = aligned.ncc >= config.min_ncc
             xy1, index, score = aligned.xy[good], index[good], confidence(aligned.sigma_px[good])
         return PairFound(index.cpu().numpy(), xy1.cpu().numpy().astype(np.float32), score.cpu().numpy(), ratio)

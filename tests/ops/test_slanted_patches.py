@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from slanted import inverse_depth, on_plane, picture, poses, texture, transfers
 
-from dd_sfm.ops.slanted_patches import compiled, normalise, set_threads, view_patch
+from dd_sfm.ops.compiled import compiled, set_threads
+from dd_sfm.ops.slanted_patches import normalise, view_patch
 
 SIDE = 7
 U, V = np.float32(80), np.float32(60)

@@ -186,7 +186,7 @@ class DenseConfig:
     """Points nearer to each other than about so many source pixels become one."""
     gap_px: float = 6.0
     """A place with no point within so many *working pixels* is a gap, which less sure depths may fill, and tracks..."""
-    max_gap_uncertainty: float = 0.05
+    max_gap_uncertainty: float = 0.1
     """...of at most this expected relative error."""
     adjust_spacing_px: int = 8
     """*Working pixels* between the depths that poses are adjusted with, before the search proper."""

@@ -13,6 +13,7 @@ from dd_sfm.ops.resize import working_scale
 from dd_sfm.ops.thinning import best_per_cell
 from dd_sfm.pipeline.dense import dense_points, joined, refine_poses
 from dd_sfm.pipeline.densify import clean, depths, not_isolated, select_points, spread_subset, triangulate
+from dd_sfm.pipeline.fuse import GAP_DOUBT, UNSURE_SPACING
 from dd_sfm.pipeline.map import error_scale
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads
@@ -84,12 +85,14 @@ def _together(dense: Densified, sparse: Model, config: Config, working_px: float
     """Dense points, and those of tracks where no dense point is near; ``working_px`` of them make a source pixel."""
     if not len(dense.model.xyz):
         return replace(dense, model=sparse, uncertainty=track_uncertainty(sparse))
-    uncertainty = track_uncertainty(sparse)
-    footprint = depths(sparse) / (sparse.camera.fx * working_px)
+    uncertainty = GAP_DOUBT * track_uncertainty(sparse)
+    distance = depths(sparse)
+    footprint = distance / (sparse.camera.fx * working_px)
     away = np.asarray(cKDTree(dense.model.xyz).query(sparse.xyz)[0]) / footprint if len(sparse.xyz) else footprint
     gap = GAP_TRACKS * config.dense.gap_px
     fills = (away > gap) & (uncertainty < config.dense.max_gap_uncertainty)
-    fills[fills] = best_per_cell(sparse.xyz[fills], gap * footprint[fills], uncertainty[fills])
+    size = np.maximum(gap * footprint, UNSURE_SPACING * uncertainty * distance)
+    fills[fills] = best_per_cell(sparse.xyz[fills], size[fills], uncertainty[fills])
     model = joined(dense.model, select_points(sparse, fills))
     uncertainty = np.concatenate([dense.uncertainty, uncertainty[fills]])
     keep = not_isolated(model)

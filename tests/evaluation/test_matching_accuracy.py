@@ -76,7 +76,7 @@ def test_descriptors_of_the_picture_itself_give_the_shift_to_a_fraction_of_a_cel
 
     # A cell is 4 source pixels wide and the shift is one and a half cells.
     (row,) = pck_table(DescriptorMatcher(describe, 2), Shifted(), gaps=(2,), thresholds_px=(1.0,), pairs_per_gap=2)
-    assert row.median_error_px < 0.6
+    assert row.median_error_px < 0.8
 
 
 def test_every_frame_is_described_once():

@@ -24,7 +24,7 @@ MIN_SHARE, MIN_SHARE_GAP = 0.5, 0.3
 GAP_SPACING = 0.6
 """Spacing of points in gaps, relative to the width from which on a hole is a gap."""
 GAP_DOUBT = 2.0
-"""What fills a gap is so many times less exact than it looks: where no sure depth is, something is wrong with the place.
+"""What fills a gap is so many times less exact than it looks: where no sure depth is, something is wrong.
 Measured on rendered clips, from 1.6 to 5 % of the distance, for depths and for tracks."""
 UNSURE_SPACING = 0.35
 """Spacing of points in gaps, relative to their expected error: nearer to one another they tell nothing more."""

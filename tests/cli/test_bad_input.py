@@ -19,7 +19,7 @@ def refused(dd_sfm, tmp_path):
     """Runs reconstruct, and checks that it fails with one line that holds a text."""
 
     def call(*arguments, says, code=1, out=tmp_path / "run"):
-        ran = dd_sfm("reconstruct", *arguments, "-o", out, "--device", "cpu", "--quiet")
+        ran = dd_sfm("reconstruct", "--device", "cpu", *arguments, "-o", out, "--quiet")
         lines = [line for line in ran.err.splitlines() if line.strip()]
         assert ran.code == code, ran.err
         assert len(lines) == 1, ran.err
@@ -121,10 +121,24 @@ def test_checkpoint_of_another_architecture(refused, tmp_path, tiny_clip):
 
 
 def test_unknown_key(refused, tmp_path, tiny_clip):
-    refused(tiny_clip, "--set", "match.min_similarty=1", says="did you mean 'min_similarity'?", code=2)
+    refused(tiny_clip, "--set", "match.min_similarty=1", says="did you mean 'match.min_similarity'?", code=2)
     config = tmp_path / "mine.yaml"
     config.write_text("match: {min_similarty: 1}")
     refused(tiny_clip, "--config", config, says=f"{config}: unknown key 'match.min_similarty'", code=2)
+
+
+def test_a_wrong_value_is_told_by_the_option_that_was_typed(refused, tiny_clip):
+    line = refused(tiny_clip, "--features", "orb", says="--features orb: expected one of learned, sift", code=2)
+    assert "--set" not in line
+    refused(tiny_clip, "--device", "gpu", says="--device gpu: expected one of auto, cpu, cuda", code=2)
+
+
+def test_weights_named_by_a_number(refused, tmp_path, tiny_clip, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused(tiny_clip, "--weights", "2024", says="--weights 2024: not found")
+    (tmp_path / "2024").mkdir()
+    (tmp_path / "2024" / "weights.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0nonsense")
+    refused(tiny_clip, "--weights", "2024", says="2024/weights.safetensors: not a readable safetensors file")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")

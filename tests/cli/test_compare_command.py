@@ -128,7 +128,7 @@ def test_usage(refused):
         "--set", "sift.preset=default", says="sift.preset is 'default' in the configuration; expected --sift", code=2
     )
     refused("--set", "features=sift", says="features is 'sift' in the configuration; expected none", code=2)
-    refused("--set", "sift.presett=1", says="did you mean 'preset'?", code=2)
+    refused("--set", "sift.presett=1", says="did you mean 'sift.preset'?", code=2)
 
 
 def test_folders_of_something_else(refused, tmp_path):

@@ -83,17 +83,24 @@ def _expected(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     )
 
 
+def _frames(metrics: dict[str, Any]) -> str:
+    """How many frames there are, and what became of them."""
+    total, used = metrics["frames_total"], metrics["frames_used"]
+    chosen = metrics["frames_chosen"]
+    parts = [f"{total} in source"]
+    parts += [f"{chosen} chosen"] if chosen != total else []
+    parts += [f"{chosen - used} dropped"] if used != chosen else []
+    return f"{metrics['frames_registered']} of {used} registered ({', '.join(parts)})"
+
+
 def summary(metrics: dict[str, Any], out: str) -> None:
     """The table at the end of a run."""
     table = Table(title=f"{metrics['features']} reconstruction: {out}", show_header=False, title_justify="left")
     table.add_column()
     table.add_column(justify="left")
-    frames = (
-        f"{metrics['frames_registered']} of {metrics['frames_used']} registered ({metrics['frames_total']} in source)"
-    )
     models = " + ".join(map(str, metrics["models"]))
     rows = [
-        ("frames", frames),
+        ("frames", _frames(metrics)),
         ("models", f"{models} frames, by the {metrics['mapper']} mapper"),
         ("points", f"{metrics['points']:,}"),
         ("observations", f"{metrics['observations']:,}, {metrics['mean_track_length']} a point"),

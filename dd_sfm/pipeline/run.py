@@ -28,7 +28,7 @@ from dd_sfm.io.weights import find_weights
 from dd_sfm.pipeline.cloud import to_cloud
 from dd_sfm.pipeline.densify import colour
 from dd_sfm.pipeline.describe import describe_frames
-from dd_sfm.pipeline.frames import check_source, extract_frames, frame_notes, load_frames
+from dd_sfm.pipeline.frames import check_source, extract_frames, frame_counts, frame_notes, load_frames
 from dd_sfm.pipeline.map import MapResult, map_poses
 from dd_sfm.pipeline.match import MatchResult, match_frames
 from dd_sfm.pipeline.metrics import memory_figures, model_figures
@@ -211,7 +211,7 @@ class _Work:
         before = json.loads(path.read_text()) if path.exists() else {}
         models = json.loads((self.out / "densify.json").read_text())
         frames, match, found = load_frames(self.out, self.config), load_match(self.out), load_map(self.out)
-        total = len(json.loads((self.out / "frames.json").read_text())["frames"])
+        total, chosen = frame_counts(self.out)
         main = {k: v for k, v in models[0].items() if k != "frames_registered"}
         seconds = {stage: record.seconds(stage) for stage in STAGES}
         memory = memory_figures()
@@ -220,6 +220,7 @@ class _Work:
             "weights": self.config.describe.weights if self.learned else None,
             "device": str(self.device),
             "frames_total": total,
+            "frames_chosen": chosen,
             "frames_used": len(frames),
             "frames_registered": models[0]["frames_registered"],
             "models": [m["frames_registered"] for m in models],

@@ -74,6 +74,30 @@ def test_two_frames(refused, tmp_path):
     refused(write_video(tmp_path / "two.avi", moving_frames(2)), says="at least 3 needed")
 
 
+def test_a_start_past_the_end(refused, tiny_clip):
+    refused(tiny_clip, "--start", 80, says="has 12 frames, 0 to 11; --start 80 is past the last one. Choose a smaller")
+    refused(
+        tiny_clip, "--start", 4, "--end", 8, "--every", 3,
+        says="has 12 frames, 0 to 11; --start 4 --end 8 --every 3 leaves 2 of them, at least 3 needed",
+    )  # fmt: skip
+
+
+def test_a_folder_that_holds_a_mask_beside_the_clip(refused, tmp_path, tiny_clip):
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "mask.png"), circle_mask().astype(np.uint8) * 255)
+    line = refused(folder, says="a folder with 1 image (mask.png); expected a video file or a folder of at least 3")
+    assert "Did you mean" not in line
+    tiny_clip.rename(folder / "clip.avi")
+    refused(folder, says=f"at least 3 frames. Did you mean {folder / 'clip.avi'}?")
+    (folder / "mask.png").unlink()
+    refused(
+        folder,
+        says=f"no image found; expected a video file or a folder of .png, .jpg, .jpeg, .bmp, .tif, .tiff "
+        f"files. Did you mean {folder / 'clip.avi'}?",
+    )
+
+
 def test_all_black_video(refused, tmp_path):
     black = [np.zeros((120, 160, 3), np.uint8)] * 8
     refused(write_video(tmp_path / "black.avi", black), says="all frames are black")

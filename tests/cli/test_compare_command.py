@@ -11,6 +11,7 @@ from plane import plane_model, write_run, write_truth
 
 from dd_sfm.errors import ReconstructionError
 from dd_sfm.io.clouds import read_cloud
+from dd_sfm.io.lock import locked
 from dd_sfm.pipeline.compare import Outcome
 
 DEMO = Path(__file__).parents[2] / "demo_videos" / "sinus"
@@ -33,6 +34,7 @@ def refused(dd_sfm, tmp_path, tiny_clip):
 def ready(monkeypatch, tmp_path):
     """The runs are there already; only the comparison is made. Gives the names of runs that found no model."""
     usual_runs(tmp_path / "out")
+    (tmp_path / "out" / "learned" / "stages.json").touch()
     failing = {}
 
     def run_all(request, progress, say):
@@ -95,6 +97,11 @@ def test_a_run_without_a_model_is_said_in_a_line(dd_sfm, ready, unwritten, tiny_
     assert ran.code == 0
     assert "no model. no model from 16 frames" in ran.out
     assert f"{winner} found no model" in ran.out
+
+
+def test_a_second_comparison_in_the_same_folder_is_refused(refused, ready, tmp_path):
+    with locked(tmp_path / "out"):
+        refused(says=f"{tmp_path / 'out'}: another dd-sfm (process ")
 
 
 def test_no_model_in_any_run(refused, ready):

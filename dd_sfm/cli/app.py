@@ -23,7 +23,7 @@ from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
 from dd_sfm.cli.synth import synth
 from dd_sfm.cli.train import train
 from dd_sfm.cli.view import view
-from dd_sfm.errors import DDSfMError, StoppedError
+from dd_sfm.errors import DDSfMError, StoppedError, is_interrupt
 
 
 class _Commands(TyperGroup):
@@ -32,7 +32,9 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, SystemError) as error:
+            if not is_interrupt(error):
+                raise
             raise StoppedError("stopped; repeat the command to start again") from error
 
 

@@ -18,7 +18,7 @@ import yaml
 
 import dd_sfm
 from dd_sfm.config import Config, dump_config
-from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError
+from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError, is_interrupt
 from dd_sfm.io.atomic import write_json, write_text
 from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.colmap_model import write_model
@@ -148,7 +148,7 @@ def _do(work: "_Work", stage: str, record: StageRecord) -> None:
         # What ended the stage is told, not that its time cannot be noted on a full disk.
         with suppress(OutputError):
             record.break_off(stage, time.monotonic() - started)
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | SystemError) and is_interrupt(error):
             raise StoppedError(_stopped(work, stage)) from error
         raise
     record.finish(stage, time.monotonic() - started)

@@ -7,6 +7,7 @@ import yaml
 
 from dd_sfm.cli.app import explain
 from dd_sfm.cli.options import resolve_config
+from dd_sfm.cli.show import summary
 from dd_sfm.errors import ConfigError
 from dd_sfm.io.lock import locked
 
@@ -102,6 +103,26 @@ def test_a_stop_is_one_line_and_leaves_130(dd_sfm, tiny_clip, tmp_path, monkeypa
     monkeypatch.setattr("dd_sfm.cli.mesh._open_cloud", lambda run: None)
     ran = dd_sfm("mesh", tmp_path / "run", "--debug")
     assert (ran.code, ran.err) == (130, "dd-sfm: stopped; repeat the command to start again\n")
+
+
+def test_the_summary_tells_frames_and_seconds_apart(capsys):
+    seconds = {"frames": 7.2, "describe": 14.0, "match": 234.0, "map": 10.0, "densify": 20.0, "total": 285.2}
+    metrics = {
+        "features": "learned", "frames_total": 75, "frames_chosen": 25, "frames_used": 24, "frames_registered": 23,
+        "models": [23], "mapper": "global", "points": 9, "observations": 40, "mean_track_length": 4.4,
+        "median_reprojection_error_px": 0.5, "p90_reprojection_error_px": 1.0, "median_triangulation_angle_deg": 5.0,
+        "focal_length_px": 300.0, "calibrated": True, "seconds": seconds, "stages_kept": ["frames", "match"],
+        "peak_rss_mb": 1.0, "peak_gpu_mb": 0.0, "degradations": [],
+    }  # fmt: skip
+    summary(metrics, "run")
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "23 of 24 registered (75 in source, 25 chosen, 1 dropped)" in shown
+    times = "frames 7 (kept), describe 14, match 234 (kept), map 10, densify 20; 285 in all, 44 without what was kept"
+    assert times in shown
+    summary(metrics | {"frames_chosen": 75, "frames_used": 75, "stages_kept": []}, "run")
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "23 of 75 registered (75 in source)" in shown
+    assert "densify 20; 285 in all memory" in shown
 
 
 def test_a_second_writer_is_refused(dd_sfm, tiny_clip, tmp_path):

@@ -83,6 +83,25 @@ def test_a_stop_says_what_is_kept(request_of, ends, monkeypatch, stage, kept):
     assert str(caught.value) in (request_of.out / "run.log").read_text()
 
 
+def test_a_stop_in_compiled_code_is_a_stop(request_of, monkeypatch):
+    def compiled(*arguments):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise SystemError("CPUDispatcher returned a result with an exception set") from error
+
+    monkeypatch.setattr(running, "describe_frames", compiled)
+    with pytest.raises(StoppedError, match="stopped in describe"):
+        go(request_of)
+
+    def broken(*arguments):
+        raise SystemError("a bug")
+
+    monkeypatch.setattr(running, "describe_frames", broken)
+    with pytest.raises(SystemError, match="a bug"):
+        go(request_of)
+
+
 def test_a_run_goes_on_after_a_stop(request_of, ends, monkeypatch):
     ends("describe_frames", KeyboardInterrupt())
     with pytest.raises(StoppedError):

@@ -69,8 +69,8 @@ def _next_step(last: str, out: Path) -> str:
     """What to do with a run that was done up to a stage."""
     if last == "densify":
         return f"look at it: dd-sfm view {shlex.quote(str(out))}"
-    later = {"frames": "match, map or reconstruct", "match": "map or reconstruct", "map": "reconstruct"}[last]
     command = {"frames": "extract"}.get(last, last)
+    later = {"match": "map or reconstruct", "map": "reconstruct"}.get(last, "match, map or reconstruct")
     return f"to go on, repeat the command with {later} in place of {command}"
 
 

@@ -56,7 +56,7 @@ def made(out: Path, stage: str) -> str:
     if stage == "map":
         found, used = load_map(out), _used(out)
         return f"{out / 'poses' / '0'} ({len(found.models[0])} of {used} frames have a pose)"
-    if stage == "frames":
+    if stage in ("frames", "describe"):
         return f"{out / 'frames'} ({_used(out)} of {frame_counts(out)[0]} frames), {out / 'masks'}"
     return f"{out / 'points.ply'}, {out / 'sparse' / '0'}"
 

@@ -4,20 +4,12 @@ Lengths called ``_px`` are in pixels of the source video unless the comment says
 the image that the network sees, where the field of view is about ``describe.working_height_px`` high.
 """
 
-import dataclasses
-import difflib
-import types
-import typing
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-import yaml
-
-from dd_sfm.errors import ConfigError
-
-ConfigT = TypeVar("ConfigT")
+from dd_sfm.config_values import build_config as build_config
+from dd_sfm.config_values import dump_config as dump_config
+from dd_sfm.config_values import load_config as load_config
 
 
 @dataclass(frozen=True)
@@ -237,130 +229,3 @@ class Config:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     features: Literal["learned", "sift"] = "learned"
     """Which features: the learned dense descriptor or COLMAP's SIFT."""
-
-
-def load_config(
-    cls: type[ConfigT], path: Path | None = None, overrides: Sequence[str] = (), *, base: ConfigT | None = None
-) -> ConfigT:
-    """Build a configuration from defaults, a YAML file and ``key.path=value`` overrides, in that order.
-
-    Args:
-        cls: The dataclass to build; its defaults are the base.
-        path: YAML file holding any subset of the keys; None for none.
-        overrides: ``section.key=value`` texts; the value is parsed as YAML.
-        base: What to start from instead of the defaults.
-
-    Raises:
-        ConfigError: For an unreadable file, an unknown key (with the nearest known one) or a wrong type.
-    """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            loaded = yaml.safe_load(path.read_text())
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read ({error}); expected a YAML file") from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-        if loaded is not None and not isinstance(loaded, dict):
-            raise ConfigError(f"{path}: found {type(loaded).__name__}; expected a mapping of sections")
-        values = loaded or {}
-    config = build_config(cls, values, where=str(path))
-    if base is not None:
-        config = build_config(cls, _merge(dump_config(base), values), where=str(path))
-    for text in overrides:
-        config = _override(config, text)
-    return config
-
-
-def build_config(cls: type[ConfigT], values: Mapping[str, Any], *, where: str) -> ConfigT:
-    """Build ``cls`` from a nested mapping; ``where`` names its source in error messages."""
-    return _build(cls, values, where, "")
-
-
-def dump_config(config: Any) -> dict[str, Any]:
-    """A configuration as plain nested dicts and lists, ready for YAML and JSON."""
-    return _plain(dataclasses.asdict(config))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def _build(cls: Any, values: Mapping[str, Any], where: str, prefix: str) -> Any:
-    hints = typing.get_type_hints(cls)
-    known = [f.name for f in dataclasses.fields(cls)]
-    result = {}
-    for key, value in values.items():
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key '{prefix}{key}'; {_nearest(str(key), known)}")
-        result[key] = _convert(hints[key], value, where, f"{prefix}{key}")
-    return cls(**result)
-
-
-def _nearest(key: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
-
-
-def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
-    """``value`` as the annotated type ``kind``, or ConfigError."""
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: '{key}' is a section; found {value!r}")
-        return _build(kind, value, where, f"{key}.")
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        return _convert(next(a for a in arguments if a is not type(None)), value, where, key)
-    if origin is Literal:
-        if value not in arguments or isinstance(value, bool) != isinstance(arguments[0], bool):
-            raise ConfigError(f"{where}: '{key}' is {value!r}; expected one of {', '.join(map(str, arguments))}")
-        return value
-    if origin is tuple:
-        return _convert_tuple(arguments, value, where, key)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is float and number:
-        return float(value)
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
-        return value
-    raise ConfigError(f"{where}: '{key}' is {value!r}; expected {kind.__name__}")
-
-
-def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str, key: str) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise ConfigError(f"{where}: '{key}' is {value!r}; expected a list")
-    kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-    if len(kinds) != len(value):
-        raise ConfigError(f"{where}: '{key}' has {len(value)} values; expected {len(kinds)}")
-    return tuple(_convert(k, v, where, key) for k, v in zip(kinds, value, strict=True))
-
-
-def _override(config: Any, text: str) -> Any:
-    path, equals, value_text = text.partition("=")
-    if not equals or not path.strip():
-        raise ConfigError(f"--set {text}: expected key.path=value, such as match.query_spacing_px=4")
-    try:
-        value: Any = yaml.safe_load(value_text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not YAML") from error
-    keys = path.strip().split(".")
-    for key in reversed(keys):
-        value = {key: value}
-    # Only the named leaf is replaced: checked as a tree of its own, then merged into what is there.
-    _build(type(config), value, f"--set {text}", "")
-    return _build(type(config), _merge(dump_config(config), value), f"--set {text}", "")
-
-
-def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in change.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return merged

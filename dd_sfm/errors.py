@@ -53,3 +53,12 @@ class StoppedError(DDSfMError):
     """The user stopped the work; what is needed to go on is written."""
 
     exit_code = 130
+
+
+def is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: compiled code makes a SystemError of the interrupt that falls into it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

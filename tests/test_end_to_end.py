@@ -8,8 +8,10 @@ import pycolmap
 import pytest
 
 from dd_sfm.io.clouds import read_cloud
+from dd_sfm.io.lock import LOCK
 from dd_sfm.io.truth import read_truth
 from dd_sfm.ops.geometry import similarity
+from dd_sfm.pipeline.own_files import OWN_FILES, is_own
 
 DEMO = Path(__file__).parents[1] / "demo_videos" / "sinus"
 SMALL = ("--end", 30, "--set", "match.query_spacing_px=8", "--device", "cpu")
@@ -24,6 +26,11 @@ def reconstruct(dd_sfm, out, *more):
     command = ("reconstruct", DEMO / "clip.mp4", "-o", out, "--calibration", DEMO / "calibration.txt", *SMALL, *more)
     ran = dd_sfm(*command)
     assert ran.code == 0, ran.err
+    for path in out.rglob("*"):
+        assert path.is_dir() or path.name in (*OWN_FILES, LOCK) or is_own(out, path), path
+    assert ran.err.splitlines()[-1] == (
+        f"written: {out / 'points.ply'}, {out / 'sparse' / '0'}; look at it: dd-sfm view {out}"
+    )
     return ran, json.loads((out / "metrics.json").read_text())
 
 
@@ -65,6 +72,8 @@ def test_repeating_does_nothing_and_a_late_setting_redoes_little(dd_sfm, folder)
     ran, metrics = reconstruct(dd_sfm, out, "--set", "densify.min_angle_deg=3")
     assert ran.err.count("done before") == 3
     assert metrics["points"] > 500
+    assert metrics["stages_kept"] == ["frames", "describe", "match"]
+    assert metrics["seconds"]["total"] > sum(metrics["seconds"][stage] for stage in ("map", "densify"))
 
 
 @pytest.mark.slow

@@ -3,12 +3,13 @@
 import errno
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 # Decoder warnings about odd streams would stand between our own lines; must be set before OpenCV opens a file.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import typer
+from typer.core import TyperGroup
 
 from dd_sfm import __version__
 from dd_sfm.cli.bench import bench
@@ -22,10 +23,24 @@ from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
 from dd_sfm.cli.synth import synth
 from dd_sfm.cli.train import train
 from dd_sfm.cli.view import view
-from dd_sfm.errors import DDSfMError
+from dd_sfm.errors import DDSfMError, StoppedError, is_interrupt
+
+
+class _Commands(TyperGroup):
+    """Ctrl-C becomes a line of ours: Typer would end without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, SystemError) as error:
+            if not is_interrupt(error):
+                raise
+            raise StoppedError("stopped; repeat the command to start again") from error
+
 
 app = typer.Typer(
     name="dd-sfm",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -69,8 +84,6 @@ def explain(error: BaseException) -> tuple[str, int]:
     """One line for an error, and the exit code."""
     if isinstance(error, DDSfMError):
         return " ".join(str(error).split()), error.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        return "stopped; repeat the command to go on after the last finished step", 130
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full; free some space and repeat the command, finished stages are kept", 1
     first = (str(error).strip().splitlines() or [""])[0]
@@ -81,9 +94,11 @@ def main() -> None:
     """Entry point of the ``dd-sfm`` script."""
     try:
         app()
-    except (Exception, KeyboardInterrupt) as error:
-        if "--debug" in sys.argv:
+    except Exception as error:
+        is_stopped = isinstance(error, StoppedError)
+        if "--debug" in sys.argv and not is_stopped:
             raise
         text, code = explain(error)
+        text += ", without --overwrite" if text.endswith("to go on") and "--overwrite" in sys.argv else ""
         print(f"dd-sfm: {text}", file=sys.stderr)
         sys.exit(code)

@@ -35,7 +35,7 @@ def bench(
     from dd_sfm.io.atomic import write_json
     from dd_sfm.runtime import resolve_device
 
-    on = resolve_device(load_config(RuntimeConfig, None, [f"device={device or 'auto'}"]))
+    on = resolve_device(load_config(RuntimeConfig, options=o.given({"device": device})))
     torch.set_num_threads(1)
     figures: dict[str, Any] = {"device": str(on)}
     with torch.inference_mode():

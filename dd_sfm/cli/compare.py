@@ -77,7 +77,7 @@ def compare(
     from dd_sfm.evaluation.compared import Entry
     from dd_sfm.evaluation.comparison import compare_runs
     from dd_sfm.evaluation.pose_reference import open_pose_reference
-    from dd_sfm.pipeline.compare import CompareRequest, run_all
+    from dd_sfm.pipeline.compare import CompareRequest, comparing, run_all
     from dd_sfm.pipeline.run import RunRequest
     from dd_sfm.viz.report import check_report, write_report
 
@@ -101,13 +101,13 @@ def compare(
         raise ConfigError(f"sift.preset is '{settings.sift.preset}' in the configuration; expected --sift to choose it")
     say = make_say(quiet)
     base = RunRequest(source, out, settings, calibration, mask, overwrite)
-    outcomes = run_all(
-        CompareRequest(base, "strong" if sift == "strong" else "tuned", default_sift), make_progress(quiet), say
-    )
+    request = CompareRequest(base, "strong" if sift == "strong" else "tuned", default_sift)
     named = LABELS | {"sift": LABELS["sift_strong" if sift == "strong" else "sift"]}
-    say("report ...")
-    comparison = compare_runs([Entry(r.name, named[r.name], r.folder, r.failure) for r in outcomes], reference)
-    written = write_report(out, comparison, title=source.name)
+    with comparing(request):
+        outcomes = run_all(request, make_progress(quiet), say)
+        say("report ...")
+        comparison = compare_runs([Entry(r.name, named[r.name], r.folder, r.failure) for r in outcomes], reference)
+        written = write_report(out, comparison, title=source.name)
     if not quiet:
         comparison_table(comparison)
         say(f"written: {written}")

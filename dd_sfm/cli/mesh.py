@@ -37,7 +37,7 @@ def mesh(
 
     Example: dd-sfm mesh runs/demo -o demo.ply
     """
-    from dd_sfm.io.clouds import write_mesh
+    from dd_sfm.io.clouds import MESH_COMMENT, write_mesh
     from dd_sfm.pipeline.mesh import MeshSettings, mesh_cloud
 
     if out is None and run.is_file():
@@ -47,7 +47,8 @@ def mesh(
         check_file(target, (".ply",), overwrite=overwrite)
     cloud = _open_cloud(run)
     done = mesh_cloud(cloud, MeshSettings(depth, trim))
-    write_mesh(target, done.mesh.vertices, done.mesh.faces, done.mesh.normals, done.mesh.rgb)
+    surface = done.mesh
+    write_mesh(target, surface.vertices, surface.faces, surface.normals, surface.rgb, comment=MESH_COMMENT)
     share = done.area_trimmed / max(done.area + done.area_trimmed, 1e-12)
     make_say(quiet)(
         f"written: {target} ({len(done.mesh.vertices):,} vertices, {len(done.mesh.faces):,} faces, depth {done.depth}, "

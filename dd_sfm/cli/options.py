@@ -11,6 +11,8 @@ from dd_sfm.errors import ConfigError
 from dd_sfm.resources import configs_folder
 
 RUN, GENERAL = "Run", "General"
+SPELLING = {"effects.blur_px960": "--blur"}
+"""Options that are not called like the last part of their key."""
 
 Source = Annotated[Path, typer.Argument(help="Video file, or folder of images.", show_default=False)]
 Out = Annotated[Path, typer.Option("--output", "-o", help="Run folder to write.", show_default=False)]
@@ -72,11 +74,19 @@ def resolve_config(
         ConfigError: For anything that does not fit.
     """
     path = find_config(config) if config else None
-    given = [f"{key}={value}" for key, value in flags.items() if value is not None]
     if quality not in (None, "preview", "standard", "extreme"):
         raise ConfigError(f"--quality {quality}: unknown; expected preview, standard or extreme")
     base = load_config(Config, find_config(quality)) if quality in ("preview", "extreme") else None
-    return load_config(Config, path, [*(overrides or []), *given], base=base)
+    return load_config(Config, path, overrides or [], base=base, options=given(flags))
+
+
+def given(flags: dict[str, Any]) -> dict[str, tuple[str, Any]]:
+    """Those of the options that were given, by their names: ``describe.weights`` is set by ``--weights``."""
+    return {
+        SPELLING.get(key, f"--{key.rpartition('.')[2].replace('_', '-')}"): (key, value)
+        for key, value in flags.items()
+        if value is not None
+    }
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:

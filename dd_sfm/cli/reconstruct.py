@@ -1,7 +1,9 @@
 """dd-sfm reconstruct, and the stages on their own."""
 
 import inspect
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +43,7 @@ def reconstruct(
     Writes OUT/points.ply (coloured cloud), OUT/sparse/0 (opens in COLMAP), OUT/metrics.json, and what leads there.
     """
     # Torch and COLMAP take seconds to import: only when there is work, so that --help stays quick.
+    from dd_sfm.pipeline.results import made
     from dd_sfm.pipeline.run import RunRequest, run
 
     flags = {
@@ -55,9 +58,20 @@ def reconstruct(
     }
     settings = o.resolve_config(config, overrides, flags, quality)
     request = RunRequest(source, out, settings, calibration, mask, overwrite, last)
-    metrics = run(request, make_progress(quiet), make_say(quiet))
+    say = make_say(quiet)
+    metrics = run(request, make_progress(quiet), say)
     if metrics and not quiet:
         summary(metrics, str(out))
+    say(f"written: {made(out, last)}; {_next_step(last, out)}")
+
+
+def _next_step(last: str, out: Path) -> str:
+    """What to do with a run that was done up to a stage."""
+    if last == "densify":
+        return f"look at it: dd-sfm view {shlex.quote(str(out))}"
+    command = {"frames": "extract"}.get(last, last)
+    later = {"match": "map or reconstruct", "map": "reconstruct"}.get(last, "match, map or reconstruct")
+    return f"to go on, repeat the command with {later} in place of {command}"
 
 
 def _stage(last: str, doc: str) -> Callable[..., None]:

@@ -83,17 +83,33 @@ def _expected(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     )
 
 
+def _frames(metrics: dict[str, Any]) -> str:
+    """How many frames there are, and what became of them."""
+    total, used = metrics["frames_total"], metrics["frames_used"]
+    chosen = metrics["frames_chosen"]
+    parts = [f"{total} in source"]
+    parts += [f"{chosen} chosen"] if chosen != total else []
+    parts += [f"{chosen - used} dropped"] if used != chosen else []
+    return f"{metrics['frames_registered']} of {used} registered ({', '.join(parts)})"
+
+
+def _seconds(metrics: dict[str, Any]) -> str:
+    """Seconds of every stage; those that an earlier call did are marked, and told apart in the sum."""
+    seconds, kept = dict(metrics["seconds"]), metrics["stages_kept"]
+    total = seconds.pop("total")
+    parts = [f"{stage} {value:.0f}{' (kept)' if stage in kept else ''}" for stage, value in seconds.items()]
+    new = sum(value for stage, value in seconds.items() if stage not in kept)
+    return f"{', '.join(parts)}; {total:.0f} in all{f', {new:.0f} without what was kept' if kept else ''}"
+
+
 def summary(metrics: dict[str, Any], out: str) -> None:
     """The table at the end of a run."""
     table = Table(title=f"{metrics['features']} reconstruction: {out}", show_header=False, title_justify="left")
     table.add_column()
     table.add_column(justify="left")
-    frames = (
-        f"{metrics['frames_registered']} of {metrics['frames_used']} registered ({metrics['frames_total']} in source)"
-    )
     models = " + ".join(map(str, metrics["models"]))
     rows = [
-        ("frames", frames),
+        ("frames", _frames(metrics)),
         ("models", f"{models} frames, by the {metrics['mapper']} mapper"),
         ("points", f"{metrics['points']:,}"),
         ("observations", f"{metrics['observations']:,}, {metrics['mean_track_length']} a point"),
@@ -105,7 +121,7 @@ def summary(metrics: dict[str, Any], out: str) -> None:
         ("triangulation angle", f"median {metrics['median_triangulation_angle_deg']:.1f} deg"),
         *_expected(metrics),
         ("focal length", f"{metrics['focal_length_px']} px{'' if metrics['calibrated'] else ' (not calibrated)'}"),
-        ("seconds", ", ".join(f"{k} {v:.0f}" for k, v in metrics["seconds"].items())),
+        ("seconds", _seconds(metrics)),
         ("memory", f"{metrics['peak_rss_mb'] / 1000:.2f} GB, GPU {metrics['peak_gpu_mb'] / 1000:.2f} GB"),
     ]
     for row in rows:

@@ -102,7 +102,7 @@ def _settings(config: str | None, overrides: list[str] | None, flags: dict[str, 
     for name, known in (("organ", Organ), ("difficulty", Difficulty)):
         if flags.get(name, get_args(known)[0]) not in get_args(known):
             raise ConfigError(f"--{name} {flags[name]}: expected one of {', '.join(get_args(known))}")
-    given = [*(overrides or []), *(f"{key}={value}" for key, value in flags.items())]
+    sets, given = overrides or [], o.given(flags)
     # Read once for organ and difficulty, which decide what everything else starts from.
-    wanted = load_config(SynthSettings, path, given)
-    return load_config(SynthSettings, path, given, base=preset(wanted.organ, wanted.difficulty))
+    wanted = load_config(SynthSettings, path, sets, options=given)
+    return load_config(SynthSettings, path, sets, base=preset(wanted.organ, wanted.difficulty), options=given)

@@ -1,6 +1,5 @@
 """dd-sfm train."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,10 +90,8 @@ def train(
     flags = {
         "steps": steps, "batch": batch, "patience": patience, "cache": cache, "workers": workers, "seed": seed,
     }  # fmt: skip
-    # Quoted, as values are read as YAML: a folder may be called 2024.
-    given = [f"{key}={json.dumps(str(v)) if key == 'cache' else v}" for key, v in flags.items() if v is not None]
     training, held_out = _data(data, validation, data_file, adapt)
-    settings, start = _settings(config, [*(overrides or []), *given], init, adapt)
+    settings, start = _settings(config, overrides or [], o.given(flags), init, adapt)
     if show_network:
         print(_network(settings))
     _run(
@@ -120,7 +117,11 @@ def _data(
 
 
 def _settings(
-    config: str | None, given: list[str], init: str | None, adapt: Path | None
+    config: str | None,
+    overrides: list[str],
+    given: dict[str, tuple[str, Any]],
+    init: str | None,
+    adapt: Path | None,
 ) -> "tuple[TrainConfig, nn.Module | None]":
     """The recipe, and the network to start from."""
     import torch
@@ -131,7 +132,7 @@ def _settings(
     from dd_sfm.training.config import ADAPT, TrainConfig, check_config
 
     path = o.find_config(config) if config else None
-    settings = load_config(TrainConfig, path, given, base=None if adapt is None else ADAPT)
+    settings = load_config(TrainConfig, path, overrides, base=None if adapt is None else ADAPT, options=given)
     name = init or ("compact" if adapt is not None else None)
     if name is None:
         check_config(settings)
@@ -176,7 +177,7 @@ def _run(
     from dd_sfm.training.distributed import local_device, process_group
     from dd_sfm.training.loop import TrainRequest
 
-    runtime = load_config(RuntimeConfig, None, [f"device={device or 'auto'}", f"threads={threads or 'null'}"])
+    runtime = load_config(RuntimeConfig, options=o.given({"device": device, "threads": threads}))
     torch.set_num_threads(cpu_threads(runtime))
     on = local_device(resolve_device(runtime))
     with process_group(on) as group:

@@ -22,6 +22,7 @@ VERTEX = np.dtype(
 )  # fmt: skip
 
 
+MESH_COMMENT = "made by dd-sfm mesh"
 TRUST = ("triangulation_angle_deg", "uncertainty")
 """Further properties of a cloud, written where they are known."""
 
@@ -52,7 +53,13 @@ def write_points(path: Path, xyz: NDArray[Any], rgb: NDArray[Any]) -> None:
 
 
 def write_mesh(
-    path: Path, vertices: NDArray[Any], faces: NDArray[Any], normals: NDArray[Any], rgb: NDArray[Any] | None = None
+    path: Path,
+    vertices: NDArray[Any],
+    faces: NDArray[Any],
+    normals: NDArray[Any],
+    rgb: NDArray[Any] | None = None,
+    *,
+    comment: str = "",
 ) -> None:
     """Write a triangle mesh as binary PLY: vertices (V, 3), faces (F, 3), normals (V, 3), colours (V, 3) uint8."""
     names = ["x", "y", "z", "nx", "ny", "nz"]
@@ -66,8 +73,16 @@ def write_mesh(
     face["vertex_indices"] = faces
     buffer = io.BytesIO()
     elements = [PlyElement.describe(vertex, "vertex"), PlyElement.describe(face, "face")]
-    PlyData(elements, byte_order="<").write(buffer)
+    PlyData(elements, byte_order="<", comments=[comment] if comment else []).write(buffer)
     write_bytes(path, buffer.getvalue())
+
+
+def is_own_mesh(path: Path) -> bool:
+    """Whether a file is a mesh of a run by ``dd-sfm mesh``; one that another program has saved again is not."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return f"\ncomment {MESH_COMMENT}\n".encode() in file.read(512)
 
 
 def read_cloud(path: Path) -> PointCloud:

@@ -55,7 +55,7 @@ def write_database(path: Path, frames: FrameSet, tracks: Tracks, *, min_matches:
         Number of pairs written.
     """
     partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
+    remove_database(partial)
     keypoint, keypoints = shared_keypoints(tracks, len(frames))
     database = pycolmap.Database.open(partial)
     try:
@@ -67,8 +67,15 @@ def write_database(path: Path, frames: FrameSet, tracks: Tracks, *, min_matches:
                 count += 1
     finally:
         database.close()
+    remove_database(path)
     partial.replace(path)
     return count
+
+
+def remove_database(path: Path) -> None:
+    """Remove a database with what SQLite left beside it when it was broken off: that would be read into a new one."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _write_images(database: pycolmap.Database, frames: FrameSet, keypoints: list[NDArray[np.float32]]) -> None:

@@ -1,21 +1,20 @@
 """Screened Poisson surfaces by the solver that COLMAP brings along: it needs no system library."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pycolmap
 from plyfile import PlyData, PlyParseError
 
 from dd_sfm.errors import ReconstructionError
 from dd_sfm.io.clouds import write_cloud
-from dd_sfm.io.colmap_database import silence
 from dd_sfm.structures import FloatArray, IntArray, PointCloud
 
+SOLVER = "dd_sfm.io.colmap_poisson"
 KEEP_ALL = 1e-3
 """Trims nothing, but makes the solver write the density of its vertices; with 0 it leaves that out."""
 
@@ -41,16 +40,11 @@ def poisson_surface(cloud: PointCloud, depth: int, *, point_weight: float = 1.0,
     Raises:
         ReconstructionError: If no surface comes of it.
     """
-    silence()
-    options = pycolmap.PoissonMeshingOptions()
-    options.depth, options.point_weight, options.trim = depth, point_weight, KEEP_ALL
-    options.color, options.num_threads = False, threads
     with TemporaryDirectory() as scratch:
         source, target = Path(scratch) / "points.ply", Path(scratch) / "mesh.ply"
         write_cloud(source, cloud)
         try:
-            with _quiet():
-                pycolmap.poisson_meshing(source, target, options)
+            _solve(source, target, depth, point_weight, KEEP_ALL, threads)
             content = PlyData.read(target)
             vertex, face = content["vertex"].data, content["face"].data["vertex_indices"]
             faces = np.stack(face).astype(np.int64) if len(face) else np.zeros((0, 3), np.int64)
@@ -64,16 +58,13 @@ def poisson_surface(cloud: PointCloud, depth: int, *, point_weight: float = 1.0,
             ) from error
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back what the solver prints by itself: remarks on its octree that a user can do nothing about."""
-    with Path(os.devnull).open("w") as nowhere:
-        saved = [(descriptor, os.dup(descriptor)) for descriptor in (1, 2)]
-        try:
-            for descriptor, _ in saved:
-                os.dup2(nowhere.fileno(), descriptor)
-            yield
-        finally:
-            for descriptor, copy in saved:
-                os.dup2(copy, descriptor)
-                os.close(copy)
+def _solve(source: Path, target: Path, *values: float) -> None:
+    """Run the solver, with its own lines held back: remarks on its octree that a user can do nothing about."""
+    command = [sys.executable, "-m", SOLVER, str(source), str(target), *map(str, values)]
+    # The package is found wherever this process found it.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    # When this process is stopped, the other one is ended before the exception goes on.
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=environment, check=False)
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise RuntimeError(lines[-1] if lines else f"the solver ended with {done.returncode}")

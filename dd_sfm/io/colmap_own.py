@@ -59,7 +59,7 @@ def finish_models(found: Path, target: Path, images: Path, *, min_points: int) -
         Registered images of every model written; models of fewer than 3 are left out.
     """
     silence()
-    models = [pycolmap.Reconstruction(str(folder)) for folder in sorted(found.iterdir()) if folder.is_dir()]
+    models = [pycolmap.Reconstruction(str(path.parent)) for path in sorted(found.glob("[0-9]*/images.bin"))]
     for model in models:
         lost = [i for i in model.reg_image_ids() if model.image(i).num_points3D < min_points]
         for image in lost:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dd_sfm.errors import OutputError
+from dd_sfm.io.encoded import write_encoded
 
 COLOURS = 255
 """Of a palette: one of the 256 is left for 'as in the frame before'."""
 
 
 def write_gif(path: Path, frames: Iterable[NDArray[Any]], *, fps: float) -> int:
-    """Write RGB (H, W, 3) uint8 frames of one size as a GIF that repeats; complete or not there at all.
+    """Write RGB (H, W, 3) uint8 frames of one size as a GIF that repeats; see :func:`write_encoded`.
 
     Args:
         path: The file.
@@ -31,26 +32,14 @@ def write_gif(path: Path, frames: Iterable[NDArray[Any]], *, fps: float) -> int:
     """
     import av
 
-    partial = path.with_name(path.name + ".partial")
-    count = 0
-    try:
-        with av.open(str(partial), "w", format="gif") as container:
-            stream: Any = None
-            for image in frames:
-                if stream is None:
-                    stream = container.add_stream("gif", rate=Fraction(fps).limit_denominator(100))
-                    stream.width, stream.height, stream.pix_fmt = image.shape[1], image.shape[0], "pal8"
-                container.mux(stream.encode(_with_palette(av, image)))
-                count += 1
-            if stream is not None:
-                container.mux(stream.encode())
-        partial.replace(path)
-    except (OSError, av.error.FFmpegError) as error:
-        raise OutputError(f"{path}: cannot be written ({error}); choose another output folder") from error
-    finally:
-        # Also when it is the making of the frames that fails.
-        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
-    return count
+    def add_stream(container: Any) -> Any:
+        stream = container.add_stream("gif", rate=Fraction(fps).limit_denominator(100))
+        stream.pix_fmt = "pal8"
+        return stream
+
+    return write_encoded(
+        path, frames, container_format="gif", add_stream=add_stream, to_picture=partial(_with_palette, av)
+    )
 
 
 def _with_palette(av: Any, image: NDArray[Any]) -> Any:

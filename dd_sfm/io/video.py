@@ -15,6 +15,9 @@ from dd_sfm.io.images import list_images, read_image
 
 logger = logging.getLogger(__name__)
 
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".wmv", ".webm", ".ts")
+"""Only for hints: whatever OpenCV decodes is a video."""
+
 
 @dataclass(frozen=True)
 class SourceInfo:
@@ -64,7 +67,10 @@ def _open_capture(path: Path) -> Any:
 
 
 def _open_folder(path: Path) -> SourceInfo:
-    files = list_images(path)
+    try:
+        files = list_images(path)
+    except InputError as error:
+        raise InputError(f"{error}{video_hint(path)}") from None
     height, width = read_image(files[0]).shape[:2]
     for file in files[1:]:
         found = read_image(file).shape[:2]
@@ -74,6 +80,12 @@ def _open_folder(path: Path) -> SourceInfo:
                 "All images must come from one camera at one size"
             )
     return SourceInfo(path, width, height, 1.0, len(files), tuple(f.name for f in files))
+
+
+def video_hint(folder: Path) -> str:
+    """Asks whether a video in a folder was meant; empty when there is none."""
+    videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
+    return f". Did you mean {videos[0]}?" if videos else ""
 
 
 def iter_frames(source: SourceInfo, numbers: range) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.errors import OutputError
+from dd_sfm.io.encoded import write_encoded
 
 
 def write_video(path: Path, frames: Iterable[NDArray[Any]], *, fps: float, crf: int = 18) -> int:
-    """Write RGB (H, W, 3) uint8 frames of one even size as an mp4; complete or not there at all.
+    """Write RGB (H, W, 3) uint8 frames of one even size as an mp4; see :func:`write_encoded`.
 
     Args:
         path: The file.
@@ -28,27 +28,21 @@ def write_video(path: Path, frames: Iterable[NDArray[Any]], *, fps: float, crf: 
     """
     import av
 
-    partial = path.with_name(path.name + ".partial")
-    count = 0
-    try:
-        with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            stream: Any = None
-            for image in frames:
-                if stream is None:
-                    rate = Fraction(fps).limit_denominator(1001)
-                    stream = container.add_stream("libx264", rate=rate)
-                    stream.width, stream.height, stream.pix_fmt = image.shape[1], image.shape[0], "yuv420p"
-                    # One thread: the same bytes on every machine.
-                    stream.options = {"crf": str(crf), "preset": "medium", "threads": "1"}
-                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-                container.mux(stream.encode(picture))
-                count += 1
-            if stream is not None:
-                container.mux(stream.encode())
-        partial.replace(path)
-    except (OSError, av.error.FFmpegError) as error:
-        raise OutputError(f"{path}: cannot be written ({error}); choose another output folder") from error
-    finally:
-        # Also when it is the making of the frames that fails.
-        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
-    return count
+    def add_stream(container: Any) -> Any:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream.pix_fmt = "yuv420p"
+        # One thread: the same bytes on every machine.
+        stream.options = {"crf": str(crf), "preset": "medium", "threads": "1"}
+        return stream
+
+    def to_picture(image: NDArray[Any]) -> Any:
+        return av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+
+    return write_encoded(
+        path,
+        frames,
+        container_format="mp4",
+        add_stream=add_stream,
+        to_picture=to_picture,
+        options={"movflags": "+faststart"},
+    )

@@ -81,13 +81,12 @@ def refine_depth(reference, views, matrices, shifts, pixels, planes, step, itera
         most_px: Largest movement of a step in any view.
 
     Returns:
-        Inverse depth (N,), 0 where it failed; information (N,): inverse variance of the inverse depth; mean
-        correlation (N,) of the views that agree; and the correlation in each view (N, V), -1 where it is not seen.
+        Inverse depth (N,), 0 where it failed; information (N,): inverse variance of the inverse depth; and the
+        correlation in each view (N, V), -1 where it is not seen.
     """
     count, number = pixels.shape[0], views.shape[0]
     inverse = np.zeros(count, np.float32)
     information = np.zeros(count, np.float32)
-    mean = np.zeros(count, np.float32)
     each = np.full((count, number), -1.0, np.float32)
     size = PATCH * PATCH
     for n in prange(count):
@@ -149,14 +148,8 @@ def refine_depth(reference, views, matrices, shifts, pixels, planes, step, itera
                 break
         if not good:
             continue
-        seen, total = 0, 0.0
-        for j in range(number):
-            if each[n, j] > 0.5:
-                seen += 1
-                total += each[n, j]
         inverse[n] = w
         # Neighbouring samples of a patch are not independent: some nine of them count as one.
         variance = max(residual / weights, 1e-3) / size * 9.0
         information[n] = hessian / variance
-        mean[n] = total / seen if seen else 0.0
-    return inverse, information, mean, each
+    return inverse, information, each

@@ -3,7 +3,8 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,9 +12,11 @@ from typing import Literal
 from dd_sfm.config import Config
 from dd_sfm.errors import OutputError, ReconstructionError
 from dd_sfm.io.atomic import output_error
+from dd_sfm.io.lock import locked
 from dd_sfm.pipeline.metrics import reset_memory_peaks
-from dd_sfm.pipeline.run import RunRequest, marks, run
-from dd_sfm.pipeline.stages import MADE_BY, StageRecord
+from dd_sfm.pipeline.own_files import is_empty, own_files
+from dd_sfm.pipeline.run import RunRequest, check_request, marks, run
+from dd_sfm.pipeline.stages import StageRecord, make_folder
 from dd_sfm.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -41,6 +44,24 @@ class Outcome:
     name: str
     folder: Path
     failure: str
+
+
+@contextmanager
+def comparing(request: CompareRequest) -> Iterator[None]:
+    """Be the only process that writes a comparison, its runs and its report.
+
+    Raises:
+        OutputError: If the folder holds something else, cannot be written, or another process writes to it.
+    """
+    out = request.base.out
+    check_folder(out)
+    check_request(request.base)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(out, error) from error
+    with locked(out):
+        yield
 
 
 def run_all(request: CompareRequest, progress: Progress, say: Callable[[str], None]) -> list[Outcome]:
@@ -84,7 +105,7 @@ def check_folder(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; expected a folder to write the comparison to")
-    if not out.is_dir() or not any(out.iterdir()) or any((out / name / "stages.json").is_file() for name in RUNS):
+    if not out.is_dir() or is_empty(out) or any((out / name / "stages.json").is_file() for name in RUNS):
         return
     what = "is the folder of a run" if (out / "stages.json").is_file() else "holds files that are not of a comparison"
     raise OutputError(f"{out}: {what}; choose an empty or new folder with -o")
@@ -113,26 +134,24 @@ def _share_frames(source: RunRequest, target: RunRequest) -> None:
     """Put the frames of one run into another, as if they had been extracted there."""
     mark = marks(target)["frames"]
     assert mark == marks(source)["frames"], "the runs of a comparison differ in how they extract frames"
-    record = StageRecord.open(target.out, overwrite=target.overwrite)
-    if record.is_done("frames", mark):
-        return
-    record.clear_from("frames")
-    record.begin("frames", mark)
-    try:
-        for name in MADE_BY["frames"]:
-            _link(source.out / name, target.out / name)
-    except OSError as error:
-        raise output_error(target.out, error) from error
-    record.finish("frames", StageRecord.open(source.out, overwrite=False).seconds("frames"))
+    make_folder(target.out)
+    with locked(source.out), locked(target.out):
+        record = StageRecord.open(target.out, overwrite=target.overwrite)
+        if record.is_done("frames", mark):
+            return
+        record.clear_from("frames")
+        record.begin("frames", mark)
+        try:
+            for path in own_files(source.out, "frames"):
+                _link(path, target.out / path.relative_to(source.out))
+        except OSError as error:
+            raise output_error(target.out, error) from error
+        record.finish("frames", StageRecord.open(source.out, overwrite=False).seconds("frames"))
 
 
 def _link(source: Path, target: Path) -> None:
-    """Hard links where the file system has them, else copies."""
-    if source.is_dir():
-        target.mkdir(exist_ok=True)
-        for path in source.iterdir():
-            _link(path, target / path.name)
-        return
+    """A hard link where the file system has them, else a copy."""
+    target.parent.mkdir(exist_ok=True)
     try:
         os.link(source, target)
     except OSError:

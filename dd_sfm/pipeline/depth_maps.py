@@ -174,7 +174,7 @@ def depth_map(posed: PosedViews, frame: int, step: int) -> DepthMap | None:
 
     # Coarse patches pull in what starts a few pixels off; planes carry slant from one round to the next.
     for spacing, iterations, most_px in ((2.0, 5, 0.7), (2.0, 4, 0.7), (1.0, 5, 0.5)):
-        inverse, information, _, correlation = refine(planes, spacing, iterations, most_px)
+        inverse, information, correlation = refine(planes, spacing, iterations, most_px)
         planes = fit(inverse, information, 3 if spacing > 1 else 2)
     known = (planes[:, 0] > 0) & (information > 0)
     planes[~known] = 0

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from dd_sfm.io.atomic import write_json
 from dd_sfm.io.calibration import read_calibration
 from dd_sfm.io.colmap_camera import Undistortion, undistortion
 from dd_sfm.io.images import write_image, write_mask
-from dd_sfm.io.video import SourceInfo, iter_frames, open_source
+from dd_sfm.io.video import SourceInfo, iter_frames, open_source, video_hint
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, frame_mask, mask_height, read_user_mask
 from dd_sfm.progress import Progress
 from dd_sfm.structures import Frame, FrameSet, PinholeCamera
@@ -89,7 +89,10 @@ def extract_frames(
     field_of_view = lens.apply(field_of_view.astype(np.uint8), nearest=True) > 0
     usable = erode_mask(field_of_view, config.masks)
     sharpness = _sharpness_pass(info, numbers, field_of_view, height, config, progress)
+    in_source = info.frame_count
     if len(sharpness) < len(numbers):
+        # What the container promises is not there: the last frame decoded is the last one known.
+        in_source = numbers[len(sharpness) - 1] + 1 if sharpness else 0
         notes.append(f"the video ends early: {len(sharpness)} of {len(numbers)} frames could be decoded")
         logger.warning("%s: %s", source, notes[-1])
     dropped = _blurred(sharpness, config.frames)
@@ -115,19 +118,31 @@ def extract_frames(
     ]
     _require_three(source, records)
     write_mask(out / "field_of_view.png", usable)
-    _write_json(out, info, records, lens.camera, height, notes)
+    _write_json(out, replace(info, frame_count=in_source), records, lens.camera, height, notes)
     return load_frames(out, config)
 
 
 def _numbers(info: SourceInfo, config: FramesConfig) -> range:
-    end = info.frame_count if config.end is None else min(config.end, info.frame_count)
+    """The source numbers that ``--start``, ``--end`` and ``--every`` choose."""
+    count = info.frame_count
+    end = count if config.end is None else min(config.end, count)
     numbers = range(config.start, end, max(1, config.every))
-    if len(numbers) < 3:
+    if len(numbers) >= 3:
+        return numbers
+    if info.names and count < 3:
         raise InputError(
-            f"{info.path}: {len(numbers)} frames from {config.start} to {end}, every {config.every}, of "
-            f"{info.frame_count}; at least 3 needed"
+            f"{info.path}: a folder with {count} image{'s' * (count > 1)} ({', '.join(info.names)}); expected a video "
+            f"file or a folder of at least 3 frames{video_hint(info.path)}"
         )
-    return numbers
+    if count < 3:
+        raise InputError(f"{info.path}: {count} frame{'s' * (count > 1)}; at least 3 needed")
+    has = f"{info.path}: has {count} frames, 0 to {count - 1}"
+    if config.start >= count:
+        raise InputError(f"{has}; --start {config.start} is past the last one. Choose a smaller --start")
+    asked = f"--start {config.start} --end {end} --every {config.every}"
+    raise InputError(
+        f"{has}; {asked} leaves {len(numbers)} of them, at least 3 needed. Choose a wider range or a smaller --every"
+    )
 
 
 def _samples(info: SourceInfo, numbers: range, count: int = 16) -> list[NDArray[Any]]:
@@ -293,6 +308,7 @@ def _write_json(
         "width": info.width,
         "height": info.height,
         "fps": info.fps,
+        "frames_in_source": info.frame_count,
         "camera": asdict(camera),
         "field_of_view_px": height,
         "notes": notes,
@@ -322,6 +338,14 @@ def load_frames(out: Path, config: Config) -> FrameSet:
 def frame_notes(out: Path) -> list[str]:
     """What went less well while frames were extracted."""
     return list(json.loads((out / "frames.json").read_text())["notes"])
+
+
+def frame_counts(out: Path) -> tuple[int, int]:
+    """How many frames the source has, and how many of them start, end and every chose to look at."""
+    content = json.loads((out / "frames.json").read_text())
+    chosen = len(content["frames"])
+    # Runs of older versions noted only the chosen ones.
+    return int(content.get("frames_in_source", chosen)), chosen
 
 
 def _frames(out: Path, records: list[dict[str, Any]], suffix: str) -> Iterator[Frame]:

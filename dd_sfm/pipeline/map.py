@@ -16,6 +16,7 @@ from dd_sfm.io.colmap_database import VerifiedPairs, colmap_camera, silence, ver
 from dd_sfm.ops.coordinates import from_colmap, to_colmap
 from dd_sfm.pipeline.densify import triangulate
 from dd_sfm.pipeline.map_checks import largest_scale_jump, mapper_tracks, scale_ratios
+from dd_sfm.pipeline.own_files import own_files
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads
 from dd_sfm.structures import FloatArray, FrameSet, PinholeCamera, Tracks
@@ -318,11 +319,13 @@ def _notes(best: Candidate, frames: FrameSet, config: Config, added: int) -> lis
 def _keep_poses(out: Path, rung: str) -> None:
     """Move the chosen rung's models to poses/0, 1, ... and drop the others."""
     poses = out / "poses"
-    for old in poses.iterdir():
-        if old.is_dir() and not old.name.startswith("."):
-            shutil.rmtree(old)
+    for old in own_files(out, "map"):
+        if old.parent.parent == poses:
+            old.unlink()
     for model in sorted((poses / f".{rung}").iterdir()):
         if model.is_dir():
-            model.rename(poses / model.name)
-    for rest in poses.glob(".*"):
-        shutil.rmtree(rest)
+            (poses / model.name).mkdir(exist_ok=True)
+            for file in model.iterdir():
+                file.replace(poses / model.name / file.name)
+    for tried in ("global", "incremental", "relaxed"):
+        shutil.rmtree(poses / f".{tried}", ignore_errors=True)

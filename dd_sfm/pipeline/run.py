@@ -1,14 +1,13 @@
 """A whole run: ordered stages, each skipped when what it made still holds."""
 
 import hashlib
-import io
 import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,25 +18,27 @@ import yaml
 
 import dd_sfm
 from dd_sfm.config import Config, dump_config
-from dd_sfm.errors import InputError, ReconstructionError
-from dd_sfm.io.atomic import output_error, write_bytes, write_json, write_text
+from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError, is_interrupt
+from dd_sfm.io.atomic import write_json, write_text
 from dd_sfm.io.clouds import write_cloud
-from dd_sfm.io.colmap_database import VerifiedPairs
 from dd_sfm.io.colmap_model import write_model
+from dd_sfm.io.lock import locked
 from dd_sfm.io.weights import find_weights
 from dd_sfm.pipeline.cloud import to_cloud
 from dd_sfm.pipeline.densify import colour
 from dd_sfm.pipeline.describe import describe_frames
-from dd_sfm.pipeline.frames import check_source, extract_frames, frame_notes, load_frames
-from dd_sfm.pipeline.map import MapResult, map_poses
+from dd_sfm.pipeline.frames import check_source, extract_frames, frame_counts, frame_notes, load_frames
+from dd_sfm.pipeline.map import map_poses
 from dd_sfm.pipeline.match import MatchResult, match_frames
 from dd_sfm.pipeline.metrics import memory_figures, model_figures
+from dd_sfm.pipeline.own_files import is_own
 from dd_sfm.pipeline.points import densify_model, track_uncertainty
+from dd_sfm.pipeline.results import load_map, load_match, save_map, save_match
+from dd_sfm.pipeline.run_log import logging_to
 from dd_sfm.pipeline.sift import sift_map, sift_match, sift_models, sift_pairs
-from dd_sfm.pipeline.stages import STAGES, StageRecord, file_identity, fingerprint
+from dd_sfm.pipeline.stages import STAGES, StageRecord, file_identity, fingerprint, make_folder
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads, resolve_device
-from dd_sfm.structures import PinholeCamera, Tracks
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,9 @@ def check_request(request: RunRequest) -> torch.device:
         raise InputError(f"{request.source}: not found; expected a video file or a folder of images")
     if request.mask is not None and not request.mask.is_file():
         raise InputError(f"--mask {request.mask}: not found; expected an image, 255 where frames are usable")
+    for path in (request.source, request.mask):
+        if path is not None and is_own(request.out, path):
+            raise InputError(f"{path}: is written by the run in {request.out}; expected a folder beside it with -o")
     if request.config.features == "learned":
         find_weights(request.config.describe.weights)
     device = resolve_device(request.config.runtime)
@@ -115,23 +119,47 @@ def run(request: RunRequest, progress: Progress, say: Callable[[str], None]) -> 
     """
     device = check_request(request)
     marked = marks(request)
-    record = StageRecord.open(request.out, overwrite=request.overwrite)
-    record.claim(request.source)
-    with _logging_to(request.out / "run.log"):
-        write_text(request.out / "config.yaml", yaml.safe_dump(_resolved(request.config, device), sort_keys=False))
-        torch.set_num_threads(cpu_threads(request.config.runtime))
-        work = _Work(request, device, progress)
-        for stage in STAGES[: STAGES.index(request.last) + 1]:
-            if record.is_done(stage, marked[stage]):
-                say(f"{stage}: done before")
-                continue
-            record.begin(stage, marked[stage])
-            say(f"{stage} ...")
-            started = time.monotonic()
-            getattr(work, stage)()
-            record.finish(stage, time.monotonic() - started)
-            logger.info("%s: %.1f s", stage, record.seconds(stage))
-        return work.finish(record) if request.last == STAGES[-1] else {}
+    make_folder(request.out)
+    with locked(request.out):
+        record = StageRecord.open(request.out, overwrite=request.overwrite)
+        record.claim(request.source)
+        with logging_to(request.out / "run.log"):
+            write_text(request.out / "config.yaml", yaml.safe_dump(_resolved(request.config, device), sort_keys=False))
+            torch.set_num_threads(cpu_threads(request.config.runtime))
+            work = _Work(request, device, progress)
+            kept = []
+            for stage in STAGES[: STAGES.index(request.last) + 1]:
+                if record.is_done(stage, marked[stage]):
+                    say(f"{stage}: done before")
+                    kept.append(stage)
+                    continue
+                record.begin(stage, marked[stage])
+                say(f"{stage} ...")
+                _do(work, stage, record)
+            return work.finish(record, kept) if request.last == STAGES[-1] else {}
+
+
+def _do(work: "_Work", stage: str, record: StageRecord) -> None:
+    """Do a stage and note its time, also that of a try that is broken off."""
+    started = time.monotonic()
+    try:
+        getattr(work, stage)()
+    except BaseException as error:
+        # What ended the stage is told, not that its time cannot be noted on a full disk.
+        with suppress(OutputError):
+            record.break_off(stage, time.monotonic() - started)
+        if isinstance(error, KeyboardInterrupt | SystemError) and is_interrupt(error):
+            raise StoppedError(_stopped(work, stage)) from error
+        raise
+    record.finish(stage, time.monotonic() - started)
+    logger.info("%s: %.1f s", stage, record.seconds(stage))
+
+
+def _stopped(work: "_Work", stage: str) -> str:
+    kept = list(STAGES[: STAGES.index(stage)])
+    # These two write frame by frame and go on after the last one.
+    kept += [f"the finished part of {stage}"] if work.learned and stage in ("describe", "match") else []
+    return f"{work.out}: stopped in {stage}; kept: {', '.join(kept) or 'nothing yet'}. Repeat the command to go on"
 
 
 class _Work:
@@ -205,13 +233,16 @@ class _Work:
         write_cloud(self.out / "points.ply", to_cloud(models[0], track_uncertainty(models[0])))
         write_json(self.out / "densify.json", figures)
 
-    def finish(self, record: StageRecord) -> dict[str, Any]:
-        """Write metrics.json; finished anew on every call, since seconds and memory belong to the whole run."""
+    def finish(self, record: StageRecord, kept: list[str]) -> dict[str, Any]:
+        """Write metrics.json; finished anew on every call, since seconds and memory belong to the whole run.
+
+        ``kept``: the stages that an earlier call did; their seconds are those of that call.
+        """
         path = self.out / "metrics.json"
         before = json.loads(path.read_text()) if path.exists() else {}
         models = json.loads((self.out / "densify.json").read_text())
         frames, match, found = load_frames(self.out, self.config), load_match(self.out), load_map(self.out)
-        total = len(json.loads((self.out / "frames.json").read_text())["frames"])
+        total, chosen = frame_counts(self.out)
         main = {k: v for k, v in models[0].items() if k != "frames_registered"}
         seconds = {stage: record.seconds(stage) for stage in STAGES}
         memory = memory_figures()
@@ -220,6 +251,7 @@ class _Work:
             "weights": self.config.describe.weights if self.learned else None,
             "device": str(self.device),
             "frames_total": total,
+            "frames_chosen": chosen,
             "frames_used": len(frames),
             "frames_registered": models[0]["frames_registered"],
             "models": [m["frames_registered"] for m in models],
@@ -232,44 +264,12 @@ class _Work:
             "focal_length_px": round(found.cameras[0].fx, 2),
             "degradations": [*frame_notes(self.out), *match.notes, *found.notes],
             "seconds": seconds | {"total": round(sum(seconds.values()), 2)},
+            "stages_kept": kept,
             "peak_rss_mb": max(memory["peak_rss_mb"], before.get("peak_rss_mb", 0.0)),
             "peak_gpu_mb": max(memory["peak_gpu_mb"], before.get("peak_gpu_mb", 0.0)),
         }
         write_json(path, metrics)
         return metrics
-
-
-def save_match(out: Path, result: MatchResult) -> None:
-    """Write ``tracks.npz``."""
-    buffer = io.BytesIO()
-    arrays = {name: getattr(result.tracks, name) for name in ("track", "frame", "xy", "score", "anchor")}
-    notes = np.array(json.dumps(result.notes))
-    np.savez(buffer, pairs=np.array(result.pairs, np.int64).reshape(-1, 2), notes=notes, **arrays)
-    write_bytes(out / "tracks.npz", buffer.getvalue())
-
-
-def load_match(out: Path) -> MatchResult:
-    """Read ``tracks.npz``."""
-    with np.load(out / "tracks.npz") as arrays:
-        tracks = Tracks(**{name: arrays[name] for name in ("track", "frame", "xy", "score", "anchor")})
-        pairs = [(int(i), int(j)) for i, j in arrays["pairs"]]
-        return MatchResult(tracks, pairs, json.loads(str(arrays["notes"])))
-
-
-def save_map(out: Path, result: MapResult) -> None:
-    """Write ``map.json``."""
-    content = asdict(result)
-    content["models"] = [{str(k): np.asarray(v).tolist() for k, v in poses.items()} for poses in result.models]
-    write_json(out / "map.json", content)
-
-
-def load_map(out: Path) -> MapResult:
-    """Read ``map.json``."""
-    content = json.loads((out / "map.json").read_text())
-    models = [{int(k): np.array(v) for k, v in poses.items()} for poses in content["models"]]
-    cameras = [PinholeCamera(**c) for c in content["cameras"]]
-    pairs = VerifiedPairs(**content["pairs"])
-    return MapResult(models, cameras, content["rung"], pairs, content["seconds"], content["notes"])
 
 
 def _resolved(config: Config, device: torch.device) -> dict[str, Any]:
@@ -278,21 +278,3 @@ def _resolved(config: Config, device: torch.device) -> dict[str, Any]:
     versions = {name: metadata.version(name) for name in packages}
     versions |= {"dd-sfm": dd_sfm.__version__, "python": platform.python_version()}
     return {**dump_config(config), "versions": versions, "device_used": str(device)}
-
-
-@contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
-    """Send the package's log to a file while a run lasts."""
-    try:
-        handler = logging.FileHandler(path, encoding="utf-8")
-    except OSError as error:
-        raise output_error(path, error) from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    package = logging.getLogger("dd_sfm")
-    package.addHandler(handler)
-    package.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        package.removeHandler(handler)
-        handler.close()

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from dd_sfm.config import Config, SiftConfig
 from dd_sfm.errors import ReconstructionError
-from dd_sfm.io.colmap_database import colmap_camera, silence
+from dd_sfm.io.colmap_database import colmap_camera, remove_database, silence
 from dd_sfm.io.colmap_model import image_names, read_model
 from dd_sfm.io.colmap_own import database_pairs, finish_models
 from dd_sfm.ops.coordinates import from_colmap
@@ -69,7 +69,7 @@ def sift_match(frames: FrameSet, out: Path, config: Config, pairs: list[tuple[in
         The tracks of the verified matches.
     """
     scratch = out / "sift.partial.db"
-    scratch.unlink(missing_ok=True)
+    remove_database(scratch)
     pair_list = out / "sift.partial.txt"
     names = image_names(frames)
     pair_list.write_text("".join(f"{names[i]} {names[j]}\n" for i, j in pairs))
@@ -81,7 +81,7 @@ def sift_match(frames: FrameSet, out: Path, config: Config, pairs: list[tuple[in
         scratch.replace(out / DATABASE)
         return read_tracks(out / DATABASE, names)
     finally:
-        scratch.unlink(missing_ok=True)
+        remove_database(scratch)
         pair_list.unlink(missing_ok=True)
 
 
@@ -91,6 +91,7 @@ def sift_map(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progre
     Raises:
         ReconstructionError: If no mapper registers three frames.
     """
+    remove_database(out / "database.db")
     shutil.copyfile(out / DATABASE, out / "database.db")
     pairs = database_pairs(out / "database.db", MIN_INLIERS)
     own = replace(config, map=replace(config.map, min_inliers=MIN_INLIERS))

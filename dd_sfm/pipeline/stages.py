@@ -2,25 +2,16 @@
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dd_sfm.errors import OutputError
 from dd_sfm.io.atomic import output_error, write_json
+from dd_sfm.pipeline.own_files import OWN_FILES, is_empty, remove_own
 
 FORMAT = 1
 STAGES = ("frames", "describe", "match", "map", "densify")
-MADE_BY = {
-    "frames": ("frames", "masks", "frames.json", "field_of_view.png"),
-    "describe": ("descriptors",),
-    "match": ("matches", "tracks.npz", "sift.db", "sift.partial.db", "sift.partial.txt"),
-    "map": ("database.db", "poses", "map.json"),
-    "densify": ("sparse", "points.ply", "densify.json", "metrics.json"),
-}
-"""Files and folders of a run folder, by the stage that makes them: only these are ever removed."""
-OWN_FILES = ("stages.json", "config.yaml", "run.log")
 
 
 def fingerprint(*parts: Any) -> str:
@@ -56,15 +47,8 @@ class StageRecord:
         Raises:
             OutputError: If the folder holds something else, or cannot be written.
         """
+        make_folder(out)
         path = out / "stages.json"
-        if out.exists() and not out.is_dir():
-            raise OutputError(f"{out}: is a file; expected a folder to write the run to")
-        if out.is_dir() and not path.exists() and any(out.iterdir()):
-            raise OutputError(f"{out}: holds files that are not of a dd-sfm run; choose an empty or new folder")
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_error(out, error) from error
         record = cls(out, *(_read_stages(path) if path.exists() else ({}, "")))
         if overwrite:
             record.clear_from(STAGES[0])
@@ -104,9 +88,13 @@ class StageRecord:
 
     def finish(self, stage: str, seconds: float) -> None:
         """Enter a stage as done; the time of broken-off tries counts too."""
+        self.stages[stage]["done"] = True
+        self.break_off(stage, seconds)
+
+    def break_off(self, stage: str, seconds: float) -> None:
+        """Enter the time of a try that came to no end: the next one may go on from it."""
         entry = self.stages[stage]
         entry["seconds"] = round(entry["seconds"] + seconds, 2)
-        entry["done"] = True
         self._write()
 
     def seconds(self, stage: str) -> float:
@@ -116,16 +104,30 @@ class StageRecord:
     def clear_from(self, *first: str) -> None:
         """Remove what a stage and all later ones made."""
         for stage in STAGES[STAGES.index(first[0]) :] if first else ():
-            for name in MADE_BY[stage]:
-                path = self.out / name
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink(missing_ok=True)
+            try:
+                remove_own(self.out, stage)
+            except OSError as error:
+                raise output_error(Path(error.filename or self.out), error) from error
             self.stages.pop(stage, None)
 
     def _write(self) -> None:
         write_json(self.out / "stages.json", {"format": FORMAT, "source": self.source, "stages": self.stages})
+
+
+def make_folder(out: Path) -> None:
+    """Make a run folder, unless there is one.
+
+    Raises:
+        OutputError: If it holds something else, or cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; expected a folder to write the run to")
+    if out.is_dir() and not (out / "stages.json").exists() and not is_empty(out):
+        raise OutputError(f"{out}: holds files that are not of a dd-sfm run; choose an empty or new folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(out, error) from error
 
 
 def _read_stages(path: Path) -> tuple[dict[str, dict[str, Any]], str]:

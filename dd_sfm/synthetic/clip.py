@@ -84,7 +84,7 @@ def _open_folder(out: Path, settings: SynthSettings, overwrite: bool) -> None:
         # The settings come first: an interrupted clip is then known as one, and --overwrite may replace it.
         write_text(out / MARKER, yaml.safe_dump(dump_config(settings), sort_keys=False))
         (out / "masks").mkdir(exist_ok=True)
-        for old in (out / "masks").glob("*.png.png"):
+        for old in (out / "masks").glob(f"{'[0-9]' * 8}.png.png"):
             old.unlink()
     except OSError as error:
         raise output_error(out, error) from error

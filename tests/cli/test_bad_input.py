@@ -19,7 +19,7 @@ def refused(dd_sfm, tmp_path):
     """Runs reconstruct, and checks that it fails with one line that holds a text."""
 
     def call(*arguments, says, code=1, out=tmp_path / "run"):
-        ran = dd_sfm("reconstruct", *arguments, "-o", out, "--device", "cpu", "--quiet")
+        ran = dd_sfm("reconstruct", "--device", "cpu", *arguments, "-o", out, "--quiet")
         lines = [line for line in ran.err.splitlines() if line.strip()]
         assert ran.code == code, ran.err
         assert len(lines) == 1, ran.err
@@ -74,6 +74,30 @@ def test_two_frames(refused, tmp_path):
     refused(write_video(tmp_path / "two.avi", moving_frames(2)), says="at least 3 needed")
 
 
+def test_a_start_past_the_end(refused, tiny_clip):
+    refused(tiny_clip, "--start", 80, says="has 12 frames, 0 to 11; --start 80 is past the last one. Choose a smaller")
+    refused(
+        tiny_clip, "--start", 4, "--end", 8, "--every", 3,
+        says="has 12 frames, 0 to 11; --start 4 --end 8 --every 3 leaves 2 of them, at least 3 needed",
+    )  # fmt: skip
+
+
+def test_a_folder_that_holds_a_mask_beside_the_clip(refused, tmp_path, tiny_clip):
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "mask.png"), circle_mask().astype(np.uint8) * 255)
+    line = refused(folder, says="a folder with 1 image (mask.png); expected a video file or a folder of at least 3")
+    assert "Did you mean" not in line
+    tiny_clip.rename(folder / "clip.avi")
+    refused(folder, says=f"at least 3 frames. Did you mean {folder / 'clip.avi'}?")
+    (folder / "mask.png").unlink()
+    refused(
+        folder,
+        says=f"no image found; expected a video file or a folder of .png, .jpg, .jpeg, .bmp, .tif, .tiff "
+        f"files. Did you mean {folder / 'clip.avi'}?",
+    )
+
+
 def test_all_black_video(refused, tmp_path):
     black = [np.zeros((120, 160, 3), np.uint8)] * 8
     refused(write_video(tmp_path / "black.avi", black), says="all frames are black")
@@ -121,10 +145,24 @@ def test_checkpoint_of_another_architecture(refused, tmp_path, tiny_clip):
 
 
 def test_unknown_key(refused, tmp_path, tiny_clip):
-    refused(tiny_clip, "--set", "match.min_similarty=1", says="did you mean 'min_similarity'?", code=2)
+    refused(tiny_clip, "--set", "match.min_similarty=1", says="did you mean 'match.min_similarity'?", code=2)
     config = tmp_path / "mine.yaml"
     config.write_text("match: {min_similarty: 1}")
     refused(tiny_clip, "--config", config, says=f"{config}: unknown key 'match.min_similarty'", code=2)
+
+
+def test_a_wrong_value_is_told_by_the_option_that_was_typed(refused, tiny_clip):
+    line = refused(tiny_clip, "--features", "orb", says="--features orb: expected one of learned, sift", code=2)
+    assert "--set" not in line
+    refused(tiny_clip, "--device", "gpu", says="--device gpu: expected one of auto, cpu, cuda", code=2)
+
+
+def test_weights_named_by_a_number(refused, tmp_path, tiny_clip, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused(tiny_clip, "--weights", "2024", says="--weights 2024: not found")
+    (tmp_path / "2024").mkdir()
+    (tmp_path / "2024" / "weights.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0nonsense")
+    refused(tiny_clip, "--weights", "2024", says="2024/weights.safetensors: not a readable safetensors file")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")

@@ -7,7 +7,9 @@ import yaml
 
 from dd_sfm.cli.app import explain
 from dd_sfm.cli.options import resolve_config
+from dd_sfm.cli.show import summary
 from dd_sfm.errors import ConfigError
+from dd_sfm.io.lock import locked
 
 
 @pytest.mark.parametrize(
@@ -53,9 +55,12 @@ def test_unknown_configuration_lists_the_shipped_ones():
 def test_extract_is_skipped_when_repeated_and_redone_when_changed(dd_sfm, tiny_clip, tmp_path):
     out = tmp_path / "run"
     command = ("extract", tiny_clip, "-o", out, "--calibration", "150,150,80,60")
-    assert dd_sfm(*command).err.splitlines() == ["frames ..."]
-    assert dd_sfm(*command).err.splitlines() == ["frames: done before"]
-    assert dd_sfm(*command, "--every", 2).err.splitlines() == ["frames ..."]
+    on = "to go on, repeat the command with match, map or reconstruct in place of extract"
+    written = f"written: {out / 'frames'} (12 of 12 frames), {out / 'masks'}; {on}"
+    assert dd_sfm(*command).err.splitlines() == ["frames ...", written]
+    assert dd_sfm(*command).err.splitlines() == ["frames: done before", written]
+    fewer = f"written: {out / 'frames'} (6 of 12 frames), {out / 'masks'}; {on}"
+    assert dd_sfm(*command, "--every", 2).err.splitlines() == ["frames ...", fewer]
     assert len(list((out / "frames").iterdir())) == 6
     assert dd_sfm(*command, "--every", 2, "--quiet").err == ""
     resolved = yaml.safe_load((out / "config.yaml").read_text())
@@ -68,7 +73,7 @@ def test_extract_is_skipped_when_repeated_and_redone_when_changed(dd_sfm, tiny_c
 def test_later_settings_do_not_redo_frames(dd_sfm, tiny_clip, tmp_path):
     command = ("extract", tiny_clip, "-o", tmp_path / "run", "--calibration", "150,150,80,60")
     dd_sfm(*command)
-    assert dd_sfm(*command, "--set", "map.min_inliers=9").err.splitlines() == ["frames: done before"]
+    assert dd_sfm(*command, "--set", "map.min_inliers=9").err.splitlines()[0] == "frames: done before"
 
 
 def test_doctor_names_what_there_is(dd_sfm):
@@ -82,7 +87,63 @@ def test_a_bug_is_one_line_that_asks_for_a_report():
     text, code = explain(ZeroDivisionError("division by zero\nsecond line"))
     assert code == 1
     assert text.startswith("unexpected ZeroDivisionError: division by zero (run again with --debug")
-    assert explain(KeyboardInterrupt())[1] == 130
+
+
+def test_a_stop_is_one_line_and_leaves_130(dd_sfm, tiny_clip, tmp_path, monkeypatch):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    command = ("extract", tiny_clip, "-o", tmp_path / "run")
+    monkeypatch.setattr("dd_sfm.pipeline.run.extract_frames", stop)
+    told = f"dd-sfm: {tmp_path / 'run'}: stopped in frames; kept: nothing yet. Repeat the command to go on"
+    ran = dd_sfm(*command)
+    assert (ran.code, ran.err.splitlines()) == (130, ["frames ...", told])
+    assert dd_sfm(*command, "--quiet", "--overwrite").err.splitlines() == [f"{told}, without --overwrite"]
+    monkeypatch.setattr("dd_sfm.pipeline.mesh.mesh_cloud", stop)
+    monkeypatch.setattr("dd_sfm.cli.mesh._open_cloud", lambda run: None)
+    ran = dd_sfm("mesh", tmp_path / "run", "--debug")
+    assert (ran.code, ran.err) == (130, "dd-sfm: stopped; repeat the command to start again\n")
+
+
+def test_the_summary_tells_frames_and_seconds_apart(capsys):
+    seconds = {"frames": 7.2, "describe": 14.0, "match": 234.0, "map": 10.0, "densify": 20.0, "total": 285.2}
+    metrics = {
+        "features": "learned", "frames_total": 75, "frames_chosen": 25, "frames_used": 24, "frames_registered": 23,
+        "models": [23], "mapper": "global", "points": 9, "observations": 40, "mean_track_length": 4.4,
+        "median_reprojection_error_px": 0.5, "p90_reprojection_error_px": 1.0, "median_triangulation_angle_deg": 5.0,
+        "focal_length_px": 300.0, "calibrated": True, "seconds": seconds, "stages_kept": ["frames", "match"],
+        "peak_rss_mb": 1.0, "peak_gpu_mb": 0.0, "degradations": [],
+    }  # fmt: skip
+    summary(metrics, "run")
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "23 of 24 registered (75 in source, 25 chosen, 1 dropped)" in shown
+    times = "frames 7 (kept), describe 14, match 234 (kept), map 10, densify 20; 285 in all, 44 without what was kept"
+    assert times in shown
+    summary(metrics | {"frames_chosen": 75, "frames_used": 75, "stages_kept": []}, "run")
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "23 of 75 registered (75 in source)" in shown
+    assert "densify 20; 285 in all memory" in shown
+
+
+def test_a_second_writer_is_refused(dd_sfm, tiny_clip, tmp_path):
+    (tmp_path / "run").mkdir()
+    with locked(tmp_path / "run"):
+        ran = dd_sfm("extract", tiny_clip, "-o", tmp_path / "run")
+    assert ran.code == 1
+    assert ran.err.startswith(f"dd-sfm: {tmp_path / 'run'}: another dd-sfm (process ")
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_every_stage_ends_with_what_it_made_and_what_comes_next(dd_sfm, tmp_path, monkeypatch):
+    monkeypatch.setattr("dd_sfm.pipeline.run.run", lambda *arguments: {})
+    monkeypatch.setattr("dd_sfm.pipeline.results.made", lambda out, stage: f"{out}/{stage}")
+    out = tmp_path / "my run"
+    for command, stage, next_step in (
+        ("match", "match", "to go on, repeat the command with map or reconstruct in place of match"),
+        ("map", "map", "to go on, repeat the command with reconstruct in place of map"),
+        ("reconstruct", "densify", f"look at it: dd-sfm view '{out}'"),
+    ):
+        assert dd_sfm(command, "clip.mp4", "-o", out).err == f"written: {out}/{stage}; {next_step}\n"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from plane import plane_model, write_run, write_truth
 
 from dd_sfm.errors import ReconstructionError
 from dd_sfm.io.clouds import read_cloud
+from dd_sfm.io.lock import locked
 from dd_sfm.pipeline.compare import Outcome
 
 DEMO = Path(__file__).parents[2] / "demo_videos" / "sinus"
@@ -33,6 +34,7 @@ def refused(dd_sfm, tmp_path, tiny_clip):
 def ready(monkeypatch, tmp_path):
     """The runs are there already; only the comparison is made. Gives the names of runs that found no model."""
     usual_runs(tmp_path / "out")
+    (tmp_path / "out" / "learned" / "stages.json").touch()
     failing = {}
 
     def run_all(request, progress, say):
@@ -97,6 +99,11 @@ def test_a_run_without_a_model_is_said_in_a_line(dd_sfm, ready, unwritten, tiny_
     assert f"{winner} found no model" in ran.out
 
 
+def test_a_second_comparison_in_the_same_folder_is_refused(refused, ready, tmp_path):
+    with locked(tmp_path / "out"):
+        refused(says=f"{tmp_path / 'out'}: another dd-sfm (process ")
+
+
 def test_no_model_in_any_run(refused, ready):
     ready.update(learned="none", sift="none")
     refused(says="no run found a model")
@@ -128,7 +135,7 @@ def test_usage(refused):
         "--set", "sift.preset=default", says="sift.preset is 'default' in the configuration; expected --sift", code=2
     )
     refused("--set", "features=sift", says="features is 'sift' in the configuration; expected none", code=2)
-    refused("--set", "sift.presett=1", says="did you mean 'preset'?", code=2)
+    refused("--set", "sift.presett=1", says="did you mean 'sift.preset'?", code=2)
 
 
 def test_folders_of_something_else(refused, tmp_path):

@@ -11,7 +11,7 @@ import yaml
         (("--size", "10x10"), "--size 10x10: expected even numbers from 96"),
         (("--frames", 2), "--frames 2: expected 3 or more"),
         (("--set", "path.speed=99"), "path.speed 99.0 mm over 75 frames leaves the organ"),
-        (("--set", "lens.grian=1"), "did you mean 'grain'?"),
+        (("--set", "lens.grian=1"), "did you mean 'lens.grain'?"),
     ],
 )
 def test_bad_settings_are_one_line_and_leave_nothing(dd_sfm, tmp_path, options, message):

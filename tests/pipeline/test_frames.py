@@ -8,7 +8,7 @@ from conftest import circle_mask, moving_frames, write_video
 from dd_sfm.config import Config, MasksConfig, load_config
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, read_mask, write_mask
-from dd_sfm.pipeline.frames import extract_frames, guess_camera, load_frames
+from dd_sfm.pipeline.frames import extract_frames, frame_counts, guess_camera, load_frames
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, frame_mask, mask_height
 from dd_sfm.progress import silent
 
@@ -176,3 +176,22 @@ def test_users_mask_is_thresholded(tiny_clip, tmp_path):
     write_mask(tmp_path / "empty.png", np.zeros((120, 160), bool))
     with pytest.raises(InputError, match="no pixel of 128 or more"):
         extract(tiny_clip, tmp_path / "other", mask=tmp_path / "empty.png")
+
+
+def test_how_many_frames_the_source_has_is_kept_apart_from_how_many_are_chosen(tiny_clip, tmp_path):
+    extract(tiny_clip, tmp_path / "a", "frames.every=3")
+    assert frame_counts(tmp_path / "a") == (12, 4)
+    extract(tiny_clip, tmp_path / "b", "frames.start=2", "frames.end=9")
+    assert frame_counts(tmp_path / "b") == (12, 7)
+    content = json.loads((tmp_path / "a" / "frames.json").read_text())
+    del content["frames_in_source"]
+    (tmp_path / "a" / "frames.json").write_text(json.dumps(content))
+    assert frame_counts(tmp_path / "a") == (4, 4)
+
+
+def test_of_a_video_cut_short_only_what_is_there_is_counted(tmp_path):
+    whole = write_video(tmp_path / "whole.avi", moving_frames(20)).read_bytes()
+    (tmp_path / "cut.avi").write_bytes(whole[: int(len(whole) * 0.6)])
+    extract(tmp_path / "cut.avi", tmp_path / "run")
+    total, chosen = frame_counts(tmp_path / "run")
+    assert total == chosen == len(records(tmp_path / "run")) < 20

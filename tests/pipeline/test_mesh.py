@@ -1,10 +1,15 @@
+import os
+import signal
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, ReconstructionError
+from dd_sfm.io.colmap_mesh import poisson_surface
 from dd_sfm.pipeline.mesh import (
     MeshSettings,
     chosen_points,
@@ -139,3 +144,19 @@ def test_what_cannot_be_meshed():
     bare.normals[:] = 0
     with pytest.raises(InputError, match="mesh: the cloud has no normals"):
         mesh_cloud(bare, SETTINGS)
+
+
+def test_a_stop_acts_at_once():
+    cloud = sphere(150_000)
+    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
+    started = time.monotonic()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        poisson_surface(cloud, 11, threads=1)
+    assert time.monotonic() - started < 4
+
+
+def test_a_solver_that_fails_is_told_in_a_line(monkeypatch):
+    monkeypatch.setattr("dd_sfm.io.colmap_mesh.SOLVER", "dd_sfm.io.no_such_module")
+    with pytest.raises(ReconstructionError, match=r"no surface from 500 points \(.*No module named dd_sfm.io.no_such"):
+        poisson_surface(sphere(500), 5, threads=1)

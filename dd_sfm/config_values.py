@@ -1,0 +1,193 @@
+"""Frozen dataclasses filled from YAML, from ``key.path=value`` texts and from options, strictly.
+
+An unknown key fails with the nearest known one, a value of the wrong kind with what was expected.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from dd_sfm.errors import ConfigError
+
+ConfigT = TypeVar("ConfigT")
+
+
+def load_config(
+    cls: type[ConfigT],
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    base: ConfigT | None = None,
+    options: Mapping[str, tuple[str, Any]] | None = None,
+) -> ConfigT:
+    """Build a configuration from defaults, a YAML file, ``key.path=value`` overrides and options, in that order.
+
+    Args:
+        cls: The dataclass to build; its defaults are the base.
+        path: YAML file holding any subset of the keys; None for none.
+        overrides: ``section.key=value`` texts; the value is parsed as YAML, but a key that holds text or a path keeps
+            it as typed: a folder may be called 2024.
+        base: What to start from instead of the defaults.
+        options: Dotted key and value of every option given on the command line, by the option's name.
+
+    Raises:
+        ConfigError: For an unreadable file, an unknown key (with the nearest known one) or a wrong type.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            loaded = yaml.safe_load(path.read_text())
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read ({error}); expected a YAML file") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        if loaded is not None and not isinstance(loaded, dict):
+            raise ConfigError(f"{path}: found {type(loaded).__name__}; expected a mapping of sections")
+        values = loaded or {}
+    config = build_config(cls, values, where=str(path))
+    if base is not None:
+        config = build_config(cls, _merge(dump_config(base), values), where=str(path))
+    for text in overrides:
+        config = _override(config, text)
+    for option, (key, value) in (options or {}).items():
+        config = _set_option(config, option, key, value)
+    return config
+
+
+def build_config(cls: type[ConfigT], values: Mapping[str, Any], *, where: str) -> ConfigT:
+    """Build ``cls`` from a nested mapping; ``where`` names its source in error messages."""
+    return _build(cls, values, where, "")
+
+
+def dump_config(config: Any) -> dict[str, Any]:
+    """A configuration as plain nested dicts and lists, ready for YAML and JSON."""
+    return _plain(dataclasses.asdict(config))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _build(cls: Any, values: Mapping[str, Any], where: str, prefix: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]
+    result = {}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key '{prefix}{key}'; {_nearest(cls, str(key), prefix)}")
+        result[key] = _convert(hints[key], value, where, f"{prefix}{key}")
+    return cls(**result)
+
+
+def _nearest(cls: Any, key: str, prefix: str) -> str:
+    """The known key that was meant, with its section; else all there are."""
+    kinds = typing.get_type_hints(cls)
+    close = [f"{prefix}{name}" for name in difflib.get_close_matches(key, kinds, n=1)]
+    close = close or [f"{prefix}{name}.{key}" for name, kind in kinds.items() if _kind(kind, key) is not None]
+    return f"did you mean {' or '.join(repr(name) for name in close)}?" if close else f"known: {', '.join(kinds)}"
+
+
+def _kind(cls: Any, path: str) -> Any:
+    """The annotated type of a dotted key; None for an unknown one."""
+    for name in path.split("."):
+        cls = typing.get_type_hints(cls).get(name) if dataclasses.is_dataclass(cls) else None
+    return cls
+
+
+def _unfit(where: str, key: str, value: Any, expected: str) -> ConfigError:
+    """``key`` is empty where ``where`` names key and value already."""
+    return ConfigError(
+        f"{where}: '{key}' is {value!r}; expected {expected}" if key else f"{where}: expected {expected}"
+    )
+
+
+def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
+    """``value`` as the annotated type ``kind``, or ConfigError."""
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: '{key}' is a section; found {value!r}")
+        return _build(kind, value, where, f"{key}.")
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        return _convert(next(a for a in arguments if a is not type(None)), value, where, key)
+    if origin is Literal:
+        if value not in arguments or isinstance(value, bool) != isinstance(arguments[0], bool):
+            raise _unfit(where, key, value, f"one of {', '.join(map(str, arguments))}")
+        return value
+    if origin is tuple:
+        return _convert_tuple(arguments, value, where, key)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is float and number:
+        return float(value)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    raise _unfit(where, key, value, "text, in quotes" if kind in (str, Path) else kind.__name__)
+
+
+def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str, key: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise _unfit(where, key, value, "a list")
+    kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
+    if len(kinds) != len(value):
+        raise ConfigError(f"{where}: '{key}' has {len(value)} values; expected {len(kinds)}")
+    return tuple(_convert(k, v, where, key) for k, v in zip(kinds, value, strict=True))
+
+
+def _override(config: Any, text: str) -> Any:
+    path, equals, value_text = text.partition("=")
+    if not equals or not path.strip():
+        raise ConfigError(f"--set {text}: expected key.path=value, such as match.query_spacing_px=4")
+    value = _parsed(_kind(type(config), path.strip()), value_text, text)
+    return _replaced(config, path.strip(), value, f"--set {text}")
+
+
+def _parsed(kind: Any, value_text: str, text: str) -> Any:
+    """The value of an override; text stays as it was typed where the key holds text."""
+    is_union = typing.get_origin(kind) in (types.UnionType, typing.Union)
+    kinds = typing.get_args(kind) if is_union else (kind,)
+    is_text = str in kinds or Path in kinds
+    try:
+        value = yaml.safe_load(value_text)
+    except yaml.YAMLError as error:
+        if is_text:
+            return value_text.strip()
+        raise ConfigError(f"--set {text}: the value is not YAML") from error
+    fits = not is_text or isinstance(value, str) or (value is None and type(None) in kinds)
+    return value if fits else value_text.strip()
+
+
+def _set_option(config: Any, option: str, path: str, value: Any) -> Any:
+    where = f"{option} {value}"
+    # Checked by itself first, so that the message names what was typed rather than a key.
+    _convert(_kind(type(config), path), value, where, "")
+    return _replaced(config, path, value, where)
+
+
+def _replaced(config: Any, path: str, value: Any, where: str) -> Any:
+    """Only the named leaf is replaced: checked as a tree of its own, then merged into what is there."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    _build(type(config), value, where, "")
+    return _build(type(config), _merge(dump_config(config), value), where, "")
+
+
+def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged

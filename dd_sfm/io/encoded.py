@@ -1,0 +1,58 @@
+"""Moving pictures written through PyAV: one frame in memory at a time, the file complete or not there at all."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dd_sfm.errors import OutputError
+
+
+def write_encoded(
+    path: Path,
+    frames: Iterable[NDArray[Any]],
+    *,
+    container_format: str,
+    add_stream: Callable[[Any], Any],
+    to_picture: Callable[[NDArray[Any]], Any],
+    options: dict[str, str] | None = None,
+) -> int:
+    """Encode RGB (H, W, 3) uint8 frames of one size.
+
+    Args:
+        path: The file.
+        frames: Images, taken one at a time.
+        container_format: As FFmpeg calls it.
+        add_stream: Adds the stream to an open container; its size is set here.
+        to_picture: From a frame to what the stream encodes.
+        options: Of the container.
+
+    Returns:
+        The number of frames written.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    import av
+
+    partial = path.with_name(path.name + ".partial")
+    count = 0
+    try:
+        with av.open(str(partial), "w", format=container_format, options=options or {}) as container:
+            stream: Any = None
+            for image in frames:
+                if stream is None:
+                    stream = add_stream(container)
+                    stream.height, stream.width = image.shape[:2]
+                container.mux(stream.encode(to_picture(image)))
+                count += 1
+            if stream is not None:
+                container.mux(stream.encode())
+        partial.replace(path)
+    except (OSError, av.error.FFmpegError) as error:
+        raise OutputError(f"{path}: cannot be written ({error}); choose another output folder") from error
+    finally:
+        # Also when it is the making of the frames that fails.
+        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
+    return count

@@ -1,0 +1,52 @@
+"""One writer a folder: a lock that the system takes back when the process ends, however it ends."""
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dd_sfm.errors import OutputError
+from dd_sfm.io.atomic import output_error
+
+logger = logging.getLogger(__name__)
+
+LOCK = ".dd-sfm.lock"
+"""The file stays where it is: removing it would let a third process lock a new one while a second waits on the old."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Be the only process that writes to a folder.
+
+    Raises:
+        OutputError: If another process is, or the folder cannot be written.
+    """
+    path = folder / LOCK
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise output_error(path, error) from error
+    try:
+        _take(descriptor, folder)
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+        who = f"another dd-sfm (process {holder})" if holder else "another dd-sfm"
+        raise OutputError(
+            f"{folder}: {who} is writing to it; wait until it is done, or choose another folder with -o"
+        ) from None
+    except OSError as error:
+        # Some network file systems know no locks: there the user has to look out alone.
+        logger.warning("%s: no lock on this file system (%s)", folder, error.strerror)

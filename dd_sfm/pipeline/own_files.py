@@ -1,0 +1,106 @@
+"""Which files of a run folder are ours, by the stage that makes them: only these are ever removed."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from dd_sfm.io.clouds import is_own_mesh
+from dd_sfm.io.lock import LOCK
+
+NUMBER = r"\d{8}"
+MODEL = r"\d+/(cameras|images|points3D|rigs|frames)\.bin"
+JOURNAL = r"(-shm|-wal|-journal)?"
+"""What SQLite leaves beside a database of a killed process; found beside a new one, it would spoil that."""
+MADE_BY = {
+    "frames": {
+        "": r"frames\.json|field_of_view\.png",
+        "frames": rf"{NUMBER}\.(png|jpg)",
+        "masks": rf"{NUMBER}\.(png|jpg)\.png",
+    },
+    "describe": {"descriptors": rf"grid\.json|{NUMBER}(\.npy)?"},
+    "match": {
+        "": rf"tracks\.npz|sift\.partial\.txt|sift(\.partial)?\.db{JOURNAL}",
+        "matches": rf"{NUMBER}(\.npz)?",
+    },
+    "map": {
+        "": rf"map\.json|database\.db(\.partial)?{JOURNAL}",
+        "poses": rf"{MODEL}|\.(global|incremental|relaxed)/.*",
+    },
+    "densify": {"": r"points\.ply|densify\.json|metrics\.json", "sparse": MODEL},
+}
+"""By folder ("" for the run folder itself) a pattern of the files in it; each may end in ``.partial`` after a break."""
+OWN_FILES = ("stages.json", "config.yaml", "run.log")
+EVALUATION = ("cloud.png", "trajectory.png", "errors.png", "trajectory.tum", "reference.tum")
+
+
+def own_files(out: Path, stage: str) -> list[Path]:
+    """The files of a stage that are there."""
+    found = []
+    for folder, pattern in MADE_BY[stage].items():
+        place = out / folder
+        if place.is_symlink() and folder:
+            # Made by the user; what it leads to is elsewhere and stays.
+            found.append(place)
+            continue
+        for path in place.glob("**/*" if folder else "*"):
+            if _fits(pattern, path.relative_to(place).as_posix()) and not _is_folder(path):
+                found.append(path)
+    return sorted(found)
+
+
+def remove_own(out: Path, stage: str) -> None:
+    """Remove what a stage made, and with the last one what other commands made of its model."""
+    for path in [*own_files(out, stage), *(_products(out) if stage == "densify" else ())]:
+        path.unlink(missing_ok=True)
+    for folder in [*filter(None, MADE_BY[stage]), *(["evaluation"] if stage == "densify" else [])]:
+        _remove_empty(out / folder)
+
+
+def is_own(out: Path, path: Path) -> bool:
+    """Whether a path is, or is a folder of, what a run writes to ``out``."""
+    try:
+        inside = path.resolve().relative_to(out.resolve()).as_posix()
+    except ValueError:
+        return False
+    top, _, rest = inside.partition("/")
+    folder, name = (top, rest) if any(top in stage for stage in MADE_BY.values()) else ("", inside)
+    return any(folder in made and (not name or _fits(made[folder], name)) for made in MADE_BY.values())
+
+
+def _fits(pattern: str, name: str) -> bool:
+    return re.fullmatch(rf"({pattern})(\.partial)?", name) is not None
+
+
+def is_empty(out: Path) -> bool:
+    """Whether a folder holds nothing but the lock of a command that got no further."""
+    return all(path.name == LOCK for path in out.iterdir())
+
+
+def _products(out: Path) -> Iterator[Path]:
+    """What ``dd-sfm mesh`` and ``dd-sfm evaluate model`` wrote into the run, by their own marks."""
+    if is_own_mesh(out / "mesh.ply"):
+        yield out / "mesh.ply"
+    record = out / "evaluation.json"
+    try:
+        is_ours = json.loads(record.read_text())["made_by"].startswith("dd-sfm")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        is_ours = False
+    if is_ours:
+        # The record last: after a break the pictures are still known as ours.
+        yield from (out / "evaluation" / name for name in EVALUATION)
+        yield record
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder and those in it that hold no file."""
+    if not _is_folder(folder):
+        return
+    for path in list(folder.iterdir()):
+        _remove_empty(path)
+    if not any(folder.iterdir()):
+        folder.rmdir()

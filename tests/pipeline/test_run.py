@@ -1,0 +1,144 @@
+"""How a run ends other than well: what is told, what is noted, what is kept."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from dd_sfm.config import Config, load_config
+from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError
+from dd_sfm.io.lock import LOCK, locked
+from dd_sfm.pipeline import run as running
+from dd_sfm.pipeline.run import RunRequest, run
+from dd_sfm.progress import silent
+
+
+@pytest.fixture
+def request_of(tiny_clip, tmp_path):
+    config = load_config(Config, None, ["runtime.device=cpu"])
+    return RunRequest(tiny_clip, tmp_path / "run", config, "150,150,80,60", last="match")
+
+
+@pytest.fixture
+def ends(monkeypatch):
+    """Makes a stage end with an error."""
+
+    def call(stage, error):
+        def fail(*arguments, **options):
+            raise error
+
+        monkeypatch.setattr(running, stage, fail)
+
+    return call
+
+
+def go(request):
+    return run(request, silent, lambda _: None)
+
+
+def test_the_error_that_ended_a_run_is_in_its_log(request_of, ends):
+    ends("describe_frames", ReconstructionError("nothing\nfound"))
+    with pytest.raises(ReconstructionError):
+        go(request_of)
+    last = (request_of.out / "run.log").read_text().splitlines()[-1]
+    assert last.endswith("ERROR dd_sfm.pipeline.run_log: nothing found")
+
+
+def test_an_unexpected_error_is_logged_with_its_traceback(request_of, ends):
+    ends("describe_frames", ZeroDivisionError("by zero"))
+    with pytest.raises(ZeroDivisionError):
+        go(request_of)
+    log = (request_of.out / "run.log").read_text()
+    assert "Traceback" in log
+    assert "ZeroDivisionError: by zero" in log
+
+
+def test_a_log_that_cannot_be_written_hides_no_error(request_of, ends, monkeypatch, capsys):
+    def full(handler):
+        raise OSError("no space")
+
+    ends("describe_frames", ReconstructionError("nothing found"))
+    monkeypatch.setattr("dd_sfm.pipeline.run_log._RunLog.flush", full)
+    with pytest.raises(ReconstructionError, match="nothing found"):
+        go(request_of)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("stage", "kept"),
+    [
+        ("extract_frames", "stopped in frames; kept: nothing yet"),
+        ("describe_frames", "stopped in describe; kept: frames, the finished part of describe"),
+        ("match_frames", "stopped in match; kept: frames, describe, the finished part of match"),
+    ],
+)
+def test_a_stop_says_what_is_kept(request_of, ends, monkeypatch, stage, kept):
+    if stage == "match_frames":
+        monkeypatch.setattr(running, "describe_frames", lambda *arguments: None)
+    ends(stage, KeyboardInterrupt())
+    with pytest.raises(StoppedError) as caught:
+        go(request_of)
+    assert str(caught.value) == f"{request_of.out}: {kept}. Repeat the command to go on"
+    assert caught.value.exit_code == 130
+    assert str(caught.value) in (request_of.out / "run.log").read_text()
+
+
+def test_a_stop_in_compiled_code_is_a_stop(request_of, monkeypatch):
+    def compiled(*arguments):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise SystemError("CPUDispatcher returned a result with an exception set") from error
+
+    monkeypatch.setattr(running, "describe_frames", compiled)
+    with pytest.raises(StoppedError, match="stopped in describe"):
+        go(request_of)
+
+    def broken(*arguments):
+        raise SystemError("a bug")
+
+    monkeypatch.setattr(running, "describe_frames", broken)
+    with pytest.raises(SystemError, match="a bug"):
+        go(request_of)
+
+
+def test_a_run_goes_on_after_a_stop(request_of, ends, monkeypatch):
+    ends("describe_frames", KeyboardInterrupt())
+    with pytest.raises(StoppedError):
+        go(request_of)
+    monkeypatch.undo()
+    lines = []
+    run(replace(request_of, last="describe"), silent, lines.append)
+    assert lines == ["frames: done before", "describe ..."]
+    record = json.loads((request_of.out / "stages.json").read_text())["stages"]
+    assert record["describe"]["done"]
+
+
+def test_two_processes_do_not_write_one_run(request_of):
+    short = replace(request_of, last="frames")
+    go(short)
+    before = sorted(p.name for p in request_of.out.iterdir())
+    log = (request_of.out / "run.log").read_text()
+    for overwrite in (False, True):
+        with locked(request_of.out), pytest.raises(OutputError, match="another dd-sfm"):
+            go(replace(short, overwrite=overwrite))
+    assert sorted(p.name for p in request_of.out.iterdir()) == before
+    assert (request_of.out / "run.log").read_text() == log
+
+
+def test_a_folder_with_nothing_but_a_lock_is_empty(request_of):
+    request_of.out.mkdir()
+    with locked(request_of.out):
+        pass
+    assert (request_of.out / LOCK).exists()
+    go(replace(request_of, last="frames"))
+
+
+def test_what_a_run_writes_is_no_input_of_it(request_of):
+    go(replace(request_of, last="frames"))
+    own = request_of.out / "frames"
+    for changed in ({"source": own}, {"mask": request_of.out / "field_of_view.png"}):
+        with pytest.raises(InputError, match="is written by the run in .*; expected a folder beside it with -o"):
+            go(replace(request_of, overwrite=True, **changed))
+    assert len(list(own.iterdir())) == 12
+    go(replace(request_of, source=own, out=request_of.out.parent / "again", last="frames"))

@@ -11,6 +11,9 @@ from numba import prange
 from dd_sfm.ops.compiled import compiled
 from dd_sfm.ops.slanted_patches import PATCH, normalise, reference_patch, view_patch
 
+STILL_PX = 0.02
+"""A depth has arrived when a step moves its patch by less than this in every view."""
+
 
 @compiled
 def best_hypothesis(reference, views, matrices, shifts, pixels, hypotheses, step):  # type: ignore[no-untyped-def]
@@ -77,7 +80,7 @@ def refine_depth(reference, views, matrices, shifts, pixels, planes, step, itera
         pixels: (N, 2) float32.
         planes: Inverse depth and its slopes (N, 3) float32.
         step: Pixels between samples; patches have 11 x 11.
-        iterations: Steps.
+        iterations: Most steps; a pixel that hardly moves in any view has arrived earlier.
         most_px: Largest movement of a step in any view.
 
     Returns:
@@ -141,10 +144,12 @@ def refine_depth(reference, views, matrices, shifts, pixels, planes, step, itera
             if turn == iterations:
                 break
             change = -gradient / hessian
-            limit = most_px / max(fastest, 1e-9)
-            w += min(max(change, -limit), limit)
+            fastest = max(fastest, 1e-9)
+            w += min(max(change, -most_px / fastest), most_px / fastest)
             if w <= 0.2 * start or w > 5 * start:
                 good = False
+                break
+            if abs(change) * fastest < STILL_PX:
                 break
         if not good:
             continue

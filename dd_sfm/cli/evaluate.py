@@ -1,6 +1,7 @@
 """dd-sfm evaluate: model, matching and realism."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,7 +50,8 @@ def model(
 ) -> None:
     """Measure the poses and points of a model against the truth or a reference model.
 
-    The model is aligned by its cameras; every observation with true depth is then compared with its true place.
+    The model is aligned by its cameras; every observation with true depth is then compared with its true place. A
+    reference that seems to be of another video is named in a warning; the exit code stays 0.
 
     Example: dd-sfm evaluate model runs/demo --reference demo_videos/sinus
 
@@ -58,14 +60,20 @@ def model(
     from dd_sfm.evaluation.model import MADE_BY, evaluate_model
 
     counts, distances = o.numbers("--best", best), o.numbers("--gaps", gaps)
-    target = out or run
+    target, say = out or run, make_say(quiet)
     if out is not None or run.is_dir():
         _check_target(target / "evaluation.json", MADE_BY, overwrite)
     evaluation = evaluate_model(run, reference, best=counts, gaps=distances)
+    replaced = _other_reference(target / "evaluation.json", reference)
     _write(target, evaluation)
-    if not quiet:
+    if quiet:
+        for warning in evaluation.figures["warnings"]:
+            print(f"warning: {warning}", file=sys.stderr)
+    else:
         evaluation_table(evaluation.figures)
-    make_say(quiet)(f"written: {target / 'evaluation.json'}, {target / 'evaluation'}")
+    if replaced:
+        say(f"replaced: the evaluation against {replaced}; -o FOLDER keeps one of each")
+    say(f"written: {target / 'evaluation.json'}, {target / 'evaluation'}")
 
 
 @evaluate.command()
@@ -211,6 +219,15 @@ def _check_target(path: Path, made_by: str, overwrite: bool) -> None:
         ours = False
     if not ours:
         raise OutputError(f"{path}: exists and is not from {made_by}; choose another place with -o, or --overwrite")
+
+
+def _other_reference(path: Path, reference: Path) -> str:
+    """What an earlier evaluation was made against, if that was something else; "" otherwise."""
+    try:
+        before = str(json.loads(path.read_text())["reference"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return before if Path(before).resolve() != reference.resolve() else ""
 
 
 def _write_json(path: Path, content: Any) -> None:

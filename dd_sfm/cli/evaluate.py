@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dd_sfm.cli import options as o
+from dd_sfm.cli.realism import realism
 from dd_sfm.cli.show import make_progress, make_say
-from dd_sfm.cli.show_evaluation import evaluation_table, matching_table, realism_table
+from dd_sfm.cli.show_evaluation import evaluation_table, matching_table
 from dd_sfm.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from dd_sfm.config import Config
     from dd_sfm.evaluation.matchers import Method
     from dd_sfm.evaluation.model import Evaluation
-    from dd_sfm.evaluation.realism import PictureStatistics
 
 TH = "1,2,4,8,12"
 MATCHING = "dd-sfm evaluate matching"
@@ -145,32 +145,7 @@ def matching(
         make_say(quiet)(f"written: {out}")
 
 
-@evaluate.command()
-def realism(
-    clips: Annotated[list[Path], typer.Argument(help="Rendered clips: videos or their folders.", show_default=False)],
-    real: Annotated[list[Path], typer.Option("--real", help="A real video; repeat for more.", show_default=False)],
-    count: Annotated[int, typer.Option("--frames", min=2, help="Frames a clip, five apart.")] = 15,
-    debug: o.Debug = False,
-) -> None:
-    """Compare rendered clips with real ones by keypoints, matches, gradients and brightness.
-
-    Example: dd-sfm evaluate realism clips/sinus --real nose1.mp4 --real nose2.mp4
-    """
-    from dd_sfm.evaluation.realism import GAP, picture_statistics, ratios
-    from dd_sfm.io.video import iter_frames, open_source
-    from dd_sfm.pipeline.masks import find_field_of_view
-
-    def measure(path: Path) -> "PictureStatistics":
-        source = open_source(path / "clip.mp4" if path.is_dir() else path)
-        frames = [image for k, image in iter_frames(source, range(GAP * (count - 1) + 1)) if k % GAP == 0]
-        return picture_statistics(frames, find_field_of_view(frames, str(path)))
-
-    references = [measure(path) for path in real]
-    measured = [measure(path) for path in clips]
-    realism_table(
-        [(path.name, values) for path, values in zip(real, references, strict=True)],
-        [(path.name, values, ratios(values, references)) for path, values in zip(clips, measured, strict=True)],
-    )
+evaluate.command()(realism)
 
 
 def _thresholds(text: str | None, preset: str | None) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -195,16 +196,17 @@ def realism_table(
     real: Sequence[tuple[str, "PictureStatistics"]], clips: Sequence[tuple[str, "PictureStatistics", dict[str, float]]]
 ) -> None:
     """Figures of real clips, then of rendered ones, each with its ratio to the mean of the real ones."""
-    table = Table(title=Text("rendered clips beside real ones"), title_justify="left")
+    table = Table(title=Text("rendered clips beside real ones" if real else "rendered clips"), title_justify="left")
     table.add_column("")
     for name, _ in real:
         table.add_column(name, justify="right")
     for name, _, _ in clips:
         table.add_column(name, justify="right")
-        table.add_column("ratio", justify="right")
-    for figure in clips[0][2]:
+        if real:
+            table.add_column("ratio", justify="right")
+    for figure in asdict(clips[0][1]):
         row = [figure.replace("_", " "), *(f"{getattr(values, figure):.3g}" for _, values in real)]
         for _, values, ratio in clips:
-            row += [f"{getattr(values, figure):.3g}", f"{ratio[figure]:.2f}"]
+            row += [f"{getattr(values, figure):.3g}", *([f"{ratio[figure]:.2f}"] if real else [])]
         table.add_row(*row)
     _console().print(table)

@@ -149,7 +149,11 @@ def _calibration_table(calibration: dict[str, Any]) -> Table:
     table = _grid([head, *body])
     rank, growth = calibration["rank_correlation"], calibration["growth_when_doubled"]
     known = [f"rank correlation {rank:.2f}"] if rank is not None else []
-    known += [f"where twice the error is expected, the true one is {growth:.2g} times as large"] if growth is not None else []
+    known += (
+        [f"where twice the error is expected, the true one is {growth:.2g} times as large"]
+        if growth is not None
+        else []
+    )
     table.title, table.title_justify = Text("; ".join(["uncertainty of points", *known])), "left"
     return table
 

@@ -173,7 +173,9 @@ def _warnings(figures: dict[str, Any]) -> list[str]:
     surface = figures["surface"]
     if surface and surface["aligned_by_points"]["error_median_rel"] > DOUBTFUL_POINTS:
         share = surface["aligned_by_points"]["error_median_rel"]
-        found.append(f"half of the points are more than {100 * share:.0f} % of their distance off, even after alignment")
+        found.append(
+            f"half of the points are more than {100 * share:.0f} % of their distance off, even after alignment"
+        )
     if not found:
         return []
     return [f"{'; '.join(found)}: is {figures['reference']} of the same video? If it is, this model failed"]

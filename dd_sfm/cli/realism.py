@@ -70,6 +70,6 @@ def _label(path: Path) -> str:
 
     try:
         settings = yaml.safe_load((path / "scene.yaml").read_text())
-        return f"{settings['organ']}, {settings['difficulty']}"
+        return f"rendered {settings['organ']}, difficulty {settings['difficulty']}"
     except (OSError, KeyError, TypeError, yaml.YAMLError):
         return path.stem

@@ -31,9 +31,10 @@ def calibration_figures(predicted: FloatArray, actual: FloatArray, bins: int = B
     if len(known) < bins * FEWEST:
         return None
     expected, found = predicted[known], actual[known]
-    rows = []
+    rows, medians = [], []
     for part in np.array_split(np.argsort(expected, kind="stable"), bins):
         middle, true = float(np.median(expected[part])), float(np.median(found[part]))
+        medians.append((middle, true))
         rows.append(
             {
                 "points": len(part),
@@ -47,7 +48,7 @@ def calibration_figures(predicted: FloatArray, actual: FloatArray, bins: int = B
     return {
         "points": len(known),
         "rank_correlation": float(spearmanr(expected, found).statistic) if varied else None,
-        "growth_when_doubled": _growth([(r["predicted_median"], r["actual_median"]) for r in rows]),
+        "growth_when_doubled": _growth(medians),
         "bins": rows,
     }
 

@@ -17,7 +17,7 @@ WHITE, BLACK = (250, 250, 248), (0, 0, 0)
 
 
 def frame_sheet(
-    clips: Sequence[tuple[str, Sequence[NDArray[Any]], NDArray[np.bool_]]], *, columns: int = 4, tile_px: int = 160
+    clips: Sequence[tuple[str, Sequence[NDArray[Any]], NDArray[np.bool_]]], *, columns: int = 5, tile_px: int = 160
 ) -> NDArray[np.uint8]:
     """A row of frames for every clip, evenly spread over it, cut to the field of view.
 

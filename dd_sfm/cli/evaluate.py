@@ -1,21 +1,22 @@
 """dd-sfm evaluate: model, matching and realism."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dd_sfm.cli import options as o
+from dd_sfm.cli.realism import realism
 from dd_sfm.cli.show import make_progress, make_say
-from dd_sfm.cli.show_evaluation import evaluation_table, matching_table, realism_table
+from dd_sfm.cli.show_evaluation import evaluation_table, matching_table
 from dd_sfm.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from dd_sfm.config import Config
     from dd_sfm.evaluation.matchers import Method
     from dd_sfm.evaluation.model import Evaluation
-    from dd_sfm.evaluation.realism import PictureStatistics
 
 TH = "1,2,4,8,12"
 MATCHING = "dd-sfm evaluate matching"
@@ -49,7 +50,8 @@ def model(
 ) -> None:
     """Measure the poses and points of a model against the truth or a reference model.
 
-    The model is aligned by its cameras; every observation with true depth is then compared with its true place.
+    The model is aligned by its cameras; every observation with true depth is then compared with its true place. A
+    reference that seems to be of another video is named in a warning; the exit code stays 0.
 
     Example: dd-sfm evaluate model runs/demo --reference demo_videos/sinus
 
@@ -58,14 +60,20 @@ def model(
     from dd_sfm.evaluation.model import MADE_BY, evaluate_model
 
     counts, distances = o.numbers("--best", best), o.numbers("--gaps", gaps)
-    target = out or run
+    target, say = out or run, make_say(quiet)
     if out is not None or run.is_dir():
         _check_target(target / "evaluation.json", MADE_BY, overwrite)
     evaluation = evaluate_model(run, reference, best=counts, gaps=distances)
+    replaced = _other_reference(target / "evaluation.json", reference)
     _write(target, evaluation)
-    if not quiet:
+    if quiet:
+        for warning in evaluation.figures["warnings"]:
+            print(f"warning: {warning}", file=sys.stderr)
+    else:
         evaluation_table(evaluation.figures)
-    make_say(quiet)(f"written: {target / 'evaluation.json'}, {target / 'evaluation'}")
+    if replaced:
+        say(f"replaced: the evaluation against {replaced}; -o FOLDER keeps one of each")
+    say(f"written: {target / 'evaluation.json'}, {target / 'evaluation'}")
 
 
 @evaluate.command()
@@ -137,32 +145,7 @@ def matching(
         make_say(quiet)(f"written: {out}")
 
 
-@evaluate.command()
-def realism(
-    clips: Annotated[list[Path], typer.Argument(help="Rendered clips: videos or their folders.", show_default=False)],
-    real: Annotated[list[Path], typer.Option("--real", help="A real video; repeat for more.", show_default=False)],
-    count: Annotated[int, typer.Option("--frames", min=2, help="Frames a clip, five apart.")] = 15,
-    debug: o.Debug = False,
-) -> None:
-    """Compare rendered clips with real ones by keypoints, matches, gradients and brightness.
-
-    Example: dd-sfm evaluate realism clips/sinus --real nose1.mp4 --real nose2.mp4
-    """
-    from dd_sfm.evaluation.realism import GAP, picture_statistics, ratios
-    from dd_sfm.io.video import iter_frames, open_source
-    from dd_sfm.pipeline.masks import find_field_of_view
-
-    def measure(path: Path) -> "PictureStatistics":
-        source = open_source(path / "clip.mp4" if path.is_dir() else path)
-        frames = [image for k, image in iter_frames(source, range(GAP * (count - 1) + 1)) if k % GAP == 0]
-        return picture_statistics(frames, find_field_of_view(frames, str(path)))
-
-    references = [measure(path) for path in real]
-    measured = [measure(path) for path in clips]
-    realism_table(
-        [(path.name, values) for path, values in zip(real, references, strict=True)],
-        [(path.name, values, ratios(values, references)) for path, values in zip(clips, measured, strict=True)],
-    )
+evaluate.command()(realism)
 
 
 def _thresholds(text: str | None, preset: str | None) -> tuple[float, ...]:
@@ -211,6 +194,15 @@ def _check_target(path: Path, made_by: str, overwrite: bool) -> None:
         ours = False
     if not ours:
         raise OutputError(f"{path}: exists and is not from {made_by}; choose another place with -o, or --overwrite")
+
+
+def _other_reference(path: Path, reference: Path) -> str:
+    """What an earlier evaluation was made against, if that was something else; "" otherwise."""
+    try:
+        before = str(json.loads(path.read_text())["reference"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return before if Path(before).resolve() != reference.resolve() else ""
 
 
 def _write_json(path: Path, content: Any) -> None:

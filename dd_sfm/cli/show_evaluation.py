@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -53,15 +54,19 @@ def evaluation_table(figures: dict[str, Any]) -> None:
     rows += [("note", note) for note in figures["notes"]]
     for row in rows:
         table.add_row(*row)
+    for warning in figures["warnings"]:
+        table.add_row("WARNING", Text(warning), style="bold red")
     console = _console()
     console.print(table)
     console.print(_grid(_gap_rows(figures["relative_pose"], short)))
     if figures["surface"]:
         console.print(_grid(_best_rows(figures["surface"])))
+    if figures["calibration"]:
+        console.print(_calibration_table(figures["calibration"]))
 
 
 def _surface_rows(surface: dict[str, Any]) -> list[tuple[str, str]]:
-    own = surface["aligned_by_points"]
+    own, each = surface["aligned_by_points"], surface["per_point"]
     covered = ", ".join(
         f"{100 * surface[f'completeness_{key}']:.1f} % within {limit}"
         for key, limit in (
@@ -73,17 +78,22 @@ def _surface_rows(surface: dict[str, Any]) -> list[tuple[str, str]]:
     )
     return [
         (
-            "point error",
+            "error of observations",
             f"median {surface['error_median_mm']:.4g} mm, 90 % below {surface['error_p90_mm']:.4g} mm; of the "
             f"distance: median {100 * surface['error_median_rel']:.3g} %, 90 % below "
-            f"{100 * surface['error_p90_rel']:.3g} %",
+            f"{100 * surface['error_p90_rel']:.3g} %; {surface['observations_with_depth']:,} in frames with true depth",
         ),
         (
-            "aligned by its points",
+            "  aligned by points",
             f"median {own['error_median_mm']:.4g} mm, 90 % below {own['error_p90_mm']:.4g} mm, scale times "
             f"{own['scale_ratio']:.4f}",
         ),
-        ("surface found", covered),
+        (
+            "error of points",
+            f"median {each['error_median_mm']:.4g} mm, 90 % below {each['error_p90_mm']:.4g} mm; {each['points']:,} "
+            "points, each by the median of its observations",
+        ),
+        ("surface with a point", covered),
     ]
 
 
@@ -104,7 +114,13 @@ def _gap_rows(rows: list[dict[str, Any]], unit: str) -> list[list[str]]:
 
 
 def _best_rows(surface: dict[str, Any]) -> list[list[str]]:
-    head = [f"best points by {surface['best_by']}", "error median, mm", "90 % below", "within 0.5 mm", "within 1 mm"]
+    head = [
+        f"best points by {surface['best_by']}",
+        "error of observations median, mm",
+        "90 % below",
+        "surface with a point within 0.5 mm",
+        "within 1 mm",
+    ]
     body = [
         [
             f"{r['points']:,}",
@@ -116,6 +132,30 @@ def _best_rows(surface: dict[str, Any]) -> list[list[str]]:
         for r in surface["best"]
     ]
     return [head, *body]
+
+
+def _calibration_table(calibration: dict[str, Any]) -> Table:
+    head = ["error, % of the distance: expected", "true, median", "true / expected", "true, 90 % below", "points"]
+    body = [
+        [
+            f"{100 * r['predicted_median']:.3g}",
+            f"{100 * r['actual_median']:.3g}",
+            "" if r["actual_over_predicted"] is None else f"{r['actual_over_predicted']:.2f}",
+            f"{100 * r['actual_p90']:.3g}",
+            f"{r['points']:,}",
+        ]
+        for r in calibration["bins"]
+    ]
+    table = _grid([head, *body])
+    rank, growth = calibration["rank_correlation"], calibration["growth_when_doubled"]
+    known = [f"rank correlation {rank:.2f}"] if rank is not None else []
+    known += (
+        [f"where twice the error is expected, the true one is {growth:.2g} times as large"]
+        if growth is not None
+        else []
+    )
+    table.title, table.title_justify = Text("; ".join(["uncertainty of points", *known])), "left"
+    return table
 
 
 def _grid(rows: list[list[str]]) -> Table:
@@ -160,16 +200,17 @@ def realism_table(
     real: Sequence[tuple[str, "PictureStatistics"]], clips: Sequence[tuple[str, "PictureStatistics", dict[str, float]]]
 ) -> None:
     """Figures of real clips, then of rendered ones, each with its ratio to the mean of the real ones."""
-    table = Table(title=Text("rendered clips beside real ones"), title_justify="left")
+    table = Table(title=Text("rendered clips beside real ones" if real else "rendered clips"), title_justify="left")
     table.add_column("")
     for name, _ in real:
         table.add_column(name, justify="right")
     for name, _, _ in clips:
         table.add_column(name, justify="right")
-        table.add_column("ratio", justify="right")
-    for figure in clips[0][2]:
+        if real:
+            table.add_column("ratio", justify="right")
+    for figure in asdict(clips[0][1]):
         row = [figure.replace("_", " "), *(f"{getattr(values, figure):.3g}" for _, values in real)]
         for _, values, ratio in clips:
-            row += [f"{getattr(values, figure):.3g}", f"{ratio[figure]:.2f}"]
+            row += [f"{getattr(values, figure):.3g}", *([f"{ratio[figure]:.2f}"] if real else [])]
         table.add_row(*row)
     _console().print(table)

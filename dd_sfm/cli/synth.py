@@ -61,6 +61,7 @@ def synth(
     Example: dd-sfm synth -o clips/colon --organ colon --frames 90 --seed 3
     """
     from dd_sfm.synthetic.clip import write_clip
+    from dd_sfm.synthetic.settings import check_settings
 
     width, height = _size(size)
     flags = {
@@ -78,6 +79,7 @@ def synth(
         "effects.blur_px960": blur,
     }
     settings = _settings(config, overrides, {k: v for k, v in flags.items() if v is not None})
+    check_settings(settings)
     say = make_say(quiet)
     say("scene ...")
     figures = write_clip(settings, out, jobs=jobs, overwrite=overwrite, progress=make_progress(quiet))

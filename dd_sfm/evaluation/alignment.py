@@ -16,6 +16,8 @@ OUTLIER_PATH_SHARE, OUTLIER_DEG = 0.02, 2.0
 """... unless it is closer than this share of the path, and turned by less than this angle."""
 MISFIT = 0.5
 """Cameras this far from those of the reference, as a share of the path's own spread, belong to another video."""
+DOUBTFUL = 0.2
+"""From here on that must be said: good models stay below 0.1 even of references that are themselves measured."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dd_sfm.evaluation.alignment import Similarity, align_cameras
+from dd_sfm.evaluation.alignment import DOUBTFUL, Similarity, align_cameras, misfit
+from dd_sfm.evaluation.calibration import calibration_figures
 from dd_sfm.evaluation.pose_reference import (
     CommonFrames,
     EvaluatedRun,
@@ -32,6 +33,8 @@ from dd_sfm.io.clouds import read_cloud
 from dd_sfm.structures import FloatArray
 
 MADE_BY = "dd-sfm evaluate model"
+DOUBTFUL_POINTS = 0.1
+"""A median error of this share of the distance, after aligning by the points themselves, is no measurement of them."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +96,18 @@ def evaluate_model(
         "relative_pose": [asdict(row) for row in relative_poses(trajectory, gaps)],
         "points": _point_figures(run),
         "surface": None,
+        "calibration": None,
+        "camera_misfit": misfit(trajectory.estimate[aligned.used], trajectory.reference[aligned.used]),
+        "warnings": [],
         "notes": [],
     }
     if not aligned.used.all():
         figures["notes"].append(f"{int((~aligned.used).sum())} cameras are far off and took no part in the alignment")
     error, error_unit = run.model.error_px, "px"
     if reference.truth is not None:
-        surface, error = _surface(run, reference, frames, similarity, best, figures["notes"])
-        figures["surface"], error_unit = surface, "mm"
+        found, error = _surface(run, reference, frames, similarity, best, figures["notes"])
+        figures, error_unit = figures | found, "mm"
+    figures["warnings"] = _warnings(figures)
     xyz = similarity.points(run.model.xyz)
     return Evaluation(figures, trajectory, xyz, error, error_unit, reference.unit, run.time_s)
 
@@ -126,7 +133,7 @@ def _surface(
     similarity: Similarity,
     best: Sequence[int],
     notes: list[str],
-) -> tuple[dict[str, Any] | None, FloatArray]:
+) -> tuple[dict[str, Any], FloatArray]:
     """Figures against the true surface, and the error of every point; no figures without enough observations."""
     assert reference.truth is not None
     renumber = np.full(max(run.model.cam_from_world) + 1, -1)
@@ -138,7 +145,7 @@ def _surface(
             f"{len(observed.point)} observations in frames with true depth; at least {MIN_OBSERVATIONS} needed for "
             "the points' errors"
         )
-        return None, np.full(len(model.xyz), np.nan)
+        return {}, np.full(len(model.xyz), np.nan)
     quality, by = point_quality(run)
     surface: VisibleSurface = visible_surface(reference.truth)
     figures = surface_figures(model, observed, surface, similarity, quality, best)
@@ -149,7 +156,29 @@ def _surface(
         "error_median_mm": float(np.median(known)),
         "error_p90_mm": float(np.percentile(known, 90)),
     }
-    return figures | {"best_by": by, "per_point": per_point}, errors
+    calibration = None
+    if by == "uncertainty":
+        calibration = calibration_figures(quality, point_errors(observed, similarity, len(model.xyz), relative=True))
+    return {"surface": figures | {"best_by": by, "per_point": per_point}, "calibration": calibration}, errors
+
+
+def _warnings(figures: dict[str, Any]) -> list[str]:
+    """What speaks for a reference that shows something else than the model, or for a model that failed."""
+    found = []
+    if figures["camera_misfit"] > DOUBTFUL:
+        found.append(
+            f"the cameras are off by {100 * figures['camera_misfit']:.0f} % of the path's extent (rms), even after "
+            "alignment"
+        )
+    surface = figures["surface"]
+    if surface and surface["aligned_by_points"]["error_median_rel"] > DOUBTFUL_POINTS:
+        share = surface["aligned_by_points"]["error_median_rel"]
+        found.append(
+            f"half of the points are more than {100 * share:.0f} % of their distance off, even after alignment"
+        )
+    if not found:
+        return []
+    return [f"{'; '.join(found)}: is {figures['reference']} of the same video? If it is, this model failed"]
 
 
 def point_quality(run: EvaluatedRun) -> tuple[FloatArray, str]:

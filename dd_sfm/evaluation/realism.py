@@ -99,8 +99,10 @@ def _ratio_matches(first: NDArray[Any] | None, second: NDArray[Any] | None) -> i
 
 
 def ratios(clip: PictureStatistics, real: Sequence[PictureStatistics]) -> dict[str, float]:
-    """Each figure of a clip relative to the mean of real ones; 1 where both are 0."""
-    result = {}
+    """Each figure of a clip relative to the mean of real ones; 1 where both are 0, nothing without real ones."""
+    result: dict[str, float] = {}
+    if not real:
+        return result
     for name, value in asdict(clip).items():
         mean = float(np.mean([asdict(r)[name] for r in real]))
         result[name] = value / mean if mean > 0 else (1.0 if value == 0 else float("inf"))

@@ -106,9 +106,16 @@ def surface_figures(
     }
 
 
-def point_errors(observed: TrueObservations, alignment: Similarity, count: int) -> FloatArray:
-    """Median error (P,) in mm over the observations of each of ``count`` points; NaN without any."""
+def point_errors(
+    observed: TrueObservations, alignment: Similarity, count: int, *, relative: bool = False
+) -> FloatArray:
+    """Median error (P,) over the observations of each of ``count`` points; NaN without any.
+
+    In mm, or with ``relative`` as a share of the distance from the observing camera.
+    """
     error = np.linalg.norm(alignment.points(observed.found) - observed.true, axis=1)
+    if relative:
+        error = error / observed.distance
     order = np.lexsort((error, observed.point))
     lengths = np.bincount(observed.point, minlength=count)
     seen = lengths > 0

@@ -10,9 +10,15 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
 from dd_sfm.errors import ReconstructionError
+from dd_sfm.synthetic.mesh import Mesh
 from dd_sfm.synthetic.noise import smooth_series
 from dd_sfm.synthetic.organs import Shape
+from dd_sfm.synthetic.rays import RayScene
 from dd_sfm.synthetic.settings import PathSettings
+
+SPOKES = 64
+MIN_INSIDE = 0.6
+"""A tube that is open at its near end still shows its wall in most directions."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ def plan_path(
     """A way of ``count`` frames.
 
     Raises:
-        ReconstructionError: If the organ is too narrow for the clearance asked for.
+        ReconstructionError: If the organ is too narrow for the clearance or the tremor asked for.
     """
     speed = settings.speed or shape.speed
     line = _route(shape)
@@ -54,6 +60,12 @@ def plan_path(
             f"path: the scope comes within {nearest:.1f} mm of a wall; expected {settings.clearance:g}. "
             "Try another --seed or --set path.clearance=1"
         )
+    lost = np.flatnonzero(inside_share(shape.mesh, place) < MIN_INSIDE)
+    if len(lost):
+        raise ReconstructionError(
+            f"path: frame {lost[0]} is outside the organ (path.clearance {settings.clearance:g}, path.tremor "
+            f"{settings.tremor:g}); expected less of both. Try --set path.clearance=2 --set path.tremor=1"
+        )
     target = np.stack(
         [np.interp(np.minimum(at + shape.ahead, travelled[-1] + 1e3), *_extended(travelled, c)) for c in line.T], 1
     )
@@ -62,6 +74,20 @@ def plan_path(
     forward = gaussian_filter1d(target - place, 4.0, axis=0, mode="nearest") + sway + jitter
     roll = 0.06 * settings.tremor * smooth_series(rng, count, 18.0, 1)[:, 0] + rng.uniform(-0.3, 0.3)
     return CameraPath(_look(forward, roll), place)
+
+
+def inside_share(mesh: Mesh, places: NDArray[Any]) -> NDArray[np.float64]:
+    """Share (N,) of all directions from places (N, 3) in which the wall's free side is seen: near 1 inside, 0 outside.
+
+    Pushed off a wall by more than an organ is wide, a path comes out on the other side.
+    """
+    k = np.arange(SPOKES) + 0.5
+    z, turn = 1 - 2 * k / SPOKES, np.pi * (1 + 5**0.5) * k
+    spokes = np.stack([np.cos(turn) * np.sqrt(1 - z * z), np.sin(turn) * np.sqrt(1 - z * z), z], 1)
+    directions = np.tile(spokes, (len(places), 1))
+    hits = RayScene(mesh.vertices, mesh.faces).cast(np.repeat(places, SPOKES, 0), directions)
+    facing = (mesh.normals[mesh.faces[hits.face, 0]] * directions).sum(1) < 0
+    return ((hits.face >= 0) & facing).reshape(-1, SPOKES).mean(1)
 
 
 def _route(shape: Shape) -> NDArray[np.float64]:

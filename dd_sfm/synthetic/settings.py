@@ -134,6 +134,12 @@ def check_settings(settings: SynthSettings) -> None:
         raise ConfigError(f"lens.field_of_view_deg {s.lens.field_of_view_deg}: expected 20 to 140")
     if s.depth_every < 1:
         raise ConfigError(f"depth_every {s.depth_every}: expected 1 or more")
+    if s.path.clearance <= 0 or s.path.tremor < 0:
+        raise ConfigError(
+            f"path.clearance {s.path.clearance}, path.tremor {s.path.tremor}: expected above 0, and 0 or more"
+        )
+    if not 0 < s.light.exposure < 1:
+        raise ConfigError(f"light.exposure {s.light.exposure}: expected between 0 and 1")
     limit = 0.3 * s.frames * max(s.path.speed, 0.1)
     if s.path.speed < 0 or (s.path.speed > 0 and limit > 60):
         raise ConfigError(

@@ -1,10 +1,13 @@
 """Pictures of an evaluation as PNG: drawn without a display and without matplotlib's global state."""
 
 import io
+from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -51,62 +54,91 @@ def cloud_figure(evaluation: Evaluation) -> Figure:
     known = np.flatnonzero(np.isfinite(evaluation.error))
     # Evenly thinned, the same on every call.
     known = known[:: max(1, len(known) // MOST_POINTS)]
-    axes_of_view = viewing_axes(evaluation)
-    centres = camera_centres(evaluation.trajectory.estimate)
-    origin = centres.mean(0)
-    points, path = (evaluation.xyz[known] - origin) @ axes_of_view.T, (centres - origin) @ axes_of_view.T
+    right, down, forward = viewing_axes(evaluation)
+    points, path = evaluation.xyz[known], camera_centres(evaluation.trajectory.estimate)
     error = evaluation.error[known]
     low, top = _log_range(error)
     figure = Figure(figsize=(13, 6), layout="constrained")
     panels = figure.subplots(1, 2)
-    for axes, (across, down, depth), title in (
-        (panels[0], (0, 1, 2), "seen along the view"),
-        (panels[1], (2, 1, 0), "seen from the side"),
+    for axes, (across, depth), title in (
+        (panels[0], (right, forward), "seen along the view"),
+        (panels[1], (forward, right), "seen from the side"),
     ):
-        order = np.argsort(-points[:, depth])
+        order = np.argsort(-depth.of(points))
         size = float(np.clip(30_000 / max(1, len(points)), 0.4, 12))
         drawn = axes.scatter(
-            points[order, across], points[order, down], c=np.clip(error[order], low, top), s=size, linewidths=0,
-            cmap="viridis", norm=LogNorm(low, top),
+            points[order, across.index], points[order, down.index], c=np.clip(error[order], low, top), s=size,
+            linewidths=0, cmap="viridis", norm=LogNorm(low, top),
         )  # fmt: skip
-        axes.plot(path[:, across], path[:, down], color=ESTIMATE, linewidth=1.5, label="cameras")
-        axes.set(
-            title=title, xlabel=f"{'xyz'[across]} [{evaluation.unit}]", ylabel=f"{'xyz'[down]} [{evaluation.unit}]"
-        )
+        axes.plot(path[:, across.index], path[:, down.index], color=ESTIMATE, linewidth=1.5, label="cameras")
+        axes.set_title(title)
         axes.set_aspect("equal", "box")
-        axes.set_xlim(*_limits(points[:, across], path[:, across]))
-        axes.set_ylim(*_limits(points[:, down], path[:, down])[::-1])
+        axes.set_xlim(*_limits(points[:, across.index], path[:, across.index]))
+        axes.set_ylim(*_limits(points[:, down.index], path[:, down.index]))
+        _label(axes, across, down, evaluation.unit)
         axes.legend(loc="upper right")
-    name = "distance from the true surface point" if evaluation.error_unit == "mm" else "mean reprojection error"
-    figure.colorbar(drawn, ax=panels, label=f"{name} [{evaluation.error_unit}]", extend="both")
+    figure.colorbar(drawn, ax=panels, label=f"{_error_name(evaluation)} [{evaluation.error_unit}]", extend="both")
     return figure
 
 
-def viewing_axes(evaluation: Evaluation) -> NDArray[Any]:
-    """Rows: right, down and forward of the mean camera in the world (3, 3)."""
-    return viewpoints.viewing_axes(evaluation.trajectory.estimate)
+@dataclass(frozen=True)
+class DrawnAxis:
+    """An axis of the reference's frame, ``index`` 0 to 2; ``sign`` is -1 where it points to the left or up."""
+
+    index: int
+    sign: float
+
+    def of(self, xyz: NDArray[Any]) -> NDArray[Any]:
+        """Points (N, 3) along the direction that is drawn (N,)."""
+        return self.sign * xyz[:, self.index]
+
+
+def viewing_axes(evaluation: Evaluation) -> tuple[DrawnAxis, DrawnAxis, DrawnAxis]:
+    """The axes of the reference that are nearest to right, down and forward of its mean camera.
+
+    Both pictures show the reference's own coordinates, so that a place in one is found in the other and in its mesh.
+    """
+    rows = viewpoints.viewing_axes(evaluation.trajectory.reference)
+    best = max(permutations(range(3)), key=lambda order: sum(abs(rows[k, i]) for k, i in enumerate(order)))
+    right, down, forward = (DrawnAxis(i, 1.0 if rows[k, i] >= 0 else -1.0) for k, i in enumerate(best))
+    return right, down, forward
+
+
+def _label(axes: Axes, across: DrawnAxis, down: DrawnAxis, unit: str) -> None:
+    """Names of the axes, which run to the right and downwards where they are not negative."""
+    axes.set(xlabel=f"{'xyz'[across.index]} of the reference [{unit}]", ylabel=f"{'xyz'[down.index]} [{unit}]")
+    if across.sign < 0:
+        axes.invert_xaxis()
+    if down.sign > 0:
+        axes.invert_yaxis()
+
+
+def _error_name(evaluation: Evaluation) -> str:
+    if evaluation.error_unit == "mm":
+        return "error of a point, median of its observations"
+    return "reprojection error of a point, mean of its observations"
 
 
 def trajectory_figure(evaluation: Evaluation) -> Figure:
     """Camera paths of model and reference from two sides, and the errors along the frames."""
     trajectory = evaluation.trajectory
-    axes_of_view = viewing_axes(evaluation)
-    estimate, reference = (camera_centres(p) @ axes_of_view.T for p in (trajectory.estimate, trajectory.reference))
+    right, down, forward = viewing_axes(evaluation)
+    estimate, reference = (camera_centres(p) for p in (trajectory.estimate, trajectory.reference))
     figure = Figure(figsize=(13, 7.5), layout="constrained")
     grid = figure.add_gridspec(2, 2, height_ratios=(3, 2))
-    for column, (across, down) in enumerate(((0, 1), (2, 1))):
+    for column, across in enumerate((right, forward)):
         axes = figure.add_subplot(grid[0, column])
         for centres, colour, style, label in (
             (reference, REFERENCE, "-", "reference"),
             (estimate, ESTIMATE, "--", "model"),
         ):
-            axes.plot(centres[:, across], centres[:, down], style, color=colour, label=label)
-            axes.plot(*centres[0, [across, down]], "o", color=colour, markersize=5)
-        for a, b in zip(estimate, reference, strict=True):
-            axes.plot([a[across], b[across]], [a[down], b[down]], color="0.6", linewidth=0.6, zorder=0)
-        axes.set(xlabel=f"{'xyz'[across]} [{evaluation.unit}]", ylabel=f"{'xyz'[down]} [{evaluation.unit}]")
+            axes.plot(centres[:, across.index], centres[:, down.index], style, color=colour, label=label)
+            axes.plot(*centres[0, [across.index, down.index]], "o", color=colour, markersize=5)
+        for pair in zip(estimate, reference, strict=True):
+            ends = np.array(pair)
+            axes.plot(ends[:, across.index], ends[:, down.index], color="0.6", linewidth=0.6, zorder=0)
         axes.set_aspect("equal", "datalim")
-        axes.invert_yaxis()
+        _label(axes, across, down, evaluation.unit)
         axes.legend()
     for column, (values, name) in enumerate(
         (
@@ -135,8 +167,12 @@ def error_figure(evaluation: Evaluation) -> Figure:
     axes.set_xscale("log")
     for value, label in ((np.median(error), "median"), (np.percentile(error, 90), "90 %")):
         axes.axvline(value, color=ESTIMATE, linestyle="--" if label == "median" else ":", label=f"{label}: {value:.3g}")
-    name = "distance from the true surface point" if evaluation.error_unit == "mm" else "mean reprojection error"
-    axes.set(xlabel=f"{name} [{evaluation.error_unit}]", ylabel="points", xlim=(low, top))
+    axes.set(
+        title=f"{len(error):,} points with a known error",
+        xlabel=f"{_error_name(evaluation)} [{evaluation.error_unit}]",
+        ylabel="points",
+        xlim=(low, top),
+    )
     axes.legend(loc="center right")
     share = axes.twinx()
     share.plot(np.sort(error), 100 * np.arange(1, len(error) + 1) / len(error), color="0.3")

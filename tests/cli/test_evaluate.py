@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -43,8 +44,12 @@ def test_help_has_an_example(dd_sfm, command):
 def test_model_prints_a_table_and_writes_figures_and_pictures(dd_sfm, model, truth):
     ran = dd_sfm("evaluate", "model", model, "--reference", truth, "--best", "100")
     assert ran.code == 0, ran.err
-    for text in ("16 registered of 16", "position error rms", "point error", "best points by error_px", "motion error"):
+    for text in (
+        "16 registered of 16", "position error rms", "error of observations", "error of points",
+        "surface with a point", "best points by error_px", "motion error",
+    ):  # fmt: skip
         assert text in ran.out
+    assert "WARNING" not in ran.out
     figures = json.loads((model / "evaluation.json").read_text())
     assert figures["trajectory"]["ate_max"] < 1e-9
     assert figures["surface"]["best"][0]["points"] == 100
@@ -62,6 +67,39 @@ def test_model_writes_elsewhere(dd_sfm, model, truth, tmp_path):
     assert ran.code == 0, ran.err
     assert (tmp_path / "new" / "place" / "evaluation.json").is_file()
     assert not (model / "evaluation.json").exists()
+
+
+def test_another_reference_is_named_when_it_is_replaced(dd_sfm, model, truth, tmp_path):
+    other = write_run(tmp_path / "other", plane_model(4.0))
+    assert "replaced" not in dd_sfm("evaluate", "model", model, "--reference", truth).err
+    ran = dd_sfm("evaluate", "model", model, "--reference", other)
+    assert f"replaced: the evaluation against {truth}; -o FOLDER keeps one of each" in ran.err
+    assert "replaced" not in dd_sfm("evaluate", "model", model, "--reference", other).err
+
+
+def test_a_reference_of_another_video_is_warned_of(dd_sfm, truth, tmp_path):
+    poses = plane_model(4.0).cam_from_world
+    mixed = replace(plane_model(4.0), cam_from_world={k: poses[(7 * k) % 16] for k in poses})
+    other = write_run(tmp_path / "other", to_own_world(mixed))
+    ran = dd_sfm("evaluate", "model", other, "--reference", truth, "-o", tmp_path / "out")
+    assert ran.code == 0
+    assert "WARNING" in ran.out
+    [warning] = json.loads((tmp_path / "out" / "evaluation.json").read_text())["warnings"]
+    assert "of the same video?" in warning
+    # Not even --quiet hides it.
+    ran = dd_sfm("evaluate", "model", other, "--reference", truth, "-o", tmp_path / "out", "--quiet")
+    assert ran.err.strip() == f"warning: {warning}"
+
+
+def test_three_frames_are_enough_and_two_are_not(dd_sfm, refused, truth, tmp_path):
+    poses = plane_model(4.0).cam_from_world
+    for count, folder in ((3, tmp_path / "three"), (2, tmp_path / "two")):
+        few = replace(plane_model(4.0), cam_from_world={k: poses[k] for k in range(count)})
+        seen = few.frame < count
+        write_run(folder, to_own_world(replace(few, point=few.point[seen], frame=few.frame[seen], xy=few.xy[seen])))
+    ran = dd_sfm("evaluate", "model", tmp_path / "three", "--reference", truth, "--quiet")
+    assert (ran.code, ran.err) == (0, "")
+    refused("model", tmp_path / "two", "--reference", truth, says="2 frames in common")
 
 
 def test_a_file_of_the_users_is_kept(dd_sfm, refused, model, truth):

@@ -9,6 +9,7 @@ import yaml
         (("--difficulty", "odd"), "--difficulty odd: expected one of easy, real, hard"),
         (("--size", "10x"), "--size 10x: expected WIDTHxHEIGHT"),
         (("--size", "10x10"), "--size 10x10: expected even numbers from 96"),
+        (("--size", "99998x99998"), "--size 99998x99998: expected even numbers from 96 to 4096"),
         (("--frames", 2), "--frames 2: expected 3 or more"),
         (("--set", "path.speed=99"), "path.speed 99.0 mm over 75 frames leaves the organ"),
         (("--set", "lens.grian=1"), "did you mean 'lens.grain'?"),
@@ -18,6 +19,7 @@ def test_bad_settings_are_one_line_and_leave_nothing(dd_sfm, tmp_path, options, 
     ran = dd_sfm("synth", "-o", tmp_path / "clip", *options)
     assert ran.code == 2
     assert message in ran.err
+    assert len(ran.err.splitlines()) == 1
     assert not (tmp_path / "clip").exists()
 
 

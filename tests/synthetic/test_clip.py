@@ -6,15 +6,17 @@ import cv2
 import numpy as np
 import pytest
 
-from dd_sfm.errors import ConfigError, OutputError
+from dd_sfm.errors import ConfigError, OutputError, ReconstructionError
 from dd_sfm.io.colmap_model import read_model
 from dd_sfm.io.images import read_mask
 from dd_sfm.io.truth import read_truth
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.progress import silent
 from dd_sfm.synthetic.clip import write_clip
+from dd_sfm.synthetic.organs import SHAPES
+from dd_sfm.synthetic.path import inside_share, plan_path
 from dd_sfm.synthetic.render import Renderer, make_scene
-from dd_sfm.synthetic.settings import SynthSettings, preset
+from dd_sfm.synthetic.settings import LightSettings, PathSettings, SynthSettings, preset
 
 FRAMES = 12
 
@@ -168,6 +170,9 @@ def test_other_organs_render(organ, difficulty):
         ({"width": 95}, "--size 95x270"),
         ({"width": 481}, "even numbers"),
         ({"depth_every": 0}, "depth_every 0"),
+        ({"path": PathSettings(clearance=0.0)}, "path.clearance 0.0"),
+        ({"path": PathSettings(tremor=-1.0)}, "path.tremor -1.0"),
+        ({"light": LightSettings(exposure=1.0)}, "light.exposure 1.0"),
     ],
 )
 def test_impossible_settings(change, message):
@@ -179,3 +184,19 @@ def test_an_impossible_path():
     base = settings()
     with pytest.raises(ConfigError, match="leaves the organ"):
         make_scene(replace(base, path=replace(base.path, speed=30.0)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"clearance": 40.0}, "frame 0 is outside"), ({"tremor": 100.0}, "path:")]
+)
+def test_a_path_through_the_wall(change, message):
+    """Too wide or too wild for the organ: the scope would look at it from outside, or touch it."""
+    shape, way = SHAPES["colon"](np.random.default_rng([777, 0])), PathSettings()
+
+    def plan(settings):
+        return plan_path(shape, shape.mesh.vertices, 75, settings, np.random.default_rng([777, 2]))
+
+    with pytest.raises(ReconstructionError, match=message):
+        plan(replace(way, **change))
+    assert inside_share(shape.mesh, plan(way).centre).min() > 0.9
+    assert inside_share(shape.mesh, np.array([[500.0, 0, 0]])).max() == 0.0

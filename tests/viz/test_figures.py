@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import OutputError
 from dd_sfm.evaluation.model import Evaluation
 from dd_sfm.evaluation.trajectory import Trajectory
-from dd_sfm.viz.figures import viewing_axes, write_figures
+from dd_sfm.viz.figures import cloud_figure, error_figure, trajectory_figure, viewing_axes, write_figures
 
 
 def evaluation(error):
@@ -28,8 +31,36 @@ def test_without_errors_there_is_no_cloud(tmp_path, error):
     assert sorted(p.name for p in paths) == ["errors.png", "trajectory.png"]
 
 
-def test_the_view_is_that_of_the_cameras():
-    assert viewing_axes(evaluation([1.0])) == pytest.approx(np.eye(3))
+def test_axes_are_those_of_the_reference():
+    axes = viewing_axes(evaluation([1.0]))
+    assert [(a.index, a.sign) for a in axes] == [(0, 1.0), (1, 1.0), (2, 1.0)]
+    # Cameras that look along -x of the reference with its z axis up, tilted by 20 degrees.
+    turn = Rotation.from_euler("x", 20, degrees=True).as_matrix() @ [[0, 1, 0], [0, 0, -1], [-1, 0, 0]]
+    poses = np.stack([np.column_stack([turn, [0.1 * k, 0, 0]]) for k in range(5)])
+    turned = replace(evaluation([1.0]), trajectory=Trajectory(np.arange(5), poses, poses, 0.4))
+    axes = viewing_axes(turned)
+    assert [(a.index, a.sign) for a in axes] == [(1, 1.0), (2, -1.0), (0, -1.0)]
+    panel = cloud_figure(turned).axes[0]
+    assert (panel.get_xlabel(), panel.get_ylabel()) == ("y of the reference [mm]", "z [mm]")
+    assert not panel.xaxis_inverted()
+    assert not panel.yaxis_inverted()
+
+
+def test_both_pictures_show_the_same_coordinates():
+    drawn = evaluation(np.linspace(0, 3, 50))
+    paths = [f(drawn).axes[0].lines for f in (cloud_figure, trajectory_figure)]
+    cloud, model = paths[0][0], next(line for line in paths[1] if line.get_label() == "model")
+    assert cloud.get_xydata() == pytest.approx(model.get_xydata())
+    # Down in the picture is down for the cameras.
+    assert cloud_figure(drawn).axes[0].yaxis_inverted()
+    assert trajectory_figure(drawn).axes[0].yaxis_inverted()
+
+
+def test_the_histogram_says_what_it_counts():
+    axes = error_figure(evaluation([0.5, np.nan, 1.0, 2.0])).axes[0]
+    assert axes.get_title() == "3 points with a known error"
+    assert axes.get_xlabel() == "error of a point, median of its observations [mm]"
+    assert "median: 1" in [text.get_text() for text in axes.get_legend().get_texts()]
 
 
 def test_a_folder_that_is_not_there(tmp_path):

@@ -105,14 +105,26 @@ def whole_view(axes: FloatArray, shown: Shown, points: FloatArray, width: int, h
 
     A mesh has no strays: all of it stays in the picture.
     """
+    held = points if len(shown.faces) else bulk(points)
+    return closest_view(axes, np.concatenate([held, camera_centres(shown.cam_from_world)]), (width, height))
+
+
+def look_along(forward: FloatArray, down: FloatArray) -> FloatArray:
+    """Axes (3, 3), rows right, down and forward, of a view along ``forward`` (3,) with ``down`` (3,) downwards."""
+    forward = forward / np.linalg.norm(forward)
+    right = np.cross(down, forward)
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(forward, right), forward])
+
+
+def closest_view(axes: FloatArray, points: FloatArray, size: tuple[int, int]) -> Viewpoint:
+    """Along the third of ``axes`` (3, 3), as close as all ``points`` (N, 3) stay in a picture of a size."""
+    width, height = size
     focal = height / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
     camera = PinholeCamera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
     turned = points @ axes.T
-    turned = turned if len(shown.faces) else bulk(turned)
-    path = camera_centres(shown.cam_from_world) @ axes.T
-    both = np.concatenate([turned, path])
-    middle = (both.min(0) + both.max(0)) / 2
-    local = both - middle
+    middle = (turned.min(0) + turned.max(0)) / 2
+    local = turned - middle
     reach = np.abs(local[:, :2]) / [width / 2 / focal, height / 2 / focal]
     distance = float((reach.max(1) - local[:, 2]).max()) * 1.08
     distance = max(distance, 1e-9, 1.02 * float(-local[:, 2].min()))
@@ -120,15 +132,16 @@ def whole_view(axes: FloatArray, shown: Shown, points: FloatArray, width: int, h
 
 
 def bulk(points: FloatArray) -> FloatArray:
-    """The points (N, 3) that have others around them (:data:`LEAST`); all of them when that leaves none."""
+    """The points (N, 3) in the box around all cells with enough of them (:data:`LEAST`); all when no cell has."""
     if len(points) < FEW:
         return points
     low, high = np.percentile(points, (1, 99), axis=0)
     size = max(float((high - low).max()) / CELLS, 1e-12)
-    # Strays far away share the cells at the rim.
+    # Strays far away share the cells at the rim, which do not count.
     place = np.clip(np.floor((points - low) / size), -CELLS, 2 * CELLS).astype(np.int64) + CELLS
-    _, cell, count = np.unique(
-        place @ [1, 4 * CELLS, 16 * CELLS**2], return_inverse=True, return_counts=True
-    )  # fmt: skip
-    inside = (count >= max(2, LEAST * len(points)))[cell] & (place > 0).all(1) & (place < 3 * CELLS).all(1)
-    return points[inside] if inside.any() else points
+    _, cell, count = np.unique(place @ [1, 4 * CELLS, 16 * CELLS**2], return_inverse=True, return_counts=True)
+    filled = (count >= max(2, LEAST * len(points)))[cell] & ((place > 0) & (place < 3 * CELLS)).all(1)
+    if not filled.any():
+        return points
+    low, high = points[filled].min(0) - size / 2, points[filled].max(0) + size / 2
+    return points[((points >= low) & (points <= high)).all(1)]

@@ -95,5 +95,6 @@ def test_outlines_of_cameras_never_stand_before_the_cloud(tmp_path):
         for view in ("front", "side")
     ]
     shares = [on - off for on, off in with_and_without]
-    assert 0 < shares[0] < 0.006
+    # Only the path.
+    assert 0 < shares[0] < 0.01
     assert shares[1] > 0

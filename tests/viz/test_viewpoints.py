@@ -7,7 +7,7 @@ from viewing import shown
 from dd_sfm.errors import InputError, UsageError
 from dd_sfm.evaluation.alignment import camera_centres
 from dd_sfm.viz.splat import project
-from dd_sfm.viz.viewpoints import VIEWS, bulk, find_viewpoint, parse_size, viewing_axes
+from dd_sfm.viz.viewpoints import VIEWS, bulk, closest_view, find_viewpoint, look_along, parse_size, viewing_axes
 
 
 def test_sizes():
@@ -82,7 +82,7 @@ def test_a_single_point_can_be_looked_at(tmp_path):
 def test_a_view_leaves_strays_out_but_no_sparse_end(tmp_path):
     rng = np.random.default_rng(0)
     near = rng.uniform([0, 0, 0], [1, 1, 1], (20_000, 3))
-    end = rng.uniform([0, 0, 1], [1, 1, 2], (150, 3))
+    end = rng.uniform([0.5, 0, 1], [0.5, 1, 2], (1000, 3))
     strays = np.array([[0, 0, 300.0], [5, 5, 5], [-9, 0, 0]])
     kept = bulk(np.concatenate([near, end, strays]))
     assert len(near) <= len(kept) <= len(near) + len(end)
@@ -100,3 +100,17 @@ def test_a_mesh_is_whole_in_its_picture(tmp_path):
     view = find_viewpoint("front", mesh, mesh.xyz, 320, 200)
     places = project(mesh.xyz, view.camera, view.cam_from_world).xy
     assert ((places >= 0) & (places <= [319, 199])).all()
+
+
+def test_a_view_along_a_direction_with_down_below():
+    forward, down = np.array([2.0, 3.0, 7.0]), np.array([0.0, 1.0, 0.0])
+    axes = look_along(forward, down)
+    assert axes @ axes.T == pytest.approx(np.eye(3))
+    assert np.linalg.det(axes) == pytest.approx(1)
+    assert axes @ forward == pytest.approx([0, 0, np.linalg.norm(forward)])
+    assert (axes @ down)[0] == pytest.approx(0)
+    assert (axes @ down)[1] > 0
+    points = np.random.default_rng(0).normal(size=(300, 3)) * [1, 4, 2]
+    view = closest_view(axes, points, (200, 100))
+    reach = np.abs(project(points, view.camera, view.cam_from_world).xy - [99.5, 49.5]) / [100, 50]
+    assert 0.8 < reach.max() < 1

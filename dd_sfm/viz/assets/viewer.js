@@ -105,8 +105,8 @@
   function reset() {
     // Obliquely from behind the cameras, far enough for the narrower side of a tile.
     const tiles = state.split ? entries.length : 1;
-    const away = 3.05 / Math.min(1, host.clientWidth / tiles / host.clientHeight || 1);
-    camera.position.set(0.42 * away, 0.46 * away, 0.78 * away);
+    const away = scene3d.away / Math.min(1, host.clientWidth / tiles / host.clientHeight || 1);
+    camera.position.set(0.42, 0.46, 0.78).setLength(away);
     controls.target.set(0, 0, 0);
     controls.update();
     draw();

@@ -15,7 +15,7 @@ from dd_sfm.io.scene import Scene, SceneImage
 from dd_sfm.structures import FloatArray, PinholeCamera
 from dd_sfm.viz.colours import Scale, scale_of
 from dd_sfm.viz.labels import draw_scale, write_label
-from dd_sfm.viz.shown import no_common_images
+from dd_sfm.viz.same_video import check_same_video
 from dd_sfm.viz.splat import colour, project, rasterise, scaled_camera
 from dd_sfm.viz.visibility import Layer, visible_points
 
@@ -57,7 +57,7 @@ def check_overlay(layers: list[Layer], settings: OverlaySettings) -> None:
 
     Raises:
         UsageError: If the colouring is unknown.
-        InputError: If images are missing, no error is known to colour by, or two runs share no frame.
+        InputError: If images are missing, no error is known to colour by, or two runs are not of the same frames.
     """
     if settings.colour not in COLOURS:
         raise UsageError(f"--colour {settings.colour}: unknown; expected one of {', '.join(COLOURS)}")
@@ -71,10 +71,8 @@ def check_overlay(layers: list[Layer], settings: OverlaySettings) -> None:
     for layer in layers:
         if settings.colour == "error" and not (layer.scene.model.error_px >= 0).any():
             raise InputError(f"{layer.scene.source}: holds no errors of its points; use --colour depth or photo")
-    numbers = {image.number for image in first.images}
     for layer in layers[1:]:
-        if not numbers & set(layer.place):
-            raise no_common_images(first.source, layer.scene.source, 0)
+        check_same_video(first, layer.scene)
 
 
 def overlay_frames(layers: list[Layer], settings: OverlaySettings) -> Iterator[NDArray[np.uint8]]:

@@ -28,7 +28,12 @@ def overlay(
     colour: Annotated[str, typer.Option(help="Of the points: depth, error or photo.")] = "depth",
     point_size: Annotated[
         float | None,
-        typer.Option(min=0.5, max=20, help="Diameter of the points in pixels.", show_default="3, in small frames less"),
+        typer.Option(
+            min=0.5,
+            max=20,
+            help="Diameter of the points in pixels.",
+            show_default="3, less in small frames and of dense clouds",
+        ),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Take every N-th frame of the run.")] = 1,
     fps: Annotated[
@@ -67,8 +72,7 @@ def overlay(
     ending = out.suffix.lower()
     panel = parse_size(size or ("480x270" if ending == ".gif" else "960x540"))
     check_file(out, ENDINGS, overwrite=overwrite)
-    diameter = point_size or max(2.0, min(3.0, panel[1] / 180))
-    settings = OverlaySettings(colour, panel, diameter, every, crop)
+    settings = OverlaySettings(colour, panel, point_size, every, crop)
     scenes = [open_scene(run, images), *([open_scene(against)] if against else [])]
     layers = make_layers(scenes)
     check_overlay(layers, settings)

@@ -28,13 +28,13 @@ INK, BOX = (245, 245, 245), (20, 22, 26)
 
 @dataclass(frozen=True)
 class OverlaySettings:
-    """``panel``: largest width and height of a frame; ``point_size``: diameter in pixels of the panel; ``crop``: leave
-    out what lies around the field of view.
+    """``panel``: largest width and height of a frame; ``point_size``: diameter in pixels of the panel, None for one
+    that suits the number of points; ``crop``: leave out what lies around the field of view.
     """  # fmt: skip
 
     colour: str = "depth"
     panel: tuple[int, int] = (960, 540)
-    point_size: float = 3.0
+    point_size: float | None = None
     every: int = 1
     crop: bool = True
 
@@ -141,9 +141,16 @@ def _panel(
     else:
         pose = model.cam_from_world[place]
         rgb = scale.rgb((model.xyz[shown] @ pose[2, :3] + pose[2, 3]) * layer.unit)
-    result = _draw(plain, model.xyz[shown], rgb, model.cam_from_world[place], where.camera, settings.point_size)
+    size = settings.point_size or _point_size(len(model.xyz), where.camera)
+    result = _draw(plain, model.xyz[shown], rgb, model.cam_from_world[place], where.camera, size)
     result = _named(result, f"{layer.label}: {len(shown):,} points")
     return draw_scale(result, scale, rgb=INK, box=BOX) if scale is not None else result
+
+
+def _point_size(count: int, camera: PinholeCamera) -> float:
+    """Diameter in pixels: large enough to be seen, and smaller for dense clouds, whose detail it would swallow."""
+    largest = min(max(2.0, camera.height / 180), 3.0)
+    return float(np.clip(1.3 * np.sqrt(camera.width * camera.height / count), 1.5, largest))
 
 
 def _draw(

@@ -29,13 +29,25 @@ class CloudPayload:
     total: int
 
 
+def points_that_fit(comparison: Comparison, room_bytes: float) -> int:
+    """How many points of a cloud the view may hold, at least 1000: what the smaller cloud leaves is for the larger."""
+    room = int(room_bytes / POINT_BYTES)
+    counts = [len(c.model.xyz) for c in _columns(comparison) if c.model is not None]
+    return max(1000, room // len(counts), room - sum(counts) + max(counts))
+
+
+def _columns(comparison: Comparison) -> list[Column]:
+    """The runs in the view."""
+    return [c for c in comparison.columns if c.name in ("learned", "sift") and c.model is not None]
+
+
 def view_payload(comparison: Comparison, most_points: int = MOST_POINTS) -> tuple[dict[str, Any], list[CloudPayload]]:
     """Everything the 3D view draws (errors in thousandths of a pixel), and per cloud how far it was thinned.
 
     Positions are relative to the middle of the first cloud, in units of its extent, turned so that the mean camera
     looks along -z with y upwards, as WebGL has it.
     """
-    columns = [c for c in comparison.columns if c.name in ("learned", "sift") and c.model is not None]
+    columns = _columns(comparison)
     middle, reach = middle_and_reach(comparison)
     turn = viewing_axes(comparison) * np.array([[1.0], [-1.0], [-1.0]])
     errors = np.concatenate([c.points.mean_error_px for c in columns if c.points is not None])

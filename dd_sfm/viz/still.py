@@ -138,7 +138,7 @@ def local_spacing(xyz: FloatArray) -> FloatArray:
     """How far apart points (P, 3) are around each of them (P,), within bounds: strays do not become large."""
     spacing = point_spacing(xyz)
     middle = float(np.median(spacing))
-    return np.clip(spacing, 0.4 * middle, 2.0 * middle)
+    return np.clip(spacing, 0.4 * middle, 1.5 * middle)
 
 
 def _radius_px(xyz: FloatArray, radius: FloatArray, viewpoint: Viewpoint, least_px: float) -> FloatArray:

@@ -13,7 +13,7 @@ from dd_sfm.viz.shown import Shown
 from dd_sfm.viz.splat import scaled_camera
 
 FIELD_OF_VIEW_DEG = 40.0
-CELLS, LEAST = 12, 2e-4
+CELLS, LEAST = 12, 1e-4
 """A view of the whole holds every cell that has this share of the points, and 2 at least, where so many cells lie along
 the cloud: strays do not make everything small, and its far ends, which are sparse, are not cut off.
 """  # fmt: skip

@@ -28,7 +28,12 @@ def overlay(
     colour: Annotated[str, typer.Option(help="Of the points: depth, error or photo.")] = "depth",
     point_size: Annotated[
         float | None,
-        typer.Option(min=0.5, max=20, help="Diameter of the points in pixels.", show_default="3, in small frames less"),
+        typer.Option(
+            min=0.5,
+            max=20,
+            help="Diameter of the points in pixels.",
+            show_default="3, less in small frames and of dense clouds",
+        ),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Take every N-th frame of the run.")] = 1,
     fps: Annotated[
@@ -55,18 +60,19 @@ def overlay(
 
     Example: dd-sfm overlay runs/learned -o clip.mp4 --against runs/sift
     """
+    from dd_sfm.evaluation.alignment import MISFIT
     from dd_sfm.io.gif_writer import write_gif
     from dd_sfm.io.scene import open_scene
     from dd_sfm.io.video_writer import write_video
     from dd_sfm.viz.overlay import OverlaySettings, check_overlay, chosen_images, overlay_frames
+    from dd_sfm.viz.same_video import cameras_apart
     from dd_sfm.viz.viewpoints import parse_size
     from dd_sfm.viz.visibility import make_layers
 
     ending = out.suffix.lower()
     panel = parse_size(size or ("480x270" if ending == ".gif" else "960x540"))
     check_file(out, ENDINGS, overwrite=overwrite)
-    diameter = point_size or max(2.0, min(3.0, panel[1] / 180))
-    settings = OverlaySettings(colour, panel, diameter, every, crop)
+    settings = OverlaySettings(colour, panel, point_size, every, crop)
     scenes = [open_scene(run, images), *([open_scene(against)] if against else [])]
     layers = make_layers(scenes)
     check_overlay(layers, settings)
@@ -74,6 +80,8 @@ def overlay(
     for scene in scenes:
         if scene.lens:
             say(f"note: {scene.source}: the distortion of its {scene.lens} lens is not drawn: points are off")
+    if against and cameras_apart(*scenes) > MISFIT:
+        say(f"note: the cameras of {against} do not follow those of {run}: broken, or another video")
     rate = fps or source_rate(scenes[0], every)
     count = len(chosen_images(scenes[0], settings))
     frames = make_progress(quiet)(overlay_frames(layers, settings), total=count, label="overlay")

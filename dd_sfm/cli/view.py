@@ -25,7 +25,11 @@ def view(
         Path | None, typer.Option(help="Write a PNG instead of opening a window; needs no display.", show_default=False)
     ] = None,
     from_: Annotated[
-        str, typer.Option("--view", help="front, top, side, oblique or camera:N, N a frame number.")
+        str,
+        typer.Option(
+            "--view",
+            help="front, top, side, oblique or camera:N, N a frame number; a screenshot may have several: front,side.",
+        ),
     ] = "front",
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the screenshot or window.")] = "1280x720",
     colour: Annotated[str, typer.Option(help="photo, error, tracks, uncertainty or run.")] = "photo",
@@ -54,12 +58,14 @@ def view(
     from dd_sfm.viz.shown import align_shown, open_shown, tell_apart
     from dd_sfm.viz.still import render_still
     from dd_sfm.viz.view_state import ViewState
-    from dd_sfm.viz.viewpoints import parse_size
+    from dd_sfm.viz.viewpoints import parse_size, view_names
 
     width, height = parse_size(size)
     if layout not in ("beside", "overlaid"):
         raise UsageError(f"--layout {layout}: unknown; expected beside or overlaid")
     if screenshot is None:
+        if len(view_names(from_)) > 1:
+            raise UsageError(f"--view {from_}: several views; expected one for a window, or --screenshot FILE.png")
         _check_window()
     else:
         check_file(screenshot, (".png",), overwrite=overwrite, option="--screenshot")
@@ -78,7 +84,7 @@ def view(
     state.beside = run2 is not None and layout == "beside"
     if screenshot is not None:
         write_image(screenshot, render_still(state, from_, width, height))
-        say(f"written: {screenshot} ({state.counts()} points)")
+        say(f"written: {screenshot} ({state.counts()} {state.parts})")
         return
     from dd_sfm.viz.viewer import open_window
 

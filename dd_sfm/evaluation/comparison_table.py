@@ -117,7 +117,7 @@ def _distance(figures: dict[str, Any]) -> Any:
 def _equal(number: int | None) -> list[_Figure]:
     if number is None:
         return []
-    group = f"Best {number:,} points of each"
+    group = f"At equal number: the {number:,} points of each with the least expected error"
 
     def best(key: str) -> Callable[[dict[str, Any]], Any]:
         return lambda f: f["best"][key]
@@ -125,6 +125,7 @@ def _equal(number: int | None) -> list[_Figure]:
     return [
         _Figure(group, "true error of a point, median [mm]", best("true_error_median_mm"), _short, -1),
         _Figure(group, "true error of a point, 90 % below [mm]", best("true_error_p90_mm"), _short, -1),
+        _Figure(group, "of them with a true place known", best("points_with_truth"), _count),
         _Figure(group, "reprojection error, median [px]", best("reprojection_median_px"), _px, -1),
         _Figure(group, "reprojection error, 90 % below [px]", best("reprojection_p90_px"), _px, -1),
         _Figure(group, "track length, mean", best("track_length_mean"), lambda v: f"{v:.1f}", 1),

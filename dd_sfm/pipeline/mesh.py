@@ -29,12 +29,13 @@ SMALL_PIECE = 0.01
 @dataclass(frozen=True)
 class MeshSettings:
     """``depth`` of the octree, None for what the points' spacing supports; ``trim``: share of the vertices, those
-    with the least points around, that is left out.
+    with the least points around, that is left out; ``threads`` of the solver: several wait for each other by spinning,
+    and are ten times slower than one where other work uses the cores.
     """  # fmt: skip
 
     depth: int | None = None
     trim: float = 0.02
-    threads: int = -1
+    threads: int = 1
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dd_sfm.viz.colours import Scale
 from dd_sfm.viz.shown import Shown
 
 PICTURE_WIDTH = 64
-MOST_OUTLINES = 20
+MOST_OUTLINES = 10
 MOST_PICTURES = 6
 
 
@@ -42,13 +42,16 @@ def spread(count: int, most: int) -> list[int]:
     return sorted({round(v) for v in np.linspace(0, count - 1, min(count, most))}) if count else []
 
 
-def camera_lines(shown: Shown, depth: float, rgb: tuple[int, int, int] | None = None) -> Lines:
+def camera_lines(
+    shown: Shown, depth: float, rgb: tuple[int, int, int] | None = None, *, outlines: int = MOST_OUTLINES
+) -> Lines:
     """The path through all cameras and the outlines of some.
 
     Args:
         shown: Whose cameras.
         depth: Length of an outline, in scene units.
         rgb: Colour of all; None colours from the first to the last.
+        outlines: Of how many cameras, at most.
     """
     count = len(shown.images)
     colours = Scale("", 0, max(count - 1, 1), "plasma").rgb(np.arange(count))
@@ -57,7 +60,7 @@ def camera_lines(shown: Shown, depth: float, rgb: tuple[int, int, int] | None = 
     centres = camera_centres(shown.cam_from_world)
     ends = [np.stack([centres[:-1], centres[1:]], 1)] if count > 1 else []
     owners = [np.arange(count - 1)] if count > 1 else []
-    for k in spread(count, MOST_OUTLINES):
+    for k in spread(count, outlines):
         corners = _plane(
             shown.images[k].camera, shown.cam_from_world[k], depth, np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]])
         )

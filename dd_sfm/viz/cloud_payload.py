@@ -10,9 +10,12 @@ from matplotlib import colormaps
 from dd_sfm.evaluation.alignment import camera_centres
 from dd_sfm.evaluation.compared import Column, Comparison
 from dd_sfm.structures import FloatArray
-from dd_sfm.viz.comparison_figures import COLOURS, middle_and_reach, viewing_axes
+from dd_sfm.viz.comparison_figures import COLOURS, framed_points, middle_and_reach, viewing_axes
+from dd_sfm.viz.viewpoints import FIELD_OF_VIEW_DEG, look_along
 
 MOST_POINTS = 400_000
+START = (0.42, 0.46, 0.78)
+"""Direction (right, up, back) in which the view's camera stands at first, as the page's script has it."""
 POINT_BYTES = 24
 """Of a point in the page, as text: 18 in base64."""
 
@@ -26,13 +29,25 @@ class CloudPayload:
     total: int
 
 
+def points_that_fit(comparison: Comparison, room_bytes: float) -> int:
+    """How many points of a cloud the view may hold, at least 1000: what the smaller cloud leaves is for the larger."""
+    room = int(room_bytes / POINT_BYTES)
+    counts = [len(c.model.xyz) for c in _columns(comparison) if c.model is not None]
+    return max(1000, room // len(counts), room - sum(counts) + max(counts))
+
+
+def _columns(comparison: Comparison) -> list[Column]:
+    """The runs in the view."""
+    return [c for c in comparison.columns if c.name in ("learned", "sift") and c.model is not None]
+
+
 def view_payload(comparison: Comparison, most_points: int = MOST_POINTS) -> tuple[dict[str, Any], list[CloudPayload]]:
     """Everything the 3D view draws (errors in thousandths of a pixel), and per cloud how far it was thinned.
 
     Positions are relative to the middle of the first cloud, in units of its extent, turned so that the mean camera
     looks along -z with y upwards, as WebGL has it.
     """
-    columns = [c for c in comparison.columns if c.name in ("learned", "sift") and c.model is not None]
+    columns = _columns(comparison)
     middle, reach = middle_and_reach(comparison)
     turn = viewing_axes(comparison) * np.array([[1.0], [-1.0], [-1.0]])
     errors = np.concatenate([c.points.mean_error_px for c in columns if c.points is not None])
@@ -43,13 +58,27 @@ def view_payload(comparison: Comparison, most_points: int = MOST_POINTS) -> tupl
         "length": [float(lengths.min()), float(np.percentile(lengths, 99))],
     }
     clouds = [_cloud(c, middle, reach, turn, most_points) for c in columns]
+    framed = ((framed_points(comparison) - middle) / reach) @ turn.T
     content = {
+        "away": _away(framed),
         "ramp": np.round(255 * colormaps["viridis"](np.linspace(0, 1, 24))[:, :3]).astype(int).tolist(),
         "clouds": [c.content for c in clouds],
         "ranges": ranges,
         "path": _reference(comparison, middle, reach, turn),
     }
     return content, clouds
+
+
+def _away(points: FloatArray, steps: int = 12) -> float:
+    """How far from the middle the view's camera must stand so that points (N, 3) stay in a square tile as it turns."""
+    farthest, slope = 0.0, float(np.tan(np.radians(FIELD_OF_VIEW_DEG / 2)))
+    across, up, back = START
+    for angle in np.linspace(0, 2 * np.pi, steps, endpoint=False):
+        cos, sin = np.cos(angle), np.sin(angle)
+        direction = np.array([across * cos + back * sin, up, back * cos - across * sin])
+        local = points @ look_along(-direction, np.array([0.0, -1.0, 0.0])).T
+        farthest = max(farthest, float((np.abs(local[:, :2]).max(1) / slope - local[:, 2]).max()))
+    return 1.03 * farthest
 
 
 def _cloud(column: Column, middle: FloatArray, reach: float, turn: FloatArray, most: int) -> CloudPayload:

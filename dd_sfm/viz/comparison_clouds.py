@@ -14,10 +14,10 @@ from dd_sfm.evaluation.alignment import camera_centres
 from dd_sfm.evaluation.compared import Column, Comparison
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.structures import FloatArray, Model
-from dd_sfm.viz.comparison_figures import COLOURS, middle_and_reach, viewing_axes
+from dd_sfm.viz.comparison_figures import COLOURS, framed_points, viewing_axes
 from dd_sfm.viz.splat import scaled_camera
-from dd_sfm.viz.vantage import look_at, splat
-from dd_sfm.viz.viewpoints import Viewpoint
+from dd_sfm.viz.vantage import splat
+from dd_sfm.viz.viewpoints import Viewpoint, closest_view, look_along
 
 WIDTH, HEIGHT = 560, 420
 CAMERA_WIDTH = 480
@@ -53,15 +53,12 @@ def camera_view(model: Model, frame: int, box: tuple[int, int, int, int]) -> Vie
 def outside_views(comparison: Comparison) -> dict[str, Viewpoint]:
     """Two views of the whole from outside, by name: obliquely from behind the cameras, and from the side."""
     right, down, forward = viewing_axes(comparison)
-    middle, reach = middle_and_reach(comparison)
-    distance = 1.05 * reach / np.sin(np.radians(20))
-    views = {}
+    points, views = framed_points(comparison), {}
     for title, direction in (
         ("from behind the cameras", -forward - 0.55 * down + 0.5 * right),
         ("from the side", -right - 0.35 * down - 0.15 * forward),
     ):
-        position = middle + distance * direction / np.linalg.norm(direction)
-        views[title] = look_at(position, middle, down, (WIDTH, HEIGHT))
+        views[title] = closest_view(look_along(-direction, down), points, (WIDTH, HEIGHT))
     return views
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from dd_sfm.evaluation.alignment import camera_centres
 from dd_sfm.evaluation.compared import Column, Comparison
+from dd_sfm.ops.geometry import measured_errors_px
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz import viewpoints
 
@@ -89,14 +90,20 @@ def viewing_axes(comparison: Comparison) -> FloatArray:
     return viewpoints.viewing_axes(np.stack(list(model.cam_from_world.values())))
 
 
-def middle_and_reach(comparison: Comparison) -> tuple[FloatArray, float]:
-    """Middle (3,) of the bulk of the first cloud, and the distance that 95 % of its points are within."""
+def framed_points(comparison: Comparison) -> FloatArray:
+    """What a picture of the clouds must hold (N, 3): the bulk of the first, and the cameras of it."""
     model = comparison.found[0].model
     assert model is not None
+    return np.concatenate([viewpoints.bulk(model.xyz), camera_centres(np.stack(list(model.cam_from_world.values())))])
+
+
+def middle_and_reach(comparison: Comparison) -> tuple[FloatArray, float]:
+    """Middle (3,) of :func:`framed_points`, and the distance that all of them are within."""
+    points = framed_points(comparison)
     axes = viewing_axes(comparison)
-    bulk = np.percentile(model.xyz @ axes.T, [3, 97], axis=0).mean(0)
-    middle = bulk @ axes
-    return middle, max(float(np.percentile(np.linalg.norm(model.xyz - middle, axis=1), 95)), 1e-12)
+    turned = points @ axes.T
+    middle = (turned.min(0) + turned.max(0)) / 2 @ axes
+    return middle, max(float(np.linalg.norm(points - middle, axis=1).max()), 1e-12)
 
 
 def histogram_figure(comparison: Comparison) -> Figure:
@@ -104,7 +111,14 @@ def histogram_figure(comparison: Comparison) -> Figure:
     has_truth = any(np.isfinite(c.points.true_mm).any() for c in comparison.found if c.points is not None)
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     panels = figure.subplots(1, 4 if has_truth else 3)
-    _histogram(panels[0], comparison, lambda p: p.error_px, "reprojection error [px]", "observations", cut=99)
+    _histogram(
+        panels[0],
+        comparison,
+        lambda p: measured_errors_px(p.error_px),
+        "reprojection error [px]",
+        "observations",
+        cut=99,
+    )
     _histogram(panels[1], comparison, lambda p: p.length.astype(float), "track length [views]", "points", whole=True)
     _histogram(panels[2], comparison, lambda p: p.angle_deg, "triangulation angle [deg]", "points", cut=99.5)
     if has_truth:

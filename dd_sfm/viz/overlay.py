@@ -15,7 +15,7 @@ from dd_sfm.io.scene import Scene, SceneImage
 from dd_sfm.structures import FloatArray, PinholeCamera
 from dd_sfm.viz.colours import Scale, scale_of
 from dd_sfm.viz.labels import draw_scale, write_label
-from dd_sfm.viz.shown import no_common_images
+from dd_sfm.viz.same_video import check_same_video
 from dd_sfm.viz.splat import colour, project, rasterise, scaled_camera
 from dd_sfm.viz.visibility import Layer, visible_points
 
@@ -28,13 +28,13 @@ INK, BOX = (245, 245, 245), (20, 22, 26)
 
 @dataclass(frozen=True)
 class OverlaySettings:
-    """``panel``: largest width and height of a frame; ``point_size``: diameter in pixels of the panel; ``crop``: leave
-    out what lies around the field of view.
+    """``panel``: largest width and height of a frame; ``point_size``: diameter in pixels of the panel, None for one
+    that suits the number of points; ``crop``: leave out what lies around the field of view.
     """  # fmt: skip
 
     colour: str = "depth"
     panel: tuple[int, int] = (960, 540)
-    point_size: float = 3.0
+    point_size: float | None = None
     every: int = 1
     crop: bool = True
 
@@ -57,7 +57,7 @@ def check_overlay(layers: list[Layer], settings: OverlaySettings) -> None:
 
     Raises:
         UsageError: If the colouring is unknown.
-        InputError: If images are missing, no error is known to colour by, or two runs share no frame.
+        InputError: If images are missing, no error is known to colour by, or two runs are not of the same frames.
     """
     if settings.colour not in COLOURS:
         raise UsageError(f"--colour {settings.colour}: unknown; expected one of {', '.join(COLOURS)}")
@@ -71,10 +71,8 @@ def check_overlay(layers: list[Layer], settings: OverlaySettings) -> None:
     for layer in layers:
         if settings.colour == "error" and not (layer.scene.model.error_px >= 0).any():
             raise InputError(f"{layer.scene.source}: holds no errors of its points; use --colour depth or photo")
-    numbers = {image.number for image in first.images}
     for layer in layers[1:]:
-        if not numbers & set(layer.place):
-            raise no_common_images(first.source, layer.scene.source, 0)
+        check_same_video(first, layer.scene)
 
 
 def overlay_frames(layers: list[Layer], settings: OverlaySettings) -> Iterator[NDArray[np.uint8]]:
@@ -143,9 +141,16 @@ def _panel(
     else:
         pose = model.cam_from_world[place]
         rgb = scale.rgb((model.xyz[shown] @ pose[2, :3] + pose[2, 3]) * layer.unit)
-    result = _draw(plain, model.xyz[shown], rgb, model.cam_from_world[place], where.camera, settings.point_size)
+    size = settings.point_size or _point_size(len(model.xyz), where.camera)
+    result = _draw(plain, model.xyz[shown], rgb, model.cam_from_world[place], where.camera, size)
     result = _named(result, f"{layer.label}: {len(shown):,} points")
     return draw_scale(result, scale, rgb=INK, box=BOX) if scale is not None else result
+
+
+def _point_size(count: int, camera: PinholeCamera) -> float:
+    """Diameter in pixels: large enough to be seen, and smaller for dense clouds, whose detail it would swallow."""
+    largest = min(max(2.0, camera.height / 180), 3.0)
+    return float(np.clip(1.3 * np.sqrt(camera.width * camera.height / count), 1.5, largest))
 
 
 def _draw(

@@ -8,7 +8,7 @@ from dd_sfm.evaluation.comparison import MADE_BY, plain_figures
 from dd_sfm.io.atomic import write_bytes, write_text
 from dd_sfm.io.staging import check_folder, check_own, filled_folder
 from dd_sfm.io.truth import RenderedTruth, read_truth
-from dd_sfm.viz.cloud_payload import MOST_POINTS, POINT_BYTES, view_payload
+from dd_sfm.viz.cloud_payload import MOST_POINTS, points_that_fit, view_payload
 from dd_sfm.viz.comparison_clouds import cloud_figures
 from dd_sfm.viz.comparison_figures import histogram_figure, timeline_figure, trajectory_figure
 from dd_sfm.viz.comparison_matches import match_figures
@@ -57,7 +57,7 @@ def write_report(out: Path, comparison: Comparison, *, title: str, most_points: 
     # Photographs twice over: coarser, or they would be half of the page.
     images |= {name: png(figure, dpi=105) for name, figure in pictures.items()}
     room = PAGE_BYTES - 4 / 3 * sum(map(len, images.values()))
-    payload, clouds = view_payload(comparison, max(1000, min(most_points, int(room / 2 / POINT_BYTES))))
+    payload, clouds = view_payload(comparison, min(most_points, points_that_fit(comparison, room)))
     record: dict[str, Any] = plain_figures(comparison.figures | {"match_pairs": pairs})
     content = page(comparison, images, pairs, payload, clouds, title=title)
     with filled_folder(out, MARKER, record, overwrite=True) as staging:

@@ -130,6 +130,11 @@ def _explanation(comparison: Comparison) -> str:
             "A reprojection error says how well a model agrees with itself, not how right it is: for true errors "
             "compare a rendered clip with --reference."
         )
+    elif comparison.unit != "mm":
+        lines.append(
+            "The reference is itself a reconstruction: differences as small as its own errors say nothing about which "
+            "run is right."
+        )
     lines.append(
         "Each run drops observations beyond a limit of its own, which lowers its reprojection error; true errors do "
         "not depend on that."

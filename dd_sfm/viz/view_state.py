@@ -205,6 +205,11 @@ class ViewState:
         """How many points are visible, in words."""
         return ", ".join(f"{int(self.visible(k).sum()):,} of {len(c.xyz):,}" for k, c in enumerate(self.clouds))
 
+    @property
+    def parts(self) -> str:
+        """What :meth:`counts` counts, in words: points, or the vertices of a mesh."""
+        return " and ".join(dict.fromkeys(cloud.parts for cloud in self.clouds))
+
     def pick(self, cloud: int, point: int) -> str:
         """Pick a point; the second one gives a distance, a third starts anew."""
         if len(self.picks) >= 2:
@@ -232,7 +237,7 @@ class ViewState:
         return 0.006 * float(np.linalg.norm(self.high - self.low))
 
     def frustum_depth(self) -> float:
-        """How long the cameras are drawn: a small part of how far they see, and no more than a few of their steps."""
+        """How long the cameras are drawn: a small part of how far they see, so that they do not cover the cloud."""
         cloud = self.clouds[0]
         centres = camera_centres(cloud.cam_from_world)
         if not len(centres):
@@ -240,7 +245,7 @@ class ViewState:
         distance = float(
             np.median(np.linalg.norm(cloud.xyz[:: max(1, len(cloud.xyz) // 2000)] - centres.mean(0), axis=1))
         )
-        return 0.07 * distance
+        return 0.04 * distance
 
 
 def _next(values: Sequence[float], now: float, step: int) -> float:

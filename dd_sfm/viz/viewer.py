@@ -63,7 +63,7 @@ def open_window(state: ViewState, view: str, width: int, height: int, say: Calla
     """
     window = Window(state, view, width, height, say)
     say(help_text())
-    say(f"shown: {state.counts()} points")
+    say(f"shown: {state.counts()} {state.parts}")
     window.run()
 
 

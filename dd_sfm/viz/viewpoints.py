@@ -13,8 +13,12 @@ from dd_sfm.viz.shown import Shown
 from dd_sfm.viz.splat import scaled_camera
 
 FIELD_OF_VIEW_DEG = 40.0
-BULK = (0.5, 99.5)
-"""Percentiles of the points that a view of the whole must hold: strays do not make everything small."""
+CELLS, LEAST = 12, 1e-4
+"""A view of the whole holds every cell that has this share of the points, and 2 at least, where so many cells lie along
+the cloud: strays do not make everything small, and its far ends, which are sparse, are not cut off.
+"""  # fmt: skip
+FEW = 200
+"""So few points are all in the view."""
 # Rows: right, down and forward of the view, in the axes of the mean camera.
 VIEWS = {
     "front": np.eye(3),
@@ -45,6 +49,11 @@ def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     if not (16 <= width <= 8192 and 16 <= height <= 8192):
         raise UsageError(f"{option} {text}: expected 16 to 8192 pixels a side, as 1280x720")
     return width, height
+
+
+def view_names(text: str) -> list[str]:
+    """The views of a text such as front,side."""
+    return [name.strip() for name in text.split(",")]
 
 
 def viewing_axes(cam_from_world: FloatArray) -> FloatArray:
@@ -92,14 +101,30 @@ def camera_place(shown: Shown, number: int) -> int:
 
 
 def whole_view(axes: FloatArray, shown: Shown, points: FloatArray, width: int, height: int) -> Viewpoint:
-    """Along the third of ``axes`` (3, 3), as close as the bulk of the points and all cameras stay in the picture."""
+    """Along the third of ``axes`` (3, 3), as close as the bulk of the points and all cameras stay in the picture.
+
+    A mesh has no strays: all of it stays in the picture.
+    """
+    held = points if len(shown.faces) else bulk(points)
+    return closest_view(axes, np.concatenate([held, camera_centres(shown.cam_from_world)]), (width, height))
+
+
+def look_along(forward: FloatArray, down: FloatArray) -> FloatArray:
+    """Axes (3, 3), rows right, down and forward, of a view along ``forward`` (3,) with ``down`` (3,) downwards."""
+    forward = forward / np.linalg.norm(forward)
+    right = np.cross(down, forward)
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(forward, right), forward])
+
+
+def closest_view(axes: FloatArray, points: FloatArray, size: tuple[int, int]) -> Viewpoint:
+    """Along the third of ``axes`` (3, 3), as close as all ``points`` (N, 3) stay in a picture of a size."""
+    width, height = size
     focal = height / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
     camera = PinholeCamera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
-    turned = bulk(points @ axes.T)
-    path = camera_centres(shown.cam_from_world) @ axes.T
-    both = np.concatenate([turned, path])
-    middle = (both.min(0) + both.max(0)) / 2
-    local = both - middle
+    turned = points @ axes.T
+    middle = (turned.min(0) + turned.max(0)) / 2
+    local = turned - middle
     reach = np.abs(local[:, :2]) / [width / 2 / focal, height / 2 / focal]
     distance = float((reach.max(1) - local[:, 2]).max()) * 1.08
     distance = max(distance, 1e-9, 1.02 * float(-local[:, 2].min()))
@@ -107,7 +132,16 @@ def whole_view(axes: FloatArray, shown: Shown, points: FloatArray, width: int, h
 
 
 def bulk(points: FloatArray) -> FloatArray:
-    """The points (N, 3) within the middle percentiles of each axis; all of them when that leaves none."""
-    low, high = np.percentile(points, BULK, axis=0)
-    inside = ((points >= low) & (points <= high)).all(1)
-    return points[inside] if inside.any() else points
+    """The points (N, 3) in the box around all cells with enough of them (:data:`LEAST`); all when no cell has."""
+    if len(points) < FEW:
+        return points
+    low, high = np.percentile(points, (1, 99), axis=0)
+    size = max(float((high - low).max()) / CELLS, 1e-12)
+    # Strays far away share the cells at the rim, which do not count.
+    place = np.clip(np.floor((points - low) / size), -CELLS, 2 * CELLS).astype(np.int64) + CELLS
+    _, cell, count = np.unique(place @ [1, 4 * CELLS, 16 * CELLS**2], return_inverse=True, return_counts=True)
+    filled = (count >= max(2, LEAST * len(points)))[cell] & ((place > 0) & (place < 3 * CELLS)).all(1)
+    if not filled.any():
+        return points
+    low, high = points[filled].min(0) - size / 2, points[filled].max(0) + size / 2
+    return points[((points >= low) & (points <= high)).all(1)]

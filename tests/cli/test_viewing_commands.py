@@ -77,6 +77,7 @@ def test_what_view_refuses(refused, run, tmp_path):
         "view", run, "--screenshot", out, "--size", "big", says="--size big: no size; expected WIDTHxHEIGHT", code=2
     )
     refused("view", run, "--screenshot", out, "--view", "behind", says="--view behind: unknown", code=2)
+    refused("view", run, "--view", "front,top", says="--view front,top: several views; expected one for a", code=2)
     lost = f"camera:{10 + WITHOUT_POSE}"
     refused("view", run, "--screenshot", out, "--view", lost, says=f"frame {10 + WITHOUT_POSE} has no pose in")
     refused("view", run, "--screenshot", out, "--colour", "beauty", says="--colour beauty: unknown", code=2)
@@ -227,6 +228,8 @@ def test_a_mesh(dd_sfm, tmp_path):
     # The plane's front is towards the cameras, which look along z.
     assert np.median(vertex["nz"]) < -0.95
     assert f"{len(vertex):,} vertices, {len(content['face'].data):,} faces" in ran.err
+    looked = dd_sfm("view", run / "mesh.ply", "--screenshot", tmp_path / "mesh.png", "--size", "64x48")
+    assert f"({len(vertex):,} of {len(vertex):,} vertices)" in looked.err
     assert dd_sfm("mesh", run).code == 1
     assert dd_sfm("mesh", run / "points.ply", "-o", tmp_path / "mesh.ply", "--depth", 5, "--trim", 0.1).code == 0
 

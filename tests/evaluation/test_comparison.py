@@ -65,7 +65,15 @@ def test_true_errors_against_a_rendered_clip(tmp_path):
     assert runs["sift"]["true_error_median_mm"] == pytest.approx(0.6 * DEPTH_MM / 100, rel=0.5)
     assert runs["learned"]["truth"]["trajectory"]["ate_rms"] < 1e-6
     assert len(comparison.reference_path) == 16
-    labels = {row.label for row in table_rows(comparison)}
+    rows = table_rows(comparison)
+    labels = {row.label for row in rows}
+    equal = [
+        row
+        for row in rows
+        if row.group.startswith(f"At equal number: the {comparison.figures['points_at_equal_number']} points of each")
+    ]
+    known = [runs[name]["best"]["points_with_truth"] for name in ("learned", "sift")]
+    assert next(row.cells for row in equal if "true place known" in row.label) == tuple(map(str, known))
     assert {
         "true error of a point, median [mm]",
         "surface with a point within 1 mm",

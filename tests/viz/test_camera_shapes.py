@@ -31,6 +31,7 @@ def test_outlines_end_in_the_corners_of_the_picture(tmp_path):
     assert places.depth == pytest.approx(2.0)
     assert len(np.unique(lines.rgb, axis=0)) == 5
     assert (camera_lines(cloud, 2.0, (1, 2, 3)).rgb == [1, 2, 3]).all()
+    assert camera_lines(cloud, 2.0, outlines=0).ends == pytest.approx(lines.ends[:4])
 
 
 def test_pictures_lie_where_the_camera_sees_them(tmp_path):

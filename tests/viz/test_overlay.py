@@ -89,7 +89,7 @@ def frames_of(layers, **changes):
 def test_plain_frame_and_points_beside_it(tmp_path):
     scene = make_scene(tmp_path / "a", wall(10.0), without_pose=(2,))
     layers = make_layers([scene])
-    frames = frames_of(layers, colour="photo")
+    frames = frames_of(layers, colour="photo", point_size=3.0)
     assert len(frames) == 5
     assert {f.shape for f in frames} == {(120, 320, 3)}
     below = np.s_[40:]
@@ -106,7 +106,7 @@ def test_colours_by_depth_are_those_of_the_scale(tmp_path):
     left, right = left[left[:, 0] < 0], right[right[:, 0] >= 0] * 2
     both = np.concatenate([left, right])
     scene = make_scene(tmp_path / "a", both, observed=[(p, 0) for p in range(len(both))])
-    frame = frames_of(make_layers([scene]))[0][40:80, 160:].astype(int)
+    frame = frames_of(make_layers([scene]), point_size=3.0)[0][40:80, 160:].astype(int)
     near, far = frame[:, 10:60].reshape(-1, 3).mean(0), frame[:, 100:150].reshape(-1, 3).mean(0)
     assert near[0] > near[2] + 50
     assert far[2] > far[0] + 50
@@ -186,3 +186,14 @@ def test_what_cannot_be_drawn(tmp_path):
         check_overlay(make_layers([scene, other]), OverlaySettings())
     with pytest.raises(InputError, match="c: the model has no point to draw"):
         make_layers([make_scene(tmp_path / "c", np.zeros((0, 3)))])
+
+
+def test_points_of_dense_clouds_are_smaller(tmp_path):
+    few, many = wall(10.0, slice(None, None, 40)), np.repeat(wall(10.0), 5, axis=0)
+    covered = []
+    for k, xyz in enumerate((few, many)):
+        layers = make_layers([make_scene(tmp_path / str(k), xyz)])
+        usual = [frames_of(layers, colour="photo", **size)[0][40:, 160:] for size in ({}, {"point_size": 2.0})]
+        covered.append([((f[..., 1] > 200) & (f[..., 0] < 90)).mean() for f in usual])
+    assert covered[0][0] == covered[0][1]
+    assert covered[1][0] < 0.8 * covered[1][1]

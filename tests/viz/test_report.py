@@ -12,7 +12,7 @@ from plane import plane_model, write_truth
 from dd_sfm.errors import OutputError
 from dd_sfm.evaluation.comparison import compare_runs
 from dd_sfm.io.truth import read_truth
-from dd_sfm.viz.cloud_payload import view_payload
+from dd_sfm.viz.cloud_payload import points_that_fit, view_payload
 from dd_sfm.viz.comparison_matches import choose_pairs
 from dd_sfm.viz.report import write_report
 from dd_sfm.viz.report_page import page
@@ -128,6 +128,18 @@ def test_large_clouds_are_thinned_and_the_page_says_so(made):
     assert payload["clouds"][0]["count"] == 1000
     assert f"Thinned for this view only. learned: 1,000 of {total:,} points, chosen at random" in text
     assert "SIFT, tuned: " not in text.split("Thinned")[1].split("</p>")[0]
+
+
+def test_the_larger_cloud_takes_the_room_that_the_smaller_leaves(made):
+    comparison = made[1]
+    many, few = (comparison.figures["runs"][name]["points"] for name in ("learned", "sift"))
+    assert many > few > 0
+    for room in (100_000, 2 * few + 2000, 3 * few + 3000):
+        fit = points_that_fit(comparison, room * 24)
+        assert min(fit, many) + min(fit, few) <= room
+        assert fit >= room // 2
+    assert points_that_fit(comparison, 24 * (many + few)) == many
+    assert points_that_fit(comparison, 0) == 1000
 
 
 def test_what_the_view_draws(made):

@@ -73,3 +73,28 @@ def test_colours_of_a_scale_come_with_the_scale(tmp_path):
 def test_a_picture_is_the_same_every_time(tmp_path):
     first, again = (render_still(ViewState((shown(tmp_path),)), "oblique", 120, 90) for _ in range(2))
     assert (first == again).all()
+
+
+def test_several_views_stand_beside_each_other_and_two_runs_below(tmp_path):
+    first, second = shown(tmp_path), shown(tmp_path, label="other", points=40)
+    one = render_still(ViewState((first,)), "front, side", 300, 140)
+    assert one.shape == (140, 300, 3)
+    assert inked(one[30:, :150]) > 0.005
+    assert inked(one[30:, 150:]) > 0.005
+    both = render_still(ViewState((first, second), beside=True, cameras=False), "front,side,top", 301, 203)
+    assert both.shape == (203, 301, 3)
+    upper, lower = both[:101, :100], both[101:, :100]
+    assert inked(upper[30:]) > 3 * inked(lower[30:])
+
+
+def test_outlines_of_cameras_never_stand_before_the_cloud(tmp_path):
+    cloud = shown(tmp_path, points=3)
+    cloud.xyz[:] = [[-4, -4, 10], [6, 4, 10], [1, 0, 14]]
+    with_and_without = [
+        [inked(render_still(ViewState((cloud,), cameras=on), view, 300, 200)) for on in (True, False)]
+        for view in ("front", "side")
+    ]
+    shares = [on - off for on, off in with_and_without]
+    # Only the path.
+    assert 0 < shares[0] < 0.01
+    assert shares[1] > 0

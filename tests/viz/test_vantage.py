@@ -3,7 +3,7 @@ import numpy as np
 from dd_sfm.structures import Model, PinholeCamera
 from dd_sfm.viz.comparison_clouds import CAMERA_WIDTH, camera_view
 from dd_sfm.viz.splat import project
-from dd_sfm.viz.vantage import look_at, splat
+from dd_sfm.viz.vantage import splat
 from dd_sfm.viz.viewpoints import Viewpoint
 
 FRONT = Viewpoint(PinholeCamera(100, 80, 100.0, 100.0, 49.5, 39.5), np.eye(3, 4))
@@ -27,17 +27,6 @@ def test_the_nearer_point_hides_the_further_one_whatever_the_order():
 def test_points_behind_the_camera_and_no_points_at_all():
     assert (splat(np.array([[0, 0, -1.0]]), np.zeros((1, 3), np.uint8), FRONT) == 255).all()
     assert splat(np.zeros((0, 3)), np.zeros((0, 3), np.uint8), FRONT).shape == (80, 100, 3)
-
-
-def test_look_at_puts_the_target_in_the_middle_with_down_below():
-    down = np.array([0.0, 1.0, 0.0])
-    view = look_at(np.array([3.0, -1.0, -4.0]), np.array([1.0, 2.0, 3.0]), down, (200, 100))
-    local = view.cam_from_world[:, :3] @ [1.0, 2.0, 3.0] + view.cam_from_world[:, 3]
-    assert np.allclose(local[:2], 0)
-    assert local[2] > 0
-    assert np.allclose(view.cam_from_world[:, :3] @ view.cam_from_world[:, :3].T, np.eye(3))
-    assert np.isclose(np.linalg.det(view.cam_from_world[:, :3]), 1)
-    assert (view.cam_from_world[:, :3] @ down)[1] > 0
 
 
 def test_a_part_of_a_frame_of_a_camera_whose_pixels_are_not_square():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from viewing import shown
@@ -5,7 +7,7 @@ from viewing import shown
 from dd_sfm.errors import InputError, UsageError
 from dd_sfm.evaluation.alignment import camera_centres
 from dd_sfm.viz.splat import project
-from dd_sfm.viz.viewpoints import VIEWS, bulk, find_viewpoint, parse_size, viewing_axes
+from dd_sfm.viz.viewpoints import VIEWS, bulk, closest_view, find_viewpoint, look_along, parse_size, viewing_axes
 
 
 def test_sizes():
@@ -75,3 +77,40 @@ def test_a_single_point_can_be_looked_at(tmp_path):
     cloud = shown(tmp_path, points=1)
     view = find_viewpoint("front", cloud, cloud.xyz, 100, 100)
     assert np.isfinite(project(cloud.xyz, view.camera, view.cam_from_world).xy).all()
+
+
+def test_a_view_leaves_strays_out_but_no_sparse_end(tmp_path):
+    rng = np.random.default_rng(0)
+    near = rng.uniform([0, 0, 0], [1, 1, 1], (20_000, 3))
+    end = rng.uniform([0.5, 0, 1], [0.5, 1, 2], (1000, 3))
+    strays = np.array([[0, 0, 300.0], [5, 5, 5], [-9, 0, 0]])
+    kept = bulk(np.concatenate([near, end, strays]))
+    assert len(near) <= len(kept) <= len(near) + len(end)
+    assert kept[:, 2].max() > 1.8
+    assert np.abs(kept).max() < 2.1
+    few = np.concatenate([near[:20], strays])
+    assert bulk(few).tolist() == few.tolist()
+    same = np.zeros((500, 3))
+    assert bulk(same).tolist() == same.tolist()
+
+
+def test_a_mesh_is_whole_in_its_picture(tmp_path):
+    mesh = replace(shown(tmp_path, points=600), faces=np.array([[0, 1, 2]]))
+    mesh.xyz[0] = [0, 40, 10]
+    view = find_viewpoint("front", mesh, mesh.xyz, 320, 200)
+    places = project(mesh.xyz, view.camera, view.cam_from_world).xy
+    assert ((places >= 0) & (places <= [319, 199])).all()
+
+
+def test_a_view_along_a_direction_with_down_below():
+    forward, down = np.array([2.0, 3.0, 7.0]), np.array([0.0, 1.0, 0.0])
+    axes = look_along(forward, down)
+    assert axes @ axes.T == pytest.approx(np.eye(3))
+    assert np.linalg.det(axes) == pytest.approx(1)
+    assert axes @ forward == pytest.approx([0, 0, np.linalg.norm(forward)])
+    assert (axes @ down)[0] == pytest.approx(0)
+    assert (axes @ down)[1] > 0
+    points = np.random.default_rng(0).normal(size=(300, 3)) * [1, 4, 2]
+    view = closest_view(axes, points, (200, 100))
+    reach = np.abs(project(points, view.camera, view.cam_from_world).xy - [99.5, 49.5]) / [100, 50]
+    assert 0.8 < reach.max() < 1

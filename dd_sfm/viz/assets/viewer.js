@@ -70,7 +70,7 @@
   function frusta(cloud) {
     const { count, aspect } = cloud.cameras;
     const centres = floats(cloud.cameras.centres), axes = floats(cloud.cameras.axes);
-    const size = 0.05, every = Math.max(1, Math.round(count / 10)), lines = [];
+    const size = 0.035, every = Math.max(1, Math.round(count / 10)), lines = [];
     const corner = (k, sx, sy) => [0, 1, 2].map((j) =>
       centres[3 * k + j] + size * (axes[9 * k + 6 + j] + sx * aspect[0] * axes[9 * k + j] + sy * aspect[1] * axes[9 * k + 3 + j]));
     for (let k = 0; k < count; k += every) {
@@ -105,8 +105,8 @@
   function reset() {
     // Obliquely from behind the cameras, far enough for the narrower side of a tile.
     const tiles = state.split ? entries.length : 1;
-    const away = 3.2 / Math.min(1, host.clientWidth / tiles / host.clientHeight || 1);
-    camera.position.set(0.42 * away, 0.46 * away, 0.78 * away);
+    const away = scene3d.away / Math.min(1, host.clientWidth / tiles / host.clientHeight || 1);
+    camera.position.set(0.42, 0.46, 0.78).setLength(away);
     controls.target.set(0, 0, 0);
     controls.update();
     draw();

@@ -1,0 +1,60 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from conftest import texture
+from test_overlay import make_scene, wall
+
+from dd_sfm.errors import InputError
+from dd_sfm.io.images import read_image, write_image
+from dd_sfm.viz.same_video import cameras_apart, check_same_video
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return tuple(make_scene(tmp_path / name, wall(10.0)) for name in ("a", "b"))
+
+
+def rewrite(scene, change):
+    for image in scene.images:
+        write_image(image.path, change(read_image(image.path)))
+
+
+def test_the_same_frames_saved_otherwise_or_smaller(pair):
+    first, second = pair
+    check_same_video(first, second)
+    rewrite(second, lambda picture: np.clip(picture.astype(int) + 3, 0, 255).astype(np.uint8))
+    check_same_video(first, second)
+    rewrite(second, lambda picture: cv2.resize(picture, (81, 61), interpolation=cv2.INTER_AREA))
+    check_same_video(first, second)
+
+
+def test_another_video_under_the_same_numbers(pair):
+    first, second = pair
+    rewrite(second, lambda picture: np.roll(picture[::-1], 40, axis=1))
+    with pytest.raises(InputError, match=r"a and .*b: frames of the same number show different pictures \(\d\d of 255"):
+        check_same_video(first, second)
+
+
+def test_another_shape(pair):
+    first, second = pair
+    rewrite(second, lambda picture: texture(120, 120, seed=0))
+    with pytest.raises(InputError, match="frame 0 is 160 x 120 in one and 120 x 120 in the other; expected two runs"):
+        check_same_video(first, second)
+
+
+def test_images_that_are_not_there_are_not_looked_at(pair):
+    first, second = pair
+    rewrite(second, lambda picture: 255 - picture)
+    check_same_video(first, replace(second, images=tuple(replace(i, path=None) for i in second.images)))
+
+
+def test_cameras_that_go_another_way(pair):
+    first, second = pair
+    assert cameras_apart(first, second) < 1e-6
+    rng = np.random.default_rng(0)
+    astray = {k: np.column_stack([np.eye(3), rng.normal(size=3)]) for k in second.model.cam_from_world}
+    assert cameras_apart(first, replace(second, model=replace(second.model, cam_from_world=astray))) > 0.5
+    few = {k: second.model.cam_from_world[k] for k in (0, 1)}
+    assert cameras_apart(first, replace(second, model=replace(second.model, cam_from_world=few))) == 0

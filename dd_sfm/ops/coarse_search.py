@@ -8,7 +8,7 @@ from torch import Tensor
 from dd_sfm.ops.compiled import compiled_for_workers
 
 STRIPS = 60
-"""The coarse cells are cut into so many strips; the best cell of each is a candidate."""
+"""The coarse cells are cut into at most so many strips; the best cell of each is a candidate."""
 TOP = 5
 """Candidates that are climbed from."""
 
@@ -30,7 +30,10 @@ def search_coarse(
     """
     allowed = usable.flatten()
     coarse = _coarse_cells(usable)
-    strip = len(coarse) // STRIPS
+    strips = min(STRIPS, len(coarse))
+    strip = -(-len(coarse) // strips)
+    # Some stand twice to fill the last strip.
+    coarse = coarse[torch.arange(strips * strip) % len(coarse)]
     dtype = torch.bfloat16 if bfloat16 else torch.float32
     block = cells[coarse].to(dtype).t().contiguous()
     index = np.zeros(len(queries), np.int64)
@@ -49,15 +52,15 @@ def search_coarse(
 
 
 def _coarse_cells(usable: Tensor) -> Tensor:
-    """Every 4th cell each way, as (STRIPS * strip,) indices; some stand twice to fill the last strip."""
+    """Every 4th cell each way, as indices."""
     height, width = usable.shape
-    rows, columns = torch.meshgrid(torch.arange(1, height, 4), torch.arange(1, width, 4), indexing="ij")
+    rows, columns = torch.meshgrid(
+        torch.arange(min(1, height - 1), height, 4), torch.arange(min(1, width - 1), width, 4), indexing="ij"
+    )
     coarse = (rows * width + columns).flatten()
     # A coarse cell stands for its neighbourhood even where a highlight covers the cell itself.
     seen = usable.flatten()[coarse]
-    coarse = coarse[seen] if bool(seen.any()) else coarse
-    strip = -(-len(coarse) // STRIPS)
-    return coarse[torch.arange(STRIPS * strip) % len(coarse)]
+    return coarse[seen] if bool(seen.any()) else coarse
 
 
 @njit(fastmath=True)
@@ -70,12 +73,12 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
 
 @njit(fastmath=True)
 def _strip_peaks(response, strip, places, values):  # type: ignore[no-untyped-def]
-    """Fill ``places`` with the coarse cells of the best strips, best first."""
+    """Fill ``places`` with the coarse cells of the best strips, best first; -1 where there are fewer strips."""
     top = places.shape[0]
     for t in range(top):
         places[t] = -1
         values[t] = response[0]
-    for s in range(STRIPS):
+    for s in range(response.shape[0] // strip):
         first = s * strip
         peak = response[first]
         for k in range(first + 1, first + strip):
@@ -118,10 +121,15 @@ def _climb(response, strip, coarse, flat, allowed, width, queries, index, best):
     for n in range(response.shape[0]):
         _strip_peaks(response[n], strip, places, values)
         for t in range(TOP):
+            likeness[t] = -3
+            if places[t] < 0:
+                continue
             near[t], likeness[t] = _best_around(coarse[places[t]], 2, flat, allowed, width, queries[n])
         for _ in range(2):
             t = np.argmax(likeness)
             place, value = near[t], likeness[t]
+            if value < -2:
+                break
             for _ in range(2):
                 place, value = _best_around(place, 1, flat, allowed, width, queries[n])
             if value > best[n]:

@@ -6,7 +6,6 @@ from torch import Tensor
 from dd_sfm.config import MatchConfig
 from dd_sfm.errors import ShapeError
 from dd_sfm.ops.coarse_search import search_coarse
-from dd_sfm.runtime import cpu_has_bfloat16
 
 
 def match_nearest(
@@ -55,7 +54,8 @@ def subcell_peak(descriptors: Tensor, queries: Tensor, cell: Tensor, *, chunk: i
         chunk: Queries at once.
 
     Returns:
-        (N, 2) float32 places, at most 0.6 cells from ``cell`` along each axis; on the border the axis stays as it is.
+        (N, 2) float32 places, at most 0.6 cells from ``cell`` along each axis; on the border the axis stays as it is,
+        and one cell from it, where the window repeats the rim, it is up to 0.15 cells off.
     """
     height, width = descriptors.shape[-2:]
     flat = descriptors.flatten(1).t()
@@ -84,7 +84,9 @@ def _paraboloid(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     return dx.to(device), dy.to(device), solve[:5].t().float().to(device)
 
 
-def match_cells(queries: Tensor, descriptors: Tensor, usable: Tensor, config: MatchConfig) -> tuple[Tensor, Tensor]:
+def match_cells(
+    queries: Tensor, descriptors: Tensor, usable: Tensor, config: MatchConfig, *, bfloat16: bool = False
+) -> tuple[Tensor, Tensor]:
     """The best usable cell of a map for every query.
 
     Args:
@@ -92,6 +94,7 @@ def match_cells(queries: Tensor, descriptors: Tensor, usable: Tensor, config: Ma
         descriptors: Unit-norm map (D, H, W).
         usable: (H, W) bool.
         config: ``search`` (coarse to fine or exhaustive) and block sizes.
+        bfloat16: Let the coarse search choose its candidates in half precision.
 
     Returns:
         Cells (N, 2) int64 (column, row) and cosine similarities (N,) float32; without any usable cell, cell (0, 0)
@@ -111,7 +114,7 @@ def match_cells(queries: Tensor, descriptors: Tensor, usable: Tensor, config: Ma
         index = cells[index]
     else:
         index, best = search_coarse(
-            queries.cpu(), flat.cpu(), usable.cpu(), chunk=config.chunk_queries, bfloat16=cpu_has_bfloat16()
+            queries.cpu(), flat.cpu(), usable.cpu(), chunk=config.chunk_queries, bfloat16=bfloat16
         )
         index, best = index.to(queries.device), best.to(queries.device)
     return torch.stack([index % width, index // width], 1), best

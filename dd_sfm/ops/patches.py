@@ -1,5 +1,7 @@
 """Sub-pixel alignment of image patches: Lucas-Kanade that ignores gain and offset of the light."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,8 @@ from torch import Tensor
 
 from dd_sfm.ops.compiled import compiled_for_workers
 
+FLAT = 0.05
+"""Variance of grey values from which on a patch counts as texture; below, rounding makes up the picture."""
 STILL_PX = 0.01
 """A patch that moves less than this in a step has arrived with it."""
 
@@ -61,26 +65,34 @@ def align_patches(
         affine: d(target) / d(source) at each point (N, 2, 2).
         radius: Half the side of a patch in pixels.
         iterations: Most Gauss-Newton steps.
-        max_move_px: Largest total move; points that want more stay where they were, with ncc -1.
+        max_move_px: Largest total move; points that want more, and those that are not finite numbers, stay where they
+            were, with ncc -1. Patches without texture have ncc 0.
     """
-    start = xy1.cpu().numpy().astype(np.float32)
-    columns = _align(
-        source,
-        np.ascontiguousarray(target, np.float32),
-        np.ascontiguousarray(xy0.cpu().numpy(), np.float32),
-        np.ascontiguousarray(start),
-        np.ascontiguousarray(affine, np.float32),
-        radius,
-        iterations,
-        np.float32(max_move_px),
-    )
-    xy, ncc, sigma = (torch.from_numpy(column).to(xy1.device) for column in columns)
-    return Alignment(xy, ncc, sigma)
+    start = np.ascontiguousarray(xy1.cpu().numpy(), np.float32)
+    origin = np.ascontiguousarray(xy0.cpu().numpy(), np.float32)
+    warp = np.ascontiguousarray(affine, np.float32)
+    image = np.ascontiguousarray(target, np.float32)
+    # The compiled loop would take a NaN for an index.
+    good = np.isfinite(origin).all(1) & np.isfinite(start).all(1) & np.isfinite(warp).all((1, 2))
+    rows = np.flatnonzero(good)
+    # Where a GPU does the search one thread asks for all points: the cores share them here.
+    parts = np.array_split(rows, (os.cpu_count() or 1) if xy1.is_cuda else 1)
+
+    def align(part: NDArray[np.int64]) -> tuple[NDArray[np.float32], ...]:
+        most = np.float32(max_move_px)
+        return tuple(_align(source, image, origin[part], start[part], warp[part], radius, iterations, most))
+
+    with ThreadPoolExecutor(len(parts)) as pool:
+        found = list(pool.map(align, parts))
+    xy, ncc, sigma = start.copy(), np.full(len(start), -1, np.float32), np.full(len(start), np.inf, np.float32)
+    for column, values in zip((xy, ncc, sigma), zip(*found, strict=True), strict=True):
+        column[rows] = np.concatenate(values)
+    return Alignment(*(torch.from_numpy(column).to(xy1.device) for column in (xy, ncc, sigma)))
 
 
 @njit(fastmath=True)
 def _template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-untyped-def]
-    """Fill a patch and its steepest descent images; the patch's mean and the Hessian's three entries.
+    """Fill a patch and its steepest descent images; the Hessian's three entries, all 0 where there is no texture.
 
     The patch has zero mean and unit norm. The components of the gradients along a constant and along the patch
     change only the mean and the norm, which normalisation removes; so they are taken out.
@@ -120,7 +132,9 @@ def _template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-untyped-de
     for k in range(size):
         grey[k] -= mean
         norm += grey[k] * grey[k]
-    scale = one / max(np.sqrt(norm), np.float32(1e-6))
+    if norm < np.float32(FLAT) * size:
+        return np.float32(0), np.float32(0), np.float32(0)
+    scale = one / np.sqrt(norm)
     along_x = np.float32(0)
     along_y = np.float32(0)
     for k in range(size):
@@ -138,16 +152,23 @@ def _template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-untyped-de
         hxx += jx[k] * jx[k]
         hxy += jx[k] * jy[k]
         hyy += jy[k] * jy[k]
-    return mean, hxx, hxy, hyy
+    return hxx, hxy, hyy
 
 
 @njit(fastmath=True)
-def _compare(target, x0, y0, warp, radius, mean, grey, jx, jy):  # type: ignore[no-untyped-def]
+def _compare(target, x0, y0, warp, radius, grey, jx, jy):  # type: ignore[no-untyped-def]
     """Correlation of a patch with the target at a place, and the right side of the normal equations."""
     height, width = target.shape
     flat = target.ravel()
     side = 2 * radius + 1
     most_x, most_y = np.float32(width) - np.float32(1.001), np.float32(height) - np.float32(1.001)
+    # Less a value of the patch itself: little of a float's digits is then lost in the sum of squares.
+    middle = flat[
+        np.uint32(
+            np.int32(min(max(y0, np.float32(0)), most_y)) * np.int32(width)
+            + np.int32(min(max(x0, np.float32(0)), most_x))
+        )
+    ]
     total = np.float32(0)
     square = np.float32(0)
     like = np.float32(0)
@@ -167,8 +188,7 @@ def _compare(target, x0, y0, warp, radius, mean, grey, jx, jy):  # type: ignore[
             p10, p11 = flat[at + np.uint32(width)], flat[at + np.uint32(width + 1)]
             upper = p00 + (p01 - p00) * fx
             lower = p10 + (p11 - p10) * fx
-            # Less the template's mean, so that little of a float's digits is lost in the sum of squares.
-            value = upper + (lower - upper) * fy - mean
+            value = upper + (lower - upper) * fy - middle
             k = i * side + j
             total += value
             square += value * value
@@ -176,8 +196,11 @@ def _compare(target, x0, y0, warp, radius, mean, grey, jx, jy):  # type: ignore[
             bx += value * jx[k]
             by += value * jy[k]
     size = np.float32(side * side)
-    norm = max(np.sqrt(max(square - total * total / size, np.float32(0))), np.float32(1e-6))
-    return like / norm, bx / norm, by / norm
+    variance = square - total * total / size
+    if variance < np.float32(FLAT) * size:
+        return np.float32(0), np.float32(0), np.float32(0)
+    norm = np.sqrt(variance)
+    return min(like / norm, np.float32(1)), bx / norm, by / norm
 
 
 @compiled_for_workers
@@ -190,11 +213,14 @@ def _align(source, target, xy0, xy1, affine, radius, iterations, most):  # type:
     sigma = np.empty(count, np.float32)
     grey, jx, jy = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
     for n in range(count):
-        mean, hxx, hxy, hyy = _template(source, xy0[n, 0], xy0[n, 1], radius, grey, jx, jy)
+        hxx, hxy, hyy = _template(source, xy0[n, 0], xy0[n, 1], radius, grey, jx, jy)
+        if hxx <= 0:
+            score[n], sigma[n] = 0, np.float32(1e3)
+            continue
         determinant = max(hxx * hyy - hxy * hxy, np.float32(1e-12))
         warp = affine[n]
         x, y = xy1[n, 0], xy1[n, 1]
-        ncc, bx, by = _compare(target, x, y, warp, radius, mean, grey, jx, jy)
+        ncc, bx, by = _compare(target, x, y, warp, radius, grey, jx, jy)
         for _ in range(iterations):
             du, dv = (hyy * bx - hxy * by) / determinant, (hxx * by - hxy * bx) / determinant
             dx, dy = warp[0, 0] * du + warp[0, 1] * dv, warp[1, 0] * du + warp[1, 1] * dv
@@ -204,7 +230,7 @@ def _align(source, target, xy0, xy1, affine, radius, iterations, most):  # type:
             y -= dy * shorten
             if length < STILL_PX:
                 break
-            ncc, bx, by = _compare(target, x, y, warp, radius, mean, grey, jx, jy)
+            ncc, bx, by = _compare(target, x, y, warp, radius, grey, jx, jy)
         is_far = (x - xy1[n, 0]) ** 2 + (y - xy1[n, 1]) ** 2 > most * most
         if not is_far:
             place[n, 0], place[n, 1] = x, y

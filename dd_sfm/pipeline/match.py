@@ -23,7 +23,7 @@ from dd_sfm.ops.consensus import local_affine
 from dd_sfm.ops.matching import match_cells, subcell_peak
 from dd_sfm.ops.patches import align_patches, gradient_images
 from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
-from dd_sfm.pipeline.describe import DescriptorCache
+from dd_sfm.pipeline.describe import DescriptorCache, use_bfloat16
 from dd_sfm.pipeline.pairs import (
     adaptive_targets,
     loop_targets,
@@ -68,6 +68,7 @@ class Matcher:
     def __init__(self, frames: FrameSet, out: Path, config: Config, device: torch.device) -> None:
         self.frames, self.config, self.device = frames, config, device
         self.maps = DescriptorCache(frames, out, device)
+        self.bfloat16 = use_bfloat16(config, device)
         self._lock = threading.Lock()
         self._images: dict[int, tuple[WorkingFrame, NDArray[np.float32]]] = {}
 
@@ -92,11 +93,13 @@ class Matcher:
         source_map, target_map = self.maps[reference], self.maps[target]
         points = torch.from_numpy(np.ascontiguousarray(xy)).to(self.device)
         queries = sample_descriptors(source_map.descriptors, image_to_cell(points, stride).to(points.dtype))
-        cell, similarity = match_cells(queries, target_map.descriptors, target_map.usable, config)
+        cell, similarity = match_cells(
+            queries, target_map.descriptors, target_map.usable, config, bfloat16=self.bfloat16
+        )
         place = subcell_peak(target_map.descriptors, queries, cell)
         # The back-match asks the map at the peak's own cell: it costs one search more and removes most errors.
         found = sample_descriptors(target_map.descriptors, place)
-        back, _ = match_cells(found, source_map.descriptors, source_map.usable, config)
+        back, _ = match_cells(found, source_map.descriptors, source_map.usable, config, bfloat16=self.bfloat16)
         cycle = (cell_to_image(back.float(), stride) - points).norm(dim=1)
         keep = (cycle <= config.max_cycle_px) & (similarity >= config.min_similarity)
         index = torch.nonzero(keep)[:, 0]

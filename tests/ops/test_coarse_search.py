@@ -33,6 +33,17 @@ def test_a_single_usable_cell_is_found(cells):
     assert index.tolist() == [21 * 64 + 33] * 3
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 30), (30, 1), (2, 2), (12, 12)])
+def test_small_maps(height, width):
+    cells = torch.nn.functional.normalize(
+        torch.randn(height * width, 8, generator=torch.Generator().manual_seed(5)), dim=1
+    )
+    usable = torch.ones(height, width, dtype=torch.bool)
+    index, similarity = search_coarse(cells[::3], cells, usable, chunk=512, bfloat16=False)
+    assert torch.allclose(similarity, (cells[::3] * cells[index]).sum(1), atol=1e-5)
+    assert index.max() < height * width
+
+
 def test_no_query_gives_no_match(cells):
     usable = torch.ones(60, 64, dtype=torch.bool)
     index, similarity = search_coarse(cells[:0], cells, usable, chunk=512, bfloat16=False)

@@ -71,3 +71,33 @@ def test_no_points():
     found = align_patches(np.zeros((3, 30, 30), np.float32), np.zeros((30, 30)), empty, empty, np.zeros((0, 2, 2)))
     assert found.xy.shape == (0, 2)
     assert found.ncc.shape == (0,)
+
+
+@pytest.mark.parametrize("level", [0.0, 255.0])
+def test_without_texture_there_is_no_match(texture, level):
+    xy, affine = grid_points(), np.tile(np.eye(2), (len(grid_points()), 1, 1))
+    flat = np.full_like(texture, level)
+    speck = flat.copy()
+    speck[60, 70] = 40.0
+    for source, target in ((texture, flat), (flat, texture), (flat, flat), (texture, speck)):
+        found = align_patches(gradient_images(source), target, xy, xy + 0.3, affine, radius=12)
+        assert found.ncc.abs().max() <= 1
+        assert found.ncc.median() == 0
+
+
+def test_dim_texture_is_matched_like_bright_one(texture):
+    xy = grid_points()
+    found = align_patches(
+        gradient_images(texture), texture * 0.02 + 3, xy, xy + 0.4, np.tile(np.eye(2), (len(xy), 1, 1)), radius=12
+    )
+    assert (found.xy - xy).norm(dim=1).max() < 0.05
+    assert 0.99 < found.ncc.min() <= found.ncc.max() <= 1
+
+
+def test_numbers_that_are_not_finite_are_left_alone(texture):
+    xy = grid_points()
+    lost = xy.clone()
+    lost[3] = float("nan")
+    found = align_patches(gradient_images(texture), texture, xy, lost, np.tile(np.eye(2), (len(xy), 1, 1)))
+    assert found.ncc[3] == -1
+    assert found.ncc[4] > 0.99

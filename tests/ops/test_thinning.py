@@ -23,9 +23,20 @@ def test_of_equals_one_stays():
 
 def test_sizes_are_rounded_to_powers_of_two():
     xyz = np.full((4, 3), 0.5)
-    # 0.8 and 1.3 count as 1, 3 as 4: points of different size do not stand for each other.
-    kept = best_per_cell(xyz, np.array([0.8, 1.0, 1.3, 3.0]), np.array([2.0, 3.0, 1.0, 5.0]))
+    # 0.8 and 1.3 count as 1, 3 as 4.
+    kept = best_per_cell(xyz, np.array([0.8, 1.0, 1.3, 3.0]), np.array([2.0, 3.0, 1.0, 0.5]))
     assert kept.tolist() == [False, False, True, True]
+
+
+def test_a_point_gives_way_to_a_cheaper_one_of_a_finer_grid():
+    xyz = np.full((3, 3), 0.3)
+    kept = best_per_cell(xyz, np.array([0.009, 0.0175, 0.035]), np.array([0.02, 0.05, 0.1]))
+    assert kept.tolist() == [True, False, False]
+
+
+def test_far_strays_do_not_blur_the_grid():
+    xyz = np.concatenate([np.random.default_rng(1).uniform(0, 1, (200, 3)), [[1e9, 0, 0], [-1e9, 0, 0]]])
+    assert best_per_cell(xyz, np.full(202, 1e-3), np.zeros(202)).sum() >= 200
 
 
 def test_scale_of_the_scene_does_not_matter():

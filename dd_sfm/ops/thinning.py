@@ -9,14 +9,16 @@ AXIS_BITS = 21
 """A cell's three numbers, of so many bits each, are packed into one of 64."""
 
 
-def best_per_cell(xyz: Floats, size: Floats, cost: Floats) -> NDArray[np.bool_]:
+def best_per_cell(xyz: Floats, size: Floats, cost: Floats, *, across: bool = False) -> NDArray[np.bool_]:
     """The cheapest point of every cell of a grid in space.
 
     Args:
         xyz: Points (P, 3).
         size: Wanted width of the cell around each point (P,) > 0; rounded to powers of two, so that points of about
-            the same size share a grid. A point also gives way to a cheaper one of a finer grid inside its cell.
+            the same size share a grid.
         cost: (P,) lower is better.
+        across: A point also gives way to a cheaper one of a finer grid inside its cell: for sizes that differ between
+            points of one place, as those by expected error do.
 
     Returns:
         Mask (P,) of the points that stay; of equal costs the first.
@@ -27,8 +29,8 @@ def best_per_cell(xyz: Floats, size: Floats, cost: Floats) -> NDArray[np.bool_]:
     level = np.round(np.log2(size)).astype(np.int64)
     for this in np.unique(level):
         rows = np.flatnonzero(level == this)
-        finer = np.flatnonzero(keep)
-        rows = np.concatenate([finer, rows])
+        if across:
+            rows = np.concatenate([np.flatnonzero(keep), rows])
         cell = _packed(np.floor(xyz[rows] / np.exp2(this)))
         # Stable: of equal costs the finer, then the first.
         order = np.lexsort((cost[rows], cell))

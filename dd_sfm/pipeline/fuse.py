@@ -26,7 +26,7 @@ GAP_SPACING = 0.6
 GAP_DOUBT = 2.0
 """What fills a gap is so many times less exact than it looks: where no sure depth is, something is wrong.
 Measured on rendered clips, from 1.6 to 5 % of the distance, for depths and for tracks."""
-UNSURE_SPACING = 0.35
+UNSURE_SPACING = 0.25
 """Spacing of points in gaps, relative to their expected error: nearer to one another they tell nothing more."""
 LEAST_SIGMA = 1e-3
 """Standard errors below this are not believed when depths are averaged."""
@@ -202,7 +202,7 @@ def _once(
         return sure
     # Cells grow with distance, so that near and far surfaces thin alike.
     size = np.maximum(merge_px / posed.matrix[0, 0], unsure * expected) / inverse
-    chosen = best_per_cell(xyz, size, expected)
+    chosen = best_per_cell(xyz, size, expected, across=unsure > 0)
     return [s.take(chosen[owner == k]) for k, s in enumerate(sure)]
 
 

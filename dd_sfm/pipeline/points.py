@@ -92,7 +92,7 @@ def _together(dense: Densified, sparse: Model, config: Config, working_px: float
     gap = GAP_TRACKS * config.dense.gap_px
     fills = (away > gap) & (uncertainty < config.dense.max_gap_uncertainty)
     size = np.maximum(gap * footprint, UNSURE_SPACING * uncertainty * distance)
-    fills[fills] = best_per_cell(sparse.xyz[fills], size[fills], uncertainty[fills])
+    fills[fills] = best_per_cell(sparse.xyz[fills], size[fills], uncertainty[fills], across=True)
     model = joined(dense.model, select_points(sparse, fills))
     uncertainty = np.concatenate([dense.uncertainty, uncertainty[fills]])
     keep = not_isolated(model)

@@ -30,7 +30,7 @@ def test_sizes_are_rounded_to_powers_of_two():
 
 def test_a_point_gives_way_to_a_cheaper_one_of_a_finer_grid():
     xyz = np.full((3, 3), 0.3)
-    kept = best_per_cell(xyz, np.array([0.009, 0.0175, 0.035]), np.array([0.02, 0.05, 0.1]))
+    kept = best_per_cell(xyz, np.array([0.009, 0.0175, 0.035]), np.array([0.02, 0.05, 0.1]), across=True)
     assert kept.tolist() == [True, False, False]
 
 

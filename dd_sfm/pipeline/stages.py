@@ -51,10 +51,11 @@ class StageRecord:
         path = out / "stages.json"
         record = cls(out, *(_read_stages(path) if path.exists() else ({}, "")))
         if overwrite:
-            record.clear_from(STAGES[0])
             record.source = ""
+            record.clear_from(STAGES[0])
             for name in OWN_FILES:
-                (out / name).unlink(missing_ok=True)
+                # The record has just been emptied; without it the folder would not be known as a run's.
+                (out / name).unlink(missing_ok=True) if name != path.name else None
         record._write()
         return record
 
@@ -102,13 +103,19 @@ class StageRecord:
         return float(self.stages.get(stage, {}).get("seconds", 0.0))
 
     def clear_from(self, *first: str) -> None:
-        """Remove what a stage and all later ones made."""
-        for stage in STAGES[STAGES.index(first[0]) :] if first else ():
+        """Remove what a stage and all later ones made.
+
+        The record goes first: killed on the way, it must not call done what is no longer there.
+        """
+        stages = STAGES[STAGES.index(first[0]) :] if first else ()
+        for stage in stages:
+            self.stages.pop(stage, None)
+        self._write()
+        for stage in stages:
             try:
                 remove_own(self.out, stage)
             except OSError as error:
                 raise output_error(Path(error.filename or self.out), error) from error
-            self.stages.pop(stage, None)
 
     def _write(self) -> None:
         write_json(self.out / "stages.json", {"format": FORMAT, "source": self.source, "stages": self.stages})

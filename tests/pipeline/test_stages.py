@@ -6,7 +6,8 @@ import pytest
 from dd_sfm.errors import OutputError
 from dd_sfm.evaluation.model import MADE_BY as EVALUATED_BY
 from dd_sfm.io.clouds import MESH_COMMENT, write_mesh
-from dd_sfm.pipeline.own_files import EVALUATION, is_own
+from dd_sfm.pipeline import stages as stage_record
+from dd_sfm.pipeline.own_files import EVALUATION, is_own, remove_own
 from dd_sfm.pipeline.stages import STAGES, StageRecord, file_identity, fingerprint
 
 WRITTEN = {
@@ -95,6 +96,23 @@ def test_overwrite_leaves_no_empty_folder(tmp_path):
     run_all(StageRecord.open(tmp_path, overwrite=False))
     StageRecord.open(tmp_path, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["stages.json"]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_killed_while_old_stages_are_removed(tmp_path, monkeypatch, overwrite):
+    run_all(StageRecord.open(tmp_path, overwrite=False))
+
+    def killed(out, stage):
+        if stage == STAGES[-1]:
+            raise KeyboardInterrupt
+        remove_own(out, stage)
+
+    monkeypatch.setattr(stage_record, "remove_own", killed)
+    with pytest.raises(KeyboardInterrupt):
+        StageRecord.open(tmp_path, overwrite=overwrite).begin("frames", "b")
+    again = StageRecord.open(tmp_path, overwrite=False)
+    assert not any(again.is_done(stage, "a") for stage in STAGES)
+    assert again.source == ""
 
 
 def test_a_folder_that_is_a_link_loses_the_link_only(tmp_path):

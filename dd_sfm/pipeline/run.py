@@ -129,7 +129,7 @@ def run(request: RunRequest, progress: Progress, say: Callable[[str], None]) -> 
             work = _Work(request, device, progress)
             kept = []
             for stage in STAGES[: STAGES.index(request.last) + 1]:
-                if record.is_done(stage, marked[stage]):
+                if record.is_done(stage, marked[stage]) and not work.lacks_descriptors(stage, record, marked):
                     say(f"{stage}: done before")
                     kept.append(stage)
                     continue
@@ -169,6 +169,12 @@ class _Work:
         self.request, self.device, self.progress = request, device, progress
         self.out, self.config = request.out, request.config
         self.learned = request.config.features == "learned"
+
+    def lacks_descriptors(self, stage: str, record: StageRecord, marked: dict[str, str]) -> bool:
+        """Whether descriptors, which may be deleted to save space, are to be made once more for matching."""
+        if not self.learned or stage != "describe" or record.has_files("describe"):
+            return False
+        return not record.is_done("match", marked["match"])
 
     def frames(self) -> None:
         extract_frames(

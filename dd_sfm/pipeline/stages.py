@@ -11,7 +11,15 @@ from dd_sfm.io.atomic import output_error, write_json
 from dd_sfm.pipeline.own_files import OWN_FILES, is_empty, remove_own
 
 FORMAT = 1
-STAGES = ("frames", "describe", "match", "map", "densify")
+KEY_FILES = {
+    "frames": "frames.json",
+    "describe": "descriptors/grid.json",
+    "match": "tracks.npz",
+    "map": "map.json",
+    "densify": "densify.json",
+}
+"""By stage the file that the next one starts from."""
+STAGES = tuple(KEY_FILES)
 
 
 def fingerprint(*parts: Any) -> str:
@@ -74,9 +82,17 @@ class StageRecord:
         self._write()
 
     def is_done(self, stage: str, mark: str) -> bool:
-        """Whether a stage is finished with this fingerprint."""
+        """Whether a stage is finished with this fingerprint, and what it made was not deleted.
+
+        Of descriptors only the record is asked: they may be deleted (:meth:`has_files`), and SIFT has none.
+        """
         entry = self.stages.get(stage, {})
-        return entry.get("fingerprint") == mark and bool(entry.get("done"))
+        is_kept = entry.get("fingerprint") == mark and bool(entry.get("done"))
+        return is_kept and (stage == "describe" or self.has_files(stage))
+
+    def has_files(self, stage: str) -> bool:
+        """Whether the file that the next stage starts from is there."""
+        return (self.out / KEY_FILES[stage]).is_file()
 
     def begin(self, stage: str, mark: str) -> None:
         """Start a stage: what an earlier run with other settings made is removed, a broken-off one goes on."""

@@ -1,16 +1,22 @@
 """How a run ends other than well: what is told, what is noted, what is kept."""
 
 import json
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.pipeline import run as running
+from dd_sfm.pipeline.match import MatchResult
 from dd_sfm.pipeline.run import RunRequest, run
 from dd_sfm.progress import silent
+from dd_sfm.structures import Tracks
+
+TRACKS = ((0, np.int64), (0, np.int64), ((0, 2), np.float32), (0, np.float32), (0, np.bool_))
 
 
 @pytest.fixture
@@ -112,6 +118,27 @@ def test_a_run_goes_on_after_a_stop(request_of, ends, monkeypatch):
     assert lines == ["frames: done before", "describe ..."]
     record = json.loads((request_of.out / "stages.json").read_text())["stages"]
     assert record["describe"]["done"]
+
+
+def test_deleted_descriptors_are_made_again_only_to_match(request_of, monkeypatch):
+    def describe(frames, out, *rest):
+        (out / "descriptors").mkdir(exist_ok=True)
+        (out / "descriptors" / "grid.json").write_text("{}")
+
+    nothing = Tracks(*(np.zeros(shape, kind) for shape, kind in TRACKS))
+    monkeypatch.setattr(running, "describe_frames", describe)
+    monkeypatch.setattr(running, "match_frames", lambda *arguments: MatchResult(nothing, []))
+    go(request_of)
+    for name in ("descriptors", "matches"):
+        shutil.rmtree(request_of.out / name, ignore_errors=True)
+    lines = []
+    run(request_of, silent, lines.append)
+    assert lines == ["frames: done before", "describe: done before", "match: done before"]
+    changed = load_config(Config, None, ["runtime.device=cpu", "match.max_queries=100"])
+    lines.clear()
+    run(replace(request_of, config=changed), silent, lines.append)
+    assert lines == ["frames: done before", "describe ...", "match ..."]
+    assert (request_of.out / "descriptors" / "grid.json").exists()
 
 
 def test_two_processes_do_not_write_one_run(request_of):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dd_sfm.config import Config
-from dd_sfm.errors import OutputError, ReconstructionError
+from dd_sfm.errors import OutputError, ReconstructionError, telling_of_stop
 from dd_sfm.io.atomic import output_error
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.pipeline.metrics import reset_memory_peaks
@@ -52,6 +52,7 @@ def comparing(request: CompareRequest) -> Iterator[None]:
 
     Raises:
         OutputError: If the folder holds something else, cannot be written, or another process writes to it.
+        StoppedError: If the user stops it.
     """
     out = request.base.out
     check_folder(out)
@@ -60,7 +61,8 @@ def comparing(request: CompareRequest) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(out, error) from error
-    with locked(out):
+    stopped = f"{out}: stopped; finished stages are kept. Repeat the command to go on"
+    with locked(out), telling_of_stop(lambda: stopped):
         yield
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from dd_sfm.config import Config, load_config
-from dd_sfm.errors import InputError, OutputError, ReconstructionError
+from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError
 from dd_sfm.io.lock import LOCK
 from dd_sfm.pipeline import compare
 from dd_sfm.pipeline.compare import CompareRequest, check_folder, comparing, run_all
@@ -131,6 +131,14 @@ def test_a_folder_named_like_a_run_is_not_one(tmp_path):
     (tmp_path / "learned" / "words.txt").touch()
     with pytest.raises(OutputError, match="not of a comparison"):
         check_folder(tmp_path)
+
+
+def test_a_stop_between_runs(request_of):
+    with (
+        pytest.raises(StoppedError, match=r"out: stopped; finished stages are kept\. Repeat the command to go on$"),
+        comparing(request_of),
+    ):
+        raise KeyboardInterrupt
 
 
 def test_folders_that_belong_to_something_else(tmp_path):

@@ -89,6 +89,20 @@ def test_a_stop_says_what_is_kept(request_of, ends, monkeypatch, stage, kept):
     assert str(caught.value) in (request_of.out / "run.log").read_text()
 
 
+def test_a_stop_between_stages(request_of, monkeypatch):
+    def say(text):
+        if text == "describe ...":
+            raise KeyboardInterrupt
+
+    with pytest.raises(StoppedError) as caught:
+        run(request_of, silent, say)
+    assert str(caught.value) == f"{request_of.out}: stopped; kept: frames. Repeat the command to go on"
+    assert str(caught.value) in (request_of.out / "run.log").read_text()
+    monkeypatch.setattr(running, "marks", lambda request: say("describe ..."))
+    with pytest.raises(StoppedError, match=r"run: stopped; finished stages are kept\. Repeat the command to go on$"):
+        go(request_of)
+
+
 def test_a_stop_in_compiled_code_is_a_stop(request_of, monkeypatch):
     def compiled(*arguments):
         try:

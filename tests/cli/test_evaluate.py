@@ -111,6 +111,19 @@ def test_a_file_of_the_users_is_kept(dd_sfm, refused, model, truth):
     assert "surface" in json.loads(mine.read_text())
 
 
+def test_pictures_of_the_users_are_kept(dd_sfm, refused, model, truth, tmp_path):
+    out = tmp_path / "out"
+    mine = out / "evaluation" / "cloud.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    arguments = ("model", model, "--reference", truth, "-o", out)
+    refused(*arguments, says="cloud.png: exists and is not from dd-sfm evaluate model; choose another place with -o")
+    assert mine.read_text() == "mine"
+    assert dd_sfm("evaluate", *arguments, "--overwrite", "--quiet").code == 0
+    assert mine.read_bytes().startswith(b"\x89PNG")
+    assert dd_sfm("evaluate", *arguments, "--quiet").code == 0
+
+
 def test_model_that_cannot_be_measured(refused, model, truth, tmp_path):
     refused("model", tmp_path / "none", "--reference", truth, says="not found; expected a run folder")
     refused("model", truth, "--reference", truth, says="no model found")

@@ -58,15 +58,17 @@ def model(
     Writes evaluation.json, and into evaluation/: cloud.png, trajectory.png, errors.png, trajectory.tum.
     """
     from dd_sfm.evaluation.model import MADE_BY, evaluate_model
+    from dd_sfm.io.lock import locked_if_run
 
     counts, distances = o.numbers("--best", best), o.numbers("--gaps", gaps)
     target, say = out or run, make_say(quiet)
-    if out is not None or run.is_dir():
-        _check_target(target / "evaluation.json", MADE_BY, overwrite)
-        _check_pictures(target, MADE_BY, overwrite)
-    evaluation = evaluate_model(run, reference, best=counts, gaps=distances)
-    replaced = _other_reference(target / "evaluation.json", reference)
-    _write(target, evaluation)
+    with locked_if_run(target):
+        if out is not None or run.is_dir():
+            _check_target(target / "evaluation.json", MADE_BY, overwrite)
+            _check_pictures(target, MADE_BY, overwrite)
+        evaluation = evaluate_model(run, reference, best=counts, gaps=distances)
+        replaced = _other_reference(target / "evaluation.json", reference)
+        _write(target, evaluation)
     if quiet:
         for warning in evaluation.figures["warnings"]:
             print(f"warning: {warning}", file=sys.stderr)

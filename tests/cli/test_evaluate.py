@@ -7,6 +7,8 @@ import pytest
 from conftest import ROOT, texture
 from plane import plane_model, to_own_world, write_run, write_truth
 
+from dd_sfm.io.lock import locked
+
 DEMO = ROOT / "demo_videos" / "sinus"
 
 
@@ -109,6 +111,17 @@ def test_a_file_of_the_users_is_kept(dd_sfm, refused, model, truth):
     assert mine.read_text() == '{"marks": [1, 2]}'
     assert dd_sfm("evaluate", "model", model, "--reference", truth, "--overwrite", "--quiet").code == 0
     assert "surface" in json.loads(mine.read_text())
+
+
+def test_a_run_that_is_being_written_is_let_alone(dd_sfm, refused, model, truth, tmp_path):
+    (model / "stages.json").touch()
+    with locked(model):
+        refused("model", model, "--reference", truth, says="is writing to it")
+        ran = dd_sfm("mesh", model)
+        assert (ran.code, "is writing to it" in ran.err) == (1, True)
+        assert dd_sfm("evaluate", "model", model, "--reference", truth, "-o", tmp_path / "out", "--quiet").code == 0
+    assert not (model / "evaluation.json").exists()
+    assert not (model / "mesh.ply").exists()
 
 
 def test_pictures_of_the_users_are_kept(dd_sfm, refused, model, truth, tmp_path):

@@ -5,6 +5,7 @@ An unknown key fails with the nearest known one, a value of the wrong kind with 
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -128,14 +129,24 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
         return value
     if origin is tuple:
         return _convert_tuple(arguments, value, where, key)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is float and number:
-        return float(value)
+    if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        return _number(value, where, key)
     if kind is Path and isinstance(value, str):
         return Path(value)
     if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
     raise _unfit(where, key, value, "text, in quotes" if kind in (str, Path) else kind.__name__)
+
+
+def _number(value: float | str, where: str, key: str) -> float:
+    """A finite float; also of text, as YAML 1.1 takes 1e-3 for."""
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise _unfit(where, key, value, "float") from None
+    if not math.isfinite(number):
+        raise _unfit(where, key, value, "a finite number")
+    return number
 
 
 def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str, key: str) -> tuple[Any, ...]:

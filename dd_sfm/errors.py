@@ -4,6 +4,9 @@ Messages read *where: what was found; what was expected. Next step.* in one line
 prints them and turns them into exit codes; broken invariants of our own use ``assert``.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 
 class DDSfMError(Exception):
     """Base of all errors whose message is meant for the user."""
@@ -62,3 +65,14 @@ def is_interrupt(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+@contextmanager
+def telling_of_stop(text: Callable[[], str]) -> Iterator[None]:
+    """Make a StoppedError of Ctrl-C, with a text made when it comes."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemError) as error:
+        if not is_interrupt(error):
+            raise
+        raise StoppedError(text()) from error

@@ -1,8 +1,12 @@
+import dataclasses
+import typing
 from pathlib import Path
 
 import pytest
 
+from dd_sfm.cli.options import resolve_config
 from dd_sfm.config import Config, build_config, dump_config, load_config
+from dd_sfm.config_checks import RANGES, check_config
 from dd_sfm.errors import ConfigError
 from dd_sfm.training.config import TrainConfig
 
@@ -82,3 +86,47 @@ def test_options_come_last_and_are_named_as_typed():
     with pytest.raises(ConfigError) as caught:
         load_config(Config, options={"--device": ("runtime.device", "gpu")})
     assert str(caught.value) == "--device gpu: expected one of auto, cpu, cuda"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("dense.every=0", "dense.every 0: expected 1 or more"),
+        ("runtime.threads=-1", "runtime.threads -1: expected 1 or more"),
+        ("match.chunk_queries=0", "match.chunk_queries 0: expected 1 or more"),
+        ("pairs.offsets=[]", "pairs.offsets []: expected numbers, each 1 or more"),
+        ("pairs.offsets=[1,0]", "pairs.offsets [1, 0]: expected numbers, each 1 or more"),
+        ("pairs.reference_every=0", "pairs.reference_every 0: expected 1 or more"),
+        ("dense.spacing_px=0", "dense.spacing_px 0.0: expected above 0"),
+        ("map.min_registered=2", "map.min_registered 2.0: expected 0 to 1"),
+        ("map.ladder=[]", "map.ladder []: expected one or more of global, incremental, relaxed"),
+        ("map.focal_bounds=[2,1]", "map.focal_bounds [2.0, 1.0]: expected two numbers, the smaller first"),
+    ],
+)
+def test_a_value_out_of_range(override, expected):
+    with pytest.raises(ConfigError) as caught:
+        resolve_config(None, [override], {})
+    assert str(caught.value) == expected
+
+
+def test_every_number_has_a_range_that_holds_its_default():
+    check_config(Config())
+    numbers = {
+        f"{section.name}.{name}"
+        for section in dataclasses.fields(Config)
+        if dataclasses.is_dataclass(getattr(Config(), section.name))
+        for name, kind in typing.get_type_hints(type(getattr(Config(), section.name))).items()
+        if {int, float} & {kind, *typing.get_args(kind)}
+    }
+    assert numbers == set(RANGES)
+
+
+@pytest.mark.parametrize(("typed", "value"), [("1e-3", 0.001), ("2E2", 200.0), ("'0.5'", 0.5)])
+def test_numbers_that_yaml_takes_for_text(typed, value):
+    assert load_config(Config, None, [f"dense.max_uncertainty={typed}"]).dense.max_uncertainty == value
+
+
+@pytest.mark.parametrize("typed", [".nan", "nan", ".inf", "-inf", "1e999"])
+def test_numbers_are_finite(typed):
+    with pytest.raises(ConfigError, match=r"'dense\.max_uncertainty' is .*; expected a finite number"):
+        load_config(Config, None, [f"dense.max_uncertainty={typed}"])

@@ -7,7 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dd_sfm"
 LAYERS = {
-    "errors": 0, "progress": 0, "resources": 0, "config_values": 1, "config": 1, "ops.coordinates": 1,
+    "errors": 0, "progress": 0, "resources": 0, "config_values": 1, "config": 1, "config_checks": 1,
+    "ops.coordinates": 1,
     "structures": 2, "runtime": 2, "ops": 3, "nets": 4, "io": 5, "synthetic": 6, "training": 6, "pipeline": 6,
     "evaluation": 6, "viz": 7, "cli": 8,
 }  # fmt: skip

@@ -23,19 +23,15 @@ from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
 from dd_sfm.cli.synth import synth
 from dd_sfm.cli.train import train
 from dd_sfm.cli.view import view
-from dd_sfm.errors import DDSfMError, StoppedError, is_interrupt
+from dd_sfm.errors import DDSfMError, StoppedError, telling_of_stop
 
 
 class _Commands(TyperGroup):
     """Ctrl-C becomes a line of ours: Typer would end without a word."""
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with telling_of_stop(lambda: "stopped; repeat the command to start again"):
             return super().invoke(ctx)
-        except (KeyboardInterrupt, SystemError) as error:
-            if not is_interrupt(error):
-                raise
-            raise StoppedError("stopped; repeat the command to start again") from error
 
 
 app = typer.Typer(

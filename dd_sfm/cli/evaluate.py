@@ -43,7 +43,7 @@ def model(
     ] = "1000,5000,20000",
     gaps: Annotated[str, typer.Option(help="Frame gaps of relative pose errors.")] = "1,4,12,30",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an evaluation.json that this command did not write.")
+        bool, typer.Option("--overwrite", help="Replace files that this command did not write.")
     ] = False,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
@@ -58,14 +58,17 @@ def model(
     Writes evaluation.json, and into evaluation/: cloud.png, trajectory.png, errors.png, trajectory.tum.
     """
     from dd_sfm.evaluation.model import MADE_BY, evaluate_model
+    from dd_sfm.io.lock import locked_if_run
 
     counts, distances = o.numbers("--best", best), o.numbers("--gaps", gaps)
     target, say = out or run, make_say(quiet)
-    if out is not None or run.is_dir():
-        _check_target(target / "evaluation.json", MADE_BY, overwrite)
-    evaluation = evaluate_model(run, reference, best=counts, gaps=distances)
-    replaced = _other_reference(target / "evaluation.json", reference)
-    _write(target, evaluation)
+    with locked_if_run(target):
+        if out is not None or run.is_dir():
+            _check_target(target / "evaluation.json", MADE_BY, overwrite)
+            _check_pictures(target, MADE_BY, overwrite)
+        evaluation = evaluate_model(run, reference, best=counts, gaps=distances)
+        replaced = _other_reference(target / "evaluation.json", reference)
+        _write(target, evaluation)
     if quiet:
         for warning in evaluation.figures["warnings"]:
             print(f"warning: {warning}", file=sys.stderr)
@@ -196,6 +199,17 @@ def _check_target(path: Path, made_by: str, overwrite: bool) -> None:
         raise OutputError(f"{path}: exists and is not from {made_by}; choose another place with -o, or --overwrite")
 
 
+def _check_pictures(target: Path, made_by: str, overwrite: bool) -> None:
+    """The same for pictures: they are this command's where its evaluation.json is beside their folder."""
+    from dd_sfm.pipeline.own_files import EVALUATION
+
+    if overwrite or (target / "evaluation.json").exists():
+        return
+    for path in (target / "evaluation" / name for name in EVALUATION):
+        if path.exists():
+            raise OutputError(f"{path}: exists and is not from {made_by}; choose another place with -o, or --overwrite")
+
+
 def _other_reference(path: Path, reference: Path) -> str:
     """What an earlier evaluation was made against, if that was something else; "" otherwise."""
     try:
@@ -226,10 +240,11 @@ def _write(target: Path, evaluation: "Evaluation") -> None:
     except OSError as error:
         raise output_error(folder, error) from error
     path = evaluation.trajectory
+    # First, as by it the pictures are known as ours: after a break they may be replaced.
+    _write_json(target / "evaluation.json", evaluation.figures)
     write_figures(folder, evaluation)
     for name, poses in (("trajectory.tum", path.estimate), ("reference.tum", path.reference)):
         write_text(folder / name, tum_text(path.frames.tolist(), poses, evaluation.time_s))
-    _write_json(target / "evaluation.json", evaluation.figures)
 
 
 def _rounded(value: Any) -> Any:

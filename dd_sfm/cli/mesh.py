@@ -38,17 +38,19 @@ def mesh(
     Example: dd-sfm mesh runs/demo -o demo.ply
     """
     from dd_sfm.io.clouds import MESH_COMMENT, write_mesh
+    from dd_sfm.io.lock import locked_if_run
     from dd_sfm.pipeline.mesh import MeshSettings, mesh_cloud
 
     if out is None and run.is_file():
         raise UsageError(f"{run}: a file; expected -o FILE.ply, as there is no run folder to write into")
     target = out or run / "mesh.ply"
-    if out is not None or run.is_dir():
-        check_file(target, (".ply",), overwrite=overwrite)
-    cloud = _open_cloud(run)
-    done = mesh_cloud(cloud, MeshSettings(depth, trim))
-    surface = done.mesh
-    write_mesh(target, surface.vertices, surface.faces, surface.normals, surface.rgb, comment=MESH_COMMENT)
+    with locked_if_run(target.parent):
+        if out is not None or run.is_dir():
+            check_file(target, (".ply",), overwrite=overwrite)
+        cloud = _open_cloud(run)
+        done = mesh_cloud(cloud, MeshSettings(depth, trim))
+        surface = done.mesh
+        write_mesh(target, surface.vertices, surface.faces, surface.normals, surface.rgb, comment=MESH_COMMENT)
     share = done.area_trimmed / max(done.area + done.area_trimmed, 1e-12)
     make_say(quiet)(
         f"written: {target} ({len(done.mesh.vertices):,} vertices, {len(done.mesh.faces):,} faces, depth {done.depth}, "

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dd_sfm.config import Config, load_config
+from dd_sfm.config_checks import check_config
 from dd_sfm.errors import ConfigError
 from dd_sfm.resources import configs_folder
 
@@ -77,7 +78,9 @@ def resolve_config(
     if quality not in (None, "preview", "standard", "extreme"):
         raise ConfigError(f"--quality {quality}: unknown; expected preview, standard or extreme")
     base = load_config(Config, find_config(quality)) if quality in ("preview", "extreme") else None
-    return load_config(Config, path, overrides or [], base=base, options=given(flags))
+    resolved = load_config(Config, path, overrides or [], base=base, options=given(flags))
+    check_config(resolved)
+    return resolved
 
 
 def given(flags: dict[str, Any]) -> dict[str, tuple[str, Any]]:

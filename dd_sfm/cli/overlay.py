@@ -80,7 +80,12 @@ def overlay(
     for scene in scenes:
         if scene.lens:
             say(f"note: {scene.source}: the distortion of its {scene.lens} lens is not drawn: points are off")
-    if against and cameras_apart(*scenes) > MISFIT:
+    apart = cameras_apart(*scenes) if against else 0.0
+    if apart is None:
+        say(
+            f"note: whether the cameras of {against} follow those of {run} cannot be told: too few are common, or still"
+        )
+    elif apart > MISFIT:
         say(f"note: the cameras of {against} do not follow those of {run}: broken, or another video")
     rate = fps or source_rate(scenes[0], every)
     count = len(chosen_images(scenes[0], settings))

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from tqdm import tqdm
 
 from dd_sfm.progress import Progress, silent
@@ -104,7 +105,9 @@ def _seconds(metrics: dict[str, Any]) -> str:
 
 def summary(metrics: dict[str, Any], out: str) -> None:
     """The table at the end of a run."""
-    table = Table(title=f"{metrics['features']} reconstruction: {out}", show_header=False, title_justify="left")
+    # Text, as rich takes a folder called [real] for markup.
+    title = Text(f"{metrics['features']} reconstruction: {out}")
+    table = Table(title=title, show_header=False, title_justify="left")
     table.add_column()
     table.add_column(justify="left")
     models = " + ".join(map(str, metrics["models"]))
@@ -125,9 +128,9 @@ def summary(metrics: dict[str, Any], out: str) -> None:
         ("memory", f"{metrics['peak_rss_mb'] / 1000:.2f} GB, GPU {metrics['peak_gpu_mb'] / 1000:.2f} GB"),
     ]
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     for note in metrics["degradations"]:
-        table.add_row("note", note)
+        table.add_row("note", Text(note))
     console().print(table)
 
 

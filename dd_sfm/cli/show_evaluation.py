@@ -1,4 +1,4 @@
-"""The tables that dd-sfm evaluate prints."""
+"""The tables that dd-sfm evaluate prints; their cells are Text, as rich takes a name like [real] for markup."""
 
 import sys
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ def evaluation_table(figures: dict[str, Any]) -> None:
         rows += _surface_rows(figures["surface"])
     rows += [("note", note) for note in figures["notes"]]
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     for warning in figures["warnings"]:
         table.add_row("WARNING", Text(warning), style="bold red")
     console = _console()
@@ -164,7 +164,7 @@ def _grid(rows: list[list[str]]) -> Table:
     for name in rows[0]:
         table.add_column(Text(name), justify="right")
     for row in rows[1:]:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 
@@ -203,14 +203,14 @@ def realism_table(
     table = Table(title=Text("rendered clips beside real ones" if real else "rendered clips"), title_justify="left")
     table.add_column("")
     for name, _ in real:
-        table.add_column(name, justify="right")
+        table.add_column(Text(name), justify="right")
     for name, _, _ in clips:
-        table.add_column(name, justify="right")
+        table.add_column(Text(name), justify="right")
         if real:
             table.add_column("ratio", justify="right")
     for figure in asdict(clips[0][1]):
         row = [figure.replace("_", " "), *(f"{getattr(values, figure):.3g}" for _, values in real)]
         for _, values, ratio in clips:
             row += [f"{getattr(values, figure):.3g}", *([f"{ratio[figure]:.2f}"] if real else [])]
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     _console().print(table)

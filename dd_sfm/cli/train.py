@@ -218,6 +218,7 @@ def _train(request: "TrainRequest", adapt: Path | None, group: "Group", quiet: b
 def _adaptation_table(adapted: Any) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from dd_sfm.training.adapt import table
 
@@ -227,7 +228,7 @@ def _adaptation_table(adapted: Any) -> None:
     for limit in limits:
         shown.add_column(f"within {limit:g} px", justify="right")
     for row in table(adapted):
-        shown.add_row(*row)
+        shown.add_row(*map(Text, row))
     Console(stderr=True).print(shown)
 
 

@@ -1,12 +1,27 @@
 """Moving pictures written through PyAV: one frame in memory at a time, the file complete or not there at all."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from dd_sfm.errors import OutputError
+
+
+class _FrameError(Exception):
+    """Carries what went wrong in the making of a frame past the handling of what goes wrong in writing."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def _taken(frames: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    try:
+        yield from frames
+    except Exception as error:
+        raise _FrameError(error) from error
 
 
 def write_encoded(
@@ -41,7 +56,7 @@ def write_encoded(
     try:
         with av.open(str(partial), "w", format=container_format, options=options or {}) as container:
             stream: Any = None
-            for image in frames:
+            for image in _taken(frames):
                 if stream is None:
                     stream = add_stream(container)
                     stream.height, stream.width = image.shape[:2]
@@ -50,6 +65,8 @@ def write_encoded(
             if stream is not None:
                 container.mux(stream.encode())
         partial.replace(path)
+    except _FrameError as error:
+        raise error.reason from error.reason.__cause__
     except (OSError, av.error.FFmpegError) as error:
         raise OutputError(f"{path}: cannot be written ({error}); choose another output folder") from error
     finally:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from dd_sfm.config import Config
-from dd_sfm.errors import OutputError, ReconstructionError
+from dd_sfm.errors import OutputError, ReconstructionError, telling_of_stop
 from dd_sfm.io.atomic import output_error
-from dd_sfm.io.lock import locked
+from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.pipeline.metrics import reset_memory_peaks
 from dd_sfm.pipeline.own_files import is_empty, own_files
 from dd_sfm.pipeline.run import RunRequest, check_request, marks, run
@@ -52,6 +52,7 @@ def comparing(request: CompareRequest) -> Iterator[None]:
 
     Raises:
         OutputError: If the folder holds something else, cannot be written, or another process writes to it.
+        StoppedError: If the user stops it.
     """
     out = request.base.out
     check_folder(out)
@@ -60,7 +61,8 @@ def comparing(request: CompareRequest) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(out, error) from error
-    with locked(out):
+    stopped = f"{out}: stopped; finished stages are kept. Repeat the command to go on"
+    with locked(out), telling_of_stop(lambda: stopped):
         yield
 
 
@@ -105,10 +107,16 @@ def check_folder(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; expected a folder to write the comparison to")
-    if not out.is_dir() or is_empty(out) or any((out / name / "stages.json").is_file() for name in RUNS):
+    if not out.is_dir() or _is_hardly_begun(out) or any((out / name / "stages.json").is_file() for name in RUNS):
         return
     what = "is the folder of a run" if (out / "stages.json").is_file() else "holds files that are not of a comparison"
     raise OutputError(f"{out}: {what}; choose an empty or new folder with -o")
+
+
+def _is_hardly_begun(out: Path) -> bool:
+    """Whether a folder holds nothing but runs that were stopped before they had a record."""
+    begun = {path.name for path in (out / name for name in RUNS) if path.is_dir() and is_empty(path)}
+    return is_empty(out) or all(path.name in {*begun, LOCK} for path in out.iterdir())
 
 
 def _request(request: CompareRequest, name: str) -> RunRequest:

@@ -73,8 +73,8 @@ def _fits(pattern: str, name: str) -> bool:
 
 
 def is_empty(out: Path) -> bool:
-    """Whether a folder holds nothing but the lock of a command that got no further."""
-    return all(path.name == LOCK for path in out.iterdir())
+    """Whether a folder holds nothing but the lock, or the unfinished record, of a command that got no further."""
+    return all(path.name in (LOCK, "stages.json.partial") for path in out.iterdir())
 
 
 def _products(out: Path) -> Iterator[Path]:

@@ -18,7 +18,7 @@ import yaml
 
 import dd_sfm
 from dd_sfm.config import Config, dump_config
-from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError, is_interrupt
+from dd_sfm.errors import InputError, OutputError, ReconstructionError, telling_of_stop
 from dd_sfm.io.atomic import write_json, write_text
 from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.colmap_model import write_model
@@ -116,59 +116,79 @@ def run(request: RunRequest, progress: Progress, say: Callable[[str], None]) -> 
 
     Returns:
         The figures of ``metrics.json``; empty when the run stops before the last stage.
+
+    Raises:
+        StoppedError: If the user stops it; the log then says so, too.
     """
-    device = check_request(request)
-    marked = marks(request)
-    make_folder(request.out)
-    with locked(request.out):
-        record = StageRecord.open(request.out, overwrite=request.overwrite)
-        record.claim(request.source)
-        with logging_to(request.out / "run.log"):
-            write_text(request.out / "config.yaml", yaml.safe_dump(_resolved(request.config, device), sort_keys=False))
-            torch.set_num_threads(cpu_threads(request.config.runtime))
+    stopped = f"{request.out}: stopped; finished stages are kept. Repeat the command to go on"
+    with telling_of_stop(lambda: stopped):
+        device = check_request(request)
+        marked = marks(request)
+        make_folder(request.out)
+        with locked(request.out):
+            record = StageRecord.open(request.out, overwrite=request.overwrite)
+            record.claim(request.source)
             work = _Work(request, device, progress)
-            kept = []
-            for stage in STAGES[: STAGES.index(request.last) + 1]:
-                if record.is_done(stage, marked[stage]):
-                    say(f"{stage}: done before")
-                    kept.append(stage)
-                    continue
-                record.begin(stage, marked[stage])
-                say(f"{stage} ...")
-                _do(work, stage, record)
-            return work.finish(record, kept) if request.last == STAGES[-1] else {}
+            with logging_to(request.out / "run.log"), telling_of_stop(lambda: _stopped(work, record, marked)):
+                resolved = yaml.safe_dump(_resolved(request.config, device), sort_keys=False)
+                write_text(request.out / "config.yaml", resolved)
+                torch.set_num_threads(cpu_threads(request.config.runtime))
+                return _do_all(work, record, marked, say)
+
+
+def _do_all(work: "_Work", record: StageRecord, marked: dict[str, str], say: Callable[[str], None]) -> dict[str, Any]:
+    """Do the stages that are left, and write the figures if the last one is among those asked for."""
+    kept, last = [], work.request.last
+    for stage in STAGES[: STAGES.index(last) + 1]:
+        if record.is_done(stage, marked[stage]) and not work.lacks_descriptors(stage, record, marked):
+            say(f"{stage}: done before")
+            kept.append(stage)
+            continue
+        record.begin(stage, marked[stage])
+        say(f"{stage} ...")
+        _do(work, stage, record)
+    return work.finish(record, kept) if last == STAGES[-1] else {}
 
 
 def _do(work: "_Work", stage: str, record: StageRecord) -> None:
     """Do a stage and note its time, also that of a try that is broken off."""
     started = time.monotonic()
+    work.at = stage
     try:
         getattr(work, stage)()
-    except BaseException as error:
+    except BaseException:
         # What ended the stage is told, not that its time cannot be noted on a full disk.
         with suppress(OutputError):
             record.break_off(stage, time.monotonic() - started)
-        if isinstance(error, KeyboardInterrupt | SystemError) and is_interrupt(error):
-            raise StoppedError(_stopped(work, stage)) from error
         raise
     record.finish(stage, time.monotonic() - started)
+    work.at = ""
     logger.info("%s: %.1f s", stage, record.seconds(stage))
 
 
-def _stopped(work: "_Work", stage: str) -> str:
-    kept = list(STAGES[: STAGES.index(stage)])
+def _stopped(work: "_Work", record: StageRecord, marked: dict[str, str]) -> str:
+    kept = [stage for stage in STAGES if record.is_done(stage, marked[stage])]
     # These two write frame by frame and go on after the last one.
-    kept += [f"the finished part of {stage}"] if work.learned and stage in ("describe", "match") else []
-    return f"{work.out}: stopped in {stage}; kept: {', '.join(kept) or 'nothing yet'}. Repeat the command to go on"
+    is_part_kept = work.learned and work.at in ("describe", "match") and work.at not in kept
+    kept += [f"the finished part of {work.at}"] if is_part_kept else []
+    where = f" in {work.at}" if work.at else ""
+    return f"{work.out}: stopped{where}; kept: {', '.join(kept) or 'nothing yet'}. Repeat the command to go on"
 
 
 class _Work:
-    """The stages of a run; what one makes the next reads from the run folder."""
+    """The stages of a run; what one makes the next reads from the run folder. ``at``: the one that is being done."""
 
     def __init__(self, request: RunRequest, device: torch.device, progress: Progress) -> None:
         self.request, self.device, self.progress = request, device, progress
         self.out, self.config = request.out, request.config
         self.learned = request.config.features == "learned"
+        self.at = ""
+
+    def lacks_descriptors(self, stage: str, record: StageRecord, marked: dict[str, str]) -> bool:
+        """Whether descriptors, which may be deleted to save space, are to be made once more for matching."""
+        if not self.learned or stage != "describe" or record.has_files("describe"):
+            return False
+        return not record.is_done("match", marked["match"])
 
     def frames(self) -> None:
         extract_frames(

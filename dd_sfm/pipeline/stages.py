@@ -11,7 +11,15 @@ from dd_sfm.io.atomic import output_error, write_json
 from dd_sfm.pipeline.own_files import OWN_FILES, is_empty, remove_own
 
 FORMAT = 1
-STAGES = ("frames", "describe", "match", "map", "densify")
+KEY_FILES = {
+    "frames": "frames.json",
+    "describe": "descriptors/grid.json",
+    "match": "tracks.npz",
+    "map": "map.json",
+    "densify": "densify.json",
+}
+"""By stage the file that the next one starts from."""
+STAGES = tuple(KEY_FILES)
 
 
 def fingerprint(*parts: Any) -> str:
@@ -51,10 +59,11 @@ class StageRecord:
         path = out / "stages.json"
         record = cls(out, *(_read_stages(path) if path.exists() else ({}, "")))
         if overwrite:
-            record.clear_from(STAGES[0])
             record.source = ""
+            record.clear_from(STAGES[0])
             for name in OWN_FILES:
-                (out / name).unlink(missing_ok=True)
+                # The record has just been emptied; without it the folder would not be known as a run's.
+                (out / name).unlink(missing_ok=True) if name != path.name else None
         record._write()
         return record
 
@@ -73,9 +82,17 @@ class StageRecord:
         self._write()
 
     def is_done(self, stage: str, mark: str) -> bool:
-        """Whether a stage is finished with this fingerprint."""
+        """Whether a stage is finished with this fingerprint, and what it made was not deleted.
+
+        Of descriptors only the record is asked: they may be deleted (:meth:`has_files`), and SIFT has none.
+        """
         entry = self.stages.get(stage, {})
-        return entry.get("fingerprint") == mark and bool(entry.get("done"))
+        is_kept = entry.get("fingerprint") == mark and bool(entry.get("done"))
+        return is_kept and (stage == "describe" or self.has_files(stage))
+
+    def has_files(self, stage: str) -> bool:
+        """Whether the file that the next stage starts from is there."""
+        return (self.out / KEY_FILES[stage]).is_file()
 
     def begin(self, stage: str, mark: str) -> None:
         """Start a stage: what an earlier run with other settings made is removed, a broken-off one goes on."""
@@ -102,13 +119,19 @@ class StageRecord:
         return float(self.stages.get(stage, {}).get("seconds", 0.0))
 
     def clear_from(self, *first: str) -> None:
-        """Remove what a stage and all later ones made."""
-        for stage in STAGES[STAGES.index(first[0]) :] if first else ():
+        """Remove what a stage and all later ones made.
+
+        The record goes first: killed on the way, it must not call done what is no longer there.
+        """
+        stages = STAGES[STAGES.index(first[0]) :] if first else ()
+        for stage in stages:
+            self.stages.pop(stage, None)
+        self._write()
+        for stage in stages:
             try:
                 remove_own(self.out, stage)
             except OSError as error:
                 raise output_error(Path(error.filename or self.out), error) from error
-            self.stages.pop(stage, None)
 
     def _write(self) -> None:
         write_json(self.out / "stages.json", {"format": FORMAT, "source": self.source, "stages": self.stages})

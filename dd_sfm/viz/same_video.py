@@ -44,10 +44,10 @@ def check_same_video(first: Scene, second: Scene) -> None:
         )
 
 
-def cameras_apart(first: Scene, second: Scene) -> float:
+def cameras_apart(first: Scene, second: Scene) -> float | None:
     """How far the cameras of one are from the other's (:func:`dd_sfm.evaluation.alignment.misfit`).
 
-    0 where too few are common to tell.
+    None where it cannot be told: too few are common, or all are at one place.
     """
     poses = [{s.images[k].number: s.model.cam_from_world[k] for k in s.registered} for s in (second, first)]
     common = sorted(poses[0].keys() & poses[1].keys())
@@ -55,7 +55,7 @@ def cameras_apart(first: Scene, second: Scene) -> float:
         ours, theirs = (np.array([p[number] for number in common]) for p in poses)
         return misfit(align_cameras(ours, theirs).similarity.poses(ours), theirs)
     except InputError:
-        return 0.0
+        return None
 
 
 def _difference(first: Scene, second: Scene, ours: SceneImage, theirs: SceneImage) -> float:

@@ -119,10 +119,11 @@ def test_the_summary_tells_frames_and_seconds_apart(capsys):
     assert "23 of 24 registered (75 in source, 25 chosen, 1 dropped)" in shown
     times = "frames 7 (kept), describe 14, match 234 (kept), map 10, densify 20; 285 in all, 44 without what was kept"
     assert times in shown
-    summary(metrics | {"frames_chosen": 75, "frames_used": 75, "stages_kept": []}, "run")
+    summary(metrics | {"frames_chosen": 75, "frames_used": 75, "stages_kept": []}, "runs/[real]")
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "23 of 75 registered (75 in source)" in shown
     assert "densify 20; 285 in all memory" in shown
+    assert "learned reconstruction: runs/[real]" in shown
 
 
 def test_a_second_writer_is_refused(dd_sfm, tiny_clip, tmp_path):

@@ -7,6 +7,8 @@ import pytest
 from conftest import ROOT, texture
 from plane import plane_model, to_own_world, write_run, write_truth
 
+from dd_sfm.io.lock import locked
+
 DEMO = ROOT / "demo_videos" / "sinus"
 
 
@@ -109,6 +111,30 @@ def test_a_file_of_the_users_is_kept(dd_sfm, refused, model, truth):
     assert mine.read_text() == '{"marks": [1, 2]}'
     assert dd_sfm("evaluate", "model", model, "--reference", truth, "--overwrite", "--quiet").code == 0
     assert "surface" in json.loads(mine.read_text())
+
+
+def test_a_run_that_is_being_written_is_let_alone(dd_sfm, refused, model, truth, tmp_path):
+    (model / "stages.json").touch()
+    with locked(model):
+        refused("model", model, "--reference", truth, says="is writing to it")
+        ran = dd_sfm("mesh", model)
+        assert (ran.code, "is writing to it" in ran.err) == (1, True)
+        assert dd_sfm("evaluate", "model", model, "--reference", truth, "-o", tmp_path / "out", "--quiet").code == 0
+    assert not (model / "evaluation.json").exists()
+    assert not (model / "mesh.ply").exists()
+
+
+def test_pictures_of_the_users_are_kept(dd_sfm, refused, model, truth, tmp_path):
+    out = tmp_path / "out"
+    mine = out / "evaluation" / "cloud.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    arguments = ("model", model, "--reference", truth, "-o", out)
+    refused(*arguments, says="cloud.png: exists and is not from dd-sfm evaluate model; choose another place with -o")
+    assert mine.read_text() == "mine"
+    assert dd_sfm("evaluate", *arguments, "--overwrite", "--quiet").code == 0
+    assert mine.read_bytes().startswith(b"\x89PNG")
+    assert dd_sfm("evaluate", *arguments, "--quiet").code == 0
 
 
 def test_model_that_cannot_be_measured(refused, model, truth, tmp_path):

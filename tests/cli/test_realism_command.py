@@ -1,9 +1,14 @@
 """dd-sfm evaluate realism: its table, its sheet, and what it refuses."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 from conftest import moving_frames, write_video
+
+from dd_sfm.cli.show_evaluation import realism_table
+from dd_sfm.evaluation.realism import PictureStatistics
 
 
 @pytest.fixture
@@ -35,6 +40,15 @@ def test_without_a_real_clip_there_are_no_ratios(dd_sfm, clip):
     assert ran.code == 0, ran.err
     assert "ratio" not in ran.out
     assert "gradient p90" in ran.out
+
+
+def test_names_that_look_like_markup_are_shown(capsys):
+    figures = PictureStatistics(*[1.0] * len(dataclasses.fields(PictureStatistics)))
+    ratios = dict.fromkeys(dataclasses.asdict(figures), 1.0)
+    realism_table([("[real]", figures)], [("[bold]", figures, ratios)])
+    shown = capsys.readouterr().out
+    assert "[real]" in shown
+    assert "[bold]" in shown
 
 
 def test_what_cannot_be_compared_is_one_line(dd_sfm, clip, tiny_clip, tmp_path):

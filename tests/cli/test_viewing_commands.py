@@ -164,6 +164,14 @@ def test_a_gif_of_two_runs(dd_sfm, run, tmp_path):
     assert [f.shape for f in frames] == [(60, 160, 3)] * 4
 
 
+def test_whether_two_runs_agree_may_not_be_told(dd_sfm, run, tmp_path, monkeypatch):
+    options = ("-o", tmp_path / "a.gif", "--against", run / "sparse" / "0", "--every", 8, "--size", "80x60")
+    monkeypatch.setattr("dd_sfm.viz.same_video.cameras_apart", lambda *scenes: None)
+    assert "cannot be told: too few are common" in dd_sfm("overlay", run, *options).err
+    monkeypatch.setattr("dd_sfm.viz.same_video.cameras_apart", lambda *scenes: 0.9)
+    assert "do not follow those of" in dd_sfm("overlay", run, *options, "--overwrite").err
+
+
 @pytest.mark.parametrize(
     ("times", "every", "rate"),
     [

@@ -26,6 +26,16 @@ def test_a_place_that_cannot_be_written(tmp_path):
         write_gif(tmp_path / "file" / "a.gif", [texture(20, 20)], fps=5)
 
 
+def test_a_frame_that_cannot_be_read_is_not_told_as_one_that_cannot_be_written(tmp_path):
+    def frames():
+        yield texture(60, 80)
+        raise FileNotFoundError(2, "gone", "00000001.png")
+
+    with pytest.raises(FileNotFoundError, match="gone: '00000001.png'"):
+        write_gif(tmp_path / "a.gif", frames(), fps=5)
+    assert not list(tmp_path.iterdir())
+
+
 def test_frames_that_fail_leave_nothing_behind(tmp_path):
     def frames():
         yield texture(60, 80)

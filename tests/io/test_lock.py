@@ -5,7 +5,7 @@ import time
 import pytest
 
 from dd_sfm.errors import OutputError
-from dd_sfm.io.lock import LOCK, locked
+from dd_sfm.io.lock import LOCK, locked, locked_if_run
 
 HOLD = """
 import sys, time
@@ -55,6 +55,14 @@ def test_one_after_the_other_and_after_an_error(tmp_path):
 
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(OutputError, match="cannot be written"), locked(tmp_path / "none"):
+        pass
+
+
+def test_what_is_no_run_is_not_locked(other, tmp_path):
+    with locked_if_run(tmp_path), locked_if_run(tmp_path / "none"):
+        pass
+    (tmp_path / "stages.json").touch()
+    with pytest.raises(OutputError, match="another dd-sfm"), locked_if_run(tmp_path):
         pass
 
 

@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 
 from dd_sfm.config import Config, load_config
-from dd_sfm.errors import InputError, OutputError, ReconstructionError
+from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError
+from dd_sfm.io.lock import LOCK
 from dd_sfm.pipeline import compare
-from dd_sfm.pipeline.compare import CompareRequest, check_folder, run_all
+from dd_sfm.pipeline.compare import CompareRequest, check_folder, comparing, run_all
 from dd_sfm.pipeline.run import RunRequest
 from dd_sfm.pipeline.run import run as real_run
 from dd_sfm.progress import silent
@@ -111,6 +112,33 @@ def test_other_errors_are_errors(request_of, monkeypatch):
     monkeypatch.setattr(compare, "run", broken)
     with pytest.raises(InputError, match="masks are damaged"):
         run_all(request_of, silent, lambda _: None)
+
+
+@pytest.mark.parametrize("left", [(), (LOCK,), (LOCK, "stages.json.partial")])
+def test_a_comparison_that_was_stopped_at_once_goes_on(request_of, stub, tmp_path, left):
+    learned = tmp_path / "out" / "learned"
+    learned.mkdir(parents=True)
+    for path in (learned.parent / LOCK, *(learned / name for name in left)):
+        path.touch()
+    with comparing(request_of):
+        run_all(request_of, silent, lambda _: None)
+    (learned.parent / "mine").mkdir()
+    check_folder(learned.parent)
+
+
+def test_a_folder_named_like_a_run_is_not_one(tmp_path):
+    (tmp_path / "learned").mkdir()
+    (tmp_path / "learned" / "words.txt").touch()
+    with pytest.raises(OutputError, match="not of a comparison"):
+        check_folder(tmp_path)
+
+
+def test_a_stop_between_runs(request_of):
+    with (
+        pytest.raises(StoppedError, match=r"out: stopped; finished stages are kept\. Repeat the command to go on$"),
+        comparing(request_of),
+    ):
+        raise KeyboardInterrupt
 
 
 def test_folders_that_belong_to_something_else(tmp_path):

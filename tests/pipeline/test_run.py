@@ -1,16 +1,22 @@
 """How a run ends other than well: what is told, what is noted, what is kept."""
 
 import json
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.pipeline import run as running
+from dd_sfm.pipeline.match import MatchResult
 from dd_sfm.pipeline.run import RunRequest, run
 from dd_sfm.progress import silent
+from dd_sfm.structures import Tracks
+
+TRACKS = ((0, np.int64), (0, np.int64), ((0, 2), np.float32), (0, np.float32), (0, np.bool_))
 
 
 @pytest.fixture
@@ -83,6 +89,20 @@ def test_a_stop_says_what_is_kept(request_of, ends, monkeypatch, stage, kept):
     assert str(caught.value) in (request_of.out / "run.log").read_text()
 
 
+def test_a_stop_between_stages(request_of, monkeypatch):
+    def say(text):
+        if text == "describe ...":
+            raise KeyboardInterrupt
+
+    with pytest.raises(StoppedError) as caught:
+        run(request_of, silent, say)
+    assert str(caught.value) == f"{request_of.out}: stopped; kept: frames. Repeat the command to go on"
+    assert str(caught.value) in (request_of.out / "run.log").read_text()
+    monkeypatch.setattr(running, "marks", lambda request: say("describe ..."))
+    with pytest.raises(StoppedError, match=r"run: stopped; finished stages are kept\. Repeat the command to go on$"):
+        go(request_of)
+
+
 def test_a_stop_in_compiled_code_is_a_stop(request_of, monkeypatch):
     def compiled(*arguments):
         try:
@@ -112,6 +132,27 @@ def test_a_run_goes_on_after_a_stop(request_of, ends, monkeypatch):
     assert lines == ["frames: done before", "describe ..."]
     record = json.loads((request_of.out / "stages.json").read_text())["stages"]
     assert record["describe"]["done"]
+
+
+def test_deleted_descriptors_are_made_again_only_to_match(request_of, monkeypatch):
+    def describe(frames, out, *rest):
+        (out / "descriptors").mkdir(exist_ok=True)
+        (out / "descriptors" / "grid.json").write_text("{}")
+
+    nothing = Tracks(*(np.zeros(shape, kind) for shape, kind in TRACKS))
+    monkeypatch.setattr(running, "describe_frames", describe)
+    monkeypatch.setattr(running, "match_frames", lambda *arguments: MatchResult(nothing, []))
+    go(request_of)
+    for name in ("descriptors", "matches"):
+        shutil.rmtree(request_of.out / name, ignore_errors=True)
+    lines = []
+    run(request_of, silent, lines.append)
+    assert lines == ["frames: done before", "describe: done before", "match: done before"]
+    changed = load_config(Config, None, ["runtime.device=cpu", "match.max_queries=100"])
+    lines.clear()
+    run(replace(request_of, config=changed), silent, lines.append)
+    assert lines == ["frames: done before", "describe ...", "match ..."]
+    assert (request_of.out / "descriptors" / "grid.json").exists()
 
 
 def test_two_processes_do_not_write_one_run(request_of):

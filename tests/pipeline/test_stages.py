@@ -6,14 +6,22 @@ import pytest
 from dd_sfm.errors import OutputError
 from dd_sfm.evaluation.model import MADE_BY as EVALUATED_BY
 from dd_sfm.io.clouds import MESH_COMMENT, write_mesh
-from dd_sfm.pipeline.own_files import EVALUATION, is_own
-from dd_sfm.pipeline.stages import STAGES, StageRecord, file_identity, fingerprint
+from dd_sfm.pipeline import stages as stage_record
+from dd_sfm.pipeline.own_files import EVALUATION, is_own, remove_own
+from dd_sfm.pipeline.stages import KEY_FILES, STAGES, StageRecord, file_identity, fingerprint
 
 WRITTEN = {
     "frames": ("frames/00000007.png", "masks/00000007.png.png", "frames.json", "field_of_view.png"),
     "describe": ("descriptors/grid.json", "descriptors/00000007.npy", "descriptors/00000008.partial"),
     "match": ("matches/00000007.npz", "tracks.npz", "sift.db", "sift.partial.db", "sift.partial.db-wal"),
-    "map": ("database.db", "database.db-shm", "database.db-wal", "poses/0/images.bin", "poses/.global/1/images.bin"),
+    "map": (
+        "map.json",
+        "database.db",
+        "database.db-shm",
+        "database.db-wal",
+        "poses/0/images.bin",
+        "poses/.global/1/images.bin",
+    ),
     "densify": ("sparse/0/points3D.bin", "sparse/12/cameras.bin", "points.ply", "densify.json", "metrics.json"),
 }
 
@@ -45,6 +53,14 @@ def test_finished_stages_are_known_to_the_next_call(tmp_path):
     assert all(again.is_done(stage, "a") for stage in STAGES)
     assert not again.is_done("map", "b")
     assert again.seconds("map") == 1.5
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "describe"])
+def test_a_stage_whose_key_file_was_deleted_is_not_done(tmp_path, stage):
+    record = StageRecord.open(tmp_path, overwrite=False)
+    run_all(record)
+    (tmp_path / KEY_FILES[stage]).unlink()
+    assert [other for other in STAGES if not record.is_done(other, "a")] == [stage]
 
 
 def test_a_changed_stage_takes_the_later_ones_with_it(tmp_path):
@@ -95,6 +111,23 @@ def test_overwrite_leaves_no_empty_folder(tmp_path):
     run_all(StageRecord.open(tmp_path, overwrite=False))
     StageRecord.open(tmp_path, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["stages.json"]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_killed_while_old_stages_are_removed(tmp_path, monkeypatch, overwrite):
+    run_all(StageRecord.open(tmp_path, overwrite=False))
+
+    def killed(out, stage):
+        if stage == STAGES[-1]:
+            raise KeyboardInterrupt
+        remove_own(out, stage)
+
+    monkeypatch.setattr(stage_record, "remove_own", killed)
+    with pytest.raises(KeyboardInterrupt):
+        StageRecord.open(tmp_path, overwrite=overwrite).begin("frames", "b")
+    again = StageRecord.open(tmp_path, overwrite=False)
+    assert not any(again.is_done(stage, "a") for stage in STAGES)
+    assert again.source == ""
 
 
 def test_a_folder_that_is_a_link_loses_the_link_only(tmp_path):

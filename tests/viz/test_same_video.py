@@ -57,4 +57,6 @@ def test_cameras_that_go_another_way(pair):
     astray = {k: np.column_stack([np.eye(3), rng.normal(size=3)]) for k in second.model.cam_from_world}
     assert cameras_apart(first, replace(second, model=replace(second.model, cam_from_world=astray))) > 0.5
     few = {k: second.model.cam_from_world[k] for k in (0, 1)}
-    assert cameras_apart(first, replace(second, model=replace(second.model, cam_from_world=few))) == 0
+    assert cameras_apart(first, replace(second, model=replace(second.model, cam_from_world=few))) is None
+    still = dict.fromkeys(second.model.cam_from_world, np.eye(3, 4))
+    assert cameras_apart(first, replace(second, model=replace(second.model, cam_from_world=still))) is None

@@ -1,0 +1,107 @@
+"""Which values of a configuration can be worked with."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from dd_sfm.config import Config
+from dd_sfm.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``low``, itself left out when ``above``, up to ``high``."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether a number is one of them."""
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"above {self.low}" if self.above else f"{self.low} or more"
+        return f"above {self.low}, at most {self.high}" if self.above else f"{self.low} to {self.high}"
+
+
+POSITIVE, SHARE, CORRELATION = Range(0, above=True), Range(0, 1), Range(-1, 1)
+RANGES = {
+    "frames.every": Range(1),
+    "frames.start": Range(0),
+    "frames.end": Range(1),
+    "frames.max_frames": Range(3),
+    "frames.min_sharpness": Range(0),
+    "frames.min_motion_px": Range(0),
+    "masks.erode_px": Range(0, 1000),
+    "masks.highlight_level": Range(0, 256),
+    "masks.highlight_grow_px": Range(0, 1000),
+    "camera.field_of_view_deg": Range(1, 179),
+    "describe.working_height_px": Range(64),
+    "pairs.reference_every": Range(1),
+    "pairs.offsets": Range(1),
+    "pairs.probe_every": Range(1),
+    "pairs.probe_points": Range(1),
+    "pairs.min_inlier_ratio": SHARE,
+    "pairs.loop_candidates": Range(0),
+    "pairs.loop_min_similarity": CORRELATION,
+    "match.query_spacing_px": Range(1),
+    "match.max_queries": Range(1),
+    "match.max_cycle_px": POSITIVE,
+    "match.min_similarity": CORRELATION,
+    "match.max_anchors": Range(1),
+    "match.max_neighbour_px": POSITIVE,
+    "match.min_support": SHARE,
+    "match.patch_radius_px": Range(1),
+    "match.min_ncc": CORRELATION,
+    "match.chunk_queries": Range(1),
+    "match.chunk_cells": Range(1),
+    "map.tracks_per_frame": Range(1),
+    "map.min_registered": SHARE,
+    "map.max_scale_jump": Range(1),
+    "map.verify_max_error_px": POSITIVE,
+    "map.min_inliers": Range(1),
+    "map.focal_bounds": POSITIVE,
+    "densify.max_reprojection_px": POSITIVE,
+    "densify.min_views": Range(2),
+    "densify.passes": Range(1),
+    "densify.min_angle_deg": Range(0, 90),
+    "densify.adjust_points_per_frame": Range(1),
+    "dense.every": Range(1),
+    "dense.spacing_px": POSITIVE,
+    "dense.max_uncertainty": POSITIVE,
+    "dense.min_votes": Range(0, 16),
+    "dense.min_correlation": CORRELATION,
+    "dense.merge_px": POSITIVE,
+    "dense.gap_px": POSITIVE,
+    "dense.max_gap_uncertainty": POSITIVE,
+    "dense.adjust_spacing_px": Range(1),
+    "dense.adjust_rounds": Range(0),
+    "dense.adjust_points": Range(0),
+    "sift.overlap": Range(1),
+    "runtime.threads": Range(1),
+    "runtime.seed": Range(0, 2**31 - 1),
+}
+"""By key what it may be; of a list every number."""
+
+
+def check_config(config: Config) -> None:
+    """Refuse values that cannot be worked with.
+
+    Raises:
+        ConfigError: With the key, the value found and what was expected.
+    """
+    for key, expected in RANGES.items():
+        section, _, name = key.partition(".")
+        value: Any = getattr(getattr(config, section), name)
+        if isinstance(value, tuple):
+            if not value or not all(expected.holds(number) for number in value):
+                raise ConfigError(f"{key} {list(value)}: expected numbers, each {expected}")
+        elif value is not None and not expected.holds(value):
+            raise ConfigError(f"{key} {value}: expected {expected}")
+    if not config.map.ladder:
+        raise ConfigError("map.ladder []: expected one or more of global, incremental, relaxed")
+    low, high = config.map.focal_bounds
+    if low > high:
+        raise ConfigError(f"map.focal_bounds [{low}, {high}]: expected two numbers, the smaller first")

@@ -4,6 +4,8 @@ Messages read *where: what was found; what was expected. Next step.* in one line
 prints them and turns them into exit codes; broken invariants of our own use ``assert``.
 """
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -69,10 +71,27 @@ def is_interrupt(error: BaseException | None) -> bool:
 
 @contextmanager
 def telling_of_stop(text: Callable[[], str]) -> Iterator[None]:
-    """Make a StoppedError of Ctrl-C, with a text made when it comes."""
+    """Make a StoppedError of Ctrl-C, and of SIGTERM, with a text made when it comes."""
     try:
-        yield
+        with _interrupted_by_sigterm():
+            yield
     except (KeyboardInterrupt, SystemError) as error:
         if not is_interrupt(error):
             raise
         raise StoppedError(text()) from error
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let ``kill`` and a batch system's time limit end the work as Ctrl-C does.
+
+    COLMAP sets a handler of its own when it is imported, which prints a stack as if something had crashed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -14,17 +15,33 @@ from tqdm import tqdm
 from dd_sfm.progress import Progress, silent
 
 ItemT = TypeVar("ItemT")
+LINE_EVERY_S = 30.0
+"""Between lines on how far a stage is, where there is no terminal for a bar."""
 
 
 def make_progress(quiet: bool) -> Progress:
-    """A bar with time left on a terminal; nothing when quiet or when the output goes to a file."""
-    if quiet or not sys.stderr.isatty():
+    """A bar with time left on a terminal, a line now and then where the output goes to a file; nothing when quiet."""
+    if quiet:
         return silent
+    if not sys.stderr.isatty():
+        return _lines
 
     def bar(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
         return iter(tqdm(items, total=total, desc=f"  {label}", leave=False, dynamic_ncols=True))
 
     return bar
+
+
+def _lines(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
+    """Yield ``items``, and say every half a minute how many are done."""
+    begun = told = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if now - told >= LINE_EVERY_S and done:
+            left = (now - begun) / done * (total - done)
+            print(f"  {label}: {done} of {total}, about {left:.0f} s left", file=sys.stderr, flush=True)
+            told = now
+        yield item
 
 
 class NotedBar:

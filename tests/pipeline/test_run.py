@@ -1,14 +1,17 @@
 """How a run ends other than well: what is told, what is noted, what is kept."""
 
 import json
+import os
 import shutil
+import signal
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dd_sfm.config import Config, load_config
-from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError
+from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError, telling_of_stop
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.pipeline import run as running
 from dd_sfm.pipeline.match import MatchResult
@@ -183,3 +186,14 @@ def test_what_a_run_writes_is_no_input_of_it(request_of):
             go(replace(request_of, overwrite=True, **changed))
     assert len(list(own.iterdir())) == 12
     go(replace(request_of, source=own, out=request_of.out.parent / "again", last="frames"))
+
+
+def test_sigterm_ends_a_run_like_ctrl_c():
+    def work():
+        with telling_of_stop(lambda: "stopped; kept: nothing yet"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    with pytest.raises(StoppedError, match="kept"):
+        work()
+    assert signal.getsignal(signal.SIGTERM) is not signal.default_int_handler

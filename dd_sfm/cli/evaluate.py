@@ -196,7 +196,11 @@ def _check_target(path: Path, made_by: str, overwrite: bool) -> None:
     except (OSError, ValueError, AttributeError):
         ours = False
     if not ours:
-        raise OutputError(f"{path}: exists and is not from {made_by}; choose another place with -o, or --overwrite")
+        raise _not_ours(path, made_by)
+
+
+def _not_ours(path: Path, made_by: str) -> OutputError:
+    return OutputError(f"{path}: exists and is not from {made_by}; choose another place with -o, or --overwrite")
 
 
 def _check_pictures(target: Path, made_by: str, overwrite: bool) -> None:
@@ -207,7 +211,7 @@ def _check_pictures(target: Path, made_by: str, overwrite: bool) -> None:
         return
     for path in (target / "evaluation" / name for name in EVALUATION):
         if path.exists():
-            raise OutputError(f"{path}: exists and is not from {made_by}; choose another place with -o, or --overwrite")
+            raise _not_ours(path, made_by)
 
 
 def _other_reference(path: Path, reference: Path) -> str:

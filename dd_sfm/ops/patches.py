@@ -82,8 +82,11 @@ def align_patches(
         most = np.float32(max_move_px)
         return tuple(_align(source, image, origin[part], start[part], warp[part], radius, iterations, most))
 
-    with ThreadPoolExecutor(len(parts)) as pool:
-        found = list(pool.map(align, parts))
+    if len(parts) == 1:
+        found = [align(rows)]
+    else:
+        with ThreadPoolExecutor(len(parts)) as pool:
+            found = list(pool.map(align, parts))
     xy, ncc, sigma = start.copy(), np.full(len(start), -1, np.float32), np.full(len(start), np.inf, np.float32)
     for column, values in zip((xy, ncc, sigma), zip(*found, strict=True), strict=True):
         column[rows] = np.concatenate(values)

@@ -106,9 +106,13 @@
     // Obliquely from behind the cameras, far enough for the narrower side of a tile.
     const tiles = state.split ? entries.length : 1;
     const away = scene3d.away / Math.min(1, host.clientWidth / tiles / host.clientHeight || 1);
+    // Without damping an update spends what is left of a drag, which would turn the view on after this.
+    controls.enableDamping = false;
+    controls.update();
     camera.position.set(0.42, 0.46, 0.78).setLength(away);
     controls.target.set(0, 0, 0);
     controls.update();
+    controls.enableDamping = true;
     draw();
   }
 

@@ -46,30 +46,47 @@ def reference_patch(image, u, v, step, side, patch):  # type: ignore[no-untyped-
 
 
 @njit(fastmath=True)
-def view_patch(image, matrix, shift, u, v, w, gu, gv, step, side, values, slopes):  # type: ignore[no-untyped-def]
-    """Sample a view; ``slopes`` get the change of grey with w. Returns the change of place with w, or -1 outside."""
-    half = side // 2
+def plane_warp(matrix, shift, u, v, w, gu, gv):  # type: ignore[no-untyped-def]
+    """How a view sees the plane around a pixel: x, y and z at (du, dv) from it, each constant, per du and per dv.
+
+    The place in the view is (x / z, y / z); numerators and denominator are linear in (du, dv).
+    """
+    bx, by, bz = shift[0], shift[1], shift[2]
+    return (
+        matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2] + w * bx, matrix[0, 0] + gu * bx, matrix[0, 1] + gv * bx,
+        matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2] + w * by, matrix[1, 0] + gu * by, matrix[1, 1] + gv * by,
+        matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2] + w * bz, matrix[2, 0] + gu * bz, matrix[2, 1] + gv * bz,
+    )  # fmt: skip
+
+
+@njit(fastmath=True)
+def is_inside(warp, reach, ox, oy, image):  # type: ignore[no-untyped-def]
+    """Whether a warped square, ``reach`` to each side and moved by (ox, oy), can be sampled: its corners tell."""
+    x0, xu, xv, y0, yu, yv, z0, zu, zv = warp
     height, width = image.shape
-    reach = np.float32(half) * step
-    # A planar patch is inside when its corners are: the loop below then needs no test, and runs in vectors.
     for corner in range(4):
         du = reach if corner & 1 else -reach
         dv = reach if corner & 2 else -reach
-        here = w + gu * du + gv * dv
-        z = matrix[2, 0] * (u + du) + matrix[2, 1] * (v + dv) + matrix[2, 2] + here * shift[2]
+        z = z0 + zu * du + zv * dv
         if z < 1e-6:
-            return np.float32(-1)
-        x = (matrix[0, 0] * (u + du) + matrix[0, 1] * (v + dv) + matrix[0, 2] + here * shift[0]) / z
-        y = (matrix[1, 0] * (u + du) + matrix[1, 1] * (v + dv) + matrix[1, 2] + here * shift[1]) / z
+            return False
+        x, y = (x0 + xu * du + xv * dv) / z + ox, (y0 + yu * du + yv * dv) / z + oy
         if x < 1 or y < 1 or x >= width - 2 or y >= height - 2:
-            return np.float32(-1)
-    # Place and its change with du, as numerators and denominator that are linear in (du, dv).
+            return False
+    return True
+
+
+@njit(fastmath=True)
+def view_patch(image, matrix, shift, u, v, w, gu, gv, step, side, values, slopes):  # type: ignore[no-untyped-def]
+    """Sample a view; ``slopes`` get the change of grey with w. Returns the change of place with w, or -1 outside."""
+    half = side // 2
+    warp = plane_warp(matrix, shift, u, v, w, gu, gv)
+    # The loop below then needs no test, and runs in vectors.
+    if not is_inside(warp, np.float32(half) * step, np.float32(0), np.float32(0), image):
+        return np.float32(-1)
+    x0, xu, xv, y0, yu, yv, z0, zu, zv = warp
     bx, by, bz = shift[0], shift[1], shift[2]
-    xu, yu, zu = matrix[0, 0] + gu * bx, matrix[1, 0] + gu * by, matrix[2, 0] + gu * bz
-    xv, yv, zv = matrix[0, 1] + gv * bx, matrix[1, 1] + gv * by, matrix[2, 1] + gv * bz
-    x0 = matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2] + w * bx
-    y0 = matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2] + w * by
-    z0 = matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2] + w * bz
+    width = np.int32(image.shape[1])
     flat = image.ravel()
     one = np.float32(1)
     for i in range(side):
@@ -81,7 +98,7 @@ def view_patch(image, matrix, shift, u, v, w, gu, gv, step, side, values, slopes
             y = (y0 + yu * du + yv * dv) * z
             col, row = np.int32(x), np.int32(y)
             fx, fy = x - np.float32(col), y - np.float32(row)
-            at = row * np.int32(width) + col
+            at = row * width + col
             p00, p01 = flat[at], flat[at + 1]
             p10, p11 = flat[at + width], flat[at + width + 1]
             top, low = p00 + (p01 - p00) * fx, p10 + (p11 - p10) * fx
@@ -92,6 +109,36 @@ def view_patch(image, matrix, shift, u, v, w, gu, gv, step, side, values, slopes
     x, y = x0 / z0, y0 / z0
     dx, dy = (bx - x * bz) / z0, (by - y * bz) / z0
     return np.sqrt(dx * dx + dy * dy)
+
+
+@njit(fastmath=True)
+def moved_patch(image, warp, ox, oy, side, values, sx, sy):  # type: ignore[no-untyped-def]
+    """Sample a view moved by (ox, oy) pixels, with the slopes of grey along x and y; False outside."""
+    half = side // 2
+    if not is_inside(warp, np.float32(half), ox, oy, image):
+        return False
+    x0, xu, xv, y0, yu, yv, z0, zu, zv = warp
+    width = np.int32(image.shape[1])
+    flat = image.ravel()
+    one = np.float32(1)
+    for i in range(side):
+        dv = np.float32(i - half)
+        for j in range(side):
+            du = np.float32(j - half)
+            z = one / (z0 + zu * du + zv * dv)
+            x = (x0 + xu * du + xv * dv) * z + ox
+            y = (y0 + yu * du + yv * dv) * z + oy
+            col, row = np.int32(x), np.int32(y)
+            fx, fy = x - np.float32(col), y - np.float32(row)
+            at = row * width + col
+            p00, p01 = flat[at], flat[at + 1]
+            p10, p11 = flat[at + width], flat[at + width + 1]
+            top, low = p00 + (p01 - p00) * fx, p10 + (p11 - p10) * fx
+            k = i * side + j
+            values[k] = top + (low - top) * fy
+            sx[k] = (p01 - p00) * (one - fy) + (p11 - p10) * fy
+            sy[k] = low - top
+    return True
 
 
 @njit(fastmath=True)

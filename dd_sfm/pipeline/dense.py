@@ -12,11 +12,11 @@ from dd_sfm.ops.compiled import set_threads
 from dd_sfm.pipeline.densify import spread_subset
 from dd_sfm.pipeline.depth_maps import DepthMap, PosedViews, depth_map
 from dd_sfm.pipeline.fuse import Chosen, agreed_pixels, measure, select
+from dd_sfm.pipeline.grey_images import GreyImages
 from dd_sfm.pipeline.map import error_scale
-from dd_sfm.pipeline.working import working_grid
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads
-from dd_sfm.structures import FloatArray, FrameSet, Model
+from dd_sfm.structures import FloatArray, Model
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +30,13 @@ class DenseResult:
     figures: dict[str, int]
 
 
-def refine_poses(frames: FrameSet, model: Model, config: Config, progress: Progress) -> Model:
+def refine_poses(images: GreyImages, model: Model, config: Config, progress: Progress) -> Model:
     """Adjust the poses with well-measured dense points added to the tracks.
 
     The tracks must stay in: dense points see short stretches of the path, and alone they let it drift.
 
     Args:
-        frames: The run's frames.
+        images: The run's frames.
         model: Points of the tracks, and poses.
         config: The configuration.
         progress: Shows the references.
@@ -44,38 +44,38 @@ def refine_poses(frames: FrameSet, model: Model, config: Config, progress: Progr
     Returns:
         Poses, camera and the tracks' points after the adjustment, thinned: the points only serve as a start.
     """
-    posed, maps = _depth_maps(frames, model, config, progress, step=config.dense.adjust_spacing_px)
+    posed, maps = _depth_maps(images, model, config, progress, step=config.dense.adjust_spacing_px)
     if len(maps) < 2:
         return model
     rng = np.random.default_rng(config.runtime.seed)
     sure, _ = agreed_pixels(posed, maps, config.dense)
     chosen = [_some(c, config.dense.adjust_points, rng) for c in sure]
-    limit = config.densify.max_reprojection_px * error_scale(frames)
+    limit = config.densify.max_reprojection_px * error_scale(images.frames)
     dense, _ = measure(posed, maps, chosen, config.dense, limit_px=limit, progress=progress)
     size = (model.camera.width, model.camera.height)
     part = joined(spread_subset(model, size, config.densify.adjust_points_per_frame), dense)
     logger.info("adjust: %d dense points and %d of tracks", len(dense.xyz), len(part.xyz) - len(dense.xyz))
     return bundle_adjust(
         part,
-        frames,
+        images.frames,
         refine_focal=model.camera.is_guess,
-        scale_px=error_scale(frames),
+        scale_px=error_scale(images.frames),
         threads=cpu_threads(config.runtime),
     )
 
 
-def dense_points(frames: FrameSet, model: Model, config: Config, progress: Progress) -> DenseResult:
+def dense_points(images: GreyImages, model: Model, config: Config, progress: Progress) -> DenseResult:
     """Search the depth of every pixel of the references and keep what the references agree on.
 
     Args:
-        frames: The run's frames.
+        images: The run's frames.
         model: Poses, and points to start from.
         config: The configuration.
         progress: Shows the references.
     """
-    posed, maps = _depth_maps(frames, model, config, progress)
+    posed, maps = _depth_maps(images, model, config, progress)
     chosen = select(posed, maps, config.dense) if maps else []
-    limit = config.densify.max_reprojection_px * error_scale(frames)
+    limit = config.densify.max_reprojection_px * error_scale(images.frames)
     points, expected = measure(posed, maps, chosen, config.dense, limit_px=limit, progress=progress)
     figures = {
         "depth_maps": len(maps),
@@ -101,11 +101,11 @@ def joined(first: Model, second: Model) -> Model:
 
 
 def _depth_maps(
-    frames: FrameSet, model: Model, config: Config, progress: Progress, *, step: int | None = None
+    images: GreyImages, model: Model, config: Config, progress: Progress, *, step: int | None = None
 ) -> tuple[PosedViews, Sequence[DepthMap]]:
     """Depth maps of all references, every ``step`` working pixels: for adjusting; None for the spacing of the cloud."""
     set_threads(cpu_threads(config.runtime))
-    posed = PosedViews(frames, model, working_grid(frames, config, 2))
+    posed = PosedViews(images, model)
     references = sorted(posed.points_seen)[:: config.dense.every]
     label = "depth" if step is None else "adjust"
     step = step or max(1, round(config.dense.spacing_px * posed.grid.scale))

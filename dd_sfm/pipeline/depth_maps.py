@@ -1,26 +1,21 @@
 """Dense depth of reference frames with known poses: begun at the sparse points, refined in many views at once."""
 
 import math
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from dd_sfm.ops.depth_planes import fit_planes
 from dd_sfm.ops.depth_search import best_hypothesis, refine_depth
-from dd_sfm.pipeline.working import load_working
-from dd_sfm.structures import FrameSet, Model, WorkingGrid
+from dd_sfm.pipeline.grey_images import GreyImages
+from dd_sfm.structures import Model
 
 ANGLES_DEG = (1.5, 3.0, 5.0, 7.5, 10.5, 14.0, 18.0)
 """Triangulation angles that views are looked for at, to each side in time."""
-HELD_IMAGES = 160
-SHADING_PX = 20.0
-"""Standard deviation in working pixels of what counts as slow."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +40,13 @@ class PosedViews:
     """Grey images and poses of a reconstruction, in working pixels.
 
     Args:
-        frames: The run's frames.
+        images: The run's frames.
         model: Poses, camera and points.
-        grid: Working pixels.
     """
 
-    def __init__(self, frames: FrameSet, model: Model, grid: WorkingGrid) -> None:
-        self.frames, self.model, self.grid = frames, model, grid
+    def __init__(self, images: GreyImages, model: Model) -> None:
+        self.images, self.model, self.grid = images, model, images.grid
+        grid = images.grid
         camera = model.camera
         cx, cy = grid.to_working(np.array([camera.cx, camera.cy]))
         self.matrix = np.array([[camera.fx * grid.scale, 0, cx], [0, camera.fy * grid.scale, cy], [0, 0, 1.0]])
@@ -62,18 +57,10 @@ class PosedViews:
         used, starts = np.unique(model.frame[order], return_index=True)
         parts = np.split(model.point[order], starts[1:]) if len(used) else []
         self.points_seen = dict(zip(used.tolist(), parts, strict=True))
-        self._held: dict[int, tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
-        self._lock = threading.Lock()
 
     def image(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Grey (H, W) and usable area (H, W)."""
-        with self._lock:
-            if frame not in self._held:
-                working = load_working(self.frames.frames[frame], self.grid)
-                self._held[frame] = (less_shading(working.image, working.mask), working.mask)
-                if len(self._held) > HELD_IMAGES:
-                    self._held.pop(next(iter(self._held)))
-            return self._held[frame]
+        return self.images[frame]
 
     def project(self, points: NDArray[Any], frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Working pixels (N, 2) and depths (N,) of points (N, 3)."""
@@ -100,20 +87,6 @@ class PosedViews:
         pose = self.poses[frame]
         ray = np.column_stack([pixels, np.ones(len(pixels))]).astype(np.float64) @ self.inverse_matrix.T
         return (ray / inverse_depth[:, None] - pose[:, 3]) @ pose[:, :3]
-
-
-def less_shading(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Grey (H, W) of an RGB image with half of its slow changes taken out.
-
-    The light moves with the scope, and its fall-off pulls depths away from the truth; but slow changes are all that
-    smooth walls have. On rendered clips half measured best over all: with none removed textured walls are a fifth
-    less exact, with all removed smooth ones are.
-    """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    weight = mask.astype(np.float32)
-    total = np.maximum(cv2.GaussianBlur(weight, (0, 0), SHADING_PX), 1e-3)
-    slow = cv2.GaussianBlur(grey * weight, (0, 0), SHADING_PX) / total
-    return np.asarray(cv2.GaussianBlur(grey - 0.5 * slow, (0, 0), 0.6), np.float32)
 
 
 def choose_views(posed: PosedViews, frame: int, least_overlap: float = 0.25) -> tuple[int, ...]:

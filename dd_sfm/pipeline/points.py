@@ -14,7 +14,9 @@ from dd_sfm.ops.thinning import best_per_cell
 from dd_sfm.pipeline.dense import dense_points, joined, refine_poses
 from dd_sfm.pipeline.densify import clean, depths, not_isolated, select_points, spread_subset, triangulate
 from dd_sfm.pipeline.fuse import GAP_DOUBT, UNSURE_SPACING
+from dd_sfm.pipeline.grey_images import GreyImages
 from dd_sfm.pipeline.map import error_scale
+from dd_sfm.pipeline.working import working_grid
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads
 from dd_sfm.structures import FloatArray, FrameSet, Model, PinholeCamera, Tracks
@@ -53,15 +55,15 @@ def densify_model(
         progress: Shows the dense search.
     """
     model = _adjusted_tracks(frames, tracks, poses, camera, config)
-    dense = config.dense.enabled and len(model.xyz) > 0
-    if dense and config.dense.adjust_points:
-        for _ in range(config.dense.adjust_rounds):
-            better = refine_poses(frames, model, config, progress)
-            model, _ = triangulate(tracks, better.cam_from_world, better.camera, config, scale=error_scale(frames))
-    sparse = clean(model)
-    if not dense:
+    if not (config.dense.enabled and len(model.xyz)):
+        sparse = clean(model)
         return Densified(sparse, track_uncertainty(sparse))
-    found = dense_points(frames, model, config, progress)
+    images = GreyImages(frames, working_grid(frames, config, 2))
+    for _ in range(config.dense.adjust_rounds if config.dense.adjust_points else 0):
+        better = refine_poses(images, model, config, progress)
+        model, _ = triangulate(tracks, better.cam_from_world, better.camera, config, scale=error_scale(frames))
+    found = dense_points(images, model, config, progress)
+    sparse = clean(model)
     scale = working_scale(frames.field_of_view_px, config.describe.working_height_px)
     return _together(Densified(found.model, found.expected, found.figures), sparse, config, scale)
 

@@ -12,6 +12,8 @@ from dd_sfm.io.colmap_adjust import bundle_adjust
 from dd_sfm.ops.geometry import model_rays, reprojection_errors_px, similarity
 from dd_sfm.pipeline.dense import dense_points, joined, refine_poses
 from dd_sfm.pipeline.densify import select_points, triangulate
+from dd_sfm.pipeline.grey_images import GreyImages
+from dd_sfm.pipeline.working import working_grid
 from dd_sfm.progress import silent
 from dd_sfm.structures import Tracks
 
@@ -23,7 +25,11 @@ def clip(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(clip):
-    return dense_points(clip, plane_model(), CONFIG, silent)
+    return dense_points(images(clip), plane_model(), CONFIG, silent)
+
+
+def images(clip):
+    return GreyImages(clip, working_grid(clip, CONFIG, 2))
 
 
 def centre_error(found):
@@ -67,10 +73,10 @@ def test_too_few_references_give_no_points(clip, frames):
         keep[whole.point[whole.frame == frame]] = True
     rows = np.isin(whole.frame, frames) if frames else np.arange(len(whole.point)) < 0
     part = select_points(replace(whole, point=whole.point[rows], frame=whole.frame[rows], xy=whole.xy[rows]), keep)
-    found = dense_points(clip, part, replace(CONFIG, dense=replace(CONFIG.dense, every=1)), silent)
+    found = dense_points(images(clip), part, replace(CONFIG, dense=replace(CONFIG.dense, every=1)), silent)
     assert found.figures["depth_maps"] == len(frames)
     assert len(found.model.xyz) == len(found.expected) == 0
-    assert refine_poses(clip, part, CONFIG, silent) is part
+    assert refine_poses(images(clip), part, CONFIG, silent) is part
 
 
 def test_joined_points_keep_their_observations():
@@ -94,7 +100,7 @@ def test_dense_points_mend_disturbed_poses(clip):
     anchor = np.r_[True, np.diff(truth.point) > 0]
     tracks = Tracks(truth.point, truth.frame, noisy, np.ones(len(noisy), np.float32), anchor)
     model, _ = triangulate(tracks, moved, CAMERA, CONFIG, scale=2.0)
-    better = refine_poses(clip, model, CONFIG, silent)
+    better = refine_poses(images(clip), model, CONFIG, silent)
     # Adjusting so few tracks alone would make the poses worse.
     alone = bundle_adjust(model, clip, refine_focal=False, scale_px=0.5, threads=1)
     assert centre_error(better.cam_from_world) < 0.15 * centre_error(moved)

@@ -19,7 +19,8 @@ from slanted import (
 )
 
 from dd_sfm.pipeline.densify import select_points
-from dd_sfm.pipeline.depth_maps import PosedViews, choose_views, depth_map, less_shading
+from dd_sfm.pipeline.depth_maps import PosedViews, choose_views, depth_map
+from dd_sfm.pipeline.grey_images import GreyImages
 from dd_sfm.pipeline.working import working_grid
 from dd_sfm.structures import WorkingGrid
 
@@ -27,37 +28,7 @@ from dd_sfm.structures import WorkingGrid
 @pytest.fixture(scope="module")
 def posed(tmp_path_factory):
     frames = write_clip(tmp_path_factory.mktemp("clip"))
-    return PosedViews(frames, plane_model(), working_grid(frames, CONFIG, 2))
-
-
-def colour(grey):
-    return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
-
-
-def test_an_even_picture_stays_even_and_loses_half():
-    grey = less_shading(colour(np.full((90, 120), 100)), np.ones((90, 120), bool))
-    assert grey == pytest.approx(np.full((90, 120), 50.0), abs=0.01)
-
-
-def test_slow_change_is_halved_and_texture_stays():
-    columns = np.tile(np.arange(400), (160, 1))
-    whole = np.ones((160, 400), bool)
-    ramp = less_shading(colour(columns // 2), whole)
-    inner = slice(100, 300)
-    assert np.polyfit(np.arange(100, 300), ramp[80, inner], 1)[0] == pytest.approx(0.25, rel=0.01)
-    waves = np.round(100 + 40 * np.sin(2 * np.pi * columns / 16))
-    fast = less_shading(colour(waves), whole)
-    assert np.ptp(fast[80, inner]) == pytest.approx(80, rel=0.05)
-
-
-def test_what_is_masked_does_not_count_as_shading():
-    mask = np.zeros((90, 120), bool)
-    mask[:, 30:] = True
-    picture = np.full((90, 120), 100)
-    picture[:, :30] = 0
-    grey = less_shading(colour(picture), mask)
-    # The final smoothing mixes two columns at the edge of the mask.
-    assert grey[:, 33:] == pytest.approx(np.full((90, 87), 50.0), abs=0.01)
+    return PosedViews(GreyImages(frames, working_grid(frames, CONFIG, 2)), plane_model())
 
 
 def test_pixels_to_space_and_back(posed):
@@ -93,7 +64,7 @@ def test_points_behind_the_camera_have_no_place(posed):
 
 def test_working_pixels_are_scaled_and_cropped_source_pixels(posed):
     grid = WorkingGrid(0.5, (10, 4), 60, 50, 2)
-    half = PosedViews(posed.frames, posed.model, grid)
+    half = PosedViews(GreyImages(posed.images.frames, grid), posed.model)
     rows = posed.model.frame == MIDDLE
     xy, _ = half.project(posed.model.xyz[posed.model.point[rows]], MIDDLE)
     assert grid.to_source(xy) == pytest.approx(posed.model.xy[rows], abs=1e-6)
@@ -117,7 +88,7 @@ def test_views_lie_on_both_sides_at_spread_angles(posed):
 def test_frames_that_see_something_else_are_no_views(posed, turn_deg):
     turned = poses()
     turned[5] = Rotation.from_euler("y", turn_deg, degrees=True).as_matrix() @ turned[5]
-    other = PosedViews(posed.frames, replace(posed.model, cam_from_world=turned), posed.grid)
+    other = PosedViews(posed.images, replace(posed.model, cam_from_world=turned))
     points = other.model.xyz[other.points_seen[MIDDLE]]
     xy, depth = other.project(points, 5)
     overlap = (other.inside(xy, 5.0) & (depth > 0)).mean()
@@ -146,11 +117,11 @@ def test_depth_of_a_plane(posed):
 
 def test_nothing_is_searched_outside_the_mask(posed, tmp_path):
     frames = write_clip(tmp_path)
-    masked = PosedViews(frames, posed.model, posed.grid)
+    masked = PosedViews(GreyImages(frames, posed.grid), posed.model)
     image, mask = masked.image(MIDDLE)
     right = mask.copy()
     right[:, :80] = False
-    masked._held[MIDDLE] = image, right
+    masked.images._held[MIDDLE] = image, right
     found = depth_map(masked, MIDDLE, 4)
     known = found.planes[:, 0] > 0
     assert not known[found.pixels[:, 0] < 80].any()
@@ -159,7 +130,7 @@ def test_nothing_is_searched_outside_the_mask(posed, tmp_path):
 
 def test_too_little_to_start_from(posed):
     few = select_points(posed.model, np.arange(len(posed.model.xyz)) < 12)
-    alone = PosedViews(posed.frames, few, posed.grid)
+    alone = PosedViews(posed.images, few)
     assert depth_map(alone, int(few.frame[0]), 4) is None
     single = {MIDDLE: poses()[MIDDLE]}
     rows = posed.model.frame == MIDDLE
@@ -168,4 +139,4 @@ def test_too_little_to_start_from(posed):
         posed.model, cam_from_world=single, xyz=posed.model.xyz[seen], rgb=posed.model.rgb[seen],
         error_px=posed.model.error_px[seen], point=point, frame=posed.model.frame[rows], xy=posed.model.xy[rows],
     )  # fmt: skip
-    assert depth_map(PosedViews(posed.frames, model, posed.grid), MIDDLE, 4) is None
+    assert depth_map(PosedViews(posed.images, model), MIDDLE, 4) is None

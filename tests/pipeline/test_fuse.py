@@ -10,6 +10,7 @@ from slanted import CONFIG, NORMAL, exact_map, inverse_depth, plane_model, poses
 from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
 from dd_sfm.pipeline.depth_maps import PosedViews
 from dd_sfm.pipeline.fuse import Chosen, Consensus, consensus, measure, select
+from dd_sfm.pipeline.grey_images import GreyImages
 from dd_sfm.pipeline.working import working_grid
 from dd_sfm.progress import silent
 
@@ -19,14 +20,14 @@ DENSE = CONFIG.dense
 @pytest.fixture(scope="module")
 def posed(tmp_path_factory):
     frames = write_clip(tmp_path_factory.mktemp("clip"))
-    return PosedViews(frames, plane_model(), working_grid(frames, CONFIG, 2))
+    return PosedViews(GreyImages(frames, working_grid(frames, CONFIG, 2)), plane_model())
 
 
 @pytest.fixture(scope="module")
 def still(posed):
     """All cameras where the first is: maps of all frames then show the same pixels of the same surface."""
     same = {k: poses()[0] for k in poses()}
-    return PosedViews(posed.frames, replace(posed.model, cam_from_world=same), posed.grid)
+    return PosedViews(posed.images, replace(posed.model, cam_from_world=same))
 
 
 def maps_of(*frames, factors=None, sigma=0.01):
@@ -76,7 +77,7 @@ def test_references_that_look_elsewhere_do_not_count_against(posed):
 
 def test_references_that_are_masked_there_do_not_count_against(posed):
     frame = 8
-    part = PosedViews(posed.frames, posed.model, posed.grid)
+    part = PosedViews(posed.images, posed.model)
     image, mask = part.image(frame)
     left = mask.copy()
     left[:, 80:] = False
@@ -84,7 +85,7 @@ def test_references_that_are_masked_there_do_not_count_against(posed):
     other.planes[other.pixels[:, 0] >= 80] = 0
     maps = [exact_map(6), exact_map(4), other]
     unknown = consensus(part, maps, 0)
-    part._held[frame] = image, left
+    part.images._held[frame] = image, left
     masked = consensus(part, maps, 0)
     silent_ = middle(maps[0], masked) & (masked.votes == 2)
     assert silent_.sum() > 50

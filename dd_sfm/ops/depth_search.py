@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from dd_sfm.ops.compiled import compiled
-from dd_sfm.ops.slanted_patches import PATCH, normalise, reference_patch, view_patch
+from dd_sfm.ops.slanted_patches import NO_TEXTURE, PATCH, normalise, reference_patch, view_patch
 
 STILL_PX = 0.02
 """A depth has arrived when a step moves its patch by less than this in every view."""
@@ -36,10 +36,11 @@ def best_hypothesis(reference, views, matrices, shifts, pixels, hypotheses, step
     score = np.full(count, -1.0, np.float32)
     side = 7
     for n in prange(count):
-        patch, values, slopes = np.empty(49, np.float32), np.empty(49, np.float32), np.empty(49, np.float32)
+        patch, weights = np.empty(49, np.float32), np.empty(49, np.float32)
+        values, slopes = np.empty(49, np.float32), np.empty(49, np.float32)
         found = np.empty(views.shape[0], np.float32)
         u, v = pixels[n, 0], pixels[n, 1]
-        if not reference_patch(reference, u, v, step, side, patch):
+        if reference_patch(reference, u, v, step, side, patch, weights) == 0:
             continue
         for k in range(kinds):
             w = hypotheses[n, k, 0]
@@ -51,7 +52,7 @@ def best_hypothesis(reference, views, matrices, shifts, pixels, hypotheses, step
                     views[j], matrices[j], shifts[j], u, v, w, hypotheses[n, k, 1], hypotheses[n, k, 2], step, side,
                     values, slopes,
                 )  # fmt: skip
-                if speed < 0 or normalise(values, 49) == 0:
+                if speed < 0 or normalise(values, weights, 49, NO_TEXTURE) == 0:
                     continue
                 ncc = 0.0
                 for m in range(49):
@@ -93,18 +94,22 @@ def refine_depth(reference, views, matrices, shifts, pixels, planes, step, itera
     each = np.full((count, number), -1.0, np.float32)
     size = PATCH * PATCH
     for n in prange(count):
-        patch, values, slopes = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
+        patch, weights = np.empty(size, np.float32), np.empty(size, np.float32)
+        values, slopes = np.empty(size, np.float32), np.empty(size, np.float32)
         u, v, w = pixels[n, 0], pixels[n, 1], planes[n, 0]
         gu, gv = planes[n, 1], planes[n, 2]
-        if w <= 0 or not reference_patch(reference, u, v, step, PATCH, patch):
+        if w <= 0:
+            continue
+        worth = reference_patch(reference, u, v, step, PATCH, patch, weights)
+        if worth == 0:
             continue
         start = w
         hessian = 0.0
         residual = 0.0
-        weights = 0.0
+        trust = 0.0
         good = True
         for turn in range(iterations + 1):
-            hessian, gradient, fastest, residual, weights = 0.0, 0.0, 0.0, 0.0, 0.0
+            hessian, gradient, fastest, residual, trust = 0.0, 0.0, 0.0, 0.0, 0.0
             for j in range(number):
                 each[n, j] = -1.0
                 ratio = w / start
@@ -113,16 +118,16 @@ def refine_depth(reference, views, matrices, shifts, pixels, planes, step, itera
                 )
                 if speed < 0:
                     continue
-                scale = normalise(values, size)
+                scale = normalise(values, weights, size, NO_TEXTURE)
                 if scale == 0:
                     continue
                 ncc, slope_mean, along = 0.0, 0.0, 0.0
                 for m in range(size):
                     ncc += patch[m] * values[m]
-                    slope_mean += slopes[m]
+                    slope_mean += slopes[m] * weights[m] * weights[m]
                 slope_mean /= size
                 for m in range(size):
-                    slopes[m] = (slopes[m] - slope_mean) * scale
+                    slopes[m] = (slopes[m] - slope_mean) * weights[m] * scale
                     along += slopes[m] * values[m]
                 each[n, j] = ncc
                 weight = (ncc - 0.3) / 0.7
@@ -136,9 +141,9 @@ def refine_depth(reference, views, matrices, shifts, pixels, planes, step, itera
                 hessian += weight * h
                 gradient += weight * g
                 residual += weight * (2 - 2 * ncc)
-                weights += weight
+                trust += weight
                 fastest = max(fastest, speed)
-            if hessian <= 1e-12 or weights < 1.0:
+            if hessian <= 1e-12 or trust < 1.0:
                 good = False
                 break
             if turn == iterations:
@@ -155,6 +160,6 @@ def refine_depth(reference, views, matrices, shifts, pixels, planes, step, itera
             continue
         inverse[n] = w
         # Neighbouring samples of a patch are not independent: some nine of them count as one.
-        variance = max(residual / weights, 1e-3) / size * 9.0
+        variance = max(residual / trust, 1e-3) / worth * 9.0
         information[n] = hessian / variance
     return inverse, information, each

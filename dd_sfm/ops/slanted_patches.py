@@ -5,6 +5,10 @@ from numba import njit
 
 PATCH = 11
 """Samples along a patch's side."""
+EDGE_GREY = np.float32(25.0)
+"""A sample whose grey differs so much from that in the middle counts half."""
+NO_TEXTURE = np.float32(0.05)
+"""Variance of grey below which a view's patch shows nothing."""
 
 
 @njit(fastmath=True, inline="always")
@@ -18,31 +22,72 @@ def bilinear(image, x, y):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=True)
-def reference_patch(image, u, v, step, side, patch):  # type: ignore[no-untyped-def]
-    """Fill ``patch`` with normalised grey values; False where there is no texture or the patch leaves the image."""
+def normalise(values, weights, count, least):  # type: ignore[no-untyped-def]
+    """Bring the first ``count`` values to zero weighted mean and unit weighted norm, times the roots of the weights.
+
+    Plain sums of products of such values are then weighted ones.
+
+    Args:
+        values: Grey values; overwritten.
+        weights: Roots of weights whose sum is ``count``.
+        count: How many.
+        least: Variance below which there is no texture.
+
+    Returns:
+        The factor, or 0 where there is no texture.
+    """
+    mean = np.float32(0)
+    for k in range(count):
+        mean += values[k] * weights[k] * weights[k]
+    mean /= np.float32(count)
+    norm = np.float32(0)
+    for k in range(count):
+        values[k] = (values[k] - mean) * weights[k]
+        norm += values[k] * values[k]
+    if norm < count * least:
+        return np.float32(0)
+    scale = np.float32(1) / np.sqrt(norm)
+    for k in range(count):
+        values[k] *= scale
+    return scale
+
+
+@njit(fastmath=True)
+def reference_patch(image, u, v, step, side, patch, weights):  # type: ignore[no-untyped-def]
+    """Fill ``patch`` with normalised grey values and ``weights`` with their roots; see :func:`normalise`.
+
+    Samples whose grey is far from that in the middle lie on another surface, or on another part of this one: across
+    the contour of a fold a patch would otherwise stick to the nearer side.
+
+    Returns:
+        How many samples of full weight these are worth, 0 where there is no texture or the patch leaves the image.
+    """
     half = side // 2
     reach = half * step + 1
     if u < reach or v < reach or u >= image.shape[1] - reach - 1 or v >= image.shape[0] - reach - 1:
-        return False
-    mean = 0.0
+        return np.float32(0)
+    count = side * side
     k = 0
     for i in range(side):
         for j in range(side):
-            value = bilinear(image, u + (j - half) * step, v + (i - half) * step)
-            patch[k] = value
-            mean += value
+            patch[k] = bilinear(image, u + (j - half) * step, v + (i - half) * step)
             k += 1
-    mean /= k
-    norm = 0.0
-    for m in range(k):
-        patch[m] -= mean
-        norm += patch[m] * patch[m]
-    if norm < k * 0.15:
-        return False
-    norm = 1.0 / np.sqrt(norm)
-    for m in range(k):
-        patch[m] *= norm
-    return True
+    middle = np.float32(0)
+    for i in range(half - 1, half + 2):
+        for j in range(half - 1, half + 2):
+            middle += patch[i * side + j] / np.float32(9)
+    total, squares = np.float32(0), np.float32(0)
+    for m in range(count):
+        away = (patch[m] - middle) / EDGE_GREY
+        weights[m] = np.float32(1) / (np.float32(1) + away * away)
+        total += weights[m]
+        squares += weights[m] * weights[m]
+    scale = np.float32(count) / total
+    for m in range(count):
+        weights[m] = np.sqrt(weights[m] * scale)
+    if normalise(patch, weights, count, np.float32(0.15)) == 0:
+        return np.float32(0)
+    return total * total / squares
 
 
 @njit(fastmath=True)
@@ -139,22 +184,3 @@ def moved_patch(image, warp, ox, oy, side, values, sx, sy):  # type: ignore[no-u
             sx[k] = (p01 - p00) * (one - fy) + (p11 - p10) * fy
             sy[k] = low - top
     return True
-
-
-@njit(fastmath=True)
-def normalise(values, count):  # type: ignore[no-untyped-def]
-    """Bring the first ``count`` values to zero mean and unit norm; the factor, or 0 where there is no texture."""
-    mean = 0.0
-    for k in range(count):
-        mean += values[k]
-    mean /= count
-    norm = 0.0
-    for k in range(count):
-        values[k] -= mean
-        norm += values[k] * values[k]
-    if norm < count * 0.05:
-        return 0.0
-    scale = 1.0 / np.sqrt(norm)
-    for k in range(count):
-        values[k] *= scale
-    return scale

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit, prange
 
 from dd_sfm.ops.compiled import compiled
-from dd_sfm.ops.slanted_patches import PATCH, moved_patch, normalise, plane_warp, reference_patch
+from dd_sfm.ops.slanted_patches import NO_TEXTURE, PATCH, moved_patch, normalise, plane_warp, reference_patch
 
 STILL_PX = 0.01
 """A patch has arrived when a step is shorter than this."""
@@ -32,10 +32,10 @@ def align_in_view(reference, view, matrix, shift, pixels, planes, iterations, mo
     score = np.full(count, -1.0, np.float32)
     size = PATCH * PATCH
     for n in prange(count):
-        patch, values = np.empty(size, np.float32), np.empty(size, np.float32)
+        patch, weights, values = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
         sx, sy = np.empty(size, np.float32), np.empty(size, np.float32)
         u, v = pixels[n, 0], pixels[n, 1]
-        if not reference_patch(reference, u, v, 1.0, PATCH, patch):
+        if reference_patch(reference, u, v, 1.0, PATCH, patch, weights) == 0:
             continue
         warp = plane_warp(matrix, shift, u, v, planes[n, 0], planes[n, 1], planes[n, 2])
         ox, oy = np.float32(0), np.float32(0)
@@ -43,10 +43,10 @@ def align_in_view(reference, view, matrix, shift, pixels, planes, iterations, mo
             score[n] = -1.0
             if ox * ox + oy * oy > most_px * most_px or not moved_patch(view, warp, ox, oy, PATCH, values, sx, sy):
                 break
-            scale = normalise(values, size)
+            scale = normalise(values, weights, size, NO_TEXTURE)
             if scale == 0:
                 break
-            ncc, dx, dy = _step(patch, values, sx, sy, scale, size)
+            ncc, dx, dy = _step(patch, weights, values, sx, sy, scale, size)
             score[n] = ncc
             place[n, 0], place[n, 1] = warp[0] / warp[6] + ox, warp[3] / warp[6] + oy
             if turn == iterations or dx * dx + dy * dy < STILL_PX * STILL_PX:
@@ -56,18 +56,18 @@ def align_in_view(reference, view, matrix, shift, pixels, planes, iterations, mo
 
 
 @njit(fastmath=True)
-def _step(patch, values, sx, sy, scale, size):  # type: ignore[no-untyped-def]
+def _step(patch, weights, values, sx, sy, scale, size):  # type: ignore[no-untyped-def]
     """Correlation of two normalised patches, and the Gauss-Newton step of the second towards the first."""
     mx, my = np.float32(0), np.float32(0)
     for m in range(size):
-        mx += sx[m]
-        my += sy[m]
+        mx += sx[m] * weights[m] * weights[m]
+        my += sy[m] * weights[m] * weights[m]
     mx, my = mx / size, my / size
     ncc, ax, ay = np.float32(0), np.float32(0), np.float32(0)
     for m in range(size):
         ncc += patch[m] * values[m]
-        sx[m] = (sx[m] - mx) * scale
-        sy[m] = (sy[m] - my) * scale
+        sx[m] = (sx[m] - mx) * weights[m] * scale
+        sy[m] = (sy[m] - my) * weights[m] * scale
         ax += sx[m] * values[m]
         ay += sy[m] * values[m]
     hxx, hxy, hyy, bx, by = np.float32(0), np.float32(0), np.float32(0), np.float32(0), np.float32(0)

@@ -6,7 +6,7 @@ import pytest
 from slanted import inverse_depth, on_plane, picture, poses, texture, transfers
 
 from dd_sfm.ops.compiled import compiled, set_threads
-from dd_sfm.ops.slanted_patches import normalise, view_patch
+from dd_sfm.ops.slanted_patches import normalise, reference_patch, view_patch
 
 SIDE = 7
 U, V = np.float32(80), np.float32(60)
@@ -61,11 +61,31 @@ def test_a_patch_outside_has_no_speed(sample):
 
 def test_normalised_values():
     values = np.array([3.0, 5.0, 7.0, 9.0, 99.0])
-    scale = normalise.py_func(values, 4)
+    scale = normalise.py_func(values, np.ones(5), 4, 0.05)
     assert values[:4] == pytest.approx(np.array([-3, -1, 1, 3]) / np.sqrt(20))
     assert scale == pytest.approx(1 / np.sqrt(20))
     assert values[4] == 99
-    assert normalise.py_func(np.full(9, 12.0), 9) == 0
+    assert normalise.py_func(np.full(9, 12.0), np.ones(9), 9, 0.05) == 0
+
+
+def test_values_normalised_by_weights():
+    values = np.array([3.0, 5.0, 7.0, 200.0])
+    roots = np.sqrt([1.0, 2.0, 1.0, 0.0])
+    scale = normalise.py_func(values, roots, 4, 0.05)
+    assert values == pytest.approx(np.array([-2, 0, 2, 0]) / np.sqrt(8))
+    assert scale == pytest.approx(1 / np.sqrt(8))
+
+
+def test_samples_across_an_edge_hardly_count():
+    image = np.full((40, 40), 100.0, np.float32)
+    image[:, 23:] = 250
+    image += np.random.default_rng(1).normal(0, 3, image.shape).astype(np.float32)
+    patch, roots = np.zeros(121, np.float32), np.zeros(121, np.float32)
+    worth = reference_patch.py_func(image, 20.0, 20.0, 1.0, 11, patch, roots)
+    weights = (roots**2).reshape(11, 11)
+    assert weights.sum() == pytest.approx(121, rel=1e-4)
+    assert weights[:, :8].min() > 20 * weights[:, 8:].max()
+    assert 80 < worth < 95  # about 8 of 11 columns
 
 
 def test_compiled_loops_need_no_writable_folder(monkeypatch):

@@ -21,6 +21,8 @@ AGREE = 0.02
 """Relative difference in depth up to which another reference agrees; within half of it, it agrees twice."""
 MIN_SHARE, MIN_SHARE_GAP = 0.5, 0.3
 """Least share of the votes that references in view could give: of a sure pixel, and of one that fills a gap."""
+EDGE = 0.06
+"""Logarithm of depths from which on a neighbour lies so far behind a pixel that its depth is in doubt."""
 GAP_SPACING = 0.6
 """Spacing of points in gaps, relative to the width from which on a hole is a gap."""
 GAP_DOUBT = 2.0
@@ -38,7 +40,7 @@ class Consensus:
 
     ``pixels`` (K,) indices into the map; ``planes`` (K, 3) with the agreed inverse depth; ``votes`` (K,): 1 for each
     reference within 2 %, 1 more within 1 %; ``share`` (K,) of the votes that the references in view could give;
-    ``spread`` (K,) their relative deviation from the agreed depth.
+    ``spread`` (K,) their relative deviation from the agreed depth; ``beyond`` (K,) as :meth:`DepthMap.beyond` has it.
     """
 
     pixels: NDArray[np.int64]
@@ -46,6 +48,7 @@ class Consensus:
     votes: NDArray[np.int64]
     share: FloatArray
     spread: FloatArray
+    beyond: FloatArray
 
     def expected_error(self, sigma: FloatArray) -> FloatArray:
         """Relative error (K,) that about half of such depths stay below, from the patches' standard errors (K,).
@@ -56,7 +59,8 @@ class Consensus:
         """
         slant = np.hypot(self.planes[:, 1], self.planes[:, 2]) / self.planes[:, 0]
         random = np.sqrt(0.0026**2 + (0.25 * sigma) ** 2 + self.spread**2)
-        return np.asarray(random * np.exp(0.92 * (1 - self.share)) * (1 + slant / 0.006) ** 0.75)
+        edge = np.maximum(1, self.beyond / EDGE)
+        return np.asarray(random * np.exp(0.92 * (1 - self.share)) * (1 + slant / 0.006) ** 0.75 * edge)
 
 
 def consensus(posed: PosedViews, maps: Sequence[DepthMap], number: int) -> Consensus:
@@ -86,7 +90,7 @@ def consensus(posed: PosedViews, maps: Sequence[DepthMap], number: int) -> Conse
     spread = np.sqrt(((ratios - mean) ** 2 * weights).sum(0) / total)
     planes = this.planes[known] * mean[:, None]
     share = np.minimum(votes / np.maximum(possible, 2), 1.0)
-    return Consensus(known, planes.astype(np.float32), votes, share, spread)
+    return Consensus(known, planes.astype(np.float32), votes, share, spread, this.beyond()[known])
 
 
 def _seen_by(

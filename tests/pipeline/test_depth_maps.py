@@ -19,7 +19,7 @@ from slanted import (
 )
 
 from dd_sfm.pipeline.densify import select_points
-from dd_sfm.pipeline.depth_maps import PosedViews, choose_views, depth_map
+from dd_sfm.pipeline.depth_maps import DepthMap, PosedViews, choose_views, depth_map
 from dd_sfm.pipeline.grey_images import GreyImages
 from dd_sfm.pipeline.working import working_grid
 from dd_sfm.structures import WorkingGrid
@@ -140,3 +140,19 @@ def test_too_little_to_start_from(posed):
         error_px=posed.model.error_px[seen], point=point, frame=posed.model.frame[rows], xy=posed.model.xy[rows],
     )  # fmt: skip
     assert depth_map(PosedViews(posed.images, model), MIDDLE, 4) is None
+
+
+def test_the_nearer_side_of_an_edge_is_told():
+    near, far = 1 / 20, 1 / 30
+    planes = np.zeros((10, 12, 3), np.float32)
+    planes[:, :6, 0], planes[:, 6:, 0] = near, far
+    planes[:, 0, 0] = 0
+    rows, columns = np.mgrid[2:42:4, 2:50:4]
+    pixels = np.stack([columns, rows], -1).reshape(-1, 2).astype(np.float32)
+    count = len(pixels)
+    found = DepthMap(0, (10, 12), pixels, planes.reshape(-1, 3), np.ones(count), (1,), np.ones((count, 1)))
+    beyond = found.beyond().reshape(10, 12)
+    # A patch of 11 pixels reaches two cells of 4.
+    assert beyond[:, 4:6] == pytest.approx(np.log(30 / 20), rel=1e-5)
+    assert (beyond[:, :4] == 0).all()
+    assert (beyond[:, 6:] == 0).all()

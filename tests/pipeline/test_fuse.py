@@ -9,7 +9,7 @@ from slanted import CONFIG, NORMAL, exact_map, inverse_depth, plane_model, poses
 
 from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
 from dd_sfm.pipeline.depth_maps import PosedViews
-from dd_sfm.pipeline.fuse import Chosen, Consensus, consensus, measure, select
+from dd_sfm.pipeline.fuse import EDGE, Chosen, Consensus, consensus, measure, select
 from dd_sfm.pipeline.grey_images import GreyImages
 from dd_sfm.pipeline.working import working_grid
 from dd_sfm.progress import silent
@@ -102,11 +102,11 @@ def test_unknown_pixels_are_left_out_and_do_not_vote(posed):
     assert 0 < (reversed_.votes > 0).sum() < (consensus(posed, maps_of(8, 6), 0).votes > 0).sum()
 
 
-def test_expected_error_grows_with_disagreement_and_slant():
-    def expected(share=1.0, spread=0.0, slope=0.0, sigma=0.0):
+def test_expected_error_grows_with_disagreement_slant_and_edges():
+    def expected(share=1.0, spread=0.0, slope=0.0, sigma=0.0, beyond=0.0):
         one = Consensus(
             np.zeros(1, np.int64), np.array([[0.05, slope, 0.0]]), np.zeros(1, np.int64), np.array([share]),
-            np.array([spread]),
+            np.array([spread]), np.array([beyond]),
         )  # fmt: skip
         return one.expected_error(np.array([sigma]))[0]
 
@@ -115,6 +115,8 @@ def test_expected_error_grows_with_disagreement_and_slant():
     assert expected(spread=0.0026) == pytest.approx(0.0026 * np.sqrt(2))
     assert expected(sigma=4 * 0.0026) == pytest.approx(0.0026 * np.sqrt(2))
     assert expected(slope=0.006 * 0.05) == pytest.approx(0.0026 * 2**0.75)
+    assert expected(beyond=EDGE / 2) == pytest.approx(0.0026)
+    assert expected(beyond=3 * EDGE) == pytest.approx(3 * 0.0026)
 
 
 def test_a_surface_point_that_several_references_see_is_kept_once(still):

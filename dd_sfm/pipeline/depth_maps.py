@@ -38,16 +38,17 @@ class DepthMap:
     correlation: NDArray[np.float32]
 
     def beyond(self) -> NDArray[np.float32]:
-        """By how much the farthest known depth that a pixel's patch reaches lies behind its own (N,), as a logarithm.
+        """How far the farthest known depth that a pixel's patch reaches lies behind its own plane (N,), as a logarithm.
 
-        On a smooth surface this is the slant; where it is more, the nearer side of an edge in depth is at hand, onto
-        which patches pull pixels of the farther one. 0 where the depth is unknown.
+        Where this is not small the nearer side of an edge in depth is at hand, onto which patches pull pixels of the
+        farther one. 0 where the depth is unknown.
         """
         inverse = self.planes[:, 0].reshape(self.shape)
         step = float(self.pixels[1, 0] - self.pixels[0, 0]) if len(self.pixels) > 1 else 1.0
         reach = max(1, math.ceil(PATCH // 2 / step))
         around = cv2.erode(np.where(inverse > 0, inverse, np.inf).astype(np.float32), np.ones((2 * reach + 1,) * 2))
-        ratio = np.where(inverse > 0, inverse / np.minimum(around, 1e9), 1)
+        lowest = inverse - np.abs(self.planes[:, 1:]).sum(1).reshape(self.shape) * reach * step
+        ratio = np.where(inverse > 0, np.maximum(lowest, 1e-9) / np.minimum(around, 1e9), 1)
         return np.log(np.maximum(ratio, 1)).ravel().astype(np.float32)
 
 

@@ -54,8 +54,8 @@ class Consensus:
         """Relative error (K,) that about half of such depths stay below, from the patches' standard errors (K,).
 
         Fitted to rendered clips of a sinus and a colon, where it holds from 0.4 to 10 %: the patches alone promise too
-        much, and what the references disagree by, how many of them do, and how slanted the surface is say more. Where
-        it is applied to what is left for gaps, GAP_DOUBT comes on top.
+        much, and what the references disagree by, how many of them do, how slanted the surface is and whether it ends
+        near by say more. Where it is applied to what is left for gaps, GAP_DOUBT comes on top.
         """
         slant = np.hypot(self.planes[:, 1], self.planes[:, 2]) / self.planes[:, 0]
         random = np.sqrt(0.0026**2 + (0.25 * sigma) ** 2 + self.spread**2)

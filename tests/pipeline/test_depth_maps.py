@@ -10,6 +10,7 @@ from slanted import (
     CONFIG,
     MIDDLE,
     every_pixel,
+    exact_map,
     inverse_depth,
     on_plane,
     plane_model,
@@ -156,3 +157,9 @@ def test_the_nearer_side_of_an_edge_is_told():
     assert beyond[:, 4:6] == pytest.approx(np.log(30 / 20), rel=1e-5)
     assert (beyond[:, :4] == 0).all()
     assert (beyond[:, 6:] == 0).all()
+
+
+def test_a_slanted_surface_is_no_edge():
+    found = exact_map(MIDDLE)
+    assert found.planes[:, 0].max() > 1.3 * found.planes[:, 0].min()
+    assert found.beyond() == pytest.approx(0, abs=1e-4)

@@ -52,4 +52,5 @@ def convert(
     say = make_say(quiet)
     for note in done.notes:
         say(f"note: {note}")
-    say(f"{to}: {done.path}, {done.images} images with a pose, {done.points:,} points")
+    points = "" if to == "tum" else f", {done.points:,} points"
+    say(f"{to}: {done.path}, {done.images} images with a pose{points}")

@@ -36,7 +36,7 @@ def test_every_target_says_what_it_wrote(dd_sfm, run, tmp_path, target):
     out = tmp_path / "out" / target
     ran = dd_sfm("convert", run, "-o", out, "--to", target)
     assert ran.code == 0, ran.err
-    assert ran.err.splitlines()[-1].startswith(f"{target}: {out}, 15 images with a pose, ")
+    assert ran.err.splitlines()[-1].startswith(f"{target}: {out}, 15 images with a pose")
     record = json.loads((out / "convert.json").read_text())
     assert record["target"] == target
     assert all((out / name).is_file() for name in record["files"])

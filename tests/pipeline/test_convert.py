@@ -11,11 +11,12 @@ from plane import CAMERA
 from plyfile import PlyData
 
 from dd_sfm.errors import ConfigError, InputError, OutputError
-from dd_sfm.io.clouds import read_cloud
+from dd_sfm.io.clouds import read_cloud, write_cloud
 from dd_sfm.io.colmap_model import read_model, write_model
 from dd_sfm.io.images import read_image, read_mask, write_image
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.scene import open_scene
+from dd_sfm.pipeline.cloud import to_cloud
 from dd_sfm.pipeline.convert import convert
 from dd_sfm.structures import Frame, FrameSet
 
@@ -184,6 +185,19 @@ def test_hloc_without_a_database_follows_the_tracks(run, tmp_path):
         assert places[0][near[0]] == places[2][near[1]]
 
 
+def test_a_run_hands_on_how_far_its_points_are_to_be_trusted(run, tmp_path):
+    own = to_cloud(small_model(), np.linspace(0.01, 0.05, len(small_model().xyz)))
+    write_cloud(run / "points.ply", own)
+    convert(run, tmp_path / "cloud.ply", "ply")
+    cloud = read_cloud(tmp_path / "cloud.ply")
+    assert cloud.uncertainty == pytest.approx(own.uncertainty)
+    assert cloud.triangulation_angle_deg == pytest.approx(own.triangulation_angle_deg)
+    # A cloud that is not that of the model tells nothing of its points.
+    write_cloud(run / "points.ply", replace(own, xyz=own.xyz[::-1] + 1))
+    convert(run, tmp_path / "other.ply", "ply")
+    assert read_cloud(tmp_path / "other.ply").uncertainty is None
+
+
 def test_ply_and_tum_as_files(run, tmp_path):
     model = small_model()
     convert(run, tmp_path / "deep" / "cloud.ply", "ply")
@@ -191,6 +205,7 @@ def test_ply_and_tum_as_files(run, tmp_path):
     cloud = read_cloud(tmp_path / "deep" / "cloud.ply")
     assert cloud.xyz == pytest.approx(model.xyz, abs=1e-4)
     assert (cloud.rgb == model.rgb).all()
+    assert cloud.uncertainty is None
     convert(run, tmp_path / "cloud.v2", "ply")
     assert names_in(tmp_path / "cloud.v2") == ["convert.json", "points.ply"]
     convert(run, tmp_path / "path.tum", "tum")

@@ -82,6 +82,11 @@ def descriptor_path(out: Path, index: int) -> Path:
     return out / "descriptors" / f"{index:08d}.npy"
 
 
+def has_descriptors(frames: FrameSet, out: Path) -> bool:
+    """Whether every frame's descriptors are in the cache."""
+    return all(descriptor_path(out, frame.index).is_file() for frame in frames.frames)
+
+
 def load_grid(out: Path) -> WorkingGrid:
     """The grid of a run's descriptors."""
     values = json.loads((out / "descriptors" / "grid.json").read_text())

@@ -23,10 +23,10 @@ from dd_sfm.io.atomic import write_json, write_text
 from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.lock import locked
-from dd_sfm.io.weights import find_weights
+from dd_sfm.io.weights import find_weights, load_weights
 from dd_sfm.pipeline.cloud import to_cloud
 from dd_sfm.pipeline.densify import colour
-from dd_sfm.pipeline.describe import describe_frames
+from dd_sfm.pipeline.describe import describe_frames, has_descriptors
 from dd_sfm.pipeline.frames import check_source, extract_frames, frame_counts, frame_notes, load_frames
 from dd_sfm.pipeline.map import map_poses
 from dd_sfm.pipeline.match import MatchResult, match_frames
@@ -69,7 +69,7 @@ def check_request(request: RunRequest) -> torch.device:
         if path is not None and is_own(request.out, path):
             raise InputError(f"{path}: is written by the run in {request.out}; expected a folder beside it with -o")
     if request.config.features == "learned":
-        find_weights(request.config.describe.weights)
+        load_weights(request.config.describe.weights, torch.device("cpu"))
     device = resolve_device(request.config.runtime)
     check_source(request.source, request.config, request.calibration, request.mask)
     return device
@@ -142,6 +142,7 @@ def _do_all(work: "_Work", record: StageRecord, marked: dict[str, str], say: Cal
     for stage in STAGES[: STAGES.index(last) + 1]:
         if record.is_done(stage, marked[stage]) and not work.lacks_descriptors(stage, record, marked):
             say(f"{stage}: done before")
+            logger.info("%s: done before", stage)
             kept.append(stage)
             continue
         record.begin(stage, marked[stage])
@@ -186,9 +187,9 @@ class _Work:
 
     def lacks_descriptors(self, stage: str, record: StageRecord, marked: dict[str, str]) -> bool:
         """Whether descriptors, which may be deleted to save space, are to be made once more for matching."""
-        if not self.learned or stage != "describe" or record.has_files("describe"):
+        if not self.learned or stage != "describe" or record.is_done("match", marked["match"]):
             return False
-        return not record.is_done("match", marked["match"])
+        return not (record.has_files("describe") and has_descriptors(load_frames(self.out, self.config), self.out))
 
     def frames(self) -> None:
         extract_frames(

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from dd_sfm.config import Config, load_config
-from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError, telling_of_stop
+from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError, WeightsError, telling_of_stop
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.pipeline import run as running
+from dd_sfm.pipeline.describe import descriptor_path
 from dd_sfm.pipeline.match import MatchResult
 from dd_sfm.pipeline.run import RunRequest, run
 from dd_sfm.progress import silent
@@ -141,6 +142,8 @@ def test_deleted_descriptors_are_made_again_only_to_match(request_of, monkeypatc
     def describe(frames, out, *rest):
         (out / "descriptors").mkdir(exist_ok=True)
         (out / "descriptors" / "grid.json").write_text("{}")
+        for frame in frames.frames:
+            descriptor_path(out, frame.index).touch()
 
     nothing = Tracks(*(np.zeros(shape, kind) for shape, kind in TRACKS))
     monkeypatch.setattr(running, "describe_frames", describe)
@@ -156,6 +159,29 @@ def test_deleted_descriptors_are_made_again_only_to_match(request_of, monkeypatc
     run(replace(request_of, config=changed), silent, lines.append)
     assert lines == ["frames: done before", "describe ...", "match ..."]
     assert (request_of.out / "descriptors" / "grid.json").exists()
+    # One that is missing is enough.
+    lost = sorted((request_of.out / "descriptors").glob("*.npy"))[2]
+    lost.unlink()
+    lines.clear()
+    run(request_of, silent, lines.append)
+    assert lines == ["frames: done before", "describe ...", "match ..."]
+    assert lost.exists()
+
+
+def test_a_repeated_run_says_so_in_its_log(request_of):
+    short = replace(request_of, last="frames")
+    go(short)
+    go(short)
+    assert (request_of.out / "run.log").read_text().splitlines()[-1].endswith("frames: done before")
+
+
+def test_weights_are_looked_at_before_anything_is_done(request_of, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"no weights")
+    config = load_config(Config, None, ["runtime.device=cpu", f"describe.weights={path}"])
+    with pytest.raises(WeightsError, match="not a readable safetensors file"):
+        go(replace(request_of, config=config))
+    assert not request_of.out.exists()
 
 
 def test_two_processes_do_not_write_one_run(request_of):

@@ -17,19 +17,20 @@ from dd_sfm.evaluation.pose_reference import (
     open_pose_reference,
     open_run,
 )
+from dd_sfm.evaluation.reprojection import reprojection_summary
 from dd_sfm.evaluation.surface import (
     BEST,
     MIN_OBSERVATIONS,
     VisibleSurface,
     distinct_cells,
     point_errors,
-    reprojection_errors_px,
     surface_figures,
     true_observations,
     visible_surface,
 )
 from dd_sfm.evaluation.trajectory import GAPS, Trajectory, path_length, relative_poses, trajectory_figures
 from dd_sfm.io.clouds import read_cloud
+from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
 from dd_sfm.structures import FloatArray
 
 MADE_BY = "dd-sfm evaluate model"
@@ -115,14 +116,13 @@ def evaluate_model(
 def _point_figures(run: EvaluatedRun) -> dict[str, Any]:
     model = run.model
     points, observations = len(model.xyz), len(model.point)
-    error = reprojection_errors_px(model) if observations else np.zeros(0)
+    error = reprojection_errors_px(model_rays(model), model.xyz)
     return {
         "points": points,
         "points_in_distinct_cells": distinct_cells(model),
         "observations": observations,
         "mean_track_length": observations / points if points else 0.0,
-        "reprojection_median_px": float(np.median(error)) if observations else None,
-        "reprojection_p90_px": float(np.percentile(error, 90)) if observations else None,
+        **reprojection_summary(error),
     }
 
 

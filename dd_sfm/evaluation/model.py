@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from dd_sfm.evaluation.alignment import DOUBTFUL, Similarity, align_cameras, misfit
+from dd_sfm.evaluation.alignment import (
+    DOUBTFUL,
+    UNRELATED,
+    Similarity,
+    align_cameras,
+    misfit,
+    turning_misfit,
+)
 from dd_sfm.evaluation.calibration import calibration_figures
 from dd_sfm.evaluation.pose_reference import (
     CommonFrames,
@@ -99,6 +106,7 @@ def evaluate_model(
         "surface": None,
         "calibration": None,
         "camera_misfit": misfit(trajectory.estimate[aligned.used], trajectory.reference[aligned.used]),
+        "turning_misfit": turning_misfit(trajectory.estimate, trajectory.reference),
         "warnings": [],
         "notes": [],
     }
@@ -169,6 +177,11 @@ def _warnings(figures: dict[str, Any]) -> list[str]:
         found.append(
             f"the cameras are off by {100 * figures['camera_misfit']:.0f} % of the path's extent (rms), even after "
             "alignment"
+        )
+    if figures["turning_misfit"] is not None and figures["turning_misfit"] > UNRELATED:
+        found.append(
+            f"the cameras turn another way: their turns are off by {figures['turning_misfit']:.1f} times the size of "
+            "the reference's"
         )
     surface = figures["surface"]
     if surface and surface["aligned_by_points"]["error_median_rel"] > DOUBTFUL_POINTS:

@@ -202,6 +202,19 @@ def test_a_reference_of_another_video_is_doubted(measured, truth):
     assert f"is {truth} of the same video? If it is, this model failed" in warning
 
 
+def test_the_same_path_with_other_turns_is_doubted(measured):
+    poses = plane_poses()
+    for k, pose in poses.items():
+        turn = Rotation.from_rotvec([0.1 * np.sin(2.0 * k), 0.1 * np.cos(1.3 * k), 0.0]).as_matrix()
+        centre = -pose[:, :3].T @ pose[:, 3]
+        poses[k] = np.column_stack([turn @ pose[:, :3], -turn @ pose[:, :3] @ centre])
+    figures = measured(to_own_world(pose_only(poses))).figures
+    assert figures["camera_misfit"] < 0.2
+    [warning] = figures["warnings"]
+    assert warning.startswith("the cameras turn another way: their turns are off by ")
+    assert "of the same video? If it is, this model failed" in warning
+
+
 def test_points_nowhere_near_the_surface_are_doubted(measured):
     model = plane_model()
     xyz = model.xyz + np.random.default_rng(0).normal(0, 6, model.xyz.shape)

@@ -1,5 +1,7 @@
 """Where points of one image are in another, by descriptors alone: what accuracies are measured with."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from dd_sfm.ops.matching import match_nearest, subcell_peak
 from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
 
 
-def usable_cells(mask: NDArray[np.bool_], stride: int, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def usable_cells(mask: NDArray[np.bool_], stride: int, shape: Sequence[int]) -> NDArray[np.bool_]:
     """Which cells (H, W) of a map are usable: those whose centre is, in a mask of the image.
 
     The centre of cell c lies at pixel (c + 0.5) * stride - 0.5, for an even stride between two pixels; the one behind

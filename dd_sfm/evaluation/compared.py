@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.evaluation.model import Evaluation
-from dd_sfm.ops.geometry import measured_errors_px, model_rays, reprojection_errors_px, widest_angles_deg
+from dd_sfm.evaluation.reprojection import reprojection_summary
+from dd_sfm.ops.geometry import model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.structures import FloatArray, IntArray, Model
 
 
@@ -96,13 +97,11 @@ def point_figures(model: Model, ranked_by: FloatArray, evaluation: Evaluation | 
 
 def quality_figures(points: PointFigures, chosen: NDArray[np.bool_], model: Model) -> dict[str, Any]:
     """Errors, track length and angle of some points (P,) bool."""
-    error = measured_errors_px(points.error_px[chosen[model.point]])
     known = points.true_mm[chosen & np.isfinite(points.true_mm)]
     figures: dict[str, Any] = {
         "track_length_mean": float(points.length[chosen].mean()),
         "track_length_median": float(np.median(points.length[chosen])),
-        "reprojection_median_px": float(np.median(error)),
-        "reprojection_p90_px": float(np.percentile(error, 90)),
+        **reprojection_summary(points.error_px[chosen[model.point]]),
         "triangulation_angle_median_deg": float(np.median(points.angle_deg[chosen])),
     }
     if len(known):

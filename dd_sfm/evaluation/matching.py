@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.reference import Reference, View
-from dd_sfm.ops.matching import match_nearest, subcell_peak
-from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
+from dd_sfm.ops.point_search import find_points, usable_cells
 from dd_sfm.progress import Progress, silent
 
 Describe = Callable[[View], Tensor]
@@ -57,15 +56,8 @@ class DescriptorMatcher:
     def __call__(self, source: View, target: View, xy: NDArray[Any]) -> NDArray[Any]:
         """Points (N, 2) of the source -> their places (N, 2) in the target; both in working pixels."""
         maps = [self._map(view).float() for view in (source, target)]
-        height, width = maps[1].shape[-2:]
-        start = self.stride // 2
-        mask = target.mask[start :: self.stride, start :: self.stride][:height, :width]
-        usable = torch.from_numpy(np.flatnonzero(mask)).to(maps[1].device)
-        points = torch.from_numpy(np.ascontiguousarray(xy)).float().to(maps[0].device)
-        queries = sample_descriptors(maps[0], image_to_cell(points, self.stride))
-        index, _ = match_nearest(queries, maps[1].flatten(1).t()[usable])
-        cell = torch.stack([usable[index] % width, usable[index] // width], 1)
-        return cell_to_image(subcell_peak(maps[1], queries, cell), self.stride).cpu().numpy()
+        usable = usable_cells(target.mask, self.stride, maps[1].shape[-2:])
+        return find_points(maps[0], maps[1], usable, xy, self.stride).cpu().numpy()
 
     def _map(self, view: View) -> Tensor:
         if view.frame not in self._held:

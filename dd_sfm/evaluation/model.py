@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from dd_sfm.evaluation.alignment import DOUBTFUL, Similarity, align_cameras, misfit
+from dd_sfm.evaluation.alignment import (
+    DOUBTFUL,
+    UNRELATED,
+    Similarity,
+    align_cameras,
+    misfit,
+    turning_misfit,
+)
 from dd_sfm.evaluation.calibration import calibration_figures
 from dd_sfm.evaluation.pose_reference import (
     CommonFrames,
@@ -17,19 +24,20 @@ from dd_sfm.evaluation.pose_reference import (
     open_pose_reference,
     open_run,
 )
+from dd_sfm.evaluation.reprojection import reprojection_summary
 from dd_sfm.evaluation.surface import (
     BEST,
     MIN_OBSERVATIONS,
     VisibleSurface,
     distinct_cells,
     point_errors,
-    reprojection_errors_px,
     surface_figures,
     true_observations,
     visible_surface,
 )
 from dd_sfm.evaluation.trajectory import GAPS, Trajectory, path_length, relative_poses, trajectory_figures
 from dd_sfm.io.clouds import read_cloud
+from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
 from dd_sfm.structures import FloatArray
 
 MADE_BY = "dd-sfm evaluate model"
@@ -98,6 +106,7 @@ def evaluate_model(
         "surface": None,
         "calibration": None,
         "camera_misfit": misfit(trajectory.estimate[aligned.used], trajectory.reference[aligned.used]),
+        "turning_misfit": turning_misfit(trajectory.estimate, trajectory.reference),
         "warnings": [],
         "notes": [],
     }
@@ -115,14 +124,13 @@ def evaluate_model(
 def _point_figures(run: EvaluatedRun) -> dict[str, Any]:
     model = run.model
     points, observations = len(model.xyz), len(model.point)
-    error = reprojection_errors_px(model) if observations else np.zeros(0)
+    error = reprojection_errors_px(model_rays(model), model.xyz)
     return {
         "points": points,
         "points_in_distinct_cells": distinct_cells(model),
         "observations": observations,
         "mean_track_length": observations / points if points else 0.0,
-        "reprojection_median_px": float(np.median(error)) if observations else None,
-        "reprojection_p90_px": float(np.percentile(error, 90)) if observations else None,
+        **reprojection_summary(error),
     }
 
 
@@ -169,6 +177,11 @@ def _warnings(figures: dict[str, Any]) -> list[str]:
         found.append(
             f"the cameras are off by {100 * figures['camera_misfit']:.0f} % of the path's extent (rms), even after "
             "alignment"
+        )
+    if figures["turning_misfit"] is not None and figures["turning_misfit"] > UNRELATED:
+        found.append(
+            f"the cameras turn another way: their turns are off by {figures['turning_misfit']:.1f} times the size of "
+            "the reference's"
         )
     surface = figures["surface"]
     if surface and surface["aligned_by_points"]["error_median_rel"] > DOUBTFUL_POINTS:

@@ -137,17 +137,6 @@ def distinct_cells(model: Model) -> int:
     return len(np.unique(np.floor(model.xyz / cell).astype(np.int64), axis=0))
 
 
-def reprojection_errors_px(model: Model) -> FloatArray:
-    """Distances (O,) of the observations from their points' projections, in source pixels."""
-    frames = np.array(sorted(model.cam_from_world))
-    poses = np.stack([model.cam_from_world[int(f)] for f in frames])[np.searchsorted(frames, model.frame)]
-    local = np.einsum("oij,oj->oi", poses[:, :, :3], model.xyz[model.point]) + poses[:, :, 3]
-    camera = model.camera
-    with np.errstate(divide="ignore", invalid="ignore"):
-        xy = local[:, :2] / local[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
-    return np.linalg.norm(xy - model.xy, axis=1)
-
-
 def _best_row(
     number: int,
     cloud: FloatArray,

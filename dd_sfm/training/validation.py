@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from dd_sfm.ops.matching import match_nearest, subcell_peak
-from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
+from dd_sfm.ops.point_search import find_points, usable_cells
 from dd_sfm.training.sources.pair import PairSample, PairSource
 
 GAPS = (1, 4, 12, 30)
@@ -99,16 +98,10 @@ def _pair_errors(
     chosen = rng.permutation(len(sample.xy0))[:points]
     images = [torch.from_numpy(np.ascontiguousarray(i)) for i in (sample.image0, sample.image1)]
     maps = network(torch.stack(images).permute(0, 3, 1, 2).to(device).float() / 255.0)
-    height, width = maps.shape[-2:]
-    xy0 = torch.from_numpy(sample.xy0[chosen]).float().to(device)
-    queries = sample_descriptors(maps[0], image_to_cell(xy0, stride))
-    mask = torch.from_numpy(sample.mask1[: height * stride : stride, : width * stride : stride].copy())
-    usable = torch.nonzero(mask.flatten().to(device))[:, 0]
-    index, _ = match_nearest(queries, maps[1].flatten(1).t()[usable])
-    flat = usable[index]
-    place = subcell_peak(maps[1], queries, torch.stack([flat % width, flat // width], 1))
-    found = cell_to_image(place, stride).cpu().numpy()
-    return np.linalg.norm(found - sample.xy1[chosen], axis=1)
+    usable = usable_cells(sample.mask1, stride, maps.shape[-2:])
+    found = find_points(maps[0], maps[1], usable, sample.xy0[chosen], stride).cpu().numpy()
+    # A point that is found nowhere is a miss.
+    return np.nan_to_num(np.linalg.norm(found - sample.xy1[chosen], axis=1), nan=np.inf)
 
 
 def _accuracy(error: NDArray[Any], thresholds_px: tuple[float, ...]) -> Accuracy:

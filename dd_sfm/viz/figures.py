@@ -58,8 +58,13 @@ def cloud_figure(evaluation: Evaluation) -> Figure:
     points, path = evaluation.xyz[known], camera_centres(evaluation.trajectory.estimate)
     error = evaluation.error[known]
     low, top = _log_range(error)
-    figure = Figure(figsize=(13, 6), layout="constrained")
-    panels = figure.subplots(1, 2)
+    held = np.concatenate([viewpoints.bulk(points), path])
+    limits = {axis.index: _limits(held[:, axis.index]) for axis in (right, down, forward)}
+    lengths = [limits[axis.index][1] - limits[axis.index][0] for axis in (right, forward, down)]
+    # Both panels have one height: widths in proportion give them one scale, and no room is lost.
+    tall = float(np.clip(10.5 * lengths[2] / (lengths[0] + lengths[1]), 2.5, 9))
+    figure = Figure(figsize=(13, tall + 0.9), layout="constrained")
+    panels = figure.subplots(1, 2, width_ratios=lengths[:2])
     for axes, (across, depth), title in (
         (panels[0], (right, forward), "seen along the view"),
         (panels[1], (forward, right), "seen from the side"),
@@ -70,14 +75,17 @@ def cloud_figure(evaluation: Evaluation) -> Figure:
             points[order, across.index], points[order, down.index], c=np.clip(error[order], low, top), s=size,
             linewidths=0, cmap="viridis", norm=LogNorm(low, top),
         )  # fmt: skip
-        axes.plot(path[:, across.index], path[:, down.index], color=ESTIMATE, linewidth=1.5, label="cameras")
+        axes.plot(path[:, across.index], path[:, down.index], color=ESTIMATE, linewidth=1.5)
         axes.set_title(title)
         axes.set_aspect("equal", "box")
-        axes.set_xlim(*_limits(points[:, across.index], path[:, across.index]))
-        axes.set_ylim(*_limits(points[:, down.index], path[:, down.index]))
+        axes.set_xlim(*limits[across.index])
+        axes.set_ylim(*limits[down.index])
         _label(axes, across, down, evaluation.unit)
-        axes.legend(loc="upper right")
-    figure.colorbar(drawn, ax=panels, label=f"{_error_name(evaluation)} [{evaluation.error_unit}]", extend="both")
+    # Not a legend, which would lie on points; where there is more room.
+    wider = panels[int(lengths[1] > lengths[0])]
+    wider.set_title(f"{wider.get_title()}; red: path of the cameras")
+    name = f"{_error_name(evaluation)} [{evaluation.error_unit}]"
+    figure.colorbar(drawn, ax=panels, label=name, extend="both", aspect=30, pad=0.01)
     return figure
 
 
@@ -165,15 +173,17 @@ def error_figure(evaluation: Evaluation) -> Figure:
     low, top = _log_range(error)
     axes.hist(error, bins=np.geomspace(low, top, 80).tolist(), color=REFERENCE, alpha=0.8)
     axes.set_xscale("log")
-    for value, label in ((np.median(error), "median"), (np.percentile(error, 90), "90 %")):
-        axes.axvline(value, color=ESTIMATE, linestyle="--" if label == "median" else ":", label=f"{label}: {value:.3g}")
+    for value, label in ((np.median(error), "median"), (np.percentile(error, 90), "90 % below")):
+        style = "--" if label == "median" else ":"
+        axes.axvline(value, color=ESTIMATE, linestyle=style, label=f"{label}: {value:.3g} {evaluation.error_unit}")
     axes.set(
         title=f"{len(error):,} points with a known error",
         xlabel=f"{_error_name(evaluation)} [{evaluation.error_unit}]",
         ylabel="points",
         xlim=(low, top),
     )
-    axes.legend(loc="center right")
+    # Above the panel: where it is free of bars inside depends on the errors.
+    figure.legend(loc="outside upper right", ncols=2)
     share = axes.twinx()
     share.plot(np.sort(error), 100 * np.arange(1, len(error) + 1) / len(error), color="0.3")
     share.set(ylabel="points below [%]", ylim=(0, 100))
@@ -187,9 +197,8 @@ def _log_range(error: NDArray[Any]) -> tuple[float, float]:
     return min(max(low, top * 1e-4), top / 10), top
 
 
-def _limits(points: NDArray[Any], path: NDArray[Any]) -> tuple[float, float]:
-    """Range of the bulk of the points and of the whole path."""
-    low, high = np.percentile(points, [0.5, 99.5])
-    low, high = min(float(low), float(path.min())), max(float(high), float(path.max()))
-    margin = 0.05 * max(high - low, 1e-9)
+def _limits(values: NDArray[Any]) -> tuple[float, float]:
+    """Range of values with a margin."""
+    low, high = float(values.min()), float(values.max())
+    margin = 0.04 * max(high - low, 1e-9)
     return low - margin, high + margin

@@ -65,11 +65,15 @@ def _tint(pixels: NDArray[np.uint8], area: tuple[int, int, int, int], rgb: tuple
 
 
 def draw_scale(
-    image: NDArray[np.uint8], scale: Scale, *, rgb: tuple[int, int, int] = INK, box: tuple[int, int, int] | None = None
-) -> NDArray[np.uint8]:
-    """Draw a colour scale with its ends into the lower right corner of an image (H, W, 3); returns a new image."""
+    image: NDArray[np.uint8], scale: Scale, *, rgb: tuple[int, int, int] = INK,
+    box: tuple[int, int, int] | None = None, size: int | None = None,
+) -> NDArray[np.uint8]:  # fmt: skip
+    """Draw a colour scale with its ends into the lower right corner of an image (H, W, 3); returns a new image.
+
+    ``size``: of the letters in pixels, by the height of the picture when left out; four times that are needed.
+    """
     height, width = image.shape[:2]
-    size = max(text_size(height) - 2, 10)
+    size = size or max(text_size(height) - 2, 10)
     long = int(min(0.4 * width, max(14 * size, font(size).getlength(scale.label))))
     thick, margin = max(size // 2, 5), size
     x, y = width - margin - long, height - margin - size - thick
@@ -85,3 +89,27 @@ def draw_scale(
     draw.text((x + long, y + thick + 0.25 * size), high, font=font(size), fill=rgb, anchor="ra")
     draw.text((x + long / 2, y - 0.35 * size), scale.label, font=font(size), fill=rgb, anchor="ms")
     return np.asarray(picture).copy()
+
+
+def draw_bar(
+    image: NDArray[np.uint8], length_px: float, text: str, *, size: int, box: tuple[int, int, int] = PAPER
+) -> NDArray[np.uint8]:
+    """Draw a bar of a length with its text above into the lower left corner of an image (H, W, 3); a new image."""
+    height = image.shape[0]
+    result, margin, thick = image.copy(), size, max(size // 5, 2)
+    x, y = margin, height - margin
+    wide = max(length_px, font(size).getlength(text))
+    _tint(result, (x - size // 2, int(y - 1.8 * size), int(x + wide + size // 2), y + thick + size // 3), box)
+    result[y : y + thick, x : x + max(round(length_px), 1)] = INK
+    # Ends that stand up, so that the bar is not taken for a line of the cloud.
+    for end in (x, x + max(round(length_px) - thick, 0)):
+        result[y - thick : y + thick, end : end + thick] = INK
+    picture = Image.fromarray(result)
+    ImageDraw.Draw(picture).text((x, y - 0.5 * size), text, font=font(size), fill=INK, anchor="ls")
+    return np.asarray(picture).copy()
+
+
+def round_length(most: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is not above ``most`` > 0."""
+    power = 10.0 ** np.floor(np.log10(most))
+    return float(max(step * power for step in (1, 2, 5) if step * power <= most * (1 + 1e-9)))

@@ -1,6 +1,5 @@
 """What can be looked at: a cloud with what is known of its points, and the cameras that saw it."""
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from dd_sfm.structures import FloatArray, IntArray
 
 MIN_COMMON = 3
 """Images that two runs must share: fewer do not fix a scale and a rotation."""
+COMPARED = {"learned": "learned", "sift": "SIFT", "sift_default": "SIFT, COLMAP's defaults"}
+"""What the folders in that of a comparison are called in its pictures."""
 
 
 @dataclass(frozen=True)
@@ -86,19 +87,27 @@ def shown_scene(scene: Scene) -> Shown:
 
 
 def scene_label(scene: Scene) -> str:
-    """What the run calls its features, or else the folder's name."""
-    try:
-        features = json.loads((scene.source / "metrics.json").read_text())["features"]
-        return {"sift": "SIFT"}.get(features, str(features))
-    except (OSError, ValueError, KeyError, TypeError):
-        return scene.source.resolve().name
+    """The folder's name, with those above it as far as it says nothing by itself; a run of compare's as its report."""
+    folder = scene.source.resolve()
+    if folder.name in COMPARED and all((folder.parent / name).is_dir() for name in ("learned", "sift")):
+        return COMPARED[folder.name]
+    parts = [folder.name]
+    for parent in folder.parents:
+        if not (parts[0].isdigit() or parts[0] == "sparse") or not parent.name:
+            break
+        parts.insert(0, parent.name)
+    return "/".join(parts)
 
 
 def tell_apart(labels: list[str], sources: list[Path]) -> list[str]:
-    """The labels, or the names of the sources where two labels are the same."""
-    if len(set(labels)) == len(labels):
-        return labels
-    return [source.resolve().name for source in sources]
+    """The labels, or the names of the sources where two labels are the same, with the folders above them if need be."""
+    paths = [source.resolve() for source in sources]
+    names = [path.name for path in paths]
+    longer = [f"{path.parent.name}/{path.name}" for path in paths]
+    for found in (labels, names, longer):
+        if len(set(found)) == len(found):
+            return found
+    return [str(path) for path in paths]
 
 
 def _uncertainty_of(scene: Scene) -> FloatArray:

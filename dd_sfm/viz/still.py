@@ -5,11 +5,13 @@ from itertools import pairwise
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
+from dd_sfm.errors import InputError
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.camera_shapes import MOST_OUTLINES, Lines, Pictures, camera_lines, camera_pictures
 from dd_sfm.viz.colours import RUN_RGB
-from dd_sfm.viz.labels import PAPER, draw_scale, write_label
+from dd_sfm.viz.labels import INK, PAPER, draw_bar, draw_scale, font, round_length, text_size, write_label
 from dd_sfm.viz.shown import point_spacing
 from dd_sfm.viz.splat import colour, project, rasterise, scaled_camera
 from dd_sfm.viz.view_state import ViewState
@@ -18,6 +20,10 @@ from dd_sfm.viz.viewpoints import Viewpoint, find_viewpoint, view_names
 Part = tuple[FloatArray, NDArray[np.uint8], FloatArray]
 """Points (N, 3) to draw, their colours (N, 3), and their radii (N,) in pixels."""
 OVERSAMPLING = 2
+FOOT = 5
+"""Height of the strip with the colour scale, in the size of its letters."""
+BAR = 0.25
+"""Most of a panel's width that the bar of known length takes."""
 TRIANGLE_STEP_PX = 4.0
 MOST_ON_TRIANGLES = 3_000_000
 """Points on the triangles of a mesh are this far apart, or further where that would make more than these."""
@@ -31,6 +37,9 @@ LINE_PX = 0.6
 def render_still(state: ViewState, view: str, width: int, height: int) -> NDArray[np.uint8]:
     """Draw what ``state`` shows; two clouds side by side get a panel each, below each other when there are more views.
 
+    Several views have their names above their columns, runs theirs in the first panel of their row. A view of the whole
+    has a bar of known length, true at the middle depth of the points; a colouring has its scale below all panels.
+
     Args:
         state: Clouds, colours, filters.
         view: front, top, side, oblique or camera:N; several of them, with commas between, stand beside each other.
@@ -42,25 +51,68 @@ def render_still(state: ViewState, view: str, width: int, height: int) -> NDArra
 
     Raises:
         UsageError: If the view is unknown.
-        InputError: If the frame of a camera view has no pose.
+        InputError: If the frame of a camera view has no pose, or no point passes the filters.
     """
+    check_visible(state)
     groups = [(k,) for k in range(len(state.clouds))] if state.beside else [tuple(range(len(state.clouds)))]
     views = view_names(view)
     rows = [[(group, name) for name in views] for group in groups]
     if len(views) == 1:
         rows = [[(group, views[0]) for group in groups]]
-    across, down = _edges(width, len(rows[0])), _edges(height, len(rows))
+    size = max(text_size(height) - 5, 10)
+    head = 2 * size if len(views) > 1 else 0
+    foot = FOOT * size if state.scale is not None else 0
+    across, down = _edges(width, len(rows[0])), _edges(height - head - foot, len(rows))
     lines = [
         [
             # What is in a row is said once.
-            _panel(state, group, name, right - left, bottom - top, named=left == 0 or len(views) == 1)
+            _panel(state, group, name, (right - left, bottom - top), size, named=left == 0 or len(views) == 1)
             for (group, name), (left, right) in zip(row, across, strict=True)
         ]
         for row, (top, bottom) in zip(rows, down, strict=True)
     ]
+    parts = [np.concatenate(panels, 1) for panels in lines]
+    if head:
+        names = [_centred(name, right - left, head, size) for name, (left, right) in zip(views, across, strict=True)]
+        parts.insert(0, np.concatenate(names, 1))
     if state.scale is not None:
-        lines[-1][-1] = draw_scale(lines[-1][-1], state.scale, box=PAPER)
-    return np.concatenate([np.concatenate(panels, 1) for panels in lines])
+        parts.append(draw_scale(_paper(width, foot), state.scale, size=size))
+    return np.concatenate(parts)
+
+
+def check_visible(state: ViewState) -> None:
+    """See that there is something to draw.
+
+    Raises:
+        InputError: If no point of any cloud passes the filters.
+    """
+    if any(state.visible(k).any() for k in range(len(state.clouds))):
+        return
+    clouds = state.clouds
+    filters = []
+    if np.isfinite(state.max_error_px):
+        least = min(float(np.nanmin(c.error_px)) for c in clouds if np.isfinite(c.error_px).any())
+        filters.append(f"--max-error {state.max_error_px:g} (the least is {least:.3g} px)")
+    if state.min_track:
+        most = max(int(c.track_length.max(initial=0)) for c in clouds)
+        filters.append(f"--min-track {state.min_track} (the most is {most})")
+    raise InputError(
+        f"{' and '.join(str(c.source) for c in clouds)}: no point passes {' and '.join(filters) or 'the filters'}; "
+        "expected one at least. Loosen the filter"
+    )
+
+
+def _paper(width: int, height: int) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), PAPER, np.uint8)
+
+
+def _centred(text: str, width: int, height: int, size: int) -> NDArray[np.uint8]:
+    """A strip with a line of text in its middle."""
+    while size > 7 and font(size).getlength(text) > width - size:
+        size -= 1
+    picture = Image.fromarray(_paper(width, height))
+    ImageDraw.Draw(picture).text((width / 2, height / 2), text, font=font(size), fill=INK, anchor="mm")
+    return np.asarray(picture).copy()
 
 
 def _edges(length: int, count: int) -> list[tuple[int, int]]:
@@ -70,8 +122,9 @@ def _edges(length: int, count: int) -> list[tuple[int, int]]:
 
 
 def _panel(
-    state: ViewState, clouds: tuple[int, ...], view: str, width: int, height: int, *, named: bool
+    state: ViewState, clouds: tuple[int, ...], view: str, shape: tuple[int, int], size: int, *, named: bool
 ) -> NDArray[np.uint8]:
+    width, height = shape
     masks = {k: state.visible(k) for k in clouds}
     # The frame of the picture comes from all clouds: panels then compare.
     framed = np.concatenate([c.xyz[state.visible(k)] for k, c in enumerate(state.clouds)])
@@ -89,7 +142,22 @@ def _panel(
     xyz, rgb, radius = (np.concatenate(column) for column in zip(*parts, strict=True))
     buffer = rasterise(project(xyz, large.camera, large.cam_from_world), large.camera, radius)
     picture = cv2.resize(colour(buffer, rgb, PAPER, relief=4.0), (width, height), interpolation=cv2.INTER_AREA)
-    return _named(state, clouds, masks, picture) if named else picture
+    if not view.startswith("camera:"):
+        # Through a camera near and far differ too much for one bar.
+        picture = _with_bar(state, framed, viewpoint, picture, size)
+    return _named(state, clouds, masks, picture, max(text_size(height), size)) if named else picture
+
+
+def _with_bar(
+    state: ViewState, points: FloatArray, viewpoint: Viewpoint, picture: NDArray[np.uint8], size: int
+) -> NDArray[np.uint8]:
+    """The picture with a bar of a round length, as long as it is at the middle depth of the points."""
+    depth = float(np.median(project(points, viewpoint.camera, viewpoint.cam_from_world).depth))
+    unit_px = viewpoint.camera.fx / max(depth, 1e-12) / (state.mm_per_unit or 1.0)
+    length = round_length(BAR * picture.shape[1] / unit_px)
+    return draw_bar(
+        picture, length * unit_px, f"{length:g} {'units' if state.mm_per_unit is None else 'mm'}", size=size
+    )
 
 
 def _points(state: ViewState, k: int, mask: NDArray[np.bool_], viewpoint: Viewpoint) -> Part:
@@ -125,13 +193,23 @@ def _mesh(state: ViewState, k: int, mask: NDArray[np.bool_], viewpoint: Viewpoin
 
 
 def _named(
-    state: ViewState, clouds: tuple[int, ...], masks: dict[int, NDArray[np.bool_]], picture: NDArray[np.uint8]
+    state: ViewState,
+    clouds: tuple[int, ...],
+    masks: dict[int, NDArray[np.bool_]],
+    picture: NDArray[np.uint8],
+    size: int,
 ) -> NDArray[np.uint8]:
     said = [f"{state.clouds[k].label}: {int(masks[k].sum()):,} {state.clouds[k].parts}" for k in clouds]
-    if len(clouds) > 1 and state.colour == "run":
-        picture = write_label(picture, said[0], rgb=RUN_RGB[0], box=PAPER)
-        return write_label(picture, said[1], rgb=RUN_RGB[1], corner="top right", box=PAPER)
-    return write_label(picture, ", ".join(said), box=PAPER)
+    if len(clouds) == 1:
+        return write_label(picture, said[0], box=PAPER, size=size)
+    inks = RUN_RGB[:2] if state.colour == "run" else (INK, INK)
+    if sum(font(size).getlength(text) for text in said) < picture.shape[1] - 4 * size:
+        picture = write_label(picture, said[0], rgb=inks[0], box=PAPER, size=size)
+        return write_label(picture, said[1], rgb=inks[1], corner="top right", box=PAPER, size=size)
+    # Too narrow for both beside each other.
+    below = round(1.8 * size)
+    picture = write_label(picture, said[0], rgb=inks[0], box=PAPER, size=size)
+    return np.concatenate([picture[:below], write_label(picture[below:], said[1], rgb=inks[1], box=PAPER, size=size)])
 
 
 def local_spacing(xyz: FloatArray) -> FloatArray:

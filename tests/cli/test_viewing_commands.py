@@ -85,6 +85,7 @@ def test_what_view_refuses(refused, run, tmp_path):
         "view", run, "--screenshot", out, "--colour", "uncertainty", says="does not hold it; expected one of", code=2
     )
     refused("view", run, "--screenshot", out, "--layout", "above", says="expected beside or overlaid", code=2)
+    refused("view", run, "--screenshot", out, "--min-track", "999", says="no point passes --min-track 999 (the most is")
     refused("view", run, "--screenshot", tmp_path / "a.jpg", says="expected a file name that ends in .png", code=2)
     (tmp_path / "file").touch()
     refused("view", run, "--screenshot", tmp_path / "file" / "a.png", says="a.png: cannot be written")

@@ -5,7 +5,17 @@ from scene import make_scene
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.alignment import Similarity, align_cameras, align_points, camera_centres
+from dd_sfm.evaluation.alignment import (
+    DOUBTFUL,
+    UNRELATED,
+    Similarity,
+    align_cameras,
+    align_points,
+    camera_centres,
+    follows,
+    misfit,
+    turning_misfit,
+)
 from dd_sfm.evaluation.trajectory import Trajectory, path_length, relative_poses, trajectory_figures
 from dd_sfm.io.tum import tum_text
 
@@ -139,3 +149,46 @@ def test_tum_lines_hold_time_centre_and_world_from_cam():
     assert first == pytest.approx([0, 0, 0, 0, 0, 0, 0, 1])
     assert values[:4] == pytest.approx([0.08, 0, 0, 1.0])
     assert values[4:] == pytest.approx([0, 0, -np.sin(0.1), np.cos(0.1)])
+
+
+def rocking_poses(seed, frames=60, rock=0.15):
+    """A scope that goes nearly straight ahead down a tube and looks about, as another one does elsewhere."""
+    rng = np.random.default_rng(seed)
+    time = np.linspace(0, 1, frames)[:, None]
+    turns = sum(rng.normal(0, rock, 3) * np.sin(2 * np.pi * (n * time + rng.uniform(0, 1, 3))) for n in (1, 2, 3))
+    rotations = Rotation.from_rotvec(turns).as_matrix()
+    centres = np.concatenate([0.03 * turns[:, :2] / rock, time], 1)
+    return np.concatenate([rotations, -(rotations @ centres[..., None])], 2)
+
+
+def aligned(poses, reference):
+    return align_cameras(poses, reference).similarity.poses(poses)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_another_tube_is_told_by_its_turns_where_its_path_is_the_same(seed):
+    reference, other = rocking_poses(seed), rocking_poses(seed + 100)
+    moved = aligned(other, reference)
+    assert misfit(moved, reference) < 0.5
+    assert turning_misfit(moved, reference) > UNRELATED
+    assert not follows(moved, reference)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_poor_model_of_the_same_tube_is_not_called_another(seed):
+    reference, rng = rocking_poses(seed), np.random.default_rng(seed)
+    # Drifts by 20 degrees over the path, shakes by 2, and lost a tenth of its cameras.
+    drift = Rotation.from_rotvec(np.linspace(0, 1, 60)[:, None] * [0.0, 0.35, 0.0])
+    shake = Rotation.from_rotvec(rng.normal(0, 0.02, (60, 3)))
+    poor = (shake * drift).as_matrix() @ reference
+    poor[[7, 20, 21, 33, 50, 51], :, :3] = Rotation.random(6, rng=3).as_matrix()
+    moved = aligned(poor, reference)
+    assert turning_misfit(moved, reference) < UNRELATED
+    assert follows(reference, reference)
+    assert misfit(reference, reference) < DOUBTFUL
+
+
+def test_turns_do_not_tell_where_there_are_none():
+    reference = rocking_poses(0, rock=1e-4)
+    assert turning_misfit(rocking_poses(1), reference) is None
+    assert turning_misfit(reference[:1], reference[:1]) is None

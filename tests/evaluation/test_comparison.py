@@ -5,6 +5,7 @@ import pytest
 from comparing import coloured, entry, thinned, usual_runs, write_comparison_run
 from plane import DEPTH_MM, plane_model, to_own_world, write_run, write_truth
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.comparison import compare_runs, plain_figures
@@ -157,6 +158,17 @@ def test_a_reference_of_another_video(tmp_path):
     with pytest.raises(
         InputError, match="the cameras of no run follow its path .* expected the truth of the same video"
     ):
+        compare_runs(entries, other)
+
+
+def test_a_reference_of_the_same_path_that_looks_elsewhere(tmp_path):
+    entries = usual_runs(tmp_path)
+    model = plane_model(4.0)
+    for frame, pose in model.cam_from_world.items():
+        turn = Rotation.from_rotvec([0.1 * np.sin(2.0 * frame), 0.1 * np.cos(1.3 * frame), 0.0]).as_matrix()
+        model.cam_from_world[frame] = turn @ pose
+    other = write_run(tmp_path / "other", model)
+    with pytest.raises(InputError, match="the cameras of no run follow its path or turn as its cameras do"):
         compare_runs(entries, other)
 
 

@@ -12,11 +12,14 @@ from scene import project
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import InputError
+from dd_sfm.evaluation.compared import point_figures, quality_figures
 from dd_sfm.evaluation.model import evaluate_model
 from dd_sfm.evaluation.pose_reference import frame_numbers
-from dd_sfm.evaluation.surface import distinct_cells, reprojection_errors_px, visible_surface
+from dd_sfm.evaluation.surface import distinct_cells, visible_surface
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.truth import read_truth
+from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
+from dd_sfm.pipeline.metrics import model_figures
 from dd_sfm.structures import Model, PinholeCamera
 
 
@@ -199,6 +202,19 @@ def test_a_reference_of_another_video_is_doubted(measured, truth):
     assert f"is {truth} of the same video? If it is, this model failed" in warning
 
 
+def test_the_same_path_with_other_turns_is_doubted(measured):
+    poses = plane_poses()
+    for k, pose in poses.items():
+        turn = Rotation.from_rotvec([0.1 * np.sin(2.0 * k), 0.1 * np.cos(1.3 * k), 0.0]).as_matrix()
+        centre = -pose[:, :3].T @ pose[:, 3]
+        poses[k] = np.column_stack([turn @ pose[:, :3], -turn @ pose[:, :3] @ centre])
+    figures = measured(to_own_world(pose_only(poses))).figures
+    assert figures["camera_misfit"] < 0.2
+    [warning] = figures["warnings"]
+    assert warning.startswith("the cameras turn another way: their turns are off by ")
+    assert "of the same video? If it is, this model failed" in warning
+
+
 def test_points_nowhere_near_the_surface_are_doubted(measured):
     model = plane_model()
     xyz = model.xyz + np.random.default_rng(0).normal(0, 6, model.xyz.shape)
@@ -240,9 +256,22 @@ def test_cells_count_copies_once():
     assert distinct_cells(model) == distinct_cells(twice) == len(model.xyz)
 
 
-def test_reprojection_errors():
-    model = plane_model(4.0)
-    assert reprojection_errors_px(replace(model, xy=model.xy + np.array([3.0, 4.0]))) == pytest.approx(5.0)
+def in_own_reference(model, shift_px):
+    """Every observation off by ``shift_px``, but for the first of each point, which the point was made of."""
+    first = np.r_[True, np.diff(model.point) > 0]
+    return replace(model, xy=np.where(first[:, None], model.xy, model.xy + np.array(shift_px)))
+
+
+def test_errors_that_are_zero_by_construction_are_told_nowhere(measured):
+    model = in_own_reference(plane_model(4.0), (3.0, 4.0))
+    points = measured(to_own_world(model)).figures["points"]
+    assert points["reprojection_median_px"] == pytest.approx(5.0)
+    assert points["reprojection_p90_px"] == pytest.approx(5.0)
+    assert points["observations"] == len(model.point)
+    # The three places that tell it tell the same.
+    everything = quality_figures(point_figures(model, model.error_px), np.ones(len(model.xyz), bool), model)
+    assert everything["reprojection_median_px"] == pytest.approx(points["reprojection_median_px"])
+    assert model_figures(model)["median_reprojection_error_px"] == pytest.approx(points["reprojection_median_px"])
 
 
 def test_no_common_frame(tmp_path, truth):
@@ -344,6 +373,21 @@ def test_agreement_with_the_measuring_tool(tmp_path, shared_data, organ, noise_m
     for name, value in ours.items():
         # The tool rounds to three or four digits behind the point.
         assert value == pytest.approx(wanted[name], rel=0.02, abs=6e-4), name
+
+
+@pytest.mark.slow
+def test_the_measuring_tool_counts_errors_that_are_zero_by_construction(tmp_path, shared_data):
+    """The one figure in which the two differ, and by what: the tool's is that of all observations."""
+    folder = shared_data / "synthetic" / "sinus"
+    exact, rng = noisy_model(folder, 0.0), np.random.default_rng(4)
+    noisy = in_own_reference(exact, rng.normal(0, 1.0, exact.xy.shape))
+    wanted, ours = both_figures(write_run(tmp_path / "model", to_own_world(noisy)), folder)
+    every = reprojection_errors_px(model_rays(noisy), noisy.xyz)
+    assert wanted["reproj_median_px"] == pytest.approx(np.median(every), abs=1e-3)
+    assert ours["reproj_median_px"] == pytest.approx(np.median(every[every > 1e-3]), rel=1e-3)
+    assert ours["reproj_median_px"] > wanted["reproj_median_px"]
+    for name in ("point_error_median_mm", "completeness_0.5mm", "completeness_1mm", "ate_rms_mm"):
+        assert ours[name] == pytest.approx(wanted[name], rel=0.02, abs=6e-4), name
 
 
 @pytest.mark.slow

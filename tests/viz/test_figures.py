@@ -57,10 +57,25 @@ def test_both_pictures_show_the_same_coordinates():
 
 
 def test_the_histogram_says_what_it_counts():
-    axes = error_figure(evaluation([0.5, np.nan, 1.0, 2.0])).axes[0]
+    figure = error_figure(evaluation([0.5, np.nan, 1.0, 2.0]))
+    axes = figure.axes[0]
     assert axes.get_title() == "3 points with a known error"
     assert axes.get_xlabel() == "error of a point, median of its observations [mm]"
-    assert "median: 1" in [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "median: 1 mm" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert axes.get_legend() is None
+
+
+def test_the_far_end_of_a_cloud_is_in_the_picture_and_strays_are_not():
+    drawn = evaluation(np.linspace(0.1, 3, 1200))
+    rng = np.random.default_rng(0)
+    wall, end = rng.uniform([-1, -1, 2], [1, 1, 6], (1150, 3)), rng.uniform([2.5, -1, 9], [3, 1, 9.5], (48, 3))
+    strays = np.array([[80.0, 0, 5], [0, -90.0, 5]])
+    figure = cloud_figure(replace(drawn, xyz=np.concatenate([wall, end, strays])))
+    left, right = figure.axes[:2]
+    assert 3 < left.get_xlim()[1] < 10
+    assert 9.5 < right.get_xlim()[1] < 15
+    assert left.get_ylim() == right.get_ylim()
+    assert left.get_legend() is right.get_legend() is None
 
 
 def test_a_folder_that_is_not_there(tmp_path):

@@ -32,9 +32,8 @@ def write_empty_model(folder, camera):
 
 def test_a_run(tmp_path):
     model = write_small_run(tmp_path / "run")
-    (tmp_path / "run" / "metrics.json").write_text(json.dumps({"features": "sift"}))
     found = open_shown(tmp_path / "run")
-    assert found.label == "SIFT"
+    assert found.label == "run"
     assert found.xyz == pytest.approx(model.xyz)
     assert (found.rgb == model.rgb).all()
     assert found.error_px == pytest.approx(model.error_px)
@@ -174,6 +173,19 @@ def test_runs_that_share_too_little(tmp_path):
 def test_labels_that_are_the_same_become_names(tmp_path):
     assert tell_apart(["learned", "SIFT"], [tmp_path / "a", tmp_path / "b"]) == ["learned", "SIFT"]
     assert tell_apart(["learned", "learned"], [tmp_path / "a", tmp_path / "b"]) == ["a", "b"]
+    runs = [tmp_path / "a" / "learned", tmp_path / "b" / "learned"]
+    assert tell_apart(["learned", "learned"], runs) == ["a/learned", "b/learned"]
+    assert len(set(tell_apart(["x", "x"], [tmp_path / "a" / "c" / "x", tmp_path / "b" / "c" / "x"]))) == 2
+
+
+def test_a_run_is_called_by_its_folder_and_within_a_comparison_as_in_its_report(tmp_path):
+    write_small_run(tmp_path / "sift")
+    # What it calls its features does not matter: with one run and with two it has one name.
+    (tmp_path / "sift" / "metrics.json").write_text(json.dumps({"features": "learned"}))
+    assert open_shown(tmp_path / "sift").label == "sift"
+    assert open_shown(tmp_path / "sift" / "sparse" / "0").label == "sift/sparse/0"
+    (tmp_path / "learned").mkdir()
+    assert open_shown(tmp_path / "sift").label == "SIFT"
 
 
 def test_spacing_of_a_grid():

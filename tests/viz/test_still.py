@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from viewing import shown
 
+from dd_sfm.errors import InputError
 from dd_sfm.viz.colours import RUN_RGB
-from dd_sfm.viz.labels import PAPER
-from dd_sfm.viz.still import render_still
+from dd_sfm.viz.labels import PAPER, text_size
+from dd_sfm.viz.still import FOOT, render_still
 from dd_sfm.viz.view_state import ViewState
 
 
@@ -40,10 +41,9 @@ def test_filters_and_cameras_show(tmp_path):
     full = inked(render_still(state, "front", 200, 140))
     state.max_error_px = 0.3
     assert inked(render_still(state, "front", 200, 140)) < 0.5 * full
-    state.max_error_px = -1.0
-    nothing = inked(render_still(state, "front", 200, 140))
+    few = inked(render_still(state, "front", 200, 140))
     state.cameras = True
-    assert inked(render_still(state, "front", 200, 140)) > nothing
+    assert inked(render_still(state, "front", 200, 140)) > few
 
 
 def test_two_runs_have_a_panel_each_or_share_one(tmp_path):
@@ -68,6 +68,74 @@ def test_colours_of_a_scale_come_with_the_scale(tmp_path):
     scaled = render_still(state, "front", 400, 240)
     corner = np.s_[190:, 280:]
     assert inked(scaled[corner]) > inked(plain[corner]) + 0.05
+
+
+def test_a_filter_that_no_point_passes_is_told_with_what_would(tmp_path):
+    cloud = shown(tmp_path)
+    state = ViewState((cloud,), max_error_px=-1.0, min_track=1000)
+    said = (
+        rf"run: no point passes --max-error -1 \(the least is {cloud.error_px.min():.3g} px\) and --min-track 1000 "
+        rf"\(the most is {cloud.track_length.max()}\); expected one at least"
+    )
+    with pytest.raises(InputError, match=said):
+        render_still(state, "front", 200, 140)
+    # A point of one run is enough: the other's panel then says 0.
+    other = shown(tmp_path, label="other")
+    state = ViewState((replace(cloud, error_px=cloud.error_px + 9), other), beside=True, max_error_px=5.0)
+    assert render_still(state, "front", 200, 140).shape == (140, 200, 3)
+
+
+def dark(picture):
+    """Where there are letters or a bar: INK, roughly."""
+    return picture.astype(int).max(2) < 90
+
+
+@pytest.mark.parametrize("mm_per_unit", [None, 0.7])
+def test_a_bar_is_as_long_as_it_says(tmp_path, mm_per_unit):
+    cloud = shown(tmp_path, points=300)
+    # A wall 10 units away, 8 units wide: its red rims tell the scale.
+    rng = np.random.default_rng(0)
+    cloud.xyz[:] = np.column_stack([np.tile([-4.0, 4.0], 150), rng.uniform(-4, 4, 300), np.full(300, 10.0)])
+    cloud.rgb[:] = [255, 0, 0]
+    state = ViewState((cloud,), mm_per_unit=mm_per_unit, cameras=False)
+    picture = render_still(state, "front", 600, 500)
+    columns = np.nonzero((picture[..., 0] > 200) & (picture[..., 1] < 60))[1]
+    unit_px = (np.median(columns[columns > 300]) - np.median(columns[columns < 300])) / 8 / (mm_per_unit or 1.0)
+    bar = dark(picture[-40:, :300]).sum(1).max()
+    lengths = np.array([1, 2, 5, 10])
+    assert np.abs(bar - lengths * unit_px).min() < 3
+    assert bar < 0.26 * 600
+
+
+def test_columns_and_scale_have_room_of_their_own(tmp_path):
+    state = ViewState((shown(tmp_path), shown(tmp_path, label="other")), beside=True, cameras=False)
+    state.set_colour("error")
+    state.point_size = 8.0
+    picture = render_still(state, "front,top,side", 600, 400)
+    assert picture.shape == (400, 600, 3)
+    size = max(text_size(400) - 5, 10)
+    for column in range(3):
+        # A name above, and nothing else in the strip: no colour.
+        strip = picture[: 2 * size, 200 * column : 200 * (column + 1)].astype(int)
+        assert dark(strip).any()
+        assert np.ptp(strip, axis=2).max() < 30
+    foot = picture[400 - FOOT * size :]
+    assert inked(foot[:, 330:]) > 0.02
+    assert inked(foot[:, :300]) == 0
+
+
+def test_labels_of_two_clouds_stand_below_each_other_where_it_is_narrow(tmp_path):
+    first, second = shown(tmp_path, label="a" * 20), shown(tmp_path, label="b" * 20)
+    state = ViewState((first, second), cameras=False)
+    state.set_colour("run")
+    state.point_size = 0.1
+    narrow, wide = (render_still(state, "front", width, 200) for width in (260, 1200))
+
+    def rows(picture, rgb):
+        return np.flatnonzero((np.abs(picture[:50].astype(int) - rgb).max(2) < 20).any(1))
+
+    assert rows(narrow, RUN_RGB[0]).max() < rows(narrow, RUN_RGB[1]).min()
+    assert rows(wide, RUN_RGB[1]).min() < rows(wide, RUN_RGB[0]).max()
 
 
 def test_a_picture_is_the_same_every_time(tmp_path):

@@ -56,7 +56,7 @@ class CameraConfig:
 class DescribeConfig:
     """The learned descriptor."""
 
-    weights: str = "compact"
+    weights: str = "compact-rendered"
     """Name of shipped weights or path of a .safetensors file."""
     working_height_px: int = 500
     """Frames are resized so that the field of view is this high when the network sees them."""

@@ -18,8 +18,8 @@ def test_wheel_runs_from_an_empty_folder(tmp_path):
     subprocess.run(command, check=True)
     wheel = next(built.glob("dd_sfm-*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
-    assert "dd_sfm/_models/compact/weights.safetensors" in names
-    assert "dd_sfm/_models/compact/README.md" in names
+    assert "dd_sfm/_models/compact-rendered/weights.safetensors" in names
+    assert "dd_sfm/_models/compact-rendered/README.md" in names
     assert "dd_sfm/_configs/preview.yaml" in names
     for asset in ("three.min.js", "three.LICENSE.txt", "viewer.js", "report.css"):
         assert f"dd_sfm/viz/assets/{asset}" in names

@@ -126,14 +126,14 @@ def _settings(
     """The recipe, and the network to start from."""
     import torch
 
-    from dd_sfm.config import load_config
+    from dd_sfm.config import DescribeConfig, load_config
     from dd_sfm.io.weights import load_weights, read_architecture
     from dd_sfm.training.checkpoint import network_name
     from dd_sfm.training.config import ADAPT, TrainConfig, check_config
 
     path = o.find_config(config) if config else None
     settings = load_config(TrainConfig, path, overrides, base=None if adapt is None else ADAPT, options=given)
-    name = init or ("compact" if adapt is not None else None)
+    name = init or (DescribeConfig().weights if adapt is not None else None)
     if name is None:
         check_config(settings)
         return settings, None

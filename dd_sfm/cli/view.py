@@ -63,13 +63,13 @@ def view(
     width, height = parse_size(size)
     if layout not in ("beside", "overlaid"):
         raise UsageError(f"--layout {layout}: unknown; expected beside or overlaid")
-    if screenshot is None:
-        if len(view_names(from_)) > 1:
-            raise UsageError(f"--view {from_}: several views; expected one for a window, or --screenshot FILE.png")
-        _check_window()
-    else:
+    if screenshot is not None:
         check_file(screenshot, (".png",), overwrite=overwrite, option="--screenshot")
+    elif len(view_names(from_)) > 1:
+        raise UsageError(f"--view {from_}: several views; expected one for a window, or --screenshot FILE.png")
     first = open_shown(run)
+    if screenshot is None:
+        _check_window()
     clouds, say = [first], make_say(quiet)
     if run2 is not None:
         second, apart = align_shown(open_shown(run2), first)

@@ -65,7 +65,8 @@ def open_scene(source: Path, images: Path | None = None) -> Scene:
         InputError: If there is no model, or it is damaged.
     """
     if not source.is_dir():
-        raise InputError(f"{source}: not found; expected a run folder, a COLMAP model folder or a JHU sequence")
+        found = "a file, which holds no cameras" if source.is_file() else "not found"
+        raise InputError(f"{source}: {found}; expected a run folder, a COLMAP model folder or a JHU sequence")
     if images is not None and not images.is_dir():
         raise InputError(f"{images}: no folder; expected the folder of the model's images")
     if (source / "motion.yaml").is_file():

@@ -173,7 +173,7 @@ def test_matching_on_a_model_with_images(dd_sfm, tmp_path, model):
     assert content["thresholds"] == [3.0, 6.0, 12.0]
     assert content["threshold_unit"] == "working px"
     rows = content["results"]
-    assert [(r["method"], r["gap"]) for r in rows] == [("compact", 1), ("compact", 4), ("flow", 1), ("flow", 4)]
+    assert [(r["method"], r["gap"]) for r in rows] == [(m, gap) for m in ("compact-rendered", "flow") for gap in (1, 4)]
     # Three working pixels are two source pixels here.
     assert rows[0]["working_px_per_source_px"] == pytest.approx(1.5)
     assert rows[0]["thresholds_px"] == pytest.approx([2.0, 4.0, 8.0])

@@ -180,7 +180,11 @@ def test_weights_of_another_network_to_start_from(refused, train, tmp_path):
 def test_an_adaptation_of_another_network_than_the_shipped_one(refused, tmp_path):
     run = write_run(tmp_path / "run")
     refused(
-        "--adapt", run, "--config", "train-paper", says="--adapt, from the shipped compact: weights of compact; the"
+        "--adapt",
+        run,
+        "--config",
+        "train-paper",
+        says="--adapt, from the shipped compact-rendered: weights of compact;",
     )
 
 

@@ -111,3 +111,19 @@ def read_cloud(path: Path) -> PointCloud:
         columns(("track_length",), 0, np.int64)[:, 0],
         *(columns((name,), 0.0, np.float64)[:, 0] if name in names else None for name in TRUST),
     )
+
+
+def run_uncertainty(run: Path, xyz: NDArray[Any]) -> NDArray[np.float64] | None:
+    """Expected relative errors (P,) of the points (P, 3) of a run's model, which does not hold them: from its cloud.
+
+    None where the run has no ``points.ply``, or one that knows of no errors or shows other points.
+
+    Raises:
+        InputError: If the cloud cannot be read.
+    """
+    path = run / "points.ply"
+    if not path.is_file():
+        return None
+    cloud = read_cloud(path)
+    is_same = len(cloud.xyz) == len(xyz) and np.allclose(cloud.xyz, xyz, rtol=1e-3, atol=1e-3)
+    return cloud.uncertainty if is_same else None

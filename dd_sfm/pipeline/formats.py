@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_text
-from dd_sfm.io.clouds import read_cloud, write_cloud
+from dd_sfm.io.clouds import run_uncertainty, write_cloud
 from dd_sfm.io.colmap_database import shared_keypoints, track_matches
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.colmap_source import rewrite_model
@@ -23,7 +23,7 @@ from dd_sfm.io.scene import Scene, SceneImage
 from dd_sfm.io.tum import tum_text
 from dd_sfm.pipeline.cloud import to_cloud
 from dd_sfm.progress import Progress
-from dd_sfm.structures import FloatArray, Frame, FrameSet, Tracks
+from dd_sfm.structures import Frame, FrameSet, Tracks
 
 CLOUD_NAME, PATH_NAME = "points.ply", "trajectory.tum"
 PROJECTED = "the sequence stores no places of its points in the images: they are projections of the points"
@@ -110,18 +110,9 @@ def _write_hloc(scene: Scene, folder: Path, progress: Progress) -> list[str]:
 
 
 def _write_ply(scene: Scene, folder: Path, progress: Progress) -> list[str]:
-    write_cloud(folder / CLOUD_NAME, to_cloud(scene.model, _uncertainty(scene)))
+    uncertainty = run_uncertainty(scene.source, scene.model.xyz) if scene.kind == "run" else None
+    write_cloud(folder / CLOUD_NAME, to_cloud(scene.model, uncertainty))
     return []
-
-
-def _uncertainty(scene: Scene) -> FloatArray | None:
-    """Expected relative errors (P,) of a run's points, which its model does not hold: from its own cloud."""
-    path = scene.source / CLOUD_NAME
-    if scene.kind != "run" or not path.is_file():
-        return None
-    cloud = read_cloud(path)
-    is_same = len(cloud.xyz) == len(scene.model.xyz) and np.allclose(cloud.xyz, scene.model.xyz, rtol=1e-3, atol=1e-3)
-    return cloud.uncertainty if is_same else None
 
 
 def _write_tum(scene: Scene, folder: Path, progress: Progress) -> list[str]:

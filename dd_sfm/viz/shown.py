@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.alignment import align_cameras, misfit
-from dd_sfm.io.clouds import read_cloud
+from dd_sfm.io.clouds import read_cloud, run_uncertainty
 from dd_sfm.io.scene import Scene, SceneImage, open_scene
 from dd_sfm.structures import FloatArray, IntArray
 
@@ -112,11 +112,9 @@ def tell_apart(labels: list[str], sources: list[Path]) -> list[str]:
 
 def _uncertainty_of(scene: Scene) -> FloatArray:
     """The column of the run's own cloud, whose points are those of its model in the same order."""
-    count = len(scene.model.xyz)
     own = scene.kind == "run" and scene.model_folder == scene.source / "sparse" / "0"
-    path = scene.source / "points.ply"
-    column = read_cloud(path).uncertainty if own and path.is_file() else None
-    return column if column is not None and len(column) == count else np.full(count, np.nan)
+    column = run_uncertainty(scene.source, scene.model.xyz) if own else None
+    return np.full(len(scene.model.xyz), np.nan) if column is None else column
 
 
 def _shown_ply(path: Path) -> Shown:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,10 +18,7 @@ from torch import Tensor
 
 from dd_sfm.config import Config
 from dd_sfm.errors import OutputError
-from dd_sfm.ops.consensus import local_affine
-from dd_sfm.ops.matching import match_cells, subcell_peak
-from dd_sfm.ops.patches import align_patches, gradient_images
-from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
+from dd_sfm.ops.view_matching import MatchView, match_views, smooth_gradients
 from dd_sfm.pipeline.describe import DescriptorCache, use_bfloat16
 from dd_sfm.pipeline.pairs import (
     adaptive_targets,
@@ -50,11 +46,6 @@ class MatchResult:
     notes: list[str] = field(default_factory=list)
 
 
-def confidence(sigma_px: Tensor) -> Tensor:
-    """A score in (0, 1] from the standard error of aligned patches: one half at a third of a pixel."""
-    return 1.0 / (1.0 + (3.0 * sigma_px) ** 2)
-
-
 class Matcher:
     """Matches query points of one frame in another; holds the few images and maps in use.
 
@@ -80,56 +71,26 @@ class Matcher:
     def _load_image(self, position: int) -> tuple[WorkingFrame, NDArray[np.float32]]:
         if position not in self._images:
             frame = load_working(self.frames.frames[position], self.maps.grid)
-            grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-            self._images[position] = (frame, gradient_images(cv2.GaussianBlur(grey, (0, 0), 1.0)))
+            self._images[position] = (frame, smooth_gradients(frame.image))
             if len(self._images) > self.maps.capacity:
                 self._images.pop(next(iter(self._images)))
         return self._images[position]
 
-    @torch.inference_mode()
     def match(self, reference: int, target: int, xy: NDArray[Any]) -> PairFound:
         """Find query points (N, 2) of the reference in the target, in working pixels."""
         config, stride = self.config.match, self.maps.grid.stride
-        source_map, target_map = self.maps[reference], self.maps[target]
-        points = torch.from_numpy(np.ascontiguousarray(xy)).to(self.device)
-        queries = sample_descriptors(source_map.descriptors, image_to_cell(points, stride).to(points.dtype))
-        cell, similarity = match_cells(
-            queries, target_map.descriptors, target_map.usable, config, bfloat16=self.bfloat16
+        found = match_views(self.view(reference), self.view(target), xy, config, stride, bfloat16=self.bfloat16)
+        return PairFound(
+            found.index.cpu().numpy(),
+            found.xy.cpu().numpy().astype(np.float32),
+            found.score.cpu().numpy(),
+            found.inlier_ratio,
         )
-        place = subcell_peak(target_map.descriptors, queries, cell)
-        # The back-match asks the map at the peak's own cell: it costs one search more and removes most errors.
-        found = sample_descriptors(target_map.descriptors, place)
-        back, _ = match_cells(found, source_map.descriptors, source_map.usable, config, bfloat16=self.bfloat16)
-        cycle = (cell_to_image(back.float(), stride) - points).norm(dim=1)
-        keep = (cycle <= config.max_cycle_px) & (similarity >= config.min_similarity)
-        index = torch.nonzero(keep)[:, 0]
-        there = cell_to_image(place[index], stride)
-        return self._refine(reference, target, points[index], there, similarity[index], index, len(xy))
 
-    def _refine(
-        self,
-        reference: int,
-        target: int,
-        xy0: Tensor,
-        xy1: Tensor,
-        similarity: Tensor,
-        index: Tensor,
-        count: int,
-    ) -> PairFound:
-        """Drop matches that disagree with their neighbours, then align patches."""
-        config = self.config.match
-        affine, predicted, support = local_affine(xy0.cpu().numpy(), xy1.cpu().numpy())
-        residual = np.linalg.norm(xy1.cpu().numpy() - predicted, axis=1)
-        agree = (residual < config.max_neighbour_px) & (support > config.min_support)
-        keep = torch.from_numpy(agree).to(self.device)
-        ratio = float(agree.sum() / max(1, count))
-        xy0, xy1, index, score = xy0[keep], xy1[keep], index[keep], similarity[keep].clamp(0, 1)
-        if config.subpixel and len(index):
-            source, there = self.image(reference)[1], self.image(target)[1][0]
-            aligned = align_patches(source, there, xy0, xy1, affine[agree], radius=config.patch_radius_px)
-            good = aligned.ncc >= config.min_ncc
-            xy1, index, score = aligned.xy[good], index[good], confidence(aligned.sigma_px[good])
-        return PairFound(index.cpu().numpy(), xy1.cpu().numpy().astype(np.float32), score.cpu().numpy(), ratio)
+    def view(self, position: int) -> MatchView:
+        """A frame's descriptors and images."""
+        held = self.maps[position]
+        return MatchView(held.descriptors, held.usable, self.image(position)[1])
 
 
 def match_frames(frames: FrameSet, out: Path, config: Config, device: torch.device, progress: Progress) -> MatchResult:

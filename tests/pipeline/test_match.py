@@ -8,9 +8,10 @@ import torch
 
 from dd_sfm.config import Config, load_config
 from dd_sfm.io.truth import read_truth
+from dd_sfm.ops.view_matching import confidence
 from dd_sfm.pipeline.describe import DescriptorCache, describe_frames, load_grid
 from dd_sfm.pipeline.frames import extract_frames
-from dd_sfm.pipeline.match import Matcher, confidence, match_frames
+from dd_sfm.pipeline.match import Matcher, match_frames
 from dd_sfm.pipeline.queries import query_points
 from dd_sfm.progress import silent
 

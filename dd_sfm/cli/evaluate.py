@@ -14,9 +14,14 @@ from dd_sfm.cli.show_evaluation import evaluation_table, matching_table
 from dd_sfm.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from dd_sfm.config import Config
+    from dd_sfm.evaluation.aligned import AlignedMatcher
     from dd_sfm.evaluation.matchers import Method
+    from dd_sfm.evaluation.matching import DescriptorMatcher
     from dd_sfm.evaluation.model import Evaluation
+    from dd_sfm.evaluation.reference import View
 
 TH = "1,2,4,8,12"
 MATCHING = "dd-sfm evaluate matching"
@@ -90,6 +95,9 @@ def matching(
     ],
     weights: o.Weights = None,
     against: Annotated[str, typer.Option(help="Also measure these: sift, flow.")] = "",
+    align: Annotated[
+        bool, typer.Option("--align", help="Also measure places refined by patches, as a reconstruction's are.")
+    ] = False,
     gaps: Annotated[str, typer.Option(help="Frame gaps.")] = "1,4,12,30",
     thresholds: Annotated[
         str | None, typer.Option(help="Errors up to which a point counts as found, in source pixels.", show_default=TH)
@@ -122,7 +130,7 @@ def matching(
         _check_target(out, MATCHING, overwrite)
     results = measure_matching(
         data,
-        _methods(against, settings),
+        _methods(against, settings, align),
         working_height_px=settings.describe.working_height_px,
         gaps=distances,
         thresholds_px=limits,
@@ -163,19 +171,18 @@ def _thresholds(text: str | None, preset: str | None) -> tuple[float, ...]:
     return PAPER_THRESHOLDS
 
 
-def _methods(against: str, settings: "Config") -> "list[Method]":
+def _methods(against: str, settings: "Config", align: bool) -> "list[Method]":
     """The learned descriptor and what it is measured against."""
     from dd_sfm.evaluation.baselines import flow_matcher, sift_matcher
     from dd_sfm.evaluation.matchers import Method
-    from dd_sfm.evaluation.matching import network_matcher
+    from dd_sfm.evaluation.matching import DescriptorMatcher, PointMatcher, network_matcher
     from dd_sfm.io.weights import load_weights
     from dd_sfm.pipeline.describe import use_bfloat16
     from dd_sfm.runtime import cpu_threads, resolve_device
 
-    known = {"sift": Method("sift", sift_matcher), "flow": Method("flow", lambda: flow_matcher)}
     names = [name.strip() for name in against.split(",") if name.strip()]
     for name in names:
-        if name not in known:
+        if name not in ("sift", "flow"):
             raise ConfigError(f"--against {name}: unknown; expected sift or flow, or both as sift,flow")
     import torch
 
@@ -183,8 +190,29 @@ def _methods(against: str, settings: "Config") -> "list[Method]":
     on = resolve_device(settings.runtime)
     network = load_weights(settings.describe.weights, on)
     bfloat16 = use_bfloat16(settings, on)
-    learned = Method(settings.describe.weights, lambda: network_matcher(network, on, bfloat16=bfloat16))
+
+    def rows(name: str, plain: DescriptorMatcher) -> dict[str, PointMatcher]:
+        return {name: plain, f"{name}, aligned": _aligned(plain, settings, bfloat16)} if align else {name: plain}
+
+    known = {
+        "sift": Method(lambda: rows("sift", sift_matcher())),
+        "flow": Method(lambda: {"flow": flow_matcher}),
+    }
+    weights = settings.describe.weights
+    learned = Method(lambda: rows(weights, network_matcher(network, on, bfloat16=bfloat16)))
     return [learned, *(known[name] for name in dict.fromkeys(names))]
+
+
+def _aligned(plain: "DescriptorMatcher", settings: "Config", bfloat16: bool) -> "AlignedMatcher":
+    """The same matcher with patches aligned, among the query points of a reconstruction."""
+    from dd_sfm.evaluation.aligned import AlignedMatcher
+    from dd_sfm.pipeline.queries import query_points
+    from dd_sfm.pipeline.working import WorkingFrame
+
+    def queries(view: "View") -> "NDArray[Any]":
+        return query_points(WorkingFrame(view.image, view.mask), settings.match)
+
+    return AlignedMatcher(plain, queries, settings.match, bfloat16=bfloat16)
 
 
 def _check_target(path: Path, made_by: str, overwrite: bool) -> None:

@@ -14,10 +14,12 @@ PAPER_THRESHOLDS = (3.0, 6.0, 12.0)
 
 @dataclass(frozen=True)
 class Method:
-    """A way of matching; ``make`` is called anew for every reference."""
+    """A way of matching; ``make`` is called anew for every reference and gives its rows' names and matchers.
 
-    name: str
-    make: Callable[[], PointMatcher]
+    Matchers made together may share what they hold, as a plain and an aligned one their maps.
+    """
+
+    make: Callable[[], dict[str, PointMatcher]]
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,11 @@ def measure_matching(
         reference = open_reference(text, working_height_px)
         scale = reference.grid.scale
         limits = [t / scale if in_working_px else t for t in thresholds_px]
-        for method in methods:
+        for name, matcher in (named for method in methods for named in method.make().items()):
             rows = pck_table(
-                method.make(), reference, gaps=gaps, thresholds_px=limits, pairs_per_gap=pairs_per_gap,
-                progress=progress,
-            )  # fmt: skip
-            results += [MatchingResult(text, method.name, row, scale) for row in rows]
+                matcher, reference, gaps=gaps, thresholds_px=limits, pairs_per_gap=pairs_per_gap, progress=progress
+            )
+            results += [MatchingResult(text, name, row, scale) for row in rows]
     return results
 
 

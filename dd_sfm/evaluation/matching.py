@@ -46,20 +46,21 @@ class DescriptorMatcher:
     Args:
         describe: What makes descriptors of a view.
         stride: Working pixels a cell.
-        capacity: Maps held, so that a frame in several pairs is described once.
+        capacity: Maps held, so that a frame in several pairs is described once: 64 for 8 pairs at 4 gaps.
     """
 
-    def __init__(self, describe: Describe, stride: int, capacity: int = 48) -> None:
+    def __init__(self, describe: Describe, stride: int, capacity: int = 64) -> None:
         self.describe, self.stride, self.capacity = describe, stride, capacity
         self._held: OrderedDict[int, Tensor] = OrderedDict()
 
     def __call__(self, source: View, target: View, xy: NDArray[Any]) -> NDArray[Any]:
         """Points (N, 2) of the source -> their places (N, 2) in the target; both in working pixels."""
-        maps = [self._map(view).float() for view in (source, target)]
+        maps = [self.map(view).float() for view in (source, target)]
         usable = usable_cells(target.mask, self.stride, maps[1].shape[-2:])
         return find_points(maps[0], maps[1], usable, xy, self.stride).cpu().numpy()
 
-    def _map(self, view: View) -> Tensor:
+    def map(self, view: View) -> Tensor:
+        """Descriptors of a view (D, H // stride, W // stride), float16; the last few are kept."""
         if view.frame not in self._held:
             # Half precision: a dozen maps of a stride-1 network would otherwise fill the memory.
             self._held[view.frame] = self.describe(view).half()
@@ -79,7 +80,7 @@ def network_matcher(network: nn.Module, device: torch.device, *, bfloat16: bool 
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             return network(image.contiguous(memory_format=torch.channels_last))[0]
 
-    return DescriptorMatcher(describe, cast(int, network.stride), capacity=48 if cast(int, network.stride) > 1 else 8)
+    return DescriptorMatcher(describe, cast(int, network.stride), capacity=64 if cast(int, network.stride) > 1 else 8)
 
 
 def pck_table(

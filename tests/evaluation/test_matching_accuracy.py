@@ -40,6 +40,16 @@ class Shifted:
         return View(frame, half[y : y + self.grid.height, x : x + self.grid.width], self.mask)
 
 
+def patches_of(view):
+    """The image around every cell: descriptors enough for a small motion."""
+    grey = torch.from_numpy(view.image.copy()).float().mean(-1)[None, None]
+    patches = torch.nn.functional.unfold(grey, 9, padding=4).reshape(81, *grey.shape[-2:])
+    patches = patches - patches.mean(0)
+    height, width = (s // 2 * 2 for s in patches.shape[-2:])
+    cells = torch.nn.functional.avg_pool2d(patches[None, :, :height, :width], 2)[0]
+    return torch.nn.functional.normalize(cells, dim=0)
+
+
 def test_the_true_shift_has_no_error_and_a_wrong_one_its_length():
     reference = Shifted()
     scale = reference.grid.scale
@@ -65,17 +75,8 @@ def test_baselines_find_a_shifted_texture(matcher):
 
 
 def test_descriptors_of_the_picture_itself_give_the_shift_to_a_fraction_of_a_cell():
-    # Patches of the image around every cell are descriptors enough for a pure shift.
-    def describe(view):
-        grey = torch.from_numpy(view.image.copy()).float().mean(-1)[None, None]
-        patches = torch.nn.functional.unfold(grey, 9, padding=4).reshape(81, *grey.shape[-2:])
-        patches = patches - patches.mean(0)
-        height, width = (s // 2 * 2 for s in patches.shape[-2:])
-        cells = torch.nn.functional.avg_pool2d(patches[None, :, :height, :width], 2)[0]
-        return torch.nn.functional.normalize(cells, dim=0)
-
     # A cell is 4 source pixels wide and the shift is one and a half cells.
-    (row,) = pck_table(DescriptorMatcher(describe, 2), Shifted(), gaps=(2,), thresholds_px=(1.0,), pairs_per_gap=2)
+    (row,) = pck_table(DescriptorMatcher(patches_of, 2), Shifted(), gaps=(2,), thresholds_px=(1.0,), pairs_per_gap=2)
     assert row.median_error_px < 0.8
 
 

@@ -42,7 +42,7 @@ def evaluation_table(figures: dict[str, Any]) -> None:
         ("points", f"{points['points']:,}, in distinct cells {points['points_in_distinct_cells']:,}"),
         ("observations", f"{points['observations']:,}, {points['mean_track_length']:.2f} a point"),
     ]
-    if points["observations"]:
+    if points["reprojection_median_px"] is not None:
         rows.append(
             (
                 "reprojection",

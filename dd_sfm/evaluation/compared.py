@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.evaluation.model import Evaluation
-from dd_sfm.evaluation.reprojection import reprojection_summary
-from dd_sfm.ops.geometry import model_rays, reprojection_errors_px, widest_angles_deg
+from dd_sfm.evaluation.reprojection import observation_errors_px, reprojection_summary
+from dd_sfm.ops.geometry import model_rays, widest_angles_deg
 from dd_sfm.structures import FloatArray, IntArray, Model
 
 
@@ -25,10 +25,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class PointFigures:
-    """Per observation: ``error_px`` (O,). Per point: ``length`` views (P,), ``angle_deg`` widest angle (P,),
-    ``mean_error_px`` (P,), ``ranked_by`` (P,) the expected error that orders the points,
-    ``true_mm`` (P,) distance from the true surface point, NaN where it is not known.
-    """  # fmt: skip
+    """Per observation: ``error_px`` (O,), inf behind a camera. Per point: ``length`` views (P,), ``angle_deg`` widest
+    angle (P,), ``mean_error_px`` (P,) of the views in front, inf without any, ``ranked_by`` (P,) the expected error
+    that orders the points, ``true_mm`` (P,) distance from the true surface point, NaN where it is not known.
+    """
 
     error_px: FloatArray
     length: IntArray
@@ -84,14 +84,16 @@ class Comparison:
 
 def point_figures(model: Model, ranked_by: FloatArray, evaluation: Evaluation | None = None) -> PointFigures:
     """Errors, track lengths and angles of a model, and what its points are ranked by."""
-    rays = model_rays(model)
-    error = reprojection_errors_px(rays, model.xyz)
-    length = np.bincount(model.point, minlength=len(model.xyz))
-    mean = np.bincount(model.point, weights=error, minlength=len(model.xyz)) / np.maximum(length, 1)
+    count, error = len(model.xyz), observation_errors_px(model)
+    length = np.bincount(model.point, minlength=count)
+    ahead = np.isfinite(error)
+    views = np.bincount(model.point[ahead], minlength=count)
+    total = np.bincount(model.point[ahead], weights=error[ahead], minlength=count)
+    mean = np.where((views > 0) | (length == 0), total / np.maximum(views, 1), np.inf)
     true = np.full(len(model.xyz), np.nan)
     if evaluation is not None and evaluation.error_unit == "mm":
         true = evaluation.error
-    angle = widest_angles_deg(rays, model.xyz)
+    angle = widest_angles_deg(model_rays(model), model.xyz)
     return PointFigures(error, length, angle, mean, ranked_by, true)
 
 

@@ -13,6 +13,7 @@ from dd_sfm.evaluation.alignment import Similarity, align_cameras, camera_centre
 from dd_sfm.evaluation.compared import Column, Comparison, Entry, point_figures, quality_figures
 from dd_sfm.evaluation.model import Evaluation, evaluate_model, point_quality
 from dd_sfm.evaluation.pose_reference import EvaluatedRun, open_pose_reference, open_run
+from dd_sfm.evaluation.reprojection import behind_notes
 from dd_sfm.evaluation.surface import distinct_cells
 from dd_sfm.evaluation.trajectory import path_length
 from dd_sfm.evaluation.verdict import verdict
@@ -120,6 +121,8 @@ def _aligned_columns(
         if entry.name != base_name:
             model, aligned, alignment = _align(runs[entry.name].model, base, entry.name, base_name, notes)
         evaluation = evaluations.get(entry.name)
+        points = point_figures(model, _ranked_by(runs[entry.name]), evaluation)
+        notes += [f"{entry.name}: {note}" for note in behind_notes(points.error_px)]
         columns.append(
             Column(
                 entry.name,
@@ -128,7 +131,7 @@ def _aligned_columns(
                 "",
                 metrics,
                 model,
-                point_figures(model, _ranked_by(runs[entry.name]), evaluation),
+                points,
                 aligned,
                 {"alignment": alignment},
                 _other_models(entry.folder),

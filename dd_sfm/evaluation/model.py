@@ -24,7 +24,7 @@ from dd_sfm.evaluation.pose_reference import (
     open_pose_reference,
     open_run,
 )
-from dd_sfm.evaluation.reprojection import reprojection_summary
+from dd_sfm.evaluation.reprojection import behind_notes, observation_errors_px, reprojection_summary
 from dd_sfm.evaluation.surface import (
     BEST,
     MIN_OBSERVATIONS,
@@ -37,8 +37,7 @@ from dd_sfm.evaluation.surface import (
 )
 from dd_sfm.evaluation.trajectory import GAPS, Trajectory, path_length, relative_poses, trajectory_figures
 from dd_sfm.io.clouds import read_cloud
-from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
-from dd_sfm.structures import FloatArray
+from dd_sfm.structures import FloatArray, Model
 
 MADE_BY = "dd-sfm evaluate model"
 DOUBTFUL_POINTS = 0.1
@@ -83,6 +82,7 @@ def evaluate_model(
     similarity = aligned.similarity
     length = path_length(reference.cam_from_world)
     trajectory = Trajectory(np.array(frames.run), similarity.poses(frames.poses), frames.reference_poses, length)
+    error_px = observation_errors_px(run.model)
     figures: dict[str, Any] = {
         "made_by": MADE_BY,
         "model": str(run.model_folder),
@@ -102,13 +102,13 @@ def evaluate_model(
         },
         "trajectory": trajectory_figures(trajectory),
         "relative_pose": [asdict(row) for row in relative_poses(trajectory, gaps)],
-        "points": _point_figures(run),
+        "points": _point_figures(run.model, error_px),
         "surface": None,
         "calibration": None,
         "camera_misfit": misfit(trajectory.estimate[aligned.used], trajectory.reference[aligned.used]),
         "turning_misfit": turning_misfit(trajectory.estimate, trajectory.reference),
         "warnings": [],
-        "notes": [],
+        "notes": behind_notes(error_px),
     }
     if not aligned.used.all():
         figures["notes"].append(f"{int((~aligned.used).sum())} cameras are far off and took no part in the alignment")
@@ -121,16 +121,14 @@ def evaluate_model(
     return Evaluation(figures, trajectory, xyz, error, error_unit, reference.unit, run.time_s)
 
 
-def _point_figures(run: EvaluatedRun) -> dict[str, Any]:
-    model = run.model
+def _point_figures(model: Model, error_px: FloatArray) -> dict[str, Any]:
     points, observations = len(model.xyz), len(model.point)
-    error = reprojection_errors_px(model_rays(model), model.xyz)
     return {
         "points": points,
         "points_in_distinct_cells": distinct_cells(model),
         "observations": observations,
         "mean_track_length": observations / points if points else 0.0,
-        **reprojection_summary(error),
+        **reprojection_summary(error_px),
     }
 
 

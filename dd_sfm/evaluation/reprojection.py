@@ -2,16 +2,40 @@
 
 import numpy as np
 
-from dd_sfm.ops.geometry import measured_errors_px
-from dd_sfm.structures import FloatArray
+from dd_sfm.ops.geometry import measured_errors_px, model_rays
+from dd_sfm.structures import FloatArray, Model
+
+
+def observation_errors_px(model: Model) -> FloatArray:
+    """Distances (O,) in source pixels between observations and the projections of their points; inf behind a camera."""
+    rays = model_rays(model)
+    local = np.einsum("oij,oj->oi", rays.rotation, model.xyz[rays.track]) + rays.translation
+    depth = local[:, 2:]
+    # Other programs leave pixels that are not square, and points behind cameras.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        away = (local[:, :2] / depth - rays.normalised) * [model.camera.fx, model.camera.fy]
+    return np.where(depth[:, 0] > 1e-9, np.linalg.norm(away, axis=1), np.inf)
+
+
+def behind_notes(error_px: FloatArray) -> list[str]:
+    """A note on observations without a reprojection error (O,), where there are any."""
+    behind = int(np.isinf(error_px).sum())
+    if not behind:
+        return []
+    return [
+        f"{behind:,} of {len(error_px):,} observations are of points behind their camera: they have no "
+        "reprojection error and are left out of it"
+    ]
 
 
 def reprojection_summary(error_px: FloatArray) -> dict[str, float | None]:
     """Median and 90th percentile of the errors (O,) of observations, in source pixels; None without any.
 
     A dense point is made of a pixel of its reference frame: its error there is zero by construction and says nothing,
-    so it is left out, as in metrics.json. SIFT's points have no such observation, and compare no worse for it.
+    so it is left out, as in metrics.json. SIFT's points have no such observation, and compare no worse for it. Those of
+    points behind their camera have no error (:func:`behind_notes`).
     """
+    error_px = error_px[np.isfinite(error_px)]
     if not len(error_px):
         return {"reprojection_median_px": None, "reprojection_p90_px": None}
     measured = measured_errors_px(error_px)

@@ -1,5 +1,6 @@
 """A picture of clouds and cameras, drawn without a display."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import cv2
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, UsageError
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.camera_shapes import MOST_OUTLINES, Lines, Pictures, camera_lines, camera_pictures
 from dd_sfm.viz.colours import RUN_RGB
@@ -19,9 +20,13 @@ from dd_sfm.viz.viewpoints import Viewpoint, find_viewpoint, view_names
 
 Part = tuple[FloatArray, NDArray[np.uint8], FloatArray]
 """Points (N, 3) to draw, their colours (N, 3), and their radii (N,) in pixels."""
+Panel = tuple[tuple[int, ...], str]
+"""What a panel shows: numbers of clouds, and the name of a view."""
 OVERSAMPLING = 2
-FOOT = 5
-"""Height of the strip with the colour scale, in the size of its letters."""
+FOOT, BAR_FOOT = 5, 3
+"""Heights of the strips with the colour scale and, under several views, with the bars, in the size of their letters."""
+LEAST_PX = 32
+"""No panel is smaller on either side."""
 BAR = 0.25
 """Most of a panel's width that the bar of known length takes."""
 TRIANGLE_STEP_PX = 4.0
@@ -37,8 +42,9 @@ LINE_PX = 0.6
 def render_still(state: ViewState, view: str, width: int, height: int) -> NDArray[np.uint8]:
     """Draw what ``state`` shows; two clouds side by side get a panel each, below each other when there are more views.
 
-    Several views have their names above their columns, runs theirs in the first panel of their row. A view of the whole
-    has a bar of known length, true at the middle depth of the points; a colouring has its scale below all panels.
+    A view of the whole has a bar of known length, true at the middle depth of the points; a colouring has its scale
+    below all panels. Names and bars stand in the corners of a single view. Several have strips for them, as corners are
+    small there: views are named above their columns, runs above their row.
 
     Args:
         state: Clouds, colours, filters.
@@ -50,7 +56,7 @@ def render_still(state: ViewState, view: str, width: int, height: int) -> NDArra
         (height, width, 3) uint8.
 
     Raises:
-        UsageError: If the view is unknown.
+        UsageError: If the view is unknown, or the picture too small for all that is to be in it.
         InputError: If the frame of a camera view has no pose, or no point passes the filters.
     """
     check_visible(state)
@@ -62,16 +68,15 @@ def render_still(state: ViewState, view: str, width: int, height: int) -> NDArra
     size = max(text_size(height) - 5, 10)
     head = 2 * size if len(views) > 1 else 0
     foot = FOOT * size if state.scale is not None else 0
+    least = head + foot + len(rows) * (_strips(size, len(groups[0])) * (len(views) > 1) + LEAST_PX)
+    if height < least or width < LEAST_PX * len(rows[0]):
+        raise UsageError(
+            f"--size {width}x{height}: too small for these views and their labels; expected at least "
+            f"{max(width, LEAST_PX * len(rows[0]))}x{max(height, least)}"
+        )
     across, down = _edges(width, len(rows[0])), _edges(height - head - foot, len(rows))
-    lines = [
-        [
-            # What is in a row is said once.
-            _panel(state, group, name, (right - left, bottom - top), size, named=left == 0 or len(views) == 1)
-            for (group, name), (left, right) in zip(row, across, strict=True)
-        ]
-        for row, (top, bottom) in zip(rows, down, strict=True)
-    ]
-    parts = [np.concatenate(panels, 1) for panels in lines]
+    draw = _row if len(views) > 1 else _panels
+    parts = [draw(state, row, across, bottom - top, size) for row, (top, bottom) in zip(rows, down, strict=True)]
     if head:
         names = [_centred(name, right - left, head, size) for name, (left, right) in zip(views, across, strict=True)]
         parts.insert(0, np.concatenate(names, 1))
@@ -91,8 +96,9 @@ def check_visible(state: ViewState) -> None:
     clouds = state.clouds
     filters = []
     if np.isfinite(state.max_error_px):
-        least = min(float(np.nanmin(c.error_px)) for c in clouds if np.isfinite(c.error_px).any())
-        filters.append(f"--max-error {state.max_error_px:g} (the least is {least:.3g} px)")
+        known = [float(c.error_px[np.isfinite(c.error_px)].min(initial=np.inf)) for c in clouds]
+        least = f"the least is {min(known):.3g} px" if np.isfinite(min(known)) else "no point has a finite one"
+        filters.append(f"--max-error {state.max_error_px:g} ({least})")
     if state.min_track:
         most = max(int(c.track_length.max(initial=0)) for c in clouds)
         filters.append(f"--min-track {state.min_track} (the most is {most})")
@@ -121,9 +127,51 @@ def _edges(length: int, count: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _panel(
-    state: ViewState, clouds: tuple[int, ...], view: str, shape: tuple[int, int], size: int, *, named: bool
+def _strips(size: int, clouds: int) -> int:
+    """Height of what stands around the panels of a row of several views: a line for each cloud, and the bars."""
+    return clouds * _line(size) + BAR_FOOT * size
+
+
+def _line(size: int) -> int:
+    return round(1.8 * size)
+
+
+def _panels(
+    state: ViewState, row: Sequence[Panel], across: Sequence[tuple[int, int]], height: int, size: int
 ) -> NDArray[np.uint8]:
+    """Panels of one view beside each other, with their names and bars in their corners."""
+    drawn = []
+    for (group, view), (left, right) in zip(row, across, strict=True):
+        picture, unit_px = _panel(state, group, view, (right - left, height))
+        if unit_px is not None:
+            picture = _with_bar(state, unit_px, picture, size)
+        drawn.append(_named(state, group, picture, max(text_size(height), size)))
+    return np.concatenate(drawn, 1)
+
+
+def _row(
+    state: ViewState, row: Sequence[Panel], across: Sequence[tuple[int, int]], height: int, size: int
+) -> NDArray[np.uint8]:
+    """Several views of the same clouds: these are named once above, bars have a strip below, and nothing is covered."""
+    clouds, width = row[0][0], across[-1][1]
+    head, foot = _line(size) * len(clouds), BAR_FOOT * size
+    drawn, bars = [], []
+    for (group, view), (left, right) in zip(row, across, strict=True):
+        picture, unit_px = _panel(state, group, view, (right - left, height - head - foot))
+        drawn.append(picture)
+        strip = _paper(right - left, foot)
+        bars.append(strip if unit_px is None else _with_bar(state, unit_px, strip, size))
+    names = _named(state, clouds, _paper(width, head), size)
+    return np.concatenate([names, np.concatenate(drawn, 1), np.concatenate(bars, 1)])
+
+
+def _panel(
+    state: ViewState, clouds: tuple[int, ...], view: str, shape: tuple[int, int]
+) -> tuple[NDArray[np.uint8], float | None]:
+    """A picture of the clouds, and how long a unit of the scene is in it; None through a camera.
+
+    Through a camera near and far differ too much for one bar.
+    """
     width, height = shape
     masks = {k: state.visible(k) for k in clouds}
     # The frame of the picture comes from all clouds: panels then compare.
@@ -142,18 +190,15 @@ def _panel(
     xyz, rgb, radius = (np.concatenate(column) for column in zip(*parts, strict=True))
     buffer = rasterise(project(xyz, large.camera, large.cam_from_world), large.camera, radius)
     picture = cv2.resize(colour(buffer, rgb, PAPER, relief=4.0), (width, height), interpolation=cv2.INTER_AREA)
-    if not view.startswith("camera:"):
-        # Through a camera near and far differ too much for one bar.
-        picture = _with_bar(state, framed, viewpoint, picture, size)
-    return _named(state, clouds, masks, picture, max(text_size(height), size)) if named else picture
+    if view.startswith("camera:"):
+        return picture, None
+    depth = float(np.median(project(framed, viewpoint.camera, viewpoint.cam_from_world).depth))
+    return picture, viewpoint.camera.fx / max(depth, 1e-12)
 
 
-def _with_bar(
-    state: ViewState, points: FloatArray, viewpoint: Viewpoint, picture: NDArray[np.uint8], size: int
-) -> NDArray[np.uint8]:
-    """The picture with a bar of a round length, as long as it is at the middle depth of the points."""
-    depth = float(np.median(project(points, viewpoint.camera, viewpoint.cam_from_world).depth))
-    unit_px = viewpoint.camera.fx / max(depth, 1e-12) / (state.mm_per_unit or 1.0)
+def _with_bar(state: ViewState, unit_px: float, picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The picture with a bar of a round length; a unit of the scene is ``unit_px`` long at the points' middle depth."""
+    unit_px /= state.mm_per_unit or 1.0
     length = round_length(BAR * picture.shape[1] / unit_px)
     return draw_bar(
         picture, length * unit_px, f"{length:g} {'units' if state.mm_per_unit is None else 'mm'}", size=size
@@ -192,14 +237,9 @@ def _mesh(state: ViewState, k: int, mask: NDArray[np.bool_], viewpoint: Viewpoin
     return xyz, colours, radius
 
 
-def _named(
-    state: ViewState,
-    clouds: tuple[int, ...],
-    masks: dict[int, NDArray[np.bool_]],
-    picture: NDArray[np.uint8],
-    size: int,
-) -> NDArray[np.uint8]:
-    said = [f"{state.clouds[k].label}: {int(masks[k].sum()):,} {state.clouds[k].parts}" for k in clouds]
+def _named(state: ViewState, clouds: tuple[int, ...], picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The picture with the names of its clouds at its upper rim."""
+    said = [f"{state.clouds[k].label}: {int(state.visible(k).sum()):,} {state.clouds[k].parts}" for k in clouds]
     if len(clouds) == 1:
         return write_label(picture, said[0], box=PAPER, size=size)
     inks = RUN_RGB[:2] if state.colour == "run" else (INK, INK)
@@ -207,7 +247,7 @@ def _named(
         picture = write_label(picture, said[0], rgb=inks[0], box=PAPER, size=size)
         return write_label(picture, said[1], rgb=inks[1], corner="top right", box=PAPER, size=size)
     # Too narrow for both beside each other.
-    below = round(1.8 * size)
+    below = _line(size)
     picture = write_label(picture, said[0], rgb=inks[0], box=PAPER, size=size)
     return np.concatenate([picture[:below], write_label(picture[below:], said[1], rgb=inks[1], box=PAPER, size=size)])
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from viewing import shown
 
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, UsageError
 from dd_sfm.viz.colours import RUN_RGB
 from dd_sfm.viz.labels import PAPER, text_size
-from dd_sfm.viz.still import FOOT, render_still
+from dd_sfm.viz.still import BAR_FOOT, FOOT, render_still
 from dd_sfm.viz.view_state import ViewState
 
 
@@ -166,3 +166,44 @@ def test_outlines_of_cameras_never_stand_before_the_cloud(tmp_path):
     # Only the path.
     assert 0 < shares[0] < 0.01
     assert shares[1] > 0
+
+
+@pytest.mark.parametrize("colour", ["photo", "error"])
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("view", ["front", "camera:11", "front,side,top"])
+def test_the_least_size_that_is_said_is_one_that_works(tmp_path, view, beside, colour):
+    state = ViewState((shown(tmp_path), shown(tmp_path, label="other" * 9)), beside=beside)
+    state.set_colour(colour)
+    with pytest.raises(UsageError, match=r"--size 16x16: too small .* expected at least \d+x\d+$") as refused:
+        render_still(state, view, 16, 16)
+    width, height = map(int, str(refused.value).split()[-1].split("x"))
+    assert render_still(state, view, width, height).shape == (height, width, 3)
+    for less in ((width - 1, height), (width, height - 1)):
+        with pytest.raises(UsageError, match="too small"):
+            render_still(state, view, *less)
+
+
+@pytest.mark.parametrize("error", [np.nan, np.inf])
+def test_a_filter_of_errors_that_nobody_knows_is_told_too(tmp_path, error):
+    cloud = shown(tmp_path)
+    state = ViewState((replace(cloud, error_px=np.full(len(cloud.xyz), error)),), max_error_px=1.0, min_track=1000)
+    with pytest.raises(InputError, match=r"--max-error 1 \(no point has a finite one\) and --min-track 1000"):
+        render_still(state, "front", 200, 140)
+
+
+def test_labels_of_several_views_cover_no_point(tmp_path):
+    clouds = []
+    for label in ("a" * 15, "b" * 15):
+        cloud = shown(tmp_path, label=label, points=6000)
+        cloud.rgb[:] = [255, 0, 0]
+        clouds.append(cloud)
+    state = ViewState(tuple(clouds), beside=True, cameras=False, point_size=6.0)
+    size = max(text_size(500) - 5, 10)
+    picture = render_still(state, "front,top,side", 900, 500).astype(int)
+    middle = 2 * size + (500 - 2 * size) // 2
+    for top, bottom in ((2 * size, middle), (middle, 500)):
+        # Names above and bars below, and no point in the same rows.
+        for strip in (picture[top : top + round(1.8 * size)], picture[bottom - BAR_FOOT * size : bottom]):
+            assert dark(strip).any()
+            assert np.ptp(strip, axis=2).max() < 30
+        assert (np.ptp(picture[top:bottom, :300], axis=2) > 100).any()

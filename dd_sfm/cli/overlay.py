@@ -60,12 +60,11 @@ def overlay(
 
     Example: dd-sfm overlay runs/learned -o clip.mp4 --against runs/sift
     """
-    from dd_sfm.evaluation.alignment import MISFIT
     from dd_sfm.io.gif_writer import write_gif
     from dd_sfm.io.scene import open_scene
     from dd_sfm.io.video_writer import write_video
     from dd_sfm.viz.overlay import OverlaySettings, check_overlay, chosen_images, overlay_frames
-    from dd_sfm.viz.same_video import cameras_apart
+    from dd_sfm.viz.same_video import cameras_follow
     from dd_sfm.viz.viewpoints import parse_size
     from dd_sfm.viz.visibility import make_layers
 
@@ -80,12 +79,12 @@ def overlay(
     for scene in scenes:
         if scene.lens:
             say(f"note: {scene.source}: the distortion of its {scene.lens} lens is not drawn: points are off")
-    apart = cameras_apart(*scenes) if against else 0.0
-    if apart is None:
+    same = cameras_follow(*scenes) if against else True
+    if same is None:
         say(
             f"note: whether the cameras of {against} follow those of {run} cannot be told: too few are common, or still"
         )
-    elif apart > MISFIT:
+    elif not same:
         say(f"note: the cameras of {against} do not follow those of {run}: broken, or another video")
     rate = fps or source_rate(scenes[0], every)
     count = len(chosen_images(scenes[0], settings))

@@ -53,7 +53,6 @@ def view(
 
     Example: dd-sfm view runs/demo --screenshot demo.png --view side --colour error
     """
-    from dd_sfm.evaluation.alignment import MISFIT
     from dd_sfm.io.images import write_image
     from dd_sfm.viz.shown import align_shown, open_shown, tell_apart
     from dd_sfm.viz.still import render_still
@@ -72,8 +71,8 @@ def view(
         _check_window()
     clouds, say = [first], make_say(quiet)
     if run2 is not None:
-        second, apart = align_shown(open_shown(run2), first)
-        if apart > MISFIT:
+        second, same = align_shown(open_shown(run2), first)
+        if not same:
             say(f"note: the cameras of {run2} do not follow those of {run}: broken, or another video")
         clouds.append(second)
     labels = tell_apart([cloud.label for cloud in clouds], [cloud.source for cloud in clouds])

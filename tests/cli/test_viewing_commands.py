@@ -167,9 +167,9 @@ def test_a_gif_of_two_runs(dd_sfm, run, tmp_path):
 
 def test_whether_two_runs_agree_may_not_be_told(dd_sfm, run, tmp_path, monkeypatch):
     options = ("-o", tmp_path / "a.gif", "--against", run / "sparse" / "0", "--every", 8, "--size", "80x60")
-    monkeypatch.setattr("dd_sfm.viz.same_video.cameras_apart", lambda *scenes: None)
+    monkeypatch.setattr("dd_sfm.viz.same_video.cameras_follow", lambda *scenes: None)
     assert "cannot be told: too few are common" in dd_sfm("overlay", run, *options).err
-    monkeypatch.setattr("dd_sfm.viz.same_video.cameras_apart", lambda *scenes: 0.9)
+    monkeypatch.setattr("dd_sfm.viz.same_video.cameras_follow", lambda *scenes: False)
     assert "do not follow those of" in dd_sfm("overlay", run, *options, "--overwrite").err
 
 

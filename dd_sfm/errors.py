@@ -60,38 +60,47 @@ class StoppedError(DDSfMError):
     exit_code = 130
 
 
-def is_interrupt(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error: compiled code makes a SystemError of the interrupt that falls into it."""
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: taken as Ctrl-C is, but told by the exit code."""
+
+
+def interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C or SIGTERM behind an error, if any: compiled code makes a SystemError of one that falls into it."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
-            return True
+            return error
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 @contextmanager
 def telling_of_stop(text: Callable[[], str]) -> Iterator[None]:
-    """Make a StoppedError of Ctrl-C, and of SIGTERM, with a text made when it comes."""
+    """Make a StoppedError of Ctrl-C, and of SIGTERM, with a text made when it comes; the exit code is the shell's."""
     try:
         with _interrupted_by_sigterm():
             yield
     except (KeyboardInterrupt, SystemError) as error:
-        if not is_interrupt(error):
+        interrupt = interrupt_behind(error)
+        if interrupt is None:
             raise
-        raise StoppedError(text()) from error
+        stopped = StoppedError(text())
+        if isinstance(interrupt, Terminated):
+            stopped.exit_code = 128 + signal.SIGTERM
+        raise stopped from error
 
 
 @contextmanager
 def _interrupted_by_sigterm() -> Iterator[None]:
-    """Let ``kill`` and a batch system's time limit end the work as Ctrl-C does.
-
-    COLMAP sets a handler of its own when it is imported, which prints a stack as if something had crashed.
-    """
+    """Let ``kill`` and a batch system's time limit end the work as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated

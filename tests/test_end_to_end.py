@@ -66,8 +66,14 @@ def test_repeating_does_nothing_and_a_late_setting_redoes_little(dd_sfm, folder)
     if not out.exists():
         pytest.skip("needs the run of the test before")
     before = (out / "points.ply").read_bytes()
-    ran, _ = reconstruct(dd_sfm, out)
+    (out / "metrics.json").write_text(
+        json.dumps(json.loads((out / "metrics.json").read_text()) | {"peak_rss_mb": 123.0})
+    )
+    ran, metrics = reconstruct(dd_sfm, out)
     assert ran.err.count("done before") == 5
+    # What this call took is not the run's, and what the run took is marked.
+    assert metrics["peak_rss_mb"] == 123.0
+    assert "0.12 GB, GPU 0.00 GB (kept)" in ran.out
     assert (out / "points.ply").read_bytes() == before
     ran, metrics = reconstruct(dd_sfm, out, "--set", "densify.min_angle_deg=3")
     assert ran.err.count("done before") == 3

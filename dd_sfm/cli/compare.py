@@ -12,6 +12,7 @@ from dd_sfm.cli.show import console, make_progress, make_say
 from dd_sfm.errors import ConfigError
 
 if TYPE_CHECKING:
+    from dd_sfm.config import Config
     from dd_sfm.evaluation.compared import Comparison
 
 LABELS = {
@@ -95,10 +96,7 @@ def compare(
         "runtime.device": device,
     }
     settings = o.resolve_config(config, overrides, flags, quality)
-    if settings.features != "learned":
-        raise ConfigError(f"features is '{settings.features}' in the configuration; expected none: compare runs both")
-    if settings.sift.preset not in ("tuned", sift):
-        raise ConfigError(f"sift.preset is '{settings.sift.preset}' in the configuration; expected --sift to choose it")
+    _check(settings, sift)
     say = make_say(quiet)
     base = RunRequest(source, out, settings, calibration, mask, overwrite)
     request = CompareRequest(base, "strong" if sift == "strong" else "tuned", default_sift)
@@ -111,6 +109,18 @@ def compare(
     if not quiet:
         comparison_table(comparison)
         say(f"written: {written}")
+
+
+def _check(settings: "Config", sift: str) -> None:
+    """What a comparison sets itself stands in no configuration.
+
+    Raises:
+        ConfigError: If it does.
+    """
+    if settings.features != "learned":
+        raise ConfigError(f"features is '{settings.features}' in the configuration; expected none: compare runs both")
+    if settings.sift.preset not in ("tuned", sift):
+        raise ConfigError(f"sift.preset is '{settings.sift.preset}' in the configuration; expected --sift to choose it")
 
 
 def comparison_table(comparison: "Comparison") -> None:

@@ -60,7 +60,8 @@ def model(
 
     Example: dd-sfm evaluate model runs/demo --reference demo_videos/sinus
 
-    Writes evaluation.json, and into evaluation/: cloud.png, trajectory.png, errors.png, trajectory.tum.
+    Writes evaluation.json, and into evaluation/: cloud.png, trajectory.png, errors.png, trajectory.tum (the aligned
+    cameras), reference.tum (those of the reference).
     """
     from dd_sfm.evaluation.model import MADE_BY, evaluate_model
     from dd_sfm.io.lock import locked_if_run

@@ -8,7 +8,7 @@ import typer
 from dd_sfm.cli import options as o
 from dd_sfm.cli.output_file import check_file
 from dd_sfm.cli.show import make_say
-from dd_sfm.errors import UsageError
+from dd_sfm.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from dd_sfm.structures import PointCloud
@@ -61,11 +61,15 @@ def mesh(
 
 def _open_cloud(source: Path) -> "PointCloud":
     """The cloud of a run or file with its normals, else the points of a model with normals found for them."""
-    from dd_sfm.io.clouds import read_cloud
+    from dd_sfm.io.clouds import face_count, read_cloud
     from dd_sfm.io.scene import open_scene
     from dd_sfm.pipeline.cloud import to_cloud
 
     path = source if source.is_file() or source.suffix.lower() == ".ply" else source / "points.ply"
     if path.is_file():
+        if faces := face_count(path):
+            raise InputError(
+                f"{path}: a mesh already, of {faces:,} faces; expected a cloud. Mesh the run that it is of"
+            )
         return read_cloud(path)
     return to_cloud(open_scene(source).model)

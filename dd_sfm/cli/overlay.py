@@ -60,12 +60,10 @@ def overlay(
 
     Example: dd-sfm overlay runs/learned -o clip.mp4 --against runs/sift
     """
-    from dd_sfm.evaluation.alignment import MISFIT
     from dd_sfm.io.gif_writer import write_gif
     from dd_sfm.io.scene import open_scene
     from dd_sfm.io.video_writer import write_video
     from dd_sfm.viz.overlay import OverlaySettings, check_overlay, chosen_images, overlay_frames
-    from dd_sfm.viz.same_video import cameras_apart
     from dd_sfm.viz.viewpoints import parse_size
     from dd_sfm.viz.visibility import make_layers
 
@@ -77,16 +75,8 @@ def overlay(
     layers = make_layers(scenes)
     check_overlay(layers, settings)
     say = make_say(quiet)
-    for scene in scenes:
-        if scene.lens:
-            say(f"note: {scene.source}: the distortion of its {scene.lens} lens is not drawn: points are off")
-    apart = cameras_apart(*scenes) if against else 0.0
-    if apart is None:
-        say(
-            f"note: whether the cameras of {against} follow those of {run} cannot be told: too few are common, or still"
-        )
-    elif apart > MISFIT:
-        say(f"note: the cameras of {against} do not follow those of {run}: broken, or another video")
+    for note in _notes(scenes, run, against):
+        say(f"note: {note}")
     rate = fps or source_rate(scenes[0], every)
     count = len(chosen_images(scenes[0], settings))
     frames = make_progress(quiet)(overlay_frames(layers, settings), total=count, label="overlay")
@@ -95,6 +85,25 @@ def overlay(
         f"{len(s.registered)} registered in {layer.label}" for s, layer in zip(scenes, layers, strict=True)
     )
     say(f"written: {out} ({written} frames at {rate:.3g} a second; of all {len(scenes[0].images)}, {registered})")
+
+
+def _notes(scenes: "list[Scene]", run: Path, against: Path | None) -> list[str]:
+    """What to know of the pictures: lenses that are not drawn, and a second run that may be of another video."""
+    from dd_sfm.viz.same_video import cameras_follow
+
+    notes = [
+        f"{scene.source}: the distortion of its {scene.lens} lens is not drawn: points are off"
+        for scene in scenes
+        if scene.lens
+    ]
+    same = cameras_follow(*scenes) if against else True
+    if same is None:
+        notes.append(
+            f"whether the cameras of {against} follow those of {run} cannot be told: too few are common, or still"
+        )
+    elif not same:
+        notes.append(f"the cameras of {against} do not follow those of {run}: broken, or another video")
+    return notes
 
 
 def source_rate(scene: "Scene", every: int) -> float:

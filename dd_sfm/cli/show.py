@@ -107,7 +107,10 @@ def _frames(metrics: dict[str, Any]) -> str:
     chosen = metrics["frames_chosen"]
     parts = [f"{total} in source"]
     parts += [f"{chosen} chosen"] if chosen != total else []
-    parts += [f"{chosen - used} dropped"] if used != chosen else []
+    # Runs of older versions did not tell the thinned ones apart.
+    thinned = metrics.get("frames_thinned", 0)
+    parts += [f"{thinned} thinned out"] if thinned else []
+    parts += [f"{chosen - used - thinned} dropped"] if used + thinned != chosen else []
     return f"{metrics['frames_registered']} of {used} registered ({', '.join(parts)})"
 
 
@@ -118,6 +121,14 @@ def _seconds(metrics: dict[str, Any]) -> str:
     parts = [f"{stage} {value:.0f}{' (kept)' if stage in kept else ''}" for stage, value in seconds.items()]
     new = sum(value for stage, value in seconds.items() if stage not in kept)
     return f"{', '.join(parts)}; {total:.0f} in all{f', {new:.0f} without what was kept' if kept else ''}"
+
+
+def _memory(metrics: dict[str, Any]) -> str:
+    """The largest memory; what an earlier call took is marked."""
+    kept = metrics["stages_kept"]
+    is_all = all(stage in kept for stage in metrics["seconds"] if stage != "total")
+    of = " (kept)" if is_all else " (with what was kept)" if kept else ""
+    return f"{metrics['peak_rss_mb'] / 1000:.2f} GB, GPU {metrics['peak_gpu_mb'] / 1000:.2f} GB{of}"
 
 
 def summary(metrics: dict[str, Any], out: str) -> None:
@@ -142,7 +153,7 @@ def summary(metrics: dict[str, Any], out: str) -> None:
         *_expected(metrics),
         ("focal length", f"{metrics['focal_length_px']} px{'' if metrics['calibrated'] else ' (not calibrated)'}"),
         ("seconds", _seconds(metrics)),
-        ("memory", f"{metrics['peak_rss_mb'] / 1000:.2f} GB, GPU {metrics['peak_gpu_mb'] / 1000:.2f} GB"),
+        ("memory", _memory(metrics)),
     ]
     for row in rows:
         table.add_row(*map(Text, row))

@@ -1,8 +1,9 @@
 """dd-sfm view."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from dd_sfm.cli.doctor import open3d_problem
 from dd_sfm.cli.output_file import check_file
 from dd_sfm.cli.show import make_say
 from dd_sfm.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    from dd_sfm.viz.shown import Shown
 
 
 def view(
@@ -53,9 +57,7 @@ def view(
 
     Example: dd-sfm view runs/demo --screenshot demo.png --view side --colour error
     """
-    from dd_sfm.evaluation.alignment import MISFIT
     from dd_sfm.io.images import write_image
-    from dd_sfm.viz.shown import align_shown, open_shown, tell_apart
     from dd_sfm.viz.still import render_still
     from dd_sfm.viz.view_state import ViewState
     from dd_sfm.viz.viewpoints import parse_size, view_names
@@ -67,18 +69,9 @@ def view(
         check_file(screenshot, (".png",), overwrite=overwrite, option="--screenshot")
     elif len(view_names(from_)) > 1:
         raise UsageError(f"--view {from_}: several views; expected one for a window, or --screenshot FILE.png")
-    first = open_shown(run)
-    if screenshot is None:
-        _check_window()
-    clouds, say = [first], make_say(quiet)
-    if run2 is not None:
-        second, apart = align_shown(open_shown(run2), first)
-        if apart > MISFIT:
-            say(f"note: the cameras of {run2} do not follow those of {run}: broken, or another video")
-        clouds.append(second)
-    labels = tell_apart([cloud.label for cloud in clouds], [cloud.source for cloud in clouds])
-    named = tuple(replace(cloud, label=label) for cloud, label in zip(clouds, labels, strict=True))
-    state = ViewState(named, mm_per_unit=scale, point_size=point_size, cameras=cameras, min_track=min_track)
+    say = make_say(quiet)
+    clouds = _open_clouds(run, run2, say, in_window=screenshot is None)
+    state = ViewState(clouds, mm_per_unit=scale, point_size=point_size, cameras=cameras, min_track=min_track)
     state.set_colour(colour)
     state.max_error_px = float("inf") if max_error is None else max_error
     state.beside = run2 is not None and layout == "beside"
@@ -89,6 +82,22 @@ def view(
     from dd_sfm.viz.viewer import open_window
 
     open_window(state, from_, width, height, say)
+
+
+def _open_clouds(run: Path, run2: Path | None, say: Callable[[str], None], *, in_window: bool) -> "tuple[Shown, ...]":
+    """One cloud, or two in one frame and with names that tell them apart."""
+    from dd_sfm.viz.shown import align_shown, open_shown, tell_apart
+
+    clouds = [open_shown(run)]
+    if in_window:
+        _check_window()
+    if run2 is not None:
+        second, same = align_shown(open_shown(run2), clouds[0])
+        if not same:
+            say(f"note: the cameras of {run2} do not follow those of {run}: broken, or another video")
+        clouds.append(second)
+    labels = tell_apart([cloud.label for cloud in clouds], [cloud.source for cloud in clouds])
+    return tuple(replace(cloud, label=label) for cloud, label in zip(clouds, labels, strict=True))
 
 
 def _check_window() -> None:

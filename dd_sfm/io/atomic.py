@@ -2,6 +2,7 @@
 
 import errno
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,11 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
         raise output_error(path, error) from error
+    finally:
+        # Also when the user stops it.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, content: str) -> None:

@@ -1,6 +1,7 @@
 """Point clouds as binary PLY."""
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,14 @@ def is_own_mesh(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return f"\ncomment {MESH_COMMENT}\n".encode() in file.read(512)
+
+
+def face_count(path: Path) -> int:
+    """How many faces a PLY has, by its header; 0 where there is none to be read."""
+    with path.open("rb") as file:
+        header = file.read(100_000).split(b"end_header")[0].decode("ascii", errors="replace")
+    found = re.search(r"^element face (\d+)\s*$", header, re.MULTILINE)
+    return int(found[1]) if header.startswith("ply") and found else 0
 
 
 def read_cloud(path: Path) -> PointCloud:

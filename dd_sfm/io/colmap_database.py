@@ -8,6 +8,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+import dd_sfm.io.colmap_signals  # noqa: F401
 from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.structures import FrameSet, PinholeCamera, Tracks
 
@@ -65,10 +66,12 @@ def write_database(path: Path, frames: FrameSet, tracks: Tracks, *, min_matches:
             if len(matches) >= min_matches:
                 database.write_matches(i + 1, j + 1, matches)
                 count += 1
+        database.close()
+        remove_database(path)
+        partial.replace(path)
     finally:
         database.close()
-    remove_database(path)
-    partial.replace(path)
+        remove_database(partial)
     return count
 
 

@@ -1,6 +1,7 @@
 """A reconstruction written in the formats of other tools."""
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -106,6 +107,9 @@ def _move(written: Path, path: Path) -> None:
         partial_path.replace(path)
     except OSError as error:
         raise output_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            partial_path.unlink(missing_ok=True)
 
 
 def _coloured(scene: Scene, target: str, progress: Progress) -> Scene:

@@ -73,8 +73,9 @@ def _save(path: Path, array: np.ndarray) -> None:
             np.save(file, array)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({error.strerror}); free some space and repeat") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def descriptor_path(out: Path, index: int) -> Path:

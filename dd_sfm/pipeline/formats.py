@@ -110,9 +110,14 @@ def _write_hloc(scene: Scene, folder: Path, progress: Progress) -> list[str]:
 
 
 def _write_ply(scene: Scene, folder: Path, progress: Progress) -> list[str]:
-    uncertainty = run_uncertainty(scene.source, scene.model.xyz) if scene.kind == "run" else None
+    uncertainty, notes = None, []
+    try:
+        uncertainty = run_uncertainty(scene.source, scene.model.xyz) if scene.kind == "run" else None
+    except InputError as error:
+        # All but the expected errors is in the model.
+        notes.append(f"{error}; the cloud is made from the model and knows no uncertainty")
     write_cloud(folder / CLOUD_NAME, to_cloud(scene.model, uncertainty))
-    return []
+    return notes
 
 
 def _write_tum(scene: Scene, folder: Path, progress: Progress) -> list[str]:

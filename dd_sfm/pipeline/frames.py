@@ -28,6 +28,8 @@ NEIGHBOURS = 7
 """Frames on each side whose sharpness a frame is compared with."""
 MAX_DROPS_IN_A_ROW = 3
 """A longer blurred stretch keeps every fourth frame, so that the path is not cut."""
+THINNED = "thinned to --max-frames"
+"""The reason of frames that nothing is wrong with."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,7 @@ def _thin(candidates: list[int], most: int | None, numbers: range, dropped: dict
     if most is None or len(candidates) <= most:
         return candidates
     chosen = {candidates[int(i)] for i in np.linspace(0, len(candidates) - 1, most)}
-    dropped.update({n: "thinned to --max-frames" for n in candidates if n not in chosen})
+    dropped.update({n: THINNED for n in candidates if n not in chosen})
     return sorted(chosen)
 
 
@@ -340,12 +342,13 @@ def frame_notes(out: Path) -> list[str]:
     return list(json.loads((out / "frames.json").read_text())["notes"])
 
 
-def frame_counts(out: Path) -> tuple[int, int]:
-    """How many frames the source has, and how many of them start, end and every chose to look at."""
+def frame_counts(out: Path) -> tuple[int, int, int]:
+    """How many frames the source has, how many of them start, end and every chose, and max_frames thinned out."""
     content = json.loads((out / "frames.json").read_text())
     chosen = len(content["frames"])
+    thinned = sum(record["reason"] == THINNED for record in content["frames"])
     # Runs of older versions noted only the chosen ones.
-    return int(content.get("frames_in_source", chosen)), chosen
+    return int(content.get("frames_in_source", chosen)), chosen, thinned
 
 
 def _frames(out: Path, records: list[dict[str, Any]], suffix: str) -> Iterator[Frame]:

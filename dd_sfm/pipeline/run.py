@@ -257,22 +257,25 @@ class _Work:
     def finish(self, record: StageRecord, kept: list[str]) -> dict[str, Any]:
         """Write metrics.json; finished anew on every call, since seconds and memory belong to the whole run.
 
-        ``kept``: the stages that an earlier call did; their seconds are those of that call.
+        ``kept``: the stages that an earlier call did; their seconds are those of that call, and where it did all of
+        them the memory is too.
         """
         path = self.out / "metrics.json"
-        before = json.loads(path.read_text()) if path.exists() else {}
+        # What was kept took memory then; a call that did all of it anew knows its own.
+        before = json.loads(path.read_text()) if kept and path.exists() else {}
         models = json.loads((self.out / "densify.json").read_text())
         frames, match, found = load_frames(self.out, self.config), load_match(self.out), load_map(self.out)
-        total, chosen = frame_counts(self.out)
+        total, chosen, thinned = frame_counts(self.out)
         main = {k: v for k, v in models[0].items() if k != "frames_registered"}
         seconds = {stage: record.seconds(stage) for stage in STAGES}
-        memory = memory_figures()
+        memory = memory_figures() if len(kept) < len(STAGES) or not before else {}
         metrics: dict[str, Any] = {
             "features": self.config.features,
             "weights": self.config.describe.weights if self.learned else None,
             "device": str(self.device),
             "frames_total": total,
             "frames_chosen": chosen,
+            "frames_thinned": thinned,
             "frames_used": len(frames),
             "frames_registered": models[0]["frames_registered"],
             "models": [m["frames_registered"] for m in models],
@@ -286,8 +289,7 @@ class _Work:
             "degradations": [*frame_notes(self.out), *match.notes, *found.notes],
             "seconds": seconds | {"total": round(sum(seconds.values()), 2)},
             "stages_kept": kept,
-            "peak_rss_mb": max(memory["peak_rss_mb"], before.get("peak_rss_mb", 0.0)),
-            "peak_gpu_mb": max(memory["peak_gpu_mb"], before.get("peak_gpu_mb", 0.0)),
+            **{key: max(m.get(key, 0.0) for m in (memory, before)) for key in ("peak_rss_mb", "peak_gpu_mb")},
         }
         write_json(path, metrics)
         return metrics

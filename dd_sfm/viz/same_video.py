@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.alignment import align_cameras, misfit
+from dd_sfm.evaluation.alignment import align_cameras, follows
 from dd_sfm.io.images import read_image
 from dd_sfm.io.scene import Scene, SceneImage
 from dd_sfm.viz.camera_shapes import spread
@@ -44,8 +44,8 @@ def check_same_video(first: Scene, second: Scene) -> None:
         )
 
 
-def cameras_apart(first: Scene, second: Scene) -> float | None:
-    """How far the cameras of one are from the other's (:func:`dd_sfm.evaluation.alignment.misfit`).
+def cameras_follow(first: Scene, second: Scene) -> bool | None:
+    """Whether the cameras of one follow the other's (:func:`dd_sfm.evaluation.alignment.follows`).
 
     None where it cannot be told: too few are common, or all are at one place.
     """
@@ -53,7 +53,7 @@ def cameras_apart(first: Scene, second: Scene) -> float | None:
     common = sorted(poses[0].keys() & poses[1].keys())
     try:
         ours, theirs = (np.array([p[number] for number in common]) for p in poses)
-        return misfit(align_cameras(ours, theirs).similarity.poses(ours), theirs)
+        return follows(align_cameras(ours, theirs).similarity.poses(ours), theirs)
     except InputError:
         return None
 

@@ -9,7 +9,7 @@ from plyfile import PlyData, PlyParseError
 from scipy.spatial import cKDTree
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.alignment import align_cameras, misfit
+from dd_sfm.evaluation.alignment import align_cameras, follows
 from dd_sfm.io.clouds import read_cloud, run_uncertainty
 from dd_sfm.io.scene import Scene, SceneImage, open_scene
 from dd_sfm.structures import FloatArray, IntArray
@@ -158,11 +158,11 @@ def _read_faces(path: Path, placed: NDArray[np.bool_]) -> IntArray:
     return number[faces[placed[faces].all(1)]]
 
 
-def align_shown(moved: Shown, onto: Shown) -> tuple[Shown, float]:
+def align_shown(moved: Shown, onto: Shown) -> tuple[Shown, bool]:
     """Bring a cloud and its cameras into the frame of another by the images that both have.
 
     Returns:
-        The moved one, and how far its cameras are from the others' (:func:`dd_sfm.evaluation.alignment.misfit`).
+        The moved one, and whether its cameras follow the others' (:func:`dd_sfm.evaluation.alignment.follows`).
 
     Raises:
         InputError: If they share fewer than 3 images.
@@ -181,9 +181,8 @@ def align_shown(moved: Shown, onto: Shown) -> tuple[Shown, float]:
     )  # fmt: skip
     similarity = align_cameras(ours, theirs).similarity
     poses = similarity.poses(moved.cam_from_world)
-    return replace(moved, xyz=similarity.points(moved.xyz), cam_from_world=poses), misfit(
-        similarity.poses(ours), theirs
-    )
+    same = follows(similarity.poses(ours), theirs)
+    return replace(moved, xyz=similarity.points(moved.xyz), cam_from_world=poses), same
 
 
 def no_common_images(first: Path, second: Path, count: int) -> InputError:

@@ -112,13 +112,22 @@ def test_the_summary_tells_frames_and_seconds_apart(capsys):
         "models": [23], "mapper": "global", "points": 9, "observations": 40, "mean_track_length": 4.4,
         "median_reprojection_error_px": 0.5, "p90_reprojection_error_px": 1.0, "median_triangulation_angle_deg": 5.0,
         "focal_length_px": 300.0, "calibrated": True, "seconds": seconds, "stages_kept": ["frames", "match"],
-        "peak_rss_mb": 1.0, "peak_gpu_mb": 0.0, "degradations": [],
+        "peak_rss_mb": 1250.0, "peak_gpu_mb": 0.0, "degradations": [],
     }  # fmt: skip
     summary(metrics, "run")
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "23 of 24 registered (75 in source, 25 chosen, 1 dropped)" in shown
     times = "frames 7 (kept), describe 14, match 234 (kept), map 10, densify 20; 285 in all, 44 without what was kept"
     assert times in shown
+    assert "memory 1.25 GB, GPU 0.00 GB (with what was kept)" in shown
+    summary(metrics | {"frames_thinned": 1, "stages_kept": list(seconds)[:-1]}, "run")
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "23 of 24 registered (75 in source, 25 chosen, 1 thinned out)" in shown
+    assert "memory 1.25 GB, GPU 0.00 GB (kept)" in shown
+    summary(metrics | {"frames_chosen": 75, "frames_thinned": 40, "stages_kept": []}, "run")
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "23 of 24 registered (75 in source, 40 thinned out, 11 dropped)" in shown
+    assert "GPU 0.00 GB (" not in shown
     summary(metrics | {"frames_chosen": 75, "frames_used": 75, "stages_kept": []}, "runs/[real]")
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "23 of 75 registered (75 in source)" in shown

@@ -82,6 +82,19 @@ def test_a_folder_or_file_that_holds_something_needs_overwrite(dd_sfm, refused, 
     assert np.loadtxt(path).shape == (15, 8)
 
 
+@pytest.mark.parametrize("content", [b"", b"ply\nformat ascii 1.0\nelement", bytes(300)])
+def test_a_damaged_cloud_beside_a_model_costs_only_what_it_alone_knows(dd_sfm, run, tmp_path, content):
+    assert dd_sfm("convert", run, "-o", tmp_path / "whole.ply", "--to", "ply").code == 0
+    (run / "points.ply").write_bytes(content)
+    ran = dd_sfm("convert", run, "-o", tmp_path / "part.ply", "--to", "ply")
+    assert ran.code == 0, ran.err
+    note, done = ran.err.splitlines()
+    assert note.startswith(f"note: {run / 'points.ply'}: not a PLY with vertices")
+    assert note.endswith("the cloud is made from the model and knows no uncertainty")
+    assert "15 images with a pose" in done
+    assert (tmp_path / "part.ply").read_bytes() == (tmp_path / "whole.ply").read_bytes()
+
+
 def test_evo_reads_the_path(dd_sfm, run, tmp_path):
     evo = pytest.importorskip("evo.tools.file_interface", reason="needs evo")
     assert dd_sfm("convert", run, "-o", tmp_path / "path.tum", "--to", "tum").code == 0

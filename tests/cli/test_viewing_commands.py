@@ -12,7 +12,7 @@ from converting import WITHOUT_POSE, write_small_run
 from plane import CAMERA, plane_model
 from plyfile import PlyData
 
-from dd_sfm.io.clouds import write_cloud, write_points
+from dd_sfm.io.clouds import write_cloud, write_mesh, write_points
 from dd_sfm.io.images import write_image
 from dd_sfm.pipeline.cloud import to_cloud
 from dd_sfm.viz import viewer
@@ -167,9 +167,9 @@ def test_a_gif_of_two_runs(dd_sfm, run, tmp_path):
 
 def test_whether_two_runs_agree_may_not_be_told(dd_sfm, run, tmp_path, monkeypatch):
     options = ("-o", tmp_path / "a.gif", "--against", run / "sparse" / "0", "--every", 8, "--size", "80x60")
-    monkeypatch.setattr("dd_sfm.viz.same_video.cameras_apart", lambda *scenes: None)
+    monkeypatch.setattr("dd_sfm.viz.same_video.cameras_follow", lambda *scenes: None)
     assert "cannot be told: too few are common" in dd_sfm("overlay", run, *options).err
-    monkeypatch.setattr("dd_sfm.viz.same_video.cameras_apart", lambda *scenes: 0.9)
+    monkeypatch.setattr("dd_sfm.viz.same_video.cameras_follow", lambda *scenes: False)
     assert "do not follow those of" in dd_sfm("overlay", run, *options, "--overwrite").err
 
 
@@ -254,6 +254,10 @@ def test_a_mesh_of_a_model(dd_sfm, tmp_path):
 def test_what_mesh_refuses(refused, run, tmp_path):
     refused("mesh", tmp_path / "none", says="none: not found")
     refused("mesh", run / "frames", says="no model found")
+    corners, faces = np.eye(3), np.array([[0, 1, 2], [2, 1, 0]])
+    write_mesh(tmp_path / "surface.ply", corners, faces, corners)
+    says = "surface.ply: a mesh already, of 2 faces; expected a cloud"
+    refused("mesh", tmp_path / "surface.ply", "-o", tmp_path / "again.ply", says=says)
     write_points(tmp_path / "empty.ply", np.zeros((0, 3)), np.zeros((0, 3)))
     out = tmp_path / "out.ply"
     refused("mesh", tmp_path / "empty.ply", "-o", out, says="the cloud has 0 points; expected at least 100")

@@ -188,6 +188,40 @@ def test_a_poor_model_of_the_same_tube_is_not_called_another(seed):
     assert misfit(reference, reference) < DOUBTFUL
 
 
+def shaken(poses, degrees, rng):
+    """Cameras at the same places that look aside a little."""
+    turns = Rotation.from_rotvec(np.radians(rng.normal(0, degrees, (len(poses), 3)))).as_matrix()
+    return np.concatenate([turns @ poses[:, :, :3], turns @ poses[:, :, 3:]], 2)
+
+
+@pytest.mark.parametrize("frames", [15, 60])
+@pytest.mark.parametrize("rock", [0.003, 0.006, 0.01, 0.02])
+def test_small_turns_with_noise_are_no_other_video(rock, frames):
+    """These turn by 0.6 to 4 degrees."""
+    for seed in range(20):
+        reference, rng = rocking_poses(seed, frames, rock), np.random.default_rng(seed)
+        for noise in (0.2, 0.4):
+            assert follows(aligned(shaken(reference, noise, rng), reference), reference)
+
+
+def test_noise_in_the_reference_is_allowed_for_too():
+    found = 0
+    for seed in range(20):
+        path, rng = rocking_poses(seed, 60, 0.008), np.random.default_rng(seed)
+        reference = shaken(path, 0.4, rng)
+        found += follows(aligned(shaken(path, 0.4, rng), reference), reference)
+    assert found >= 19
+
+
+@pytest.mark.parametrize("rock", [0.04, 0.15])
+def test_another_video_that_turns_is_refused_with_noise_too(rock):
+    refused = 0
+    for seed in range(20):
+        reference, rng = rocking_poses(seed, rock=rock), np.random.default_rng(seed)
+        refused += not follows(aligned(shaken(rocking_poses(seed + 100, rock=rock), 0.4, rng), reference), reference)
+    assert refused >= 19
+
+
 def test_turns_do_not_tell_where_there_are_none():
     reference = rocking_poses(0, rock=1e-4)
     assert turning_misfit(rocking_poses(1), reference) is None

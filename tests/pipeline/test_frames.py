@@ -37,6 +37,7 @@ def test_every_start_end_and_most(tiny_clip, tmp_path):
     frames = extract(tiny_clip, tmp_path / "a", "frames.every=2", "frames.start=1", "frames.end=10")
     assert [f.index for f in frames.frames] == [1, 3, 5, 7, 9]
     frames = extract(tiny_clip, tmp_path / "b", "frames.max_frames=4")
+    assert frame_counts(tmp_path / "b") == (12, 12, 8)
     assert [f.index for f in frames.frames] == [0, 3, 7, 11]
     assert sum(r["reason"] == "thinned to --max-frames" for r in records(tmp_path / "b")) == 8
 
@@ -180,18 +181,18 @@ def test_users_mask_is_thresholded(tiny_clip, tmp_path):
 
 def test_how_many_frames_the_source_has_is_kept_apart_from_how_many_are_chosen(tiny_clip, tmp_path):
     extract(tiny_clip, tmp_path / "a", "frames.every=3")
-    assert frame_counts(tmp_path / "a") == (12, 4)
+    assert frame_counts(tmp_path / "a") == (12, 4, 0)
     extract(tiny_clip, tmp_path / "b", "frames.start=2", "frames.end=9")
-    assert frame_counts(tmp_path / "b") == (12, 7)
+    assert frame_counts(tmp_path / "b") == (12, 7, 0)
     content = json.loads((tmp_path / "a" / "frames.json").read_text())
     del content["frames_in_source"]
     (tmp_path / "a" / "frames.json").write_text(json.dumps(content))
-    assert frame_counts(tmp_path / "a") == (4, 4)
+    assert frame_counts(tmp_path / "a") == (4, 4, 0)
 
 
 def test_of_a_video_cut_short_only_what_is_there_is_counted(tmp_path):
     whole = write_video(tmp_path / "whole.avi", moving_frames(20)).read_bytes()
     (tmp_path / "cut.avi").write_bytes(whole[: int(len(whole) * 0.6)])
     extract(tmp_path / "cut.avi", tmp_path / "run")
-    total, chosen = frame_counts(tmp_path / "run")
+    total, chosen, _ = frame_counts(tmp_path / "run")
     assert total == chosen == len(records(tmp_path / "run")) < 20

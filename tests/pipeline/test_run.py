@@ -220,6 +220,8 @@ def test_sigterm_ends_a_run_like_ctrl_c():
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
 
-    with pytest.raises(StoppedError, match="kept"):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(StoppedError, match="kept") as stopped:
         work()
-    assert signal.getsignal(signal.SIGTERM) is not signal.default_int_handler
+    assert stopped.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -1,0 +1,75 @@
+"""kill ends a command as Ctrl-C does, also after COLMAP was imported, which sets a handler of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dd_sfm.io.atomic import write_bytes
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        env=ENVIRONMENT,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["io.colmap_database", "io.colmap_source", "io.colmap_camera", "pipeline.map"])
+def test_no_module_leaves_colmaps_handler(module):
+    script = f"import dd_sfm.{module}, os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)"
+    done = start("-c", script)
+    out, err = done.communicate(timeout=60)
+    assert (done.returncode, out, err) == (-signal.SIGTERM, "", "")
+
+
+def test_a_killed_command_that_has_imported_colmap_says_one_line():
+    script = """
+import os, signal, sys, time
+from dd_sfm.cli import app
+
+def work():
+    import dd_sfm.io.colmap_source
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(9)
+
+app.app.command(name="work")(work)
+sys.argv = ["dd-sfm", "work"]
+app.main()
+"""
+    done = start("-c", script)
+    out, err = done.communicate(timeout=60)
+    assert (done.returncode, out, err) == (143, "", "dd-sfm: stopped; repeat the command to start again\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["frames", "describe"])
+def test_a_killed_reconstruction_leaves_no_partial_file(tiny_clip, tmp_path, stage):
+    run = tmp_path / "run"
+    done = start("-m", "dd_sfm", "reconstruct", tiny_clip, "-o", run, "--device", "cpu")
+    for line in done.stderr:
+        if line.startswith(f"{stage} ..."):
+            done.send_signal(signal.SIGTERM)
+            break
+    out, err = done.communicate(timeout=120)
+    assert (done.returncode, out) == (143, "")
+    # It may come before the stage has begun.
+    assert re.fullmatch(rf"dd-sfm: {re.escape(str(run))}: stopped( in {stage})?; kept: .*to go on\n", err)
+    assert [path for path in run.rglob("*") if ".partial" in path.name] == []
+
+
+def test_a_file_that_is_broken_off_leaves_nothing(tmp_path, monkeypatch):
+    def stop(self, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(tmp_path / "a", b"content")
+    assert list(tmp_path.iterdir()) == []

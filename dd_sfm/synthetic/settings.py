@@ -15,6 +15,8 @@ class TissueSettings:
 
     vessels: float = 0.75
     """Strength of vessels; 0 for none."""
+    trees: int = 0
+    """Forking trees of thin vessels on a tile, as in a bladder; 0 for winding vessels."""
     capillaries: float = 0.06
     coverage: float = 0.35
     """Share of the surface where vessels show."""
@@ -138,6 +140,8 @@ def check_settings(settings: SynthSettings) -> None:
         raise ConfigError(
             f"path.clearance {s.path.clearance}, path.tremor {s.path.tremor}: expected above 0, and 0 or more"
         )
+    if s.tissue.trees < 0:
+        raise ConfigError(f"tissue.trees {s.tissue.trees}: expected 0 or more")
     if not 0 < s.light.exposure < 1:
         raise ConfigError(f"light.exposure {s.light.exposure}: expected between 0 and 1")
     limit = 0.3 * s.frames * max(s.path.speed, 0.1)
@@ -155,10 +159,15 @@ def preset(organ: Organ, difficulty: Difficulty) -> SynthSettings:
     if organ == "colon":
         tissue = replace(tissue, texture_mm=44.0, blood=0.95, vessels=0.45, relief=0.015)
     if organ == "bladder":
-        tissue = replace(tissue, texture_mm=40.0, blood=0.60, vessels=1.0, coverage=0.6, capillaries=0.2, patches=0.15)
+        tissue = replace(tissue, texture_mm=44.0, blood=0.6, vessels=1.2, trees=4, coverage=0.95, capillaries=0.0)
+        tissue = replace(tissue, patches=0.18)
         light = replace(light, ambient=0.06)
+        # Walls are far from the lamp: the sensor's gain is up.
+        lens = replace(lens, grain=1.75, sharpen=1.0)
     if difficulty == "easy":
-        tissue = replace(tissue, vessels=tissue.vessels * 1.4, coverage=0.75, mottle=tissue.mottle * 1.5)
+        tissue = replace(
+            tissue, vessels=tissue.vessels * 1.4, coverage=max(0.75, tissue.coverage), mottle=tissue.mottle * 1.5
+        )
         lens = replace(lens, grain=0.8, defocus_px960=0.4, motion_blur=0.15)
         path = replace(path, tremor=0.6)
     if difficulty == "hard":

@@ -7,11 +7,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.synthetic.noise import NoiseField, periodic_noise
+from dd_sfm.synthetic.noise import NoiseField, periodic_noise, smooth_series
 from dd_sfm.synthetic.settings import TissueSettings
 
 TILE = 1024
 LEVELS = 4
+TREE_PX = 10.0
+"""Width of a tree's stem on the tile."""
+TREE_GENERATIONS = 3
+"""How often a tree forks from its stem to its twigs."""
 PALE = np.array([0.88, 0.67, 0.55], np.float32)
 """Albedo of tissue without blood."""
 ABSORPTION = np.array([0.13, 1.0, 1.05], np.float32)
@@ -35,7 +39,10 @@ class Tissue:
 
 def make_tissue(vertices: NDArray[Any], settings: TissueSettings, rng: np.random.Generator) -> Tissue:
     """Draw textures, and spread slow variation over the vertices (V, 3)."""
-    vessels = draw_vessels(rng, trees=9, width_px=13.0, steps=150)
+    if settings.trees:
+        vessels = draw_trees(rng, settings.trees)
+    else:
+        vessels = draw_vessels(rng, trees=9, width_px=13.0, steps=150)
     capillaries = draw_vessels(rng, trees=150, width_px=3.2, steps=34)
     mottle = periodic_noise(rng, (TILE, TILE), (6, 120))
     relief = periodic_noise(rng, (TILE, TILE), (8, 60))
@@ -77,6 +84,61 @@ def draw_vessels(rng: np.random.Generator, *, trees: int, width_px: float, steps
             np.maximum(canvas, layer, out=canvas)
     tile = canvas.reshape(3, TILE, 3, TILE).max((0, 2))
     return cv2.GaussianBlur(np.tile(tile, (3, 3)), (0, 0), 0.22 * width_px)[TILE : 2 * TILE, TILE : 2 * TILE]
+
+
+def draw_trees(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
+    """Trees of thin vessels that taper and fork, as under a bladder's mucosa: darkness (TILE, TILE) in [0, 1]."""
+    canvas = np.zeros((3 * TILE, 3 * TILE), np.float32)
+    for root in _apart(rng, count):
+        open_branches = [(root + TILE, rng.uniform(0, 2 * np.pi), TREE_PX * rng.uniform(0.7, 1.1), 0)]
+        while open_branches:
+            place, axis, width, depth = open_branches.pop()
+            steps = int(rng.uniform(24, 46) * 0.8**depth)
+            # The way winds about its axis and cannot curl into a loop.
+            wind = 0.35 * smooth_series(rng, steps, 4.0, 1)[:, 0]
+            heading = axis + wind + rng.normal(0, 0.012) * np.arange(steps)
+            way = place + 6.0 * np.cumsum(np.stack([np.cos(heading), np.sin(heading)], 1), 0)
+            thick = width * np.linspace(1.0, 0.8, steps)
+            if not depth:
+                # A stem rises from below.
+                thick *= np.clip(np.linspace(0.1, 3.0, steps), 0, 1)
+            if depth == TREE_GENERATIONS:
+                thick *= np.linspace(1.0, 0.2, steps)
+            _draw_way(canvas, np.vstack([place, way]), thick)
+            if depth == TREE_GENERATIONS:
+                continue
+            spread = rng.uniform(0.5, 1.0)
+            share = rng.uniform(0.3, 0.7)
+            ends = [
+                (steps - 1, share * spread, 0.95 - 0.2 * share),
+                (steps - 1, (share - 1) * spread, 0.75 + 0.2 * share),
+            ]
+            if depth and rng.random() < 0.5:
+                ends.append((int(steps * rng.uniform(0.3, 0.8)), rng.choice([-1, 1]) * rng.uniform(0.6, 1.1), 0.5))
+            open_branches += [(way[k], heading[k] + turn, thick[k] * part, depth + 1) for k, turn, part in ends]
+    tile = canvas.reshape(3, TILE, 3, TILE).max((0, 2))
+    return cv2.GaussianBlur(np.tile(tile, (3, 3)), (0, 0), 0.9)[TILE : 2 * TILE, TILE : 2 * TILE]
+
+
+def _apart(rng: np.random.Generator, count: int) -> list[NDArray[np.float64]]:
+    """Places (2,) on the tile, each the one of 20 random places that is farthest from those before."""
+    places: list[NDArray[np.float64]] = []
+    for _ in range(count):
+        tried = rng.uniform(0, TILE, (20, 2))
+        away = np.full(20, np.inf)
+        for other in places:
+            gap = np.abs(tried - other)
+            away = np.minimum(away, np.hypot(*np.minimum(gap, TILE - gap).T))
+        places.append(tried[int(away.argmax())])
+    return places
+
+
+def _draw_way(canvas: NDArray[np.float32], way: NDArray[Any], thick: NDArray[Any]) -> None:
+    """Draw a vessel along ``way`` (N + 1, 2), of width ``thick`` (N,) pixels; thin ones are paler."""
+    for k, width in enumerate(thick):
+        ends = np.round(way[k : k + 2] * 16).astype(np.int32)
+        darkness = 0.3 + 0.7 * min(1.0, width / TREE_PX)
+        cv2.line(canvas, ends[0].tolist(), ends[1].tolist(), darkness, max(1, round(width)), cv2.LINE_AA, 4)
 
 
 def pyramid(base: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:

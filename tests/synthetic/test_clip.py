@@ -16,7 +16,7 @@ from dd_sfm.synthetic.clip import write_clip
 from dd_sfm.synthetic.organs import SHAPES
 from dd_sfm.synthetic.path import inside_share, plan_path
 from dd_sfm.synthetic.render import Renderer, make_scene
-from dd_sfm.synthetic.settings import LightSettings, PathSettings, SynthSettings, preset
+from dd_sfm.synthetic.settings import LightSettings, PathSettings, SynthSettings, TissueSettings, preset
 
 FRAMES = 12
 
@@ -173,6 +173,7 @@ def test_other_organs_render(organ, difficulty):
         ({"path": PathSettings(clearance=0.0)}, "path.clearance 0.0"),
         ({"path": PathSettings(tremor=-1.0)}, "path.tremor -1.0"),
         ({"light": LightSettings(exposure=1.0)}, "light.exposure 1.0"),
+        ({"tissue": TissueSettings(trees=-1)}, "tissue.trees -1"),
     ],
 )
 def test_impossible_settings(change, message):

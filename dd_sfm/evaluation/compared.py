@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.evaluation.model import Evaluation
-from dd_sfm.evaluation.reprojection import observation_errors_px, reprojection_summary
-from dd_sfm.ops.geometry import model_rays, widest_angles_deg
+from dd_sfm.evaluation.reprojection import reprojection_summary
+from dd_sfm.ops.geometry import model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.structures import FloatArray, IntArray, Model
 
 
@@ -84,7 +84,8 @@ class Comparison:
 
 def point_figures(model: Model, ranked_by: FloatArray, evaluation: Evaluation | None = None) -> PointFigures:
     """Errors, track lengths and angles of a model, and what its points are ranked by."""
-    count, error = len(model.xyz), observation_errors_px(model)
+    count, rays = len(model.xyz), model_rays(model)
+    error = reprojection_errors_px(rays, model.xyz)
     length = np.bincount(model.point, minlength=count)
     ahead = np.isfinite(error)
     views = np.bincount(model.point[ahead], minlength=count)
@@ -93,7 +94,7 @@ def point_figures(model: Model, ranked_by: FloatArray, evaluation: Evaluation | 
     true = np.full(len(model.xyz), np.nan)
     if evaluation is not None and evaluation.error_unit == "mm":
         true = evaluation.error
-    angle = widest_angles_deg(model_rays(model), model.xyz)
+    angle = widest_angles_deg(rays, model.xyz)
     return PointFigures(error, length, angle, mean, ranked_by, true)
 
 

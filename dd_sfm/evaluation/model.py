@@ -24,7 +24,7 @@ from dd_sfm.evaluation.pose_reference import (
     open_pose_reference,
     open_run,
 )
-from dd_sfm.evaluation.reprojection import behind_notes, observation_errors_px, reprojection_summary
+from dd_sfm.evaluation.reprojection import behind_notes, reprojection_summary
 from dd_sfm.evaluation.surface import (
     BEST,
     MIN_OBSERVATIONS,
@@ -37,6 +37,7 @@ from dd_sfm.evaluation.surface import (
 )
 from dd_sfm.evaluation.trajectory import GAPS, Trajectory, path_length, relative_poses, trajectory_figures
 from dd_sfm.io.clouds import read_cloud
+from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
 from dd_sfm.structures import FloatArray, Model
 
 MADE_BY = "dd-sfm evaluate model"
@@ -82,7 +83,7 @@ def evaluate_model(
     similarity = aligned.similarity
     length = path_length(reference.cam_from_world)
     trajectory = Trajectory(np.array(frames.run), similarity.poses(frames.poses), frames.reference_poses, length)
-    error_px = observation_errors_px(run.model)
+    error_px = reprojection_errors_px(model_rays(run.model), run.model.xyz)
     figures: dict[str, Any] = {
         "made_by": MADE_BY,
         "model": str(run.model_folder),

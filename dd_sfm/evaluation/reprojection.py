@@ -2,19 +2,8 @@
 
 import numpy as np
 
-from dd_sfm.ops.geometry import measured_errors_px, model_rays
-from dd_sfm.structures import FloatArray, Model
-
-
-def observation_errors_px(model: Model) -> FloatArray:
-    """Distances (O,) in source pixels between observations and the projections of their points; inf behind a camera."""
-    rays = model_rays(model)
-    local = np.einsum("oij,oj->oi", rays.rotation, model.xyz[rays.track]) + rays.translation
-    depth = local[:, 2:]
-    # Other programs leave pixels that are not square, and points behind cameras.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        away = (local[:, :2] / depth - rays.normalised) * [model.camera.fx, model.camera.fy]
-    return np.where(depth[:, 0] > 1e-9, np.linalg.norm(away, axis=1), np.inf)
+from dd_sfm.ops.geometry import measured_errors_px
+from dd_sfm.structures import FloatArray
 
 
 def behind_notes(error_px: FloatArray) -> list[str]:

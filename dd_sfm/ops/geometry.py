@@ -21,14 +21,15 @@ class Rays:
     """Observations as they enter triangulation.
 
     ``track`` (O,) int64 sorted, 0..T-1 without gaps; ``rotation`` (O, 3, 3) and ``translation`` (O, 3) of
-    cam_from_world; ``normalised`` (O, 2) = K^-1 x; ``focal_px`` turns normalised errors into pixels.
+    cam_from_world; ``normalised`` (O, 2) = K^-1 x; ``focal_px`` (2,) turns normalised errors along x and y
+    into pixels, whose sides may differ.
     """
 
     track: Ints
     rotation: Floats
     translation: Floats
     normalised: Floats
-    focal_px: float
+    focal_px: Floats
 
     @property
     def starts(self) -> Ints:
@@ -63,7 +64,7 @@ def model_rays(model: Model) -> Rays:
     for position, pose in model.cam_from_world.items():
         poses[position] = pose
     normalised = (model.xy - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
-    focal = float(np.sqrt(camera.fx * camera.fy))
+    focal = np.array([camera.fx, camera.fy])
     return Rays(model.point, poses[model.frame, :, :3], poses[model.frame, :, 3], normalised, focal)
 
 
@@ -72,7 +73,7 @@ def reprojection_errors_px(rays: Rays, points: Floats) -> Floats:
     local = np.einsum("oij,oj->oi", rays.rotation, points[rays.track]) + rays.translation
     depth = local[:, 2]
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.linalg.norm(local[:, :2] / depth[:, None] - rays.normalised, axis=1) * rays.focal_px
+        error = np.linalg.norm((local[:, :2] / depth[:, None] - rays.normalised) * rays.focal_px, axis=1)
     return np.where(depth > 1e-9, error, np.inf)
 
 
@@ -134,7 +135,7 @@ def refine_points(rays: Rays, points: Floats, *, scale_px: float, iterations: in
         residual = (projected - rays.normalised) * rays.focal_px
         weight = 1 / (1 + np.square(residual).sum(1) / scale_px**2)
         rows = rays.rotation[:, :2] - projected[..., None] * rays.rotation[:, 2:3]
-        jacobian = rows * (rays.focal_px / depth)[:, None, None]
+        jacobian = rows * (rays.focal_px / depth[:, None])[..., None]
         weighted = jacobian * weight[:, None, None]
         normal = np.add.reduceat(np.einsum("oki,okj->oij", weighted, jacobian), starts)
         gradient = np.add.reduceat(np.einsum("oki,ok->oi", weighted, residual), starts)

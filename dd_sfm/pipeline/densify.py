@@ -121,7 +121,7 @@ def _triangulate_rows(
     normalised = (tracks.xy[rows].astype(np.float64) - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
     frame = tracks.frame[rows]
     _, track = np.unique(tracks.track[rows], return_inverse=True)
-    focal = float(np.sqrt(camera.fx * camera.fy))
+    focal = np.array([camera.fx, camera.fy])
     rays = Rays(track, poses[frame, :, :3], poses[frame, :, 3], normalised, focal)
     rays, rows = _only_long(rays, rows, settings.min_views)
     if not len(rows):

@@ -77,7 +77,7 @@ def scale_ratios(
     for position, pose in cam_from_world.items():
         poses[position] = pose
     normalised = (tracks.xy - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
-    focal = float(np.sqrt(camera.fx * camera.fy))
+    focal = np.array([camera.fx, camera.fy])
     by_frame = {int(f): np.flatnonzero(tracks.frame == f) for f in registered}
     result = {}
     for k in range(4, len(registered) - 4, every):
@@ -96,7 +96,7 @@ def _depths(
     rows: NDArray[np.int64],
     poses: FloatArray,
     normalised: FloatArray,
-    focal_px: float,
+    focal_px: FloatArray,
     viewpoint: FloatArray,
     min_angle_deg: float,
 ) -> tuple[NDArray[np.int64], FloatArray]:

@@ -5,7 +5,7 @@ import pytest
 from scene import make_scene
 
 from dd_sfm.evaluation.compared import point_figures
-from dd_sfm.evaluation.reprojection import behind_notes, observation_errors_px, reprojection_summary
+from dd_sfm.evaluation.reprojection import behind_notes, reprojection_summary
 from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
 from dd_sfm.structures import PinholeCamera
 
@@ -20,17 +20,24 @@ def scene(fx=600.0, fy=600.0):
     return replace(model, camera=camera, xy=xy)
 
 
+def errors(model):
+    return reprojection_errors_px(model_rays(model), model.xyz)
+
+
 def test_square_pixels_have_the_errors_of_the_reconstruction():
     model = scene()
     noisy = replace(model, xy=model.xy + np.random.default_rng(0).normal(0, 1, model.xy.shape))
-    assert observation_errors_px(noisy) == pytest.approx(reprojection_errors_px(model_rays(noisy), noisy.xyz), rel=1e-9)
-    assert behind_notes(observation_errors_px(noisy)) == []
+    poses = np.stack([noisy.cam_from_world[f] for f in range(6)])[noisy.frame]
+    local = np.einsum("oij,oj->oi", poses[:, :, :3], noisy.xyz[noisy.point]) + poses[:, :, 3]
+    expected = local[:, :2] / local[:, 2:] * 600 + [479.5, 359.5] - noisy.xy
+    assert errors(noisy) == pytest.approx(np.linalg.norm(expected, axis=1), rel=1e-9)
+    assert behind_notes(errors(noisy)) == []
 
 
 @pytest.mark.parametrize("shift", [(3.0, 0.0), (0.0, 3.0)])
 def test_an_error_of_three_pixels_is_one_along_both_sides_of_a_pixel(shift):
     model = scene(600.0, 400.0)
-    error = observation_errors_px(replace(model, xy=model.xy + shift))
+    error = errors(replace(model, xy=model.xy + shift))
     assert error == pytest.approx(3.0)
 
 
@@ -39,7 +46,7 @@ def test_points_behind_cameras_are_counted_and_left_out():
     xyz = model.xyz.copy()
     # A third of the points: their mirror images behind the first camera, as in a model that came apart.
     xyz[::3] = [0, 0, -50]
-    error = observation_errors_px(replace(model, xyz=xyz, xy=model.xy + SHIFT))
+    error = errors(replace(model, xyz=xyz, xy=model.xy + SHIFT))
     behind = model.point % 3 == 0
     assert np.isinf(error).tolist() == behind.tolist()
     assert reprojection_summary(error) == pytest.approx({"reprojection_median_px": 0.5, "reprojection_p90_px": 0.5})

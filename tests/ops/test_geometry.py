@@ -24,7 +24,7 @@ def scene(points=200, views=8, noise_px=0.0, seed=0):
     rotation, translation = rotations[camera], -np.einsum("oij,oj->oi", rotations[camera], centres[camera])
     local = np.einsum("oij,oj->oi", rotation, xyz[track]) + translation
     normalised = local[:, :2] / local[:, 2:] + rng.normal(0, noise_px / 500, (len(track), 2))
-    return Rays(track, rotation, translation, normalised, 500.0), xyz
+    return Rays(track, rotation, translation, normalised, np.full(2, 500.0)), xyz
 
 
 def test_exact_observations_give_exact_points():
@@ -70,7 +70,7 @@ def test_midpoint_by_hand():
 def test_widest_angle_by_hand():
     track = np.zeros(3, np.int64)
     centres = np.array([[-1.0, 0, 0], [0, 0, 0], [1, 0, 0]])
-    rays = Rays(track, np.tile(np.eye(3), (3, 1, 1)), -centres, np.zeros((3, 2)), 1.0)
+    rays = Rays(track, np.tile(np.eye(3), (3, 1, 1)), -centres, np.zeros((3, 2)), np.ones(2))
     assert widest_angles_deg(rays, np.array([[0.0, 0, 1]])) == pytest.approx([90.0])
 
 

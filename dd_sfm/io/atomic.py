@@ -2,7 +2,8 @@
 
 import errno
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,30 @@ def output_error(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another output folder")
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` to write to: it takes its place in the end, and is gone whatever stops it."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        # Not the last word on what went wrong.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically.
 
     Raises:
         OutputError: If it cannot be written; an older version is then still there.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_bytes(content)
-        partial.replace(path)
+        with replacing(path) as partial:
+            partial.write_bytes(content)
     except OSError as error:
         raise output_error(path, error) from error
-    finally:
-        # Also when the user stops it.
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, content: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dd_sfm.errors import OutputError
+from dd_sfm.io.atomic import replacing
 
 
 class _FrameError(Exception):
@@ -51,10 +52,12 @@ def write_encoded(
     """
     import av
 
-    partial = path.with_name(path.name + ".partial")
     count = 0
     try:
-        with av.open(str(partial), "w", format=container_format, options=options or {}) as container:
+        with (
+            replacing(path) as partial,
+            av.open(str(partial), "w", format=container_format, options=options or {}) as container,
+        ):
             stream: Any = None
             for image in _taken(frames):
                 if stream is None:
@@ -64,12 +67,8 @@ def write_encoded(
                 count += 1
             if stream is not None:
                 container.mux(stream.encode())
-        partial.replace(path)
     except _FrameError as error:
         raise error.reason from error.reason.__cause__
     except (OSError, av.error.FFmpegError) as error:
         raise OutputError(f"{path}: cannot be written ({error}); choose another output folder") from error
-    finally:
-        # Also when it is the making of the frames that fails.
-        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
     return count

@@ -1,7 +1,6 @@
 """A reconstruction written in the formats of other tools."""
 
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +9,7 @@ import numpy as np
 
 from dd_sfm import __version__
 from dd_sfm.errors import ConfigError, OutputError
-from dd_sfm.io.atomic import output_error
+from dd_sfm.io.atomic import output_error, replacing
 from dd_sfm.io.scene import Scene, open_scene
 from dd_sfm.io.staging import check_folder, filled_folder
 from dd_sfm.pipeline.densify import colour
@@ -100,16 +99,12 @@ def _check_file(path: Path, target: str, *, overwrite: bool) -> None:
 
 
 def _move(written: Path, path: Path) -> None:
-    partial_path = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(written, partial_path)
-        partial_path.replace(path)
+        with replacing(path) as partial:
+            shutil.copyfile(written, partial)
     except OSError as error:
         raise output_error(path, error) from error
-    finally:
-        with suppress(OSError):
-            partial_path.unlink(missing_ok=True)
 
 
 def _coloured(scene: Scene, target: str, progress: Progress) -> Scene:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dd_sfm.config import Config
 from dd_sfm.errors import OutputError
-from dd_sfm.io.atomic import write_json
+from dd_sfm.io.atomic import replacing, write_json
 from dd_sfm.io.weights import load_weights
 from dd_sfm.pipeline.working import load_working, working_grid
 from dd_sfm.progress import Progress
@@ -67,15 +67,11 @@ def describe_frames(frames: FrameSet, out: Path, config: Config, device: torch.d
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    partial = path.with_suffix(".partial")
     try:
-        with partial.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             np.save(file, array)
-        partial.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); free some space and repeat") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def descriptor_path(out: Path, index: int) -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from dd_sfm.io.atomic import replacing
 from dd_sfm.structures import Tracks, WorkingGrid
 
 
@@ -56,13 +57,8 @@ class ReferenceMatches:
             "place": np.concatenate([f.xy for f in self.found.values()] or [np.zeros((0, 2), np.float32)]),
             "score": np.concatenate([f.score for f in self.found.values()] or [np.zeros(0, np.float32)]),
         }
-        partial = path.with_suffix(".partial")
-        try:
-            with partial.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "ReferenceMatches":

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
 from dd_sfm.ops.resize import resize_image
+from dd_sfm.ops.texture import gradients
 
 HEIGHT = 500
 """Clips are compared with their field of view at this height in pixels."""
@@ -75,8 +76,7 @@ def picture_statistics(frames: Sequence[NDArray[Any]], mask: NDArray[np.bool_]) 
 
 
 def _texture(image: NDArray[Any], grey: NDArray[Any], area: NDArray[np.bool_]) -> list[float]:
-    x, y = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
-    gradient = np.hypot(x, y)[area]
+    gradient = np.hypot(*gradients(grey))[area]
     smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 1.5)
     coarse = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 6.0)
     red, green = (float(image[..., k][area].mean()) for k in (0, 1))

@@ -7,6 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def gradients(grey: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Slopes of an image (H, W) along x and y, in grey levels a pixel."""
+    x, y = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    return np.asarray(x, np.float32), np.asarray(y, np.float32)
+
+
 def texture_lean(grey: NDArray[Any], side: int) -> NDArray[np.float32]:
     """How far from the middle of its patch the texture of every pixel lies.
 
@@ -20,8 +26,7 @@ def texture_lean(grey: NDArray[Any], side: int) -> NDArray[np.float32]:
     Returns:
         Distance (H, W) in pixels of the centroid of squared gradients from the pixel.
     """
-    grey = np.asarray(grey, np.float32)
-    x, y = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    x, y = gradients(np.asarray(grey, np.float32))
     energy = x * x + y * y
     steps = np.arange(side, dtype=np.float32) - side // 2
     even = np.ones(side, np.float32)

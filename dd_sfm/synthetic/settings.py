@@ -159,8 +159,9 @@ def preset(organ: Organ, difficulty: Difficulty) -> SynthSettings:
     if organ == "colon":
         tissue = replace(tissue, texture_mm=44.0, blood=0.95, vessels=0.45, relief=0.015)
     if organ == "bladder":
-        tissue = replace(tissue, texture_mm=44.0, blood=0.6, vessels=1.2, trees=4, coverage=0.95, capillaries=0.0)
-        tissue = replace(tissue, patches=0.18)
+        tissue = replace(
+            tissue, texture_mm=44.0, blood=0.6, vessels=1.2, trees=4, coverage=0.95, capillaries=0.0, patches=0.18
+        )
         light = replace(light, ambient=0.06)
         # Walls are far from the lamp: the sensor's gain is up.
         lens = replace(lens, grain=1.75, sharpen=1.0)

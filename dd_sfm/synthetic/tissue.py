@@ -82,8 +82,7 @@ def draw_vessels(rng: np.random.Generator, *, trees: int, width_px: float, steps
             cv2.polylines(layer, [curve], False, darkness, max(1, round(width)), cv2.LINE_AA, 4)
         if layer is not canvas:
             np.maximum(canvas, layer, out=canvas)
-    tile = canvas.reshape(3, TILE, 3, TILE).max((0, 2))
-    return cv2.GaussianBlur(np.tile(tile, (3, 3)), (0, 0), 0.22 * width_px)[TILE : 2 * TILE, TILE : 2 * TILE]
+    return _wrapped(canvas, 0.22 * width_px)
 
 
 def draw_trees(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
@@ -116,8 +115,13 @@ def draw_trees(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
             if depth and rng.random() < 0.5:
                 ends.append((int(steps * rng.uniform(0.3, 0.8)), rng.choice([-1, 1]) * rng.uniform(0.6, 1.1), 0.5))
             open_branches += [(way[k], heading[k] + turn, thick[k] * part, depth + 1) for k, turn, part in ends]
+    return _wrapped(canvas, 0.9)
+
+
+def _wrapped(canvas: NDArray[np.float32], blur_px: float) -> NDArray[np.float32]:
+    """What is drawn on 3 x 3 tiles, on one that repeats without a seam, blurred."""
     tile = canvas.reshape(3, TILE, 3, TILE).max((0, 2))
-    return cv2.GaussianBlur(np.tile(tile, (3, 3)), (0, 0), 0.9)[TILE : 2 * TILE, TILE : 2 * TILE]
+    return cv2.GaussianBlur(np.tile(tile, (3, 3)), (0, 0), blur_px)[TILE : 2 * TILE, TILE : 2 * TILE]
 
 
 def _apart(rng: np.random.Generator, count: int) -> list[NDArray[np.float64]]:

@@ -17,6 +17,7 @@ from dd_sfm.evaluation.reprojection import behind_notes
 from dd_sfm.evaluation.surface import distinct_cells
 from dd_sfm.evaluation.trajectory import path_length
 from dd_sfm.evaluation.verdict import verdict
+from dd_sfm.io.scene import THINNED
 from dd_sfm.structures import FloatArray, Model
 
 MADE_BY = "dd-sfm compare"
@@ -249,12 +250,13 @@ def _metrics(folder: Path) -> dict[str, Any]:
 
 
 def _frames(folder: Path) -> tuple[tuple[int, ...], dict[int, str]]:
-    """Source numbers of the frames of a run, and of those dropped with the reason."""
+    """Source numbers of the frames of a run, and of those dropped with the reason; the ones thinned out are neither."""
     path = folder / "frames.json"
     try:
         records = json.loads(path.read_text())["frames"]
         used = tuple(sorted(int(r["index"]) for r in records if r["kept"]))
-        return used, {int(r["index"]): str(r["reason"]) for r in records if not r["kept"]}
+        dropped = {int(r["index"]): str(r["reason"]) for r in records if not r["kept"] and r["reason"] != THINNED}
+        return used, dropped
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: missing or damaged ({error}); repeat the run with --overwrite") from error
 

@@ -14,6 +14,9 @@ from dd_sfm.io.images import list_images
 from dd_sfm.io.jhu import JHUSequence, read_sequence
 from dd_sfm.structures import Model, PinholeCamera
 
+THINNED = "thinned to --max-frames"
+"""The reason that frames.json gives for a frame that nothing is wrong with."""
+
 
 @dataclass(frozen=True)
 class SceneImage:

@@ -17,6 +17,7 @@ from dd_sfm.io.atomic import write_json
 from dd_sfm.io.calibration import read_calibration
 from dd_sfm.io.colmap_camera import Undistortion, undistortion
 from dd_sfm.io.images import write_image, write_mask
+from dd_sfm.io.scene import THINNED
 from dd_sfm.io.video import SourceInfo, iter_frames, open_source, video_hint
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, frame_mask, mask_height, read_user_mask
 from dd_sfm.progress import Progress
@@ -28,8 +29,6 @@ NEIGHBOURS = 7
 """Frames on each side whose sharpness a frame is compared with."""
 MAX_DROPS_IN_A_ROW = 3
 """A longer blurred stretch keeps every fourth frame, so that the path is not cut."""
-THINNED = "thinned to --max-frames"
-"""The reason of frames that nothing is wrong with."""
 
 
 @dataclass(frozen=True)

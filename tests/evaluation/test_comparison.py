@@ -3,13 +3,14 @@ import json
 import numpy as np
 import pytest
 from comparing import coloured, entry, thinned, usual_runs, write_comparison_run
-from plane import DEPTH_MM, plane_model, to_own_world, write_run, write_truth
+from plane import DEPTH_MM, FRAMES, plane_model, to_own_world, write_run, write_truth
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.comparison import compare_runs, plain_figures
 from dd_sfm.evaluation.comparison_table import table_rows
+from dd_sfm.io.scene import THINNED
 
 
 def runs_of(folder, learned, sift):
@@ -170,6 +171,18 @@ def test_a_reference_of_the_same_path_that_looks_elsewhere(tmp_path):
     other = write_run(tmp_path / "other", model)
     with pytest.raises(InputError, match="the cameras of no run follow its path or turn as its cameras do"):
         compare_runs(entries, other)
+
+
+def test_frames_thinned_out_are_not_dropped(tmp_path):
+    entries = usual_runs(tmp_path)
+    for one in entries:
+        path = one.folder / "frames.json"
+        content = json.loads(path.read_text())
+        content["frames"].append({"index": 99, "time_s": 4.0, "kept": False, "reason": THINNED})
+        path.write_text(json.dumps(content))
+    comparison = compare_runs(entries)
+    assert list(comparison.dropped) == [FRAMES]
+    assert comparison.figures["frames_dropped"] == 1
 
 
 def test_figures_are_json_without_nan(tmp_path):

@@ -120,15 +120,15 @@ def test_expected_error_grows_with_disagreement_slant_edges_and_texture_to_one_s
         )  # fmt: skip
         return one.expected_error(np.array([sigma]))[0]
 
-    assert expected() == pytest.approx(0.0026)
-    assert expected(share=0.0) == pytest.approx(0.0026 * np.exp(0.92))
-    assert expected(spread=0.0026) == pytest.approx(0.0026 * np.sqrt(2))
-    assert expected(sigma=4 * 0.0026) == pytest.approx(0.0026 * np.sqrt(2))
-    assert expected(slope=0.006 * 0.05) == pytest.approx(0.0026 * 2**0.75)
-    assert expected(beyond=EDGE / 2) == pytest.approx(0.0026)
-    assert expected(beyond=3 * EDGE) == pytest.approx(3 * 0.0026)
-    assert expected(lean=LEAN_PX) == pytest.approx(2 * 0.0026)
-    assert expected(lean=5.0) == pytest.approx(MOST_LEAN * 0.0026)
+    assert expected() == pytest.approx(0.002)
+    assert expected(share=0.0) == pytest.approx(0.002 * np.exp(0.92))
+    assert expected(spread=0.002 / 0.75) == pytest.approx(0.002 * np.sqrt(2))
+    assert expected(sigma=0.002 / 0.19) == pytest.approx(0.002 * np.sqrt(2))
+    assert expected(slope=0.006 * 0.05) == pytest.approx(0.002 * 2**0.75)
+    assert expected(beyond=EDGE / 2) == pytest.approx(0.002)
+    assert expected(beyond=3 * EDGE) == pytest.approx(3 * 0.002)
+    assert expected(lean=LEAN_PX) == pytest.approx(2 * 0.002)
+    assert expected(lean=5.0) == pytest.approx(MOST_LEAN * 0.002)
 
 
 def test_a_surface_point_that_several_references_see_is_kept_once(still):

@@ -55,9 +55,11 @@ class TrainingError(DDSfMError):
 
 
 class StoppedError(DDSfMError):
-    """The user stopped the work; what is needed to go on is written."""
+    """The user stopped the work; what is needed to go on is written. The exit code is the shell's for the signal."""
 
-    exit_code = 130
+    def __init__(self, text: str, number: int = signal.SIGINT) -> None:
+        super().__init__(text)
+        self.exit_code = 128 + number
 
 
 class Terminated(KeyboardInterrupt):
@@ -83,10 +85,8 @@ def telling_of_stop(text: Callable[[], str]) -> Iterator[None]:
         interrupt = interrupt_behind(error)
         if interrupt is None:
             raise
-        stopped = StoppedError(text())
-        if isinstance(interrupt, Terminated):
-            stopped.exit_code = 128 + signal.SIGTERM
-        raise stopped from error
+        number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+        raise StoppedError(text(), number) from error
 
 
 @contextmanager

@@ -132,14 +132,15 @@ class _Run:
             for pairs in progress(self.watch.watch(batches), total=remaining, label="train"):
                 self._learn(pairs, note)
                 is_early = self._report()
-                is_stopped = group.any(stop.is_set(), trainer.device)
+                is_stopped = group.any(stop.came, trainer.device)
                 is_early = group.any(is_early, trainer.device)
                 if is_stopped or is_early or trainer.step % config.checkpoint_every == 0 or self._is_last():
                     trainer.save()
                 if is_stopped and not self._is_last():
                     raise StoppedError(
                         f"stopped after step {trainer.step} of {config.steps}; the checkpoint is written: repeat the "
-                        "command to go on"
+                        "command to go on",
+                        stop.number,
                     )
                 if is_early:
                     logger.info("no better validation %d times: stopped at step %d", config.patience, trainer.step)
@@ -247,22 +248,30 @@ def _pair_to_show(sources: Sequence[OpenedSource]) -> PairSample | None:
     return None
 
 
+@dataclass
+class _Stop:
+    """Whether a signal to stop came, and which; Ctrl-C's where it came to another process of the group."""
+
+    came: bool = False
+    number: int = signal.SIGINT
+
+
 @contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets: the step under way is finished. A second one ends at once."""
-    event = threading.Event()
+def _stop_signal() -> Iterator[_Stop]:
+    """What Ctrl-C or SIGTERM sets: the step under way is finished. A second one ends at once."""
+    stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield event
+        yield stop
         return
 
-    def stop(number: int, frame: Any) -> None:
-        if event.is_set():
+    def note(number: int, frame: Any) -> None:
+        if stop.came:
             raise KeyboardInterrupt
-        event.set()
+        stop.came, stop.number = True, number
 
-    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield event
+        yield stop
     finally:
         for s, handler in before.items():
             signal.signal(s, handler)

@@ -110,16 +110,17 @@ def test_it_stops_when_validation_gets_no_better(go, monkeypatch, tmp_path):
     assert go(config).step == 6
 
 
-def test_ctrl_c_writes_a_checkpoint_and_repeating_ends_alike(go, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_kill_write_a_checkpoint_and_repeating_ends_alike(go, tmp_path, number, code):
     def interrupted(items, *, total, label):
         for k, item in enumerate(items):
             if k == 2:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
             yield item
 
     with pytest.raises(StoppedError, match="stopped after step 3 of 4; the checkpoint is written") as stopped:
         go(progress=interrupted)
-    assert stopped.value.exit_code == 130
+    assert stopped.value.exit_code == code
     go()
     resumed = load_file(tmp_path / "out" / "last.safetensors")
     clear_output(tmp_path / "out")

@@ -18,7 +18,7 @@ def verdict(learned: "Column", sift: "Column") -> str:
     error is known, and the sentence says so.
     """
     if learned.model is None and sift.model is None:
-        return "Neither run found a model."
+        return f"Neither the learned descriptor nor {sift.label} found a model."
     if sift.model is None:
         return f"SIFT found no model; the learned descriptor {_alone(learned.figures)}."
     if learned.model is None:
@@ -63,14 +63,17 @@ def _points(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[int, str]:
 
 def _error(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[int, str]:
     a, b = ours["best"], theirs["best"]
-    key, unit, name = "reprojection_median_px", "px", "median reprojection error"
+    key, unit, name = "reprojection_{}_px", "px", "median reprojection error"
     if "true_error_median_mm" in a and "true_error_median_mm" in b:
-        key, unit, name = "true_error_median_mm", "mm", "median true error"
-    sign = _compare(a[key], b[key])
-    word = {1: "a lower", 0: "the same", -1: "a higher"}[sign]
+        key, unit, name = "true_error_{}_mm", "mm", "median true error"
+    median, tail = key.format("median"), key.format("p90")
+    signs = [_compare(a[k], b[k]) for k in (median, tail)]
+    word = {1: "a lower", 0: "the same", -1: "a higher"}[signs[0]]
     return (
-        sign,
-        f"has {word} {name} among the best {a['points']:,} points of each ({a[key]:.3g} against {b[key]:.3g} {unit})",
+        # A better half with a worse tail is no clear win.
+        max(-1, min(1, sum(signs))),
+        f"has {word} {name} among the best {a['points']:,} points of each ({a[median]:.3g} against {b[median]:.3g} "
+        f"{unit}; 90 % are below {a[tail]:.3g} against {b[tail]:.3g})",
     )
 
 

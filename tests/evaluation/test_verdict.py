@@ -4,8 +4,9 @@ from dd_sfm.evaluation.compared import Column
 from dd_sfm.evaluation.verdict import verdict
 
 
-def column(frames=10, points=1000, error=0.5, true=None, surface=None, cameras=None):
-    best = {"points": 100, "reprojection_median_px": error} | ({"true_error_median_mm": true} if true else {})
+def column(frames=10, points=1000, error=0.5, tail=1.5, true=None, surface=None, cameras=None):
+    best = {"points": 100, "reprojection_median_px": error, "reprojection_p90_px": tail}
+    best |= {"true_error_median_mm": true, "true_error_p90_mm": tail} if true else {}
     truth = {"surface": {"completeness_1mm": surface}} if surface else None
     if cameras:
         truth = {"surface": None, "trajectory": {"ate_rms_pct_path": cameras}}
@@ -25,6 +26,10 @@ def column(frames=10, points=1000, error=0.5, true=None, surface=None, cameras=N
         ({"points": 9000, "error": 0.9}, {}, "Neither wins outright: the learned descriptor registers 10 frames"),
         ({"points": 1010, "error": 0.505}, {}, "Both do equally well: the learned descriptor registers 10 frames"),
         ({"frames": 9, "points": 500, "error": 0.5}, {}, "SIFT wins"),
+        ({"points": 9000, "error": 0.3, "tail": 1.0}, {}, "The learned descriptor wins"),
+        ({"points": 9000, "error": 0.5, "tail": 1.6}, {}, "Neither wins outright"),
+        # A better half with a worse tail speaks for neither.
+        ({"points": 1000, "error": 0.3, "tail": 11.0}, {}, "Both do equally well"),
     ],
 )
 def test_whichever_side_wins(learned, sift, start):
@@ -33,8 +38,9 @@ def test_whichever_side_wins(learned, sift, start):
 
 def test_true_errors_are_preferred_and_named():
     text = verdict(column(error=0.3, true=0.9), column(error=0.9, true=0.3))
-    assert "a higher median true error among the best 100 points of each (0.9 against 0.3 mm)" in text
+    assert "a higher median true error among the best 100 points of each (0.9 against 0.3 mm; " in text
     assert text.startswith("SIFT wins")
+    assert "90 % are below 1.5 against 1.5)" in text
     assert "a lower median reprojection error" in verdict(column(error=0.3), column(error=0.9, true=0.3))
 
 
@@ -61,4 +67,4 @@ def test_numbers_and_end():
 
 def test_no_model_at_all():
     nothing = Column("x", "x", None, "why", {})
-    assert verdict(nothing, nothing) == "Neither run found a model."
+    assert verdict(nothing, nothing) == "Neither the learned descriptor nor x found a model."

@@ -146,7 +146,8 @@ class Model:
     """A reconstruction in arrays.
 
     ``cam_from_world`` maps the position of a frame in the FrameSet to a (3, 4) float64 pose [R | t].
-    ``xyz`` (P, 3) float64, ``rgb`` (P, 3) uint8, ``error_px`` (P,) mean reprojection error in source pixels.
+    ``xyz`` (P, 3) float64, ``rgb`` (P, 3) uint8, ``error_px`` (P,) mean reprojection error in source pixels,
+    of the observations where it is not zero by construction.
     Observations are rows of (``point`` (O,) index into xyz, ``frame`` (O,) position, ``xy`` (O, 2) source pixels,
     centres at integers), sorted by point, then by frame.
     """

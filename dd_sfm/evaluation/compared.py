@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.evaluation.in_truth import InTruth
 from dd_sfm.evaluation.model import Evaluation
 from dd_sfm.evaluation.reprojection import reprojection_summary
-from dd_sfm.ops.geometry import model_rays, reprojection_errors_px, widest_angles_deg
+from dd_sfm.ops.geometry import is_measured, model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.structures import FloatArray, IntArray, Model
 
 
@@ -26,8 +27,9 @@ class Entry:
 @dataclass(frozen=True)
 class PointFigures:
     """Per observation: ``error_px`` (O,), inf behind a camera. Per point: ``length`` views (P,), ``angle_deg`` widest
-    angle (P,), ``mean_error_px`` (P,) of the views in front, inf without any, ``ranked_by`` (P,) the expected error
-    that orders the points, ``true_mm`` (P,) distance from the true surface point, NaN where it is not known.
+    angle (P,), ``mean_error_px`` (P,) of the views in front where it is not zero by construction, inf without any view
+    in front, ``ranked_by`` (P,) the expected error that orders the points, ``true_mm`` (P,) distance from the true
+    surface point, NaN where it is not known.
     """
 
     error_px: FloatArray
@@ -62,7 +64,7 @@ class Column:
 class Comparison:
     """``frames``: source numbers of the frames used, ascending; ``dropped``: those left out before, with the reason;
     ``unit``: of lengths in the common frame; ``reference_path`` (N, 3) camera centres of the reference, in it;
-    ``figures``: everything that report.json holds.
+    ``figures``: everything that report.json holds; ``in_truth``: where the frames lie in a rendered reference.
     """  # fmt: skip
 
     columns: tuple[Column, ...]
@@ -71,6 +73,7 @@ class Comparison:
     unit: str
     reference_path: FloatArray
     figures: dict[str, Any]
+    in_truth: InTruth | None = None
 
     @property
     def found(self) -> list[Column]:
@@ -89,8 +92,10 @@ def point_figures(model: Model, ranked_by: FloatArray, evaluation: Evaluation | 
     length = np.bincount(model.point, minlength=count)
     ahead = np.isfinite(error)
     views = np.bincount(model.point[ahead], minlength=count)
-    total = np.bincount(model.point[ahead], weights=error[ahead], minlength=count)
-    mean = np.where((views > 0) | (length == 0), total / np.maximum(views, 1), np.inf)
+    measured = ahead & is_measured(error)
+    total = np.bincount(model.point[measured], weights=error[measured], minlength=count)
+    mean = total / np.maximum(np.bincount(model.point[measured], minlength=count), 1)
+    mean = np.where((views > 0) | (length == 0), mean, np.inf)
     true = np.full(len(model.xyz), np.nan)
     if evaluation is not None and evaluation.error_unit == "mm":
         true = evaluation.error

@@ -77,9 +77,14 @@ def reprojection_errors_px(rays: Rays, points: Floats) -> Floats:
     return np.where(depth > 1e-9, error, np.inf)
 
 
+def is_measured(error_px: Floats) -> NDArray[np.bool_]:
+    """Which reprojection errors (O,) are not those of dense points in their own reference, zero by construction."""
+    return np.asarray(error_px > 1e-3)
+
+
 def measured_errors_px(error_px: Floats) -> Floats:
-    """Reprojection errors without those of dense points in their own reference, which are zero by construction."""
-    measured = error_px[error_px > 1e-3]
+    """Reprojection errors without those that are zero by construction; all where there are no others."""
+    measured = error_px[is_measured(error_px)]
     return measured if len(measured) else error_px
 
 

@@ -258,7 +258,8 @@ def measure(
         return select_points(posed.model, np.zeros(len(posed.model.xyz), bool)), np.zeros(0)
     xyz, point, frame, xy, error = (np.concatenate([p[k] for p in parts]) for k in range(5))
     order = np.lexsort((frame, point))
-    count = np.maximum(np.bincount(point, minlength=total), 1)
+    # The error in a point's own reference is zero by construction and no measurement.
+    count = np.maximum(np.bincount(point, minlength=total) - 1, 1)
     mean = np.bincount(point, weights=error, minlength=total) / count
     black = np.zeros((total, 3), np.uint8)
     model = Model(

@@ -28,8 +28,8 @@ def plane_poses():
     return poses
 
 
-def write_truth(folder: Path) -> Path:
-    """truth.npz and mask.png of the plane; depth for every fifth frame."""
+def write_truth(folder: Path, distortion: tuple[float, ...] = ()) -> Path:
+    """truth.npz and mask.png of the plane; depth for every fifth frame. A bent lens sees the same depths."""
     folder.mkdir(parents=True)
     poses = np.stack([plane_poses()[k] for k in range(FRAMES)])
     rotation = poses[:, :, :3].transpose(0, 2, 1)
@@ -42,6 +42,7 @@ def write_truth(folder: Path) -> Path:
         depth=np.full((len(depth_frames), 120, 160), DEPTH_MM * 1000, np.uint16),
         depth_unit_mm=0.001,
         depth_frames=depth_frames,
+        **({"distortion": np.array(distortion)} if distortion else {}),
     )
     cv2.imwrite(str(folder / "mask.png"), np.full((120, 160), 255, np.uint8))
     return folder

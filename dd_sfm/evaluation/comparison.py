@@ -44,6 +44,7 @@ def compare_runs(entries: Sequence[Entry], reference: Path | None = None) -> Com
     columns = [replace(c, figures=_figures(c, equal, evaluations.get(c.name))) for c in columns]
     frames, dropped = _frames(entries[0].folder)
     path = _reference_path(reference) if reference else np.zeros((0, 3))
+    in_truth = next((e.in_truth for e in evaluations.values()), None)
     figures = {
         "made_by": MADE_BY,
         "reference": str(reference) if reference else None,
@@ -55,7 +56,7 @@ def compare_runs(entries: Sequence[Entry], reference: Path | None = None) -> Com
         "notes": notes,
         "runs": {c.name: {"label": c.label, "failure": c.failure or None} | c.figures for c in columns},
     }
-    return Comparison(tuple(columns), frames, dropped, unit, path, figures)
+    return Comparison(tuple(columns), frames, dropped, unit, path, figures, in_truth)
 
 
 def _open(entry: Entry) -> EvaluatedRun:

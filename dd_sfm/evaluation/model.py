@@ -1,7 +1,7 @@
 """A model measured against a reference: poses, points, and how much of the surface is there."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ from dd_sfm.evaluation.alignment import (
     turning_misfit,
 )
 from dd_sfm.evaluation.calibration import calibration_figures
+from dd_sfm.evaluation.in_truth import InTruth
 from dd_sfm.evaluation.pose_reference import (
-    CommonFrames,
     EvaluatedRun,
-    PoseReference,
     common_frames,
     open_pose_reference,
     open_run,
+    run_in_truth,
 )
 from dd_sfm.evaluation.reprojection import behind_notes, reprojection_summary
 from dd_sfm.evaluation.surface import (
@@ -51,7 +51,8 @@ class Evaluation:
 
     ``figures``: what evaluation.json holds; ``xyz`` (P, 3) the points in the frame and unit of the reference;
     ``error`` (P,) of each point in ``error_unit``: its true error where the reference knows it (NaN where it does
-    not), else its reprojection error; ``time_s`` by source frame, empty when not known.
+    not), else its reprojection error; ``time_s`` by source frame, empty when not known; ``in_truth``: where the run
+    lies in a rendered clip.
     """
 
     figures: dict[str, Any]
@@ -61,6 +62,7 @@ class Evaluation:
     error_unit: str
     unit: str
     time_s: dict[int, float]
+    in_truth: InTruth | None = None
 
 
 def evaluate_model(
@@ -113,13 +115,14 @@ def evaluate_model(
     }
     if not aligned.used.all():
         figures["notes"].append(f"{int((~aligned.used).sum())} cameras are far off and took no part in the alignment")
-    error, error_unit = run.model.error_px, "px"
+    error, error_unit, in_truth = run.model.error_px, "px", None
     if reference.truth is not None:
-        found, error = _surface(run, reference, frames, similarity, best, figures["notes"])
+        in_truth = run_in_truth(run, reference.truth, frames)
+        found, error = _surface(run, frames.run, in_truth, similarity, best, figures["notes"])
         figures, error_unit = figures | found, "mm"
     figures["warnings"] = _warnings(figures)
     xyz = similarity.points(run.model.xyz)
-    return Evaluation(figures, trajectory, xyz, error, error_unit, reference.unit, run.time_s)
+    return Evaluation(figures, trajectory, xyz, error, error_unit, reference.unit, run.time_s, in_truth)
 
 
 def _point_figures(model: Model, error_px: FloatArray) -> dict[str, Any]:
@@ -135,18 +138,15 @@ def _point_figures(model: Model, error_px: FloatArray) -> dict[str, Any]:
 
 def _surface(
     run: EvaluatedRun,
-    reference: PoseReference,
-    frames: CommonFrames,
+    frames: Sequence[int],
+    in_truth: InTruth,
     similarity: Similarity,
     best: Sequence[int],
     notes: list[str],
 ) -> tuple[dict[str, Any], FloatArray]:
     """Figures against the true surface, and the error of every point; no figures without enough observations."""
-    assert reference.truth is not None
-    renumber = np.full(max(run.model.cam_from_world) + 1, -1)
-    renumber[list(frames.run)] = frames.reference
-    model = replace(run.model, frame=renumber[run.model.frame])
-    observed = true_observations(model, reference.truth)
+    model = run.model
+    observed = true_observations(model, frames, in_truth)
     if len(observed.point) < MIN_OBSERVATIONS:
         notes.append(
             f"{len(observed.point)} observations in frames with true depth; at least {MIN_OBSERVATIONS} needed for "
@@ -154,7 +154,7 @@ def _surface(
         )
         return {}, np.full(len(model.xyz), np.nan)
     quality, by = point_quality(run)
-    surface: VisibleSurface = visible_surface(reference.truth)
+    surface: VisibleSurface = visible_surface(in_truth.truth)
     figures = surface_figures(model, observed, surface, similarity, quality, best)
     errors = point_errors(observed, similarity, len(model.xyz))
     known = errors[np.isfinite(errors)]

@@ -10,10 +10,14 @@ import numpy as np
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.alignment import align_cameras, camera_centres
+from dd_sfm.evaluation.in_truth import InTruth
+from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.colmap_model import read_model, read_poses
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.truth import RenderedTruth, read_truth
 from dd_sfm.structures import FloatArray, Model
+
+NAMES = "numbers in the names of the source images"
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class EvaluatedRun:
     """A model to measure. Its frames bear source frame numbers; ``root`` is the run folder, or the model's own.
 
     ``time_s`` and ``source_number`` (the number in the name of the source image, for folders of images) by frame;
-    both are empty outside run folders. ``frames_used``: frames that the mapper was given, 0 when not known.
+    both are empty outside run folders. ``frames_used``: frames that the mapper was given, 0 when not known; ``lens``:
+    whose distortion the run has undone.
     """
 
     root: Path
@@ -47,6 +52,7 @@ class EvaluatedRun:
     source_number: dict[int, int]
     frames_used: int
     is_run: bool
+    lens: Calibration | None = None
 
 
 def find_model(folder: Path) -> Path:
@@ -111,16 +117,20 @@ def open_run(path: Path) -> EvaluatedRun:
 
 def _with_records(root: Path, folder: Path, model: Model, path: Path) -> EvaluatedRun:
     try:
-        records = json.loads(path.read_text())["frames"]
+        content = json.loads(path.read_text())
+        records, lens = content["frames"], content.get("undistorted")
         kept = [r for r in records if r["kept"]]
         time_s = {int(r["index"]): float(r["time_s"]) for r in kept}
+        undone = (
+            Calibration(lens["model"], tuple(lens["params"]), content["width"], content["height"]) if lens else None
+        )
         sources = {int(r["index"]): re.findall(r"\d+", PurePosixPath(r.get("source", "")).stem) for r in kept}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: damaged ({error}); expected what dd-sfm reconstruct wrote. Repeat the run"
         ) from error
     source_number = {index: int(digits[-1]) for index, digits in sources.items() if digits}
-    return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), True)
+    return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), True, undone)
 
 
 def open_pose_reference(path: Path) -> PoseReference:
@@ -192,7 +202,7 @@ def common_frames(run: EvaluatedRun, reference: PoseReference) -> CommonFrames:
 def _numberings(run: EvaluatedRun, reference: PoseReference) -> list[tuple[str, Mapping[int, int]]]:
     """What the frame numbers of the model may mean, the most usual first."""
     plain = ("frame numbers", {f: f for f in run.model.cam_from_world})
-    named = [("numbers in the names of the source images", run.source_number)] if run.source_number else []
+    named = [(NAMES, run.source_number)] if run.source_number else []
     if reference.kind != "jhu":
         return [plain, *named]
     ordinal = ("order of the frames", dict(enumerate(reference.frames)))
@@ -210,6 +220,16 @@ def _common(run: EvaluatedRun, reference: PoseReference, name: str, numbers: Map
         np.stack([run.model.cam_from_world[f] for f in ours]) if pairs else empty,
         np.stack([reference.cam_from_world[f] for f in theirs]) if pairs else empty,
     )
+
+
+def run_in_truth(run: EvaluatedRun, truth: RenderedTruth, common: CommonFrames) -> InTruth:
+    """Where the run lies in a rendered clip; a model without a run is taken to be free of distortion, as COLMAP's are
+    once their images are undistorted.
+    """  # fmt: skip
+    frames = run.time_s or run.model.cam_from_world
+    number = run.source_number if common.numbering == NAMES else {frame: frame for frame in frames}
+    lens = run.lens if run.is_run else truth.lens
+    return InTruth(truth, number, run.model.camera.width, lens, not run.is_run)
 
 
 def _misfit(common: CommonFrames) -> float:

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from dd_sfm.evaluation.alignment import Similarity, align_points, camera_centres
+from dd_sfm.evaluation.in_truth import InTruth
 from dd_sfm.io.truth import RenderedTruth
-from dd_sfm.ops.coordinates import resize_xy
 from dd_sfm.structures import FloatArray, IntArray, Model
 
 COMPLETENESS_MM = (0.5, 1.0)
@@ -40,14 +40,14 @@ class VisibleSurface:
     median_distance: float
 
 
-def true_observations(model: Model, truth: RenderedTruth) -> TrueObservations:
-    """Look up the true place of every observation in a frame with depth; frames are numbered as in the truth."""
-    scale = truth.depth.shape[2] / model.camera.width
-    parts = []
-    for frame in truth.depth_frames.tolist():
-        rows = np.flatnonzero(model.frame == frame)
-        world, hit = truth.world_points(frame, resize_xy(model.xy[rows], scale))
-        distance = np.linalg.norm(world - camera_centres(truth.cam_from_world[frame][None]), axis=1)
+def true_observations(model: Model, frames: Sequence[int], where: InTruth) -> TrueObservations:
+    """Look up the true place of every observation in those of the model's frames that have depth."""
+    truth = where.truth
+    parts = [(np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0))]
+    for frame in filter(where.has_depth, frames):
+        rows, number = np.flatnonzero(model.frame == frame), where.number[frame]
+        world, hit = truth.world_points(number, where.pixels(model.xy[rows]))
+        distance = np.linalg.norm(world - camera_centres(truth.cam_from_world[number][None]), axis=1)
         parts.append((model.point[rows][hit], world[hit], distance[hit]))
     point, true, distance = (np.concatenate(column) for column in zip(*parts, strict=True))
     return TrueObservations(point, model.xyz[point], true, distance)

@@ -18,11 +18,13 @@ from dd_sfm.structures import PinholeCamera
 class Undistortion:
     """The pinhole camera of the undistorted frames, and where each of their pixels lies in the original.
 
-    ``map_xy`` (H, W, 2) float32, pixel centres at integers; None when the lens has no distortion.
+    ``map_xy`` (H, W, 2) float32, pixel centres at integers, and ``lens``, what it undoes; None when the lens has no
+    distortion.
     """
 
     camera: PinholeCamera
     map_xy: NDArray[np.float32] | None
+    lens: Calibration | None = None
 
     def apply(self, image: NDArray[Any], *, nearest: bool = False) -> NDArray[Any]:
         """Undistort an image (H, W[, 3]); outside the original it becomes black."""
@@ -47,7 +49,7 @@ def undistortion(calibration: Calibration) -> Undistortion:
     # A ray that the model cannot project has no place in the original: far outside, so it turns black.
     places = from_colmap(np.nan_to_num(places, nan=-1e4, posinf=-1e4, neginf=-1e4))
     map_xy = places.reshape(calibration.height, calibration.width, 2).astype(np.float32)
-    return Undistortion(camera, map_xy)
+    return Undistortion(camera, map_xy, calibration)
 
 
 def distort(calibration: Calibration, xy: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
+from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.images import read_mask
+from dd_sfm.ops.coordinates import to_colmap
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,16 @@ class RenderedTruth:
     mask: NDArray[np.bool_]
     clip_path: Path
     distortion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(4))
+
+    @property
+    def lens(self) -> Calibration | None:
+        """The camera with its distortion at the size of the depth, None without any."""
+        if not self.distortion.any():
+            return None
+        centre = to_colmap(self.matrix[:2, 2])
+        params = (self.matrix[0, 0], self.matrix[1, 1], *centre, *self.distortion)
+        height, width = self.mask.shape
+        return Calibration("OPENCV", tuple(map(float, params)), width, height)
 
     def project(self, points: NDArray[Any], frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Pixels (N, 2) and depths (N,) of world points (N, 3) in a frame; pixels are NaN behind the camera."""

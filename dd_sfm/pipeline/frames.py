@@ -119,7 +119,7 @@ def extract_frames(
     ]
     _require_three(source, records)
     write_mask(out / "field_of_view.png", usable)
-    _write_json(out, replace(info, frame_count=in_source), records, lens.camera, height, notes)
+    _write_json(out, replace(info, frame_count=in_source), records, lens, height, notes)
     return load_frames(out, config)
 
 
@@ -302,7 +302,7 @@ def _require_three(source: Path, records: list[FrameRecord]) -> None:
 
 
 def _write_json(
-    out: Path, info: SourceInfo, records: list[FrameRecord], camera: PinholeCamera, height: int, notes: list[str]
+    out: Path, info: SourceInfo, records: list[FrameRecord], lens: Undistortion, height: int, notes: list[str]
 ) -> None:
     content = {
         "source": info.path.name,
@@ -310,7 +310,8 @@ def _write_json(
         "height": info.height,
         "fps": info.fps,
         "frames_in_source": info.frame_count,
-        "camera": asdict(camera),
+        "camera": asdict(lens.camera),
+        "undistorted": {"model": lens.lens.model, "params": lens.lens.params} if lens.lens else None,
         "field_of_view_px": height,
         "notes": notes,
         "frames": [asdict(r) for r in records],

@@ -37,8 +37,8 @@ def points_that_fit(comparison: Comparison, room_bytes: float) -> int:
 
 
 def _columns(comparison: Comparison) -> list[Column]:
-    """The runs in the view."""
-    return [c for c in comparison.columns if c.name in ("learned", "sift") and c.model is not None]
+    """The runs in the view: the two compared, or the one that found a model."""
+    return [c for c in comparison.found if c.name in ("learned", "sift")] or comparison.found[:1]
 
 
 def view_payload(comparison: Comparison, most_points: int = MOST_POINTS) -> tuple[dict[str, Any], list[CloudPayload]]:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from dd_sfm.evaluation.compared import Column, Comparison
 from dd_sfm.io.colmap_own import database_matches
 from dd_sfm.io.images import read_image
-from dd_sfm.io.truth import RenderedTruth
 from dd_sfm.pipeline.run import load_match
 from dd_sfm.structures import FloatArray, PinholeCamera
 from dd_sfm.viz.comparison_clouds import field_box, frame_path
@@ -44,31 +43,29 @@ class PairMatches:
     judged: NDArray[np.bool_]
 
 
-def choose_pairs(comparison: Comparison, truth: RenderedTruth | None) -> list[tuple[str, int, int]]:
+def choose_pairs(comparison: Comparison) -> list[tuple[str, int, int]]:
     """A near and a far pair from the middle of the video; it starts where true depth is known, if it is anywhere."""
-    frames = comparison.frames
+    frames, truth = comparison.frames, comparison.in_truth
     pairs = []
     for name, gap in (("near", NEAR_GAP), ("far", FAR_GAP)):
         gap = min(gap, max(1, len(frames) // 2))
         starts = range(len(frames) - gap)
         if not starts:
             continue
-        known = [k for k in starts if truth is not None and frames[k] in truth.depth_frames.tolist()]
+        known = [k for k in starts if truth is not None and truth.has_depth(frames[k])]
         first = min(known or starts, key=lambda k: abs(k + gap / 2 - len(frames) / 2))
         pairs.append((name, frames[first], frames[first + gap]))
     return pairs
 
 
-def pair_matches(
-    column: Column, frames: tuple[int, ...], first: int, second: int, truth: RenderedTruth | None
-) -> PairMatches | None:
+def pair_matches(column: Column, comparison: Comparison, first: int, second: int) -> PairMatches | None:
     """The matches of a run in two frames, verified. None when the run left neither matches nor tracks.
 
     For the learned descriptor these are its tracks seen in both frames; for SIFT its own matches of the pair, since
     many of them fit into no track.
     """
     try:
-        places = _direct(column, first, second) or _along_tracks(column, frames, first, second)
+        places = _direct(column, first, second) or _along_tracks(column, comparison.frames, first, second)
     except (OSError, KeyError, ValueError, BadZipFile):
         return None
     xy0, xy1 = places
@@ -76,9 +73,8 @@ def pair_matches(
     good = _verified(xy0, xy1, camera)
     xy0, xy1 = xy0[good], xy1[good]
     right = judged = np.zeros(len(xy0), bool)
-    if truth is not None and first in truth.depth_frames.tolist() and second < len(truth.cam_from_world):
-        there, judged = truth.correspondences(first, second, xy0)
-        right = judged & (np.linalg.norm(np.nan_to_num(there, nan=1e9) - xy1, axis=1) <= TRUE_PX)
+    if comparison.in_truth is not None:
+        right, judged = comparison.in_truth.matches_within(first, second, xy0, xy1, TRUE_PX)
     return PairMatches(xy0, xy1, len(good), right, judged)
 
 
@@ -114,14 +110,12 @@ def _verified(xy0: FloatArray, xy1: FloatArray, camera: PinholeCamera | None) ->
     return np.asarray(mask).ravel() > 0 if mask is not None else np.zeros(len(xy0), bool)
 
 
-def match_figures(
-    comparison: Comparison, truth: RenderedTruth | None
-) -> tuple[dict[str, Figure], list[dict[str, Any]]]:
+def match_figures(comparison: Comparison) -> tuple[dict[str, Figure], list[dict[str, Any]]]:
     """``matches_near.png`` and ``matches_far.png``, and the numbers of every pair and run."""
     figures, numbers = {}, []
-    for name, first, second in choose_pairs(comparison, truth):
+    for name, first, second in choose_pairs(comparison):
         found = {
-            c.name: pair_matches(c, comparison.frames, first, second, truth)
+            c.name: pair_matches(c, comparison, first, second)
             for c in comparison.columns
             if c.name in ("learned", "sift")
         }

@@ -7,7 +7,6 @@ from dd_sfm.evaluation.compared import Comparison
 from dd_sfm.evaluation.comparison import MADE_BY, plain_figures
 from dd_sfm.io.atomic import write_bytes, write_text
 from dd_sfm.io.staging import check_folder, check_own, filled_folder
-from dd_sfm.io.truth import RenderedTruth, read_truth
 from dd_sfm.viz.cloud_payload import MOST_POINTS, points_that_fit, view_payload
 from dd_sfm.viz.comparison_clouds import cloud_figures
 from dd_sfm.viz.comparison_figures import histogram_figure, timeline_figure, trajectory_figure
@@ -52,7 +51,7 @@ def write_report(out: Path, comparison: Comparison, *, title: str, most_points: 
         "trajectories.png": trajectory_figure(comparison),
         "histograms.png": histogram_figure(comparison),
     }
-    pictures, pairs = match_figures(comparison, _truth(comparison))
+    pictures, pairs = match_figures(comparison)
     images = {name: png(figure) for name, figure in figures.items()}
     # Photographs twice over: coarser, or they would be half of the page.
     images |= {name: png(figure, dpi=105) for name, figure in pictures.items()}
@@ -66,11 +65,3 @@ def write_report(out: Path, comparison: Comparison, *, title: str, most_points: 
             write_bytes(staging / "figures" / name, image)
         write_text(staging / "report.html", content)
     return out / "report.html"
-
-
-def _truth(comparison: Comparison) -> RenderedTruth | None:
-    """The truth of a rendered clip, when that is the reference."""
-    reference = comparison.figures["reference"]
-    if reference is None or not (Path(reference) / "truth.npz").is_file():
-        return None
-    return read_truth(Path(reference))

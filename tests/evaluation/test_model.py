@@ -16,6 +16,7 @@ from dd_sfm.evaluation.compared import point_figures, quality_figures
 from dd_sfm.evaluation.model import evaluate_model
 from dd_sfm.evaluation.pose_reference import frame_numbers
 from dd_sfm.evaluation.surface import distinct_cells, visible_surface
+from dd_sfm.io.colmap_camera import distort
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.truth import read_truth
 from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
@@ -77,6 +78,38 @@ def test_points_too_deep_by_a_millimetre(measured):
     assert surface["completeness_0.5mm"] == 0.0
     # A cloud that is shifted as a whole fits when it may move by itself: this is told apart.
     assert surface["aligned_by_points"]["error_median_mm"] < 1e-6
+
+
+BENT = (-0.2, 0.02, 0.0, 0.0)
+
+
+def test_pixels_that_are_free_of_distortion_are_found_in_a_clip_with_it(tmp_path):
+    truth = write_truth(tmp_path / "bent", BENT)
+    surface = evaluate_model(write_run(tmp_path / "model", plane_model()), truth).figures["surface"]
+    assert surface["error_p90_mm"] < 1e-6
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_a_run_tells_whether_it_has_undone_distortion(tmp_path, is_undone):
+    truth, model = write_truth(tmp_path / "bent", BENT), plane_model()
+    lens = read_truth(truth).lens
+    run = tmp_path / "run"
+    seen = model if is_undone else replace(model, xy=distort(lens, model.xy))
+    write_run(run / "sparse" / "0", seen)
+    records = [{"index": k, "time_s": k / 25, "kept": True, "reason": "", "source": ""} for k in range(FRAMES)]
+    undone = {"model": lens.model, "params": lens.params} if is_undone else None
+    content = {"width": CAMERA.width, "height": CAMERA.height, "undistorted": undone, "frames": records}
+    (run / "frames.json").write_text(json.dumps(content))
+    assert evaluate_model(run, truth).figures["surface"]["error_p90_mm"] < 1e-6
+
+
+def test_a_clip_without_any_true_depth_gives_poses_alone(tmp_path, truth):
+    with np.load(truth / "truth.npz") as content:
+        kept = dict(content) | {"depth": np.zeros((0, 120, 160), np.uint16), "depth_frames": np.zeros(0, np.int64)}
+    np.savez(truth / "truth.npz", **kept)
+    figures = evaluate_model(write_run(tmp_path / "model", plane_model()), truth).figures
+    assert figures["surface"] is None
+    assert "0 observations in frames with true depth" in figures["notes"][0]
 
 
 def test_outliers_raise_the_tail_and_not_the_median(measured):

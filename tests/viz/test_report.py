@@ -1,6 +1,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import cv2
@@ -11,9 +12,8 @@ from plane import plane_model, write_truth
 
 from dd_sfm.errors import OutputError
 from dd_sfm.evaluation.comparison import compare_runs
-from dd_sfm.io.truth import read_truth
 from dd_sfm.viz.cloud_payload import points_that_fit, view_payload
-from dd_sfm.viz.comparison_matches import choose_pairs
+from dd_sfm.viz.comparison_matches import choose_pairs, match_figures
 from dd_sfm.viz.report import write_report
 from dd_sfm.viz.report_page import page
 
@@ -189,6 +189,30 @@ def test_matches_are_verified_and_judged_by_the_truth(made):
 
 def test_the_pairs_start_where_the_truth_is_known(made):
     comparison = made[1]
-    assert [(b - a) for _, a, b in choose_pairs(comparison, None)] == [3, 8]
-    truth = read_truth(made[0] / "truth")
-    assert all(first in (0, 5, 10, 15) for _, first, _ in choose_pairs(comparison, truth))
+    assert [(b - a) for _, a, b in choose_pairs(replace(comparison, in_truth=None))] == [3, 8]
+    assert all(first in (0, 5, 10, 15) for _, first, _ in choose_pairs(comparison))
+
+
+def test_matches_are_judged_in_the_frames_that_the_reference_calls_otherwise(tmp_path):
+    entries = usual_runs(tmp_path)
+    truth = write_truth(tmp_path / "truth")
+    with np.load(truth / "truth.npz") as content:
+        # The clip has five frames more at its start.
+        shifted = dict(content) | {n: np.concatenate([content[n][:5], content[n]]) for n in ("R", "c")}
+        np.savez(truth / "truth.npz", **shifted | {"depth_frames": content["depth_frames"] + 5})
+    for one in entries:
+        records = json.loads((one.folder / "frames.json").read_text())
+        for record in records["frames"]:
+            record["source"] = f"{record['index'] + 5:04d}.png"
+        (one.folder / "frames.json").write_text(json.dumps(records))
+    _, numbers = match_figures(compare_runs(entries, truth))
+    assert {row["right_share"] > 0.9 for row in numbers if row["right_share"] is not None} == {True}
+    assert any(row["right_share"] is not None for row in numbers)
+
+
+def test_only_the_third_run_found_a_model(tmp_path):
+    model = thinned(plane_model(), 4)
+    lost = [entry(write_comparison_run(tmp_path / n, None, features=n), "no model") for n in ("learned", "sift")]
+    found = entry(write_comparison_run(tmp_path / "sift_default", model, features="sift"))
+    write_report(tmp_path / "out", compare_runs([*lost, found]), title="clip")
+    assert "Neither the learned descriptor nor SIFT, tuned found a model." in (tmp_path / "out/report.html").read_text()

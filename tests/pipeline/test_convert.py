@@ -214,6 +214,9 @@ def test_ply_and_tum_as_files(run, tmp_path):
     centres = [-pose[:, :3].T @ pose[:, 3] for pose in model.cam_from_world.values()]
     assert table[:, 1:4] == pytest.approx(np.array(centres))
     assert np.linalg.norm(table[:, 4:], axis=1) == pytest.approx(np.ones(15))
+    for name, target in (("CLOUD.PLY", "ply"), ("path.Txt", "tum")):
+        convert(run, tmp_path / name, target)
+        assert (tmp_path / name).is_file()
     # Without the times of a run, the frame numbers.
     done = convert(run / "sparse", tmp_path / "same.tum", "tum")
     assert (tmp_path / "same.tum").read_text() == (tmp_path / "path.tum").read_text()

@@ -332,6 +332,33 @@ def test_images_of_another_size(run, tmp_path):
         convert(run, tmp_path / "out", "nerfstudio", images=tmp_path / "small")
 
 
+@pytest.mark.parametrize("target", ["nerfstudio", "colmap", "jhu"])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_images_that_cannot_be_decoded(run, tmp_path, target, suffix):
+    source, images = run, run / "frames"
+    if suffix == "jpg":
+        source, images = tmp_path / "model", tmp_path / "jhu"
+        convert(run, images, "jhu")
+        convert(images, source, "colmap")
+    damaged = images / f"00000020.{suffix}"
+    damaged.write_text("no image")
+    with pytest.raises(InputError, match=rf"20\.{suffix}: not an image that can be decoded; .*--images"):
+        convert(source, tmp_path / "out", target, images=images, copy_images=True)
+    assert not (tmp_path / "out").exists()
+    write_image(damaged, texture(60, 80))
+    with pytest.raises(InputError, match=rf"20\.{suffix}: 80x60 pixels; the model's camera has 160x120.*--images"):
+        convert(source, tmp_path / "out", target, images=images, copy_images=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_masks_that_cannot_be_decoded(run, tmp_path):
+    (run / "masks" / "00000020.png.png").write_text("no image")
+    for target in ("nerfstudio", "colmap"):
+        with pytest.raises(InputError, match=r"20\.png\.png: not an image that can be decoded"):
+            convert(run, tmp_path / "out", target, copy_images=True)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("kind", ["colmap", "colmap-text"])
 def test_damaged_models(run, tmp_path, kind):
     convert(run, tmp_path / "model", kind)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_text
-from dd_sfm.io.clouds import run_uncertainty, write_cloud
+from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.colmap_database import shared_keypoints, track_matches
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.colmap_source import rewrite_model
@@ -19,7 +19,7 @@ from dd_sfm.io.hloc import MatchedImages, read_database_matches, write_hloc
 from dd_sfm.io.images import read_image, read_mask, write_image, write_mask
 from dd_sfm.io.jhu import write_sequence
 from dd_sfm.io.nerfstudio import TransformsFrame, write_transforms
-from dd_sfm.io.scene import Scene, SceneImage
+from dd_sfm.io.scene import Scene, SceneImage, scene_uncertainty
 from dd_sfm.io.tum import tum_text
 from dd_sfm.pipeline.cloud import to_cloud
 from dd_sfm.progress import Progress
@@ -112,7 +112,7 @@ def _write_hloc(scene: Scene, folder: Path, progress: Progress) -> list[str]:
 def _write_ply(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     uncertainty, notes = None, []
     try:
-        uncertainty = run_uncertainty(scene.source, scene.model.xyz) if scene.kind == "run" else None
+        uncertainty = scene_uncertainty(scene)
     except InputError as error:
         # All but the expected errors is in the model.
         notes.append(f"{error}; the cloud is made from the model and knows no uncertainty")

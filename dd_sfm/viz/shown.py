@@ -10,8 +10,8 @@ from scipy.spatial import cKDTree
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.alignment import align_cameras, follows
-from dd_sfm.io.clouds import read_cloud, run_uncertainty
-from dd_sfm.io.scene import Scene, SceneImage, open_scene
+from dd_sfm.io.clouds import read_cloud
+from dd_sfm.io.scene import Scene, SceneImage, open_scene, scene_uncertainty
 from dd_sfm.structures import FloatArray, IntArray
 
 MIN_COMMON = 3
@@ -112,8 +112,7 @@ def tell_apart(labels: list[str], sources: list[Path]) -> list[str]:
 
 def _uncertainty_of(scene: Scene) -> FloatArray:
     """The column of the run's own cloud, whose points are those of its model in the same order."""
-    own = scene.kind == "run" and scene.model_folder == scene.source / "sparse" / "0"
-    column = run_uncertainty(scene.source, scene.model.xyz) if own else None
+    column = scene_uncertainty(scene)
     return np.full(len(scene.model.xyz), np.nan) if column is None else column
 
 

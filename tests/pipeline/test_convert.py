@@ -192,6 +192,8 @@ def test_a_run_hands_on_how_far_its_points_are_to_be_trusted(run, tmp_path):
     cloud = read_cloud(tmp_path / "cloud.ply")
     assert cloud.uncertainty == pytest.approx(own.uncertainty)
     assert cloud.triangulation_angle_deg == pytest.approx(own.triangulation_angle_deg)
+    convert(run / "sparse" / "0", tmp_path / "model.ply", "ply")
+    assert (tmp_path / "model.ply").read_bytes() == (tmp_path / "cloud.ply").read_bytes()
     # A cloud that is not that of the model tells nothing of its points.
     write_cloud(run / "points.ply", replace(own, xyz=own.xyz[::-1] + 1))
     convert(run, tmp_path / "other.ply", "ply")

@@ -54,7 +54,7 @@ def test_a_column_of_the_runs_own_cloud(tmp_path):
         more[name] = vertex[name]
     more["uncertainty"] = np.linspace(0.01, 0.1, len(more))
     PlyData([PlyElement.describe(more, "vertex")]).write(tmp_path / "run" / "points.ply")
-    for source in (tmp_path / "run", tmp_path / "run" / "points.ply"):
+    for source in (tmp_path / "run", tmp_path / "run" / "sparse" / "0", tmp_path / "run" / "points.ply"):
         assert open_shown(source).uncertainty == pytest.approx(np.linspace(0.01, 0.1, len(model.xyz)))
     # A file of other points than the model's says nothing of them.
     PlyData([PlyElement.describe(more[:-1], "vertex")]).write(tmp_path / "run" / "points.ply")

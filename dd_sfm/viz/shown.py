@@ -17,7 +17,7 @@ from dd_sfm.structures import FloatArray, IntArray
 MIN_COMMON = 3
 """Images that two runs must share: fewer do not fix a scale and a rotation."""
 COMPARED = {"learned": "learned", "sift": "SIFT", "sift_default": "SIFT, COLMAP's defaults"}
-"""What the folders in that of a comparison are called in its pictures."""
+"""What the folders in that of a comparison are called: shorter than in its report, which says how SIFT was set up."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def shown_scene(scene: Scene) -> Shown:
 
 
 def scene_label(scene: Scene) -> str:
-    """The folder's name, with those above it as far as it says nothing by itself; a run of compare's as its report."""
+    """The folder's name, with those above it as far as it says nothing by itself; in a comparison see COMPARED."""
     folder = scene.source.resolve()
     if folder.name in COMPARED and all((folder.parent / name).is_dir() for name in ("learned", "sift")):
         return COMPARED[folder.name]

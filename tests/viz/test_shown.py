@@ -178,7 +178,7 @@ def test_labels_that_are_the_same_become_names(tmp_path):
     assert len(set(tell_apart(["x", "x"], [tmp_path / "a" / "c" / "x", tmp_path / "b" / "c" / "x"]))) == 2
 
 
-def test_a_run_is_called_by_its_folder_and_within_a_comparison_as_in_its_report(tmp_path):
+def test_a_run_is_called_by_its_folder_and_within_a_comparison_by_its_features(tmp_path):
     write_small_run(tmp_path / "sift")
     # What it calls its features does not matter: with one run and with two it has one name.
     (tmp_path / "sift" / "metrics.json").write_text(json.dumps({"features": "learned"}))

@@ -11,7 +11,7 @@ from dd_sfm.cli import options as o
 from dd_sfm.cli.doctor import open3d_problem
 from dd_sfm.cli.output_file import check_file
 from dd_sfm.cli.show import make_say
-from dd_sfm.errors import DeviceError, UsageError
+from dd_sfm.errors import DeviceError, InputError, UsageError
 
 if TYPE_CHECKING:
     from dd_sfm.viz.shown import Shown
@@ -85,7 +85,12 @@ def view(
 
 
 def _open_clouds(run: Path, run2: Path | None, say: Callable[[str], None], *, in_window: bool) -> "tuple[Shown, ...]":
-    """One cloud, or two in one frame and with names that tell them apart."""
+    """One cloud, or two in one frame and with names that tell them apart.
+
+    Raises:
+        InputError: If one cannot be read, or cameras and pictures of the second are those of another video.
+    """
+    from dd_sfm.viz.same_video import check_same_pictures
     from dd_sfm.viz.shown import align_shown, open_shown, tell_apart
 
     clouds = [open_shown(run)]
@@ -93,6 +98,13 @@ def _open_clouds(run: Path, run2: Path | None, say: Callable[[str], None], *, in
         _check_window()
     if run2 is not None:
         second, same = align_shown(open_shown(run2), clouds[0])
+        try:
+            check_same_pictures(clouds[0], second)
+        except InputError as error:
+            # Pictures of one video differ too when one run undid the distortion of a wide lens.
+            if not same:
+                raise
+            say(f"note: {error}")
         if not same:
             say(f"note: the cameras of {run2} do not follow those of {run}: broken, or another video")
         clouds.append(second)

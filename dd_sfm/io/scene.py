@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
+from dd_sfm.io.clouds import run_uncertainty
 from dd_sfm.io.colmap_source import is_model, read_any_model
 from dd_sfm.io.images import list_images
 from dd_sfm.io.jhu import JHUSequence, read_sequence
@@ -38,7 +40,8 @@ class Scene:
     """A model, whose frame positions count ``images``, and what lies around it.
 
     ``kind``: run, colmap or jhu; ``lens``: the camera model, when it has distortion; ``model_folder``: of a COLMAP
-    model; ``database``: COLMAP's, of a run; ``field_mask``: one mask for all images; ``notes``: what to tell the user.
+    model; ``run``: the run's folder, also when the source is a folder in it; ``database``: COLMAP's, of a run;
+    ``field_mask``: one mask for all images; ``notes``: what to tell the user.
     """
 
     source: Path
@@ -47,6 +50,7 @@ class Scene:
     images: tuple[SceneImage, ...]
     lens: str = ""
     model_folder: Path | None = None
+    run: Path | None = None
     database: Path | None = None
     field_mask: Path | None = None
     notes: tuple[str, ...] = ()
@@ -83,6 +87,20 @@ def open_scene(source: Path, images: Path | None = None) -> Scene:
     )
 
 
+def scene_uncertainty(scene: Scene) -> NDArray[np.float64] | None:
+    """Expected relative errors (P,) of the points: the run's own cloud has them, and is that of its first model.
+
+    None for other models, and where the cloud is missing or of other points.
+
+    Raises:
+        InputError: If that cloud cannot be read.
+    """
+    if scene.run is None or scene.model_folder is None:
+        return None
+    is_first = scene.model_folder.resolve() == (scene.run / "sparse" / "0").resolve()
+    return run_uncertainty(scene.run, scene.model.xyz) if is_first else None
+
+
 def _colmap_scene(source: Path, folder: Path, images: Path | None) -> Scene:
     read = read_any_model(folder)
     around = (source, *folder.resolve().parents[:2])
@@ -104,6 +122,7 @@ def _colmap_scene(source: Path, folder: Path, images: Path | None) -> Scene:
         tuple(found),
         read.lens,
         folder,
+        run,
         _file(run, "database.db"),
         _file(run or (where.parent if where else None), "field_of_view.png"),
         tuple(notes),

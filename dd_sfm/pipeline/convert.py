@@ -62,7 +62,7 @@ def convert(
         raise ConfigError(f"--to {target}: unknown; expected one of {', '.join(WRITERS)}")
     if out.resolve() == source.resolve():
         raise ConfigError(f"{out}: is the source itself; expected another folder. Choose one with -o")
-    as_file = out.suffix in SUFFIXES.get(target, ()) and not out.is_dir()
+    as_file = out.suffix.lower() in SUFFIXES.get(target, ()) and not out.is_dir()
     if as_file and copy_images:
         raise ConfigError(f"--copy-images: {out} is a file; expected a folder with -o, or leave the option out")
     if as_file:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_text
-from dd_sfm.io.clouds import run_uncertainty, write_cloud
+from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.colmap_database import shared_keypoints, track_matches
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.colmap_source import rewrite_model
@@ -19,7 +19,7 @@ from dd_sfm.io.hloc import MatchedImages, read_database_matches, write_hloc
 from dd_sfm.io.images import read_image, read_mask, write_image, write_mask
 from dd_sfm.io.jhu import write_sequence
 from dd_sfm.io.nerfstudio import TransformsFrame, write_transforms
-from dd_sfm.io.scene import Scene, SceneImage
+from dd_sfm.io.scene import Scene, SceneImage, scene_uncertainty
 from dd_sfm.io.tum import tum_text
 from dd_sfm.pipeline.cloud import to_cloud
 from dd_sfm.progress import Progress
@@ -77,7 +77,7 @@ def _write_nerfstudio(scene: Scene, folder: Path, progress: Progress) -> list[st
     frames = []
     for k, image in zip(scene.registered, progress(used, total=len(used), label="images"), strict=True):
         mask = None
-        file = _copy(image.path, folder / "images", image.name)
+        file = _copy_image(image, folder)
         if masked and image.mask_path is not None:
             mask = "masks/" + (image.name if image.name.endswith(".png") else image.name + ".png")
             (folder / mask).parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def _write_hloc(scene: Scene, folder: Path, progress: Progress) -> list[str]:
 def _write_ply(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     uncertainty, notes = None, []
     try:
-        uncertainty = run_uncertainty(scene.source, scene.model.xyz) if scene.kind == "run" else None
+        uncertainty = scene_uncertainty(scene)
     except InputError as error:
         # All but the expected errors is in the model.
         notes.append(f"{error}; the cloud is made from the model and knows no uncertainty")
@@ -154,21 +154,29 @@ def _need_pinhole(scene: Scene, what: str) -> None:
 
 
 def _need_images(scene: Scene, used: list[SceneImage]) -> None:
-    """See that the images are there, and of the size that the cameras have."""
+    """See that the images are there."""
     missing = [i.name for i in used if i.path is None]
     if missing:
         raise InputError(
             f"{scene.source}: {len(missing)} of {len(used)} images not found ('{missing[0]}' is one); expected them in "
             "images/ or frames/ beside the model. Name their folder with --images"
         )
-    first = used[0]
-    assert first.path is not None
-    height, width = read_image(first.path).shape[:2]
-    if (width, height) != (first.camera.width, first.camera.height):
+
+
+def _read(image: SceneImage) -> NDArray[np.uint8]:
+    """Read an image, and see that it is of the size that its camera has."""
+    assert image.path is not None
+    camera, whole = image.camera, "Name the folder of the images that the model was made from with --images"
+    try:
+        picture = read_image(image.path)
+    except InputError as error:
+        raise InputError(f"{error}. {whole}") from error
+    height, width = picture.shape[:2]
+    if (width, height) != (camera.width, camera.height):
         raise InputError(
-            f"{first.path}: {width}x{height} pixels; the model's camera has {first.camera.width}x"
-            f"{first.camera.height}. Name the folder of the images that the model was made from with --images"
+            f"{image.path}: {width}x{height} pixels; the model's camera has {camera.width}x{camera.height}. {whole}"
         )
+    return picture
 
 
 def _copy(path: Path | None, folder: Path, name: str) -> Path:
@@ -183,23 +191,31 @@ def _copy(path: Path | None, folder: Path, name: str) -> Path:
     return folder / name
 
 
+def _copy_image(image: SceneImage, folder: Path) -> Path:
+    """Copy an image that other tools will be able to read to images/ in a folder."""
+    _read(image)
+    return _copy(image.path, folder / "images", image.name)
+
+
 def copy_image_files(scene: Scene, folder: Path, progress: Progress) -> None:
     """Copy the images with a pose to images/ and their masks to masks/, named as COLMAP wants them."""
     used = [scene.images[k] for k in scene.registered]
     _need_images(scene, used)
     for image in progress(used, total=len(used), label="images"):
-        _copy(image.path, folder / "images", image.name)
+        _copy_image(image, folder)
         if image.mask_path is not None and scene.kind != "jhu":
+            read_mask(image.mask_path)
             _copy(image.mask_path, folder / "masks", image.name + ".png")
 
 
 def _write_jpeg(image: SceneImage, path: Path) -> bool:
     """Write an image as JPEG; one that is JPEG already is copied as it is. Returns whether it was encoded."""
     assert image.path is not None
+    picture = _read(image)
     if image.path.suffix.lower() in (".jpg", ".jpeg"):
         shutil.copyfile(image.path, path)
         return False
-    write_image(path, read_image(image.path))
+    write_image(path, picture)
     return True
 
 

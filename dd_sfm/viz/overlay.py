@@ -41,15 +41,27 @@ class OverlaySettings:
 
 @dataclass(frozen=True)
 class Panel:
-    """Where a frame is drawn: the part ``area`` (x0, y0, x1, y1) of it, as a picture of ``camera``'s size."""
+    """Where a frame is drawn: the part ``area`` (x0, y0, x1, y1) of it, as a picture of ``size``.
 
+    ``frame`` and ``size``: width and height, of the frame and of the picture.
+    """
+
+    frame: tuple[int, int]
     area: tuple[int, int, int, int]
-    camera: PinholeCamera
+    size: tuple[int, int]
 
     def cut(self, image: NDArray[Any], interpolation: int = cv2.INTER_AREA) -> NDArray[Any]:
         """The part of an image (H, W[, 3]) of the frame's size, resized."""
         x0, y0, x1, y1 = self.area
-        return cv2.resize(image[y0:y1, x0:x1], (self.camera.width, self.camera.height), interpolation=interpolation)
+        return cv2.resize(image[y0:y1, x0:x1], self.size, interpolation=interpolation)
+
+    def camera(self, whole: PinholeCamera) -> PinholeCamera:
+        """The picture's camera, from that of the whole frame."""
+        x0, y0, x1, y1 = self.area
+        # The model's images may be of another size than its camera, as when they were shrunk for the disk.
+        own = scaled_camera(whole, *self.frame)
+        part = replace(own, width=x1 - x0, height=y1 - y0, cx=own.cx - x0, cy=own.cy - y0)
+        return scaled_camera(part, *self.size)
 
 
 def check_overlay(layers: list[Layer], settings: OverlaySettings) -> None:
@@ -87,10 +99,10 @@ def overlay_frames(layers: list[Layer], settings: OverlaySettings) -> Iterator[N
     for image in chosen_images(first, settings):
         assert image.path is not None
         picture = read_image(image.path)
-        where = _panel_of(image, picture.shape, field, settings)
+        where = _panel_of(picture.shape, field, settings)
         plain = where.cut(picture)
         panels = [] if len(layers) > 1 else [_named(plain, f"frame {image.number}")]
-        panels += [_panel(layer, scale, image, plain, where, picture.shape, settings) for layer in layers]
+        panels += [_panel(layer, scale, image, plain, where, settings) for layer in layers]
         joined = _even(np.concatenate(panels, 1))
         size = size or joined.shape
         yield joined if joined.shape == size else _fitted(joined, size)
@@ -101,9 +113,7 @@ def chosen_images(scene: Scene, settings: OverlaySettings) -> list[SceneImage]:
     return list(scene.images[:: settings.every])
 
 
-def _panel_of(
-    image: SceneImage, shape: tuple[int, ...], field: NDArray[np.bool_] | None, settings: OverlaySettings
-) -> Panel:
+def _panel_of(shape: tuple[int, ...], field: NDArray[np.bool_] | None, settings: OverlaySettings) -> Panel:
     height, width = shape[:2]
     x0, y0, x1, y1 = 0, 0, width, height
     if settings.crop and field is not None and field.shape == (height, width) and field.any():
@@ -113,10 +123,7 @@ def _panel_of(
         y0, y1 = max(0, int(rows[0]) - margin), min(height, int(rows[-1]) + 1 + margin)
     scale = min(1.0, settings.panel[0] / (x1 - x0), settings.panel[1] / (y1 - y0))
     size = max(2, round((x1 - x0) * scale)), max(2, round((y1 - y0) * scale))
-    # The model's images may be of another size than its camera, as when they were shrunk for the disk.
-    own = scaled_camera(image.camera, width, height)
-    part = replace(own, width=x1 - x0, height=y1 - y0, cx=own.cx - x0, cy=own.cy - y0)
-    return Panel((x0, y0, x1, y1), scaled_camera(part, *size))
+    return Panel((width, height), (x0, y0, x1, y1), size)
 
 
 def _panel(
@@ -125,15 +132,16 @@ def _panel(
     image: SceneImage,
     plain: NDArray[np.uint8],
     where: Panel,
-    shape: tuple[int, ...],
     settings: OverlaySettings,
 ) -> NDArray[np.uint8]:
-    """The cloud over the plain panel of a frame of a shape (H, W, 3)."""
+    """The cloud over the plain panel of a frame."""
     place = layer.place.get(image.number)
     if place is None:
         return _named(plain, f"{layer.label}: frame {image.number} is not registered")
     model = layer.scene.model
-    shown = visible_points(layer, place, where.camera, _usable(_mask_path(layer.scene, image), where, shape))
+    # Without a calibration every run finds a focal length of its own.
+    camera = where.camera(layer.scene.images[place].camera)
+    shown = visible_points(layer, place, camera, _usable(_mask_path(layer.scene, image), where))
     if scale is None:
         rgb = model.rgb[shown]
     elif settings.colour == "error":
@@ -141,8 +149,8 @@ def _panel(
     else:
         pose = model.cam_from_world[place]
         rgb = scale.rgb((model.xyz[shown] @ pose[2, :3] + pose[2, 3]) * layer.unit)
-    size = settings.point_size or _point_size(len(model.xyz), where.camera)
-    result = _draw(plain, model.xyz[shown], rgb, model.cam_from_world[place], where.camera, size)
+    size = settings.point_size or _point_size(len(model.xyz), camera)
+    result = _draw(plain, model.xyz[shown], rgb, model.cam_from_world[place], camera, size)
     result = _named(result, f"{layer.label}: {len(shown):,} points")
     return draw_scale(result, scale, rgb=INK, box=BOX) if scale is not None else result
 
@@ -175,14 +183,14 @@ def _mask_path(scene: Scene, image: SceneImage) -> Path | None:
     return scene.field_mask or image.mask_path
 
 
-def _usable(path: Path | None, where: Panel, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-    """The field of view in the panel of a frame of a shape (H, W, 3)."""
+def _usable(path: Path | None, where: Panel) -> NDArray[np.bool_] | None:
+    """The field of view in the panel."""
     if path is None:
         return None
     mask = read_mask(path).astype(np.uint8)
-    if mask.shape != shape[:2]:
+    if mask.shape != where.frame[::-1]:
         # The images were shrunk, the masks were not.
-        mask = cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
+        mask = cv2.resize(mask, where.frame, interpolation=cv2.INTER_NEAREST)
     return where.cut(mask, cv2.INTER_NEAREST) > 0
 
 

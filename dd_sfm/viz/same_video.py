@@ -1,14 +1,18 @@
 """Whether two reconstructions are of the same frames."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.alignment import align_cameras, follows
 from dd_sfm.io.images import read_image
 from dd_sfm.io.scene import Scene, SceneImage
 from dd_sfm.viz.camera_shapes import spread
-from dd_sfm.viz.shown import no_common_images
+from dd_sfm.viz.shown import Shown, no_common_images
 
 COMPARED = 5
 """So many of the common frames are looked at."""
@@ -24,24 +28,25 @@ the others by 16 to 27, from the one after them by 0.2 to 6.
 def check_same_video(first: Scene, second: Scene) -> None:
     """See that the frames of two reconstructions that bear the same number are the same picture.
 
-    Frames whose images are not there are not looked at; their shape is that of the camera.
+    Frames whose images are not there or cannot be read are not looked at; their shape is that of the camera.
 
     Raises:
         InputError: If no number is common, or shapes or pictures differ.
     """
-    ours, theirs = ({image.number: image for image in scene.images} for scene in (first, second))
-    posed = {second.images[k].number for k in second.registered}
-    common = sorted(ours.keys() & posed)
-    if not common:
+    pairs = _pairs(first.images, [second.images[k] for k in second.registered])
+    if not pairs:
         raise no_common_images(first.source, second.source, 0)
-    chosen = [common[k] for k in spread(len(common), COMPARED)]
-    differences = [_difference(first, second, ours[number], theirs[number]) for number in chosen]
-    apart = float(np.median(differences))
-    if apart > MOST_DIFFERENT:
-        raise InputError(
-            f"{first.source} and {second.source}: frames of the same number show different pictures ({apart:.0f} of "
-            "255 grey levels apart); expected two runs of the same video"
-        )
+    _check_pairs(first.source, second.source, pairs)
+
+
+def check_same_pictures(first: Shown, second: Shown) -> None:
+    """As :func:`check_same_video`, as far as the images of both are there.
+
+    Raises:
+        InputError: If shapes or pictures differ.
+    """
+    pairs = _pairs(first.images, second.images)
+    _check_pairs(first.source, second.source, [(a, b) for a, b in pairs if a.path is not None and b.path is not None])
 
 
 def cameras_follow(first: Scene, second: Scene) -> bool | None:
@@ -58,17 +63,40 @@ def cameras_follow(first: Scene, second: Scene) -> bool | None:
         return None
 
 
-def _difference(first: Scene, second: Scene, ours: SceneImage, theirs: SceneImage) -> float:
+def _pairs(ours: Sequence[SceneImage], theirs: Sequence[SceneImage]) -> list[tuple[SceneImage, SceneImage]]:
+    """The images of the same numbers, in order."""
+    first, second = ({image.number: image for image in images} for images in (ours, theirs))
+    return [(first[number], second[number]) for number in sorted(first.keys() & second.keys())]
+
+
+def _check_pairs(first: Path, second: Path, pairs: list[tuple[SceneImage, SceneImage]]) -> None:
+    differences = [_difference(first, second, *pairs[k]) for k in spread(len(pairs), COMPARED)]
+    apart = float(np.median(differences)) if differences else 0.0
+    if apart > MOST_DIFFERENT:
+        raise InputError(
+            f"{first} and {second}: frames of the same number show different pictures ({apart:.0f} of "
+            "255 grey levels apart); expected two runs of the same video"
+        )
+
+
+def _difference(first: Path, second: Path, ours: SceneImage, theirs: SceneImage) -> float:
     """Mean difference of two frames that were made small, in grey levels; 0 where one of them is not there."""
-    pictures = [None if image.path is None else read_image(image.path) for image in (ours, theirs)]
+    pictures = [_picture(image) for image in (ours, theirs)]
     a, b = (
         (image.camera.width, image.camera.height) if picture is None else (picture.shape[1], picture.shape[0])
         for image, picture in zip((ours, theirs), pictures, strict=True)
     )
     if abs(a[0] * b[1] / (a[1] * b[0]) - 1) > ASPECT_SHARE:
         raise InputError(
-            f"{first.source} and {second.source}: frame {ours.number} is {a[0]} x {a[1]} in one and {b[0]} x {b[1]} in "
+            f"{first} and {second}: frame {ours.number} is {a[0]} x {a[1]} in one and {b[0]} x {b[1]} in "
             "the other; expected two runs of the same video"
         )
     small = [cv2.resize(p, SMALL, interpolation=cv2.INTER_AREA).astype(float) for p in pictures if p is not None]
     return float(np.abs(small[0] - small[1]).mean()) if len(small) == 2 else 0.0
+
+
+def _picture(image: SceneImage) -> NDArray[np.uint8] | None:
+    try:
+        return None if image.path is None else read_image(image.path)
+    except InputError:
+        return None

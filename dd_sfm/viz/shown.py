@@ -10,14 +10,14 @@ from scipy.spatial import cKDTree
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.alignment import align_cameras, follows
-from dd_sfm.io.clouds import read_cloud, run_uncertainty
-from dd_sfm.io.scene import Scene, SceneImage, open_scene
+from dd_sfm.io.clouds import read_cloud
+from dd_sfm.io.scene import Scene, SceneImage, open_scene, scene_uncertainty
 from dd_sfm.structures import FloatArray, IntArray
 
 MIN_COMMON = 3
 """Images that two runs must share: fewer do not fix a scale and a rotation."""
 COMPARED = {"learned": "learned", "sift": "SIFT", "sift_default": "SIFT, COLMAP's defaults"}
-"""What the folders in that of a comparison are called in its pictures."""
+"""What the folders in that of a comparison are called: shorter than in its report, which says how SIFT was set up."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def shown_scene(scene: Scene) -> Shown:
 
 
 def scene_label(scene: Scene) -> str:
-    """The folder's name, with those above it as far as it says nothing by itself; a run of compare's as its report."""
+    """The folder's name, with those above it as far as it says nothing by itself; in a comparison see COMPARED."""
     folder = scene.source.resolve()
     if folder.name in COMPARED and all((folder.parent / name).is_dir() for name in ("learned", "sift")):
         return COMPARED[folder.name]
@@ -112,8 +112,7 @@ def tell_apart(labels: list[str], sources: list[Path]) -> list[str]:
 
 def _uncertainty_of(scene: Scene) -> FloatArray:
     """The column of the run's own cloud, whose points are those of its model in the same order."""
-    own = scene.kind == "run" and scene.model_folder == scene.source / "sparse" / "0"
-    column = run_uncertainty(scene.source, scene.model.xyz) if own else None
+    column = scene_uncertainty(scene)
     return np.full(len(scene.model.xyz), np.nan) if column is None else column
 
 

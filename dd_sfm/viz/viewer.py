@@ -181,11 +181,11 @@ class Window:
     # Mouse
 
     def button(self, button: int, action: int, mods: int) -> bool:
-        """A mouse button went down (action 1) or up (0)."""
-        if action:
+        """A mouse button went down (action 1) or up (0); while one is held, the others do nothing."""
+        if action and self._button < 0:
             self._button, self._mods, self._pressed = button, mods, self._pointer
             self._thin(True)
-        else:
+        elif not action and button == self._button:
             self._thin(False)
             moved = np.hypot(self._pointer[0] - self._pressed[0], self._pointer[1] - self._pressed[1])
             if self._button == LEFT and self._mods & SHIFT and moved <= CLICK_PX:

@@ -6,6 +6,7 @@ import shutil
 import av
 import cv2
 import numpy as np
+import pycolmap
 import pytest
 from conftest import texture
 from converting import WITHOUT_POSE, write_small_run
@@ -97,6 +98,53 @@ def test_what_view_refuses(refused, run, tmp_path):
     out.write_text("mine")
     refused("view", run, "--screenshot", out, says="out.png: exists; expected a new file")
     assert out.read_text() == "mine"
+
+
+@pytest.fixture
+def other_video(run, tmp_path):
+    """A run whose frames bear the same numbers and show something else, along another path."""
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    for k, path in enumerate(sorted((other / "frames").iterdir())):
+        write_image(path, 255 - texture(120, 160, seed=100 + k))
+    return other
+
+
+def _astray(run):
+    """Send the cameras of a run another way."""
+    model = pycolmap.Reconstruction(str(run / "sparse" / "0"))
+    rng = np.random.default_rng(0)
+    for frame in model.frames.values():
+        frame.set_cam_from_world(1, pycolmap.Rigid3d(pycolmap.Rotation3d(), rng.normal(size=3)))
+    model.write_binary(str(run / "sparse" / "0"))
+
+
+def test_view_of_two_videos(dd_sfm, refused, run, other_video, tmp_path):
+    out = tmp_path / "out.png"
+    differ = f"{run} and {other_video}: frames of the same number show different pictures ("
+    # The same cameras: one video, undistorted in two ways, may look as different.
+    ran = dd_sfm("view", run, other_video, "--screenshot", out, "--size", "64x48")
+    assert ran.code == 0
+    note, done = ran.err.splitlines()
+    assert note.startswith(f"note: {differ}")
+    assert done.startswith("written: ")
+    out.unlink()
+    _astray(other_video)
+    refused("view", run, other_video, "--screenshot", out, says=differ)
+    assert not out.exists()
+
+
+def test_view_of_two_videos_whose_pictures_cannot_be_told_apart(dd_sfm, run, other_video, tmp_path):
+    _astray(other_video)
+    says = f"note: the cameras of {other_video} do not follow those of {run}"
+    for path in (other_video / "frames").iterdir():
+        path.write_text("no image")
+    out = ("--screenshot", tmp_path / "out.png", "--size", "64x48", "--overwrite")
+    ran = dd_sfm("view", run, other_video, *out)
+    assert (ran.code, ran.err.startswith(says)) == (0, True)
+    shutil.rmtree(other_video / "frames")
+    ran = dd_sfm("view", run, other_video, *out)
+    assert (ran.code, ran.err.startswith(says)) == (0, True)
 
 
 def _renumber(run, by):

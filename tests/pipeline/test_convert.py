@@ -192,6 +192,8 @@ def test_a_run_hands_on_how_far_its_points_are_to_be_trusted(run, tmp_path):
     cloud = read_cloud(tmp_path / "cloud.ply")
     assert cloud.uncertainty == pytest.approx(own.uncertainty)
     assert cloud.triangulation_angle_deg == pytest.approx(own.triangulation_angle_deg)
+    convert(run / "sparse" / "0", tmp_path / "model.ply", "ply")
+    assert (tmp_path / "model.ply").read_bytes() == (tmp_path / "cloud.ply").read_bytes()
     # A cloud that is not that of the model tells nothing of its points.
     write_cloud(run / "points.ply", replace(own, xyz=own.xyz[::-1] + 1))
     convert(run, tmp_path / "other.ply", "ply")
@@ -214,6 +216,9 @@ def test_ply_and_tum_as_files(run, tmp_path):
     centres = [-pose[:, :3].T @ pose[:, 3] for pose in model.cam_from_world.values()]
     assert table[:, 1:4] == pytest.approx(np.array(centres))
     assert np.linalg.norm(table[:, 4:], axis=1) == pytest.approx(np.ones(15))
+    for name, target in (("CLOUD.PLY", "ply"), ("path.Txt", "tum")):
+        convert(run, tmp_path / name, target)
+        assert (tmp_path / name).is_file()
     # Without the times of a run, the frame numbers.
     done = convert(run / "sparse", tmp_path / "same.tum", "tum")
     assert (tmp_path / "same.tum").read_text() == (tmp_path / "path.tum").read_text()
@@ -327,6 +332,33 @@ def test_images_of_another_size(run, tmp_path):
         write_image(tmp_path / "small" / path.name, texture(60, 80))
     with pytest.raises(InputError, match="80x60 pixels; the model's camera has 160x120"):
         convert(run, tmp_path / "out", "nerfstudio", images=tmp_path / "small")
+
+
+@pytest.mark.parametrize("target", ["nerfstudio", "colmap", "jhu"])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_images_that_cannot_be_decoded(run, tmp_path, target, suffix):
+    source, images = run, run / "frames"
+    if suffix == "jpg":
+        source, images = tmp_path / "model", tmp_path / "jhu"
+        convert(run, images, "jhu")
+        convert(images, source, "colmap")
+    damaged = images / f"00000020.{suffix}"
+    damaged.write_text("no image")
+    with pytest.raises(InputError, match=rf"20\.{suffix}: not an image that can be decoded; .*--images"):
+        convert(source, tmp_path / "out", target, images=images, copy_images=True)
+    assert not (tmp_path / "out").exists()
+    write_image(damaged, texture(60, 80))
+    with pytest.raises(InputError, match=rf"20\.{suffix}: 80x60 pixels; the model's camera has 160x120.*--images"):
+        convert(source, tmp_path / "out", target, images=images, copy_images=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_masks_that_cannot_be_decoded(run, tmp_path):
+    (run / "masks" / "00000020.png.png").write_text("no image")
+    for target in ("nerfstudio", "colmap"):
+        with pytest.raises(InputError, match=r"20\.png\.png: not an image that can be decoded"):
+            convert(run, tmp_path / "out", target, copy_images=True)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("kind", ["colmap", "colmap-text"])

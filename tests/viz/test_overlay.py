@@ -132,6 +132,25 @@ def test_two_runs_side_by_side_in_one_unit_of_depth(tmp_path):
     assert np.abs(frame[40:80, :160].astype(int) - frame[40:80, 160:]).max() <= 1
 
 
+def test_every_run_is_drawn_with_its_own_focal_length(tmp_path):
+    xyz = wall(10.0)
+    first = make_scene(tmp_path / "a", xyz)
+    second = make_scene(tmp_path / "b", xyz * [1, 1, 2])
+    longer = replace(CAMERA, fx=2 * CAMERA.fx, fy=2 * CAMERA.fy)
+    second = replace(second, images=tuple(replace(image, camera=longer) for image in second.images))
+    mask = np.zeros((120, 160), bool)
+    mask[10:110, 30:130] = True
+    write_mask(tmp_path / "field.png", mask)
+    first, second = (replace(scene, field_mask=tmp_path / "field.png") for scene in (first, second))
+    looks = {"colour": "photo", "panel": (80, 80), "point_size": 2.0}
+    both, alone = frames_of(make_layers([first, second]), **looks), frames_of(make_layers([second]), **looks)
+    for k in range(5):
+        left, right = both[k][30:, :80], both[k][30:, 80:]
+        assert (right == alone[k][30:, 80:]).all()
+        # The projections are those of the first run.
+        assert (right == left).mean() > 0.99
+
+
 def test_frames_are_cropped_to_the_field_of_view_and_shrunk(tmp_path):
     mask = np.zeros((120, 160), bool)
     mask[10:110, 30:130] = True

@@ -54,7 +54,7 @@ def test_a_column_of_the_runs_own_cloud(tmp_path):
         more[name] = vertex[name]
     more["uncertainty"] = np.linspace(0.01, 0.1, len(more))
     PlyData([PlyElement.describe(more, "vertex")]).write(tmp_path / "run" / "points.ply")
-    for source in (tmp_path / "run", tmp_path / "run" / "points.ply"):
+    for source in (tmp_path / "run", tmp_path / "run" / "sparse" / "0", tmp_path / "run" / "points.ply"):
         assert open_shown(source).uncertainty == pytest.approx(np.linspace(0.01, 0.1, len(model.xyz)))
     # A file of other points than the model's says nothing of them.
     PlyData([PlyElement.describe(more[:-1], "vertex")]).write(tmp_path / "run" / "points.ply")
@@ -178,7 +178,7 @@ def test_labels_that_are_the_same_become_names(tmp_path):
     assert len(set(tell_apart(["x", "x"], [tmp_path / "a" / "c" / "x", tmp_path / "b" / "c" / "x"]))) == 2
 
 
-def test_a_run_is_called_by_its_folder_and_within_a_comparison_as_in_its_report(tmp_path):
+def test_a_run_is_called_by_its_folder_and_within_a_comparison_by_its_features(tmp_path):
     write_small_run(tmp_path / "sift")
     # What it calls its features does not matter: with one run and with two it has one name.
     (tmp_path / "sift" / "metrics.json").write_text(json.dumps({"features": "learned"}))

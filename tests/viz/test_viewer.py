@@ -15,6 +15,7 @@ from converting import write_small_run
 from dd_sfm.cli.doctor import open3d_problem
 from dd_sfm.viz.view_keys import KEYS, VIEW_KEYS, help_text
 from dd_sfm.viz.view_state import COLOURS
+from dd_sfm.viz.viewer import FLUID_S, Window
 
 DRIVE = """
 import sys
@@ -83,6 +84,33 @@ def test_every_key_does_one_thing_and_is_explained():
     for key in KEYS:
         assert key.text in help_text()
     assert all(name in next(k.text for k in KEYS if k.letter == "C") for name in COLOURS)
+
+
+class Thinned:
+    """As many points as the shapes of a window have, without a window."""
+
+    def __init__(self, count):
+        self.count = self.points = count
+
+    def fill_points(self, every=1):
+        self.points = len(range(0, self.count, every))
+        return []
+
+
+@pytest.mark.parametrize("released", [(0, 2), (2, 0)])
+def test_a_second_button_pressed_meanwhile_leaves_the_points_whole(released):
+    window = object.__new__(Window)
+    window.shapes, window.seconds_per_point = Thinned(1000), 10 * FLUID_S / 1000
+    window._pointer, window._button, window._every = (0.0, 0.0), -1, 1
+    window.button(0, 1, 0)
+    window.button(2, 1, 0)
+    assert window.shapes.points == 100
+    for button in released:
+        window.button(button, 0, 0)
+        assert window.shapes.points in (100, 1000)
+    assert window.shapes.points == 1000
+    window.button(2, 1, 0)
+    assert window.shapes.points == 100
 
 
 @needs_screen

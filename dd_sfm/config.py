@@ -176,7 +176,7 @@ class DenseConfig:
     """Least correlation of a patch in a view that counts as an observation."""
     merge_px: float = 1.0
     """Points nearer to each other than about so many source pixels become one."""
-    gap_px: float = 6.0
+    gap_px: float = 5.0
     """A place with no point within so many *working pixels* is a gap, which less sure depths may fill, and tracks..."""
     max_gap_uncertainty: float = 0.1
     """...of at most this expected relative error."""

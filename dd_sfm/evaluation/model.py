@@ -36,7 +36,7 @@ from dd_sfm.evaluation.surface import (
     visible_surface,
 )
 from dd_sfm.evaluation.trajectory import GAPS, Trajectory, path_length, relative_poses, trajectory_figures
-from dd_sfm.io.clouds import read_cloud
+from dd_sfm.io.clouds import run_uncertainty
 from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
 from dd_sfm.structures import FloatArray, Model
 
@@ -195,9 +195,5 @@ def _warnings(figures: dict[str, Any]) -> list[str]:
 
 def point_quality(run: EvaluatedRun) -> tuple[FloatArray, str]:
     """What ranks the points (P,), lower is better: ``uncertainty`` from the run's points.ply, else ``error_px``."""
-    path = run.root / "points.ply"
-    if run.is_run and path.is_file():
-        cloud = read_cloud(path)
-        if cloud.uncertainty is not None and len(cloud.xyz) == len(run.model.xyz):
-            return cloud.uncertainty, "uncertainty"
-    return run.model.error_px, "error_px"
+    expected = run_uncertainty(run.run, run.model.xyz) if run.run else None
+    return (run.model.error_px, "error_px") if expected is None else (expected, "uncertainty")

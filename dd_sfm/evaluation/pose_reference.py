@@ -38,7 +38,8 @@ class PoseReference:
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """A model to measure. Its frames bear source frame numbers; ``root`` is the run folder, or the model's own.
+    """A model to measure. Its frames bear source frame numbers; ``root`` is the folder asked for, ``run`` that of the
+    run, if it belongs to one.
 
     ``time_s`` and ``source_number`` (the number in the name of the source image, for folders of images) by frame;
     both are empty outside run folders. ``frames_used``: frames that the mapper was given, 0 when not known; ``lens``:
@@ -51,7 +52,7 @@ class EvaluatedRun:
     time_s: dict[int, float]
     source_number: dict[int, int]
     frames_used: int
-    is_run: bool
+    run: Path | None = None
     lens: Calibration | None = None
 
 
@@ -107,15 +108,15 @@ def open_run(path: Path) -> EvaluatedRun:
     if not names:
         raise InputError(f"{folder}: the model has no registered image; expected at least 3")
     model = read_model(folder, frame_numbers(folder, names))
-    root = path
     # A model that is named by its own folder still belongs to the run around it.
     for place in (path, *list(folder.resolve().parents)[:2]):
         if (place / "frames.json").is_file():
-            return _with_records(place if place == path else root, folder, model, place / "frames.json")
-    return EvaluatedRun(root, folder, model, {}, {}, 0, False)
+            return _with_records(path, folder, model, place)
+    return EvaluatedRun(path, folder, model, {}, {}, 0)
 
 
-def _with_records(root: Path, folder: Path, model: Model, path: Path) -> EvaluatedRun:
+def _with_records(root: Path, folder: Path, model: Model, run: Path) -> EvaluatedRun:
+    path = run / "frames.json"
     try:
         content = json.loads(path.read_text())
         records, lens = content["frames"], content.get("undistorted")
@@ -130,7 +131,7 @@ def _with_records(root: Path, folder: Path, model: Model, path: Path) -> Evaluat
             f"{path}: damaged ({error}); expected what dd-sfm reconstruct wrote. Repeat the run"
         ) from error
     source_number = {index: int(digits[-1]) for index, digits in sources.items() if digits}
-    return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), True, undone)
+    return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), run, undone)
 
 
 def open_pose_reference(path: Path) -> PoseReference:
@@ -206,7 +207,7 @@ def _numberings(run: EvaluatedRun, reference: PoseReference) -> list[tuple[str, 
     if reference.kind != "jhu":
         return [plain, *named]
     ordinal = ("order of the frames", dict(enumerate(reference.frames)))
-    return [*named, ordinal, plain] if run.is_run else [plain, ordinal]
+    return [*named, ordinal, plain] if run.run else [plain, ordinal]
 
 
 def _common(run: EvaluatedRun, reference: PoseReference, name: str, numbers: Mapping[int, int]) -> CommonFrames:
@@ -228,8 +229,8 @@ def run_in_truth(run: EvaluatedRun, truth: RenderedTruth, common: CommonFrames) 
     """  # fmt: skip
     frames = run.time_s or run.model.cam_from_world
     number = run.source_number if common.numbering == NAMES else {frame: frame for frame in frames}
-    lens = run.lens if run.is_run else truth.lens
-    return InTruth(truth, number, run.model.camera.width, lens, not run.is_run)
+    lens = run.lens if run.run else truth.lens
+    return InTruth(truth, number, run.model.camera.width, lens, run.run is None)
 
 
 def _misfit(common: CommonFrames) -> float:

@@ -114,7 +114,11 @@ def _render(frame: int) -> Rendered:
 
 
 def _write_truth(path: Path, scene: Scene, renderer: Renderer, depths: dict[int, NDArray[np.float32]]) -> None:
-    """``truth.npz``: K, R (world_from_cam), c, depth (uint16 times depth_unit_mm), depth_frames, vertices_mm."""
+    """``truth.npz``: what :class:`dd_sfm.io.truth.RenderedTruth` holds, and vertices_mm.
+
+    Poses are R (world_from_cam) and c; depth is uint16 times depth_unit_mm. With deformation above 0 the depth is that
+    of each frame, the vertices are those at rest.
+    """
     depth = np.stack([depths[k] for k in sorted(depths)])
     # Two micrometres: far below what a mesh of 0.3 mm resolves, and it compresses twice as well as 16 full bits.
     unit = max(0.002, float(depth.max()) / 65500)
@@ -129,6 +133,7 @@ def _write_truth(path: Path, scene: Scene, renderer: Renderer, depths: dict[int,
         depth_unit_mm=unit,
         depth_frames=np.array(sorted(depths), np.int64),
         vertices_mm=scene.mesh.vertices,
+        deformation=scene.settings.effects.deformation,
     )
     write_bytes(path, buffer.getvalue())
 

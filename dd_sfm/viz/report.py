@@ -69,8 +69,9 @@ def write_report(out: Path, comparison: Comparison, *, title: str, most_points: 
 
 
 def _truth(comparison: Comparison) -> RenderedTruth | None:
-    """The truth of a rendered clip, when that is the reference."""
+    """The truth of a rendered clip, when that is the reference and holds between frames."""
     reference = comparison.figures["reference"]
     if reference is None or not (Path(reference) / "truth.npz").is_file():
         return None
-    return read_truth(Path(reference))
+    truth = read_truth(Path(reference))
+    return None if truth.deformation > 0 else truth

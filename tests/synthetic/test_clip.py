@@ -94,6 +94,7 @@ def test_the_folder_is_complete(clip):
         assert truth["depth_frames"].tolist() == [0, 4, 8]
         assert truth["depth"].dtype == np.uint16
         assert np.linalg.det(truth["R"][0]) == pytest.approx(1.0)
+        assert truth["deformation"] == 0.0
     assert (clip / "mesh.ply").is_file()
     assert "PINHOLE 480 270" in (clip / "calibration.txt").read_text()
 
@@ -132,6 +133,13 @@ def test_switches():
     assert max(hidden) > 0
     # Smoke in the middle of the clip takes contrast.
     assert busy.render(4).image[calm.optics.mask].std() < 0.8 * calm.render(4).image[calm.optics.mask].std()
+
+
+def test_moving_tissue_is_in_the_truth(tmp_path):
+    base = replace(settings(), width=160, height=96, frames=3)
+    moving = replace(base, effects=replace(base.effects, deformation=0.5))
+    write_clip(moving, tmp_path / "clip", jobs=1, overwrite=False, progress=silent)
+    assert read_truth(tmp_path / "clip").deformation == 0.5
 
 
 def test_distortion_is_in_the_truth(tmp_path):

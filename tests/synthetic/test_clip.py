@@ -1,11 +1,14 @@
 """Rendered clips: the truth is exact, the seed decides, the switches do what they say."""
 
+import itertools
 from dataclasses import replace
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
 
+from dd_sfm.config import dump_config
 from dd_sfm.errors import ConfigError, OutputError, ReconstructionError
 from dd_sfm.io.colmap_model import read_model
 from dd_sfm.io.images import read_mask
@@ -16,13 +19,28 @@ from dd_sfm.synthetic.clip import write_clip
 from dd_sfm.synthetic.organs import SHAPES
 from dd_sfm.synthetic.path import inside_share, plan_path
 from dd_sfm.synthetic.render import Renderer, make_scene
-from dd_sfm.synthetic.settings import LightSettings, PathSettings, SynthSettings, TissueSettings, preset
+from dd_sfm.synthetic.settings import (
+    RANGES,
+    Difficulty,
+    EffectSettings,
+    LensSettings,
+    LightSettings,
+    Organ,
+    PathSettings,
+    SynthSettings,
+    TissueSettings,
+    check_settings,
+    preset,
+)
 
 FRAMES = 12
 
 
 def settings(**changes) -> SynthSettings:
     return replace(preset("colon", "real"), frames=FRAMES, width=480, height=270, depth_every=4, seed=5, **changes)
+
+
+TINY = replace(settings(), width=160, height=96, frames=3)
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +154,7 @@ def test_switches():
 
 
 def test_moving_tissue_is_in_the_truth(tmp_path):
-    base = replace(settings(), width=160, height=96, frames=3)
-    moving = replace(base, effects=replace(base.effects, deformation=0.5))
+    moving = replace(TINY, effects=replace(TINY.effects, deformation=0.5))
     write_clip(moving, tmp_path / "clip", jobs=1, overwrite=False, progress=silent)
     assert read_truth(tmp_path / "clip").deformation == 0.5
 
@@ -182,11 +199,31 @@ def test_other_organs_render(organ, difficulty):
         ({"path": PathSettings(tremor=-1.0)}, "path.tremor -1.0"),
         ({"light": LightSettings(exposure=1.0)}, "light.exposure 1.0"),
         ({"tissue": TissueSettings(trees=-1)}, "tissue.trees -1"),
+        ({"fps": 0.0}, "fps 0.0: expected 0.1 to 1000"),
+        ({"crf": 99}, "crf 99: expected 0 to 51"),
+        ({"lens": LensSettings(circle=0.0)}, "lens.circle 0.0: expected 0.2 to 3"),
+        ({"tissue": TissueSettings(texture_mm=0.0)}, "tissue.texture_mm 0.0: expected 1 to 1000"),
+        ({"effects": EffectSettings(smoke=7.0)}, "effects.smoke 7.0: expected 0 to 1"),
+        (
+            {"lens": LensSettings(distortion=(-0.2, 9.0))},
+            r"lens.distortion \[-0.2, 9.0\]: expected numbers, each -2 to 2",
+        ),
     ],
 )
 def test_impossible_settings(change, message):
     with pytest.raises(ConfigError, match=message):
         make_scene(replace(settings(), **change))
+
+
+def test_every_number_has_a_range_that_holds_all_presets():
+    for organ, difficulty in itertools.product(get_args(Organ), get_args(Difficulty)):
+        check_settings(preset(organ, difficulty))
+    plain = dump_config(SynthSettings())
+    numbers = {key for key, value in plain.items() if isinstance(value, int | float)}
+    for name, section in plain.items():
+        if isinstance(section, dict):
+            numbers |= {f"{name}.{key}" for key, value in section.items() if not isinstance(value, bool)}
+    assert numbers == set(RANGES) | {"frames", "width", "height"}
 
 
 def test_an_impossible_path():

@@ -52,6 +52,8 @@ def make_scene(settings: SynthSettings) -> Scene:
         ReconstructionError: If the path does not fit the organ.
     """
     check_settings(settings)
+    # Refuses a lens before the organ is built, which takes seconds.
+    make_optics(settings)
     # One generator a part: a change in one does not reshuffle the others.
     organ, skin, way, more = (np.random.default_rng([settings.seed, k]) for k in range(4))
     shape = SHAPES[settings.organ](organ)

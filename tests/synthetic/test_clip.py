@@ -16,6 +16,7 @@ from dd_sfm.io.truth import read_truth
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.progress import silent
 from dd_sfm.synthetic.clip import write_clip
+from dd_sfm.synthetic.lens import make_optics
 from dd_sfm.synthetic.organs import SHAPES
 from dd_sfm.synthetic.path import inside_share, plan_path
 from dd_sfm.synthetic.render import Renderer, make_scene
@@ -173,6 +174,29 @@ def test_distortion_is_in_the_truth(tmp_path):
     xy, depth = truth.project(points[hit], 2)
     there = bilinear(truth.depth[2], xy)
     assert np.median(np.abs(there - depth)[there > 0] / depth[there > 0]) < 3e-4
+
+
+def bent_optics(k1, k2=0.0, **changes):
+    base = replace(settings(), width=240, height=136)
+    return make_optics(replace(base, lens=replace(base.lens, distortion=(k1, k2), **changes)))
+
+
+@pytest.mark.parametrize("distortion", [(-0.2, 0.0), (-0.219, 0.0), (-0.4, 0.15), (2.0, 0.0), (2.0, 2.0)])
+def test_rays_lead_back_to_their_pixels(distortion):
+    optics = bent_optics(*distortion)
+    back = cv2.projectPoints(optics.rays.astype(float), np.zeros(3), np.zeros(3), optics.matrix, optics.distortion)[0]
+    assert np.abs(back[:, 0] - np.argwhere(optics.mask)[:, ::-1]).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("k1", "field", "least"), [(-0.3, 78.0, "-0.219"), (-0.24, 78.0, "-0.219"), (-0.1, 120.0, "-0.048")]
+)
+def test_distortion_that_folds_the_field(k1, field, least):
+    """The radial polynomial turns back before it reaches the rim: no ray leads there."""
+    message = rf"lens.distortion \[{k1}, 0.0\]: .*expected k1 of {least} or more with k2 0"
+    with pytest.raises(ConfigError, match=message):
+        bent_optics(k1, field_of_view_deg=field)
+    bent_optics(float(least), field_of_view_deg=field)
 
 
 @pytest.mark.slow

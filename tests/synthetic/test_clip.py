@@ -12,10 +12,11 @@ from dd_sfm.config import dump_config
 from dd_sfm.errors import ConfigError, OutputError, ReconstructionError
 from dd_sfm.io.colmap_model import read_model
 from dd_sfm.io.images import read_mask
+from dd_sfm.io.lock import locked
 from dd_sfm.io.truth import read_truth
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.progress import silent
-from dd_sfm.synthetic.clip import write_clip
+from dd_sfm.synthetic.clip import is_complete, write_clip
 from dd_sfm.synthetic.lens import make_optics
 from dd_sfm.synthetic.organs import SHAPES
 from dd_sfm.synthetic.path import inside_share, plan_path
@@ -125,6 +126,77 @@ def test_an_existing_clip_is_kept(clip, tmp_path):
     with pytest.raises(OutputError, match="holds other files"):
         write_clip(settings(), tmp_path, jobs=1, overwrite=True, progress=silent)
     assert (tmp_path / "mine.txt").read_text() == "x"
+
+
+@pytest.fixture(scope="module")
+def tiny_scene():
+    return make_scene(TINY)
+
+
+@pytest.fixture
+def at_hand(monkeypatch, tiny_scene):
+    """The scene of TINY is there already: building the organ takes most of the time."""
+    monkeypatch.setattr("dd_sfm.synthetic.clip.make_scene", lambda settings: tiny_scene)
+
+
+@pytest.fixture
+def broken_off(at_hand, monkeypatch):
+    """Begins a clip in a folder that is stopped at the given file."""
+
+    def start(out, stop_at, *, overwrite=False):
+        def stop(*arguments, **options):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(f"dd_sfm.synthetic.clip.{stop_at}", stop)
+            with pytest.raises(KeyboardInterrupt):
+                write_clip(TINY, out, jobs=1, overwrite=overwrite, progress=silent)
+
+    return start
+
+
+@pytest.mark.parametrize("stop_at", ["write_video", "write_model"])
+def test_a_clip_that_was_broken_off_starts_again(tmp_path, broken_off, stop_at):
+    out = tmp_path / "clip"
+    broken_off(out, stop_at)
+    assert not is_complete(out)
+    write_clip(TINY, out, jobs=1, overwrite=False, progress=silent)
+    assert is_complete(out)
+    assert read_truth(out).matrix.shape == (3, 3)
+    with pytest.raises(OutputError, match="holds a clip already"):
+        write_clip(TINY, out, jobs=1, overwrite=False, progress=silent)
+
+
+def test_overwriting_leaves_nothing_old_and_everything_else(tmp_path, broken_off):
+    out = tmp_path / "clip"
+    write_clip(TINY, out, jobs=1, overwrite=False, progress=silent)
+    mine = [out / "notes.txt", out / "masks" / "mine.png", out / "sparse" / "1" / "cameras.bin", out / "truth.npz.old"]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    broken_off(out, "write_video", overwrite=True)
+    left = {p for p in out.rglob("*") if p.is_file()}
+    assert left == {*mine, out / "scene.yaml.partial", out / ".dd-sfm.lock"}
+    assert {p.read_text() for p in mine} == {"mine"}
+
+
+def test_a_clip_is_kept_when_the_next_one_cannot_be_made(tmp_path, monkeypatch):
+    out = tmp_path / "clip"
+    out.mkdir()
+    (out / "scene.yaml").write_text("seed: 1\n")
+
+    def refuse(settings):
+        raise ReconstructionError("path: frame 0 is outside the organ")
+
+    monkeypatch.setattr("dd_sfm.synthetic.clip.make_scene", refuse)
+    with pytest.raises(ReconstructionError):
+        write_clip(TINY, out, jobs=1, overwrite=True, progress=silent)
+    assert [p.name for p in out.iterdir()] == ["scene.yaml"]
+
+
+def test_one_writer_a_clip(tmp_path, at_hand):
+    with locked(tmp_path), pytest.raises(OutputError, match="another dd-sfm"):
+        write_clip(TINY, tmp_path, jobs=1, overwrite=False, progress=silent)
 
 
 @pytest.mark.slow

@@ -120,7 +120,7 @@ def read_still_truth(folder: Path) -> RenderedTruth:
     truth = read_truth(folder)
     if truth.deformation > 0:
         raise InputError(
-            f"{folder}: the tissue moves (deformation {truth.deformation:g} mm), so that its truth holds frame by frame "
-            "but not between frames; expected a clip without --deformation"
+            f"{folder}: the tissue moves (deformation {truth.deformation:g} mm), so that its truth holds frame by "
+            "frame but not between frames; expected a clip without --deformation"
         )
     return truth

@@ -17,6 +17,9 @@ from dd_sfm.synthetic.rays import RayScene
 from dd_sfm.synthetic.settings import SynthSettings, check_settings
 from dd_sfm.synthetic.tissue import Tissue, albedo, make_tissue, sample_tissue
 
+RENDERER_VERSION = 1
+"""Raise it with every change of what a clip looks like: kept clips are then rendered again."""
+
 
 @dataclass(frozen=True)
 class Scene:

@@ -1,5 +1,7 @@
 """Clips that ``dd-sfm train`` renders for ``synth:ORGAN[:SEED]``, kept for the next time."""
 
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from dd_sfm.errors import ConfigError
 
 if TYPE_CHECKING:
     from dd_sfm.progress import Progress
+    from dd_sfm.synthetic.settings import SynthSettings
     from dd_sfm.training.config import TrainConfig
     from dd_sfm.training.sources.spec import RenderedScene
 
@@ -40,7 +43,7 @@ def render_scene(
     """
     from dataclasses import replace
 
-    from dd_sfm.synthetic.clip import write_clip
+    from dd_sfm.synthetic.clip import is_complete, write_clip
     from dd_sfm.synthetic.settings import Organ, preset
 
     if scene.organ not in get_args(Organ):
@@ -54,9 +57,16 @@ def render_scene(
         seed=scene.seed,
     )
     name = f"{scene.organ}-{scene.seed}-{render.difficulty}-{render.frames}x{render.width}x{render.height}"
-    folder = (settings.cache or clips_folder()) / "synth" / name
-    # The model is written last: a clip that has one is complete.
-    if write and not (folder / "sparse" / "0" / "points3D.bin").is_file():
+    folder = (settings.cache or clips_folder()) / "synth" / _key(clip) / name
+    if write and not is_complete(folder):
         say(f"rendering {name} ...")
         write_clip(clip, folder, jobs=None, overwrite=True, progress=progress)
     return folder
+
+
+def _key(clip: "SynthSettings") -> str:
+    """A name made from all that the look of a clip depends on."""
+    from dd_sfm.config import dump_config
+    from dd_sfm.synthetic.render import RENDERER_VERSION
+
+    return hashlib.sha256(json.dumps([RENDERER_VERSION, dump_config(clip)]).encode()).hexdigest()[:16]

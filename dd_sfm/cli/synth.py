@@ -58,6 +58,9 @@ def synth(
     Writes clip.mp4, mask.png, masks/, truth.npz, mesh.ply, calibration.txt, sparse/0 (COLMAP model of the true
     cameras) and scene.yaml. The same settings and seed give the same clip.
 
+    With --deformation poses and depth hold frame by frame, but correspondences between frames do not, and mesh.ply is
+    the shape at rest: dd-sfm train and dd-sfm evaluate matching refuse such a clip.
+
     Example: dd-sfm synth -o clips/colon --organ colon --frames 90 --seed 3
     """
     from dd_sfm.synthetic.clip import write_clip

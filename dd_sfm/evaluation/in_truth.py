@@ -43,10 +43,14 @@ class InTruth:
     def matches_within(
         self, first: int, second: int, xy0: FloatArray, xy1: FloatArray, limit_px: float
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which matches (N,) of two frames of the run are right within pixels of the clip, and which can be judged."""
+        """Which matches (N,) of two frames of the run are right within pixels of the clip, and which can be judged:
+        none where the tissue moves between frames.
+        """  # fmt: skip
         source, target = self.number.get(first), self.number.get(second)
         nothing = np.zeros(len(xy0), bool)
         if source is None or target is None or not self.has_depth(first) or target >= len(self.truth.cam_from_world):
+            return nothing, nothing
+        if self.truth.deformation > 0:
             return nothing, nothing
         there, judged = self.truth.correspondences(source, target, self.pixels(xy0))
         error = np.linalg.norm(np.nan_to_num(there, nan=1e9) - self.pixels(xy1), axis=1)

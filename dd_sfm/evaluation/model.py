@@ -146,6 +146,8 @@ def _surface(
 ) -> tuple[dict[str, Any], FloatArray]:
     """Figures against the true surface, and the error of every point; no figures without enough observations."""
     model = run.model
+    if in_truth.truth.deformation > 0:
+        notes.append("the tissue of the reference moves: part of the errors and gaps is its motion")
     observed = true_observations(model, frames, in_truth)
     if len(observed.point) < MIN_OBSERVATIONS:
         notes.append(

@@ -12,7 +12,7 @@ from dd_sfm.evaluation.pose_reference import find_model, frame_numbers
 from dd_sfm.io.colmap_model import read_model, read_poses
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.jhu import read_sequence
-from dd_sfm.io.truth import read_truth
+from dd_sfm.io.truth import read_still_truth
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.ops.resize import resize_image, working_scale
 from dd_sfm.structures import WorkingGrid
@@ -136,7 +136,7 @@ class RenderedReference:
 
     def __init__(self, folder: Path, working_height_px: int, points: int = 400) -> None:
         self.name, self.points = folder.name, points
-        self.truth = read_truth(folder)
+        self.truth = read_still_truth(folder)
         self.grid, self._mask = working_crop(self.truth.mask, working_height_px)
         self._pixels = np.argwhere(self.truth.mask)[:, ::-1].astype(np.float64)
         count = len(self.truth.cam_from_world)

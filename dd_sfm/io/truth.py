@@ -21,7 +21,7 @@ class RenderedTruth:
 
     ``matrix`` K (3, 3), pixel centres at integers; ``cam_from_world`` (N, 3, 4) in mm; ``depth`` (D, H, W) float32
     z-depth in mm of the frames ``depth_frames`` (D,), 0 where no surface is hit; ``mask`` (H, W) bool; ``distortion``
-    k1, k2, p1, p2 of OpenCV's model.
+    k1, k2, p1, p2 of OpenCV's model; ``deformation`` amplitude in mm of the tissue's movement, 0 where it stands still.
     """
 
     matrix: NDArray[np.float64]
@@ -31,6 +31,7 @@ class RenderedTruth:
     mask: NDArray[np.bool_]
     clip_path: Path
     distortion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(4))
+    deformation: float = 0.0
 
     @property
     def lens(self) -> Calibration | None:
@@ -83,7 +84,8 @@ class RenderedTruth:
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Where pixels (N, 2) of a frame with depth lie in another frame, and whether they are visible there.
 
-        Occlusion is judged in the frame with depth that is nearest to the target, within 3 % of the depth.
+        Right only where the tissue stands still (see :func:`read_still_truth`). Occlusion is judged in the frame with
+        depth that is nearest to the target, within 3 % of the depth.
         """
         points, hit = self.world_points(source, xy)
         there, depth = self.project(points, target)
@@ -115,6 +117,22 @@ def read_truth(folder: Path) -> RenderedTruth:
                 read_mask(folder / "mask.png"),
                 folder / "clip.mp4",
                 truth["distortion"] if "distortion" in truth else np.zeros(4),
+                float(truth["deformation"]) if "deformation" in truth else 0.0,
             )
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
+    except (OSError, KeyError, TypeError, ValueError, BadZipFile) as error:
         raise InputError(f"{folder}: no readable truth.npz ({error}); expected a rendered clip's folder") from error
+
+
+def read_still_truth(folder: Path) -> RenderedTruth:
+    """Read the truth of a clip for its correspondences; see :func:`read_truth`.
+
+    Raises:
+        InputError: Also if the tissue moves: a pixel's place in another frame is then not known.
+    """
+    truth = read_truth(folder)
+    if truth.deformation > 0:
+        raise InputError(
+            f"{folder}: the tissue moves (deformation {truth.deformation:g} mm), so that its truth holds frame by "
+            "frame but not between frames; expected a clip without --deformation"
+        )
+    return truth

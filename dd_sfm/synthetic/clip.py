@@ -20,6 +20,7 @@ from dd_sfm.io.atomic import output_error, write_bytes, write_text
 from dd_sfm.io.clouds import write_mesh
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.images import write_mask
+from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.video_writer import write_video
 from dd_sfm.progress import Progress
 from dd_sfm.structures import Frame, FrameSet, Model, PinholeCamera
@@ -27,6 +28,14 @@ from dd_sfm.synthetic.render import Rendered, Renderer, Scene, make_scene
 from dd_sfm.synthetic.settings import SynthSettings, check_settings
 
 MARKER = "scene.yaml"
+"""The settings, and the sign that a clip is complete."""
+UNFINISHED = MARKER + ".partial"
+"""The settings of a clip that is being rendered, or was broken off."""
+OWN_FILES = (
+    MARKER, "clip.mp4", "mask.png", "truth.npz", "mesh.ply", "calibration.txt", f"masks/{'[0-9]' * 8}.png.png",
+    "sparse/0/cameras.bin", "sparse/0/images.bin", "sparse/0/points3D.bin",
+)  # fmt: skip
+"""Patterns of what a clip consists of: only this is ever removed."""
 _renderer: Renderer | None = None
 
 
@@ -37,21 +46,67 @@ def write_clip(
 
     Args:
         settings: What to render.
-        out: Made when missing; a folder with other content is refused.
+        out: Made when missing; a folder with other content is refused, a clip that was broken off starts again.
         jobs: Processes; None for one a core.
-        overwrite: Replace an earlier clip.
+        overwrite: Replace an earlier clip; other files beside it stay.
         progress: Shows the frames.
 
     Returns:
-        Figures for the command line: frames, points of the mesh, median flow.
+        Figures for the command line: frames, vertices of the mesh, points of the model.
 
     Raises:
         OutputError: If the folder holds something else or cannot be written.
         ConfigError: If the settings cannot be rendered.
     """
     check_settings(settings)
-    _open_folder(out, settings, overwrite)
+    _check_folder(out, overwrite)
+    # Before the folder is touched: the path may turn out not to fit the organ.
     scene = make_scene(settings)
+    with _open_folder(out, settings):
+        points = _write_files(scene, out, jobs, progress)
+    return {"frames": settings.frames, "vertices": len(scene.mesh.vertices), "points": points}
+
+
+def is_complete(out: Path) -> bool:
+    """Whether a folder holds a clip that was rendered to the end."""
+    return (out / MARKER).is_file()
+
+
+def _check_folder(out: Path, overwrite: bool) -> None:
+    try:
+        content = {path.name for path in out.iterdir()} - {LOCK} if out.exists() else set()
+    except OSError as error:
+        raise output_error(out, error) from error
+    if is_complete(out) and not overwrite:
+        raise OutputError(f"{out}: holds a clip already; expected a new folder. Replace it with --overwrite")
+    if content and not content & {MARKER, UNFINISHED}:
+        raise OutputError(f"{out}: holds other files; expected a new folder, or a rendered clip and --overwrite")
+
+
+@contextmanager
+def _open_folder(out: Path, settings: SynthSettings) -> Iterator[None]:
+    """A folder with nothing of an earlier clip, for this process alone; complete when all went well."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(out, error) from error
+    with locked(out):
+        # The settings come first: a clip that is broken off is then known as one.
+        write_text(out / UNFINISHED, yaml.safe_dump(dump_config(settings), sort_keys=False))
+        try:
+            for pattern in OWN_FILES:
+                for path in {*out.glob(pattern), *out.glob(f"{pattern}.partial")} - {out / UNFINISHED}:
+                    path.unlink()
+            (out / "masks").mkdir(exist_ok=True)
+        except OSError as error:
+            raise output_error(out, error) from error
+        yield
+        (out / UNFINISHED).replace(out / MARKER)
+
+
+def _write_files(scene: Scene, out: Path, jobs: int | None, progress: Progress) -> int:
+    """Everything but the settings; returns how many points the model has."""
+    settings = scene.settings
     depths: dict[int, NDArray[np.float32]] = {}
 
     def images() -> Iterator[NDArray[np.uint8]]:
@@ -70,24 +125,7 @@ def write_clip(
     write_text(out / "calibration.txt", _calibration(renderer))
     model, frames = true_model(scene, renderer, depths)
     write_model(out / "sparse" / "0", model, frames)
-    return {"frames": settings.frames, "vertices": len(scene.mesh.vertices), "points": len(model.xyz)}
-
-
-def _open_folder(out: Path, settings: SynthSettings, overwrite: bool) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        content = list(out.iterdir())
-        if content and not (out / MARKER).is_file():
-            raise OutputError(f"{out}: holds other files; expected a new folder, or a rendered clip and --overwrite")
-        if content and not overwrite:
-            raise OutputError(f"{out}: holds a clip already; expected a new folder. Replace it with --overwrite")
-        # The settings come first: an interrupted clip is then known as one, and --overwrite may replace it.
-        write_text(out / MARKER, yaml.safe_dump(dump_config(settings), sort_keys=False))
-        (out / "masks").mkdir(exist_ok=True)
-        for old in (out / "masks").glob(f"{'[0-9]' * 8}.png.png"):
-            old.unlink()
-    except OSError as error:
-        raise output_error(out, error) from error
+    return len(model.xyz)
 
 
 @contextmanager
@@ -114,7 +152,11 @@ def _render(frame: int) -> Rendered:
 
 
 def _write_truth(path: Path, scene: Scene, renderer: Renderer, depths: dict[int, NDArray[np.float32]]) -> None:
-    """``truth.npz``: K, R (world_from_cam), c, depth (uint16 times depth_unit_mm), depth_frames, vertices_mm."""
+    """``truth.npz``: what :class:`dd_sfm.io.truth.RenderedTruth` holds, and vertices_mm.
+
+    Poses are R (world_from_cam) and c; depth is uint16 times depth_unit_mm. With deformation above 0 the depth is that
+    of each frame, the vertices are those at rest.
+    """
     depth = np.stack([depths[k] for k in sorted(depths)])
     # Two micrometres: far below what a mesh of 0.3 mm resolves, and it compresses twice as well as 16 full bits.
     unit = max(0.002, float(depth.max()) / 65500)
@@ -129,6 +171,7 @@ def _write_truth(path: Path, scene: Scene, renderer: Renderer, depths: dict[int,
         depth_unit_mm=unit,
         depth_frames=np.array(sorted(depths), np.int64),
         vertices_mm=scene.mesh.vertices,
+        deformation=scene.settings.effects.deformation,
     )
     write_bytes(path, buffer.getvalue())
 

@@ -17,6 +17,9 @@ from dd_sfm.synthetic.rays import RayScene
 from dd_sfm.synthetic.settings import SynthSettings, check_settings
 from dd_sfm.synthetic.tissue import Tissue, albedo, make_tissue, sample_tissue
 
+RENDERER_VERSION = 1
+"""Raise it with every change of what a clip looks like: kept clips are then rendered again."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -52,6 +55,8 @@ def make_scene(settings: SynthSettings) -> Scene:
         ReconstructionError: If the path does not fit the organ.
     """
     check_settings(settings)
+    # Refuses a lens before the organ is built, which takes seconds.
+    make_optics(settings)
     # One generator a part: a change in one does not reshuffle the others.
     organ, skin, way, more = (np.random.default_rng([settings.seed, k]) for k in range(4))
     shape = SHAPES[settings.organ](organ)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from dd_sfm.config_checks import SHARE, Range, check_ranges
 from dd_sfm.errors import ConfigError
 
 Organ = Literal["sinus", "colon", "bladder"]
@@ -121,6 +122,46 @@ class SynthSettings:
     effects: EffectSettings = field(default_factory=EffectSettings)
 
 
+STRENGTH = Range(0, 10)
+RANGES = {
+    "seed": Range(0),
+    "fps": Range(0.1, 1000),
+    "depth_every": Range(1),
+    "crf": Range(0, 51),
+    "tissue.vessels": STRENGTH,
+    "tissue.trees": Range(0, 100),
+    "tissue.capillaries": STRENGTH,
+    "tissue.coverage": SHARE,
+    "tissue.mottle": STRENGTH,
+    "tissue.patches": STRENGTH,
+    "tissue.relief": SHARE,
+    "tissue.texture_mm": Range(1, 1000),
+    "tissue.blood": Range(0, 3),
+    "light.offset": Range(0, 5),
+    "light.ambient": STRENGTH,
+    "light.highlights": STRENGTH,
+    "light.exposure": Range(0.01, 0.99),
+    "light.exposure_speed": SHARE,
+    "lens.field_of_view_deg": Range(20, 140),
+    "lens.circle": Range(0.2, 3),
+    "lens.sharpen": STRENGTH,
+    "lens.grain": Range(0, 100),
+    "lens.defocus_px960": Range(0, 20),
+    "lens.focus": Range(0, 1000),
+    "lens.motion_blur": SHARE,
+    "lens.chromatic_px960": Range(0, 20),
+    "lens.distortion": Range(-2, 2),
+    "path.speed": Range(0),
+    "path.tremor": Range(0, 100),
+    "path.clearance": Range(0, 100, above=True),
+    "effects.deformation": Range(0, 5),
+    "effects.debris": Range(0, 10000),
+    "effects.smoke": SHARE,
+    "effects.blur_px960": Range(0, 50),
+}
+"""By key what it may be, but for frames and size; of a list every number."""
+
+
 def check_settings(settings: SynthSettings) -> None:
     """Refuse what cannot be rendered.
 
@@ -132,20 +173,8 @@ def check_settings(settings: SynthSettings) -> None:
         raise ConfigError(f"--frames {s.frames}: expected 3 or more")
     if min(s.width, s.height) < 96 or s.width % 2 or s.height % 2 or max(s.width, s.height) > 4096:
         raise ConfigError(f"--size {s.width}x{s.height}: expected even numbers from 96 to 4096")
-    if not 20 <= s.lens.field_of_view_deg <= 140:
-        raise ConfigError(f"lens.field_of_view_deg {s.lens.field_of_view_deg}: expected 20 to 140")
-    if s.depth_every < 1:
-        raise ConfigError(f"depth_every {s.depth_every}: expected 1 or more")
-    if s.path.clearance <= 0 or s.path.tremor < 0:
-        raise ConfigError(
-            f"path.clearance {s.path.clearance}, path.tremor {s.path.tremor}: expected above 0, and 0 or more"
-        )
-    if s.tissue.trees < 0:
-        raise ConfigError(f"tissue.trees {s.tissue.trees}: expected 0 or more")
-    if not 0 < s.light.exposure < 1:
-        raise ConfigError(f"light.exposure {s.light.exposure}: expected between 0 and 1")
-    limit = 0.3 * s.frames * max(s.path.speed, 0.1)
-    if s.path.speed < 0 or (s.path.speed > 0 and limit > 60):
+    check_ranges(s, RANGES)
+    if s.path.speed * s.frames > 200:
         raise ConfigError(
             f"path.speed {s.path.speed} mm over {s.frames} frames leaves the organ; expected 0 (fitting) or "
             f"up to {200 / s.frames:.2f}"

@@ -12,6 +12,8 @@ import yaml
         (("--size", "99998x99998"), "--size 99998x99998: expected even numbers from 96 to 4096"),
         (("--frames", 2), "--frames 2: expected 3 or more"),
         (("--set", "path.speed=99"), "path.speed 99.0 mm over 75 frames leaves the organ"),
+        (("--set", "fps=0"), "fps 0.0: expected 0.1 to 1000"),
+        (("--set", "effects.smoke=7"), "effects.smoke 7.0: expected 0 to 1"),
         (("--set", "lens.grian=1"), "did you mean 'lens.grain'?"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,10 +13,14 @@ from conftest import ROOT
 from plane_sequence import write_clip, write_jhu, write_run
 
 from dd_sfm.cli.options import find_config
+from dd_sfm.cli.rendered import render_scene
 from dd_sfm.config import load_config
 from dd_sfm.io.weights import find_weights, read_architecture, save_weights
 from dd_sfm.nets import build_network
+from dd_sfm.progress import silent
+from dd_sfm.synthetic.settings import LightSettings, preset
 from dd_sfm.training.config import TrainConfig, check_config
+from dd_sfm.training.sources.spec import RenderedScene
 
 SMALL = [
     "--steps", 2, "--workers", 0, "--threads", 1, "--device", "cpu", "--set", "working_height_px=112",
@@ -84,6 +89,25 @@ def test_scene_to_render_becomes_a_clip(train, tmp_path, monkeypatch):
     assert ran.code == 0, ran.err
     assert made == [("colon", 3, 30), ("colon", 4, 30)]
     assert "colon-3-real-30x640x360: 75 frames" in ran.err
+    assert train("synth:colon:3", "--cache", tmp_path / "cache", "--set", "render.frames=30").code == 0
+    assert len(made) == 2
+
+
+def test_a_clip_is_kept_for_its_settings_and_renderer(tmp_path, monkeypatch):
+    def folder():
+        settings = TrainConfig(cache=tmp_path)
+        return render_scene(RenderedScene("colon", 3), settings, silent, print, write=False)
+
+    def other_look(organ, difficulty):
+        return replace(preset(organ, difficulty), light=LightSettings(ambient=0.2))
+
+    before = folder()
+    assert folder() == before
+    with monkeypatch.context() as patch:
+        patch.setattr("dd_sfm.synthetic.settings.preset", other_look)
+        look = folder()
+    monkeypatch.setattr("dd_sfm.synthetic.render.RENDERER_VERSION", -1)
+    assert len({before, look, folder()}) == 3
 
 
 @pytest.mark.slow

@@ -112,6 +112,12 @@ def test_a_clip_without_any_true_depth_gives_poses_alone(tmp_path, truth):
     assert "0 observations in frames with true depth" in figures["notes"][0]
 
 
+def test_tissue_that_moves_is_noted(tmp_path, truth):
+    with np.load(truth / "truth.npz") as content:
+        np.savez(truth / "truth.npz", **dict(content) | {"deformation": 0.5})
+    assert "tissue" in evaluate_model(write_run(tmp_path / "model", plane_model()), truth).figures["notes"][0]
+
+
 def test_outliers_raise_the_tail_and_not_the_median(measured):
     model = plane_model()
     xyz = model.xyz.copy()

@@ -1,12 +1,19 @@
+import shutil
+
 import numpy as np
 import pytest
+from conftest import ROOT
 from plyfile import PlyData, PlyElement
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import InputError
+from dd_sfm.evaluation.reference import open_reference
 from dd_sfm.io.images import write_mask
 from dd_sfm.io.jhu import read_sequence
-from dd_sfm.io.truth import read_truth
+from dd_sfm.io.truth import read_still_truth, read_truth
+from dd_sfm.training.config import TrainConfig
+from dd_sfm.training.sources.rendered import open_rendered
+from dd_sfm.training.sources.spec import DataPath
 
 
 def write_jhu(folder, convention, *, numbers=3, frames=(10, 11, 12)):
@@ -97,3 +104,33 @@ def test_rendered_truth_maps_a_frame_onto_itself_and_back(shared_data):
 def test_no_truth(tmp_path):
     with pytest.raises(InputError, match=r"no readable truth\.npz"):
         read_truth(tmp_path)
+
+
+@pytest.fixture
+def moving_clip(tmp_path):
+    """The demo clip, said to be of tissue that moves."""
+    shutil.copytree(ROOT / "demo_videos" / "sinus", tmp_path / "clip")
+    with np.load(tmp_path / "clip" / "truth.npz") as truth:
+        arrays = {name: truth[name] for name in truth.files if name != "deformation"}
+    np.savez(tmp_path / "clip" / "truth.npz", **arrays, deformation=0.5)
+    return tmp_path / "clip"
+
+
+def test_truth_says_whether_the_tissue_moves(moving_clip):
+    assert read_truth(moving_clip).deformation == 0.5
+    # Older clips do not say: --deformation is not among what a demo clip was made with.
+    assert read_still_truth(ROOT / "demo_videos" / "sinus").deformation == 0.0
+
+
+@pytest.mark.parametrize(
+    "open_clip",
+    [
+        read_still_truth,
+        lambda folder: open_rendered(DataPath(folder), TrainConfig()),
+        lambda folder: open_reference(str(folder), 250),
+    ],
+    ids=["truth", "train", "evaluate matching"],
+)
+def test_moving_tissue_has_no_correspondences(moving_clip, open_clip):
+    with pytest.raises(InputError, match=r"clip: the tissue moves \(deformation 0\.5 mm\).*expected a clip without"):
+        open_clip(moving_clip)

@@ -1,28 +1,48 @@
 """Rendered clips: the truth is exact, the seed decides, the switches do what they say."""
 
+import itertools
 from dataclasses import replace
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
 
+from dd_sfm.config import dump_config
 from dd_sfm.errors import ConfigError, OutputError, ReconstructionError
 from dd_sfm.io.colmap_model import read_model
 from dd_sfm.io.images import read_mask
+from dd_sfm.io.lock import locked
 from dd_sfm.io.truth import read_truth
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.progress import silent
-from dd_sfm.synthetic.clip import write_clip
+from dd_sfm.synthetic.clip import is_complete, write_clip
+from dd_sfm.synthetic.lens import make_optics
 from dd_sfm.synthetic.organs import SHAPES
 from dd_sfm.synthetic.path import inside_share, plan_path
 from dd_sfm.synthetic.render import Renderer, make_scene
-from dd_sfm.synthetic.settings import LightSettings, PathSettings, SynthSettings, TissueSettings, preset
+from dd_sfm.synthetic.settings import (
+    RANGES,
+    Difficulty,
+    EffectSettings,
+    LensSettings,
+    LightSettings,
+    Organ,
+    PathSettings,
+    SynthSettings,
+    TissueSettings,
+    check_settings,
+    preset,
+)
 
 FRAMES = 12
 
 
 def settings(**changes) -> SynthSettings:
     return replace(preset("colon", "real"), frames=FRAMES, width=480, height=270, depth_every=4, seed=5, **changes)
+
+
+TINY = replace(settings(), width=160, height=96, frames=3)
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +114,7 @@ def test_the_folder_is_complete(clip):
         assert truth["depth_frames"].tolist() == [0, 4, 8]
         assert truth["depth"].dtype == np.uint16
         assert np.linalg.det(truth["R"][0]) == pytest.approx(1.0)
+        assert truth["deformation"] == 0.0
     assert (clip / "mesh.ply").is_file()
     assert "PINHOLE 480 270" in (clip / "calibration.txt").read_text()
 
@@ -105,6 +126,77 @@ def test_an_existing_clip_is_kept(clip, tmp_path):
     with pytest.raises(OutputError, match="holds other files"):
         write_clip(settings(), tmp_path, jobs=1, overwrite=True, progress=silent)
     assert (tmp_path / "mine.txt").read_text() == "x"
+
+
+@pytest.fixture(scope="module")
+def tiny_scene():
+    return make_scene(TINY)
+
+
+@pytest.fixture
+def at_hand(monkeypatch, tiny_scene):
+    """The scene of TINY is there already: building the organ takes most of the time."""
+    monkeypatch.setattr("dd_sfm.synthetic.clip.make_scene", lambda settings: tiny_scene)
+
+
+@pytest.fixture
+def broken_off(at_hand, monkeypatch):
+    """Begins a clip in a folder that is stopped at the given file."""
+
+    def start(out, stop_at, *, overwrite=False):
+        def stop(*arguments, **options):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(f"dd_sfm.synthetic.clip.{stop_at}", stop)
+            with pytest.raises(KeyboardInterrupt):
+                write_clip(TINY, out, jobs=1, overwrite=overwrite, progress=silent)
+
+    return start
+
+
+@pytest.mark.parametrize("stop_at", ["write_video", "write_model"])
+def test_a_clip_that_was_broken_off_starts_again(tmp_path, broken_off, stop_at):
+    out = tmp_path / "clip"
+    broken_off(out, stop_at)
+    assert not is_complete(out)
+    write_clip(TINY, out, jobs=1, overwrite=False, progress=silent)
+    assert is_complete(out)
+    assert read_truth(out).matrix.shape == (3, 3)
+    with pytest.raises(OutputError, match="holds a clip already"):
+        write_clip(TINY, out, jobs=1, overwrite=False, progress=silent)
+
+
+def test_overwriting_leaves_nothing_old_and_everything_else(tmp_path, broken_off):
+    out = tmp_path / "clip"
+    write_clip(TINY, out, jobs=1, overwrite=False, progress=silent)
+    mine = [out / "notes.txt", out / "masks" / "mine.png", out / "sparse" / "1" / "cameras.bin", out / "truth.npz.old"]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    broken_off(out, "write_video", overwrite=True)
+    left = {p for p in out.rglob("*") if p.is_file()}
+    assert left == {*mine, out / "scene.yaml.partial", out / ".dd-sfm.lock"}
+    assert {p.read_text() for p in mine} == {"mine"}
+
+
+def test_a_clip_is_kept_when_the_next_one_cannot_be_made(tmp_path, monkeypatch):
+    out = tmp_path / "clip"
+    out.mkdir()
+    (out / "scene.yaml").write_text("seed: 1\n")
+
+    def refuse(settings):
+        raise ReconstructionError("path: frame 0 is outside the organ")
+
+    monkeypatch.setattr("dd_sfm.synthetic.clip.make_scene", refuse)
+    with pytest.raises(ReconstructionError):
+        write_clip(TINY, out, jobs=1, overwrite=True, progress=silent)
+    assert [p.name for p in out.iterdir()] == ["scene.yaml"]
+
+
+def test_one_writer_a_clip(tmp_path, at_hand):
+    with locked(tmp_path), pytest.raises(OutputError, match="another dd-sfm"):
+        write_clip(TINY, tmp_path, jobs=1, overwrite=False, progress=silent)
 
 
 @pytest.mark.slow
@@ -134,6 +226,12 @@ def test_switches():
     assert busy.render(4).image[calm.optics.mask].std() < 0.8 * calm.render(4).image[calm.optics.mask].std()
 
 
+def test_moving_tissue_is_in_the_truth(tmp_path):
+    moving = replace(TINY, effects=replace(TINY.effects, deformation=0.5))
+    write_clip(moving, tmp_path / "clip", jobs=1, overwrite=False, progress=silent)
+    assert read_truth(tmp_path / "clip").deformation == 0.5
+
+
 def test_distortion_is_in_the_truth(tmp_path):
     base = replace(settings(), width=240, height=136, frames=3, depth_every=1)
     out = tmp_path / "bent"
@@ -148,6 +246,29 @@ def test_distortion_is_in_the_truth(tmp_path):
     xy, depth = truth.project(points[hit], 2)
     there = bilinear(truth.depth[2], xy)
     assert np.median(np.abs(there - depth)[there > 0] / depth[there > 0]) < 3e-4
+
+
+def bent_optics(k1, k2=0.0, **changes):
+    base = replace(settings(), width=240, height=136)
+    return make_optics(replace(base, lens=replace(base.lens, distortion=(k1, k2), **changes)))
+
+
+@pytest.mark.parametrize("distortion", [(-0.2, 0.0), (-0.219, 0.0), (-0.4, 0.15), (2.0, 0.0), (2.0, 2.0)])
+def test_rays_lead_back_to_their_pixels(distortion):
+    optics = bent_optics(*distortion)
+    back = cv2.projectPoints(optics.rays.astype(float), np.zeros(3), np.zeros(3), optics.matrix, optics.distortion)[0]
+    assert np.abs(back[:, 0] - np.argwhere(optics.mask)[:, ::-1]).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("k1", "field", "least"), [(-0.3, 78.0, "-0.219"), (-0.24, 78.0, "-0.219"), (-0.1, 120.0, "-0.048")]
+)
+def test_distortion_that_folds_the_field(k1, field, least):
+    """The radial polynomial turns back before it reaches the rim: no ray leads there."""
+    message = rf"lens.distortion \[{k1}, 0.0\]: .*expected k1 of {least} or more with k2 0"
+    with pytest.raises(ConfigError, match=message):
+        bent_optics(k1, field_of_view_deg=field)
+    bent_optics(float(least), field_of_view_deg=field)
 
 
 @pytest.mark.slow
@@ -174,11 +295,31 @@ def test_other_organs_render(organ, difficulty):
         ({"path": PathSettings(tremor=-1.0)}, "path.tremor -1.0"),
         ({"light": LightSettings(exposure=1.0)}, "light.exposure 1.0"),
         ({"tissue": TissueSettings(trees=-1)}, "tissue.trees -1"),
+        ({"fps": 0.0}, "fps 0.0: expected 0.1 to 1000"),
+        ({"crf": 99}, "crf 99: expected 0 to 51"),
+        ({"lens": LensSettings(circle=0.0)}, "lens.circle 0.0: expected 0.2 to 3"),
+        ({"tissue": TissueSettings(texture_mm=0.0)}, "tissue.texture_mm 0.0: expected 1 to 1000"),
+        ({"effects": EffectSettings(smoke=7.0)}, "effects.smoke 7.0: expected 0 to 1"),
+        (
+            {"lens": LensSettings(distortion=(-0.2, 9.0))},
+            r"lens.distortion \[-0.2, 9.0\]: expected numbers, each -2 to 2",
+        ),
     ],
 )
 def test_impossible_settings(change, message):
     with pytest.raises(ConfigError, match=message):
         make_scene(replace(settings(), **change))
+
+
+def test_every_number_has_a_range_that_holds_all_presets():
+    for organ, difficulty in itertools.product(get_args(Organ), get_args(Difficulty)):
+        check_settings(preset(organ, difficulty))
+    plain = dump_config(SynthSettings())
+    numbers = {key for key, value in plain.items() if isinstance(value, int | float)}
+    for name, section in plain.items():
+        if isinstance(section, dict):
+            numbers |= {f"{name}.{key}" for key, value in section.items() if not isinstance(value, bool)}
+    assert numbers == set(RANGES) | {"frames", "width", "height"}
 
 
 def test_an_impossible_path():

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
-from dd_sfm.io.truth import RenderedTruth, read_truth
+from dd_sfm.io.truth import RenderedTruth, read_still_truth
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.sources.frames import WorkingCrop, WorkingFrames, hold_frames, working_crop
@@ -60,9 +60,9 @@ def open_rendered(data: DataPath, config: TrainConfig) -> RenderedSource:
     """Prepare a rendered clip.
 
     Raises:
-        InputError: If it cannot be read, or no frame with depth lies in the range.
+        InputError: If it cannot be read, its tissue moves, or no frame with depth lies in the range.
     """
-    truth = read_truth(data.path)
+    truth = read_still_truth(data.path)
     crop = working_crop(truth.mask, config.working_height_px, str(data.path))
     count = len(truth.cam_from_world)
     last = count - 1 if data.last is None else min(data.last, count - 1)

@@ -129,7 +129,7 @@ ADAPT = replace(
     validate_every=100,
     display_every=0,
     checkpoint_every=100,
-    augment=AugmentConfig(rotation_deg=15.0, scale=0.15, perspective=0.08, photometric=0.7),
+    augment=AugmentConfig(rotation_deg=15.0, scale=0.2, perspective=0.08, photometric=0.7),
 )
 """A few hundred careful steps from weights that are good already."""
 

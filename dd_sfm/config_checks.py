@@ -1,7 +1,9 @@
 """Which values of a configuration can be worked with."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from dd_sfm.config import Config
@@ -86,20 +88,28 @@ RANGES = {
 """By key what it may be; of a list every number."""
 
 
+def check_ranges(config: Any, ranges: Mapping[str, Range]) -> None:
+    """Refuse numbers of a dataclass and its sections that lie outside their range; None is in any.
+
+    Raises:
+        ConfigError: With the dotted key, the value found and what was expected.
+    """
+    for key, expected in ranges.items():
+        value: Any = reduce(getattr, key.split("."), config)
+        if isinstance(value, tuple):
+            if not value or not all(expected.holds(number) for number in value):
+                raise ConfigError(f"{key} {list(value)}: expected numbers, each {expected}")
+        elif value is not None and not expected.holds(value):
+            raise ConfigError(f"{key} {value}: expected {expected}")
+
+
 def check_config(config: Config) -> None:
     """Refuse values that cannot be worked with.
 
     Raises:
         ConfigError: With the key, the value found and what was expected.
     """
-    for key, expected in RANGES.items():
-        section, _, name = key.partition(".")
-        value: Any = getattr(getattr(config, section), name)
-        if isinstance(value, tuple):
-            if not value or not all(expected.holds(number) for number in value):
-                raise ConfigError(f"{key} {list(value)}: expected numbers, each {expected}")
-        elif value is not None and not expected.holds(value):
-            raise ConfigError(f"{key} {value}: expected {expected}")
+    check_ranges(config, RANGES)
     if not config.map.ladder:
         raise ConfigError("map.ladder []: expected one or more of global, incremental, relaxed")
     low, high = config.map.focal_bounds

@@ -131,7 +131,7 @@ def _settings(
     from dd_sfm.training.checkpoint import network_name
     from dd_sfm.training.config import ADAPT, TrainConfig, check_config
 
-    path = o.find_config(config) if config else None
+    path = _recipe(config) if config else None
     settings = load_config(TrainConfig, path, overrides, base=None if adapt is None else ADAPT, options=given)
     name = init or (DescribeConfig().weights if adapt is not None else None)
     if name is None:
@@ -153,6 +153,19 @@ def _settings(
     )
     check_config(settings)
     return settings, load_weights(name, torch.device("cpu"))
+
+
+def _recipe(name: str) -> Path:
+    """The YAML file of a recipe; the other shipped configurations are told from recipes by their names."""
+    from dd_sfm.resources import configs_folder
+
+    path = o.find_config(name)
+    recipes = sorted(p.stem for p in configs_folder().glob("train-*.yaml"))
+    if path.parent == configs_folder() and path.stem not in recipes:
+        raise ConfigError(
+            f"--config {name}: of a reconstruction; expected {', '.join(recipes)} or a YAML file of one's own"
+        )
+    return path
 
 
 def _run(

@@ -191,7 +191,8 @@ def test_an_adaptation_of_another_network_than_the_shipped_one(refused, tmp_path
 def test_settings_that_do_not_fit(refused, tmp_path):
     refused(tmp_path, "--set", "augment.crop=[10,10]", says="augment.crop [10, 10]", code=2)
     refused(tmp_path, "--set", "learning_rat=1", says="did you mean 'learning_rate'?", code=2)
-    refused(tmp_path, "--config", "paper", says="unknown key", code=2)
+    refused(tmp_path, "--config", "paper", says="--config paper: of a reconstruction; expected train-paper", code=2)
+    refused(tmp_path, "--seed", "-1", says="seed -1: expected 0 to", code=2)
 
 
 def test_overwrite_removes_nothing_when_a_source_cannot_be_used(train, refused, tmp_path):
@@ -199,6 +200,7 @@ def test_overwrite_removes_nothing_when_a_source_cannot_be_used(train, refused, 
     assert train(run).code == 0
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     refused(run, tmp_path / "mistyped", "--overwrite", says="mistyped: not found")
+    refused(run, "--overwrite", "--set", "descriptor_dim=0", says="descriptor_dim 0: expected 1 or more", code=2)
     assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
 
 
@@ -211,7 +213,7 @@ def test_overwrite_starts_over_and_spares_the_users_files(train, tmp_path):
     ran = train(run, "--overwrite")
     assert "going on" not in ran.err
     assert (out / "notes.txt").read_text() == (out / "display" / "mine.png").read_text() == "mine"
-    assert "going on after step 2 of 2" in train(run).err
+    assert "already at step 2, of 2 asked for: nothing is left to do" in train(run).err
 
 
 def test_output_that_is_a_file(refused, tmp_path):

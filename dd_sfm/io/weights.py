@@ -87,7 +87,7 @@ def read_architecture(name_or_path: str) -> tuple[str, dict[str, Any]]:
 
 
 def read_training_sources(name_or_path: str) -> list[str]:
-    """Sources that weights record as their last training's, each NAME or NAME:FIRST-LAST; none where none is recorded.
+    """Sources that weights record as their training's, each NAME or NAME:FIRST-LAST; none where none is recorded.
 
     Raises:
         WeightsError: If the file is missing, corrupt, or of an unknown architecture.

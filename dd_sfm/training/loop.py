@@ -41,8 +41,9 @@ Note = Callable[[str], None]
 class TrainRequest:
     """What is asked for.
 
-    ``find_field``: see there; ``start``: a network to start from, None for random weights; ``measured_later``: opened
-    sources whose frames must not be trained on either; ``overwrite``: start over in the folder of an earlier training.
+    ``find_field``: see there; ``start``: a network to start from, None for random weights; ``start_sources``: what it
+    records that it was trained on; ``measured_later``: opened sources whose frames must not be trained on either;
+    ``overwrite``: start over in the folder of an earlier training.
     """
 
     data: tuple[DataPath, ...]
@@ -52,6 +53,7 @@ class TrainRequest:
     device: torch.device
     find_field: FindField
     start: torch.nn.Module | None = None
+    start_sources: tuple[str, ...] = ()
     measured_later: tuple[OpenedSource, ...] = ()
     overwrite: bool = False
 
@@ -106,11 +108,17 @@ def train(
             # What was written says by which steps and sources it was made: it stays as it is.
             return TrainResult(request.out / WEIGHTS, trainer.step, trainer.best, False, 0.0, 0.0)
     open_output(request.out, request.config, request.data, request.validation, group)
-    run = _Run(trainer, sources, held_out, shares)
+    names = [*request.start_sources, *(s.name for s in sources)]
+    run = _Run(trainer, _training_record(request.config, names), held_out, shares, _pair_to_show(held_out or sources))
     try:
         return run.go(progress, note or (lambda text: None))
     finally:
         run.board.close()
+
+
+def _training_record(config: TrainConfig, sources: Sequence[str]) -> dict[str, str]:
+    """What weights tell of their training in their metadata: settings, and the names of all sources, each once."""
+    return {"training": json.dumps({"config": dump_config(config), "data": list(dict.fromkeys(sources))})}
 
 
 def _say_where_it_goes_on(trainer: Trainer) -> None:
@@ -131,17 +139,17 @@ class _Run:
     def __init__(
         self,
         trainer: Trainer,
-        sources: Sequence[OpenedSource],
+        record: dict[str, str],
         held_out: Sequence[OpenedSource],
         shares: Sequence[tuple[PairSource, float]],
+        shown: PairSample | None,
     ) -> None:
         self.trainer, self.shares, self.held_out = trainer, shares, held_out
         self.config, self.group, self.out = trainer.config, trainer.group, trainer.out
         self.board = Board(self.out, enabled=self.config.tensorboard and self.group.leads)
         self.watch = Stopwatch()
         self.losses: list[float] = []
-        self.shown = _pair_to_show(held_out or sources)
-        self.extra = {"training": json.dumps({"config": dump_config(self.config), "data": [s.name for s in sources]})}
+        self.shown, self.extra = shown, record
 
     def go(self, progress: Progress, note: Note) -> TrainResult:
         trainer, config, group = self.trainer, self.config, self.group

@@ -89,7 +89,7 @@ RANGES = {
 
 
 def check_ranges(config: Any, ranges: Mapping[str, Range]) -> None:
-    """Refuse numbers of a configuration out of range; of a list every number counts.
+    """Refuse numbers of a dataclass and its sections out of their range; of a list every number counts, None is in any.
 
     Raises:
         ConfigError: With the dotted key, the value found and what was expected.

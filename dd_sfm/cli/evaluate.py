@@ -76,8 +76,7 @@ def model(
         replaced = _other_reference(target / "evaluation.json", reference)
         _write(target, evaluation)
     if quiet:
-        for warning in evaluation.figures["warnings"]:
-            print(f"warning: {warning}", file=sys.stderr)
+        _warn(evaluation.figures["warnings"])
     else:
         evaluation_table(evaluation.figures)
     if replaced:
@@ -90,7 +89,8 @@ def matching(
     data: Annotated[
         list[str],
         typer.Argument(
-            help="JHU sequences, rendered clips, runs or COLMAP models with images: FOLDER or FOLDER:FIRST-LAST.",
+            help="JHU sequences, rendered clips, runs or COLMAP models with images (binary or text): FOLDER or "
+            "FOLDER:FIRST-LAST.",
             show_default=False,
         ),
     ],
@@ -119,7 +119,8 @@ def matching(
 ) -> None:
     """Measure how far from its true place a point is found in frames further and further away.
 
-    Prints the share of points found within each threshold, per gap between the frames.
+    Prints the share of points found within each threshold, per gap between the frames; warns where the weights record
+    that they were trained on a source of that name.
 
     Example: dd-sfm evaluate matching demo_videos/sinus --against sift,flow -o matching.json
     """
@@ -139,9 +140,11 @@ def matching(
         pairs_per_gap=pairs,
         progress=make_progress(quiet),
     )
+    warnings = _trained_on(settings.describe.weights, data)
     unit = "working" if in_working_px else "source"
     if not quiet:
         matching_table(results, limits, unit)
+    _warn(warnings)
     if out is not None:
         _write_json(
             out,
@@ -151,6 +154,7 @@ def matching(
                 "working_height_px": settings.describe.working_height_px,
                 "thresholds": limits,
                 "threshold_unit": f"{unit} px",
+                "warnings": warnings,
                 "results": matching_json(results),
             },
         )
@@ -158,6 +162,28 @@ def matching(
 
 
 evaluate.command()(realism)
+
+
+def _trained_on(weights: str, data: list[str]) -> list[str]:
+    """Warnings of sources that the weights may have seen in training."""
+    from dd_sfm.io.weights import read_training_sources
+    from dd_sfm.training.guard import named_in_training
+    from dd_sfm.training.sources.spec import DataPath
+
+    trained_on = read_training_sources(weights)
+    found = {text: named_in_training(DataPath.parse(text), trained_on) for text in data}
+    return [
+        f"{text}: {weights} was trained on '{name}', by its own record: if these are the same frames, the figures are "
+        "better than on others"
+        for text, name in found.items()
+        if name is not None
+    ]
+
+
+def _warn(warnings: list[str]) -> None:
+    """Not even --quiet hides them."""
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _thresholds(text: str | None, preset: str | None) -> tuple[float, ...]:

@@ -44,7 +44,7 @@ def render_scene(
     from dataclasses import replace
 
     from dd_sfm.synthetic.clip import is_complete, write_clip
-    from dd_sfm.synthetic.settings import Organ, preset
+    from dd_sfm.synthetic.settings import Organ, check_settings, preset
 
     if scene.organ not in get_args(Organ):
         raise ConfigError(f"synth:{scene.organ}: unknown; expected synth: with one of {', '.join(get_args(Organ))}")
@@ -56,6 +56,7 @@ def render_scene(
         height=render.height,
         seed=scene.seed,
     )
+    check_settings(clip)
     name = f"{scene.organ}-{scene.seed}-{render.difficulty}-{render.frames}x{render.width}x{render.height}"
     folder = (settings.cache or clips_folder()) / "synth" / _key(clip) / name
     if write and not is_complete(folder):

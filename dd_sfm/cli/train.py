@@ -91,11 +91,11 @@ def train(
         "steps": steps, "batch": batch, "patience": patience, "cache": cache, "workers": workers, "seed": seed,
     }  # fmt: skip
     training, held_out = _data(data, validation, data_file, adapt)
-    settings, start = _settings(config, overrides or [], o.given(flags), init, adapt)
+    settings, start, start_sources = _settings(config, overrides or [], o.given(flags), init, adapt)
     if show_network:
         print(_network(settings))
     _run(
-        settings, start, training, held_out, adapt, out,
+        settings, start, start_sources, training, held_out, adapt, out,
         device=device, threads=threads, overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
 
@@ -122,21 +122,21 @@ def _settings(
     given: dict[str, tuple[str, Any]],
     init: str | None,
     adapt: Path | None,
-) -> "tuple[TrainConfig, nn.Module | None]":
-    """The recipe, and the network to start from."""
+) -> "tuple[TrainConfig, nn.Module | None, list[str]]":
+    """The recipe, the network to start from, and what that was trained on."""
     import torch
 
     from dd_sfm.config import DescribeConfig, load_config
-    from dd_sfm.io.weights import load_weights, read_architecture
+    from dd_sfm.io.weights import load_weights, read_architecture, read_training_sources
     from dd_sfm.training.checkpoint import network_name
     from dd_sfm.training.config import ADAPT, TrainConfig, check_config
 
-    path = o.find_config(config) if config else None
+    path = _recipe(config) if config else None
     settings = load_config(TrainConfig, path, overrides, base=None if adapt is None else ADAPT, options=given)
     name = init or (DescribeConfig().weights if adapt is not None else None)
     if name is None:
         check_config(settings)
-        return settings, None
+        return settings, None, []
     architecture, options = read_architecture(name)
     asked = (settings.architecture, settings.network_options())
     if asked not in ((architecture, options), (TrainConfig().architecture, {})) or set(options) - {"dim", "growth"}:
@@ -152,12 +152,26 @@ def _settings(
         growth=options.get("growth"),
     )
     check_config(settings)
-    return settings, load_weights(name, torch.device("cpu"))
+    return settings, load_weights(name, torch.device("cpu")), read_training_sources(name)
+
+
+def _recipe(name: str) -> Path:
+    """The YAML file of a recipe; the other shipped configurations are told from recipes by their names."""
+    from dd_sfm.resources import configs_folder
+
+    path = o.find_config(name)
+    recipes = sorted(p.stem for p in configs_folder().glob("train-*.yaml"))
+    if path.parent == configs_folder() and path.stem not in recipes:
+        raise ConfigError(
+            f"--config {name}: settings of a reconstruction; expected {', '.join(recipes)} or a YAML file"
+        )
+    return path
 
 
 def _run(
     settings: "TrainConfig",
     start: "nn.Module | None",
+    start_sources: list[str],
     training: "list[DataPath]",
     held_out: "list[DataPath]",
     adapt: Path | None,
@@ -184,8 +198,9 @@ def _run(
         quiet = quiet or not group.leads
         training, held_out = (_render(d, settings, group, quiet) for d in (training, held_out))
         request = TrainRequest(
-            tuple(training), tuple(held_out), out, settings, on, find_field_of_view, start, overwrite=overwrite
-        )
+            tuple(training), tuple(held_out), out, settings, on, find_field_of_view, start, tuple(start_sources),
+            overwrite=overwrite,
+        )  # fmt: skip
         with show_log(quiet):
             _train(request, adapt, group, quiet)
 

@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.pose_reference import find_model, frame_numbers
-from dd_sfm.io.colmap_model import read_model, read_poses
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.jhu import read_sequence
+from dd_sfm.io.scene import SceneImage, find_model_folder, open_scene
 from dd_sfm.io.truth import read_still_truth
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.ops.resize import resize_image, working_scale
-from dd_sfm.structures import WorkingGrid
+from dd_sfm.structures import PinholeCamera, WorkingGrid
 
 
 @dataclass(frozen=True)
@@ -171,32 +170,32 @@ class ModelReference:
     A model made by what is measured flatters it: its points are those that were matched well.
 
     Args:
-        folder: A run folder, or a folder with sparse/0 (or sparse) and images/.
+        folder: A run folder, a COLMAP model (binary or text) with images/ beside or around it, or the folder that holds
+            both.
         working_height_px: Height of the field of view in working pixels.
         span: First and last position among the model's frames; None for all.
 
     Raises:
-        InputError: If there is no model or an image is missing.
+        InputError: If there is no model, its lens has distortion, or an image is missing.
     """
 
     def __init__(self, folder: Path, working_height_px: int, span: tuple[int, int] | None = None) -> None:
         self.name = folder.resolve().name
-        model_folder = find_model(folder)
-        numbers = frame_numbers(model_folder, list(read_poses(model_folder)))
-        self.model = read_model(model_folder, numbers)
-        self._paths = {number: _image_path(folder, name) for name, number in numbers.items()}
-        camera = self.model.camera
-        field = folder / "field_of_view.png"
-        self._usable = read_mask(field) if field.is_file() else np.ones((camera.height, camera.width), bool)
-        if self._usable.shape != (camera.height, camera.width):
+        scene = open_scene(folder)
+        if scene.lens:
             raise InputError(
-                f"{field}: {self._usable.shape[1]}x{self._usable.shape[0]} pixels; the model's camera has "
-                f"{camera.width}x{camera.height}"
+                f"{folder}: the camera model {scene.lens} has distortion; expected undistorted images (PINHOLE). "
+                "Make them: colmap image_undistorter"
             )
+        self.model, registered = scene.model, scene.registered
+        self._images = {scene.images[k].number: scene.images[k] for k in registered}
+        self._paths = {number: _image_path(folder, image) for number, image in self._images.items()}
+        self._position = {scene.images[k].number: k for k in registered}
+        self._usable = _usable_area(folder, scene.field_mask, [i.camera for i in self._images.values()])
         self.grid, self._mask = working_crop(self._usable, working_height_px)
-        first, last = span or (0, len(numbers) - 1)
-        self.frames = sorted(numbers.values())[first : last + 1]
-        self._seen = {f: np.unique(self.model.point[self.model.frame == f]) for f in self.frames}
+        first, last = span or (0, len(registered) - 1)
+        self.frames = list(self._images)[first : last + 1]
+        self._seen = {f: np.unique(self.model.point[self.model.frame == self._position[f]]) for f in self.frames}
 
     def starts(self, gap: int) -> list[int]:
         """Frames whose partner is in the model as well, and shares points."""
@@ -215,7 +214,7 @@ class ModelReference:
         return np.intersect1d(self._seen[source], self._seen[target])
 
     def _project(self, points: NDArray[np.int64], frame: int) -> NDArray[np.float64]:
-        pose, camera = self.model.cam_from_world[frame], self.model.camera
+        pose, camera = self.model.cam_from_world[self._position[frame]], self._images[frame].camera
         local = self.model.xyz[points] @ pose[:, :3].T + pose[:, 3]
         local[local[:, 2] <= 0] = np.nan
         return local[:, :2] / local[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
@@ -231,11 +230,26 @@ class ModelReference:
         return View(frame, _crop(image, self.grid), self._mask)
 
 
-def _image_path(folder: Path, name: str) -> Path:
-    for place in (folder / "frames" / name, folder / "images" / name):
-        if place.is_file():
-            return place
-    raise InputError(f"{folder}: image '{name}' of the model is in neither frames/ nor images/; expected it there")
+def _usable_area(folder: Path, mask_path: Path | None, cameras: list[PinholeCamera]) -> NDArray[np.bool_]:
+    """The mask (H, W) of all images of a model, which are of one size."""
+    sizes = sorted({(c.width, c.height) for c in cameras})
+    if len(sizes) > 1:
+        raise InputError(f"{folder}: images of {len(sizes)} sizes ({sizes[0]}, {sizes[1]}); expected one size")
+    (width, height) = sizes[0]
+    usable = read_mask(mask_path) if mask_path else np.ones((height, width), bool)
+    if usable.shape != (height, width):
+        raise InputError(
+            f"{mask_path}: {usable.shape[1]}x{usable.shape[0]} pixels; the model's camera has {width}x{height}"
+        )
+    return usable
+
+
+def _image_path(folder: Path, image: SceneImage) -> Path:
+    if image.path is None:
+        raise InputError(
+            f"{folder}: image '{image.name}' of the model is in neither frames/ nor images/; expected it there"
+        )
+    return image.path
 
 
 def open_reference(text: str, working_height_px: int) -> SequenceReference | RenderedReference | ModelReference:
@@ -256,9 +270,9 @@ def open_reference(text: str, working_height_px: int) -> SequenceReference | Ren
         return SequenceReference(folder, working_height_px, span)
     if (folder / "truth.npz").is_file() and not ranged:
         return RenderedReference(folder, working_height_px)
-    if (folder / "sparse").is_dir():
+    if find_model_folder(folder) is not None:
         return ModelReference(folder, working_height_px, span)
     raise InputError(
         f"{text}: found neither motion.yaml (JHU sequence, FOLDER or FOLDER:FIRST-LAST) nor truth.npz (rendered clip, "
-        "FOLDER) nor sparse/ (run or COLMAP model with images); expected one of them"
+        "FOLDER) nor sparse/0 or images.bin (run or COLMAP model with images); expected one of them"
     )

@@ -61,6 +61,12 @@ class Scene:
         return sorted(self.model.cam_from_world)
 
 
+def find_model_folder(source: Path) -> Path | None:
+    """Where a COLMAP model is: in a folder itself, or where one lies below it; None without any."""
+    places = (source, source / "sparse" / "0", source / "sparse", source / "0")
+    return next((place for place in places if is_model(place)), None)
+
+
 def open_scene(source: Path, images: Path | None = None) -> Scene:
     """Read a reconstruction.
 
@@ -78,9 +84,9 @@ def open_scene(source: Path, images: Path | None = None) -> Scene:
         raise InputError(f"{images}: no folder; expected the folder of the model's images")
     if (source / "motion.yaml").is_file():
         return _jhu_scene(source, images)
-    for folder in (source, source / "sparse" / "0", source / "sparse", source / "0"):
-        if is_model(folder):
-            return _colmap_scene(source, folder, images)
+    folder = find_model_folder(source)
+    if folder is not None:
+        return _colmap_scene(source, folder, images)
     raise InputError(
         f"{source}: no model found; expected sparse/0 (run), images.bin or images.txt (COLMAP model) or motion.yaml "
         "(JHU sequence). Finish a run: dd-sfm reconstruct"

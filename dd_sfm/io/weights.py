@@ -86,6 +86,19 @@ def read_architecture(name_or_path: str) -> tuple[str, dict[str, Any]]:
         raise WeightsError(f"{path}: options of {metadata['architecture']} cannot be used ({error})") from error
 
 
+def read_training_sources(name_or_path: str) -> list[str]:
+    """Sources that weights record as their training's, each NAME or NAME:FIRST-LAST; none where none is recorded.
+
+    Raises:
+        WeightsError: If the file is missing, corrupt, or of an unknown architecture.
+    """
+    metadata, _ = _read(find_weights(name_or_path))
+    try:
+        return [str(name) for name in json.loads(metadata.get("training", "{}"))["data"]]
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
 def load_weights(name_or_path: str, device: torch.device) -> nn.Module:
     """A network in evaluation mode on a device.
 

@@ -1,5 +1,6 @@
 """Fits weights to a user's own run: a few hundred careful steps, kept only when held-out frames match better."""
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -107,8 +108,9 @@ def adapt(
     result = Adaptation(request.out / WEIGHTS, split, before, after)
     if group.leads:
         if not result.is_better:
-            architecture = request.config.architecture
-            save_weights(result.weights, network, architecture, request.config.network_options())
+            config = request.config
+            record = {"training": json.dumps({"data": list(request.start_sources)})}
+            save_weights(result.weights, network, config.architecture, config.network_options(), extra=record)
         write_json(request.out / ADAPTATION, _as_json(run, result))
     group.wait()
     return result

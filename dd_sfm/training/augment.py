@@ -24,11 +24,11 @@ class AugmentConfig:
     flip: bool = True
     """Mirror half of the pairs."""
     scale: float = 0.25
-    """Natural logarithm of the largest scale between the two images."""
+    """Scale of a crop: its natural logarithm lies between -0.9 and 1.3 times this, for each image on its own."""
     perspective: float = 0.12
     """Largest shift of a crop's corner, as a share of its size."""
     photometric: float = 1.0
-    """Factor on all changes of light, colour, sharpness and noise."""
+    """Factor on all changes of light, colour, sharpness and noise: how far they go, or how often they are made."""
 
 
 def crop_homography(
@@ -45,7 +45,7 @@ def crop_homography(
     """
     height, width = config.crop
     angle = shared_angle + np.deg2rad(rng.uniform(-0.5, 0.5) * config.rotation_deg)
-    scale = np.exp(rng.uniform(-0.5, 0.5) * config.scale + rng.uniform(-0.1, 0.2))
+    scale = np.exp(config.scale * (rng.uniform(-0.5, 0.5) + rng.uniform(-0.4, 0.8)))
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
     turn = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
     if flip:
@@ -77,7 +77,7 @@ def photometric(image: Image, rng: np.random.Generator, strength: float) -> Floa
     Args:
         image: (H, W, 3) uint8 RGB.
         rng: Random generator.
-        strength: Factor on every change, 1 for the full range.
+        strength: Factor on the size of every change, or on its probability where it has no size; 1 for the full range.
 
     Returns:
         (H, W, 3) float32 in [0, 1].
@@ -86,16 +86,16 @@ def photometric(image: Image, rng: np.random.Generator, strength: float) -> Floa
     if strength == 0:
         return out
     out = _light(out, rng, strength)
-    if rng.random() < 0.4:
+    if rng.random() < 0.4 * strength:
         out = _highlights(out, rng)
-    out = _sharpness(out, rng)
-    if rng.random() < 0.1:
+    out = _sharpness(out, rng, strength)
+    if rng.random() < 0.1 * strength:
         out = np.repeat(out.mean(2, keepdims=True), 3, axis=2)
     noise = rng.normal(0, 1, (*out.shape[:2], 3)).astype(np.float32)
     if rng.random() < 0.5:
         noise = cv2.GaussianBlur(noise, (0, 0), 0.8) * 2
     out = np.clip(out + noise * np.float32(rng.uniform(0, 0.02) * strength), 0, 1)
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 * strength:
         quality = [int(cv2.IMWRITE_JPEG_QUALITY), int(rng.integers(35, 95))]
         encoded = cv2.imencode(".jpg", (out * 255).astype(np.uint8), quality)[1]
         out = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.float32) / 255.0
@@ -123,17 +123,17 @@ def _highlights(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     return np.minimum(image + glare * np.float32(rng.uniform(0.6, 1.5)), 1.0)
 
 
-def _sharpness(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+def _sharpness(image: FloatImage, rng: np.random.Generator, strength: float) -> FloatImage:
     choice = rng.random()
-    if choice < 0.3:
+    if choice < 0.3 * strength:
         return cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.6)))
-    if choice < 0.45:
+    if choice < 0.45 * strength:
         length = int(rng.integers(3, 8))
         kernel = np.zeros((length, length), np.float32)
         tip = rng.integers(0, length, 2)
         cv2.line(kernel, (int(tip[0]), int(tip[1])), (length - 1 - int(tip[0]), length - 1 - int(tip[1])), 1.0)
         return cv2.filter2D(image, -1, kernel / kernel.sum())
-    if choice < 0.6:
+    if choice < 0.6 * strength:
         blurred = cv2.GaussianBlur(image, (0, 0), 1.5)
         return np.clip(image + np.float32(rng.uniform(0.2, 1.0)) * (image - blurred), 0, 1)
     return image

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from dd_sfm.config_checks import POSITIVE, SHARE, Range, check_ranges
 from dd_sfm.errors import ConfigError
 from dd_sfm.training.augment import AugmentConfig
 
@@ -129,15 +130,32 @@ ADAPT = replace(
     validate_every=100,
     display_every=0,
     checkpoint_every=100,
-    augment=AugmentConfig(rotation_deg=15.0, scale=0.15, perspective=0.08, photometric=0.7),
+    augment=AugmentConfig(rotation_deg=15.0, scale=0.2, perspective=0.08, photometric=0.7),
 )
 """A few hundred careful steps from weights that are good already."""
 
 
-COUNTS = (
-    "steps", "batch", "validate_every", "checkpoint_every", "cycle_steps", "warmup", "points", "max_frames",
-    "max_points_per_frame", "working_height_px",
-)  # fmt: skip
+COUNT, NOT_NEGATIVE = Range(1), Range(0)
+RANGES = {
+    **dict.fromkeys(
+        ("descriptor_dim", "growth", "steps", "batch", "micro_batch", "cycle_steps", "warmup", "points", "gaps",
+         "rendered_gaps", "max_points_per_frame", "max_frames", "working_height_px", "validate_every",
+         "checkpoint_every"), COUNT),
+    **dict.fromkeys(
+        ("learning_rate", "lowest_rate", "gradient_clip", "loss_weight", "scale", "display_radius_px"), POSITIVE),
+    **dict.fromkeys(
+        ("weight_decay", "mix", "visibility_spread", "memory_mb", "display_every", "patience", "workers",
+         "augment.rotation_deg", "augment.shared_rotation_deg", "augment.scale", "augment.photometric"), NOT_NEGATIVE),
+    "average": SHARE,
+    "inlier_share": Range(0, 1, above=True),
+    "augment.crop": Range(64),
+    "augment.perspective": SHARE,
+    "render.frames": Range(3),
+    "render.width": Range(96, 4096),
+    "render.height": Range(96, 4096),
+    "seed": Range(0, 2**31 - 1),
+}  # fmt: skip
+"""By key what it may be; of a list every number."""
 
 
 def check_config(config: TrainConfig) -> None:
@@ -146,24 +164,14 @@ def check_config(config: TrainConfig) -> None:
     Raises:
         ConfigError: With the value found and what was expected.
     """
-    for name in COUNTS:
-        if getattr(config, name) < 1:
-            raise ConfigError(f"{name} {getattr(config, name)}: expected 1 or more")
-    if config.micro_batch is not None and config.micro_batch < 1:
-        raise ConfigError(f"micro_batch {config.micro_batch}: expected 1 or more, or null")
-    if not 0 <= config.average < 1:
+    check_ranges(config, RANGES)
+    if config.average == 1:
         raise ConfigError(f"average {config.average}: expected a share from 0, below 1")
-    if min(config.learning_rate, config.lowest_rate, config.gradient_clip) <= 0:
-        raise ConfigError("learning_rate, lowest_rate, gradient_clip: expected numbers above 0")
     for name in ("gaps", "rendered_gaps"):
         low, high = getattr(config, name)
-        if not 1 <= low <= high:
+        if low > high:
             raise ConfigError(f"{name} [{low}, {high}]: expected two numbers, 1 or more, the smaller first")
-    if min(config.augment.crop) < 64:
-        raise ConfigError(f"augment.crop {list(config.augment.crop)}: expected a height and width of 64 or more")
-    if not 0 < config.inlier_share <= 1:
-        raise ConfigError(f"inlier_share {config.inlier_share}: expected a share above 0, at most 1")
-    if min(config.mix) < 0 or sum(config.mix) <= 0:
+    if sum(config.mix) == 0:
         raise ConfigError(f"mix {list(config.mix)}: expected three shares, none below 0, not all 0")
     if config.growth is not None and config.architecture != "fc_densenet":
         raise ConfigError(f"growth {config.growth}: of fc_densenet only; architecture is {config.architecture}")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from dd_sfm.errors import UsageError
 from dd_sfm.training.sources.frames import WorkingFrames
 from dd_sfm.training.sources.opening import OpenedSource
+from dd_sfm.training.sources.spec import DataPath
 
 SIDE, WINDOW = 26, 0.8
 """Cells a side of a small picture, and the share of the frame's middle that it shows."""
@@ -67,6 +68,23 @@ def check_no_overlap(training: Sequence[OpenedSource], validation: Sequence[Open
         own = _windows(held_out.frames)
         for source, theirs in zip(training, prints, strict=True):
             _check_pair(source, theirs, held_out, own)
+
+
+def named_in_training(measured: DataPath, trained_on: Sequence[str]) -> str | None:
+    """Which of the sources that weights record (NAME or NAME:FIRST-LAST) may hold frames that are measured on.
+
+    The record holds no pictures: the name of the folder and the range are all that can be compared.
+    """
+    name = measured.path.resolve().name
+    for text in trained_on:
+        source = DataPath.parse(text)
+        if source.path.name == name and _ranges_meet(source, measured):
+            return text
+    return None
+
+
+def _ranges_meet(a: DataPath, b: DataPath) -> bool:
+    return (b.last is None or a.first <= b.last) and (a.last is None or b.first <= a.last)
 
 
 def _check_pair(

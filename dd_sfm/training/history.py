@@ -48,6 +48,15 @@ class Stopwatch:
         }
 
 
+def finished_step(out: Path) -> int | None:
+    """The step at which the training in a folder ended, its weights written; None where it has not."""
+    try:
+        last = json.loads((out / HISTORY).read_text().splitlines()[-1])
+        return int(last["step"]) if last.get("finished") else None
+    except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def append_record(out: Path, record: dict[str, Any]) -> None:
     """Add a line to the history.
 

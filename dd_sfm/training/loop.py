@@ -21,11 +21,11 @@ from dd_sfm.training.board import Board, response_picture
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.distributed import Group
 from dd_sfm.training.guard import check_no_overlap
-from dd_sfm.training.history import Stopwatch, append_record
+from dd_sfm.training.history import Stopwatch, append_record, finished_step
 from dd_sfm.training.output import LAST, WEIGHTS, check_output, clear_output, open_output
 from dd_sfm.training.pairs import DRAWS, Pair, PairDataset, load_batches
 from dd_sfm.training.sources.opening import OpenedSource, open_sources, weigh
-from dd_sfm.training.sources.pair import PairSample
+from dd_sfm.training.sources.pair import PairSample, PairSource
 from dd_sfm.training.sources.pictures import FindField
 from dd_sfm.training.sources.spec import DataPath
 from dd_sfm.training.trainer import Trainer, learning_rate
@@ -41,8 +41,9 @@ Note = Callable[[str], None]
 class TrainRequest:
     """What is asked for.
 
-    ``find_field``: see there; ``start``: a network to start from, None for random weights; ``measured_later``: opened
-    sources whose frames must not be trained on either; ``overwrite``: start over in the folder of an earlier training.
+    ``find_field``: see there; ``start``: a network to start from, None for random weights; ``start_sources``: what it
+    records that it was trained on; ``measured_later``: opened sources whose frames must not be trained on either;
+    ``overwrite``: start over in the folder of an earlier training.
     """
 
     data: tuple[DataPath, ...]
@@ -52,6 +53,7 @@ class TrainRequest:
     device: torch.device
     find_field: FindField
     start: torch.nn.Module | None = None
+    start_sources: tuple[str, ...] = ()
     measured_later: tuple[OpenedSource, ...] = ()
     overwrite: bool = False
 
@@ -94,37 +96,66 @@ def train(
     sources = open_sources(request.data, request.config, request.find_field)
     held_out = open_sources(request.validation, request.config, request.find_field, "measure on")
     check_no_overlap(sources, [*held_out, *request.measured_later])
-    if request.overwrite and group.leads:
-        # Not before all sources are read: a mistyped path costs no training.
-        clear_output(request.out)
-    open_output(request.out, request.config, request.data, request.validation, group)
+    shares = weigh(sources, request.config.mix)
     trainer = Trainer(request.config, request.out, request.device, group, request.start)
+    if request.overwrite and group.leads:
+        # Not before sources, shares and network are there: what is mistyped costs no training.
+        clear_output(request.out)
+    group.wait()
     if trainer.resume():
-        logger.info("going on after step %d of %d", trainer.step, request.config.steps)
-    run = _Run(trainer, sources, held_out)
+        _say_where_it_goes_on(trainer)
+        if trainer.is_done and finished_step(request.out) == trainer.step:
+            # What was written says by which steps and sources it was made: it stays as it is.
+            return TrainResult(request.out / WEIGHTS, trainer.step, trainer.best, False, 0.0, 0.0)
+    open_output(request.out, request.config, request.data, request.validation, group)
+    names = [*request.start_sources, *(s.name for s in sources)]
+    run = _Run(trainer, _training_record(request.config, names), held_out, shares, _pair_to_show(held_out or sources))
     try:
         return run.go(progress, note or (lambda text: None))
     finally:
         run.board.close()
 
 
+def _training_record(config: TrainConfig, sources: Sequence[str]) -> dict[str, str]:
+    """What weights tell of their training in their metadata: settings, and the names of all sources, each once."""
+    return {"training": json.dumps({"config": dump_config(config), "data": list(dict.fromkeys(sources))})}
+
+
+def _say_where_it_goes_on(trainer: Trainer) -> None:
+    if trainer.is_done:
+        logger.info(
+            "already at step %d, of %d asked for: nothing is left to do. Ask for more with --steps, or start over with "
+            "--overwrite",
+            trainer.step,
+            trainer.config.steps,
+        )
+    else:
+        logger.info("going on after step %d of %d", trainer.step, trainer.config.steps)
+
+
 class _Run:
     """One run of the loop: what it reports to, and what it has counted."""
 
-    def __init__(self, trainer: Trainer, sources: Sequence[OpenedSource], held_out: Sequence[OpenedSource]) -> None:
-        self.trainer, self.sources, self.held_out = trainer, sources, held_out
+    def __init__(
+        self,
+        trainer: Trainer,
+        record: dict[str, str],
+        held_out: Sequence[OpenedSource],
+        shares: Sequence[tuple[PairSource, float]],
+        shown: PairSample | None,
+    ) -> None:
+        self.trainer, self.shares, self.held_out = trainer, shares, held_out
         self.config, self.group, self.out = trainer.config, trainer.group, trainer.out
         self.board = Board(self.out, enabled=self.config.tensorboard and self.group.leads)
         self.watch = Stopwatch()
         self.losses: list[float] = []
-        self.shown = _pair_to_show(held_out or sources)
-        self.extra = {"training": json.dumps({"config": dump_config(self.config), "data": [s.name for s in sources]})}
+        self.shown, self.extra = shown, record
 
     def go(self, progress: Progress, note: Note) -> TrainResult:
         trainer, config, group = self.trainer, self.config, self.group
-        if self._is_stale():
-            return self._finish(stopped_early=True)
-        dataset = PairDataset(weigh(self.sources, config.mix), config)
+        if self._is_stale() or trainer.is_done:
+            return self._finish(stopped_early=self._is_stale())
+        dataset = PairDataset(self.shares, config)
         batches = load_batches(dataset, trainer.step, config, group.rank, group.world)
         remaining = config.steps - trainer.step
         is_early = False
@@ -134,9 +165,9 @@ class _Run:
                 is_early = self._report()
                 is_stopped = group.any(stop.came, trainer.device)
                 is_early = group.any(is_early, trainer.device)
-                if is_stopped or is_early or trainer.step % config.checkpoint_every == 0 or self._is_last():
+                if is_stopped or is_early or trainer.step % config.checkpoint_every == 0 or trainer.is_done:
                     trainer.save()
-                if is_stopped and not self._is_last():
+                if is_stopped and not trainer.is_done:
                     raise StoppedError(
                         f"stopped after step {trainer.step} of {config.steps}; the checkpoint is written: repeat the "
                         "command to go on",
@@ -162,9 +193,6 @@ class _Run:
         if self.trainer.step % 10 == 0:
             self.board.scalars(self.trainer.step, {"loss": loss, "learning rate": rate})
 
-    def _is_last(self) -> bool:
-        return self.trainer.step == self.config.steps
-
     def _report(self) -> bool:
         """Picture and validation when they are due; whether training should end."""
         config, step = self.config, self.trainer.step
@@ -174,7 +202,7 @@ class _Run:
         if config.display_every and step % config.display_every == 0 and self.shown is not None:
             trainer, radius = self.trainer, config.display_radius_px
             self.board.picture(step, response_picture(trainer.average, self.shown, trainer.device, radius_px=radius))
-        if step % config.validate_every == 0 or self._is_last():
+        if step % config.validate_every == 0 or self.trainer.is_done:
             self._validate(speed)
         self.watch.pause(time.monotonic() - before)
         return self._is_stale()

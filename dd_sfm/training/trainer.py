@@ -82,6 +82,11 @@ class Trainer:
         """Where the state is kept."""
         return self.out / CHECKPOINT
 
+    @property
+    def is_done(self) -> bool:
+        """Whether all steps asked for are made."""
+        return self.step >= self.config.steps
+
     def resume(self) -> bool:
         """Continue from the checkpoint in the output folder, if there is one.
 

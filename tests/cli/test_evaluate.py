@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -7,7 +8,10 @@ import pytest
 from conftest import ROOT, texture
 from plane import plane_model, to_own_world, write_run, write_truth
 
+from dd_sfm.io.colmap_source import rewrite_model
 from dd_sfm.io.lock import locked
+from dd_sfm.io.weights import save_weights
+from dd_sfm.nets import build_network
 
 DEMO = ROOT / "demo_videos" / "sinus"
 
@@ -194,6 +198,47 @@ def test_aligned_rows_stand_beside_the_plain_ones(dd_sfm, tmp_path, model):
     assert len({(r["pairs"], r["points"]) for r in rows.values()}) == 1
     for name in ("compact-rendered", "sift"):
         assert rows[f"{name}, aligned"]["median_error_px"] < rows[name]["median_error_px"]
+
+
+def test_matching_on_a_model_by_its_own_path_and_as_text(dd_sfm, model, tmp_path):
+    write_plane_images(model / "images")
+    arguments = ("--gaps", "1", "--pairs", 1, "--set", "describe.working_height_px=240", "--device", "cpu")
+    text = tmp_path / "text"
+    shutil.copytree(model / "images", text / "images")
+    (text / "sparse").mkdir()
+    rewrite_model(model / "sparse" / "0", text / "sparse", text=True)
+    found = []
+    for folder in (model, model / "sparse" / "0", text, text / "sparse"):
+        ran = dd_sfm("evaluate", "matching", folder, *arguments, "-o", tmp_path / "m.json", "--quiet")
+        assert ran.code == 0, ran.err
+        found.append(
+            [(r["points"], r["median_error_px"]) for r in json.loads((tmp_path / "m.json").read_text())["results"]]
+        )
+    assert found == [found[0]] * 4
+
+
+def test_matching_warns_of_what_the_weights_were_trained_on(dd_sfm, model, tmp_path):
+    write_plane_images(model / "images")
+    weights, out = tmp_path / "w.safetensors", tmp_path / "m.json"
+    arguments = ("--gaps", "1", "--pairs", 1, "--set", "describe.working_height_px=240", "--device", "cpu", "--quiet")
+
+    def warnings(data, trained_on):
+        extra = {"training": json.dumps({"data": trained_on})}
+        save_weights(weights, build_network("compact"), "compact", {}, extra=extra)
+        ran = dd_sfm("evaluate", "matching", data, "--weights", weights, *arguments, "-o", out)
+        assert ran.code == 0, ran.err
+        found = json.loads(out.read_text())["warnings"]
+        assert ran.err.splitlines() == [f"warning: {w}" for w in found]
+        return found
+
+    [warning] = warnings(model, ["other", "run"])
+    assert warning == (
+        f"{model}: {weights} was trained on 'run', by its own record: if these are the same frames, the figures are "
+        "better than on others"
+    )
+    assert "'run:0-9'" in warnings(f"{model}:8-15", ["run:0-9"])[0]
+    assert warnings(f"{model}:10-15", ["run:0-9"]) == []
+    assert warnings(model, ["runs", "sparse"]) == []
 
 
 def test_matching_on_a_model_without_images(refused, model):

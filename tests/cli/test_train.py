@@ -15,7 +15,7 @@ from plane_sequence import write_clip, write_jhu, write_run
 from dd_sfm.cli.options import find_config
 from dd_sfm.cli.rendered import render_scene
 from dd_sfm.config import load_config
-from dd_sfm.io.weights import find_weights, read_architecture, save_weights
+from dd_sfm.io.weights import find_weights, read_architecture, read_training_sources, save_weights
 from dd_sfm.nets import build_network
 from dd_sfm.progress import silent
 from dd_sfm.synthetic.settings import LightSettings, preset
@@ -130,6 +130,7 @@ def test_adaptation_by_the_command(train, tmp_path, monkeypatch):
     assert "held-out frames 18 to 23, after: " in ran.err
     assert ("use them with --weights" in ran.err) != ("the old ones are kept in" in ran.err)
     assert read_architecture(str(tmp_path / "out")) == ("compact", {})
+    assert "sinus101" in read_training_sources(str(tmp_path / "out"))
     assert json.loads((tmp_path / "out" / "adaptation.json").read_text())["frames_held_out"] == [18, 23]
 
 
@@ -189,7 +190,13 @@ def test_training_on_what_is_measured(refused, tmp_path):
 def test_weights_of_another_network_to_start_from(refused, train, tmp_path):
     run = write_run(tmp_path / "run")
     path = tmp_path / "paper.safetensors"
-    save_weights(path, build_network("fc_densenet", growth=2, dim=8), "fc_densenet", {"growth": 2, "dim": 8})
+    save_weights(
+        path,
+        build_network("fc_densenet", growth=2, dim=8),
+        "fc_densenet",
+        {"growth": 2, "dim": 8},
+        extra={"training": '{"data": ["seen", "run"]}'},
+    )
     refused(
         run, "--init", path, "--set", "descriptor_dim=16",
         says="weights of fc_densenet growth=2 dim=8; the settings ask for compact dim=16",
@@ -198,6 +205,7 @@ def test_weights_of_another_network_to_start_from(refused, train, tmp_path):
     ran = train(run, "--init", path)
     assert ran.code == 0, ran.err
     assert read_architecture(str(tmp_path / "out")) == ("fc_densenet", {"dim": 8, "growth": 2})
+    assert read_training_sources(str(tmp_path / "out")) == ["seen", "run"]
     refused(run, says="a checkpoint of fc_densenet dim=8 growth=2; the settings ask for compact")
 
 
@@ -215,7 +223,10 @@ def test_an_adaptation_of_another_network_than_the_shipped_one(refused, tmp_path
 def test_settings_that_do_not_fit(refused, tmp_path):
     refused(tmp_path, "--set", "augment.crop=[10,10]", says="augment.crop [10, 10]", code=2)
     refused(tmp_path, "--set", "learning_rat=1", says="did you mean 'learning_rate'?", code=2)
-    refused(tmp_path, "--config", "paper", says="unknown key", code=2)
+    refused(
+        tmp_path, "--config", "paper", says="--config paper: settings of a reconstruction; expected train-paper", code=2
+    )
+    refused(tmp_path, "--seed", "-1", says="seed -1: expected 0 to", code=2)
 
 
 def test_overwrite_removes_nothing_when_a_source_cannot_be_used(train, refused, tmp_path):
@@ -223,6 +234,7 @@ def test_overwrite_removes_nothing_when_a_source_cannot_be_used(train, refused, 
     assert train(run).code == 0
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     refused(run, tmp_path / "mistyped", "--overwrite", says="mistyped: not found")
+    refused(run, "--overwrite", "--set", "descriptor_dim=0", says="descriptor_dim 0: expected 1 or more", code=2)
     assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
 
 
@@ -235,7 +247,7 @@ def test_overwrite_starts_over_and_spares_the_users_files(train, tmp_path):
     ran = train(run, "--overwrite")
     assert "going on" not in ran.err
     assert (out / "notes.txt").read_text() == (out / "display" / "mine.png").read_text() == "mine"
-    assert "going on after step 2 of 2" in train(run).err
+    assert "already at step 2, of 2 asked for: nothing is left to do" in train(run).err
 
 
 def test_output_that_is_a_file(refused, tmp_path):

@@ -1,8 +1,10 @@
+import re
+
 import pytest
 import torch
 
 from dd_sfm.errors import WeightsError
-from dd_sfm.io.weights import list_weights, load_weights, save_weights
+from dd_sfm.io.weights import list_weights, load_weights, read_training_sources, save_weights
 from dd_sfm.nets import build_network
 
 CPU = torch.device("cpu")
@@ -34,6 +36,22 @@ def test_shipped_weights_load_and_are_small():
         assert load_weights(name, CPU).training is False
         assert (models_folder() / name / "weights.safetensors").stat().st_size < 10e6
         assert (models_folder() / name / "README.md").is_file()
+
+
+@pytest.mark.parametrize("name", list_weights())
+def test_cards_name_what_their_weights_were_trained_on(name):
+    from dd_sfm.resources import models_folder
+
+    card = (models_folder() / name / "README.md").read_text()
+    [row] = re.findall(r"^\| recorded in the file \|(.*)\|$", card, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", row)) == sorted(read_training_sources(name))
+
+
+@pytest.mark.parametrize("training", ["", "[]", "{", '{"data": 3}'])
+def test_weights_that_do_not_say_what_they_were_trained_on(tmp_path, training):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, build_network("compact"), "compact", {}, extra={"training": training})
+    assert read_training_sources(str(path)) == []
 
 
 def test_other_tensors_are_named(tmp_path):

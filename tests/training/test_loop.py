@@ -1,9 +1,11 @@
 """The loop on a small run: what it writes, how it goes on, when it stops."""
 
+import dataclasses
 import errno
 import json
 import os
 import signal
+import typing
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from dd_sfm.io.images import read_image
 from dd_sfm.io.weights import load_weights, read_architecture
 from dd_sfm.progress import silent
 from dd_sfm.training.augment import AugmentConfig
-from dd_sfm.training.config import ADAPT, TrainConfig, check_config
+from dd_sfm.training.config import ADAPT, RANGES, RenderConfig, TrainConfig, check_config
 from dd_sfm.training.loop import TrainRequest, train
 from dd_sfm.training.output import clear_output
 from dd_sfm.training.sources.spec import DataPath
@@ -44,7 +46,7 @@ def run_folder(tmp_path_factory):
 
 @pytest.fixture
 def go(run_folder, tmp_path):
-    def call(config=None, data="0-7", validation="8-11", progress=silent, start=None):
+    def call(config=None, data="0-7", validation="8-11", progress=silent, start=None, overwrite=False):
         request = TrainRequest(
             (DataPath.parse(f"{run_folder}:{data}"),),
             (DataPath.parse(f"{run_folder}:{validation}"),) if validation else (),
@@ -53,6 +55,7 @@ def go(run_folder, tmp_path):
             CPU,
             lambda frames, where: np.ones(frames[0].shape[:2], bool),
             start,
+            overwrite=overwrite,
         )
         return train(request, progress)
 
@@ -127,6 +130,24 @@ def test_ctrl_c_and_kill_write_a_checkpoint_and_repeating_ends_alike(go, tmp_pat
     go()
     whole = load_file(tmp_path / "out" / "last.safetensors")
     assert all(torch.equal(resumed[n], whole[n]) for n in whole)
+
+
+def test_fewer_steps_than_are_done(go, tmp_path, caplog):
+    go(small(steps=3))
+    before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*.*") if p.suffix in (".pt", ".safetensors")}
+    with caplog.at_level("INFO"):
+        assert go(small(steps=1)).step == 3
+    assert "already at step 3, of 1 asked for: nothing is left to do" in caplog.text
+    assert "going on" not in caplog.text
+    assert {p: p.read_bytes() for p in before} == before
+
+
+def test_overwrite_removes_nothing_when_the_mix_leaves_no_source(go, tmp_path):
+    go(small(steps=1))
+    before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    with pytest.raises(InputError, match="mix: no share is left"):
+        go(small(steps=1, mix=(0.0, 1.0, 0.0)), overwrite=True)
+    assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
 
 
 def test_full_disk_during_a_checkpoint_keeps_the_last_one(go, tmp_path, monkeypatch):
@@ -259,6 +280,13 @@ def test_gradients_that_are_not_finite_end_the_training(tmp_path):
         ({"micro_batch": 0}, "micro_batch 0"),
         ({"learning_rate": 0.0}, "above 0"),
         ({"mix": (0.0, 0.0, 0.0)}, "not all 0"),
+        ({"seed": -1}, "seed -1: expected 0 to"),
+        ({"workers": -1}, "workers -1: expected 0 or more"),
+        ({"descriptor_dim": 0}, "descriptor_dim 0: expected 1 or more"),
+        ({"architecture": "fc_densenet", "growth": 0}, "growth 0: expected 1 or more"),
+        ({"scale": (16.0, -1.0)}, r"scale \[16.0, -1.0\]: expected numbers, each above 0"),
+        ({"augment": AugmentConfig(photometric=-1.0)}, "augment.photometric -1.0: expected 0 or more"),
+        ({"render": RenderConfig(frames=0)}, "render.frames 0: expected 3 or more"),
     ],
 )
 def test_settings_that_cannot_be_trained_with(changes, says):
@@ -269,6 +297,19 @@ def test_settings_that_cannot_be_trained_with(changes, says):
 def test_shipped_recipes_are_valid():
     check_config(TrainConfig())
     check_config(ADAPT)
+
+
+def numbers_of(cls, prefix=""):
+    """Keys of all numbers of a dataclass and of its sections."""
+    for name, kind in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(kind):
+            yield from numbers_of(kind, f"{name}.")
+        elif {int, float} & {kind, *typing.get_args(kind)}:
+            yield prefix + name
+
+
+def test_every_number_has_a_range():
+    assert set(numbers_of(TrainConfig)) == set(RANGES)
 
 
 def test_tensorboard_files(go, tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from dd_sfm.errors import InputError
-from dd_sfm.io.colmap_source import is_model
 from dd_sfm.io.images import SUFFIXES
+from dd_sfm.io.scene import find_model_folder
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.sources.cache import Cache
 from dd_sfm.training.sources.frames import WorkingFrames
@@ -55,7 +55,7 @@ def kind_of(path: Path) -> str | None:
         return "rendered"
     if (path / "motion.yaml").is_file():
         return "posed"
-    if any(is_model(p) for p in (path, path / "sparse" / "0", path / "sparse", path / "0")):
+    if find_model_folder(path) is not None:
         return "posed"
     if path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir()):
         return "pictures"

@@ -18,23 +18,21 @@ class InTruth:
     """A run's view of the truth.
 
     ``number``: of a frame of the run in the clip; ``width`` of the run's frames; ``lens``: what bent the clip's pixels
-    and is undone in the run's, None for none; ``lens_of_clip``: whether it is known at the clip's size, not the run's.
+    and is undone in the run's, None for none, at the size of either.
     """
 
     truth: RenderedTruth
     number: Mapping[int, int]
     width: int
     lens: Calibration | None = None
-    lens_of_clip: bool = False
 
     def pixels(self, xy: FloatArray) -> FloatArray:
         """Pixels (N, 2) of the run's frames as pixels of the clip's depth."""
-        scale = self.truth.depth.shape[2] / self.width
+        width = self.truth.depth.shape[2]
         if self.lens is None or not len(xy):
-            return resize_xy(xy, scale)
-        if self.lens_of_clip:
-            return distort(self.lens, resize_xy(xy, scale))
-        return resize_xy(distort(self.lens, xy), scale)
+            return resize_xy(xy, width / self.width)
+        bent = distort(self.lens, resize_xy(xy, self.lens.width / self.width))
+        return resize_xy(bent, width / self.lens.width)
 
     def has_depth(self, frame: int) -> bool:
         """Whether the true depth of a frame of the run is known."""

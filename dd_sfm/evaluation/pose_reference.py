@@ -14,10 +14,12 @@ from dd_sfm.evaluation.in_truth import InTruth
 from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.colmap_model import read_model, read_poses
 from dd_sfm.io.jhu import read_sequence
+from dd_sfm.io.scene import run_around
 from dd_sfm.io.truth import RenderedTruth, read_truth
 from dd_sfm.structures import FloatArray, Model
 
 NAMES = "numbers in the names of the source images"
+"""A numbering of frames: what the run's sources are called."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,8 @@ def open_run(path: Path) -> EvaluatedRun:
     if not names:
         raise InputError(f"{folder}: the model has no registered image; expected at least 3")
     model = read_model(folder, frame_numbers(folder, names))
-    # A model that is named by its own folder still belongs to the run around it.
-    for place in (path, *list(folder.resolve().parents)[:2]):
-        if (place / "frames.json").is_file():
-            return _with_records(path, folder, model, place)
-    return EvaluatedRun(path, folder, model, {}, {}, 0)
+    place = run_around(path, folder)
+    return _with_records(path, folder, model, place) if place else EvaluatedRun(path, folder, model, {}, {}, 0)
 
 
 def _with_records(root: Path, folder: Path, model: Model, run: Path) -> EvaluatedRun:
@@ -230,7 +229,7 @@ def run_in_truth(run: EvaluatedRun, truth: RenderedTruth, common: CommonFrames) 
     frames = run.time_s or run.model.cam_from_world
     number = run.source_number if common.numbering == NAMES else {frame: frame for frame in frames}
     lens = run.lens if run.run else truth.lens
-    return InTruth(truth, number, run.model.camera.width, lens, run.run is None)
+    return InTruth(truth, number, run.model.camera.width, lens)
 
 
 def _misfit(common: CommonFrames) -> float:

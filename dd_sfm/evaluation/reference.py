@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.jhu import read_sequence
-from dd_sfm.io.scene import SceneImage, find_model_folder, open_scene
+from dd_sfm.io.scene import SceneImage, find_model_folder, open_scene, undistorted_size
 from dd_sfm.io.truth import read_still_truth
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.ops.resize import resize_image, working_scale
-from dd_sfm.structures import PinholeCamera, WorkingGrid
+from dd_sfm.structures import WorkingGrid
 
 
 @dataclass(frozen=True)
@@ -182,16 +182,12 @@ class ModelReference:
     def __init__(self, folder: Path, working_height_px: int, span: tuple[int, int] | None = None) -> None:
         self.name = folder.resolve().name
         scene = open_scene(folder)
-        if scene.lens:
-            raise InputError(
-                f"{folder}: the camera model {scene.lens} has distortion; expected undistorted images (PINHOLE). "
-                "Make them: colmap image_undistorter"
-            )
+        size = undistorted_size(scene)
         self.model, registered = scene.model, scene.registered
         self._images = {scene.images[k].number: scene.images[k] for k in registered}
         self._paths = {number: _image_path(folder, image) for number, image in self._images.items()}
         self._position = {scene.images[k].number: k for k in registered}
-        self._usable = _usable_area(folder, scene.field_mask, [i.camera for i in self._images.values()])
+        self._usable = _usable_area(scene.field_mask, *size)
         self.grid, self._mask = working_crop(self._usable, working_height_px)
         first, last = span or (0, len(registered) - 1)
         self.frames = list(self._images)[first : last + 1]
@@ -230,12 +226,8 @@ class ModelReference:
         return View(frame, _crop(image, self.grid), self._mask)
 
 
-def _usable_area(folder: Path, mask_path: Path | None, cameras: list[PinholeCamera]) -> NDArray[np.bool_]:
-    """The mask (H, W) of all images of a model, which are of one size."""
-    sizes = sorted({(c.width, c.height) for c in cameras})
-    if len(sizes) > 1:
-        raise InputError(f"{folder}: images of {len(sizes)} sizes ({sizes[0]}, {sizes[1]}); expected one size")
-    (width, height) = sizes[0]
+def _usable_area(mask_path: Path | None, width: int, height: int) -> NDArray[np.bool_]:
+    """The mask (H, W) of all images of a model."""
     usable = read_mask(mask_path) if mask_path else np.ones((height, width), bool)
     if usable.shape != (height, width):
         raise InputError(

@@ -67,6 +67,30 @@ def find_model_folder(source: Path) -> Path | None:
     return next((place for place in places if is_model(place)), None)
 
 
+def run_around(source: Path, folder: Path) -> Path | None:
+    """The run that a model's folder belongs to: that asked for, or the one around the model; None without any."""
+    around = (source, *folder.resolve().parents[:2])
+    return next((place for place in around if (place / "frames.json").is_file()), None)
+
+
+def undistorted_size(scene: Scene) -> tuple[int, int]:
+    """Width and height of the images with a pose.
+
+    Raises:
+        InputError: If they have distortion, or are of several sizes.
+    """
+    if scene.lens:
+        raise InputError(
+            f"{scene.source}: the camera model {scene.lens} has distortion; expected undistorted images (PINHOLE). "
+            "Make them: colmap image_undistorter, or dd-sfm reconstruct with --calibration"
+        )
+    cameras = [scene.images[k].camera for k in scene.registered]
+    sizes = sorted({(camera.width, camera.height) for camera in cameras})
+    if len(sizes) > 1:
+        raise InputError(f"{scene.source}: images of {len(sizes)} sizes ({sizes[0]}, {sizes[1]}); expected one size")
+    return sizes[0]
+
+
 def open_scene(source: Path, images: Path | None = None) -> Scene:
     """Read a reconstruction.
 
@@ -109,8 +133,7 @@ def scene_uncertainty(scene: Scene) -> NDArray[np.float64] | None:
 
 def _colmap_scene(source: Path, folder: Path, images: Path | None) -> Scene:
     read = read_any_model(folder)
-    around = (source, *folder.resolve().parents[:2])
-    run = next((place for place in around if (place / "frames.json").is_file()), None)
+    run = run_around(source, folder)
     where = images or _images_folder(read.names, [*((run / "frames",) if run else ()), *_beside(source, folder)])
     masks = run / "masks" if run and images is None else where.parent / "masks" if where else None
     numbers, notes = _numbers(read.names)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +12,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.images import read_mask
 from dd_sfm.ops.coordinates import to_colmap
+from dd_sfm.ops.radial import bend, straighten
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class RenderedTruth:
             squared = (flat**2).sum(1, keepdims=True)
             # Far outside the field the polynomial turns back: such points are not seen.
             turned = 1 + 3 * k1 * squared + 5 * k2 * squared**2 <= 0
-            flat = np.where(turned, np.nan, flat * (1 + k1 * squared + k2 * squared**2))
+            flat = np.where(turned, np.nan, bend(flat, self.distortion))
         return flat * self.matrix[[0, 1], [0, 1]] + self.matrix[:2, 2], depth
 
     def depth_at(self, frame: int, xy: NDArray[Any]) -> NDArray[np.float64]:
@@ -71,10 +71,7 @@ class RenderedTruth:
         depth = self.depth_at(frame, xy)
         ray = (xy - self.matrix[:2, 2]) / self.matrix[[0, 1], [0, 1]]
         if self.distortion.any() and len(xy):
-            criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-10)
-            places = np.ascontiguousarray(xy, np.float64)[:, None]
-            flat = cv2.undistortPoints(places, self.matrix, self.distortion, None, np.eye(3), np.eye(3), criteria)
-            ray = flat[:, 0]
+            ray = straighten(xy, self.matrix, self.distortion)
         local = np.column_stack([ray, np.ones(len(xy))]) * depth[:, None]
         pose = self.cam_from_world[frame]
         return (local - pose[:, 3]) @ pose[:, :3], depth > 0

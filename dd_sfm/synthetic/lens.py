@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import ConfigError
+from dd_sfm.ops.radial import bend, straighten
 from dd_sfm.synthetic.settings import LensSettings, SynthSettings
 
 MAX_RAY_ERROR_PX = 0.1
@@ -63,9 +64,8 @@ def make_optics(settings: SynthSettings) -> Optics:
     distortion = np.array([*lens.distortion, 0.0, 0.0])
     pixels = np.stack([x[mask], y[mask]], 1)
     if distortion.any():
-        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-10)
-        flat = cv2.undistortPoints(pixels[:, None], matrix, distortion, None, np.eye(3), np.eye(3), criteria)[:, 0]
-        _check_rays(flat, pixels, matrix, lens)
+        flat = straighten(pixels, matrix, distortion)
+        _check_rays(flat, pixels, matrix, distortion)
     else:
         flat = (pixels - [cx, cy]) / focal
     rays = np.column_stack([flat, np.ones(len(flat))]).astype(np.float32)
@@ -73,12 +73,10 @@ def make_optics(settings: SynthSettings) -> Optics:
     return Optics(matrix, distortion, mask, rays, (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
 
 
-def _check_rays(flat: NDArray[Any], pixels: NDArray[Any], matrix: NDArray[Any], lens: LensSettings) -> None:
+def _check_rays(flat: NDArray[Any], pixels: NDArray[Any], matrix: NDArray[Any], distortion: NDArray[Any]) -> None:
     """See that undistorted places (M, 2) lead back to their pixels (M, 2)."""
-    k1, k2 = lens.distortion
     focal, centre = matrix[0, 0], matrix[:2, 2]
-    squared = (flat**2).sum(1, keepdims=True)
-    back = flat * (1 + k1 * squared + k2 * squared**2) * focal + centre
+    back = bend(flat, distortion) * focal + centre
     error_px = float(np.abs(back - pixels).max())
     # Not so for NaN either.
     if error_px <= MAX_RAY_ERROR_PX:
@@ -87,8 +85,8 @@ def _check_rays(flat: NDArray[Any], pixels: NDArray[Any], matrix: NDArray[Any], 
     # r + k1 r^3 turns back at 2 / (3 sqrt(-3 k1)); a little below that it is too flat to be inverted well.
     least = np.ceil(-0.98 * 4 / 27 / rim**2 * 1000) / 1000
     raise ConfigError(
-        f"lens.distortion [{k1}, {k2}]: folds the field of view (rays off by up to {error_px:.1f} px); expected k1 of "
-        f"{least:g} or more with k2 0. Take less --distortion or a smaller lens.field_of_view_deg"
+        f"lens.distortion {distortion[:2].tolist()}: folds the field of view (rays off by up to {error_px:.1f} px); "
+        f"expected k1 of {least:g} or more with k2 0. Take less --distortion or a smaller lens.field_of_view_deg"
     )
 
 

@@ -153,12 +153,12 @@ class _Run:
 
     def go(self, progress: Progress, note: Note) -> TrainResult:
         trainer, config, group = self.trainer, self.config, self.group
-        if self._is_stale() or trainer.is_done:
-            return self._finish(stopped_early=self._is_stale())
+        is_early = self._is_stale()
+        if is_early or trainer.is_done:
+            return self._finish(is_early)
         dataset = PairDataset(self.shares, config)
         batches = load_batches(dataset, trainer.step, config, group.rank, group.world)
         remaining = config.steps - trainer.step
-        is_early = False
         with _stop_signal() as stop:
             for pairs in progress(self.watch.watch(batches), total=remaining, label="train"):
                 self._learn(pairs, note)

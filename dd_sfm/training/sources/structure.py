@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
 from dd_sfm.io.jhu import read_sequence
-from dd_sfm.io.scene import Scene, open_scene
+from dd_sfm.io.scene import Scene, open_scene, undistorted_size
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,7 @@ def _from_jhu(folder: Path) -> Structure:
 def _from_scene(scene: Scene) -> Structure:
     registered = scene.registered
     images = [scene.images[k] for k in registered]
-    if scene.lens:
-        raise InputError(
-            f"{scene.source}: the camera model {scene.lens} has distortion; expected undistorted images (PINHOLE). "
-            "Make them: colmap image_undistorter, or dd-sfm reconstruct with --calibration"
-        )
-    sizes = sorted({(i.camera.width, i.camera.height) for i in images})
-    if len(sizes) > 1:
-        raise InputError(f"{scene.source}: images of {len(sizes)} sizes ({sizes[0]}, {sizes[1]}); expected one size")
+    size = undistorted_size(scene)
     model = scene.model
     order = np.argsort(model.frame, kind="stable")
     starts = np.searchsorted(model.frame[order], np.arange(len(scene.images) + 1))
@@ -103,7 +96,7 @@ def _from_scene(scene: Scene) -> Structure:
     row[registered] = np.arange(len(registered))
     posed = np.flatnonzero(row[model.frame] >= 0)
     observations = row[model.frame[posed]], model.point[posed], model.xy[posed]
-    poses, note = _check_convention(scene.source, poses, focal, model.xyz, observations, sizes[0])
+    poses, note = _check_convention(scene.source, poses, focal, model.xyz, observations, size)
     masks = [i.mask_path for i in images if i.mask_path is not None]
     field = (scene.field_mask,) if scene.field_mask else ()
     return Structure(
@@ -112,7 +105,7 @@ def _from_scene(scene: Scene) -> Structure:
         tuple(i.number for i in images),
         tuple(i.path or Path(i.name) for i in images),
         tuple(masks) if len(masks) == len(images) else field,
-        sizes[0],
+        size,
         poses,
         focal,
         model.xyz,

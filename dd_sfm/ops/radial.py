@@ -1,0 +1,25 @@
+"""The radial distortion of rendered clips: OpenCV's k1 and k2."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def bend(flat: NDArray[np.float64], distortion: NDArray[Any]) -> NDArray[np.float64]:
+    """Where a lens (k1, k2, ...) puts places (N, 2) of the plane z = 1."""
+    k1, k2 = distortion[:2]
+    squared = (flat**2).sum(1, keepdims=True)
+    return np.asarray(flat * (1 + k1 * squared + k2 * squared**2))
+
+
+def straighten(xy: NDArray[Any], matrix: NDArray[Any], distortion: NDArray[Any]) -> NDArray[np.float64]:
+    """Places (N, 2) of the plane z = 1 that pixels (N, 2) of a camera K (3, 3) with distortion (4,) show.
+
+    Only right where the polynomial does not turn back: :func:`bend` tells.
+    """
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-10)
+    places = np.ascontiguousarray(xy, np.float64)[:, None]
+    flat = cv2.undistortPoints(places, matrix, distortion, None, np.eye(3), np.eye(3), criteria)
+    return np.asarray(flat[:, 0], np.float64)

@@ -99,6 +99,9 @@ def matching(
     align: Annotated[
         bool, typer.Option("--align", help="Also measure places refined by patches, as a reconstruction's are.")
     ] = False,
+    windows: Annotated[
+        bool, typer.Option("--windows", help="Also measure places refined by windows of descriptors.")
+    ] = False,
     gaps: Annotated[str, typer.Option(help="Frame gaps.")] = "1,4,12,30",
     thresholds: Annotated[
         str | None, typer.Option(help="Errors up to which a point counts as found, in source pixels.", show_default=TH)
@@ -132,7 +135,7 @@ def matching(
         _check_target(out, MATCHING, overwrite)
     results = measure_matching(
         data,
-        _methods(against, settings, align),
+        _methods(against, settings, align=align, windows=windows),
         working_height_px=settings.describe.working_height_px,
         gaps=distances,
         thresholds_px=limits,
@@ -198,11 +201,12 @@ def _thresholds(text: str | None, preset: str | None) -> tuple[float, ...]:
     return PAPER_THRESHOLDS
 
 
-def _methods(against: str, settings: "Config", align: bool) -> "list[Method]":
+def _methods(against: str, settings: "Config", *, align: bool, windows: bool) -> "list[Method]":
     """The learned descriptor and what it is measured against."""
     from dd_sfm.evaluation.baselines import flow_matcher, sift_matcher
     from dd_sfm.evaluation.matchers import Method
     from dd_sfm.evaluation.matching import DescriptorMatcher, PointMatcher, network_matcher
+    from dd_sfm.evaluation.windowed import WindowMatcher
     from dd_sfm.io.weights import load_weights
     from dd_sfm.pipeline.describe import use_bfloat16
     from dd_sfm.runtime import cpu_threads, resolve_device
@@ -219,7 +223,12 @@ def _methods(against: str, settings: "Config", align: bool) -> "list[Method]":
     bfloat16 = use_bfloat16(settings, on)
 
     def rows(name: str, plain: DescriptorMatcher) -> dict[str, PointMatcher]:
-        return {name: plain, f"{name}, aligned": _aligned(plain, settings, bfloat16)} if align else {name: plain}
+        refined: dict[str, PointMatcher] = {}
+        if align:
+            refined[f"{name}, aligned"] = _aligned(plain, settings, bfloat16)
+        if windows:
+            refined[f"{name}, windows"] = WindowMatcher(plain)
+        return {name: plain, **refined}
 
     known = {
         "sift": Method(lambda: rows("sift", sift_matcher())),

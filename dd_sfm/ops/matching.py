@@ -59,7 +59,7 @@ def subcell_peak(descriptors: Tensor, queries: Tensor, cell: Tensor, *, chunk: i
     """
     height, width = descriptors.shape[-2:]
     flat = descriptors.flatten(1).t()
-    dx, dy, solve = _paraboloid(flat.device)
+    dx, dy, solve = paraboloid(flat.device)
     parts = []
     for place, query in zip(cell.split(chunk), queries.split(chunk), strict=True):
         index = (place[:, 1:] + dy).clamp(0, height - 1) * width + (place[:, :1] + dx).clamp(0, width - 1)
@@ -73,7 +73,7 @@ def subcell_peak(descriptors: Tensor, queries: Tensor, cell: Tensor, *, chunk: i
     return cell.float() + torch.where(is_peak[:, None] & inside, offset.clamp(-0.6, 0.6), torch.zeros_like(offset))
 
 
-def _paraboloid(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def paraboloid(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Steps (25,) to the cells around one, and the matrix (25, 5) that fits a paraboloid to their responses."""
     steps = torch.arange(-2, 3)
     dy, dx = (s.flatten() for s in torch.meshgrid(steps, steps, indexing="ij"))

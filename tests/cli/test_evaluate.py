@@ -185,19 +185,21 @@ def test_matching_on_a_model_with_images(dd_sfm, tmp_path, model):
     assert rows[2]["pck"][1] > 0.95
 
 
-def test_aligned_rows_stand_beside_the_plain_ones(dd_sfm, tmp_path, model):
+def test_refined_rows_stand_beside_the_plain_ones(dd_sfm, tmp_path, model):
     write_plane_images(model / "images")
     out = tmp_path / "matching.json"
     arguments = ("--gaps", "1", "--pairs", 2, "--set", "describe.working_height_px=240", "--device", "cpu", "-o", out)
-    ran = dd_sfm("evaluate", "matching", model, "--against", "sift,flow", "--align", *arguments)
+    ran = dd_sfm("evaluate", "matching", model, "--against", "sift,flow", "--align", "--windows", *arguments)
     assert ran.code == 0, ran.err
     assert "sift, aligned" in ran.out
     rows = {r["method"]: r for r in json.loads(out.read_text())["results"]}
-    assert list(rows) == ["compact-rendered", "compact-rendered, aligned", "sift", "sift, aligned", "flow"]
-    # None is left out, and the model is exact: what alignment changes it improves.
+    learned = ["compact-rendered", "compact-rendered, aligned", "compact-rendered, windows"]
+    assert list(rows) == [*learned, "sift", "sift, aligned", "sift, windows", "flow"]
+    # None is left out, and the model is exact: what is refined gets better.
     assert len({(r["pairs"], r["points"]) for r in rows.values()}) == 1
     for name in ("compact-rendered", "sift"):
         assert rows[f"{name}, aligned"]["median_error_px"] < rows[name]["median_error_px"]
+        assert rows[f"{name}, windows"]["median_error_px"] < rows[name]["median_error_px"]
 
 
 def test_matching_on_a_model_by_its_own_path_and_as_text(dd_sfm, model, tmp_path):

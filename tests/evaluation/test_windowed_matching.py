@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+from test_aligned_matching import MASK, errors, views
+from test_matching_accuracy import patches_of
+
+from dd_sfm.evaluation.matching import DescriptorMatcher
+from dd_sfm.evaluation.reference import View
+from dd_sfm.evaluation.windowed import WindowMatcher
+
+
+@pytest.fixture
+def points():
+    return np.random.default_rng(1).uniform([55, 35], [105, 85], (60, 2))
+
+
+@pytest.fixture
+def plain():
+    return DescriptorMatcher(patches_of, 2)
+
+
+def test_windows_bring_places_nearer(plain, points):
+    source, target = views()
+    before = errors(plain(source, target, points), points)
+    after = errors(WindowMatcher(plain)(source, target, points), points)
+    assert np.median(after) < 0.5 * np.median(before)
+    assert np.percentile(after, 90) < np.percentile(before, 90)
+
+
+def test_without_usable_cells_points_stay_lost(plain, points):
+    source, target = views()
+    found = WindowMatcher(plain)(source, View(1, target.image, np.zeros_like(MASK)), points)
+    assert found.shape == points.shape
+    assert np.isnan(found).all()

@@ -49,7 +49,7 @@ class CameraConfig:
     """What is assumed of the camera when no calibration is given."""
 
     field_of_view_deg: float = 75.0
-    """Assumed angle across the height of the visible field."""
+    """Assumed angle across the larger side of the visible field."""
 
 
 @dataclass(frozen=True)

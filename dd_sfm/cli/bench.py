@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dd_sfm.cli import options as o
+from dd_sfm.cli.output_file import check_file
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,7 @@ def bench(
     out: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file to write.", show_default=False)] = None,
     size: Annotated[int, typer.Option(min=64, help="Side of the described image in working pixels.")] = 500,
     device: o.Device = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     debug: o.Debug = False,
 ) -> None:
     """Measure throughput: describing, matching, rendering, each on one core (or the GPU).
@@ -35,6 +37,8 @@ def bench(
     from dd_sfm.io.atomic import write_json
     from dd_sfm.runtime import resolve_device
 
+    if out is not None:
+        check_file(out, (".json",), overwrite=overwrite)
     on = resolve_device(load_config(RuntimeConfig, options=o.given({"device": device})))
     torch.set_num_threads(1)
     figures: dict[str, Any] = {"device": str(on)}

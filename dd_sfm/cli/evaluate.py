@@ -75,10 +75,9 @@ def model(
         evaluation = evaluate_model(run, reference, best=counts, gaps=distances)
         replaced = _other_reference(target / "evaluation.json", reference)
         _write(target, evaluation)
-    if quiet:
-        _warn(evaluation.figures["warnings"])
-    else:
+    if not quiet:
         evaluation_table(evaluation.figures)
+    _warn(evaluation.figures["warnings"])
     if replaced:
         say(f"replaced: the evaluation against {replaced}; -o FOLDER keeps one of each")
     say(f"written: {target / 'evaluation.json'}, {target / 'evaluation'}")

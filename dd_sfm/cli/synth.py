@@ -84,8 +84,7 @@ def synth(
     settings = _settings(config, overrides, {k: v for k, v in flags.items() if v is not None})
     check_settings(settings)
     say = make_say(quiet)
-    say("scene ...")
-    figures = write_clip(settings, out, jobs=jobs, overwrite=overwrite, progress=make_progress(quiet))
+    figures = write_clip(settings, out, jobs=jobs, overwrite=overwrite, progress=make_progress(quiet), say=say)
     say(f"clip: {out / 'clip.mp4'}, {figures['frames']} frames, mesh of {figures['vertices']:,} vertices")
 
 

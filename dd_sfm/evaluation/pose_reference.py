@@ -13,6 +13,7 @@ from dd_sfm.evaluation.alignment import align_cameras, camera_centres
 from dd_sfm.evaluation.in_truth import InTruth
 from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.colmap_model import read_model, read_poses
+from dd_sfm.io.colmap_source import as_binary, is_model
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.scene import run_around
 from dd_sfm.io.truth import RenderedTruth, read_truth
@@ -67,15 +68,10 @@ def find_model(folder: Path) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder}: not found; expected a run folder or a COLMAP model folder")
     for place in (folder, folder / "sparse" / "0", folder / "sparse"):
-        if (place / "images.bin").is_file():
+        if is_model(place):
             return place
-        if (place / "images.txt").is_file():
-            raise InputError(
-                f"{place}: a COLMAP model as text; expected cameras.bin, images.bin, points3D.bin. "
-                f"Convert it: colmap model_converter --input_path {place} --output_path DIR --output_type BIN"
-            )
     raise InputError(
-        f"{folder}: no model found; expected a run folder with sparse/0, or a folder with images.bin. "
+        f"{folder}: no model found; expected a run folder with sparse/0, or a folder with images.bin or images.txt. "
         "Finish the run: dd-sfm reconstruct"
     )
 
@@ -106,10 +102,11 @@ def open_run(path: Path) -> EvaluatedRun:
         InputError: If there is no model, or it holds no image.
     """
     folder = find_model(path)
-    names = list(read_poses(folder))
-    if not names:
-        raise InputError(f"{folder}: the model has no registered image; expected at least 3")
-    model = read_model(folder, frame_numbers(folder, names))
+    with as_binary(folder) as binary:
+        names = list(read_poses(binary))
+        if not names:
+            raise InputError(f"{folder}: the model has no registered image; expected at least 3")
+        model = read_model(binary, frame_numbers(folder, names))
     place = run_around(path, folder)
     return _with_records(path, folder, model, place) if place else EvaluatedRun(path, folder, model, {}, {}, 0)
 
@@ -150,10 +147,11 @@ def open_pose_reference(path: Path) -> PoseReference:
         folder = find_model(path)
     except InputError as error:
         raise InputError(
-            f"--reference {path}: neither truth.npz (rendered clip), motion.yaml (JHU sequence) nor a binary COLMAP "
+            f"--reference {path}: neither truth.npz (rendered clip), motion.yaml (JHU sequence) nor a COLMAP "
             "model found; expected a folder with one of them"
         ) from error
-    named = read_poses(folder)
+    with as_binary(folder) as binary:
+        named = read_poses(binary)
     numbers = frame_numbers(folder, list(named))
     by_frame = {numbers[name]: pose for name, pose in named.items()}
     return PoseReference(path, "colmap", "scene units", by_frame, tuple(sorted(by_frame)))

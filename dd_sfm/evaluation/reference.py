@@ -260,7 +260,9 @@ def open_reference(text: str, working_height_px: int) -> SequenceReference | Ren
     folder, span = Path(path if ranged else text), (int(first), int(last)) if ranged else None
     if (folder / "motion.yaml").is_file():
         return SequenceReference(folder, working_height_px, span)
-    if (folder / "truth.npz").is_file() and not ranged:
+    if (folder / "truth.npz").is_file():
+        if ranged:
+            raise InputError(f"{text}: a range of a rendered clip; expected {folder}, as it is measured as a whole")
         return RenderedReference(folder, working_height_px)
     if find_model_folder(folder) is not None:
         return ModelReference(folder, working_height_px, span)

@@ -24,6 +24,34 @@ def bundle_adjust(model: Model, frames: FrameSet, *, refine_focal: bool, scale_p
     Returns:
         The model with new poses, points and, if asked for, focal length.
     """
+    options = _options(refine_focal=refine_focal, scale_px=scale_px, threads=threads)
+    silence()
+    with tempfile.TemporaryDirectory() as folder:
+        write_model(Path(folder), model, frames)
+        reconstruction = pycolmap.Reconstruction(folder)
+        pycolmap.create_default_bundle_adjuster(options, _whole(reconstruction), reconstruction).solve()
+        reconstruction.write_binary(folder)
+        adjusted = read_model(Path(folder), {name: k for k, name in enumerate(image_names(frames))})
+    camera = replace(model.camera, fx=adjusted.camera.fx, fy=adjusted.camera.fy)
+    return replace(adjusted, camera=camera)
+
+
+def free_focal(folder: Path, *, scale_px: float, threads: int) -> float:
+    """The focal length in pixels that a model's own matches ask for; the model in the folder stays as it is.
+
+    Args:
+        folder: Of a binary COLMAP model with a single camera.
+        scale_px: See :func:`bundle_adjust`.
+        threads: CPU threads.
+    """
+    silence()
+    reconstruction = pycolmap.Reconstruction(str(folder))
+    options = _options(refine_focal=True, scale_px=scale_px, threads=threads)
+    pycolmap.create_default_bundle_adjuster(options, _whole(reconstruction), reconstruction).solve()
+    return float(next(iter(reconstruction.cameras.values())).mean_focal_length())
+
+
+def _options(*, refine_focal: bool, scale_px: float, threads: int) -> pycolmap.BundleAdjustmentOptions:
     options = pycolmap.BundleAdjustmentOptions()
     options.refine_focal_length = refine_focal
     options.refine_principal_point = options.refine_extra_params = False
@@ -35,15 +63,7 @@ def bundle_adjust(model: Model, frames: FrameSet, *, refine_focal: bool, scale_p
     # COLMAP never stops early by itself; below this the poses do not change, and it takes a third of the time.
     options.ceres.solver_options.function_tolerance = 1e-5
     options.print_summary = False
-    silence()
-    with tempfile.TemporaryDirectory() as folder:
-        write_model(Path(folder), model, frames)
-        reconstruction = pycolmap.Reconstruction(folder)
-        pycolmap.create_default_bundle_adjuster(options, _whole(reconstruction), reconstruction).solve()
-        reconstruction.write_binary(folder)
-        adjusted = read_model(Path(folder), {name: k for k, name in enumerate(image_names(frames))})
-    camera = replace(model.camera, fx=adjusted.camera.fx, fy=adjusted.camera.fy)
-    return replace(adjusted, camera=camera)
+    return options
 
 
 def _whole(reconstruction: pycolmap.Reconstruction) -> pycolmap.BundleAdjustmentConfig:

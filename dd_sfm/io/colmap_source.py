@@ -1,6 +1,8 @@
 """COLMAP models of any origin, read as arrays, and written again as binary or text."""
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,12 +49,9 @@ def read_any_model(folder: Path) -> ColmapSource:
     """
     if _suffix(folder) == ".bin":
         _check_files(folder, ".bin")
-        return _read_binary(folder, folder)
-    model = _open(folder)
-    with TemporaryDirectory() as scratch:
-        # The binary form is read many times faster than objects are walked through.
-        model.write_binary(scratch)
-        return _read_binary(Path(scratch), folder)
+    # The binary form is read many times faster than objects are walked through.
+    with as_binary(folder) as binary:
+        return _read_binary(binary, folder)
 
 
 def _read_binary(folder: Path, where: Path) -> ColmapSource:
@@ -92,6 +91,25 @@ def _read_lenses(path: Path, where: Path) -> dict[int, pycolmap.Camera]:
             f"{where}: cameras cannot be read ({_first_line(error)}); expected a complete model. Export it again"
         ) from error
     return lenses
+
+
+@contextmanager
+def as_binary(folder: Path) -> Iterator[Path]:
+    """A folder that holds a model in binary form: its own, or for the while of one of text a copy.
+
+    Raises:
+        InputError: If a text model cannot be read.
+    """
+    if _suffix(folder) == ".bin":
+        yield folder
+        return
+    model = _open(folder)
+    with TemporaryDirectory() as scratch:
+        model.write_binary(scratch)
+        try:
+            yield Path(scratch)
+        except InputError as error:
+            raise InputError(str(error).replace(scratch, str(folder))) from error
 
 
 def rewrite_model(source: Path, folder: Path, *, text: bool) -> None:

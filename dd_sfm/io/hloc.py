@@ -78,7 +78,7 @@ def read_database_matches(path: Path) -> MatchedImages:
         InputError: If it is no COLMAP database.
     """
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        with closing(sqlite3.connect(_address(path), uri=True)) as database:
             rows = database.execute(
                 "SELECT images.image_id, name, width, height FROM images JOIN cameras USING (camera_id) ORDER BY name"
             ).fetchall()
@@ -95,6 +95,16 @@ def read_database_matches(path: Path) -> MatchedImages:
         raise InputError(f"{path}: cannot be read ({error}); expected a COLMAP database. Repeat the run") from error
     names, sizes = tuple(row[1] for row in rows), tuple((row[2], row[3]) for row in rows)
     return MatchedImages(names, sizes, tuple(keypoints), dict(sorted(matches.items())))
+
+
+def _address(path: Path) -> str:
+    """For reading without leaving a trace: SQLite would put a log and its index beside a database of COLMAP's kind.
+
+    One that another program has open, whose log is not empty, is read with it.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    is_open = log.is_file() and log.stat().st_size > 0
+    return f"{path.resolve().as_uri()}?mode=ro" + ("" if is_open else "&immutable=1")
 
 
 def _tables(database: sqlite3.Connection, key: str, table: str, kind: str) -> Iterator[tuple[int, NDArray[Any]]]:

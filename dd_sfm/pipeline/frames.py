@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 NEIGHBOURS = 7
 """Frames on each side whose sharpness a frame is compared with."""
+VIEW_ANGLES_DEG = 50, 150
+"""Fields of view that endoscopes have, across the larger side."""
 MAX_DROPS_IN_A_ROW = 3
 """A longer blurred stretch keeps every fourth frame, so that the path is not cut."""
 
@@ -86,8 +88,8 @@ def extract_frames(
         lens = undistortion(known)
     else:
         lens = Undistortion(guess_camera(field_of_view, config.camera.field_of_view_deg), None)
-    notes = _notes(lens, config) if known is None else []
     field_of_view = lens.apply(field_of_view.astype(np.uint8), nearest=True) > 0
+    notes = _view_notes(lens.camera, field_of_view) if known is not None else []
     usable = erode_mask(field_of_view, config.masks)
     sharpness = _sharpness_pass(info, numbers, field_of_view, height, config, progress)
     in_source = info.frame_count
@@ -118,6 +120,7 @@ def extract_frames(
         for n, s in zip(numbers, sharpness, strict=True)
     ]
     _require_three(source, records)
+    notes += _drop_notes(records)
     write_mask(out / "field_of_view.png", usable)
     _write_json(out, replace(info, frame_count=in_source), records, lens, height, notes)
     return load_frames(out, config)
@@ -168,25 +171,44 @@ def _samples(info: SourceInfo, numbers: range, count: int = 16) -> list[NDArray[
     return found
 
 
+def _field_size(field_of_view: NDArray[np.bool_]) -> int:
+    """The larger side of the field's bounding box in pixels."""
+    rows, columns = np.flatnonzero(field_of_view.any(1)), np.flatnonzero(field_of_view.any(0))
+    return int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
+
+
 def guess_camera(field_of_view: NDArray[np.bool_], angle_deg: float) -> PinholeCamera:
     """A pinhole camera whose field of view spans an angle: f = (d / 2) / tan(angle / 2).
 
     d is the larger side of the field's bounding box, which for a circle clipped above and below is its diameter.
     """
     rows, columns = np.flatnonzero(field_of_view.any(1)), np.flatnonzero(field_of_view.any(0))
-    size = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
-    focal = float(size / 2 / np.tan(np.radians(angle_deg) / 2))
+    focal = float(_field_size(field_of_view) / 2 / np.tan(np.radians(angle_deg) / 2))
     height, width = field_of_view.shape
     centre = ((columns[0] + columns[-1]) / 2, (rows[0] + rows[-1]) / 2)
     return PinholeCamera(width, height, focal, focal, float(centre[0]), float(centre[1]), is_guess=True)
 
 
-def _notes(lens: Undistortion, config: Config) -> list[str]:
-    camera = lens.camera
+def _view_notes(camera: PinholeCamera, field_of_view: NDArray[np.bool_]) -> list[str]:
+    """A calibration whose field of view no endoscope has is that of another camera, or of another size of frames."""
+    angle = float(2 * np.degrees(np.arctan(_field_size(field_of_view) / 2 / camera.fx)))
+    low, high = VIEW_ANGLES_DEG
+    if low <= angle <= high:
+        return []
     return [
-        f"no calibration: focal length guessed as {camera.fx:.0f} px from a field of view of "
-        f"{config.camera.field_of_view_deg:g} degrees, no distortion assumed; use --calibration for true shape"
+        f"calibration: a focal length of {camera.fx:.0f} px means a field of view of {angle:.0f} degrees, endoscopes "
+        f"have {low} to {high}. Is it of this scope, at this size of frames? Shape and angles are only as good as that"
     ]
+
+
+def _drop_notes(records: list[FrameRecord]) -> list[str]:
+    notes = []
+    for word, why in (("blurred", "as blurred"), ("no motion", "as they show no motion")):
+        count = sum(r.reason.startswith(word) for r in records)
+        if count:
+            frames = f"{count} of {len(records)} frames"
+            notes.append(f"{frames} left out {why}; frames.json says which")
+    return notes
 
 
 def _small_grey(image: NDArray[Any], scale: float) -> NDArray[Any]:

@@ -12,6 +12,7 @@ import pycolmap
 
 from dd_sfm.config import Config
 from dd_sfm.errors import ReconstructionError
+from dd_sfm.io.colmap_adjust import free_focal
 from dd_sfm.io.colmap_database import VerifiedPairs, colmap_camera, silence, verify, write_database
 from dd_sfm.ops.coordinates import from_colmap, to_colmap
 from dd_sfm.pipeline.densify import triangulate
@@ -25,6 +26,10 @@ logger = logging.getLogger(__name__)
 
 Poses = dict[int, FloatArray]
 
+FOCAL_AGREES = 0.75, 1.33
+"""Focal length left free, relative to the calibration's: true ones gave 0.9 to 1.02, ones 1.4 times too long 0.7."""
+FOCAL_FRAMES = 10
+"""Fewer frames do not tell a focal length."""
 MIN_POINTS = 10
 """The global mapper gives every frame a pose, even on noise: one that sees fewer points than this has none."""
 
@@ -86,7 +91,7 @@ def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progr
     logger.info("map: %d tracks; %d of %d pairs verified", chosen.count, pairs.verified, pairs.tried)
     best, rungs = climb(frames, chosen, out, config, progress, pairs)
     best, added = _register_rest(best, frames, tracks, config)
-    notes = _notes(best, frames, config, added)
+    notes = _notes(best, frames, config, added) + _focal_notes(out, best, frames, config)
     _keep_poses(out, best.rung)
     return MapResult(best.models, best.cameras, best.rung, pairs, seconds | rungs, notes)
 
@@ -110,7 +115,7 @@ def map_database(
     silence()
     pycolmap.set_random_seed(config.runtime.seed)
     best, seconds = climb(frames, tracks, out, config, progress, pairs)
-    notes = _notes(best, frames, config, 0)
+    notes = _notes(best, frames, config, 0) + _focal_notes(out, best, frames, config)
     _keep_poses(out, best.rung)
     return MapResult(best.models, best.cameras, best.rung, pairs, seconds, notes)
 
@@ -303,6 +308,10 @@ def _notes(best: Candidate, frames: FrameSet, config: Config, added: int) -> lis
         notes.append(f"{missing} of {len(frames)} frames could not be registered in the largest model")
     if added:
         notes.append(f"{added} frames were registered only in a second try against the finished model")
+    if best.rung != config.map.ladder[0]:
+        notes.append(
+            f"the {config.map.ladder[0]} mapper's result did not hold up: the poses are those of the {best.rung} mapper"
+        )
     if len(best.models) > 1:
         notes.append(f"the frames fell into {len(best.models)} models of {', '.join(str(len(m)) for m in best.models)}")
     if best.jump > config.map.max_scale_jump and best.jump_frame is not None:
@@ -310,10 +319,29 @@ def _notes(best: Candidate, frames: FrameSet, config: Config, added: int) -> lis
         notes.append(f"the scale of the scene changes by a factor {best.jump:.1f} at frame {index}: do not trust sizes")
     if frames.camera.is_guess:
         notes.append(
-            f"no calibration: focal length {best.cameras[0].fx:.0f} px, guess was {frames.camera.fx:.0f} px; "
-            "shape and angles are only as good as that"
+            f"no calibration: focal length {best.cameras[0].fx:.0f} px from a guess of {frames.camera.fx:.0f} px "
+            f"({config.camera.field_of_view_deg:g} degrees, no distortion); shape and angles are only as good as that. "
+            "Give one with --calibration"
         )
     return notes
+
+
+def _focal_notes(out: Path, best: Candidate, frames: FrameSet, config: Config) -> list[str]:
+    """Whether the matches agree with a calibration: with a wrong one a model looks as good, but has another shape."""
+    if frames.camera.is_guess or len(best.models[0]) < FOCAL_FRAMES:
+        return []
+    found = [p.parent for p in sorted((out / "poses" / f".{best.rung}").glob("*/images.bin"))]
+    largest = max(found, key=lambda folder: (folder / "images.bin").stat().st_size)
+    focal = free_focal(largest, scale_px=error_scale(frames), threads=cpu_threads(config.runtime))
+    given = (frames.camera.fx + frames.camera.fy) / 2
+    low, high = FOCAL_AGREES
+    logger.info("map: focal length %.1f px, %.1f px if it were free", given, focal)
+    if low <= focal / given <= high:
+        return []
+    return [
+        f"calibration: the focal length is {given:.0f} px, the matches would have {focal:.0f} px. Is it of this scope, "
+        "at this zoom and size of frames? Shape and angles are only as good as that"
+    ]
 
 
 def _keep_poses(out: Path, rung: str) -> None:

@@ -1,6 +1,7 @@
 """The figures of metrics.json."""
 
 import resource
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +26,16 @@ def model_figures(model: Model) -> dict[str, float | int]:
         "p90_reprojection_error_px": round(float(np.percentile(error, 90)), 4),
         "median_triangulation_angle_deg": round(float(np.median(widest_angles_deg(rays, model.xyz))), 3),
     }
+
+
+def dense_notes(figures: Mapping[str, float | int | None]) -> list[str]:
+    """What went less well with the dense search of a model, by its figures; none where none was made."""
+    maps = figures.get("depth_maps")
+    if maps == 0:
+        return ["no frame had neighbours fit for the dense search: the points are those of tracks alone"]
+    if maps is not None and figures.get("dense_points") == 0:
+        return ["the dense search found no depth that frames agree on: the points are those of tracks alone"]
+    return []
 
 
 def reset_memory_peaks() -> None:

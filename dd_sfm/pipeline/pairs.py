@@ -9,8 +9,15 @@ from dd_sfm.config import PairsConfig
 
 
 def reference_positions(count: int, config: PairsConfig) -> list[int]:
-    """Positions of the reference frames; the last frame is near one of them."""
-    return list(range(0, count, max(1, config.reference_every)))
+    """Positions of the reference frames, ascending: every N-th, and those that no window of these reaches."""
+    references = list(range(0, count, max(1, config.reference_every)))
+    reached = set(references).union(*(window_targets(r, count, config) for r in references))
+    # From the end, where no later reference looks back: the last frame then stands for those shortly before it.
+    for position in reversed(range(count)):
+        if position not in reached:
+            references.append(position)
+            reached |= {position, *window_targets(position, count, config)}
+    return sorted(references)
 
 
 def window_targets(reference: int, count: int, config: PairsConfig) -> list[int]:

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -40,7 +40,13 @@ _renderer: Renderer | None = None
 
 
 def write_clip(
-    settings: SynthSettings, out: Path, *, jobs: int | None, overwrite: bool, progress: Progress
+    settings: SynthSettings,
+    out: Path,
+    *,
+    jobs: int | None,
+    overwrite: bool,
+    progress: Progress,
+    say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Render a clip into a folder.
 
@@ -50,6 +56,7 @@ def write_clip(
         jobs: Processes; None for one a core.
         overwrite: Replace an earlier clip; other files beside it stay.
         progress: Shows the frames.
+        say: Told that the work begins.
 
     Returns:
         Figures for the command line: frames, vertices of the mesh, points of the model.
@@ -60,6 +67,7 @@ def write_clip(
     """
     check_settings(settings)
     _check_folder(out, overwrite)
+    say("scene ...")
     # Before the folder is touched: the path may turn out not to fit the organ.
     scene = make_scene(settings)
     with _open_folder(out, settings):

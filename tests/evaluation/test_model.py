@@ -17,6 +17,7 @@ from dd_sfm.evaluation.model import evaluate_model
 from dd_sfm.evaluation.pose_reference import frame_numbers
 from dd_sfm.evaluation.surface import distinct_cells, visible_surface
 from dd_sfm.io.colmap_camera import distort
+from dd_sfm.io.colmap_source import rewrite_model
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.truth import read_truth
 from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
@@ -335,8 +336,22 @@ def test_a_run_without_a_model(tmp_path, truth):
     with pytest.raises(InputError, match=r"no model found; expected a run folder with sparse/0"):
         evaluate_model(tmp_path / "run", truth)
     (tmp_path / "run" / "images.txt").touch()
-    with pytest.raises(InputError, match="model as text; .* colmap model_converter"):
+    with pytest.raises(InputError, match=r"cameras\.txt: missing"):
         evaluate_model(tmp_path / "run", truth)
+
+
+def test_a_model_as_text_is_measured_like_a_binary_one(tmp_path, truth):
+    run = write_run(tmp_path / "model", plane_model(4.0))
+    folder = next(path.parent for path in run.rglob("images.bin"))
+    text = tmp_path / "text"
+    text.mkdir()
+    rewrite_model(folder, text, text=True)
+    binary, same = evaluate_model(folder, truth), evaluate_model(text, truth)
+    assert same.figures["frames_common"] == binary.figures["frames_common"]
+    assert same.figures["trajectory"]["ate_rms"] == pytest.approx(binary.figures["trajectory"]["ate_rms"], abs=1e-9)
+    as_reference = evaluate_model(folder, text)
+    assert as_reference.figures["reference_kind"] == "colmap"
+    assert as_reference.figures["trajectory"]["ate_rms"] == pytest.approx(0, abs=1e-9)
 
 
 def test_a_reference_of_no_kind(tmp_path):

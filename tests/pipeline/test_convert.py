@@ -1,4 +1,6 @@
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import h5py
@@ -168,6 +170,24 @@ def test_hloc_holds_the_databases_keypoints_and_verified_matches(run, tmp_path):
             assert file[name]["image_size"][()].tolist() == [160, 120]
     assert (tmp_path / "out" / "pairs.txt").read_text() == "00000010.png 00000011.png\n"
     assert as_hloc(tmp_path / "out", "00000010.png", "00000011.png").tolist() == wanted.tolist()
+
+
+def test_hloc_leaves_the_databases_folder_as_it_is(run, tmp_path):
+    before = sorted(p.name for p in run.iterdir())
+    (run / "database.db").chmod(0o444)
+    convert(run, tmp_path / "out", "hloc")
+    assert sorted(p.name for p in run.iterdir()) == before
+
+
+def test_hloc_reads_what_another_program_has_not_yet_merged(run, tmp_path):
+    with closing(sqlite3.connect(run / "database.db")) as other:
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("PRAGMA wal_autocheckpoint=0")
+        other.execute("UPDATE images SET name = 'renamed.png' WHERE name = '00000010.png'")
+        other.commit()
+        convert(run, tmp_path / "out", "hloc")
+    with h5py.File(tmp_path / "out" / "features.h5") as file:
+        assert "renamed.png" in file
 
 
 def test_hloc_without_a_database_follows_the_tracks(run, tmp_path):

@@ -8,7 +8,7 @@ from conftest import circle_mask, moving_frames, write_video
 from dd_sfm.config import Config, MasksConfig, load_config
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, read_mask, write_mask
-from dd_sfm.pipeline.frames import extract_frames, frame_counts, guess_camera, load_frames
+from dd_sfm.pipeline.frames import extract_frames, frame_counts, frame_notes, guess_camera, load_frames
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, frame_mask, mask_height
 from dd_sfm.progress import silent
 
@@ -33,6 +33,16 @@ def test_all_frames_of_a_good_clip(tiny_clip, tmp_path):
     assert load_frames(tmp_path, Config()) == frames
 
 
+def test_a_calibration_of_another_camera_is_named(tiny_clip, tmp_path):
+    extract(tiny_clip, tmp_path / "right", calibration="100,100,80,60")
+    assert frame_notes(tmp_path / "right") == []
+    extract(tiny_clip, tmp_path / "long", calibration="900,900,80,60")
+    assert len(frame_notes(tmp_path / "long")) == 1
+    assert "900 px means a field of view of" in frame_notes(tmp_path / "long")[0]
+    extract(tiny_clip, tmp_path / "guess")
+    assert frame_notes(tmp_path / "guess") == []
+
+
 def test_every_start_end_and_most(tiny_clip, tmp_path):
     frames = extract(tiny_clip, tmp_path / "a", "frames.every=2", "frames.start=1", "frames.end=10")
     assert [f.index for f in frames.frames] == [1, 3, 5, 7, 9]
@@ -51,6 +61,9 @@ def test_blurred_and_repeated_frames_are_dropped_with_the_reason(tmp_path):
     assert set(dropped) == {5, 9}
     assert dropped[5].startswith("blurred: sharpness")
     assert dropped[9].startswith("no motion")
+    blurred, still = frame_notes(tmp_path / "run")
+    assert blurred.startswith("1 of 14 frames left out as blurred")
+    assert still.startswith("1 of 14 frames left out as they show no motion")
     assert not (tmp_path / "run" / "frames" / "00000005.png").exists()
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pycolmap
 import pytest
@@ -78,6 +80,23 @@ def test_poses_are_recovered_by_every_mapper(tmp_path, mapper):
         assert np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))) < 0.2
     assert (tmp_path / "poses" / "0" / "images.bin").exists()
     assert [p.name for p in (tmp_path / "poses").iterdir()] == ["0"]
+
+
+@pytest.mark.parametrize("times", [1.0, 2.0])
+def test_a_focal_length_that_the_matches_contradict_is_named(tmp_path, times):
+    frames, tracks, _ = make_scene(folder=tmp_path)
+    camera = replace(frames.camera, fx=times * frames.camera.fx, fy=times * frames.camera.fy)
+    result = map_poses(replace(frames, camera=camera), tracks, tmp_path, CONFIG, silent)
+    told = [note for note in result.notes if "the matches would have" in note]
+    assert len(told) == (times == 2.0)
+
+
+def test_a_fallback_to_another_mapper_is_named(tmp_path, monkeypatch):
+    frames, tracks, _ = make_scene(folder=tmp_path)
+    monkeypatch.setattr("dd_sfm.pipeline.map._global", lambda *args, **options: {})
+    result = map_poses(frames, tracks, tmp_path, CONFIG, silent)
+    assert result.rung == "incremental"
+    assert any(note.startswith("the global mapper's result did not hold up") for note in result.notes)
 
 
 def test_two_runs_agree(tmp_path):

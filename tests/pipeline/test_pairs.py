@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import pytest
 import torch
 
 from dd_sfm.config import PairsConfig
@@ -60,3 +63,14 @@ def test_pooled_descriptor_depends_on_usable_cells_alone():
     changed[:, :5] = 0
     assert torch.allclose(pool_descriptors(descriptors, usable), pool_descriptors(changed, usable))
     assert torch.isclose(pool_descriptors(descriptors, usable).norm(), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("every", [1, 4, 6, 7, 20])
+@pytest.mark.parametrize("count", [3, 24, 30, 41])
+def test_every_frame_is_in_a_pair(every, count):
+    config = replace(PairsConfig(), reference_every=every)
+    references = reference_positions(count, config)
+    assert references == sorted(set(references))
+    assert {p for pair in window_pairs(count, config) for p in pair} == set(range(count))
+    if every == 4:
+        assert references == list(range(0, count, 4))

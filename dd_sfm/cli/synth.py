@@ -40,7 +40,11 @@ def synth(
     ] = None,
     debris: Annotated[int | None, typer.Option(min=0, help="Floating particles.", rich_help_panel=SCENE)] = None,
     distortion: Annotated[
-        float | None, typer.Option(help="Radial distortion k1; scopes have about -0.2.", rich_help_panel=SCENE)
+        float | None,
+        typer.Option(
+            help="Radial distortion k1; scopes have about -0.2. Least with the default lens: -0.219.",
+            rich_help_panel=SCENE,
+        ),
     ] = None,
     smoke: Annotated[float | None, typer.Option(min=0, max=1, help="A moment of smoke.", rich_help_panel=SCENE)] = None,
     blur: Annotated[

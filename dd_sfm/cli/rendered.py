@@ -1,19 +1,24 @@
 """Clips that ``dd-sfm train`` renders for ``synth:ORGAN[:SEED]``, kept for the next time."""
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from dd_sfm.errors import ConfigError
+from dd_sfm.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from dd_sfm.progress import Progress
     from dd_sfm.synthetic.settings import SynthSettings
     from dd_sfm.training.config import TrainConfig
-    from dd_sfm.training.sources.spec import RenderedScene
+    from dd_sfm.training.sources.spec import RenderedScene, Series
 
 
 def clips_folder() -> Path:
@@ -41,28 +46,81 @@ def render_scene(
     Raises:
         ConfigError: If there is no such organ, or the clip cannot be rendered.
     """
-    from dataclasses import replace
-
     from dd_sfm.synthetic.clip import is_complete, write_clip
-    from dd_sfm.synthetic.settings import Organ, check_settings, preset
+    from dd_sfm.synthetic.settings import check_settings
+
+    clip = _settings(scene, settings)
+    check_settings(clip)
+    folder = _folder(clip, settings)
+    if write and not is_complete(folder):
+        say(f"rendering {folder.name} ...")
+        write_clip(clip, folder, jobs=None, overwrite=True, progress=progress)
+    return folder
+
+
+def scene_series(first: "RenderedScene", settings: "TrainConfig") -> "Series":
+    """Renders the scenes after a first one, seed by seed, with one core and without a word.
+
+    In a process of its own: libraries that have threads do not survive in a process that was forked, as those that
+    prepare pairs are.
+    """
+
+    def render(scene: int) -> Path:
+        from dd_sfm.synthetic.clip import is_complete
+
+        clip = _settings(replace(first, seed=first.seed + scene), settings)
+        folder = _folder(clip, settings)
+        with _alone(folder.parent):
+            if not is_complete(folder):
+                _synth(clip, folder)
+        return folder
+
+    return render
+
+
+def _settings(scene: "RenderedScene", settings: "TrainConfig") -> "SynthSettings":
+    from dd_sfm.synthetic.settings import Organ, preset
 
     if scene.organ not in get_args(Organ):
         raise ConfigError(f"synth:{scene.organ}: unknown; expected synth: with one of {', '.join(get_args(Organ))}")
     render = settings.render
-    clip = replace(
+    return replace(
         preset(scene.organ, render.difficulty),  # type: ignore[arg-type]
         frames=render.frames,
         width=render.width,
         height=render.height,
         seed=scene.seed,
     )
-    check_settings(clip)
-    name = f"{scene.organ}-{scene.seed}-{render.difficulty}-{render.frames}x{render.width}x{render.height}"
-    folder = (settings.cache or clips_folder()) / "synth" / _key(clip) / name
-    if write and not is_complete(folder):
-        say(f"rendering {name} ...")
-        write_clip(clip, folder, jobs=None, overwrite=True, progress=progress)
-    return folder
+
+
+def _folder(clip: "SynthSettings", settings: "TrainConfig") -> Path:
+    name = f"{clip.organ}-{clip.seed}-{clip.difficulty}-{clip.frames}x{clip.width}x{clip.height}"
+    return (settings.cache or clips_folder()) / "synth" / _key(clip) / name
+
+
+def _synth(clip: "SynthSettings", folder: Path) -> None:
+    """Render a clip that is the preset of its organ and difficulty in all but size, length and seed."""
+    command = [
+        sys.executable, "-m", "dd_sfm", "synth", "-o", folder, "--organ", clip.organ, "--difficulty", clip.difficulty,
+        "--seed", clip.seed, "--frames", clip.frames, "--size", f"{clip.width}x{clip.height}", "--jobs", 1,
+        "--overwrite", "--quiet",
+    ]  # fmt: skip
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise OutputError(f"{folder}: the next scene was not rendered: {reason[-1].removeprefix('dd-sfm: ')}")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time; the others wait, as they need the same clip."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _key(clip: "SynthSettings") -> str:

@@ -189,6 +189,7 @@ def _run(
     from dd_sfm.pipeline.masks import find_field_of_view
     from dd_sfm.runtime import cpu_threads, resolve_device
     from dd_sfm.training.distributed import local_device, process_group
+    from dd_sfm.training.guard import check_scenes
     from dd_sfm.training.loop import TrainRequest
 
     runtime = load_config(RuntimeConfig, options=o.given({"device": device, "threads": threads}))
@@ -196,6 +197,7 @@ def _run(
     on = local_device(resolve_device(runtime))
     with process_group(on) as group:
         quiet = quiet or not group.leads
+        check_scenes(training, held_out)
         training, held_out = (_render(d, settings, group, quiet) for d in (training, held_out))
         request = TrainRequest(
             tuple(training), tuple(held_out), out, settings, on, find_field_of_view, start, tuple(start_sources),
@@ -249,7 +251,7 @@ def _adaptation_table(adapted: Any) -> None:
 
 def _render(data: "list[DataPath]", settings: "TrainConfig", group: "Group", quiet: bool) -> "list[DataPath]":
     """The same sources; scenes to render are clips on disk, made before training starts."""
-    from dd_sfm.cli.rendered import render_scene
+    from dd_sfm.cli.rendered import render_scene, scene_series
     from dd_sfm.training.sources.spec import DataPath, rendered_scenes
 
     found: list[DataPath] = []
@@ -259,7 +261,10 @@ def _render(data: "list[DataPath]", settings: "TrainConfig", group: "Group", qui
             found.append(entry)
         for scene in scenes:
             folder = render_scene(scene, settings, make_progress(quiet), make_say(quiet), write=group.leads)
-            found.append(DataPath(folder, weight=scene.weight, part=scene.part))
+            path = DataPath(folder, weight=scene.weight, part=scene.part)
+            if scene.is_endless:
+                path = replace(path, series=scene_series(scene, settings), series_name=str(entry.path))
+            found.append(path)
     group.wait()
     return found
 

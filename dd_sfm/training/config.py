@@ -11,7 +11,7 @@ from dd_sfm.training.augment import AugmentConfig
 
 @dataclass(frozen=True)
 class RenderConfig:
-    """Clips rendered for ``synth:ORGAN[:SEED]``."""
+    """Clips rendered for ``synth:ORGAN[:SEED]`` and ``synth:ORGAN:SEED+``."""
 
     frames: int = 40
     """Frames of a clip."""
@@ -21,6 +21,8 @@ class RenderConfig:
     """Height in pixels."""
     difficulty: Literal["easy", "real", "hard"] = "real"
     """Texture, noise and motion."""
+    every: int = 500
+    """synth:ORGAN:SEED+: pairs of a scene; then comes the next."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ RANGES = {
     "augment.crop": Range(64),
     "augment.perspective": SHARE,
     "render.frames": Range(3),
+    "render.every": COUNT,
     "render.width": Range(96, 4096),
     "render.height": Range(96, 4096),
     "seed": Range(0, 2**31 - 1),

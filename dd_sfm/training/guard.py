@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dd_sfm.errors import UsageError
 from dd_sfm.training.sources.frames import WorkingFrames
 from dd_sfm.training.sources.opening import OpenedSource
-from dd_sfm.training.sources.spec import DataPath
+from dd_sfm.training.sources.spec import DataPath, rendered_scenes
 
 SIDE, WINDOW = 26, 0.8
 """Cells a side of a small picture, and the share of the frame's middle that it shows."""
@@ -68,6 +68,25 @@ def check_no_overlap(training: Sequence[OpenedSource], validation: Sequence[Open
         own = _windows(held_out.frames)
         for source, theirs in zip(training, prints, strict=True):
             _check_pair(source, theirs, held_out, own)
+
+
+def check_scenes(training: Sequence[DataPath], validation: Sequence[DataPath]) -> None:
+    """See that no scene to be measured on is one that a series without end will come to.
+
+    Raises:
+        UsageError: If one is, or is such a series itself.
+    """
+    series = [(d, s) for d in training for s in rendered_scenes(d) if s.is_endless]
+    for held_out in validation:
+        for scene in rendered_scenes(held_out):
+            if scene.is_endless:
+                raise UsageError(f"--validation {held_out.path}: a series without end; expected synth:ORGAN:SEED")
+            for data, first in series:
+                if scene.organ == first.organ and scene.seed >= first.seed:
+                    raise UsageError(
+                        f"synth:{scene.organ}:{scene.seed}, to be measured on, is one of the scenes of {data.path}, to "
+                        f"be trained on; expected a seed below {first.seed}"
+                    )
 
 
 def named_in_training(measured: DataPath, trained_on: Sequence[str]) -> str | None:

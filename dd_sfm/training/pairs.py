@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dd_sfm.errors import DDSfMError
 from dd_sfm.training.augment import crop_homography, photometric, warp_points
 from dd_sfm.training.config import TrainConfig
+from dd_sfm.training.sources.endless import source_at
 from dd_sfm.training.sources.opening import MIN_POINTS
 from dd_sfm.training.sources.pair import PairSample, PairSource, inside_mask
 
@@ -32,7 +34,7 @@ class PairDataset(Dataset[Pair | None]):
         rng = np.random.default_rng([self.config.seed, number])
         for _ in range(DRAWS):
             source = self.sources[rng.choice(len(self.sources), p=self.weights)]
-            pair = augment_pair(source.draw(rng), rng, self.config)
+            pair = augment_pair(source_at(source, number).draw(rng), rng, self.config)
             if pair is not None:
                 return pair
         return None
@@ -97,7 +99,17 @@ def load_batches(
         prefetch_factor=ahead if config.workers else None,
         worker_init_fn=_start_worker,
     )
-    return iter(loader)
+    return _told_plainly(iter(loader))
+
+
+def _told_plainly(batches: Iterator[list[Pair | None]]) -> Iterator[list[Pair | None]]:
+    """The batches; an error of a worker process comes with its message alone, not with that of where it arose."""
+    try:
+        yield from batches
+    except DDSfMError as error:
+        lines = str(error).strip().splitlines()
+        name = f"{type(error).__module__}.{type(error).__name__}: "
+        raise type(error)(lines[-1].removeprefix(name)) from error
 
 
 def _as_list(pairs: list[Pair | None]) -> list[Pair | None]:

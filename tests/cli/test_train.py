@@ -13,13 +13,14 @@ from conftest import ROOT
 from plane_sequence import write_clip, write_jhu, write_run
 
 from dd_sfm.cli.options import find_config
-from dd_sfm.cli.rendered import render_scene
+from dd_sfm.cli.rendered import render_scene, scene_series
 from dd_sfm.config import load_config
+from dd_sfm.errors import OutputError
 from dd_sfm.io.weights import find_weights, read_architecture, read_training_sources, save_weights
 from dd_sfm.nets import build_network
 from dd_sfm.progress import silent
 from dd_sfm.synthetic.settings import LightSettings, preset
-from dd_sfm.training.config import TrainConfig, check_config
+from dd_sfm.training.config import RenderConfig, TrainConfig, check_config
 from dd_sfm.training.sources.spec import RenderedScene
 
 SMALL = [
@@ -108,6 +109,56 @@ def test_a_clip_is_kept_for_its_settings_and_renderer(tmp_path, monkeypatch):
         look = folder()
     monkeypatch.setattr("dd_sfm.synthetic.render.RENDERER_VERSION", -1)
     assert len({before, look, folder()}) == 3
+
+
+@pytest.mark.slow
+def test_scenes_without_end_are_rendered_while_training(train, tmp_path):
+    render = ("--set", "render={frames: 6, width: 128, height: 96, every: 1}", "--cache", tmp_path / "cache")
+    ran = train("synth:colon:7+", *render, "--workers", 1)
+    assert ran.code == 0, ran.err
+    assert "and a new scene every 1 pairs" in ran.err
+    assert read_training_sources(str(tmp_path / "out")) == ["synth:colon:7+"]
+    # Pair 1 is of the second scene.
+    assert {"colon-7-real-6x128x96", "colon-8-real-6x128x96"} <= {p.parent.name for p in tmp_path.rglob("truth.npz")}
+
+
+def test_the_next_scene_is_the_clip_that_would_be_rendered_before_training(tmp_path, monkeypatch):
+    asked = []
+
+    def note(clip, folder):
+        asked.append(clip)
+        shutil.copytree(ROOT / "demo_videos" / "colon", folder)
+
+    monkeypatch.setattr("dd_sfm.cli.rendered._synth", note)
+    settings, first = TrainConfig(cache=tmp_path), RenderedScene("colon", 7, is_endless=True)
+    series = scene_series(first, settings)
+    folder = series(2)
+    assert asked[0] == replace(preset("colon", "real"), seed=9, frames=40, width=640, height=360)
+    assert folder == render_scene(RenderedScene("colon", 9), settings, silent, print, write=False)
+    assert series(2) == folder
+    assert len(asked) == 1
+
+
+def test_what_fails_where_pairs_are_prepared_is_one_clear_line(train, tmp_path, monkeypatch):
+    def fail(clip, folder):
+        raise OutputError(f"{folder.name}: no space")
+
+    cache = tmp_path / "cache"
+    monkeypatch.setattr("dd_sfm.synthetic.clip.write_clip", copy_demo)
+    monkeypatch.setattr("dd_sfm.cli.rendered._synth", fail)
+    ran = train("synth:colon:7+", "--cache", cache, "--set", "render.every=1", "--workers", 1)
+    assert ran.code == 1
+    assert ran.err.splitlines()[-1] == "dd-sfm: colon-8-real-40x640x360: no space"
+
+
+def copy_demo(settings, folder, **options):
+    shutil.copytree(ROOT / "demo_videos" / "colon", folder)
+
+
+def test_a_scene_that_cannot_be_rendered_is_one_clear_line(tmp_path):
+    settings = TrainConfig(cache=tmp_path, render=RenderConfig(frames=40, width=90, height=96))
+    with pytest.raises(OutputError, match="the next scene was not rendered: --size 90x96: expected even"):
+        scene_series(RenderedScene("colon", 7), settings)(1)
 
 
 @pytest.mark.slow

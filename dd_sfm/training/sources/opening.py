@@ -1,8 +1,8 @@
 """From paths to sources: what a path is, the folders below it, and each source's share of the pairs."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +12,20 @@ from dd_sfm.io.images import SUFFIXES
 from dd_sfm.io.scene import find_model_folder
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.sources.cache import Cache
+from dd_sfm.training.sources.endless import EndlessSource, EndlessWarps
 from dd_sfm.training.sources.frames import WorkingFrames
 from dd_sfm.training.sources.pair import PairSource
 from dd_sfm.training.sources.pictures import FindField, open_pictures
 from dd_sfm.training.sources.posed import open_posed
-from dd_sfm.training.sources.rendered import open_rendered
-from dd_sfm.training.sources.spec import DataPath
+from dd_sfm.training.sources.rendered import RenderedSource, open_rendered
+from dd_sfm.training.sources.spec import DataPath, Series
 from dd_sfm.training.sources.warp import WarpSource
 
 logger = logging.getLogger(__name__)
 
 KINDS = (
     "a JHU sequence (motion.yaml), a COLMAP model with images or run folder (sparse/0), a rendered clip (truth.npz), "
-    "a folder of these or of images, a video, an image, or synth:ORGAN[:SEED]"
+    "a folder of these or of images, a video, an image, or synth:ORGAN[:SEED[+]]"
 )
 MIN_POINTS = 16
 """A pair with fewer common points teaches nothing."""
@@ -43,6 +44,8 @@ class OpenedSource:
     @property
     def name(self) -> str:
         """How its figures are named."""
+        if self.data.series is not None:
+            return self.data.series_name
         span = self.data.label.removeprefix(str(self.data.path))
         return f"{self.frames.name}{span}"
 
@@ -97,12 +100,20 @@ def open_source(data: DataPath, config: TrainConfig, find_field: FindField) -> O
     kind = kind_of(data.path)
     if kind == "rendered":
         rendered = open_rendered(data, config)
-        return OpenedSource(data, kind, rendered.frames, rendered)
+        if data.series is None:
+            return OpenedSource(data, kind, rendered.frames, rendered)
+        endless = EndlessSource(rendered, _later_scenes(data, data.series, config), config.render.every)
+        return OpenedSource(data, kind, rendered.frames, endless, f"and a new scene every {config.render.every} pairs")
     if kind == "posed":
         posed = open_posed(data, config, find_field, cache)
         return OpenedSource(data, kind, posed.frames, posed, posed.note)
     frames = open_pictures(data, config, find_field, cache)
     return OpenedSource(data, "pictures", frames, WarpSource(frames), "no poses: learned from through warps")
+
+
+def _later_scenes(data: DataPath, series: Series, config: TrainConfig) -> Callable[[int], RenderedSource]:
+    """Opens any scene of a series, of which ``data`` is the first."""
+    return lambda scene: open_rendered(replace(data, path=series(scene), series=None), config)
 
 
 def open_sources(
@@ -150,11 +161,15 @@ def weigh(opened: Sequence[OpenedSource], mix: tuple[float, float, float]) -> li
     for kind, share in (("posed", mix[0]), ("rendered", mix[1])):
         group = [s for s in opened if s.kind == kind]
         weighted += [(s.pairs, share * part) for s, part in zip(group, _parts(group), strict=True)]
-    weighted += [(WarpSource(s.frames), mix[2] * part) for s, part in zip(opened, _parts(opened), strict=True)]
+    weighted += [(_warps(s), mix[2] * part) for s, part in zip(opened, _parts(opened), strict=True)]
     weighted = [(source, share) for source, share in weighted if share > 0]
     if not weighted:
         raise InputError("mix: no share is left for the kinds of sources given; expected one above 0")
     return weighted
+
+
+def _warps(source: OpenedSource) -> PairSource:
+    return EndlessWarps(source.pairs) if isinstance(source.pairs, EndlessSource) else WarpSource(source.frames)
 
 
 def _parts(group: Sequence[OpenedSource]) -> list[float]:

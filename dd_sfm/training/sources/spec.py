@@ -1,7 +1,8 @@
 """What is trained on: PATH[:FIRST-LAST][@WEIGHT] on the command line, or a YAML file of such entries."""
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,18 @@ import yaml
 
 from dd_sfm.errors import ConfigError
 
-SYNTH = re.compile(r"synth:(?P<organ>[a-z_]+)(?::(?P<seed>\d+)(?:-(?P<last>\d+))?)?")
+SYNTH = re.compile(r"synth:(?P<organ>[a-z_]+)(?::(?P<seed>\d+)(?:-(?P<last>\d+)|(?P<endless>\+))?)?")
+
+Series = Callable[[int], Path]
+"""Makes rendered scene N of a series, and gives its folder."""
 
 
 @dataclass(frozen=True)
 class DataPath:
     """A source: a path, the positions of its first and last frame (None: to the end), and a factor on its share.
 
-    ``part``: which part of an entry it is, where an entry is a folder of sources or several clips.
+    ``part``: which part of an entry it is, where an entry is a folder of sources or several clips; ``series``: of
+    scenes without end, of which the path holds the first, and its name.
     """
 
     path: Path
@@ -24,6 +29,8 @@ class DataPath:
     last: int | None = None
     weight: float = 1.0
     part: float = 1.0
+    series: Series | None = field(default=None, compare=False)
+    series_name: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "DataPath":
@@ -55,16 +62,17 @@ class DataPath:
 
 @dataclass(frozen=True)
 class RenderedScene:
-    """A clip to render: ``synth:ORGAN[:SEED]``."""
+    """A clip to render: ``synth:ORGAN[:SEED]``; ``is_endless``: the first of a series, ``synth:ORGAN:SEED+``."""
 
     organ: str
     seed: int
     weight: float = 1.0
     part: float = 1.0
+    is_endless: bool = False
 
 
 def rendered_scenes(data: DataPath) -> list[RenderedScene]:
-    """The clips of ``synth:ORGAN``, ``synth:ORGAN:SEED`` or ``synth:ORGAN:SEED-SEED``; none for any other path.
+    """The clips of ``synth:ORGAN[:SEED]``, ``synth:ORGAN:SEED-SEED`` or ``synth:ORGAN:SEED+``; none for another path.
 
     Raises:
         ConfigError: If it begins with synth: and is none of these.
@@ -74,8 +82,10 @@ def rendered_scenes(data: DataPath) -> list[RenderedScene]:
         return []
     found = SYNTH.fullmatch(text)
     if found is None:
-        raise ConfigError(f"{text}: expected synth:ORGAN, synth:ORGAN:SEED or synth:ORGAN:SEED-SEED")
+        raise ConfigError(f"{text}: expected synth:ORGAN, synth:ORGAN:SEED, synth:ORGAN:SEED-SEED or synth:ORGAN:SEED+")
     first = int(found["seed"] or 0)
+    if found["endless"]:
+        return [RenderedScene(found["organ"], first, data.weight, is_endless=True)]
     last = int(found["last"] or first)
     if last < first:
         raise ConfigError(f"{text}: the seeds end before they begin; expected synth:ORGAN:SEED-SEED")

@@ -1,0 +1,101 @@
+import threading
+
+import numpy as np
+import pytest
+
+from dd_sfm.errors import ConfigError, UsageError
+from dd_sfm.training.guard import check_scenes
+from dd_sfm.training.sources.endless import EndlessSource, EndlessWarps, source_at
+from dd_sfm.training.sources.frames import hold_frames
+from dd_sfm.training.sources.pair import PairSample
+from dd_sfm.training.sources.spec import DataPath, rendered_scenes
+from dd_sfm.training.sources.warp import WarpSource
+
+
+class Scene:
+    """In the place of a rendered clip: every pixel of its frames is the number of the scene."""
+
+    def __init__(self, number):
+        self.number = number
+        mask = np.ones((40, 48), bool)
+        image = np.full((40, 48, 3), number, np.uint8)
+        self.frames = hold_frames(f"scene{number}", (0,), [image], [mask], 10)
+
+    def draw(self, rng, gap=None):
+        image, mask, points = self.frames.image(0), self.frames.mask(0), np.zeros((0, 2))
+        return PairSample(image, image, mask, mask, points, points)
+
+
+@pytest.fixture
+def made():
+    return []
+
+
+@pytest.fixture
+def endless(made):
+    def make(number):
+        made.append((number, threading.current_thread() is threading.main_thread()))
+        return Scene(number)
+
+    return EndlessSource(Scene(0), make, every=10)
+
+
+def scene_of(source, number):
+    return int(source_at(source, number).draw(np.random.default_rng(0)).image0[0, 0, 0])
+
+
+def test_a_pair_is_of_the_scene_of_its_number(endless, made):
+    assert [scene_of(endless, n) for n in (0, 9, 10, 19, 20)] == [0, 0, 1, 1, 2]
+    endless._ahead.result()
+    # Each once, and by a thread while the scene before is in use.
+    assert made == [(1, False), (2, False), (3, False)]
+
+
+def test_a_training_that_is_resumed_begins_with_its_own_scene(endless, made):
+    assert scene_of(endless, 57) == 5
+    assert made[0] == (5, True)
+
+
+def test_warps_are_of_the_same_scene(endless):
+    warps = EndlessWarps(endless)
+    assert isinstance(source_at(warps, 0), WarpSource)
+    assert scene_of(warps, 31) == 3
+    assert scene_of(endless, 31) == 3
+
+
+def test_without_a_number_the_first_scene_is_drawn_from(endless, made):
+    for source in (endless, EndlessWarps(endless)):
+        assert source.draw(np.random.default_rng(0)).image0.max() == 0
+    assert made == []
+
+
+def test_a_scene_that_cannot_be_made_ends_the_pair_that_needs_it():
+    def make(number):
+        raise OSError("disk full")
+
+    source = EndlessSource(Scene(0), make, every=10)
+    assert scene_of(source, 9) == 0
+    with pytest.raises(OSError, match="disk full"):
+        source.at(10)
+
+
+def test_other_sources_know_no_numbers():
+    scene = Scene(4)
+    assert source_at(scene, 99) is scene
+
+
+def test_the_series_on_the_command_line():
+    (scene,) = rendered_scenes(DataPath.parse("synth:colon:100+@2"))
+    assert (scene.organ, scene.seed, scene.weight, scene.is_endless) == ("colon", 100, 2.0, True)
+    assert not rendered_scenes(DataPath.parse("synth:colon:100"))[0].is_endless
+    with pytest.raises(ConfigError, match=r"expected .* synth:ORGAN:SEED\+"):
+        rendered_scenes(DataPath.parse("synth:colon:100-104+"))
+
+
+def test_scenes_to_come_are_not_measured_on():
+    series = [DataPath.parse("synth:colon:100+")]
+    check_scenes(series, [DataPath.parse(v) for v in ("synth:colon:99", "synth:sinus:100", "a/clip")])
+    with pytest.raises(UsageError, match="synth:colon:104, to be measured on, is one of the scenes of synth:colon:100"):
+        check_scenes(series, [DataPath.parse("synth:colon:104")])
+    with pytest.raises(UsageError, match="without end"):
+        check_scenes([], series)

@@ -33,6 +33,8 @@ from dd_sfm.training.validation import Validation, matching_accuracy
 
 logger = logging.getLogger(__name__)
 
+SHOWN_SOURCES = 4
+"""Pictures of the response are of a pair of each of so many sources."""
 Note = Callable[[str], None]
 """Shows a short text beside the progress bar."""
 
@@ -109,7 +111,7 @@ def train(
             return TrainResult(request.out / WEIGHTS, trainer.step, trainer.best, False, 0.0, 0.0)
     open_output(request.out, request.config, request.data, request.validation, group)
     names = [*request.start_sources, *(s.name for s in sources)]
-    run = _Run(trainer, _training_record(request.config, names), held_out, shares, _pair_to_show(held_out or sources))
+    run = _Run(trainer, _training_record(request.config, names), held_out, shares, _pairs_to_show(held_out or sources))
     try:
         return run.go(progress, note or (lambda text: None))
     finally:
@@ -142,7 +144,7 @@ class _Run:
         record: dict[str, str],
         held_out: Sequence[OpenedSource],
         shares: Sequence[tuple[PairSource, float]],
-        shown: PairSample | None,
+        shown: dict[str, PairSample],
     ) -> None:
         self.trainer, self.shares, self.held_out = trainer, shares, held_out
         self.config, self.group, self.out = trainer.config, trainer.group, trainer.out
@@ -199,9 +201,11 @@ class _Run:
         if not self.group.leads:
             return False
         before, speed = time.monotonic(), self.watch.speed(self.group.world)
-        if config.display_every and step % config.display_every == 0 and self.shown is not None:
+        if config.display_every and step % config.display_every == 0:
             trainer, radius = self.trainer, config.display_radius_px
-            self.board.picture(step, response_picture(trainer.average, self.shown, trainer.device, radius_px=radius))
+            for name, pair in self.shown.items():
+                picture = response_picture(trainer.average, pair, trainer.device, radius_px=radius)
+                self.board.picture(step, name, picture)
         if step % config.validate_every == 0 or self.trainer.is_done:
             self._validate(speed)
         self.watch.pause(time.monotonic() - before)
@@ -267,13 +271,16 @@ def _line(record: dict[str, Any], results: dict[str, Validation]) -> str:
     return ", ".join(parts)
 
 
-def _pair_to_show(sources: Sequence[OpenedSource]) -> PairSample | None:
-    rng = np.random.default_rng(7)
-    for _ in range(40):
-        sample = sources[0].pairs.draw(rng)
-        if len(sample.xy0) >= 4:
-            return sample
-    return None
+def _pairs_to_show(sources: Sequence[OpenedSource]) -> dict[str, PairSample]:
+    """By name a pair of each of the first sources; none of one whose pairs share hardly a point."""
+    found = {}
+    for source in sources[:SHOWN_SOURCES]:
+        rng = np.random.default_rng(7)
+        drawn = (source.pairs.draw(rng) for _ in range(40))
+        pair = next((sample for sample in drawn if len(sample.xy0) >= 4), None)
+        if pair is not None:
+            found[source.name] = pair
+    return found
 
 
 @dataclass

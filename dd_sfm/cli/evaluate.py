@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dd_sfm.config import Config
     from dd_sfm.evaluation.aligned import AlignedMatcher
-    from dd_sfm.evaluation.matchers import Method
+    from dd_sfm.evaluation.matchers import MatchingResult, Method
     from dd_sfm.evaluation.matching import DescriptorMatcher
     from dd_sfm.evaluation.model import Evaluation
     from dd_sfm.evaluation.reference import View
@@ -142,7 +142,7 @@ def matching(
         pairs_per_gap=pairs,
         progress=make_progress(quiet),
     )
-    warnings = _trained_on(settings.describe.weights, data)
+    warnings = _trained_on(settings.describe.weights, data) + _without_pairs(results, data, distances)
     unit = "working" if in_working_px else "source"
     if not quiet:
         matching_table(results, limits, unit)
@@ -180,6 +180,11 @@ def _trained_on(weights: str, data: list[str]) -> list[str]:
         for text, name in found.items()
         if name is not None
     ]
+
+
+def _without_pairs(results: "list[MatchingResult]", data: list[str], gaps: tuple[int, ...]) -> list[str]:
+    found = {(r.data, r.row.gap) for r in results}
+    return [f"{text}: no pair at gap {gap}" for text in data for gap in gaps if (text, gap) not in found]
 
 
 def _warn(warnings: list[str]) -> None:

@@ -25,4 +25,4 @@ def check_file(path: Path, endings: tuple[str, ...], *, overwrite: bool, option:
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists; expected a new file. Replace it with --overwrite")
     if not path.parent.is_dir():
-        raise OutputError(f"{path}: cannot be written ({path.parent} is no folder); choose another output folder")
+        raise OutputError(f"{path}: cannot be written ({path.parent} is not there); choose another output folder")

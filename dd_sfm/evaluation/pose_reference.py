@@ -136,6 +136,10 @@ def open_pose_reference(path: Path) -> PoseReference:
     Raises:
         InputError: If it is none of them, or damaged.
     """
+    if not path.is_dir():
+        found = f"is a file; expected the folder that it is in, {path.parent}" if path.exists() else "not found"
+        expected = "" if path.exists() else "; expected the folder of a rendered clip, a JHU sequence, a model or a run"
+        raise InputError(f"--reference {path}: {found}{expected}")
     if (path / "truth.npz").is_file():
         truth = read_truth(path)
         poses = dict(enumerate(truth.cam_from_world))

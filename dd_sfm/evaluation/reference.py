@@ -90,7 +90,7 @@ class SequenceReference:
         self.name = folder.name
         self.sequence = read_sequence(folder)
         self.grid, self._mask = working_crop(self.sequence.mask, working_height_px)
-        first, last = span or (0, len(self.sequence.frames) - 1)
+        first, last = _within(folder, span, len(self.sequence.frames))
         self.frames = [f for f in self.sequence.frames[first : last + 1] if f in self.sequence.cam_from_world]
 
     def starts(self, gap: int) -> list[int]:
@@ -130,10 +130,13 @@ class RenderedReference:
     Args:
         folder: The clip's folder.
         working_height_px: Height of the field of view in working pixels.
+        span: First and last frame; None for all.
         points: Pixels drawn a pair.
     """
 
-    def __init__(self, folder: Path, working_height_px: int, points: int = 400) -> None:
+    def __init__(
+        self, folder: Path, working_height_px: int, span: tuple[int, int] | None = None, points: int = 400
+    ) -> None:
         self.name, self.points = folder.name, points
         self.truth = read_still_truth(folder)
         self.grid, self._mask = working_crop(self.truth.mask, working_height_px)
@@ -146,10 +149,11 @@ class RenderedReference:
             raise InputError(
                 f"{clip.path}: {len(self._images)} frames; expected {count}, as many as truth.npz has poses"
             )
+        self.first, self.last = _within(folder, span, count)
 
     def starts(self, gap: int) -> list[int]:
-        """Frames with depth whose partner exists."""
-        return [int(f) for f in self.truth.depth_frames if 0 <= f + gap < len(self._images)]
+        """Frames of the span with depth whose partner is in the span as well."""
+        return [int(f) for f in self.truth.depth_frames if self.first <= f and f + gap <= self.last]
 
     def correspondences(
         self, source: int, target: int, rng: np.random.Generator
@@ -189,7 +193,7 @@ class ModelReference:
         self._position = {scene.images[k].number: k for k in registered}
         self._usable = _usable_area(scene.field_mask, *size)
         self.grid, self._mask = working_crop(self._usable, working_height_px)
-        first, last = span or (0, len(registered) - 1)
+        first, last = _within(folder, span, len(registered))
         self.frames = list(self._images)[first : last + 1]
         self._seen = {f: np.unique(self.model.point[self.model.frame == self._position[f]]) for f in self.frames}
 
@@ -226,6 +230,14 @@ class ModelReference:
         return View(frame, _crop(image, self.grid), self._mask)
 
 
+def _within(folder: Path, span: tuple[int, int] | None, count: int) -> tuple[int, int]:
+    """A range of positions, both ends in it; all of them for None."""
+    first, last = span or (0, count - 1)
+    if not first <= last < count:
+        raise InputError(f"{folder}:{first}-{last}: expected FIRST-LAST within its frames, 0-{count - 1}")
+    return first, last
+
+
 def _usable_area(mask_path: Path | None, width: int, height: int) -> NDArray[np.bool_]:
     """The mask (H, W) of all images of a model."""
     usable = read_mask(mask_path) if mask_path else np.ones((height, width), bool)
@@ -248,11 +260,11 @@ def open_reference(text: str, working_height_px: int) -> SequenceReference | Ren
     """Open a reference: a JHU sequence, a rendered clip, or a COLMAP model with images.
 
     Args:
-        text: ``FOLDER``, or ``FOLDER:FIRST-LAST`` (positions among the frames; not for rendered clips).
+        text: ``FOLDER``, or ``FOLDER:FIRST-LAST`` (positions among the frames).
         working_height_px: Height of the field of view in working pixels.
 
     Raises:
-        InputError: If the folder is none of them, or a range is given for a rendered clip.
+        InputError: If the folder is none of them, or the range is not within its frames.
     """
     path, _, ends = text.rpartition(":")
     first, dash, last = ends.partition("-")
@@ -261,12 +273,10 @@ def open_reference(text: str, working_height_px: int) -> SequenceReference | Ren
     if (folder / "motion.yaml").is_file():
         return SequenceReference(folder, working_height_px, span)
     if (folder / "truth.npz").is_file():
-        if ranged:
-            raise InputError(f"{text}: a range of a rendered clip; expected {folder}, as it is measured as a whole")
-        return RenderedReference(folder, working_height_px)
+        return RenderedReference(folder, working_height_px, span)
     if find_model_folder(folder) is not None:
         return ModelReference(folder, working_height_px, span)
     raise InputError(
-        f"{text}: found neither motion.yaml (JHU sequence, FOLDER or FOLDER:FIRST-LAST) nor truth.npz (rendered clip, "
-        "FOLDER) nor sparse/0 or images.bin (run or COLMAP model with images); expected one of them"
+        f"{text}: found neither motion.yaml (JHU sequence, FOLDER or FOLDER:FIRST-LAST) nor truth.npz (rendered clip) "
+        "nor sparse/0 or images.bin (run or COLMAP model with images); expected one of them"
     )

@@ -140,7 +140,7 @@ def read_model(folder: Path, positions: Mapping[str, int] | None = None) -> Mode
     try:
         camera = _read_camera(folder)
     except (OSError, struct.error) as error:
-        raise _incomplete(folder, error) from error
+        raise _incomplete(folder / "cameras.bin", error) from error
     return to_model(folder, camera, read_images(folder), read_points(folder), positions)
 
 
@@ -194,8 +194,9 @@ def read_poses(folder: Path) -> dict[str, NDArray[np.float64]]:
     return {images.names[i]: pose for i, pose in images.cam_from_world.items()}
 
 
-def _incomplete(folder: Path, error: Exception) -> InputError:
-    return InputError(f"{folder}: not a complete binary COLMAP model ({error}); expected all of it. Export it again")
+def _incomplete(file: Path, error: Exception) -> InputError:
+    why = "not found" if isinstance(error, FileNotFoundError) else "cut short or damaged"
+    return InputError(f"{file}: {why}; expected that of a complete binary COLMAP model. Export it again")
 
 
 def _read_camera(folder: Path) -> PinholeCamera:
@@ -218,7 +219,7 @@ def read_images(folder: Path) -> ImageRecords:
     try:
         return _parse_images((folder / "images.bin").read_bytes())
     except (OSError, struct.error, ValueError, MemoryError) as error:
-        raise _incomplete(folder, error) from error
+        raise _incomplete(folder / "images.bin", error) from error
 
 
 def _parse_images(data: bytes) -> ImageRecords:
@@ -248,7 +249,7 @@ def read_points(folder: Path) -> PointRecords:
     try:
         return _parse_points((folder / "points3D.bin").read_bytes())
     except (OSError, struct.error, ValueError, IndexError, MemoryError) as error:
-        raise _incomplete(folder, error) from error
+        raise _incomplete(folder / "points3D.bin", error) from error
 
 
 def _parse_points(data: bytes) -> PointRecords:

@@ -14,6 +14,7 @@ from dd_sfm.io.scene import Scene, open_scene
 from dd_sfm.io.staging import check_folder, filled_folder
 from dd_sfm.pipeline.densify import colour
 from dd_sfm.pipeline.formats import CLOUD_NAME, PATH_NAME, WRITERS, copy_image_files, frame_set
+from dd_sfm.pipeline.own_files import is_own_folder
 from dd_sfm.progress import Progress, silent
 
 MADE_BY, MARKER = "dd-sfm convert", "convert.json"
@@ -62,6 +63,7 @@ def convert(
         raise ConfigError(f"--to {target}: unknown; expected one of {', '.join(WRITERS)}")
     if out.resolve() == source.resolve():
         raise ConfigError(f"{out}: is the source itself; expected another folder. Choose one with -o")
+    _check_not_in_run(out)
     as_file = out.suffix.lower() in SUFFIXES.get(target, ()) and not out.is_dir()
     if as_file and copy_images:
         raise ConfigError(f"--copy-images: {out} is a file; expected a folder with -o, or leave the option out")
@@ -81,6 +83,14 @@ def convert(
             if copy_images and target in ("colmap", "colmap-text", "hloc", "ply", "tum"):
                 copy_image_files(scene, folder, progress)
     return Conversion(out, len(scene.registered), len(scene.model.xyz), (*scene.notes, *notes))
+
+
+def _check_not_in_run(out: Path) -> None:
+    """A run and the folders that it writes hold nothing but what it wrote; another folder in it may be filled."""
+    place = out.resolve()
+    for run in (place, *place.parents):
+        if (run / "stages.json").is_file() and (place == run or is_own_folder(place.relative_to(run).parts[0])):
+            raise OutputError(f"{out}: belongs to the run in {run}; expected another folder. Choose one with -o")
 
 
 def _check_file(path: Path, target: str, *, overwrite: bool) -> None:

@@ -120,7 +120,7 @@ def extract_frames(
         for n, s in zip(numbers, sharpness, strict=True)
     ]
     _require_three(source, records)
-    notes += _drop_notes(records)
+    notes += _drop_notes(records, config.frames)
     write_mask(out / "field_of_view.png", usable)
     _write_json(out, replace(info, frame_count=in_source), records, lens, height, notes)
     return load_frames(out, config)
@@ -201,9 +201,10 @@ def _view_notes(camera: PinholeCamera, field_of_view: NDArray[np.bool_]) -> list
     ]
 
 
-def _drop_notes(records: list[FrameRecord]) -> list[str]:
+def _drop_notes(records: list[FrameRecord], config: FramesConfig) -> list[str]:
     notes = []
-    for word, why in (("blurred", "as blurred"), ("no motion", "as they show no motion")):
+    still = f"as they moved by less than {config.min_motion_px:g} working pixels (frames.min_motion_px)"
+    for word, why in (("blurred", "as blurred"), ("no motion", still)):
         count = sum(r.reason.startswith(word) for r in records)
         if count:
             frames = f"{count} of {len(records)} frames"

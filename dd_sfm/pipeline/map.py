@@ -28,7 +28,7 @@ Poses = dict[int, FloatArray]
 
 FOCAL_AGREES = 0.75, 1.33
 """Focal length left free, relative to the calibration's: true ones gave 0.9 to 1.02, ones 1.4 times too long 0.7."""
-FOCAL_FRAMES = 10
+FOCAL_FRAMES = 20
 """Fewer frames do not tell a focal length."""
 MIN_POINTS = 10
 """The global mapper gives every frame a pose, even on noise: one that sees fewer points than this has none."""
@@ -303,11 +303,12 @@ def _track_points(
 
 def _notes(best: Candidate, frames: FrameSet, config: Config, added: int) -> list[str]:
     notes = []
-    missing = len(frames) - best.registered - added
+    missing = len(frames) - best.registered
     if missing:
         notes.append(f"{missing} of {len(frames)} frames could not be registered in the largest model")
     if added:
-        notes.append(f"{added} frames were registered only in a second try against the finished model")
+        which = "1 frame was" if added == 1 else f"{added} frames were"
+        notes.append(f"{which} registered only in a second try against the finished model")
     if best.rung != config.map.ladder[0]:
         notes.append(
             f"the {config.map.ladder[0]} mapper's result did not hold up: the poses are those of the {best.rung} mapper"

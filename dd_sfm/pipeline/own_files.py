@@ -104,3 +104,8 @@ def _remove_empty(folder: Path) -> None:
         _remove_empty(path)
     if not any(folder.iterdir()):
         folder.rmdir()
+
+
+def is_own_folder(name: str) -> bool:
+    """Whether a run writes to a folder of this name in it."""
+    return bool(name) and any(name in stage for stage in MADE_BY.values())

@@ -12,6 +12,7 @@ from dd_sfm import __version__
 from dd_sfm.config import dump_config
 from dd_sfm.errors import OutputError
 from dd_sfm.io.atomic import output_error, write_text
+from dd_sfm.io.lock import LOCK
 from dd_sfm.training.checkpoint import CHECKPOINT
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.distributed import Group
@@ -32,13 +33,21 @@ def clear_output(out: Path) -> None:
 
 
 def check_output(out: Path, *, overwrite: bool = False) -> None:
-    """See that a folder may be written to, before anything is; ``overwrite``: whatever weights it holds.
+    """See that a folder may be written to, before anything is; ``overwrite``: whatever it holds.
 
     Raises:
-        OutputError: If it is a file, or holds weights that no training here has made.
+        OutputError: If it is a file, or holds other files, or weights that no training here has made.
     """
     if out.is_file():
         raise OutputError(f"{out}: is a file; expected a folder to write to. Choose another with -o")
+    if not overwrite and out.is_dir():
+        ours = (LOCK, *OURS, *(pattern.partition("/")[0] for pattern in PICTURES))
+        others = sorted(p.name for p in out.iterdir() if p.name not in ours)
+        if others and not any((out / n).exists() for n in OURS):
+            raise OutputError(
+                f"{out}: holds other files ({others[0]}); expected a new folder, or one of an earlier training. Choose "
+                "another with -o, or leave these where they are with --overwrite"
+            )
     foreign = [n for n in (WEIGHTS, LAST) if (out / n).exists()]
     if foreign and not overwrite and not any((out / n).exists() for n in (SETTINGS, CHECKPOINT)):
         raise OutputError(

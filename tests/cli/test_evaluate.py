@@ -188,9 +188,21 @@ def test_matching_on_a_model_with_images(dd_sfm, tmp_path, model):
 def test_refined_rows_stand_beside_the_plain_ones(dd_sfm, tmp_path, model):
     write_plane_images(model / "images")
     out = tmp_path / "matching.json"
-    arguments = ("--gaps", "1", "--pairs", 2, "--set", "describe.working_height_px=240", "--device", "cpu", "-o", out)
+    arguments = (
+        "--gaps",
+        "1,99",
+        "--pairs",
+        2,
+        "--set",
+        "describe.working_height_px=240",
+        "--device",
+        "cpu",
+        "-o",
+        out,
+    )
     ran = dd_sfm("evaluate", "matching", model, "--against", "sift,flow", "--align", "--windows", *arguments)
     assert ran.code == 0, ran.err
+    assert ran.err.count("no pair at gap 99") == 1
     assert "sift, aligned" in ran.out
     rows = {r["method"]: r for r in json.loads(out.read_text())["results"]}
     learned = ["compact-rendered", "compact-rendered, aligned", "compact-rendered, windows"]

@@ -159,3 +159,13 @@ def test_a_range_of_a_real_sequence(shared_data):
     assert max(starts) + 12 <= reference.sequence.frames[189]
     (row,) = pck_table(flow_matcher, reference, gaps=(1,), thresholds_px=(8.0,), pairs_per_gap=2)
     assert row.pck[0] > 0.9
+
+
+def test_a_range_of_a_rendered_clip():
+    demo = Path(__file__).parents[2] / "demo_videos" / "sinus"
+    # Every 15th frame has depth.
+    assert open_reference(f"{demo}:10-46", 250).starts(1) == [15, 30, 45]
+    assert open_reference(f"{demo}:10-46", 250).starts(16) == [15, 30]
+    for span in ("40-80", "30-20"):
+        with pytest.raises(InputError, match=rf"sinus:{span}: expected FIRST-LAST within its frames, 0-74"):
+            open_reference(f"{demo}:{span}", 250)

@@ -90,7 +90,8 @@ def test_broken_model_is_one_clear_line(tmp_path, broken):
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(InputError, match="not a complete binary COLMAP model"):
+    what = {"missing": "not found", "short": "cut short or damaged"}[broken]
+    with pytest.raises(InputError, match=rf"points3D\.bin: {what}; expected that of a complete binary COLMAP model"):
         read_model(tmp_path / "0")
 
 

@@ -93,7 +93,7 @@ def test_as_many_observations_of_other_points(tmp_path, model):
 def test_a_file_that_is_cut_short(tmp_path, model, name):
     path = tmp_path / "0" / f"{name}.bin"
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(InputError, match=r"expected (all of it|a complete model)"):
+    with pytest.raises(InputError, match=r"expected (that of a complete binary COLMAP|a complete) model"):
         read_any_model(tmp_path / "0")
 
 

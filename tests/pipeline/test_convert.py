@@ -388,7 +388,7 @@ def test_damaged_models(run, tmp_path, kind):
     points = tmp_path / "model" / f"points3D.{suffix}"
     whole = points.read_bytes()
     points.write_bytes(whole[:600])
-    with pytest.raises(InputError, match=r"not a complete binary|cannot be read|do not fit together"):
+    with pytest.raises(InputError, match=r"cut short or damaged|cannot be read|do not fit together"):
         convert(tmp_path / "model", tmp_path / "out", "ply")
     points.write_bytes(whole)
     (tmp_path / "model" / f"cameras.{suffix}").unlink()
@@ -409,6 +409,18 @@ def test_a_model_without_points(tmp_path):
 def test_the_source_is_never_the_target(run):
     with pytest.raises(ConfigError, match="is the source itself"):
         convert(run, run, "ply", overwrite=True)
+
+
+def test_no_run_is_written_into(run, tmp_path):
+    (run / "stages.json").write_text("{}")
+    for place in (run, run / "sparse", run / "sparse" / "0", run / "frames"):
+        source = tmp_path / "model" if place == run else run
+        if place == run:
+            convert(run, source, "colmap")
+        with pytest.raises(OutputError, match=r"belongs to the run in .*run; expected another folder"):
+            convert(source, place, "colmap-text", overwrite=True)
+    assert convert(run, run / "for_splats", "tum").images
+    assert convert(run, run / "path.tum", "tum").images
 
 
 def test_a_real_sequence_there_and_back(shared_data, tmp_path):

@@ -63,7 +63,7 @@ def test_blurred_and_repeated_frames_are_dropped_with_the_reason(tmp_path):
     assert dropped[9].startswith("no motion")
     blurred, still = frame_notes(tmp_path / "run")
     assert blurred.startswith("1 of 14 frames left out as blurred")
-    assert still.startswith("1 of 14 frames left out as they show no motion")
+    assert still.startswith("1 of 14 frames left out as they moved by less than")
     assert not (tmp_path / "run" / "frames" / "00000005.png").exists()
 
 

@@ -5,6 +5,7 @@ import pycolmap
 import pytest
 from scene import CAMERA, camera_centres, make_scene
 
+import dd_sfm.pipeline.map
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import ReconstructionError
 from dd_sfm.io.colmap_database import shared_keypoints, track_matches, write_database
@@ -84,7 +85,7 @@ def test_poses_are_recovered_by_every_mapper(tmp_path, mapper):
 
 @pytest.mark.parametrize("times", [1.0, 2.0])
 def test_a_focal_length_that_the_matches_contradict_is_named(tmp_path, times):
-    frames, tracks, _ = make_scene(folder=tmp_path)
+    frames, tracks, _ = make_scene(24, folder=tmp_path)
     camera = replace(frames.camera, fx=times * frames.camera.fx, fy=times * frames.camera.fy)
     result = map_poses(replace(frames, camera=camera), tracks, tmp_path, CONFIG, silent)
     told = [note for note in result.notes if "the matches would have" in note]
@@ -157,3 +158,22 @@ def test_mapper_gets_few_tracks_well_spread():
     assert np.bincount(few.track).min() >= 3
     cells = np.floor(few.xy[few.frame == 5] / [240, 180]).astype(int)
     assert len(np.unique(cells, axis=0)) >= 10
+
+
+def test_a_frame_registered_in_a_second_try_is_not_missing(tmp_path, monkeypatch):
+    frames, tracks, _ = make_scene(folder=tmp_path)
+
+    def without_last(found, frames):
+        return [({k: p for k, p in poses.items() if k != 13}, camera) for poses, camera in read(found, frames)]
+
+    def read(found, frames):
+        models, cameras = real(found, frames)
+        return zip(models, cameras, strict=True)
+
+    real = dd_sfm.pipeline.map._read
+    monkeypatch.setattr(
+        "dd_sfm.pipeline.map._read", lambda *args: tuple(map(list, zip(*without_last(*args), strict=True)))
+    )
+    result = map_poses(frames, tracks, tmp_path, CONFIG, silent)
+    assert len(result.models[0]) == 14
+    assert result.notes == ["1 frame was registered only in a second try against the finished model"]

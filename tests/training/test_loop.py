@@ -339,3 +339,13 @@ def test_without_tensorboard_it_trains_and_says_so(go, tmp_path, monkeypatch, ca
     with caplog.at_level("INFO"):
         go(small(steps=1, tensorboard=True))
     assert "TensorBoard is not installed" in caplog.text
+
+
+def test_a_folder_of_other_files_is_left_alone(go, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds other files \(notes\.txt\); expected a new folder"):
+        go()
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["notes.txt"]
+    go(small(steps=1), overwrite=True)
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"

@@ -71,7 +71,7 @@ class PairsConfig:
     scheme: Literal["window", "adaptive"] = "window"
     """window: reference frames against fixed offsets; adaptive: the paper's probing with hysteresis."""
     reference_every: int = 4
-    """A reference frame (whose points are searched in other frames) every N frames."""
+    """A reference frame (whose points are searched in other frames) every N frames, and where no window reaches."""
     offsets: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 24)
     """window: distances to the frames that a reference is matched with, on both sides."""
     probe_every: int = 5

@@ -77,7 +77,9 @@ def model(
         _write(target, evaluation)
     if not quiet:
         evaluation_table(evaluation.figures)
-    _warn(evaluation.figures["warnings"])
+    if quiet or not sys.stdout.isatty():
+        # The table that shows them too goes elsewhere.
+        _warn(evaluation.figures["warnings"])
     if replaced:
         say(f"replaced: the evaluation against {replaced}; -o FOLDER keeps one of each")
     say(f"written: {target / 'evaluation.json'}, {target / 'evaluation'}")
@@ -184,7 +186,8 @@ def _trained_on(weights: str, data: list[str]) -> list[str]:
 
 def _without_pairs(results: "list[MatchingResult]", data: list[str], gaps: tuple[int, ...]) -> list[str]:
     found = {(r.data, r.row.gap) for r in results}
-    return [f"{text}: no pair at gap {gap}" for text in data for gap in gaps if (text, gap) not in found]
+    missing = [(text, gap) for text in data for gap in dict.fromkeys(gaps) if (text, gap) not in found]
+    return [f"{text}: no pair with common points at gap {gap}" for text, gap in missing]
 
 
 def _warn(warnings: list[str]) -> None:

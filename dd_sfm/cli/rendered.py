@@ -1,24 +1,23 @@
 """Clips that ``dd-sfm train`` renders for ``synth:ORGAN[:SEED]``, kept for the next time."""
 
-import fcntl
 import hashlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from dd_sfm.errors import ConfigError, OutputError
+from dd_sfm.io.lock import in_turn
 
 if TYPE_CHECKING:
     from dd_sfm.progress import Progress
     from dd_sfm.synthetic.settings import SynthSettings
     from dd_sfm.training.config import TrainConfig
-    from dd_sfm.training.sources.spec import RenderedScene, Series
+    from dd_sfm.training.sources.spec import RenderedScene
 
 
 def clips_folder() -> Path:
@@ -53,29 +52,39 @@ def render_scene(
     check_settings(clip)
     folder = _folder(clip, settings)
     if write and not is_complete(folder):
-        say(f"rendering {folder.name} ...")
-        write_clip(clip, folder, jobs=None, overwrite=True, progress=progress)
+        with in_turn(folder.parent):
+            if not is_complete(folder):
+                say(f"rendering {folder.name} ...")
+                write_clip(clip, folder, jobs=None, overwrite=True, progress=progress)
     return folder
 
 
-def scene_series(first: "RenderedScene", settings: "TrainConfig") -> "Series":
-    """Renders the scenes after a first one, seed by seed, with one core and without a word.
+@dataclass(frozen=True)
+class SceneSeries:
+    """Renders the scenes from a first one on, seed by seed, with one core and without a word.
 
     In a process of its own: libraries that have threads do not survive in a process that was forked, as those that
     prepare pairs are.
     """
 
-    def render(scene: int) -> Path:
+    first: "RenderedScene"
+    settings: "TrainConfig"
+
+    def __call__(self, scene: int) -> Path:
+        """The folder of a scene.
+
+        Raises:
+            OutputError: If it cannot be rendered.
+        """
         from dd_sfm.synthetic.clip import is_complete
 
-        clip = _settings(replace(first, seed=first.seed + scene), settings)
-        folder = _folder(clip, settings)
-        with _alone(folder.parent):
-            if not is_complete(folder):
-                _synth(clip, folder)
+        clip = _settings(replace(self.first, seed=self.first.seed + scene), self.settings)
+        folder = _folder(clip, self.settings)
+        if not is_complete(folder):
+            with in_turn(folder.parent) as turn:
+                if not is_complete(folder):
+                    _synth(clip, folder, turn)
         return folder
-
-    return render
 
 
 def _settings(scene: "RenderedScene", settings: "TrainConfig") -> "SynthSettings":
@@ -98,29 +107,20 @@ def _folder(clip: "SynthSettings", settings: "TrainConfig") -> Path:
     return (settings.cache or clips_folder()) / "synth" / _key(clip) / name
 
 
-def _synth(clip: "SynthSettings", folder: Path) -> None:
-    """Render a clip that is the preset of its organ and difficulty in all but size, length and seed."""
+def _synth(clip: "SynthSettings", folder: Path, turn: int) -> None:
+    """Render a clip that is the preset of its organ and difficulty in all but size, length and seed.
+
+    It goes on to its end, and keeps its ``turn`` till then, also where the process that asked for it ends.
+    """
     command = [
         sys.executable, "-m", "dd_sfm", "synth", "-o", folder, "--organ", clip.organ, "--difficulty", clip.difficulty,
         "--seed", clip.seed, "--frames", clip.frames, "--size", f"{clip.width}x{clip.height}", "--jobs", 1,
         "--overwrite", "--quiet",
     ]  # fmt: skip
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, pass_fds=[turn])
     if done.returncode:
         reason = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise OutputError(f"{folder}: the next scene was not rendered: {reason[-1].removeprefix('dd-sfm: ')}")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time; the others wait, as they need the same clip."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _key(clip: "SynthSettings") -> str:

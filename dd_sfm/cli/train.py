@@ -27,7 +27,7 @@ def train(
         list[str] | None,
         typer.Argument(
             help="PATH[:FIRST-LAST][@WEIGHT]: JHU sequences, COLMAP models with images, run folders, rendered clips, "
-            "videos, images, folders of these, or synth:ORGAN[:SEED].",
+            "videos, images, folders of these, or synth:ORGAN[:SEED[+]].",
             show_default=False,
         ),
     ] = None,
@@ -251,7 +251,7 @@ def _adaptation_table(adapted: Any) -> None:
 
 def _render(data: "list[DataPath]", settings: "TrainConfig", group: "Group", quiet: bool) -> "list[DataPath]":
     """The same sources; scenes to render are clips on disk, made before training starts."""
-    from dd_sfm.cli.rendered import render_scene, scene_series
+    from dd_sfm.cli.rendered import SceneSeries, render_scene
     from dd_sfm.training.sources.spec import DataPath, rendered_scenes
 
     found: list[DataPath] = []
@@ -263,7 +263,7 @@ def _render(data: "list[DataPath]", settings: "TrainConfig", group: "Group", qui
             folder = render_scene(scene, settings, make_progress(quiet), make_say(quiet), write=group.leads)
             path = DataPath(folder, weight=scene.weight, part=scene.part)
             if scene.is_endless:
-                path = replace(path, series=scene_series(scene, settings), series_name=str(entry.path))
+                path = replace(path, series=SceneSeries(scene, settings), series_name=str(entry.path))
             found.append(path)
     group.wait()
     return found

@@ -100,11 +100,12 @@ def read_database_matches(path: Path) -> MatchedImages:
 def _address(path: Path) -> str:
     """For reading without leaving a trace: SQLite would put a log and its index beside a database of COLMAP's kind.
 
-    One that another program has open, whose log is not empty, is read with it.
+    One that another program has open, whose log or journal is not empty, is read with it.
     """
-    log = path.with_name(f"{path.name}-wal")
-    is_open = log.is_file() and log.stat().st_size > 0
-    return f"{path.resolve().as_uri()}?mode=ro" + ("" if is_open else "&immutable=1")
+    path = path.resolve()
+    beside = [path.with_name(path.name + ending) for ending in ("-wal", "-journal")]
+    is_open = any(file.is_file() and file.stat().st_size > 0 for file in beside)
+    return f"{path.as_uri()}?mode=ro" + ("" if is_open else "&immutable=1")
 
 
 def _tables(database: sqlite3.Connection, key: str, table: str, kind: str) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -38,6 +38,31 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def in_turn(folder: Path) -> Iterator[int]:
+    """Work at a folder after the other processes that do: the file descriptor that holds the turn.
+
+    A child process that inherits the descriptor keeps the turn until it ends, whatever becomes of this process.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    path = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise output_error(path, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            _warn_of_no_lock(folder, error)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def locked_if_run(folder: Path) -> AbstractContextManager[None]:
     """The lock of a folder that holds a run; nothing for any other, where no run can come in between."""
     return locked(folder) if (folder / "stages.json").is_file() else nullcontext()
@@ -53,5 +78,9 @@ def _take(descriptor: int, folder: Path) -> None:
             f"{folder}: {who} is writing to it; wait until it is done, or choose another folder with -o"
         ) from None
     except OSError as error:
-        # Some network file systems know no locks: there the user has to look out alone.
-        logger.warning("%s: no lock on this file system (%s)", folder, error.strerror)
+        _warn_of_no_lock(folder, error)
+
+
+def _warn_of_no_lock(folder: Path, error: OSError) -> None:
+    """Some network file systems know no locks: there the user has to look out alone."""
+    logger.warning("%s: no lock on this file system (%s)", folder, error.strerror)

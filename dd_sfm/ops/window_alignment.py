@@ -1,6 +1,5 @@
 """Places between cells from windows of descriptors: what one descriptor tells badly, its surroundings tell well."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -42,9 +41,6 @@ def align_windows(
     usable1: NDArray[np.bool_],
     cell0: NDArray[Any],
     cell1: NDArray[Any],
-    *,
-    rounds: int = ROUNDS,
-    threads: int = 1,
 ) -> NDArray[np.float32]:
     """Move matches so that the descriptors around a point agree with those around its place in the other view.
 
@@ -59,8 +55,6 @@ def align_windows(
         usable1: The same of the target (H', W').
         cell0: Points (N, 2), (column, row), in cells of the source.
         cell1: First guesses (N, 2) in cells of the target.
-        rounds: Gauss-Newton steps.
-        threads: Cores that share the points.
 
     Returns:
         Places (N, 2) float32 in cells of the target; where the window has no peak, as far as it got, which is the guess
@@ -70,17 +64,8 @@ def align_windows(
     offset = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2).astype(np.float32)
     weight = np.exp(-np.square(offset).sum(1) / (2 * SIGMA**2)).astype(np.float32)
     solve = np.ascontiguousarray(paraboloid(torch.device("cpu"))[2].numpy())
-    fixed = source, target, usable0, usable1
-    points = [np.ascontiguousarray(a, np.float32) for a in (cell0, cell1)]
-    parts = list(zip(*(np.array_split(a, max(1, threads)) for a in points), strict=True))
-
-    def align(part: tuple[NDArray[np.float32], NDArray[np.float32]]) -> NDArray[np.float32]:
-        return np.asarray(_align(*fixed, *part, offset, weight, solve, rounds))
-
-    if len(parts) == 1:
-        return align(parts[0])
-    with ThreadPoolExecutor(len(parts)) as pool:
-        return np.concatenate(list(pool.map(align, parts)))
+    points, guesses = (np.ascontiguousarray(a, np.float32) for a in (cell0, cell1))
+    return np.asarray(_align(source, target, usable0, usable1, points, guesses, offset, weight, solve, ROUNDS))
 
 
 @njit(fastmath=True)

@@ -14,7 +14,7 @@ from dd_sfm.io.scene import Scene, open_scene
 from dd_sfm.io.staging import check_folder, filled_folder
 from dd_sfm.pipeline.densify import colour
 from dd_sfm.pipeline.formats import CLOUD_NAME, PATH_NAME, WRITERS, copy_image_files, frame_set
-from dd_sfm.pipeline.own_files import is_own_folder
+from dd_sfm.pipeline.own_files import is_reserved
 from dd_sfm.progress import Progress, silent
 
 MADE_BY, MARKER = "dd-sfm convert", "convert.json"
@@ -89,7 +89,7 @@ def _check_not_in_run(out: Path) -> None:
     """A run and the folders that it writes hold nothing but what it wrote; another folder in it may be filled."""
     place = out.resolve()
     for run in (place, *place.parents):
-        if (run / "stages.json").is_file() and (place == run or is_own_folder(place.relative_to(run).parts[0])):
+        if (run / "stages.json").is_file() and (place == run or is_reserved(place.relative_to(run))):
             raise OutputError(f"{out}: belongs to the run in {run}; expected another folder. Choose one with -o")
 
 

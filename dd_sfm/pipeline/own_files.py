@@ -106,6 +106,8 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def is_own_folder(name: str) -> bool:
-    """Whether a run writes to a folder of this name in it."""
-    return bool(name) and any(name in stage for stage in MADE_BY.values())
+def is_reserved(inside: Path) -> bool:
+    """Whether a path, relative to a run's folder, is one that commands write to, or lies in a folder of theirs."""
+    top = inside.parts[0]
+    names = (*OWN_FILES, "mesh.ply", "evaluation", "evaluation.json")
+    return top in names or any(top in stage or _fits(stage.get("", "(?!)"), top) for stage in MADE_BY.values())

@@ -11,6 +11,8 @@ from dd_sfm.config import PairsConfig
 def reference_positions(count: int, config: PairsConfig) -> list[int]:
     """Positions of the reference frames, ascending: every N-th, and those that no window of these reaches."""
     references = list(range(0, count, max(1, config.reference_every)))
+    if config.scheme == "adaptive":
+        return references
     reached = set(references).union(*(window_targets(r, count, config) for r in references))
     # From the end, where no later reference looks back: the last frame then stands for those shortly before it.
     for position in reversed(range(count)):

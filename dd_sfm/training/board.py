@@ -57,13 +57,13 @@ class Board:
                 for threshold, share in zip(accuracy.thresholds_px, accuracy.pck, strict=True):
                     self.scalars(step, {f"pck {threshold:g} px/{row}": share})
 
-    def picture(self, step: int, name: str, image: NDArray[np.uint8]) -> None:
-        """Keep a picture (H, W, 3) of a source."""
+    def picture(self, step: int, number: int, name: str, image: NDArray[np.uint8]) -> None:
+        """Keep a picture (H, W, 3) of a source: the ``number`` tells sources of one name apart."""
         folder = self.out / "display"
         folder.mkdir(exist_ok=True)
-        write_image(folder / f"{step:08d}_{re.sub(r'[^A-Za-z0-9.+-]', '_', name)}.jpg", image)
+        write_image(folder / f"{step:08d}_{number}_{re.sub(r'[^A-Za-z0-9.+-]', '_', name)}.jpg", image)
         if self._writer is not None:
-            self._writer.add_image(f"response/{name}", image, step, dataformats="HWC")
+            self._writer.add_image(f"response/{number} {name}", image, step, dataformats="HWC")
 
     def close(self) -> None:
         """Write what is left."""

@@ -1,9 +1,11 @@
 """Refuses to measure on what was trained on: frames are compared by what they show, not by where they lie."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from dd_sfm.errors import UsageError
@@ -73,33 +75,49 @@ def check_no_overlap(training: Sequence[OpenedSource], validation: Sequence[Open
 def check_scenes(training: Sequence[DataPath], validation: Sequence[DataPath]) -> None:
     """See that no scene to be measured on is one that a series without end will come to.
 
+    Rendered clips are known by what their scene.yaml says of organ and seed.
+
     Raises:
         UsageError: If one is, or is such a series itself.
     """
     series = [(d, s) for d in training for s in rendered_scenes(d) if s.is_endless]
     for held_out in validation:
-        for scene in rendered_scenes(held_out):
-            if scene.is_endless:
-                raise UsageError(f"--validation {held_out.path}: a series without end; expected synth:ORGAN:SEED")
+        scenes = rendered_scenes(held_out)
+        if any(s.is_endless for s in scenes):
+            raise UsageError(f"--validation {held_out.path}: a series without end; expected synth:ORGAN:SEED")
+        for organ, seed in [(s.organ, s.seed) for s in scenes] or _rendered(held_out.path):
             for data, first in series:
-                if scene.organ == first.organ and scene.seed >= first.seed:
+                if organ == first.organ and seed >= first.seed:
                     raise UsageError(
-                        f"synth:{scene.organ}:{scene.seed}, to be measured on, is one of the scenes of {data.path}, to "
-                        f"be trained on; expected a seed below {first.seed}"
+                        f"{held_out.path}, to be measured on, is {organ} {seed}, one of the scenes of {data.path}, to "
+                        "be trained on; expected a seed before them. Begin the series later, or measure another organ"
                     )
 
 
 def named_in_training(measured: DataPath, trained_on: Sequence[str]) -> str | None:
     """Which of the sources that weights record (NAME or NAME:FIRST-LAST) may hold frames that are measured on.
 
-    The record holds no pictures: the name of the folder and the range are all that can be compared.
+    The record holds no pictures: the name of the folder and the range are all that can be compared; of a rendered clip
+    and a series of scenes organ and seed.
     """
-    name = measured.path.resolve().name
+    name, rendered = measured.path.resolve().name, _rendered(measured.path)
     for text in trained_on:
         source = DataPath.parse(text)
         if source.path.name == name and _ranges_meet(source, measured):
             return text
+        series = [s for s in rendered_scenes(source) if s.is_endless]
+        if any(organ == s.organ and seed >= s.seed for organ, seed in rendered for s in series):
+            return text
     return None
+
+
+def _rendered(clip: Path) -> list[tuple[str, int]]:
+    """Organ and seed of a rendered clip; nothing for any other path, or where it does not tell."""
+    try:
+        content = yaml.safe_load((clip / "scene.yaml").read_text())
+        return [(str(content["organ"]), int(content["seed"]))]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return []
 
 
 def _ranges_meet(a: DataPath, b: DataPath) -> bool:

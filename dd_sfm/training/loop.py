@@ -144,7 +144,7 @@ class _Run:
         record: dict[str, str],
         held_out: Sequence[OpenedSource],
         shares: Sequence[tuple[PairSource, float]],
-        shown: dict[str, PairSample],
+        shown: Sequence[tuple[str, PairSample]],
     ) -> None:
         self.trainer, self.shares, self.held_out = trainer, shares, held_out
         self.config, self.group, self.out = trainer.config, trainer.group, trainer.out
@@ -203,9 +203,9 @@ class _Run:
         before, speed = time.monotonic(), self.watch.speed(self.group.world)
         if config.display_every and step % config.display_every == 0:
             trainer, radius = self.trainer, config.display_radius_px
-            for name, pair in self.shown.items():
+            for number, (name, pair) in enumerate(self.shown, 1):
                 picture = response_picture(trainer.average, pair, trainer.device, radius_px=radius)
-                self.board.picture(step, name, picture)
+                self.board.picture(step, number, name, picture)
         if step % config.validate_every == 0 or self.trainer.is_done:
             self._validate(speed)
         self.watch.pause(time.monotonic() - before)
@@ -271,15 +271,15 @@ def _line(record: dict[str, Any], results: dict[str, Validation]) -> str:
     return ", ".join(parts)
 
 
-def _pairs_to_show(sources: Sequence[OpenedSource]) -> dict[str, PairSample]:
-    """By name a pair of each of the first sources; none of one whose pairs share hardly a point."""
-    found = {}
+def _pairs_to_show(sources: Sequence[OpenedSource]) -> list[tuple[str, PairSample]]:
+    """Name and pair of each of the first sources; none of one whose pairs share hardly a point."""
+    found = []
     for source in sources[:SHOWN_SOURCES]:
         rng = np.random.default_rng(7)
         drawn = (source.pairs.draw(rng) for _ in range(40))
         pair = next((sample for sample in drawn if len(sample.xy0) >= 4), None)
         if pair is not None:
-            found[source.name] = pair
+            found.append((source.name, pair))
     return found
 
 

@@ -107,9 +107,10 @@ def _told_plainly(batches: Iterator[list[Pair | None]]) -> Iterator[list[Pair | 
     try:
         yield from batches
     except DDSfMError as error:
-        lines = str(error).strip().splitlines()
-        name = f"{type(error).__module__}.{type(error).__name__}: "
-        raise type(error)(lines[-1].removeprefix(name)) from error
+        text, name = str(error), f"{type(error).__module__}.{type(error).__name__}: "
+        if not text.startswith("Caught "):
+            raise
+        raise type(error)(text.rpartition(name)[2].strip()) from error
 
 
 def _as_list(pairs: list[Pair | None]) -> list[Pair | None]:

@@ -1,6 +1,7 @@
 """dd-sfm compare from the command line: usage, refusals, and what it prints and writes."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,14 @@ def test_table_and_verdict(dd_sfm, ready, tiny_clip, tmp_path):
     assert "true error of a point, median [mm]" in ran.out
     assert ran.err.splitlines() == ["report ...", f"written: {tmp_path / 'out' / 'report.html'}"]
     assert len(list((tmp_path / "out" / "figures").glob("*.png"))) == 7
+
+
+def test_what_went_less_well_is_told_with_the_run(dd_sfm, ready, unwritten, tiny_clip, tmp_path):
+    path = tmp_path / "out" / "sift" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"degradations": ["2 of 14 frames left out as blurred"]}))
+    ran = dd_sfm("compare", tiny_clip, "-o", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    assert re.search(r"note: SIFT.*: 2 of 14 frames left out as blurred", " ".join(ran.out.split()))
 
 
 @pytest.fixture

@@ -202,7 +202,7 @@ def test_refined_rows_stand_beside_the_plain_ones(dd_sfm, tmp_path, model):
     )
     ran = dd_sfm("evaluate", "matching", model, "--against", "sift,flow", "--align", "--windows", *arguments)
     assert ran.code == 0, ran.err
-    assert ran.err.count("no pair at gap 99") == 1
+    assert ran.err.count("no pair with common points at gap 99") == 1
     assert "sift, aligned" in ran.out
     rows = {r["method"]: r for r in json.loads(out.read_text())["results"]}
     learned = ["compact-rendered", "compact-rendered, aligned", "compact-rendered, windows"]

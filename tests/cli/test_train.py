@@ -13,7 +13,7 @@ from conftest import ROOT
 from plane_sequence import write_clip, write_jhu, write_run
 
 from dd_sfm.cli.options import find_config
-from dd_sfm.cli.rendered import render_scene, scene_series
+from dd_sfm.cli.rendered import SceneSeries, render_scene
 from dd_sfm.config import load_config
 from dd_sfm.errors import OutputError
 from dd_sfm.io.weights import find_weights, read_architecture, read_training_sources, save_weights
@@ -125,13 +125,13 @@ def test_scenes_without_end_are_rendered_while_training(train, tmp_path):
 def test_the_next_scene_is_the_clip_that_would_be_rendered_before_training(tmp_path, monkeypatch):
     asked = []
 
-    def note(clip, folder):
+    def note(clip, folder, turn):
         asked.append(clip)
         shutil.copytree(ROOT / "demo_videos" / "colon", folder)
 
     monkeypatch.setattr("dd_sfm.cli.rendered._synth", note)
     settings, first = TrainConfig(cache=tmp_path), RenderedScene("colon", 7, is_endless=True)
-    series = scene_series(first, settings)
+    series = SceneSeries(first, settings)
     folder = series(2)
     assert asked[0] == replace(preset("colon", "real"), seed=9, frames=40, width=640, height=360)
     assert folder == render_scene(RenderedScene("colon", 9), settings, silent, print, write=False)
@@ -140,7 +140,7 @@ def test_the_next_scene_is_the_clip_that_would_be_rendered_before_training(tmp_p
 
 
 def test_what_fails_where_pairs_are_prepared_is_one_clear_line(train, tmp_path, monkeypatch):
-    def fail(clip, folder):
+    def fail(clip, folder, turn):
         raise OutputError(f"{folder.name}: no space")
 
     cache = tmp_path / "cache"
@@ -158,7 +158,7 @@ def copy_demo(settings, folder, **options):
 def test_a_scene_that_cannot_be_rendered_is_one_clear_line(tmp_path):
     settings = TrainConfig(cache=tmp_path, render=RenderConfig(frames=40, width=90, height=96))
     with pytest.raises(OutputError, match="the next scene was not rendered: --size 90x96: expected even"):
-        scene_series(RenderedScene("colon", 7), settings)(1)
+        SceneSeries(RenderedScene("colon", 7), settings)(1)
 
 
 @pytest.mark.slow

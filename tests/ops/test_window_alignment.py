@@ -77,10 +77,14 @@ def test_guesses_outside_of_the_map_do_no_harm(points):
     assert np.array_equal(align_windows(*smooth_maps(SHIFT), ALL, ALL, -away, points), points)
 
 
-def test_threads_change_nothing(points):
-    maps = smooth_maps(BENT)
-    one = align_windows(*maps, ALL, ALL, points, points)
-    assert np.array_equal(align_windows(*maps, ALL, ALL, points, points, threads=3), one)
+def test_a_window_that_is_cut_on_one_side_and_bends(points):
+    first, second = smooth_maps(BENT)
+    true = true_places(BENT, points)
+    near = (true[:, 0] > 41) & (true[:, 0] < 50)
+    usable = ALL.copy()
+    usable[:, :38] = False
+    found = align_windows(first, second, ALL, usable, points[near], true[near].round())
+    assert np.abs(found - true[near]).max() < 0.04
 
 
 def test_a_map_of_the_network_is_read_cell_by_cell():

@@ -190,6 +190,19 @@ def test_hloc_reads_what_another_program_has_not_yet_merged(run, tmp_path):
         assert "renamed.png" in file
 
 
+def test_hloc_follows_a_link_to_a_database(run, tmp_path):
+    (run / "database.db").rename(tmp_path / "elsewhere.db")
+    (run / "database.db").symlink_to(tmp_path / "elsewhere.db")
+    with closing(sqlite3.connect(tmp_path / "elsewhere.db")) as other:
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("PRAGMA wal_autocheckpoint=0")
+        other.execute("UPDATE images SET name = 'renamed.png' WHERE name = '00000010.png'")
+        other.commit()
+        convert(run, tmp_path / "out", "hloc")
+    with h5py.File(tmp_path / "out" / "features.h5") as file:
+        assert "renamed.png" in file
+
+
 def test_hloc_without_a_database_follows_the_tracks(run, tmp_path):
     model = small_model()
     (run / "database.db").unlink()
@@ -413,12 +426,15 @@ def test_the_source_is_never_the_target(run):
 
 def test_no_run_is_written_into(run, tmp_path):
     (run / "stages.json").write_text("{}")
-    for place in (run, run / "sparse", run / "sparse" / "0", run / "frames"):
+    for place in (run, run / "sparse", run / "sparse" / "0", run / "frames", run / "evaluation"):
         source = tmp_path / "model" if place == run else run
         if place == run:
             convert(run, source, "colmap")
         with pytest.raises(OutputError, match=r"belongs to the run in .*run; expected another folder"):
             convert(source, place, "colmap-text", overwrite=True)
+    for name in ("points.ply", "mesh.ply"):
+        with pytest.raises(OutputError, match="belongs to the run"):
+            convert(run, run / name, "ply", overwrite=True)
     assert convert(run, run / "for_splats", "tum").images
     assert convert(run, run / "path.tum", "tum").images
 

@@ -39,6 +39,8 @@ def test_a_calibration_of_another_camera_is_named(tiny_clip, tmp_path):
     extract(tiny_clip, tmp_path / "long", calibration="900,900,80,60")
     assert len(frame_notes(tmp_path / "long")) == 1
     assert "900 px means a field of view of" in frame_notes(tmp_path / "long")[0]
+    extract(tiny_clip, tmp_path / "short", calibration="8,8,80,60")
+    assert "8 px means a field of view of" in frame_notes(tmp_path / "short")[0]
     extract(tiny_clip, tmp_path / "guess")
     assert frame_notes(tmp_path / "guess") == []
 

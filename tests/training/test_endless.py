@@ -1,14 +1,17 @@
+import pickle
 import threading
 
 import numpy as np
 import pytest
 
+from dd_sfm.cli.rendered import SceneSeries
 from dd_sfm.errors import ConfigError, UsageError
-from dd_sfm.training.guard import check_scenes
+from dd_sfm.training.config import TrainConfig
+from dd_sfm.training.guard import check_scenes, named_in_training
 from dd_sfm.training.sources.endless import EndlessSource, EndlessWarps, source_at
 from dd_sfm.training.sources.frames import hold_frames
 from dd_sfm.training.sources.pair import PairSample
-from dd_sfm.training.sources.spec import DataPath, rendered_scenes
+from dd_sfm.training.sources.spec import DataPath, RenderedScene, rendered_scenes
 from dd_sfm.training.sources.warp import WarpSource
 
 
@@ -69,14 +72,22 @@ def test_without_a_number_the_first_scene_is_drawn_from(endless, made):
     assert made == []
 
 
-def test_a_scene_that_cannot_be_made_ends_the_pair_that_needs_it():
+def test_a_scene_that_failed_ahead_of_time_is_tried_again_when_it_is_needed():
+    tries = []
+
     def make(number):
-        raise OSError("disk full")
+        tries.append(number)
+        if number == 1 and tries.count(1) == 1:
+            raise OSError("disk full")
+        if number == 3:
+            raise OSError("disk still full")
+        return Scene(number)
 
     source = EndlessSource(Scene(0), make, every=10)
-    assert scene_of(source, 9) == 0
-    with pytest.raises(OSError, match="disk full"):
-        source.at(10)
+    assert [scene_of(source, n) for n in (9, 10, 20)] == [0, 1, 2]
+    assert tries[:2] == [1, 1]
+    with pytest.raises(OSError, match="disk still full"):
+        source.at(30)
 
 
 def test_other_sources_know_no_numbers():
@@ -95,7 +106,21 @@ def test_the_series_on_the_command_line():
 def test_scenes_to_come_are_not_measured_on():
     series = [DataPath.parse("synth:colon:100+")]
     check_scenes(series, [DataPath.parse(v) for v in ("synth:colon:99", "synth:sinus:100", "a/clip")])
-    with pytest.raises(UsageError, match="synth:colon:104, to be measured on, is one of the scenes of synth:colon:100"):
+    with pytest.raises(UsageError, match=r"is colon 104, one of the scenes of synth:colon:100\+"):
         check_scenes(series, [DataPath.parse("synth:colon:104")])
     with pytest.raises(UsageError, match="without end"):
         check_scenes([], series)
+
+
+def test_a_rendered_clip_is_known_by_its_organ_and_seed(tmp_path):
+    (tmp_path / "scene.yaml").write_text("organ: colon\nseed: 104\n")
+    clip = DataPath(tmp_path)
+    with pytest.raises(UsageError, match="is colon 104, one of the scenes"):
+        check_scenes([DataPath.parse("synth:colon:100+")], [clip])
+    check_scenes([DataPath.parse("synth:colon:105+"), DataPath.parse("synth:sinus:0+")], [clip])
+    assert named_in_training(clip, ["other", "synth:colon:100+"]) == "synth:colon:100+"
+    assert named_in_training(clip, ["synth:colon:105+", "synth:sinus:0+"]) is None
+
+
+def test_a_series_goes_to_processes_that_start_afresh():
+    pickle.loads(pickle.dumps(SceneSeries(RenderedScene("colon", 7), TrainConfig())))

@@ -81,8 +81,8 @@ def test_what_a_training_leaves(go, tmp_path):
     assert records[-1]["finished"]
     assert 0 <= records[-1]["waiting_share"] <= 1
     assert records[-1]["pairs_per_s"] == result.pairs_per_s > 0
-    assert {p.name for p in (out / "display").iterdir()} == {"00000002_run_8-11.jpg", "00000004_run_8-11.jpg"}
-    assert read_image(out / "display" / "00000004_run_8-11.jpg").shape == (224, 608, 3)
+    assert {p.name for p in (out / "display").iterdir()} == {"00000002_1_run_8-11.jpg", "00000004_1_run_8-11.jpg"}
+    assert read_image(out / "display" / "00000004_1_run_8-11.jpg").shape == (224, 608, 3)
     assert yaml.safe_load((out / "training.yaml").read_text())["config"]["steps"] == 4
     assert load_weights(str(out), CPU).dim == 64
 
@@ -322,7 +322,7 @@ def test_tensorboard_files(go, tmp_path):
     events.Reload()
     tags = events.Tags()
     assert {"loss", "learning rate", "pck 2 px/run:8-11/gap 1", "pck 4 px/run:8-11/all"} <= set(tags["scalars"])
-    assert tags["images"] == ["response/run:8-11"]
+    assert tags["images"] == ["response/1 run:8-11"]
 
 
 def test_without_tensorboard_it_trains_and_says_so(go, tmp_path, monkeypatch, caplog):

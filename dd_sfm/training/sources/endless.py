@@ -1,5 +1,6 @@
 """Rendered scenes without end: a new one every so many pairs, made while training where pairs are prepared."""
 
+import logging
 import threading
 from collections.abc import Callable
 
@@ -9,6 +10,8 @@ from dd_sfm.training.sources.frames import WorkingFrames
 from dd_sfm.training.sources.pair import PairSample, PairSource
 from dd_sfm.training.sources.rendered import RenderedSource
 from dd_sfm.training.sources.warp import WarpSource
+
+logger = logging.getLogger(__name__)
 
 
 class EndlessSource:
@@ -41,7 +44,7 @@ class EndlessSource:
         scene = number // self.every
         if scene != self._scene:
             ahead = self._ahead
-            self._source = ahead.result() if ahead and ahead.scene == scene else self.make(scene)
+            self._source = (ahead.result() if ahead and ahead.scene == scene else None) or self.make(scene)
             self._scene = scene
         if self._ahead is None or self._ahead.scene != scene + 1:
             self._ahead = _Ahead(self.make, scene + 1)
@@ -69,30 +72,23 @@ def source_at(source: PairSource, number: int) -> PairSource:
 
 
 class _Ahead:
-    """A scene in the making. The thread holds up nobody's end: what it leaves unfinished is made anew."""
+    """A scene in the making, by a thread that holds up nobody's end."""
 
     def __init__(self, make: Callable[[int], RenderedSource], scene: int) -> None:
         self.scene = scene
         self._make = make
         self._made: RenderedSource | None = None
-        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
         try:
             self._made = self._make(self.scene)
-        except BaseException as error:
-            self._error = error
+        except Exception as error:
+            # Tried again when the scene is needed, which may be long after: the disk may have room again.
+            logger.info("scene %d, ahead of time: %s", self.scene, error)
 
-    def result(self) -> RenderedSource:
-        """The scene, once it is there.
-
-        Raises:
-            Exception: What making it failed with.
-        """
+    def result(self) -> RenderedSource | None:
+        """The scene, once it is there; None when it could not be made."""
         self._thread.join()
-        if self._error is not None:
-            raise self._error
-        assert self._made is not None
         return self._made

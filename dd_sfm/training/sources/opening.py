@@ -1,7 +1,7 @@
 """From paths to sources: what a path is, the folders below it, and each source's share of the pairs."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -102,7 +102,7 @@ def open_source(data: DataPath, config: TrainConfig, find_field: FindField) -> O
         rendered = open_rendered(data, config)
         if data.series is None:
             return OpenedSource(data, kind, rendered.frames, rendered)
-        endless = EndlessSource(rendered, _later_scenes(data, data.series, config), config.render.every)
+        endless = EndlessSource(rendered, _LaterScenes(data, data.series, config), config.render.every)
         return OpenedSource(data, kind, rendered.frames, endless, f"and a new scene every {config.render.every} pairs")
     if kind == "posed":
         posed = open_posed(data, config, find_field, cache)
@@ -111,9 +111,16 @@ def open_source(data: DataPath, config: TrainConfig, find_field: FindField) -> O
     return OpenedSource(data, "pictures", frames, WarpSource(frames), "no poses: learned from through warps")
 
 
-def _later_scenes(data: DataPath, series: Series, config: TrainConfig) -> Callable[[int], RenderedSource]:
+@dataclass(frozen=True)
+class _LaterScenes:
     """Opens any scene of a series, of which ``data`` is the first."""
-    return lambda scene: open_rendered(replace(data, path=series(scene), series=None), config)
+
+    data: DataPath
+    series: Series
+    config: TrainConfig
+
+    def __call__(self, scene: int) -> RenderedSource:
+        return open_rendered(replace(self.data, path=self.series(scene), series=None), self.config)
 
 
 def open_sources(

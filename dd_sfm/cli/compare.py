@@ -144,8 +144,6 @@ def comparison_table(comparison: "Comparison") -> None:
     for column in comparison.columns:
         if column.failure:
             screen.print(Text(f"{column.label}: no model. {column.failure}"))
-        for note in (column.metrics or {}).get("degradations", []):
-            screen.print(Text(f"note: {column.label}: {note}"))
-    for note in comparison.figures["notes"]:
+    for note in (*comparison.run_notes, *comparison.figures["notes"]):
         screen.print(Text(f"note: {note}"))
     screen.print(Text(comparison.figures["verdict"], style="bold"))

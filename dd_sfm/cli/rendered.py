@@ -45,17 +45,19 @@ def render_scene(
     Raises:
         ConfigError: If there is no such organ, or the clip cannot be rendered.
     """
-    from dd_sfm.synthetic.clip import is_complete, write_clip
+    from dd_sfm.synthetic.clip import write_clip
     from dd_sfm.synthetic.settings import check_settings
 
     clip = _settings(scene, settings)
     check_settings(clip)
     folder = _folder(clip, settings)
-    if write and not is_complete(folder):
-        with in_turn(folder.parent):
-            if not is_complete(folder):
-                say(f"rendering {folder.name} ...")
-                write_clip(clip, folder, jobs=None, overwrite=True, progress=progress)
+
+    def render(turn: int) -> None:
+        say(f"rendering {folder.name} ...")
+        write_clip(clip, folder, jobs=None, overwrite=True, progress=progress)
+
+    if write:
+        _make_once(folder, render)
     return folder
 
 
@@ -76,15 +78,22 @@ class SceneSeries:
         Raises:
             OutputError: If it cannot be rendered.
         """
-        from dd_sfm.synthetic.clip import is_complete
-
         clip = _settings(replace(self.first, seed=self.first.seed + scene), self.settings)
         folder = _folder(clip, self.settings)
-        if not is_complete(folder):
-            with in_turn(folder.parent) as turn:
-                if not is_complete(folder):
-                    _synth(clip, folder, turn)
+        _make_once(folder, lambda turn: _synth(clip, folder, turn))
         return folder
+
+
+def _make_once(folder: Path, make: Callable[[int], None]) -> None:
+    """Make a clip that is not there yet, in turn with other processes; ``make`` is given the turn."""
+    from dd_sfm.synthetic.clip import is_complete
+
+    if is_complete(folder):
+        return
+    with in_turn(folder.parent) as turn:
+        # Another process may have made it meanwhile.
+        if not is_complete(folder):
+            make(turn)
 
 
 def _settings(scene: "RenderedScene", settings: "TrainConfig") -> "SynthSettings":

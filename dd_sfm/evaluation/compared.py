@@ -80,6 +80,11 @@ class Comparison:
         """Columns with a model."""
         return [c for c in self.columns if c.model is not None]
 
+    @property
+    def run_notes(self) -> list[str]:
+        """What went less well in each run, with the label of its column."""
+        return [f"{c.label}: {note}" for c in self.columns for note in c.metrics.get("degradations", [])]
+
     def column(self, name: str) -> Column:
         """The column of a run."""
         return next(c for c in self.columns if c.name == name)

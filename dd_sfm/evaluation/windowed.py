@@ -28,15 +28,11 @@ class WindowMatcher:
         places = self.plain(source, target, xy)
         found = np.flatnonzero(np.isfinite(places).all(1))
         map0, map1 = (window_map(self.plain.map(view)) for view in (source, target))
-        usable0, usable1 = self._usable(source, map0), self._usable(target, map1)
+        usable0, usable1 = (
+            np.ascontiguousarray(usable_cells(view.mask, self.plain.stride, held.shape))
+            for view, held in ((source, map0), (target, map1))
+        )
         cell0, cell1 = (image_to_cell(torch.from_numpy(p[found]), self.plain.stride).numpy() for p in (xy, places))
         moved = torch.from_numpy(align_windows(map0, map1, usable0, usable1, cell0, cell1))
         places[found] = cell_to_image(moved, self.plain.stride).numpy()
         return places
-
-    def _usable(self, view: View, descriptors: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Usable cells (H, W), as many as the map has."""
-        usable = np.zeros(descriptors.shape[:2], bool)
-        known = usable_cells(view.mask, self.plain.stride, usable.shape)
-        usable[: known.shape[0], : known.shape[1]] = known
-        return usable

@@ -171,10 +171,11 @@ def _samples(info: SourceInfo, numbers: range, count: int = 16) -> list[NDArray[
     return found
 
 
-def _field_size(field_of_view: NDArray[np.bool_]) -> int:
-    """The larger side of the field's bounding box in pixels."""
+def _field_extent(field_of_view: NDArray[np.bool_]) -> tuple[int, tuple[float, float]]:
+    """The larger side of the field's bounding box, and its centre (x, y), in pixels."""
     rows, columns = np.flatnonzero(field_of_view.any(1)), np.flatnonzero(field_of_view.any(0))
-    return int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
+    size = int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
+    return size, (float(columns[0] + columns[-1]) / 2, float(rows[0] + rows[-1]) / 2)
 
 
 def guess_camera(field_of_view: NDArray[np.bool_], angle_deg: float) -> PinholeCamera:
@@ -182,16 +183,16 @@ def guess_camera(field_of_view: NDArray[np.bool_], angle_deg: float) -> PinholeC
 
     d is the larger side of the field's bounding box, which for a circle clipped above and below is its diameter.
     """
-    rows, columns = np.flatnonzero(field_of_view.any(1)), np.flatnonzero(field_of_view.any(0))
-    focal = float(_field_size(field_of_view) / 2 / np.tan(np.radians(angle_deg) / 2))
+    size, centre = _field_extent(field_of_view)
+    focal = float(size / 2 / np.tan(np.radians(angle_deg) / 2))
     height, width = field_of_view.shape
-    centre = ((columns[0] + columns[-1]) / 2, (rows[0] + rows[-1]) / 2)
-    return PinholeCamera(width, height, focal, focal, float(centre[0]), float(centre[1]), is_guess=True)
+    return PinholeCamera(width, height, focal, focal, *centre, is_guess=True)
 
 
 def _view_notes(camera: PinholeCamera, field_of_view: NDArray[np.bool_]) -> list[str]:
     """A calibration whose field of view no endoscope has is that of another camera, or of another size of frames."""
-    angle = float(2 * np.degrees(np.arctan(_field_size(field_of_view) / 2 / camera.fx)))
+    size, _ = _field_extent(field_of_view)
+    angle = float(2 * np.degrees(np.arctan(size / 2 / camera.fx)))
     low, high = VIEW_ANGLES_DEG
     if low <= angle <= high:
         return []

@@ -91,9 +91,7 @@ def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progr
     logger.info("map: %d tracks; %d of %d pairs verified", chosen.count, pairs.verified, pairs.tried)
     best, rungs = climb(frames, chosen, out, config, progress, pairs)
     best, added = _register_rest(best, frames, tracks, config)
-    notes = _notes(best, frames, config, added) + _focal_notes(out, best, frames, config)
-    _keep_poses(out, best.rung)
-    return MapResult(best.models, best.cameras, best.rung, pairs, seconds | rungs, notes)
+    return _keep(best, frames, out, config, pairs, seconds | rungs, added)
 
 
 def map_database(
@@ -115,9 +113,7 @@ def map_database(
     silence()
     pycolmap.set_random_seed(config.runtime.seed)
     best, seconds = climb(frames, tracks, out, config, progress, pairs)
-    notes = _notes(best, frames, config, 0) + _focal_notes(out, best, frames, config)
-    _keep_poses(out, best.rung)
-    return MapResult(best.models, best.cameras, best.rung, pairs, seconds, notes)
+    return _keep(best, frames, out, config, pairs, seconds, 0)
 
 
 def climb(
@@ -299,6 +295,21 @@ def _track_points(
     model, numbers = triangulate(tracks, poses, camera, config, scale=error_scale(frames))
     order = np.argsort(numbers)
     return numbers[order], model.xyz[order]
+
+
+def _keep(
+    best: Candidate,
+    frames: FrameSet,
+    out: Path,
+    config: Config,
+    pairs: VerifiedPairs,
+    seconds: dict[str, float],
+    added: int,
+) -> MapResult:
+    """Make the best candidate the result; ``added`` of its frames were registered after the mapper."""
+    notes = _notes(best, frames, config, added) + _focal_notes(out, best, frames, config)
+    _keep_poses(out, best.rung)
+    return MapResult(best.models, best.cameras, best.rung, pairs, seconds, notes)
 
 
 def _notes(best: Candidate, frames: FrameSet, config: Config, added: int) -> list[str]:

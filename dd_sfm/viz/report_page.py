@@ -231,9 +231,7 @@ def _paths(comparison: Comparison) -> str:
 
 
 def _notes(comparison: Comparison) -> str:
-    notes = list(comparison.figures["notes"])
-    for column in comparison.columns:
-        notes += [f"{column.label}: {note}" for note in column.metrics.get("degradations", [])]
+    notes = [*comparison.figures["notes"], *comparison.run_notes]
     if not notes:
         return ""
     return "<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in dict.fromkeys(notes)) + "</ul>"

@@ -1,6 +1,6 @@
 import json
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import h5py
@@ -179,12 +179,19 @@ def test_hloc_leaves_the_databases_folder_as_it_is(run, tmp_path):
     assert sorted(p.name for p in run.iterdir()) == before
 
 
-def test_hloc_reads_what_another_program_has_not_yet_merged(run, tmp_path):
-    with closing(sqlite3.connect(run / "database.db")) as other:
+@contextmanager
+def renamed_in_the_log(database):
+    """While another program has the database open, an image is called otherwise there, in the log alone."""
+    with closing(sqlite3.connect(database)) as other:
         other.execute("PRAGMA journal_mode=WAL")
         other.execute("PRAGMA wal_autocheckpoint=0")
         other.execute("UPDATE images SET name = 'renamed.png' WHERE name = '00000010.png'")
         other.commit()
+        yield
+
+
+def test_hloc_reads_what_another_program_has_not_yet_merged(run, tmp_path):
+    with renamed_in_the_log(run / "database.db"):
         convert(run, tmp_path / "out", "hloc")
     with h5py.File(tmp_path / "out" / "features.h5") as file:
         assert "renamed.png" in file
@@ -193,11 +200,7 @@ def test_hloc_reads_what_another_program_has_not_yet_merged(run, tmp_path):
 def test_hloc_follows_a_link_to_a_database(run, tmp_path):
     (run / "database.db").rename(tmp_path / "elsewhere.db")
     (run / "database.db").symlink_to(tmp_path / "elsewhere.db")
-    with closing(sqlite3.connect(tmp_path / "elsewhere.db")) as other:
-        other.execute("PRAGMA journal_mode=WAL")
-        other.execute("PRAGMA wal_autocheckpoint=0")
-        other.execute("UPDATE images SET name = 'renamed.png' WHERE name = '00000010.png'")
-        other.commit()
+    with renamed_in_the_log(tmp_path / "elsewhere.db"):
         convert(run, tmp_path / "out", "hloc")
     with h5py.File(tmp_path / "out" / "features.h5") as file:
         assert "renamed.png" in file

@@ -163,17 +163,13 @@ def test_mapper_gets_few_tracks_well_spread():
 def test_a_frame_registered_in_a_second_try_is_not_missing(tmp_path, monkeypatch):
     frames, tracks, _ = make_scene(folder=tmp_path)
 
+    read = dd_sfm.pipeline.map._read
+
     def without_last(found, frames):
-        return [({k: p for k, p in poses.items() if k != 13}, camera) for poses, camera in read(found, frames)]
+        models, cameras = read(found, frames)
+        return [{k: pose for k, pose in poses.items() if k != 13} for poses in models], cameras
 
-    def read(found, frames):
-        models, cameras = real(found, frames)
-        return zip(models, cameras, strict=True)
-
-    real = dd_sfm.pipeline.map._read
-    monkeypatch.setattr(
-        "dd_sfm.pipeline.map._read", lambda *args: tuple(map(list, zip(*without_last(*args), strict=True)))
-    )
+    monkeypatch.setattr("dd_sfm.pipeline.map._read", without_last)
     result = map_poses(frames, tracks, tmp_path, CONFIG, silent)
     assert len(result.models[0]) == 14
     assert result.notes == ["1 frame was registered only in a second try against the finished model"]

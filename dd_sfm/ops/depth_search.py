@@ -6,7 +6,7 @@ the image, with slopes gu and gv. One number a pixel is searched for, so that th
 """
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
 from dd_sfm.ops.compiled import compiled
 from dd_sfm.ops.slanted_patches import NO_TEXTURE, PATCH, normalise, reference_patch, view_patch
@@ -69,6 +69,52 @@ def best_hypothesis(reference, views, matrices, shifts, pixels, hypotheses, step
     return best, score
 
 
+@njit(fastmath=True)
+def _vote(view, matrix, shift, u, v, w, gu, gv, step, patch, weights, values, slopes):  # type: ignore[no-untyped-def]
+    """What one view says of a depth, for a patch of the reference of zero mean and unit norm.
+
+    Args:
+        view: Grey view (H, W) float32.
+        matrix: Its A (3, 3) float32.
+        shift: Its b (3,) float32.
+        u: Column of the pixel.
+        v: Row of the pixel.
+        w: Inverse depth.
+        gu: Its slope along columns.
+        gv: Its slope along rows.
+        step: Pixels between samples.
+        patch: Samples of the reference (M,), normalised.
+        weights: Their weights (M,).
+        values: Room for the samples of the view (M,).
+        slopes: Room for their derivatives by inverse depth (M,).
+
+    Returns:
+        Correlation, hessian and gradient of the squared difference of the patches by inverse depth, and pixels that
+        the patch moves by inverse depth; the correlation is -1 where the view does not see the patch.
+    """
+    size = len(patch)
+    speed = view_patch(view, matrix, shift, u, v, w, gu, gv, step, PATCH, values, slopes)
+    if speed < 0:
+        return -1.0, 0.0, 0.0, 0.0
+    scale = normalise(values, weights, size, NO_TEXTURE)
+    if scale == 0:
+        return -1.0, 0.0, 0.0, 0.0
+    ncc, slope_mean, along = 0.0, 0.0, 0.0
+    for m in range(size):
+        ncc += patch[m] * values[m]
+        slope_mean += slopes[m] * weights[m] * weights[m]
+    slope_mean /= size
+    for m in range(size):
+        slopes[m] = (slopes[m] - slope_mean) * weights[m] * scale
+        along += slopes[m] * values[m]
+    hessian, gradient = 0.0, 0.0
+    for m in range(size):
+        change = slopes[m] - along * values[m]
+        hessian += change * change
+        gradient += change * (values[m] - patch[m])
+    return ncc, hessian, gradient, speed
+
+
 @compiled
 def refine_depth(reference, views, matrices, shifts, pixels, planes, step, iterations, most_px):  # type: ignore[no-untyped-def]
     """Gauss-Newton on inverse depth with patches of zero mean and unit norm.
@@ -110,34 +156,16 @@ def refine_depth(reference, views, matrices, shifts, pixels, planes, step, itera
         good = True
         for turn in range(iterations + 1):
             hessian, gradient, fastest, residual, trust = 0.0, 0.0, 0.0, 0.0, 0.0
+            ratio = w / start
             for j in range(number):
-                each[n, j] = -1.0
-                ratio = w / start
-                speed = view_patch(
-                    views[j], matrices[j], shifts[j], u, v, w, gu * ratio, gv * ratio, step, PATCH, values, slopes
-                )
-                if speed < 0:
-                    continue
-                scale = normalise(values, weights, size, NO_TEXTURE)
-                if scale == 0:
-                    continue
-                ncc, slope_mean, along = 0.0, 0.0, 0.0
-                for m in range(size):
-                    ncc += patch[m] * values[m]
-                    slope_mean += slopes[m] * weights[m] * weights[m]
-                slope_mean /= size
-                for m in range(size):
-                    slopes[m] = (slopes[m] - slope_mean) * weights[m] * scale
-                    along += slopes[m] * values[m]
+                ncc, h, g, speed = _vote(
+                    views[j], matrices[j], shifts[j], u, v, w, gu * ratio, gv * ratio, step, patch, weights, values,
+                    slopes,
+                )  # fmt: skip
                 each[n, j] = ncc
                 weight = (ncc - 0.3) / 0.7
                 if weight <= 0:
                     continue
-                h, g = 0.0, 0.0
-                for m in range(size):
-                    change = slopes[m] - along * values[m]
-                    h += change * change
-                    g += change * (values[m] - patch[m])
                 hessian += weight * h
                 gradient += weight * g
                 residual += weight * (2 - 2 * ncc)

@@ -13,9 +13,9 @@ from dd_sfm.evaluation.alignment import align_cameras, camera_centres
 from dd_sfm.evaluation.in_truth import InTruth
 from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.colmap_model import read_model, read_poses
-from dd_sfm.io.colmap_source import as_binary, is_model
+from dd_sfm.io.colmap_source import as_binary
 from dd_sfm.io.jhu import read_sequence
-from dd_sfm.io.scene import run_around
+from dd_sfm.io.scene import find_model_folder, run_around
 from dd_sfm.io.truth import RenderedTruth, read_truth
 from dd_sfm.structures import FloatArray, Model
 
@@ -60,20 +60,20 @@ class EvaluatedRun:
 
 
 def find_model(folder: Path) -> Path:
-    """The folder of a COLMAP model: the folder itself, or its sparse/0 or sparse.
+    """The folder of a COLMAP model: the folder itself, or what lies below it.
 
     Raises:
         InputError: If there is none.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: not found; expected a run folder or a COLMAP model folder")
-    for place in (folder, folder / "sparse" / "0", folder / "sparse"):
-        if is_model(place):
-            return place
-    raise InputError(
-        f"{folder}: no model found; expected a run folder with sparse/0, or a folder with images.bin or images.txt. "
-        "Finish the run: dd-sfm reconstruct"
-    )
+    place = find_model_folder(folder)
+    if place is None:
+        raise InputError(
+            f"{folder}: no model found; expected a run folder with sparse/0, or a folder with images.bin or "
+            "images.txt. Finish the run: dd-sfm reconstruct"
+        )
+    return place
 
 
 def frame_numbers(folder: Path, names: list[str]) -> dict[str, int]:

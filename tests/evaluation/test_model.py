@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.compared import point_figures, quality_figures
 from dd_sfm.evaluation.model import evaluate_model
-from dd_sfm.evaluation.pose_reference import frame_numbers
+from dd_sfm.evaluation.pose_reference import find_model, frame_numbers
 from dd_sfm.evaluation.surface import distinct_cells, visible_surface
 from dd_sfm.io.colmap_camera import distort
 from dd_sfm.io.colmap_source import rewrite_model
@@ -31,6 +31,14 @@ def pose_only(poses):
     return replace(
         plane_model(8.0), cam_from_world=poses, xyz=np.zeros((0, 3)), rgb=np.zeros((0, 3), np.uint8),
         error_px=np.zeros(0), point=empty, frame=empty, xy=np.zeros((0, 2)),
+    )  # fmt: skip
+
+
+def at_half_size(model):
+    """The same, had the frames been half as large."""
+    return replace(
+        model, camera=replace(CAMERA, width=80, height=60, fx=50.0, fy=50.0, cx=39.5, cy=29.5),
+        xy=(model.xy + 0.5) / 2 - 0.5,
     )  # fmt: skip
 
 
@@ -102,6 +110,12 @@ def test_a_run_tells_whether_it_has_undone_distortion(tmp_path, is_undone):
     content = {"width": CAMERA.width, "height": CAMERA.height, "undistorted": undone, "frames": records}
     (run / "frames.json").write_text(json.dumps(content))
     assert evaluate_model(run, truth).figures["surface"]["error_p90_mm"] < 1e-6
+
+
+def test_a_bent_clip_and_a_model_at_half_its_size(tmp_path):
+    truth = write_truth(tmp_path / "bent", BENT)
+    surface = evaluate_model(write_run(tmp_path / "model", at_half_size(plane_model())), truth).figures["surface"]
+    assert surface["error_p90_mm"] < 1e-6
 
 
 def test_a_clip_without_any_true_depth_gives_poses_alone(tmp_path, truth):
@@ -201,12 +215,7 @@ def test_no_calibration_without_uncertainty(measured):
 
 
 def test_a_model_at_half_size_has_the_same_errors(measured):
-    model = plane_model()
-    small = replace(
-        model, camera=replace(CAMERA, width=80, height=60, fx=50.0, fy=50.0, cx=39.5, cy=29.5),
-        xy=(model.xy + 0.5) / 2 - 0.5,
-    )  # fmt: skip
-    surface = measured(to_own_world(small)).figures["surface"]
+    surface = measured(to_own_world(at_half_size(plane_model()))).figures["surface"]
     assert surface["error_p90_mm"] < 1e-6
 
 
@@ -346,6 +355,10 @@ def test_a_model_as_text_is_measured_like_a_binary_one(tmp_path, truth):
     text = tmp_path / "text"
     text.mkdir()
     rewrite_model(folder, text, text=True)
+    (tmp_path / "mapped").mkdir()
+    folder = folder.rename(tmp_path / "mapped" / "0")
+    # COLMAP's mapper numbers models below the folder that it is given.
+    assert find_model(tmp_path / "mapped") == folder
     binary, same = evaluate_model(folder, truth), evaluate_model(text, truth)
     assert same.figures["frames_common"] == binary.figures["frames_common"]
     assert same.figures["trajectory"]["ate_rms"] == pytest.approx(binary.figures["trajectory"]["ate_rms"], abs=1e-9)

@@ -7,7 +7,7 @@ from test_colmap_model import small_model
 
 from dd_sfm.errors import InputError
 from dd_sfm.io.colmap_model import write_model
-from dd_sfm.io.colmap_source import read_any_model
+from dd_sfm.io.colmap_source import as_binary, read_any_model
 
 
 @pytest.fixture
@@ -104,3 +104,15 @@ def test_a_camera_model_that_nobody_knows(tmp_path, model):
     path.write_bytes(content)
     with pytest.raises(InputError, match="cameras cannot be read"):
         read_any_model(tmp_path / "0")
+
+
+def refuse(folder):
+    raise InputError(f"{folder}: not liked")
+
+
+def test_what_is_wrong_with_a_model_as_text_is_told_of_its_own_folder(tmp_path, model):
+    (tmp_path / "text").mkdir()
+    pycolmap.Reconstruction(str(tmp_path / "0")).write_text(str(tmp_path / "text"))
+    with pytest.raises(InputError) as found, as_binary(tmp_path / "text") as binary:
+        refuse(binary)
+    assert str(found.value) == f"{tmp_path / 'text'}: not liked"

@@ -116,13 +116,13 @@ def point_errors(
     error = np.linalg.norm(alignment.points(observed.found) - observed.true, axis=1)
     if relative:
         error = error / observed.distance
-    order = np.lexsort((error, observed.point))
+    ordered = error[np.lexsort((error, observed.point))]
     lengths = np.bincount(observed.point, minlength=count)
     seen = lengths > 0
-    first = np.cumsum(lengths) - lengths
+    first = (np.cumsum(lengths) - lengths)[seen]
     result = np.full(count, np.nan)
-    middle = first[seen] + (lengths[seen] - 1) // 2
-    result[seen] = error[order][middle]
+    # The two in the middle, which are one and the same of an odd number.
+    result[seen] = (ordered[first + (lengths[seen] - 1) // 2] + ordered[first + lengths[seen] // 2]) / 2
     return result
 
 

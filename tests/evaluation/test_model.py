@@ -12,10 +12,11 @@ from scene import project
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import InputError
+from dd_sfm.evaluation.alignment import Similarity
 from dd_sfm.evaluation.compared import point_figures, quality_figures
 from dd_sfm.evaluation.model import evaluate_model
 from dd_sfm.evaluation.pose_reference import find_model, frame_numbers
-from dd_sfm.evaluation.surface import distinct_cells, visible_surface
+from dd_sfm.evaluation.surface import TrueObservations, distinct_cells, point_errors, visible_surface
 from dd_sfm.io.colmap_camera import distort
 from dd_sfm.io.colmap_source import rewrite_model
 from dd_sfm.io.jhu import read_sequence
@@ -141,6 +142,16 @@ def test_outliers_raise_the_tail_and_not_the_median(measured):
     assert surface["error_median_mm"] < 1e-6
     assert surface["error_p90_mm"] == pytest.approx(6.0, abs=1e-6)
     assert surface["aligned_by_points"]["error_median_mm"] < 1e-6
+
+
+def test_the_error_of_a_point_is_the_median_of_its_observations():
+    off = np.array([1.0, 3.0, 2.0, 9.0, 4.0, 8.0, 1.0])
+    observed = TrueObservations(
+        np.array([0, 0, 2, 2, 2, 2, 3]), np.column_stack([off, 0 * off, 0 * off]), np.zeros((7, 3)), np.full(7, 2.0)
+    )
+    identity = Similarity(1.0, np.eye(3), np.zeros(3))
+    assert point_errors(observed, identity, 5) == pytest.approx([2.0, np.nan, 6.0, 1.0, np.nan], nan_ok=True)
+    assert point_errors(observed, identity, 4, relative=True)[[0, 2]] == pytest.approx([1.0, 3.0])
 
 
 def test_half_of_the_surface_is_missing(measured):

@@ -58,6 +58,12 @@ def test_cameras_count_where_there_is_a_reference():
     assert verdict(column(points=9000, cameras=0.80), column(cameras=0.76)).startswith("The learned descriptor wins")
 
 
+def test_cameras_do_not_count_where_one_side_lost_frames():
+    text = verdict(column(points=9000, frames=75, cameras=0.26), column(frames=10, cameras=0.1))
+    assert text.startswith("The learned descriptor wins")
+    assert "has cameras 0.26 % of the path off, SIFT 0.1 %, each over the frames that it registers" in text
+
+
 def test_numbers_and_end():
     text = verdict(column(points=52_300), column(points=1000))
     assert "gives 52 times as many points as SIFT (52,300 against 1,000)" in text

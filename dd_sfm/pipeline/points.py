@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 GAP_TRACKS = 1.5
 """Tracks are several times less exact than dense points: they fill only gaps that are wider by this factor."""
+KEYPOINT_DOUBT = 0.43
+"""Error of SIFT's points, relative to that of dense tracks with the same angles and residuals."""
 
 
 @dataclass(frozen=True)
@@ -119,3 +121,13 @@ def track_uncertainty(model: Model) -> FloatArray:
     angle = np.sin(np.radians(np.maximum(widest_angles_deg(rays, model.xyz), 0.3)))
     propagated = 2 * np.sqrt(variance + (0.3 / model.camera.fx) ** 2) / angle / np.sqrt(np.maximum(views - 1.5, 1))
     return np.sqrt(0.02**2 + (2.3 * propagated) ** 2)
+
+
+def keypoint_uncertainty(model: Model) -> FloatArray:
+    """Expected relative error (P,) of points of COLMAP's SIFT.
+
+    Keypoints of neighbouring frames do not slide along smooth tissue as dense tracks do, so the same propagation
+    doubts them too much: on five rendered clips of three organs the true error of a fifth of the points was 0.28 to
+    0.75 times it, 0.43 in the middle.
+    """
+    return KEYPOINT_DOUBT * track_uncertainty(model)

@@ -32,7 +32,7 @@ from dd_sfm.pipeline.map import map_poses
 from dd_sfm.pipeline.match import MatchResult, match_frames
 from dd_sfm.pipeline.metrics import dense_notes, memory_figures, model_figures
 from dd_sfm.pipeline.own_files import is_own
-from dd_sfm.pipeline.points import densify_model, track_uncertainty
+from dd_sfm.pipeline.points import densify_model, keypoint_uncertainty
 from dd_sfm.pipeline.results import load_map, load_match, save_map, save_match
 from dd_sfm.pipeline.run_log import logging_to
 from dd_sfm.pipeline.sift import sift_map, sift_match, sift_models, sift_pairs
@@ -251,7 +251,7 @@ class _Work:
         """SIFT's points are COLMAP's own: what its user would get is what the learned descriptor is compared with."""
         models = sift_models(load_frames(self.out, self.config), self.out)
         figures = [model_figures(model) | {"frames_registered": len(model.cam_from_world)} for model in models]
-        write_cloud(self.out / "points.ply", to_cloud(models[0], track_uncertainty(models[0])))
+        write_cloud(self.out / "points.ply", to_cloud(models[0], keypoint_uncertainty(models[0])))
         write_json(self.out / "densify.json", figures)
 
     def finish(self, record: StageRecord, kept: list[str]) -> dict[str, Any]:

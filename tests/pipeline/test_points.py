@@ -10,7 +10,14 @@ from slanted import CAMERA, CONFIG, NORMAL, plane_model, write_clip
 
 from dd_sfm.pipeline.densify import clean, depths, select_points, triangulate
 from dd_sfm.pipeline.map import error_scale
-from dd_sfm.pipeline.points import GAP_TRACKS, Densified, _together, densify_model, track_uncertainty
+from dd_sfm.pipeline.points import (
+    GAP_TRACKS,
+    Densified,
+    _together,
+    densify_model,
+    keypoint_uncertainty,
+    track_uncertainty,
+)
 from dd_sfm.progress import silent
 from dd_sfm.structures import Model, Tracks
 
@@ -48,6 +55,11 @@ def test_uncertainty_of_tracks_is_what_the_image_predicts():
     assert track_uncertainty(seen_from(row(4, 2.0), error_px=0.4))[0] == pytest.approx(expected, rel=1e-6)
     # However good, a track is not believed to better than 2 %.
     assert track_uncertainty(seen_from(row(200, 12.0)))[0] == pytest.approx(0.02, rel=0.05)
+
+
+def test_keypoints_are_believed_more_than_tracks():
+    model = seen_from(row(4, 2.0), error_px=0.4)
+    assert keypoint_uncertainty(model) == pytest.approx(0.43 * track_uncertainty(model))
 
 
 def test_uncertainty_does_not_depend_on_the_unit_of_length():

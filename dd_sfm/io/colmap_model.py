@@ -18,7 +18,7 @@ from dd_sfm.io.atomic import write_bytes
 from dd_sfm.ops.coordinates import from_colmap, to_colmap
 from dd_sfm.structures import FrameSet, Model, PinholeCamera
 
-PINHOLE, SIMPLE_PINHOLE = 1, 0
+PINHOLE, SIMPLE_PINHOLE, OPENCV = 1, 0, 4
 POINT_HEADER = np.dtype(
     [("id", "<u8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("length", "<u8")]
 )  # packed: 51 bytes
@@ -56,7 +56,11 @@ def image_names(frames: FrameSet) -> list[str]:
 
 
 def write_model(
-    folder: Path, model: Model, frames: FrameSet, cameras: Mapping[int, PinholeCamera] | None = None
+    folder: Path,
+    model: Model,
+    frames: FrameSet,
+    cameras: Mapping[int, PinholeCamera] | None = None,
+    distortion: NDArray[np.float64] | None = None,
 ) -> None:
     """Write a model; image ids are frame positions + 1, point ids start at 1.
 
@@ -65,6 +69,7 @@ def write_model(
         model: What to write.
         frames: Names of the images.
         cameras: Camera of every frame position with a pose; None when all have the model's.
+        distortion: k1, k2, p1, p2 that the model's pixels have, of all cameras; None, or all zero, for none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     order = np.lexsort((model.point, model.frame))
@@ -74,17 +79,21 @@ def write_model(
     index_in_image[order] = np.arange(len(order)) - first
     distinct = list(dict.fromkeys(cameras.values() if cameras else [model.camera])) or [model.camera]
     ids = {position: distinct.index(camera) + 1 for position, camera in (cameras or {}).items()}
-    write_bytes(folder / "cameras.bin", _camera_bytes(distinct))
+    write_bytes(folder / "cameras.bin", _camera_bytes(distinct, distortion))
     write_bytes(folder / "images.bin", _image_bytes(model, image_names(frames), order, ids))
     write_bytes(folder / "points3D.bin", _point_bytes(model, index_in_image))
 
 
-def _camera_bytes(cameras: list[PinholeCamera]) -> bytes:
+def _camera_bytes(cameras: list[PinholeCamera], distortion: NDArray[np.float64] | None) -> bytes:
+    kind, bent = (PINHOLE, []) if distortion is None or not distortion.any() else (OPENCV, distortion.tolist())
     parts = [struct.pack("<Q", len(cameras))]
     for k, camera in enumerate(cameras):
         cx, cy = to_colmap(np.array([camera.cx, camera.cy]))
-        header = CAMERA_HEADER.pack(k + 1, PINHOLE, camera.width, camera.height)
-        parts += [header, struct.pack("<4d", camera.fx, camera.fy, cx, cy)]
+        values = [camera.fx, camera.fy, cx, cy, *bent]
+        parts += [
+            CAMERA_HEADER.pack(k + 1, kind, camera.width, camera.height),
+            struct.pack(f"<{len(values)}d", *values),
+        ]
     return b"".join(parts)
 
 

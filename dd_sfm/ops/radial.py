@@ -14,6 +14,14 @@ def bend(flat: NDArray[np.float64], distortion: NDArray[Any]) -> NDArray[np.floa
     return np.asarray(flat * (1 + k1 * squared + k2 * squared**2))
 
 
+def bend_seen(flat: NDArray[np.float64], distortion: NDArray[Any]) -> NDArray[np.float64]:
+    """The same, NaN where the polynomial has turned back: far outside the field, where nothing is seen."""
+    k1, k2 = distortion[:2]
+    squared = (flat**2).sum(1, keepdims=True)
+    turned = 1 + 3 * k1 * squared + 5 * k2 * squared**2 <= 0
+    return np.where(turned, np.nan, bend(flat, distortion))
+
+
 def straighten(xy: NDArray[Any], matrix: NDArray[Any], distortion: NDArray[Any]) -> NDArray[np.float64]:
     """Places (N, 2) of the plane z = 1 that pixels (N, 2) of a camera K (3, 3) with distortion (4,) show.
 

@@ -22,6 +22,7 @@ from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.images import write_mask
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.video_writer import write_video
+from dd_sfm.ops.radial import bend_seen
 from dd_sfm.progress import Progress
 from dd_sfm.structures import Frame, FrameSet, Model, PinholeCamera
 from dd_sfm.synthetic.render import Rendered, Renderer, Scene, make_scene
@@ -132,7 +133,7 @@ def _write_files(scene: Scene, out: Path, jobs: int | None, progress: Progress) 
     write_mesh(out / "mesh.ply", scene.mesh.vertices, scene.mesh.faces, scene.mesh.normals)
     write_text(out / "calibration.txt", _calibration(renderer))
     model, frames = true_model(scene, renderer, depths)
-    write_model(out / "sparse" / "0", model, frames)
+    write_model(out / "sparse" / "0", model, frames, distortion=renderer.optics.distortion)
     return len(model.xyz)
 
 
@@ -200,7 +201,7 @@ def _calibration(renderer: Renderer) -> str:
 def true_model(
     scene: Scene, renderer: Renderer, depths: dict[int, NDArray[np.float32]], points_per_frame: int = 400
 ) -> tuple[Model, FrameSet]:
-    """The true cameras with surface points, each seen where nothing hides it; pixels are exact, without distortion."""
+    """The true cameras with surface points, each seen where nothing hides it; pixels are exactly the clip's."""
     settings, optics = scene.settings, renderer.optics
     points = _surface_points(scene, optics.matrix, depths, points_per_frame, renderer)
     poses, rows = {}, []
@@ -209,8 +210,10 @@ def true_model(
         rotation = scene.path.rotation[k].T
         poses[k] = np.column_stack([rotation, -rotation @ scene.path.centre[k]])
         local = points @ rotation.T + poses[k][:, 3]
-        safe = np.maximum(local[:, 2], 1e-3)
-        xy = local[:, :2] / safe[:, None] * optics.matrix[[0, 1], [0, 1]] + optics.matrix[:2, 2]
+        flat = local[:, :2] / np.maximum(local[:, 2], 1e-3)[:, None]
+        if optics.distortion.any():
+            flat = np.nan_to_num(bend_seen(flat, optics.distortion), nan=-1e5)
+        xy = flat * optics.matrix[[0, 1], [0, 1]] + optics.matrix[:2, 2]
         cell = np.round(np.clip(xy, -1, 1e5)).astype(int)
         inside = (local[:, 2] > 0.5) & (cell >= 0).all(1) & (cell[:, 0] < width) & (cell[:, 1] < height)
         inside[inside] = optics.mask[cell[inside, 1], cell[inside, 0]]

@@ -6,6 +6,7 @@ from typing import get_args
 
 import cv2
 import numpy as np
+import pycolmap
 import pytest
 
 from dd_sfm.config import dump_config
@@ -246,6 +247,14 @@ def test_distortion_is_in_the_truth(tmp_path):
     xy, depth = truth.project(points[hit], 2)
     there = bilinear(truth.depth[2], xy)
     assert np.median(np.abs(there - depth)[there > 0] / depth[there > 0]) < 3e-4
+    # COLMAP's model is of the clip as it is, so that colmap image_undistorter takes both.
+    model = pycolmap.Reconstruction(str(out / "sparse" / "0"))
+    assert model.camera(1).model_name == "OPENCV"
+    assert model.camera(1).params[4:] == pytest.approx([-0.2, 0.02, 0, 0])
+    model.update_point_3d_errors()
+    errors = [p.error for p in model.points3D.values()]
+    assert len(errors) > 100
+    assert max(errors) < 1e-3
 
 
 def bent_optics(k1, k2=0.0, **changes):

@@ -59,6 +59,8 @@ class TrainConfig:
     """Largest norm of the gradient."""
     loss: Literal["response", "relative"] = "response"
     """response: labels between cells, usable cells only; relative: as published, nearest cell, all cells."""
+    margin: float = 0.0
+    """loss=response: cosine by which the true place has to beat cells that are not near it; makes look-alikes count."""
     loss_weight: float = 1.0
     """Factor on the loss."""
     points: int = 192
@@ -146,7 +148,7 @@ RANGES = {
     **dict.fromkeys(
         ("learning_rate", "lowest_rate", "gradient_clip", "loss_weight", "scale", "display_radius_px"), POSITIVE),
     **dict.fromkeys(
-        ("weight_decay", "mix", "visibility_spread", "memory_mb", "display_every", "patience", "workers",
+        ("weight_decay", "margin", "mix", "visibility_spread", "memory_mb", "display_every", "patience", "workers",
          "augment.rotation_deg", "augment.shared_rotation_deg", "augment.scale", "augment.photometric"), NOT_NEGATIVE),
     "average": SHARE,
     "inlier_share": Range(0, 1, above=True),
@@ -176,5 +178,7 @@ def check_config(config: TrainConfig) -> None:
             raise ConfigError(f"{name} [{low}, {high}]: expected two numbers, 1 or more, the smaller first")
     if sum(config.mix) == 0:
         raise ConfigError(f"mix {list(config.mix)}: expected three shares, none below 0, not all 0")
+    if config.margin > 0 and config.loss != "response":
+        raise ConfigError(f"margin {config.margin:g}: of loss=response only; loss is {config.loss}")
     if config.growth is not None and config.architecture != "fc_densenet":
         raise ConfigError(f"growth {config.growth}: of fc_densenet only; architecture is {config.architecture}")

@@ -29,8 +29,19 @@ def bilinear_targets(cell: Tensor, height: int, width: int) -> tuple[Tensor, Ten
     return indices.clamp_max(height * width - 1), weights
 
 
+NEAR = 2.5
+"""Cells that differ from the true place by no more than this, along both axes, are no rivals of it."""
+
+
 def response_loss(
-    source: Tensor, target: Tensor, source_xy: Tensor, target_xy: Tensor, usable: Tensor, stride: int, scale: float
+    source: Tensor,
+    target: Tensor,
+    source_xy: Tensor,
+    target_xy: Tensor,
+    usable: Tensor,
+    stride: int,
+    scale: float,
+    margin: float = 0.0,
 ) -> Tensor:
     """Cross-entropy of the softmax over all usable target cells against bilinear soft labels.
 
@@ -44,6 +55,8 @@ def response_loss(
         usable: (H', W') bool; other cells take no part unless they hold a true place.
         stride: Image pixels a cell.
         scale: Factor on the cosine before the softmax (inverse temperature).
+        margin: Cosine by which the true place has to beat all cells that are not near it: rivals that look alike then
+            count more (additive margin softmax, Wang et al., IEEE Signal Processing Letters 2018).
 
     Returns:
         Mean loss, scalar; 0 for no points.
@@ -52,10 +65,20 @@ def response_loss(
         return source.sum() * 0.0
     queries = sample_descriptors(source.float(), image_to_cell(source_xy, stride))
     height, width = target.shape[-2:]
-    indices, weights = bilinear_targets(image_to_cell(target_xy, stride), height, width)
+    cell = image_to_cell(target_xy, stride)
+    indices, weights = bilinear_targets(cell, height, width)
     logits = queries @ target.float().flatten(1) * scale
     true = (logits.gather(1, indices) * weights).sum(1)
     allowed = usable.flatten().clone()
     allowed[indices.flatten()] = True
     logits = logits.masked_fill(~allowed, float("-inf"))
+    if margin > 0:
+        logits = logits + margin * scale * _is_far(cell, height, width)
     return (torch.logsumexp(logits, 1) - true).mean()
+
+
+def _is_far(cell: Tensor, height: int, width: int) -> Tensor:
+    """Which cells (N, height * width) are not near the places (N, 2)."""
+    columns = (torch.arange(width, device=cell.device) - cell[:, :1]).abs() > NEAR
+    rows = (torch.arange(height, device=cell.device) - cell[:, 1:]).abs() > NEAR
+    return (rows[:, :, None] | columns[:, None, :]).flatten(1)

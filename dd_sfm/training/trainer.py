@@ -150,7 +150,9 @@ class Trainer:
         total = 0.0
         for start in range(0, len(pairs), size):
             part = pairs[start : start + size]
-            losses = pair_losses(self.network, part, scale, config.loss, self.device, bfloat16=self.bfloat16)
+            losses = pair_losses(
+                self.network, part, scale, config.loss, self.device, margin=config.margin, bfloat16=self.bfloat16
+            )
             loss = losses.sum() / len(pairs) * config.loss_weight
             loss.backward()
             total += float(loss.detach())
@@ -197,7 +199,14 @@ class Trainer:
 
 
 def pair_losses(
-    network: nn.Module, pairs: Sequence[Pair], scale: float, kind: str, device: torch.device, *, bfloat16: bool = True
+    network: nn.Module,
+    pairs: Sequence[Pair],
+    scale: float,
+    kind: str,
+    device: torch.device,
+    *,
+    margin: float = 0.0,
+    bfloat16: bool = True,
 ) -> Tensor:
     """Losses (B,) of pairs in both directions; all of them go through the network together."""
     images = torch.cat([p["images"] for p in pairs]).to(device)
@@ -212,7 +221,7 @@ def pair_losses(
             losses.append(relative_response_loss(map0, map1, xy[0], xy[1], stride=stride, scale=scale))
             continue
         usable = pair["masks"][:, : height * stride : stride, : width * stride : stride].to(device)
-        forward = response_loss(map0, map1, xy[0], xy[1], usable[1], stride, scale)
-        backward = response_loss(map1, map0, xy[1], xy[0], usable[0], stride, scale)
+        forward = response_loss(map0, map1, xy[0], xy[1], usable[1], stride, scale, margin)
+        backward = response_loss(map1, map0, xy[1], xy[0], usable[0], stride, scale, margin)
         losses.append((forward + backward) / 2)
     return torch.stack(losses)

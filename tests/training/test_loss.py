@@ -45,3 +45,21 @@ def test_no_points_give_zero_with_a_gradient():
     loss = response_loss(maps, maps, torch.zeros(0, 2), torch.zeros(0, 2), torch.ones(2, 2, dtype=torch.bool), 2, 3.0)
     loss.backward()
     assert loss.item() == 0.0
+
+
+def test_a_margin_makes_far_cells_harder_and_near_ones_not():
+    torch.manual_seed(0)
+    maps = torch.nn.functional.normalize(torch.randn(8, 9, 9), dim=0)
+    point = torch.tensor([[8.5, 8.5]])  # centre of cell (4, 4) at stride 2
+    usable = torch.ones(9, 9, dtype=torch.bool)
+    plain, harder = (response_loss(maps, maps, point, point, usable, 2, 5.0, margin) for margin in (0.0, 0.2))
+    cosine = maps.flatten(1).t() @ maps[:, 4, 4]
+    rows, columns = torch.meshgrid(torch.arange(9), torch.arange(9), indexing="ij")
+    far = (((rows - 4).abs() > 2) | ((columns - 4).abs() > 2)).flatten()
+    expected = torch.logsumexp(5.0 * (cosine + 0.2 * far), 0) - 5.0
+    assert float(harder) == pytest.approx(float(expected), rel=1e-5)
+    assert float(harder) > float(plain)
+    near = torch.zeros(9, 9, dtype=torch.bool)
+    near[2:7, 2:7] = True
+    same = [response_loss(maps, maps, point, point, near, 2, 5.0, margin).item() for margin in (0.0, 0.2)]
+    assert same[0] == pytest.approx(same[1])

@@ -52,27 +52,19 @@ def read_sequence(folder: Path) -> JHUSequence:
     """Read a sequence.
 
     Raises:
-        InputError: If a file is missing, does not parse, or neither pose convention reprojects the points.
+        InputError: If a file is missing, does not parse or does not fit the others, or neither pose convention
+            reprojects the points.
     """
     try:
         frames = _integers(folder / "selected_indexes")
-        visible = _integers(folder / "visible_view_indexes")
-        motion = (folder / "motion.yaml").read_text()
-        numbers = np.array((folder / "camera_intrinsics_per_view").read_text().split(), np.float64)
-        vertex = PlyData.read(folder / "structure.ply")["vertex"].data
-        seen = _visibility(folder / "view_indexes_per_point")
+        visible = _views(folder / "visible_view_indexes")
+        rotations, positions = _motion(folder / "motion.yaml", len(visible))
+        focal_centre = _intrinsics(folder / "camera_intrinsics_per_view", len(visible))
+        points = _points(folder / "structure.ply")
+        seen = _visibility(folder / "view_indexes_per_point", len(points))
         mask = read_mask(folder / "undistorted_mask.bmp")
-    except (OSError, ValueError, PlyParseError) as error:
+    except (OSError, ValueError, TypeError, OverflowError, MemoryError, PlyParseError) as error:
         raise InputError(f"{folder}: not a complete JHU sequence ({error})") from error
-    positions = np.array(POSITION.findall(motion), np.float64)
-    quaternions = np.array(ORIENTATION.findall(motion), np.float64)
-    if len(positions) != len(visible) or len(quaternions) != len(visible):
-        raise InputError(
-            f"{folder / 'motion.yaml'}: {len(positions)} poses; expected {len(visible)}, one a visible view"
-        )
-    points = np.stack([vertex["x"], vertex["y"], vertex["z"]], 1).astype(np.float64)
-    focal_centre = _intrinsics(folder, numbers, len(visible))
-    rotations = Rotation.from_quat(quaternions).as_matrix()
     candidates = {
         "world_from_cam": _invert(rotations, positions),
         "cam_from_world": np.concatenate([rotations, positions[..., None]], 2),
@@ -158,24 +150,85 @@ def _integers(path: Path) -> list[int]:
     return [int(v) for v in path.read_text().split()]
 
 
-def _visibility(path: Path) -> dict[int, NDArray[np.int64]]:
+def _views(path: Path) -> list[int]:
+    """The frames with a pose, each once."""
+    numbers = _integers(path)
+    if len(set(numbers)) != len(numbers):
+        twice = next(n for n in numbers if numbers.count(n) > 1)
+        raise InputError(f"{path}: frame {twice} is listed twice; expected every frame once, as it has one pose")
+    return numbers
+
+
+def _motion(path: Path, views: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rotations (V, 3, 3) and positions (V, 3) of ``motion.yaml``, whichever way they lead."""
+    text = path.read_text()
+    positions, quaternions = POSITION.findall(text), ORIENTATION.findall(text)
+    if len(positions) != views or len(quaternions) != views:
+        raise InputError(f"{path}: {min(len(positions), len(quaternions))} poses; expected {views}, one a visible view")
+    poses = np.concatenate([_numbers(path, positions, 3), _numbers(path, quaternions, 4)], 1)
+    lengths = np.linalg.norm(poses[:, 3:], axis=1)
+    damaged = np.flatnonzero(~np.isfinite(poses).all(1) | ~np.isfinite(lengths) | (lengths == 0))
+    if len(damaged):
+        raise InputError(
+            f"{path}: pose {damaged[0]} is {_listed(poses[damaged[0]])}; expected a finite position and a quaternion "
+            "other than zero"
+        )
+    return Rotation.from_quat(poses[:, 3:]).as_matrix(), poses[:, :3]
+
+
+def _numbers(path: Path, texts: Sequence[str | tuple[str, ...]], columns: int) -> NDArray[np.float64]:
+    try:
+        return np.array(texts, np.float64).reshape(-1, columns)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; expected numbers") from error
+
+
+def _listed(values: NDArray[np.float64]) -> str:
+    return " ".join(f"{v:g}" for v in values)
+
+
+def _points(path: Path) -> NDArray[np.float64]:
+    """The points (P, 3) of ``structure.ply``."""
+    content = PlyData.read(path)
+    names = content["vertex"].data.dtype.names if "vertex" in content else ()
+    if not {"x", "y", "z"} <= set(names):
+        found = f"vertices of {', '.join(names)}" if names else "no vertices"
+        raise InputError(f"{path}: {found}; expected vertices with x, y and z")
+    vertex = content["vertex"].data
+    points = np.stack([vertex["x"], vertex["y"], vertex["z"]], 1).astype(np.float64)
+    damaged = np.flatnonzero(~np.isfinite(points).all(1))
+    if len(damaged):
+        raise InputError(f"{path}: point {damaged[0]} is {_listed(points[damaged[0]])}; expected finite numbers")
+    return points
+
+
+def _visibility(path: Path, points: int) -> dict[int, NDArray[np.int64]]:
     """``-1`` starts a point; the frame numbers that see it follow."""
     values = np.array(path.read_text().split(), np.int64)
     point = np.cumsum(values == -1) - 1
+    if len(values) and (point[0] < 0 or point[-1] >= points):
+        found = f"{point[-1] + 1} points" if point[0] == 0 else f"{values[0]} first"
+        raise InputError(f"{path}: {found}; expected at most {points} points as in structure.ply, each begun by -1")
     keep = values >= 0
     frame, point = values[keep], point[keep]
     return {int(f): np.unique(point[frame == f]) for f in np.unique(frame)}
 
 
-def _intrinsics(folder: Path, numbers: NDArray[np.float64], views: int) -> NDArray[np.float64]:
+def _intrinsics(path: Path, views: int) -> NDArray[np.float64]:
+    """fx, fy, cx, cy (V, 4) of the visible views, pixel centres at integers."""
+    numbers = _numbers(path, path.read_text().split(), 1)
     if len(numbers) == 4 * views:
         values = numbers.reshape(views, 4)
     elif len(numbers) == 3 * views:
         f, cx, cy = numbers.reshape(views, 3).T
         values = np.stack([f, f, cx, cy], 1)
     else:
+        raise InputError(f"{path}: {len(numbers)} numbers for {views} views; expected 3 or 4 a view")
+    damaged = np.flatnonzero(~np.isfinite(values).all(1) | (values[:, :2] <= 0).any(1))
+    if len(damaged):
         raise InputError(
-            f"{folder / 'camera_intrinsics_per_view'}: {len(numbers)} numbers for {views} views; expected 3 or 4 a view"
+            f"{path}: view {damaged[0]} has {_listed(values[damaged[0]])} (fx, fy, cx, cy); expected finite numbers "
+            "and focal lengths above 0"
         )
     # The values come from COLMAP-style calibrations, where the first pixel's centre is at 0.5.
     return np.concatenate([values[:, :2], from_colmap(values[:, 2:])], 1)
@@ -200,7 +253,9 @@ def _share_inside(
         local = points[seen.get(frame, np.zeros(0, np.int64))] @ pose[:, :3].T + pose[:, 3]
         front = local[:, 2] > 1e-9
         total += len(local)
-        xy = np.round(local[front, :2] / local[front, 2:] * [fx, fy] + [cx, cy]).astype(np.int64)
+        xy = np.round(local[front, :2] / local[front, 2:] * [fx, fy] + [cx, cy])
         ok = (xy >= 0).all(1) & (xy < np.array(mask.shape[::-1])).all(1)
-        inside += int(mask[xy[ok, 1], xy[ok, 0]].sum())
+        # Whole numbers only now: what lies far outside has none.
+        columns, rows = xy[ok].astype(np.int64).T
+        inside += int(mask[rows, columns].sum())
     return inside / max(1, total)

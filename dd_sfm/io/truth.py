@@ -1,5 +1,6 @@
 """Rendered clips with exact truth: poses, depth, mask and the clip itself."""
 
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.images import read_mask
 from dd_sfm.ops.coordinates import to_colmap
-from dd_sfm.ops.radial import bend, straighten
+from dd_sfm.ops.radial import bend_seen, straighten
+
+READ = ("K", "R", "c", "depth", "depth_frames", "depth_unit_mm", "distortion", "deformation")
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,7 @@ class RenderedTruth:
         depth = local[:, 2]
         flat = local[:, :2] / np.where(depth > 1e-9, depth, np.nan)[:, None]
         if self.distortion.any():
-            k1, k2 = self.distortion[:2]
-            squared = (flat**2).sum(1, keepdims=True)
-            # Far outside the field the polynomial turns back: such points are not seen.
-            turned = 1 + 3 * k1 * squared + 5 * k2 * squared**2 <= 0
-            flat = np.where(turned, np.nan, bend(flat, self.distortion))
+            flat = bend_seen(flat, self.distortion)
         return flat * self.matrix[[0, 1], [0, 1]] + self.matrix[:2, 2], depth
 
     def depth_at(self, frame: int, xy: NDArray[Any]) -> NDArray[np.float64]:
@@ -99,25 +98,75 @@ def read_truth(folder: Path) -> RenderedTruth:
     """Read a rendered clip's folder (truth.npz, mask.png, clip.mp4).
 
     Raises:
-        InputError: If a file is missing or cannot be read.
+        InputError: If a file is missing, cannot be read, or does not fit the others.
     """
+    path = folder / "truth.npz"
     try:
-        with np.load(folder / "truth.npz") as truth:
-            rotation, centre = truth["R"].transpose(0, 2, 1), truth["c"]
-            shift = -(rotation @ centre[..., None])
-            depth = truth["depth"].astype(np.float32) * np.float32(truth["depth_unit_mm"])
-            return RenderedTruth(
-                truth["K"],
-                np.concatenate([rotation, shift], 2),
-                depth,
-                truth["depth_frames"].astype(np.int64),
-                read_mask(folder / "mask.png"),
-                folder / "clip.mp4",
-                truth["distortion"] if "distortion" in truth else np.zeros(4),
-                float(truth["deformation"]) if "deformation" in truth else 0.0,
-            )
-    except (OSError, KeyError, TypeError, ValueError, BadZipFile) as error:
+        with np.load(path) as content:
+            values = {name: content[name] for name in content.files if name in READ}
+        _check_values(path, values)
+        rotation, centre = values["R"].transpose(0, 2, 1), values["c"]
+        truth = RenderedTruth(
+            values["K"],
+            np.concatenate([rotation, -(rotation @ centre[..., None])], 2),
+            values["depth"].astype(np.float32) * np.float32(values["depth_unit_mm"]),
+            values["depth_frames"].astype(np.int64),
+            read_mask(folder / "mask.png"),
+            folder / "clip.mp4",
+            values.get("distortion", np.zeros(4)),
+            float(values.get("deformation", 0.0)),
+        )
+    except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile, zlib.error) as error:
         raise InputError(f"{folder}: no readable truth.npz ({error}); expected a rendered clip's folder") from error
+    _check_frames(path, truth)
+    return truth
+
+
+def _check_values(path: Path, values: dict[str, NDArray[Any]]) -> None:
+    """See that every array has the shape that the numbers of poses and depths ask for, and finite numbers alone."""
+    poses, depths = (len(values[name]) if values[name].ndim else 0 for name in ("R", "depth"))
+    expected: dict[str, tuple[int | str, ...]] = {
+        "K": (3, 3),
+        "R": (poses, 3, 3),
+        "c": (poses, 3),
+        "depth": (depths, "H", "W"),
+        "depth_frames": (depths,),
+        "depth_unit_mm": (),
+        "distortion": (4,),
+        "deformation": (),
+    }
+    for name, found in values.items():
+        shape = expected[name]
+        fits = found.ndim == len(shape) and all(n in ("H", "W", m) for m, n in zip(found.shape, shape, strict=True))
+        if not fits:
+            raise InputError(
+                f"{path}: {name} has the shape {_text(found.shape)}; expected {_text(shape)}, as there are {poses} "
+                f"poses (R) and {depths} frames with depth"
+            )
+        if found.dtype.kind not in "iuf" or not np.isfinite(found).all():
+            raise InputError(f"{path}: {name} holds something else than finite numbers; expected nothing but them")
+
+
+def _text(shape: tuple[int | str, ...]) -> str:
+    return f"({', '.join(map(str, shape))})"
+
+
+def _check_frames(path: Path, truth: RenderedTruth) -> None:
+    """See that the depth is of frames that have a pose, and of the size of the mask."""
+    frames, poses = truth.depth_frames, len(truth.cam_from_world)
+    if not len(frames):
+        return
+    if frames.min() < 0 or frames.max() >= poses:
+        raise InputError(
+            f"{path}: depth of frames {frames.min()} to {frames.max()}; expected frames from 0 to {poses - 1}, "
+            f"as there are {poses} poses"
+        )
+    if truth.mask.shape != truth.depth.shape[1:]:
+        (height, width), (rows, columns) = truth.mask.shape, truth.depth.shape[1:]
+        raise InputError(
+            f"{path.with_name('mask.png')}: {width}x{height} pixels; expected {columns}x{rows}, the size of the depth "
+            "in truth.npz"
+        )
 
 
 def read_still_truth(folder: Path) -> RenderedTruth:

@@ -1,8 +1,11 @@
+import re
 import shutil
+import warnings
 
 import numpy as np
 import pytest
 from conftest import ROOT
+from plane import write_truth
 from plyfile import PlyData, PlyElement
 from scipy.spatial.transform import Rotation
 
@@ -81,6 +84,55 @@ def test_missing_file_of_a_sequence(tmp_path):
         read_sequence(tmp_path / "s")
 
 
+def damage(path, pattern, replacement):
+    text = path.read_text()
+    changed = re.sub(pattern, replacement, text, count=1, flags=re.DOTALL)
+    assert changed != text
+    path.write_text(changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "replacement", "says"),
+    [
+        ("motion.yaml", r"w: \S+", "w: 1e", "could not convert string to float: '1e'; expected numbers"),
+        ("motion.yaml", r"x: \S+", "x: 1e999", "pose 0 is inf .*expected a finite position"),
+        (
+            "motion.yaml",
+            r"orientation:.*?w: \S+",
+            "orientation:\n x: 0\n y: 0\n z: 0\n w: 0",
+            "pose 0 is 10 1 -1 0 0 0 0; .* a quaternion other than zero",
+        ),
+        ("motion.yaml", r"w: \S+", "", "2 poses; expected 3, one a visible view"),
+        ("structure.ply", "element vertex", "element corner", "no vertices; expected vertices with x, y and z"),
+        ("structure.ply", "property float x", "property float u", "vertices of u, y, z; expected vertices with x"),
+        ("structure.ply", "property float x", "property list uchar float x", "not a complete JHU sequence"),
+        ("structure.ply", "vertex 40", "vertex 99999999999999", "not a complete JHU sequence"),
+        ("structure.ply", r"end_header\n\S+", "end_header\nnan", "point 0 is nan .*expected finite numbers"),
+        ("view_indexes_per_point", r"$", "\n-1\n10\n", "41 points; expected at most 40 points as in structure.ply"),
+        ("view_indexes_per_point", r"^-1\n", "", "10 first; .* each begun by -1"),
+        ("view_indexes_per_point", "10", "9" * 30, "not a complete JHU sequence"),
+        ("visible_view_indexes", "11", "10", "frame 10 is listed twice; expected every frame once"),
+        ("camera_intrinsics_per_view", "320.5", "nan", r"view 0 has 300 300 nan 240.5 \(fx, fy, cx, cy\); expected"),
+        ("camera_intrinsics_per_view", "300", "0", "view 0 has 0 0 320.5 240.5 .*focal lengths above 0"),
+        ("camera_intrinsics_per_view", "300", "f", "could not convert string to float: 'f'; expected numbers"),
+    ],
+)
+def test_a_damaged_sequence_names_its_file(tmp_path, name, pattern, replacement, says):
+    write_jhu(tmp_path / "s", "world_from_cam")
+    damage(tmp_path / "s" / name, pattern, replacement)
+    with pytest.raises(InputError, match=rf": {says}") as error:
+        read_sequence(tmp_path / "s")
+    assert name in str(error.value) or "not a complete" in says
+
+
+def test_a_point_far_away_falls_outside_the_mask(tmp_path):
+    write_jhu(tmp_path / "s", "world_from_cam")
+    damage(tmp_path / "s" / "structure.ply", r"end_header\n\S+", "end_header\n3e38")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(read_sequence(tmp_path / "s").points) == 40
+
+
 def test_real_sequences(shared_data):
     for name, frames in (("sinus_a", 190), ("sinus_b", 35)):
         read = read_sequence(shared_data / "jhu_format" / "1" / name)
@@ -104,6 +156,61 @@ def test_rendered_truth_maps_a_frame_onto_itself_and_back(shared_data):
 def test_no_truth(tmp_path):
     with pytest.raises(InputError, match=r"no readable truth\.npz"):
         read_truth(tmp_path)
+
+
+def change_truth(folder, changes):
+    with np.load(folder / "truth.npz") as content:
+        arrays = dict(content)
+    np.savez(folder / "truth.npz", **arrays | changes(arrays))
+
+
+def nan_at(values, place):
+    values[place] = np.nan
+    return values
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (lambda t: {"R": t["R"][:10], "c": t["c"][:10]}, "depth of frames 0 to 15; expected frames from 0 to 9"),
+        (lambda t: {"depth_frames": t["depth_frames"] - 1}, "depth of frames -1 to 14; expected frames from 0 to 15"),
+        (lambda t: {"c": t["c"][:1]}, r"c has the shape \(1, 3\); expected \(16, 3\), as there are 16 poses"),
+        (lambda t: {"R": t["R"][:10]}, r"c has the shape \(16, 3\); expected \(10, 3\)"),
+        (lambda t: {"depth_frames": t["depth_frames"][:2]}, r"depth_frames has the shape \(2\); expected \(4\)"),
+        (lambda t: {"depth": t["depth"][0]}, r"depth has the shape \(120, 160\); expected \(120, H, W\)"),
+        (lambda t: {"K": np.eye(2)}, r"K has the shape \(2, 2\); expected \(3, 3\)"),
+        (lambda t: {"distortion": np.zeros(2)}, r"distortion has the shape \(2\); expected \(4\)"),
+        (lambda t: {"depth_unit_mm": np.ones(160)}, r"depth_unit_mm has the shape \(160\); expected \(\)"),
+        (lambda t: {"c": nan_at(t["c"], (3, 1))}, "c holds something else than finite numbers"),
+        (lambda t: {"R": nan_at(t["R"], (3, 1, 1))}, "R holds something else than finite numbers"),
+        (lambda t: {"K": nan_at(t["K"], (0, 0))}, "K holds something else than finite numbers"),
+        (lambda t: {"c": t["c"].astype(str)}, "c holds something else than finite numbers"),
+        (lambda t: {"deformation": np.nan}, "deformation holds something else than finite numbers"),
+    ],
+)
+def test_truth_that_does_not_fit_together(tmp_path, changes, says):
+    change_truth(write_truth(tmp_path / "clip"), changes)
+    with pytest.raises(InputError, match=rf"clip/truth\.npz: {says}"):
+        read_truth(tmp_path / "clip")
+
+
+def test_truth_of_another_size_than_the_mask(tmp_path):
+    folder = write_truth(tmp_path / "clip")
+    write_mask(folder / "mask.png", np.ones((60, 80), bool))
+    with pytest.raises(InputError, match=r"mask\.png: 80x60 pixels; expected 160x120, the size of the depth"):
+        read_truth(folder)
+    none = {"depth": np.zeros((0, 0, 0), np.uint16), "depth_frames": np.zeros(0, np.int64)}
+    change_truth(folder, lambda _: none)
+    assert read_truth(folder).mask.shape == (60, 80)
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_truth_cut_short(tmp_path, share):
+    path = write_truth(tmp_path / "clip") / "truth.npz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=r"no readable truth\.npz"):
+        read_truth(tmp_path / "clip")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dd_sfm.cli import options as o
+from dd_sfm.cli.output_file import check_not_of_run
 from dd_sfm.cli.realism import realism
 from dd_sfm.cli.show import make_progress, make_say
 from dd_sfm.cli.show_evaluation import evaluation_table, matching_table
@@ -41,7 +42,8 @@ def model(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to write to; RUN itself when left out.")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder to write to; the run, or the model's folder, when left out."),
     ] = None,
     best: Annotated[
         str, typer.Option(help="Numbers of best points to measure on their own, by their expected error.")
@@ -67,9 +69,9 @@ def model(
     from dd_sfm.io.lock import locked_if_run
 
     counts, distances = o.numbers("--best", best), o.numbers("--gaps", gaps)
-    target, say = out or run, make_say(quiet)
+    target, say = out or _own_place(run), make_say(quiet)
     with locked_if_run(target):
-        if out is not None or run.is_dir():
+        if out is not None or target.is_dir():
             _check_target(target / "evaluation.json", MADE_BY, overwrite)
             _check_pictures(target, MADE_BY, overwrite)
         evaluation = evaluate_model(run, reference, best=counts, gaps=distances)
@@ -133,6 +135,7 @@ def matching(
     settings = o.resolve_config(config, overrides, {"describe.weights": weights, "runtime.device": device})
     limits, distances, in_working_px = _thresholds(thresholds, preset), o.numbers("--gaps", gaps), preset is not None
     if out is not None:
+        check_not_of_run(out)
         _check_target(out, MATCHING, overwrite)
     results = measure_matching(
         data,
@@ -256,6 +259,21 @@ def _aligned(plain: "DescriptorMatcher", settings: "Config", bfloat16: bool) -> 
         return query_points(WorkingFrame(view.image, view.mask), settings.match)
 
     return AlignedMatcher(plain, queries, settings.match, bfloat16=bfloat16)
+
+
+def _own_place(model: Path) -> Path:
+    """Where the figures of a model go: into the run whose first model it is, and to itself outside runs."""
+    from dd_sfm.io.scene import find_model_folder, run_around
+
+    folder = find_model_folder(model)
+    run = run_around(model, folder) if folder else None
+    if folder is None or run is None:
+        return model
+    if folder.resolve() != (run / "sparse" / "0").resolve():
+        raise ConfigError(
+            f"{model}: a further model of {run}, which holds figures of its first; choose a folder with -o"
+        )
+    return run
 
 
 def _check_target(path: Path, made_by: str, overwrite: bool) -> None:

@@ -68,6 +68,22 @@ def test_model_prints_a_table_and_writes_figures_and_pictures(dd_sfm, model, tru
     assert dd_sfm("evaluate", "model", model, "--reference", truth, "--quiet").out == ""
 
 
+def test_figures_of_a_runs_model_go_into_the_run(dd_sfm, refused, model, truth, tmp_path):
+    records = [{"index": k, "time_s": k / 25, "kept": True, "reason": "", "source": ""} for k in range(16)]
+    (model / "frames.json").write_text(json.dumps({"width": 160, "height": 120, "frames": records}))
+    main, further = model / "sparse" / "0", model / "sparse" / "1"
+    shutil.copytree(main, further)
+    files = sorted(main.iterdir())
+    ran = dd_sfm("evaluate", "model", main, "--reference", truth, "--quiet")
+    assert ran.code == 0, ran.err
+    assert (model / "evaluation.json").is_file()
+    assert sorted(main.iterdir()) == files
+    refused("model", further, "--reference", truth, says="which holds figures of its first; choose a folder with -o", code=2)
+    ran = dd_sfm("evaluate", "model", further, "--reference", truth, "-o", tmp_path / "out", "--quiet")
+    assert ran.code == 0, ran.err
+    assert sorted(further.iterdir()) == [further / f.name for f in files]
+
+
 def test_model_writes_elsewhere(dd_sfm, model, truth, tmp_path):
     ran = dd_sfm("evaluate", "model", model, "--reference", truth, "-o", tmp_path / "new" / "place", "--quiet")
     assert ran.code == 0, ran.err

@@ -46,7 +46,8 @@ def mesh(
     target = out or run / "mesh.ply"
     with locked_if_run(target.parent):
         if out is not None or run.is_dir():
-            check_file(target, (".ply",), overwrite=overwrite)
+            _check_not_source(target, run)
+            check_file(target, (".ply",), overwrite=overwrite, own="mesh.ply")
         cloud = _open_cloud(run)
         done = mesh_cloud(cloud, MeshSettings(depth, trim))
         surface = done.mesh
@@ -57,6 +58,11 @@ def mesh(
         f"from {done.points_used:,} of {len(cloud.xyz):,} points; {done.area:.4g} square units, {share:.0%} of the "
         "closed surface trimmed away)"
     )
+
+
+def _check_not_source(target: Path, source: Path) -> None:
+    if target.is_file() and target.resolve() in (source.resolve(), (source / "points.ply").resolve()):
+        raise UsageError(f"-o {target}: is the cloud to be meshed; expected another file")
 
 
 def _open_cloud(source: Path) -> "PointCloud":

@@ -5,7 +5,9 @@ from pathlib import Path
 from dd_sfm.errors import OutputError, UsageError
 
 
-def check_file(path: Path, endings: tuple[str, ...], *, overwrite: bool, option: str = "-o") -> None:
+def check_file(
+    path: Path, endings: tuple[str, ...], *, overwrite: bool, option: str = "-o", own: str | None = None
+) -> None:
     """See that a file can be written.
 
     Args:
@@ -13,16 +15,37 @@ def check_file(path: Path, endings: tuple[str, ...], *, overwrite: bool, option:
         endings: One of them its name must end in, whatever the case.
         overwrite: Whether it may exist.
         option: How the user named it.
+        own: Name of the file of a run that the command itself makes.
 
     Raises:
         UsageError: If its name ends otherwise.
-        OutputError: If it exists, is a folder, or its folder does not.
+        OutputError: If it exists, is a folder or another file of a run, or cannot be written there.
     """
+    from dd_sfm.io.atomic import check_writable, output_error
+
     if path.suffix.lower() not in endings:
         raise UsageError(f"{option} {path}: expected a file name that ends in {' or '.join(endings)}")
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; expected a file to write. Choose another name with {option}")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists; expected a new file. Replace it with --overwrite")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: cannot be written ({path.parent} is not there); choose another output folder")
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder; expected a file to write. Choose another name with {option}")
+        check_not_of_run(path, option=option, own=own)
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path}: exists; expected a new file. Replace it with --overwrite")
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: cannot be written ({path.parent} is not there); choose another output folder")
+    except OSError as error:
+        raise output_error(path, error) from error
+    check_writable(path)
+
+
+def check_not_of_run(path: Path, *, option: str = "-o", own: str | None = None) -> None:
+    """See that a file is none that a run has, there or yet to come, but for the one called ``own``.
+
+    Raises:
+        OutputError: If it is.
+    """
+    from dd_sfm.pipeline.own_files import run_with
+
+    run = run_with(path)
+    if run is not None and (own is None or path.resolve() != (run / own).resolve()):
+        raise OutputError(f"{path}: belongs to the run in {run}; expected another file. Choose one with {option}")

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ def output_error(path: Path, error: OSError) -> OutputError:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside ``path`` to write to: it takes its place in the end, and is gone whatever stops it."""
-    partial = path.with_name(path.name + ".partial")
+    partial = _partial(path)
     try:
         yield partial
         partial.replace(path)
@@ -30,6 +31,29 @@ def replacing(path: Path) -> Iterator[Path]:
         # Not the last word on what went wrong.
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """See that a file can be written, before the work that makes it; nothing is left behind.
+
+    Raises:
+        OutputError: If it cannot.
+    """
+    partial = _partial(path)
+    try:
+        try:
+            partial.open("xb").close()
+        except FileExistsError:
+            # Left by a break, or being written: it stays as it is.
+            partial.open("ab").close()
+        else:
+            partial.unlink()
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -51,5 +75,14 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON with an indent of 2, atomically; see :func:`write_bytes`."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    """Write JSON with an indent of 2, atomically; numbers that are not finite are null. See :func:`write_bytes`."""
+    write_text(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no word for NaN and infinity: most readers refuse a file that holds Python's."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -63,6 +63,10 @@ def is_own(out: Path, path: Path) -> bool:
         inside = path.resolve().relative_to(out.resolve()).as_posix()
     except ValueError:
         return False
+    return _is_name_of_stage(inside)
+
+
+def _is_name_of_stage(inside: str) -> bool:
     top, _, rest = inside.partition("/")
     folder, name = (top, rest) if any(top in stage for stage in MADE_BY.values()) else ("", inside)
     return any(folder in made and (not name or _fits(made[folder], name)) for made in MADE_BY.values())
@@ -104,6 +108,21 @@ def _remove_empty(folder: Path) -> None:
         _remove_empty(path)
     if not any(folder.iterdir()):
         folder.rmdir()
+
+
+def run_with(path: Path) -> Path | None:
+    """The run that has a file of this path as its own, written by its stages or made of its model; None without any."""
+    # The path itself and where it leads to: a folder of a run may be a link.
+    for place in (path.absolute(), path.resolve()):
+        for run in place.parents:
+            if (run / "stages.json").is_file() and _is_name_of_run(place.relative_to(run).as_posix()):
+                return run
+    return None
+
+
+def _is_name_of_run(inside: str) -> bool:
+    products = ("mesh.ply", "evaluation.json", *(f"evaluation/{name}" for name in EVALUATION))
+    return inside in (*OWN_FILES, *products) or _is_name_of_stage(inside)
 
 
 def is_reserved(inside: Path) -> bool:

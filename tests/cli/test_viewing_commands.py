@@ -316,3 +316,59 @@ def test_what_mesh_refuses(refused, run, tmp_path):
     write_image(tmp_path / "file.png", texture(CAMERA.height, CAMERA.width))
     refused("mesh", tmp_path / "bare.ply", "-o", tmp_path / "file.png" / "m.ply", says="m.ply: cannot be written")
     assert not out.exists()
+
+
+def test_no_file_of_a_run_is_replaced(dd_sfm, refused, run, tmp_path):
+    (run / "stages.json").write_text("{}")
+    write_cloud(run / "points.ply", to_cloud(plane_model(1.0)))
+    frame = run / "frames" / "00000014.png"
+    before = {path: path.read_bytes() for path in (run / "points.ply", frame)}
+    says = f"belongs to the run in {run}; expected another file. Choose one with"
+    other = write_model_folder(tmp_path / "model")
+    refused("mesh", other, "-o", run / "points.ply", "--overwrite", says=says)
+    for name in ("frames/00000014.png", "frames/00000099.png", "evaluation/errors.png", "field_of_view.png"):
+        refused("view", run, "--screenshot", run / name, "--overwrite", says=says)
+    (tmp_path / "link").symlink_to(run / "frames")
+    refused("view", run, "--screenshot", tmp_path / "link" / frame.name, "--overwrite", says=says)
+    refused("bench", "-o", run / "metrics.json", says=says)
+    refused("evaluate", "matching", run, "-o", run / "frames.json", "--overwrite", says=says)
+    assert {path: path.read_bytes() for path in before} == before
+    # What is beside them is the user's.
+    for name in ("side.png", "evaluation.png", "frames/mine.png"):
+        assert dd_sfm("view", run, "--screenshot", run / name, "--size", "64x48", "--quiet").code == 0
+    for _ in range(2):
+        assert dd_sfm("mesh", run, "--overwrite", "--quiet").code == 0
+    assert dd_sfm("mesh", run, "-o", run / "again.ply", "--quiet").code == 0
+
+
+def write_model_folder(folder):
+    from plane import write_run
+
+    return write_run(folder, plane_model(1.0))
+
+
+def test_a_frame_folder_that_is_a_link_is_the_runs_too(refused, run, tmp_path):
+    (run / "stages.json").write_text("{}")
+    (run / "frames").rename(tmp_path / "big_disk")
+    (run / "frames").symlink_to(tmp_path / "big_disk")
+    name = "00000014.png"
+    refused("view", run, "--screenshot", run / "frames" / name, "--overwrite", says="belongs to the run in")
+
+
+def test_a_cloud_is_not_replaced_by_its_mesh(refused, tmp_path):
+    cloud = tmp_path / "run" / "points.ply"
+    cloud.parent.mkdir()
+    write_cloud(cloud, to_cloud(plane_model(1.0)))
+    before = cloud.read_bytes()
+    for source in (cloud, cloud.parent):
+        says = "points.ply: is the cloud to be meshed; expected another file"
+        refused("mesh", source, "-o", cloud, "--overwrite", says=says, code=2)
+    assert cloud.read_bytes() == before
+
+
+def test_a_place_where_nothing_can_be_written_is_found_before_the_work(refused, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("dd_sfm.io.scene.open_scene", lambda *_: pytest.fail("has begun"))
+    refused("overlay", run, "-o", "/proc/a.mp4", says="/proc/a.mp4: cannot be written (")
+    refused("overlay", run, "-o", tmp_path / f"{'a' * 250}.mp4", says=".mp4: cannot be written (File name too long)")
+    refused("mesh", run, "-o", "/proc/a.ply", says="/proc/a.ply: cannot be written (")
+    refused("view", run, "--screenshot", "/proc/a.png", says="/proc/a.png: cannot be written (")

@@ -1,0 +1,39 @@
+import json
+
+import numpy as np
+import pytest
+
+from dd_sfm.errors import OutputError
+from dd_sfm.io.atomic import check_writable, write_json
+
+
+def test_json_holds_null_for_what_is_no_finite_number(tmp_path):
+    content = {"a": float("nan"), "b": [1.5, np.float64("inf"), (-np.inf, "NaN", None, True)], 3: {"c": 2}}
+    write_json(tmp_path / "a.json", content)
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    read = json.loads((tmp_path / "a.json").read_text(), parse_constant=refuse)
+    assert read == {"a": None, "b": [1.5, None, [None, "NaN", None, True]], "3": {"c": 2}}
+
+
+def test_a_look_at_a_place_leaves_nothing_behind(tmp_path):
+    check_writable(tmp_path / "clip.mp4")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "clip.mp4").write_text("old")
+    # Of a command that writes the same file, or was broken off.
+    (tmp_path / "clip.mp4.partial").write_text("half")
+    check_writable(tmp_path / "clip.mp4")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "clip.mp4": "old",
+        "clip.mp4.partial": "half",
+    }
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "a.png.partial").mkdir()
+    for path in (tmp_path / "file" / "a.png", tmp_path / "none" / "a.png", tmp_path / "a.png"):
+        with pytest.raises(OutputError, match=r"a\.png: cannot be written \(.*\); choose another output folder"):
+            check_writable(path)

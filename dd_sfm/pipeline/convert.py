@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 import numpy as np
 
@@ -101,11 +102,23 @@ def _check_file(path: Path, target: str, *, overwrite: bool) -> None:
         raise OutputError(f"{path}: exists; expected a new file. Choose another with -o, or --overwrite")
     try:
         with path.open("rb") as file:
-            start = file.readline(512)
+            ours = file.readline(512).strip() == b"ply" if target == "ply" else _is_tum(file)
     except OSError as error:
         raise output_error(path, error) from error
-    if not (start.strip() == b"ply" if target == "ply" else len(start.split()) == 8):
+    if not ours:
         raise OutputError(f"{path}: exists and is no {target} file; it is never replaced. Choose another with -o")
+
+
+def _is_tum(file: BinaryIO) -> bool:
+    """Whether the first line but for comments has a time, a centre and an orientation: eight numbers."""
+    while line := file.readline(4096):
+        words = line.split()
+        if words and not line.startswith(b"#"):
+            try:
+                return len([float(word) for word in words]) == 8
+            except ValueError:
+                return False
+    return False
 
 
 def _move(written: Path, path: Path) -> None:

@@ -349,6 +349,25 @@ def test_files_from_elsewhere_are_never_replaced(run, tmp_path):
     assert (tmp_path / "list.json").is_file()
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["a note of words that are eight long\n", "# a b c d e f g\n", "", "1 2 3 4 5 6 7\n", "# path\n1 2 3 4 5 6 7 x\n"],
+)
+def test_a_text_that_is_no_camera_path_is_never_replaced(run, tmp_path, text):
+    (tmp_path / "notes.txt").write_text(text)
+    with pytest.raises(OutputError, match=r"notes\.txt: exists and is no tum file"):
+        convert(run, tmp_path / "notes.txt", "tum", overwrite=True)
+    assert (tmp_path / "notes.txt").read_text() == text
+
+
+@pytest.mark.parametrize("head", ["", "# timestamp tx ty tz qx qy qz qw\n", "# made by\n\n#me\n"])
+def test_a_camera_path_is_replaced_with_and_without_comments(run, tmp_path, head):
+    path = tmp_path / "path.txt"
+    path.write_text(f"{head}1305031102.1758 1.3405 0.6266 1.6575 0.6574 0.6126 -0.2949 -0.3248\n")
+    convert(run, path, "tum", overwrite=True)
+    assert len(np.loadtxt(path)) == 15
+
+
 def test_a_failed_conversion_leaves_nothing(run, tmp_path):
     (run / "frames" / "00000020.png").unlink()
     with pytest.raises(InputError, match=r"1 of 15 images not found \('00000020\.png' is one\).*--images"):

@@ -138,10 +138,23 @@ def climb(
     if best.registered < 3:
         raise ReconstructionError(
             f"{out / 'database.db'}: no model from {len(frames)} frames ({pairs.verified} of {pairs.tried} pairs "
-            f"verified, {pairs.matches} matches); at least 3 frames with common points needed. Try a lower --every, "
-            "a calibration, or --set map.min_inliers=12"
+            f"verified, {pairs.matches} matches); {_no_model_hint(pairs)}"
         )
     return best, seconds
+
+
+def _no_model_hint(pairs: VerifiedPairs) -> str:
+    """Why no mapper found a model, and what to do."""
+    # Two pairs are three frames.
+    if pairs.verified < 2:
+        return (
+            "at least 3 frames with common points needed. Try a lower --every, a calibration, or --set "
+            "map.min_inliers=12"
+        )
+    return (
+        "no pair of them has the parallax and the inliers to start from, or no third frame joins it. Try more frames; "
+        "a higher --every where the camera hardly moves between them, a lower one where it moves far; a calibration"
+    )
 
 
 def error_scale(frames: FrameSet) -> float:

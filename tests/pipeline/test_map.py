@@ -8,7 +8,7 @@ from scene import CAMERA, camera_centres, make_scene
 import dd_sfm.pipeline.map
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import ReconstructionError
-from dd_sfm.io.colmap_database import shared_keypoints, track_matches, write_database
+from dd_sfm.io.colmap_database import VerifiedPairs, shared_keypoints, track_matches, write_database
 from dd_sfm.ops.geometry import similarity
 from dd_sfm.pipeline.map import map_poses
 from dd_sfm.pipeline.map_checks import largest_scale_jump, mapper_tracks, scale_ratios
@@ -173,3 +173,18 @@ def test_a_frame_registered_in_a_second_try_is_not_missing(tmp_path, monkeypatch
     result = map_poses(frames, tracks, tmp_path, CONFIG, silent)
     assert len(result.models[0]) == 14
     assert result.notes == ["1 frame was registered only in a second try against the finished model"]
+
+
+@pytest.mark.parametrize(
+    ("verified", "says"),
+    [(3, "no pair of them has the parallax .* a higher --every"), (1, "at least 3 frames with common points needed")],
+)
+def test_why_there_is_no_model(tmp_path, monkeypatch, verified, says):
+    frames, tracks, _ = make_scene(frames=3, folder=tmp_path)
+    empty = dd_sfm.pipeline.map.Candidate("global", [], [], None, 1.0)
+    monkeypatch.setattr(dd_sfm.pipeline.map, "_try_rung", lambda *given: empty)
+    pairs = VerifiedPairs(3, verified, 2578)
+    with pytest.raises(
+        ReconstructionError, match=rf"3 frames \({verified} of 3 pairs verified, 2578 matches\); {says}"
+    ):
+        dd_sfm.pipeline.map.climb(frames, tracks, tmp_path, CONFIG, silent, pairs)

@@ -111,7 +111,7 @@ def evaluate_model(
         "camera_misfit": misfit(trajectory.estimate[aligned.used], trajectory.reference[aligned.used]),
         "turning_misfit": turning_misfit(trajectory.estimate, trajectory.reference),
         "warnings": [],
-        "notes": behind_notes(error_px),
+        "notes": [*frames.notes, *behind_notes(error_px)],
     }
     if not aligned.used.all():
         figures["notes"].append(f"{int((~aligned.used).sum())} cameras are far off and took no part in the alignment")

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.alignment import align_cameras, camera_centres
+from dd_sfm.evaluation.frame_numbering import CommonFrames, NumberedPoses, match_frames
 from dd_sfm.evaluation.in_truth import InTruth
 from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.colmap_model import read_model, read_poses
@@ -19,16 +17,14 @@ from dd_sfm.io.scene import find_model_folder, run_around
 from dd_sfm.io.truth import RenderedTruth, read_truth
 from dd_sfm.structures import FloatArray, Model
 
-NAMES = "numbers in the names of the source images"
-"""A numbering of frames: what the run's sources are called."""
-
 
 @dataclass(frozen=True)
 class PoseReference:
     """Poses to measure against.
 
     ``kind``: rendered, jhu or colmap; ``unit``: of its lengths; ``cam_from_world`` (3, 4) by frame number;
-    ``frames``: all its frame numbers, also without a pose; ``truth``: depth, when it is a rendered clip.
+    ``frames``: all its frame numbers, also without a pose; ``truth``: depth, when it is a rendered clip; ``is_run``:
+    whether it is a run's own model.
     """
 
     path: Path
@@ -37,6 +33,7 @@ class PoseReference:
     cam_from_world: dict[int, FloatArray]
     frames: tuple[int, ...]
     truth: RenderedTruth | None = None
+    is_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,87 +155,37 @@ def open_pose_reference(path: Path) -> PoseReference:
         named = read_poses(binary)
     numbers = frame_numbers(folder, list(named))
     by_frame = {numbers[name]: pose for name, pose in named.items()}
-    return PoseReference(path, "colmap", "scene units", by_frame, tuple(sorted(by_frame)))
-
-
-@dataclass(frozen=True)
-class CommonFrames:
-    """Frames with a pose in both: numbers in the ``run`` and in the ``reference``, (N,) each, and how they correspond.
-
-    ``poses`` and ``reference_poses`` (N, 3, 4) are their cam_from_world.
-    """
-
-    run: tuple[int, ...]
-    reference: tuple[int, ...]
-    numbering: str
-    poses: FloatArray
-    reference_poses: FloatArray
+    is_run = run_around(path, folder) is not None
+    return PoseReference(path, "colmap", "scene units", by_frame, tuple(sorted(by_frame)), is_run=is_run)
 
 
 def common_frames(run: EvaluatedRun, reference: PoseReference) -> CommonFrames:
-    """Find which frame of the reference each frame of the model is.
-
-    A run counts the frames of its source from zero. For a folder of images the numbers in the source's names are a
-    possibility as well, and for a JHU sequence, whose frames bear the numbers of a longer video, the order. Most
-    common frames decide; between about as many, a less usual numbering must fit twice as well.
+    """Find which frame of the reference each frame of the model is (:func:`match_frames`).
 
     Raises:
         InputError: If fewer than 3 frames are in common.
     """
-    found = [_common(run, reference, name, numbers) for name, numbers in _numberings(run, reference)]
-    most = max(len(c.run) for c in found)
+    frames = tuple(sorted({*run.time_s, *run.model.cam_from_world}))
+    kind = "run" if run.run else "colmap"
+    ours = NumberedPoses(kind, run.model.cam_from_world, frames, run.source_number)
+    kind = "run" if reference.is_run else reference.kind
+    found = match_frames(ours, NumberedPoses(kind, reference.cam_from_world, reference.frames))
+    most = len(found.run)
     if most < 3:
         count = "no frame" if not most else f"{most} frame{'s' if most > 1 else ''}"
         raise InputError(
             f"{run.root}: {count} in common with {reference.path} (frames {_span(run.model.cam_from_world)} against "
             f"{_span(reference.cam_from_world)}); expected at least 3. Is it the same video?"
         )
-    likely = [c for c in found if len(c.run) >= max(3, 0.8 * most)]
-    best = likely[0]
-    for other in likely[1:]:
-        if _misfit(other) < 0.5 * _misfit(best):
-            best = other
-    return best
-
-
-def _numberings(run: EvaluatedRun, reference: PoseReference) -> list[tuple[str, Mapping[int, int]]]:
-    """What the frame numbers of the model may mean, the most usual first."""
-    plain = ("frame numbers", {f: f for f in run.model.cam_from_world})
-    named = [(NAMES, run.source_number)] if run.source_number else []
-    if reference.kind != "jhu":
-        return [plain, *named]
-    ordinal = ("order of the frames", dict(enumerate(reference.frames)))
-    return [*named, ordinal, plain] if run.run else [plain, ordinal]
-
-
-def _common(run: EvaluatedRun, reference: PoseReference, name: str, numbers: Mapping[int, int]) -> CommonFrames:
-    pairs = [(f, numbers[f]) for f in sorted(run.model.cam_from_world) if numbers.get(f) in reference.cam_from_world]
-    ours, theirs = tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
-    empty = np.zeros((0, 3, 4))
-    return CommonFrames(
-        ours,
-        theirs,
-        name,
-        np.stack([run.model.cam_from_world[f] for f in ours]) if pairs else empty,
-        np.stack([reference.cam_from_world[f] for f in theirs]) if pairs else empty,
-    )
+    return found
 
 
 def run_in_truth(run: EvaluatedRun, truth: RenderedTruth, common: CommonFrames) -> InTruth:
     """Where the run lies in a rendered clip; a model without a run is taken to be free of distortion, as COLMAP's are
     once their images are undistorted.
     """  # fmt: skip
-    frames = run.time_s or run.model.cam_from_world
-    number = run.source_number if common.numbering == NAMES else {frame: frame for frame in frames}
     lens = run.lens if run.run else truth.lens
-    return InTruth(truth, number, run.model.camera.width, lens)
-
-
-def _misfit(common: CommonFrames) -> float:
-    """Median distance of the aligned cameras from those of the reference."""
-    similarity = align_cameras(common.poses, common.reference_poses).similarity
-    moved = camera_centres(similarity.poses(common.poses))
-    return float(np.median(np.linalg.norm(moved - camera_centres(common.reference_poses), axis=1)))
+    return InTruth(truth, common.number, run.model.camera.width, lens)
 
 
 def _span(poses: Mapping[int, FloatArray]) -> str:

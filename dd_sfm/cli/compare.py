@@ -9,7 +9,7 @@ from rich.text import Text
 
 from dd_sfm.cli import options as o
 from dd_sfm.cli.show import console, make_progress, make_say
-from dd_sfm.errors import ConfigError
+from dd_sfm.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from dd_sfm.config import Config
@@ -109,6 +109,9 @@ def compare(
     if not quiet:
         comparison_table(comparison)
         say(f"written: {written}")
+    if comparison.figures["warnings"]:
+        warning = comparison.figures["warnings"][0]
+        raise InputError(f"{warning} (the report is written, without figures against it: {written})")
 
 
 def _check(settings: "Config", sift: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.alignment import Similarity, align_cameras, camera_centres, follows
 from dd_sfm.evaluation.compared import Column, Comparison, Entry, point_figures, quality_figures
+from dd_sfm.evaluation.frame_numbering import PLAIN
 from dd_sfm.evaluation.model import Evaluation, evaluate_model, point_quality
 from dd_sfm.evaluation.pose_reference import EvaluatedRun, open_pose_reference, open_run
 from dd_sfm.evaluation.reprojection import behind_notes
@@ -31,19 +32,22 @@ def compare_runs(entries: Sequence[Entry], reference: Path | None = None) -> Com
         entries: The runs, the learned one first, SIFT second.
         reference: Rendered clip, JHU sequence, COLMAP model or run to measure all against.
 
+    Without a run that fits the reference nothing is measured against it, and ``warnings`` in the figures says why.
+
     Raises:
-        InputError: If a model cannot be read or is empty, or the reference fits none.
+        InputError: If a model or the reference cannot be read, or a model is empty.
     """
     notes: list[str] = []
+    warnings: list[str] = []
     runs = {e.name: _open(e) for e in entries if not e.failure}
     if not runs:
         raise InputError("comparison: no run holds a model; expected at least one. Repeat dd-sfm compare")
-    evaluations, unit = _evaluate(runs, reference, notes) if reference else ({}, "scene units")
+    evaluations, unit = _evaluate(runs, reference, notes, warnings) if reference else ({}, "scene units")
     columns = _aligned_columns(entries, runs, evaluations, notes)
     equal = _equal_number(columns)
     columns = [replace(c, figures=_figures(c, equal, evaluations.get(c.name))) for c in columns]
     frames, dropped = _frames(entries[0].folder)
-    path = _reference_path(reference) if reference else np.zeros((0, 3))
+    path = _reference_path(reference) if reference and evaluations else np.zeros((0, 3))
     in_truth = next((e.in_truth for e in evaluations.values()), None)
     figures = {
         "made_by": MADE_BY,
@@ -53,6 +57,7 @@ def compare_runs(entries: Sequence[Entry], reference: Path | None = None) -> Com
         "frames_dropped": len(dropped),
         "points_at_equal_number": equal,
         "verdict": verdict(columns[0], columns[1]) if len(columns) > 1 else "",
+        "warnings": warnings,
         "notes": notes,
         "runs": {c.name: {"label": c.label, "failure": c.failure or None} | c.figures for c in columns},
     }
@@ -69,27 +74,40 @@ def _open(entry: Entry) -> EvaluatedRun:
     return run
 
 
-def _evaluate(runs: dict[str, EvaluatedRun], reference: Path, notes: list[str]) -> tuple[dict[str, Evaluation], str]:
-    """Every run against the reference; a run that shares too few frames with it has a note instead."""
+def _evaluate(
+    runs: dict[str, EvaluatedRun], reference: Path, notes: list[str], warnings: list[str]
+) -> tuple[dict[str, Evaluation], str]:
+    """Every run against the reference; a run that shares too few frames with it has a note instead.
+
+    None, and a warning, where all share too few or follow another path: a reference of another video.
+    """
     unit = open_pose_reference(reference).unit
-    found, failures = {}, []
+    found: dict[str, Evaluation] = {}
+    numbered: dict[str, list[str]] = {}
+    failures = []
     for name, run in runs.items():
         try:
             evaluation = evaluate_model(run.root, reference, best=())
         except InputError as error:
-            failures.append(error)
+            failures.append(f"--reference {reference}: no run could be measured against it: {error}")
             notes.append(f"{name}: not measured against the reference: {error}")
             continue
         if not _follows(evaluation):
             notes.append(f"{name}: its cameras do not follow those of {reference}: broken, or another video")
         found[name] = evaluation
-    if not found:
-        raise failures[0]
+        numbered.setdefault(evaluation.figures["frame_numbering"], []).append(name)
     if not any(map(_follows, found.values())):
-        raise InputError(
+        unlike = (
             f"--reference {reference}: the cameras of no run follow its path or turn as its cameras do; expected the "
             "truth of the same video"
         )
+        warnings.append(unlike if found else failures[0])
+        return {}, "scene units"
+    notes += [
+        f"{', '.join(names)}: frames were found in the reference by the {numbering}"
+        for numbering, names in numbered.items()
+        if numbering != PLAIN
+    ]
     return found, unit
 
 

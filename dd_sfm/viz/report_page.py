@@ -50,6 +50,7 @@ def page(
         f'<p class="lead">{escape(_lead(comparison))}</p>',
         f'<p class="verdict">{escape(comparison.figures["verdict"])}</p>',
         _failures(comparison),
+        _warnings(comparison),
         _table(comparison),
         _explanation(comparison),
         "<h2>Frames</h2>",
@@ -91,12 +92,18 @@ def _head(title: str) -> str:
 def _lead(comparison: Comparison) -> str:
     what = f"{len(comparison.frames)} frames, the same masks and camera for all runs"
     reference = comparison.figures["reference"]
+    if comparison.figures["warnings"]:
+        return f"{what}; not measured against {reference}."
     return f"{what}; measured against {reference}." if reference else f"{what}; no reference."
 
 
 def _failures(comparison: Comparison) -> str:
     failed = [c for c in comparison.columns if c.failure]
     return "".join(f"<p><strong>{escape(c.label)} found no model.</strong> {escape(c.failure)}</p>" for c in failed)
+
+
+def _warnings(comparison: Comparison) -> str:
+    return "".join(f"<p><strong>Warning.</strong> {escape(text)}</p>" for text in comparison.figures["warnings"])
 
 
 def _table(comparison: Comparison) -> str:
@@ -125,7 +132,7 @@ def _explanation(comparison: Comparison) -> str:
             f"A mean over all points favours whoever keeps few: the best {number:,} points of each are compared as "
             "well, ranked by the error that each run expects of its points (points.ply: uncertainty)."
         )
-    if comparison.figures["reference"] is None:
+    if comparison.figures["reference"] is None or comparison.figures["warnings"]:
         lines.append(
             "A reprojection error says how well a model agrees with itself, not how right it is: for true errors "
             "compare a rendered clip with --reference."

@@ -1,5 +1,6 @@
 """dd-sfm compare from the command line: usage, refusals, and what it prints and writes."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 import pytest
-from comparing import usual_runs
+from comparing import thinned, usual_runs
 from plane import plane_model, write_run, write_truth
 
 from dd_sfm.errors import ReconstructionError
@@ -125,8 +126,16 @@ def test_a_reference_that_cannot_be_read_is_said_before_the_work(refused, tmp_pa
 
 
 def test_a_reference_that_does_not_fit(refused, ready, tmp_path):
-    other = write_run(tmp_path / "other", plane_model(4.0), first=500)
+    other = write_run(tmp_path / "other", thinned(plane_model(4.0), 1, frames=range(10)), first=500)
     refused("--reference", other, says="no frame in common with")
+    refused("--reference", other, says=f"without figures against it: {tmp_path / 'out' / 'report.html'})")
+    content = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert content["runs"]["learned"]["truth"] is None
+    (warning,) = content["warnings"]
+    text = html.unescape((tmp_path / "out" / "report.html").read_text())
+    assert f"<strong>Warning.</strong> {warning}" in text
+    assert f"not measured against {other}." in text
+    assert "camera position error" not in text
 
 
 def test_an_empty_cloud(refused, ready, tmp_path):

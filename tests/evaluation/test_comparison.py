@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -142,11 +143,21 @@ def test_no_model_where_one_should_be(tmp_path):
         compare_runs([learned, sift])
 
 
+def check_unmeasured(comparison, warning):
+    """Everything is there but for what the reference would have told."""
+    figures = comparison.figures
+    (found,) = figures["warnings"]
+    assert re.search(warning, found), found
+    assert (comparison.unit, len(comparison.reference_path), comparison.in_truth) == ("scene units", 0, None)
+    assert all(run["truth"] is None and run["points"] for run in figures["runs"].values())
+    assert figures["runs"]["sift"]["alignment"]["images_common"] == FRAMES
+    assert figures["verdict"].startswith("The learned descriptor wins")
+
+
 def test_a_reference_of_other_frames(tmp_path):
     entries = usual_runs(tmp_path)
-    other = write_run(tmp_path / "other", plane_model(4.0), first=500)
-    with pytest.raises(InputError, match="no frame in common with"):
-        compare_runs(entries, other)
+    other = write_run(tmp_path / "other", thinned(plane_model(4.0), 1, frames=range(10)), first=500)
+    check_unmeasured(compare_runs(entries, other), "no run could be measured against it: .* no frame in common with")
 
 
 def test_a_reference_of_another_video(tmp_path):
@@ -155,11 +166,9 @@ def test_a_reference_of_another_video(tmp_path):
     model = plane_model(4.0)
     for frame, pose in model.cam_from_world.items():
         model.cam_from_world[frame] = np.column_stack([pose[:, :3], rng.uniform(-9, 9, 3)])
-    other = write_run(tmp_path / "other", model)
-    with pytest.raises(
-        InputError, match="the cameras of no run follow its path .* expected the truth of the same video"
-    ):
-        compare_runs(entries, other)
+    comparison = compare_runs(entries, write_run(tmp_path / "other", model))
+    check_unmeasured(comparison, "other: the cameras of no run follow its path .* the truth of the same video")
+    assert any(note.startswith("sift: its cameras do not follow those of") for note in comparison.figures["notes"])
 
 
 def test_a_reference_of_the_same_path_that_looks_elsewhere(tmp_path):
@@ -169,8 +178,16 @@ def test_a_reference_of_the_same_path_that_looks_elsewhere(tmp_path):
         turn = Rotation.from_rotvec([0.1 * np.sin(2.0 * frame), 0.1 * np.cos(1.3 * frame), 0.0]).as_matrix()
         model.cam_from_world[frame] = turn @ pose
     other = write_run(tmp_path / "other", model)
-    with pytest.raises(InputError, match="the cameras of no run follow its path or turn as its cameras do"):
-        compare_runs(entries, other)
+    check_unmeasured(compare_runs(entries, other), "the cameras of no run follow its path or turn as its cameras do")
+
+
+def test_a_reference_that_counts_from_one_is_noted(tmp_path):
+    entries = usual_runs(tmp_path)
+    other = write_run(tmp_path / "other", plane_model(4.0), first=1)
+    figures = compare_runs(entries, other).figures
+    assert figures["warnings"] == []
+    note = "learned, sift: frames were found in the reference by the frame numbers, those of the reference counted "
+    assert figures["notes"] == [note + "from one"]
 
 
 def test_frames_thinned_out_are_not_dropped(tmp_path):

@@ -65,11 +65,11 @@ def _read(path: Path, count: int) -> "tuple[list[NDArray[Any]], NDArray[Any]]":
 
 
 def _label(path: Path) -> str:
-    """Organ and difficulty of a rendered clip's folder, else the name of the file."""
+    """Name, organ and difficulty of a rendered clip's folder, else the name of the file."""
     import yaml
 
     try:
         settings = yaml.safe_load((path / "scene.yaml").read_text())
-        return f"rendered {settings['organ']}, difficulty {settings['difficulty']}"
+        return f"{path.resolve().name}: rendered {settings['organ']}, difficulty {settings['difficulty']}"
     except (OSError, KeyError, TypeError, yaml.YAMLError):
         return path.stem

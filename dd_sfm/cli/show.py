@@ -96,9 +96,11 @@ def show_log(quiet: bool) -> Iterator[None]:
 def _expected(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     """The row of the expected error; none for runs that do not know it."""
     expected = metrics.get("median_uncertainty")
-    return (
-        [("expected error", f"half of the points within {100 * expected:.1f} % of their distance")] if expected else []
-    )
+    if not expected:
+        return []
+    doubted = any("calibration:" in note for note in metrics["degradations"])
+    condition = ", if the camera is right" if doubted else ""
+    return [("expected error", f"half of the points within {100 * expected:.1f} % of their distance{condition}")]
 
 
 def _frames(metrics: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.frame_numbering import CommonFrames, NumberedPoses, match_frames
+from dd_sfm.evaluation.frame_numbering import CommonFrames, NumberedPoses, same_frames
 from dd_sfm.evaluation.in_truth import InTruth
 from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.colmap_model import read_model, read_poses
@@ -63,7 +63,8 @@ def find_model(folder: Path) -> Path:
         InputError: If there is none.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: not found; expected a run folder or a COLMAP model folder")
+        found = "is a file" if folder.exists() else "not found"
+        raise InputError(f"{folder}: {found}; expected a run folder or a COLMAP model folder")
     place = find_model_folder(folder)
     if place is None:
         raise InputError(
@@ -160,7 +161,7 @@ def open_pose_reference(path: Path) -> PoseReference:
 
 
 def common_frames(run: EvaluatedRun, reference: PoseReference) -> CommonFrames:
-    """Find which frame of the reference each frame of the model is (:func:`match_frames`).
+    """Find which frame of the reference each frame of the model is (:func:`same_frames`).
 
     Raises:
         InputError: If fewer than 3 frames are in common.
@@ -169,7 +170,7 @@ def common_frames(run: EvaluatedRun, reference: PoseReference) -> CommonFrames:
     kind = "run" if run.run else "colmap"
     ours = NumberedPoses(kind, run.model.cam_from_world, frames, run.source_number)
     kind = "run" if reference.is_run else reference.kind
-    found = match_frames(ours, NumberedPoses(kind, reference.cam_from_world, reference.frames))
+    found = same_frames(ours, NumberedPoses(kind, reference.cam_from_world, reference.frames))
     most = len(found.run)
     if most < 3:
         count = "no frame" if not most else f"{most} frame{'s' if most > 1 else ''}"

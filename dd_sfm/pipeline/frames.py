@@ -29,6 +29,8 @@ NEIGHBOURS = 7
 """Frames on each side whose sharpness a frame is compared with."""
 VIEW_ANGLES_DEG = 50, 150
 """Fields of view that endoscopes have, across the larger side."""
+CENTRE_AWAY = 0.25
+"""A principal point further from the centre of the field of view, as a share of its width, is doubted."""
 MAX_DROPS_IN_A_ROW = 3
 """A longer blurred stretch keeps every fourth frame, so that the path is not cut."""
 
@@ -190,16 +192,25 @@ def guess_camera(field_of_view: NDArray[np.bool_], angle_deg: float) -> PinholeC
 
 
 def _view_notes(camera: PinholeCamera, field_of_view: NDArray[np.bool_]) -> list[str]:
-    """A calibration whose field of view no endoscope has is that of another camera, or of another size of frames."""
-    size, _ = _field_extent(field_of_view)
+    """A calibration whose field of view or centre no endoscope has is of another camera, or of another size of frames."""
+    size, centre = _field_extent(field_of_view)
+    away = float(np.hypot(camera.cx - centre[0], camera.cy - centre[1])) / size
+    notes = []
+    if away > CENTRE_AWAY:
+        notes.append(
+            f"calibration: the principal point ({camera.cx:.0f}, {camera.cy:.0f}) lies {100 * away:.0f} % of the field "
+            f"of view's width from its centre ({centre[0]:.0f}, {centre[1]:.0f}); endoscopes have it within some 15 %. "
+            "Is it of these frames, neither cropped nor resized? Shape and angles are only as good as that"
+        )
     angle = float(2 * np.degrees(np.arctan(size / 2 / camera.fx)))
     low, high = VIEW_ANGLES_DEG
-    if low <= angle <= high:
-        return []
-    return [
-        f"calibration: a focal length of {camera.fx:.0f} px means a field of view of {angle:.0f} degrees, endoscopes "
-        f"have {low} to {high}. Is it of this scope, at this size of frames? Shape and angles are only as good as that"
-    ]
+    if not low <= angle <= high:
+        notes.append(
+            f"calibration: a focal length of {camera.fx:.0f} px means a field of view of {angle:.0f} degrees, "
+            f"endoscopes have {low} to {high}. Is it of this scope, at this size of frames? Shape and angles are only "
+            "as good as that"
+        )
+    return notes
 
 
 def _drop_notes(records: list[FrameRecord], config: FramesConfig) -> list[str]:

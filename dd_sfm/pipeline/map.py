@@ -365,7 +365,7 @@ def _focal_notes(out: Path, best: Candidate, frames: FrameSet, config: Config) -
         return []
     return [
         f"calibration: the focal length is {given:.0f} px, the matches would have {focal:.0f} px. Is it of this scope, "
-        "at this zoom and size of frames? Shape and angles are only as good as that"
+        "at this zoom and size of frames, with this centre? Shape and angles are only as good as that"
     ]
 
 

@@ -10,6 +10,10 @@ import numpy as np
 from dd_sfm.ops.geometry import measured_errors_px, model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.structures import Model
 
+UNSURE = 0.1
+"""Median expected error, relative to the distance, above which a cloud is called unsure."""
+MORE_PARALLAX = "Where the camera hardly moves, a longer piece or a larger --every gives more parallax"
+
 
 def model_figures(model: Model) -> dict[str, float | int]:
     """Points, observations, track length, reprojection errors (source pixels) and triangulation angle."""
@@ -28,14 +32,21 @@ def model_figures(model: Model) -> dict[str, float | int]:
     }
 
 
-def dense_notes(figures: Mapping[str, float | int | None]) -> list[str]:
-    """What went less well with the dense search of a model, by its figures; none where none was made."""
-    maps = figures.get("depth_maps")
+def point_notes(figures: Mapping[str, float | int | None]) -> list[str]:
+    """What went less well with the points of a model, by its figures; of a dense search none where none was made."""
+    maps, expected = figures.get("depth_maps"), figures.get("median_uncertainty")
+    notes = []
     if maps == 0:
-        return ["no frame had neighbours fit for the dense search: the points are those of tracks alone"]
-    if maps is not None and figures.get("dense_points") == 0:
-        return ["the dense search found no depth that frames agree on: the points are those of tracks alone"]
-    return []
+        notes.append("no frame had neighbours fit for the dense search: the points are those of tracks alone")
+    elif maps is not None and figures.get("dense_points") == 0:
+        notes.append(
+            "the dense search found no depth that frames agree on: the points are those of tracks alone. " + MORE_PARALLAX
+        )
+    if expected is not None and expected > UNSURE:
+        notes.append(
+            f"half of the points are expected to be more than {100 * expected:.0f} % of their distance off. {MORE_PARALLAX}"
+        )
+    return notes
 
 
 def reset_memory_peaks() -> None:

@@ -30,7 +30,7 @@ from dd_sfm.pipeline.describe import describe_frames, has_descriptors
 from dd_sfm.pipeline.frames import check_source, extract_frames, frame_counts, frame_notes, load_frames
 from dd_sfm.pipeline.map import map_poses
 from dd_sfm.pipeline.match import MatchResult, match_frames
-from dd_sfm.pipeline.metrics import dense_notes, memory_figures, model_figures
+from dd_sfm.pipeline.metrics import point_notes, memory_figures, model_figures
 from dd_sfm.pipeline.own_files import is_own
 from dd_sfm.pipeline.points import densify_model, keypoint_uncertainty
 from dd_sfm.pipeline.results import load_map, load_match, save_map, save_match
@@ -286,7 +286,7 @@ class _Work:
             "mapper": found.rung,
             "calibrated": not frames.camera.is_guess,
             "focal_length_px": round(found.cameras[0].fx, 2),
-            "degradations": [*frame_notes(self.out), *match.notes, *found.notes, *dense_notes(models[0])],
+            "degradations": [*frame_notes(self.out), *match.notes, *found.notes, *point_notes(models[0])],
             "seconds": seconds | {"total": round(sum(seconds.values()), 2)},
             "stages_kept": kept,
             **{key: max(m.get(key, 0.0) for m in (memory, before)) for key in ("peak_rss_mb", "peak_gpu_mb")},

@@ -99,8 +99,9 @@ def adapt(
     if not request.overwrite:
         check_same_run(request.out, learned)
     source = open_source(held, request.config, request.find_field)
-    before = validate(network.to(request.device), source, request.device, MEASURED_PAIRS)
     logger.info("%d frames: %d to %d learned from, %d to %d held out", len(positions), *split.training, *split.held_out)
+    logger.info("measuring the weights as they are")
+    before = validate(network.to(request.device), source, request.device, MEASURED_PAIRS)
     logger.info("before: %s", summary(before))
     fine_tuning = replace(request, data=(learned, *request.data), start=network, measured_later=(source,))
     trained = _trained(fine_tuning, progress, group, note)

@@ -41,6 +41,9 @@ def test_a_calibration_of_another_camera_is_named(tiny_clip, tmp_path):
     assert "900 px means a field of view of" in frame_notes(tmp_path / "long")[0]
     extract(tiny_clip, tmp_path / "short", calibration="8,8,80,60")
     assert "8 px means a field of view of" in frame_notes(tmp_path / "short")[0]
+    extract(tiny_clip, tmp_path / "aside", calibration="100,100,140,70")
+    (note,) = frame_notes(tmp_path / "aside")
+    assert note.startswith("calibration: the principal point (140, 70) lies 5")
     extract(tiny_clip, tmp_path / "guess")
     assert frame_notes(tmp_path / "guess") == []
 

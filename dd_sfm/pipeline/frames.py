@@ -192,7 +192,7 @@ def guess_camera(field_of_view: NDArray[np.bool_], angle_deg: float) -> PinholeC
 
 
 def _view_notes(camera: PinholeCamera, field_of_view: NDArray[np.bool_]) -> list[str]:
-    """A calibration whose field of view or centre no endoscope has is of another camera, or of another size of frames."""
+    """A calibration whose field of view or centre no endoscope has is that of another camera, or of other frames."""
     size, centre = _field_extent(field_of_view)
     away = float(np.hypot(camera.cx - centre[0], camera.cy - centre[1])) / size
     notes = []

@@ -40,11 +40,13 @@ def point_notes(figures: Mapping[str, float | int | None]) -> list[str]:
         notes.append("no frame had neighbours fit for the dense search: the points are those of tracks alone")
     elif maps is not None and figures.get("dense_points") == 0:
         notes.append(
-            "the dense search found no depth that frames agree on: the points are those of tracks alone. " + MORE_PARALLAX
+            "the dense search found no depth that frames agree on: the points are those of tracks alone. "
+            + MORE_PARALLAX
         )
     if expected is not None and expected > UNSURE:
         notes.append(
-            f"half of the points are expected to be more than {100 * expected:.0f} % of their distance off. {MORE_PARALLAX}"
+            f"half of the points are expected to be more than {100 * expected:.0f} % of their distance off. "
+            + MORE_PARALLAX
         )
     return notes
 

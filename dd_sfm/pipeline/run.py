@@ -30,7 +30,7 @@ from dd_sfm.pipeline.describe import describe_frames, has_descriptors
 from dd_sfm.pipeline.frames import check_source, extract_frames, frame_counts, frame_notes, load_frames
 from dd_sfm.pipeline.map import map_poses
 from dd_sfm.pipeline.match import MatchResult, match_frames
-from dd_sfm.pipeline.metrics import point_notes, memory_figures, model_figures
+from dd_sfm.pipeline.metrics import memory_figures, model_figures, point_notes
 from dd_sfm.pipeline.own_files import is_own
 from dd_sfm.pipeline.points import densify_model, keypoint_uncertainty
 from dd_sfm.pipeline.results import load_map, load_match, save_map, save_match

@@ -64,6 +64,7 @@ def overlay(
     from dd_sfm.io.scene import open_scene
     from dd_sfm.io.video_writer import write_video
     from dd_sfm.viz.overlay import OverlaySettings, check_overlay, chosen_images, overlay_frames
+    from dd_sfm.viz.same_video import number_alike
     from dd_sfm.viz.viewpoints import parse_size
     from dd_sfm.viz.visibility import make_layers
 
@@ -71,11 +72,15 @@ def overlay(
     panel = parse_size(size or ("480x270" if ending == ".gif" else "960x540"))
     check_file(out, ENDINGS, overwrite=overwrite)
     settings = OverlaySettings(colour, panel, point_size, every, crop)
-    scenes = [open_scene(run, images), *([open_scene(against)] if against else [])]
+    scenes = [open_scene(run, images)]
+    notes: list[str] = []
+    if against:
+        second, notes = number_alike(open_scene(against), scenes[0])
+        scenes.append(second)
     layers = make_layers(scenes)
     check_overlay(layers, settings)
     say = make_say(quiet)
-    for note in _notes(scenes, run, against):
+    for note in [*notes, *_notes(scenes, run, against)]:
         say(f"note: {note}")
     rate = fps or source_rate(scenes[0], every)
     count = len(chosen_images(scenes[0], settings))

@@ -90,14 +90,17 @@ def _open_clouds(run: Path, run2: Path | None, say: Callable[[str], None], *, in
     Raises:
         InputError: If one cannot be read, or cameras and pictures of the second are those of another video.
     """
-    from dd_sfm.viz.same_video import check_same_pictures
+    from dd_sfm.viz.same_video import check_same_pictures, number_alike
     from dd_sfm.viz.shown import align_shown, open_shown, tell_apart
 
     clouds = [open_shown(run)]
     if in_window:
         _check_window()
     if run2 is not None:
-        second, same = align_shown(open_shown(run2), clouds[0])
+        second, notes = number_alike(open_shown(run2), clouds[0])
+        second, same = align_shown(second, clouds[0])
+        for note in notes:
+            say(f"note: {note}")
         try:
             check_same_pictures(clouds[0], second)
         except InputError as error:

@@ -17,7 +17,7 @@ OURS_FROM_ONE = "frame numbers, those of the model counted from one"
 ORDER_FROM_ONE = "order of the frames, those of the model counted from one"
 
 LEAST = 8
-"""Common frames that a numbering which nothing speaks for but its fit must have: of 1000 straight paths whose cameras
+"""Common frames that a numbering must have for its fit to speak for it: of 1000 straight paths whose cameras
 shake by three steps, 9 of 6 frames fitted twice as well one frame off, of 7 and more none.
 """
 EXACT = 1e-6
@@ -63,7 +63,7 @@ class CommonFrames:
         return [f"frames were found in the reference by the {self.numbering}: {first}"]
 
 
-def match_frames(run: NumberedPoses, reference: NumberedPoses) -> CommonFrames:
+def same_frames(run: NumberedPoses, reference: NumberedPoses) -> CommonFrames:
     """Find which frame of the reference each frame of the run is.
 
     Most common frames decide between the usual numberings; between about as many, a less usual one must fit twice as
@@ -78,7 +78,7 @@ def match_frames(run: NumberedPoses, reference: NumberedPoses) -> CommonFrames:
     likely = [c for c in found if len(c.run) >= max(3, 0.8 * most)]
     best = likely[0] if likely else max(found, key=lambda c: len(c.run))
     for other in likely[1:]:
-        if _fits_twice_as_well(other, best):
+        if len(other.run) >= LEAST and _fits_twice_as_well(other, best):
             best = other
     rivals = [_common(run, reference, name, numbers) for name, numbers in _unusual(run, reference)]
     rivals = [c for c in rivals if len(c.run) >= max(LEAST, 0.8 * len(best.run))]
@@ -97,7 +97,7 @@ def _usual(run: NumberedPoses, reference: NumberedPoses) -> list[tuple[str, Mapp
 
 
 def _unusual(run: NumberedPoses, reference: NumberedPoses) -> list[tuple[str, Mapping[int, int]]]:
-    """What they may mean where only the fit can tell: images may be counted from one, frames never are."""
+    """What they may mean where only the fit can tell, for images that others counted: runs count from zero."""
     found: list[tuple[str, Mapping[int, int]]] = []
     if reference.kind == "jhu":
         return [(ORDER_FROM_ONE, dict(enumerate(reference.frames, 1)))] if run.kind == "colmap" else []
@@ -105,7 +105,7 @@ def _unusual(run: NumberedPoses, reference: NumberedPoses) -> list[tuple[str, Ma
         found.append((THEIRS_FROM_ONE, {f: f + 1 for f in run.frames}))
     if run.kind == "colmap":
         found.append((OURS_FROM_ONE, {f: f - 1 for f in run.frames}))
-    if len(run.frames) == len(reference.frames) and reference.kind != "rendered":
+    if len(run.frames) == len(reference.frames) and found and reference.kind != "rendered":
         found.append((ORDER, dict(zip(run.frames, reference.frames, strict=True))))
     return found
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from dd_sfm.io.images import list_images
 from dd_sfm.io.jhu import JHUSequence, read_sequence
 from dd_sfm.structures import Model, PinholeCamera
 
+Records = dict[int, tuple[float, int | None]]
+"""What a run tells of its frames: the time, and the number in the source image's name, None where there is none."""
+UNKNOWN = None, None
 THINNED = "thinned to --max-frames"
 """The reason that frames.json gives for a frame that nothing is wrong with."""
 
@@ -24,7 +28,8 @@ THINNED = "thinned to --max-frames"
 class SceneImage:
     """An image, with or without a pose. ``name`` is COLMAP's; ``number`` that of the frame, different for all images.
 
-    ``path`` and ``mask_path`` are None where there is no such file; ``time_s`` where it is not known.
+    ``path`` and ``mask_path`` are None where there is no such file; ``time_s``, and ``source_number`` in the name of
+    the image that a run has the frame from, where they are not known.
     """
 
     name: str
@@ -33,6 +38,7 @@ class SceneImage:
     path: Path | None = None
     mask_path: Path | None = None
     time_s: float | None = None
+    source_number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -137,13 +143,15 @@ def _colmap_scene(source: Path, folder: Path, images: Path | None) -> Scene:
     where = images or _images_folder(read.names, [*((run / "frames",) if run else ()), *_beside(source, folder)])
     masks = run / "masks" if run and images is None else where.parent / "masks" if where else None
     numbers, notes = _numbers(read.names)
-    times = _times(run / "frames.json") if run else {}
+    known = _records(run / "frames.json") if run else {}
     found = [
-        SceneImage(name, number, camera, _file(where, name), _file(masks, name + ".png"), times.get(number))
+        SceneImage(
+            name, number, camera, _file(where, name), _file(masks, name + ".png"), *known.get(number, (None, None))
+        )
         for name, number, camera in zip(read.names, numbers, read.cameras, strict=True)
     ]
     if run and where and images is None:
-        found += _frames_without_pose(where, masks, {i.name for i in found}, read.cameras[0], times)
+        found += _frames_without_pose(where, masks, {i.name for i in found}, read.cameras[0], known)
     scene = Scene(
         source,
         "run" if run else "colmap",
@@ -175,14 +183,14 @@ def _in_order(scene: Scene) -> Scene:
 
 
 def _frames_without_pose(
-    where: Path, masks: Path | None, known: set[str], camera: PinholeCamera, times: dict[int, float]
+    where: Path, masks: Path | None, posed: set[str], camera: PinholeCamera, known: Records
 ) -> list[SceneImage]:
     found = []
     for path in list_images(where):
-        if path.name not in known and path.stem.isdigit():
+        if path.name not in posed and path.stem.isdigit():
             number = int(path.stem)
             mask = _file(masks, path.name + ".png")
-            found.append(SceneImage(path.name, number, camera, path, mask, times.get(number)))
+            found.append(SceneImage(path.name, number, camera, path, mask, *known.get(number, UNKNOWN)))
     return found
 
 
@@ -209,13 +217,18 @@ def _numbers(names: tuple[str, ...]) -> tuple[list[int], list[str]]:
     return list(range(len(names))), ["the names of the images give no frame numbers: numbered in their order"]
 
 
-def _times(path: Path) -> dict[int, float]:
+def _records(path: Path) -> Records:
     try:
-        return {int(r["index"]): float(r["time_s"]) for r in json.loads(path.read_text())["frames"]}
+        return {int(r["index"]): _record(r) for r in json.loads(path.read_text())["frames"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: damaged ({error}); expected what dd-sfm reconstruct wrote. Repeat the run"
         ) from error
+
+
+def _record(record: dict[str, Any]) -> tuple[float, int | None]:
+    digits = re.findall(r"\d+", PurePosixPath(record.get("source", "")).stem)
+    return float(record["time_s"]), int(digits[-1]) if digits else None
 
 
 def _jhu_scene(folder: Path, images: Path | None) -> Scene:

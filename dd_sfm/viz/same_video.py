@@ -1,7 +1,9 @@
 """Whether two reconstructions are of the same frames."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -9,11 +11,13 @@ from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.alignment import align_cameras, follows
+from dd_sfm.evaluation.frame_numbering import PLAIN, NumberedPoses, same_frames
 from dd_sfm.io.images import read_image
 from dd_sfm.io.scene import Scene, SceneImage
 from dd_sfm.viz.camera_shapes import spread
 from dd_sfm.viz.shown import Shown, no_common_images
 
+KINDS = ("run", "colmap", "jhu")
 COMPARED = 5
 """So many of the common frames are looked at."""
 ASPECT_SHARE = 0.01
@@ -23,6 +27,45 @@ MOST_DIFFERENT = 10.0
 """Mean difference of frames made this small, in grey levels: frames of five endoscopic videos differed from those of
 the others by 16 to 27, from the one after them by 0.2 to 6.
 """  # fmt: skip
+
+
+SeenT = TypeVar("SeenT", Scene, Shown)
+
+
+def number_alike(moved: SeenT, onto: SeenT) -> tuple[SeenT, list[str]]:
+    """Give the images of a reconstruction the numbers that the same frames have in another (:func:`same_frames`).
+
+    Images of frames that the other does not have are numbered after its own.
+
+    Returns:
+        The first with other numbers, and a note where these differ.
+    """
+    theirs: NumberedPoses = _numbered(moved)
+    ours: NumberedPoses = _numbered(onto)
+    # Of both, the one that says more of its frames is the one to find in the other.
+    is_found = KINDS.index(theirs.kind) < KINDS.index(ours.kind)
+    found = same_frames(theirs, ours) if is_found else same_frames(ours, theirs)
+    if found.numbering == PLAIN or not found.run:
+        return moved, []
+    number: dict[int, int] = {there: here for here, there in found.number.items()}
+    if is_found:
+        number = dict(found.number)
+    beyond = 1 + max((*number.values(), *ours.frames))
+    images = tuple(replace(i, number=number.get(i.number, beyond + i.number)) for i in moved.images)
+    first = (found.run if is_found else found.reference)[0]
+    note = f"{moved.source}: its frame {first} is frame {number[first]} of {onto.source}"
+    return replace(moved, images=images), [note]
+
+
+def _numbered(seen: Scene | Shown) -> NumberedPoses:
+    if isinstance(seen, Shown):
+        posed, poses, frames = seen.images, list(seen.cam_from_world), seen.frames or tuple(seen.numbers)
+    else:
+        posed = tuple(seen.images[k] for k in seen.registered)
+        poses, frames = [seen.model.cam_from_world[k] for k in seen.registered], tuple(i.number for i in seen.images)
+    sources = {i.number: i.source_number for i in seen.images if i.source_number is not None}
+    by_frame = {image.number: pose for image, pose in zip(posed, poses, strict=True)}
+    return NumberedPoses(seen.kind, by_frame, frames, sources)
 
 
 def check_same_video(first: Scene, second: Scene) -> None:

@@ -27,7 +27,7 @@ class Shown:
     ``xyz`` (P, 3); ``rgb`` (P, 3) uint8; ``error_px`` (P,), NaN where unknown; ``track_length`` (P,), 0 where unknown;
     ``uncertainty`` (P,) error relative to the distance that half of such points stay below, NaN where unknown.
     ``images`` are those with a pose, in order; ``cam_from_world`` (C, 3, 4) are their poses; ``faces`` (F, 3) index the
-    points of a mesh, F = 0 for a cloud.
+    points of a mesh, F = 0 for a cloud. ``kind`` is that of the scene, ``frames`` all its frame numbers.
     """
 
     source: Path
@@ -40,6 +40,8 @@ class Shown:
     images: tuple[SceneImage, ...]
     cam_from_world: FloatArray
     faces: IntArray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+    kind: str = "colmap"
+    frames: tuple[int, ...] = ()
 
     @property
     def parts(self) -> str:
@@ -83,6 +85,8 @@ def shown_scene(scene: Scene) -> Shown:
         _uncertainty_of(scene),
         tuple(scene.images[k] for k in scene.registered),
         np.stack([model.cam_from_world[k] for k in scene.registered]),
+        kind=scene.kind,
+        frames=tuple(image.number for image in scene.images),
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import av
 import cv2
@@ -66,6 +67,21 @@ def test_a_screenshot_of_two_runs_a_model_and_a_cloud(dd_sfm, run, tmp_path):
         ran = dd_sfm("view", *arguments, "--screenshot", path, "--size", "200x120", "--quiet")
         assert (ran.code, ran.out, ran.err) == (0, "", "")
         assert cv2.imread(str(path)).shape == (120, 200, 3)
+
+
+def test_a_model_of_images_that_are_counted_from_one(dd_sfm, run, tmp_path):
+    model = pycolmap.Reconstruction(str(run / "sparse" / "0"))
+    for image in model.images.values():
+        image.name = f"frame_{int(Path(image.name).stem) + 1:04d}.png"
+    (tmp_path / "other").mkdir()
+    model.write_binary(str(tmp_path / "other"))
+    note = f"note: {tmp_path / 'other'}: its frame 11 is frame 10 of {run}"
+    size = ("--size", "80x60")
+    ran = dd_sfm("view", run, tmp_path / "other", "--screenshot", tmp_path / "a.png", *size)
+    assert (ran.code, ran.err.splitlines()[0]) == (0, note)
+    ran = dd_sfm("overlay", run, "--against", tmp_path / "other", "-o", tmp_path / "a.gif", "--every", 8, *size)
+    assert (ran.code, ran.err.splitlines()[0]) == (0, note)
+    assert "15 registered in run and 15 registered in other" in ran.err
 
 
 def test_what_view_refuses(refused, run, tmp_path):

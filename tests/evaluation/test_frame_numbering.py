@@ -15,7 +15,7 @@ from dd_sfm.evaluation.frame_numbering import (
     PLAIN,
     THEIRS_FROM_ONE,
     NumberedPoses,
-    match_frames,
+    same_frames,
 )
 from dd_sfm.evaluation.model import evaluate_model
 
@@ -41,7 +41,7 @@ def own(shake=0.05, **options):
 
 def test_a_reference_counted_from_one():
     for kind in ("run", "colmap"):
-        found = match_frames(numbered(own(), kind=kind), numbered(curve(), range(1, 41)))
+        found = same_frames(numbered(own(), kind=kind), numbered(curve(), range(1, 41)))
         assert found.numbering == THEIRS_FROM_ONE
         assert (found.run, found.reference) == (tuple(range(40)), tuple(range(1, 41)))
         assert found.notes == [f"frames were found in the reference by the {THEIRS_FROM_ONE}: 0 is the reference's 1"]
@@ -49,27 +49,27 @@ def test_a_reference_counted_from_one():
 
 def test_a_model_counted_from_one():
     for kind in ("run", "colmap", "rendered"):
-        found = match_frames(numbered(own(), range(1, 41)), numbered(curve(), kind=kind))
+        found = same_frames(numbered(own(), range(1, 41)), numbered(curve(), kind=kind))
         assert found.numbering == OURS_FROM_ONE
         assert (found.run[0], found.reference[0]) == (1, 0)
 
 
 def test_a_run_of_some_frames_only():
     every = range(0, 40, 4)
-    found = match_frames(numbered(own()[::4], every, kind="run"), numbered(curve(), range(1, 41)))
+    found = same_frames(numbered(own()[::4], every, kind="run"), numbered(curve(), range(1, 41)))
     assert found.numbering == THEIRS_FROM_ONE
     assert found.reference == tuple(range(1, 41, 4))
     # Of the images that were taken out for the reference there are as few.
     for start in (0, 1):
-        found = match_frames(numbered(own()[::4], every, kind="run"), numbered(curve()[::4], range(start, start + 10)))
+        found = same_frames(numbered(own()[::4], every, kind="run"), numbered(curve()[::4], range(start, start + 10)))
         assert (found.numbering, found.run, found.reference[0]) == (ORDER, tuple(every), start)
 
 
 def test_a_cut_of_a_longer_video():
-    found = match_frames(numbered(own(), kind="run"), numbered(curve(), range(500, 540)))
+    found = same_frames(numbered(own(), kind="run"), numbered(curve(), range(500, 540)))
     assert (found.numbering, found.reference[0]) == (ORDER, 500)
     astray = np.random.default_rng(1).permutation(40)
-    assert match_frames(numbered(own()[astray], kind="run"), numbered(curve(), range(500, 540))).run == ()
+    assert same_frames(numbered(own()[astray], kind="run"), numbered(curve(), range(500, 540))).run == ()
 
 
 @pytest.mark.parametrize("shake", [0.0, 1e-9, 0.05, 0.5, 3.0])
@@ -79,26 +79,32 @@ def test_the_same_numbers_stay(shake, bend, kind):
     """On a straight slow path an offset fits as well but for noise, of which there may be none."""
     for count in (3, 5, LEAST, 40):
         ours = numbered(own(shake, bend=bend)[:count], kind=kind)
-        found = match_frames(ours, numbered(curve(bend=bend)[:count]))
+        found = same_frames(ours, numbered(curve(bend=bend)[:count]))
         assert (found.numbering, len(found.run), found.notes) == (PLAIN, count, [])
         gaps = [k for k in range(count) if k % 5]
-        sparse = match_frames(ours, numbered(curve(bend=bend)[gaps], gaps))
+        sparse = same_frames(ours, numbered(curve(bend=bend)[gaps], gaps))
         assert sparse.numbering == PLAIN
+
+
+def test_runs_have_the_numbers_of_their_source():
+    assert same_frames(numbered(own(), kind="run"), numbered(curve(), range(500, 540), kind="run")).run == ()
+    found = same_frames(numbered(own(), kind="run"), numbered(curve(), range(1, 41), kind="run"))
+    assert found.numbering == PLAIN
 
 
 def test_few_frames_prove_nothing():
     few = LEAST - 1
-    assert match_frames(numbered(own()[:few]), numbered(curve()[:few], range(500, 500 + few))).run == ()
+    assert same_frames(numbered(own()[:few]), numbered(curve()[:few], range(500, 500 + few))).run == ()
 
 
 def test_names_of_source_images_come_first():
     ours = numbered(own(), kind="run", source_number={k: k + 1 for k in range(40)})
-    assert match_frames(ours, numbered(curve(), range(1, 41))).numbering == NAMES
+    assert same_frames(ours, numbered(curve(), range(1, 41))).numbering == NAMES
 
 
 def test_cameras_at_one_place_have_their_numbers():
     still = np.tile(np.eye(3, 4), (12, 1, 1))
-    assert match_frames(numbered(still), numbered(curve(12), range(1, 13))).numbering == PLAIN
+    assert same_frames(numbered(still), numbered(curve(12), range(1, 13))).numbering == PLAIN
 
 
 def test_a_reference_of_images_from_ffmpeg_is_noted(tmp_path):

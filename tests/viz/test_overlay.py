@@ -19,15 +19,16 @@ def wall(depth, part=slice(None)):
     return np.column_stack([GRID * depth / 10, np.full(len(GRID), depth)])[part]
 
 
-def make_scene(folder, xyz, *, without_pose=(), first=0, observed=()):
-    """A scene of 5 frames; ``observed`` are pairs of point and frame."""
+def make_scene(folder, xyz, *, without_pose=(), first=0, observed=(), path=None):
+    """A scene of 5 frames, or along a path; ``observed`` are pairs of point and frame."""
+    along = poses(5) if path is None else path
     folder.mkdir(exist_ok=True)
     images = []
-    for k in range(5):
-        path = folder / f"{k:08d}.png"
-        write_image(path, texture(120, 160, seed=k))
-        images.append(SceneImage(path.name, k + first, CAMERA, path, None, k / 25))
-    cam = {k: pose for k, pose in enumerate(poses(5)) if k not in without_pose}
+    for k in range(len(along)):
+        file = folder / f"{k:08d}.png"
+        write_image(file, texture(120, 160, seed=k))
+        images.append(SceneImage(file.name, k + first, CAMERA, file, None, k / 25))
+    cam = {k: pose for k, pose in enumerate(along) if k not in without_pose}
     point, frame = (np.array([pair[c] for pair in observed], int) for c in (0, 1))
     rgb = np.tile(np.uint8([0, 255, 0]), (len(xyz), 1))
     model = Model(

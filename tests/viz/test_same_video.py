@@ -8,7 +8,8 @@ from test_overlay import make_scene, wall
 
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, write_image
-from dd_sfm.viz.same_video import cameras_follow, check_same_video
+from dd_sfm.viz.same_video import cameras_follow, check_same_video, number_alike
+from dd_sfm.viz.shown import shown_scene
 
 
 @pytest.fixture
@@ -60,3 +61,54 @@ def test_cameras_that_go_another_way(pair):
     assert cameras_follow(first, replace(second, model=replace(second.model, cam_from_world=few))) is None
     still = dict.fromkeys(second.model.cam_from_world, np.eye(3, 4))
     assert cameras_follow(first, replace(second, model=replace(second.model, cam_from_world=still))) is None
+
+
+def counted(scene, *, start=0, kind="colmap"):
+    """The same with images counted from another number."""
+    images = tuple(replace(image, number=start + k) for k, image in enumerate(scene.images))
+    return replace(scene, images=images, kind=kind)
+
+
+@pytest.fixture
+def long_pair(tmp_path):
+    """Cameras on a bent path, so that an offset shows."""
+    path = [np.column_stack([np.eye(3), [-0.1 * k, -0.5 * np.sin(k / 2), 0]]) for k in range(12)]
+    return [make_scene(tmp_path / name, wall(10.0), path=path) for name in ("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({"kind": "run"}, {"kind": "jhu", "start": 4000}),
+        ({"kind": "jhu", "start": 4000}, {"kind": "run"}),
+        ({"kind": "run"}, {"start": 1}),
+        ({"start": 1}, {"kind": "run"}),
+        ({"start": 1}, {}),
+    ],
+)
+def test_frames_that_are_numbered_otherwise(long_pair, ours, theirs):
+    first, second = counted(long_pair[0], **ours), counted(long_pair[1], **theirs)
+    begun = [scene.images[0].number for scene in (first, second)]
+    for one, two in ((first, second), (shown_scene(first), shown_scene(second))):
+        alike, notes = number_alike(two, one)
+        assert [i.number for i in alike.images] == [i.number for i in one.images]
+        assert notes == [f"{second.source}: its frame {begun[1]} is frame {begun[0]} of {first.source}"]
+    check_same_video(first, number_alike(second, first)[0])
+    assert cameras_follow(first, number_alike(second, first)[0])
+
+
+def test_frames_that_only_one_has_are_no_frame_of_the_other(long_pair):
+    first, second = counted(long_pair[0], kind="run"), counted(long_pair[1], start=1)
+    poses = {k: pose for k, pose in first.model.cam_from_world.items() if k < 10}
+    first = replace(first, model=replace(first.model, cam_from_world=poses), images=first.images[:10])
+    alike, _ = number_alike(second, first)
+    assert [i.number for i in alike.images[:10]] == list(range(10))
+    assert len({i.number for i in alike.images}) == 12
+
+
+def test_the_same_numbers_stay_as_they_are(pair, long_pair):
+    for first, second in (pair, long_pair):
+        for kind in ("run", "colmap"):
+            alike, notes = number_alike(counted(second), counted(first, kind=kind))
+            assert [i.number for i in alike.images] == [i.number for i in counted(second).images]
+            assert notes == []

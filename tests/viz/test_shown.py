@@ -196,3 +196,13 @@ def test_spacing_of_a_grid():
     assert median_spacing(grid, most=50) == 1
     assert point_spacing(grid[:1]).tolist() == [0]
     assert median_spacing(grid[:1]) == 0
+
+
+def test_numbers_in_the_names_of_a_runs_source_images(tmp_path):
+    write_small_run(tmp_path / "run")
+    assert {image.source_number for image in open_shown(tmp_path / "run").images} == {None}
+    path = tmp_path / "run" / "frames.json"
+    content = json.loads(path.read_text())
+    content["frames"] = [record | {"source": f"2024_frame{record['index'] + 5}.png"} for record in content["frames"]]
+    path.write_text(json.dumps(content))
+    assert all(image.source_number == image.number + 5 for image in open_shown(tmp_path / "run").images)

@@ -12,6 +12,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.evaluation.alignment import align_cameras, follows
 from dd_sfm.io.clouds import read_cloud
 from dd_sfm.io.scene import Scene, SceneImage, open_scene, scene_uncertainty
+from dd_sfm.pipeline.mesh import vertex_normals
 from dd_sfm.structures import FloatArray, IntArray
 
 MIN_COMMON = 3
@@ -132,19 +133,28 @@ def _shown_ply(path: Path) -> Shown:
     if not placed.any():
         raise InputError(f"{path}: the cloud has no point; expected at least one")
     unknown = np.full(len(cloud.xyz), np.nan)
+    xyz, rgb, faces = cloud.xyz[placed], cloud.rgb[placed], _read_faces(path, placed)
+    if len(faces) and (rgb == rgb[0]).all():
+        rgb = _shaded(xyz, rgb, faces)
     return Shown(
         path,
         path.stem,
-        cloud.xyz[placed],
-        cloud.rgb[placed],
+        xyz,
+        rgb,
         # Zero everywhere is what the reader gives for a file without the column.
         (cloud.error_px if cloud.error_px.any() else unknown)[placed],
         cloud.track_length[placed],
         (unknown if cloud.uncertainty is None else cloud.uncertainty)[placed],
         (),
         np.zeros((0, 3, 4)),
-        _read_faces(path, placed),
+        faces,
     )
+
+
+def _shaded(xyz: FloatArray, rgb: NDArray[np.uint8], faces: IntArray) -> NDArray[np.uint8]:
+    """Colours (P, 3) of a mesh of one colour that show its shape, by the slope of its surface; both sides alike."""
+    light = np.abs(vertex_normals(xyz, faces) @ (np.array([2.0, 3.0, 5.0]) / np.sqrt(38)))
+    return np.round(rgb * (0.3 + 0.7 * light[:, None])).astype(np.uint8)
 
 
 def _read_faces(path: Path, placed: NDArray[np.bool_]) -> IntArray:

@@ -107,10 +107,23 @@ def test_a_mesh_keeps_its_faces(tmp_path):
 
 def test_a_mesh_is_drawn_as_a_closed_surface(tmp_path):
     xyz, faces = square()
-    write_mesh(tmp_path / "mesh.ply", xyz, faces, np.zeros_like(xyz), np.full(xyz.shape, 90))
+    rgb = np.full(xyz.shape, 90)
+    rgb[0] = 91  # a mesh of one colour is shaded
+    write_mesh(tmp_path / "mesh.ply", xyz, faces, np.zeros_like(xyz), rgb)
     state = ViewState((open_shown(tmp_path / "mesh.ply"),), cameras=False)
     inner = render_still(state, "front", 100, 100)[30:70, 30:70]
     assert (np.abs(inner.astype(int) - 90) < 5).all()
+
+
+def test_a_mesh_of_one_colour_shows_its_shape(tmp_path):
+    xyz, faces = square()
+    xyz[:, 2] += np.repeat([0, 0, 0, 2, 4], 5)  # rises along y from the third row on
+    write_mesh(tmp_path / "mesh.ply", xyz, faces, np.zeros_like(xyz), np.full(xyz.shape, 100))
+    rgb = open_shown(tmp_path / "mesh.ply").rgb
+    assert (rgb == rgb[:, :1]).all()
+    # Flat: 0.3 + 0.7 * 5 / sqrt(38) of the colour; steep: less, as it faces away from the light.
+    assert rgb[0].tolist() == [87, 87, 87]
+    assert rgb[-1, 0] < 50
 
 
 def test_no_cloud(tmp_path):

@@ -145,9 +145,7 @@ def _colmap_scene(source: Path, folder: Path, images: Path | None) -> Scene:
     numbers, notes = _numbers(read.names)
     known = _records(run / "frames.json") if run else {}
     found = [
-        SceneImage(
-            name, number, camera, _file(where, name), _file(masks, name + ".png"), *known.get(number, (None, None))
-        )
+        SceneImage(name, number, camera, _file(where, name), _file(masks, name + ".png"), *known.get(number, UNKNOWN))
         for name, number, camera in zip(read.names, numbers, read.cameras, strict=True)
     ]
     if run and where and images is None:

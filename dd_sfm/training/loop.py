@@ -293,7 +293,11 @@ class _Stop:
 
 @contextmanager
 def _stop_signal() -> Iterator[_Stop]:
-    """What Ctrl-C or SIGTERM sets: the step under way is finished. A second one ends at once."""
+    """What Ctrl-C or SIGTERM sets: the step under way is finished. A second one ends at once.
+
+    Raises:
+        StoppedError: If the processes that prepare pairs were ended as well, as by what ends a whole job.
+    """
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -307,6 +311,11 @@ def _stop_signal() -> Iterator[_Stop]:
     before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
+    except RuntimeError as error:
+        if not stop.came or "DataLoader worker" not in str(error):
+            raise
+        # It comes in the middle of a step, whose half is not to be kept.
+        raise StoppedError("stopped; repeat the command to go on after the last checkpoint", stop.number) from error
     finally:
         for s, handler in before.items():
             signal.signal(s, handler)

@@ -3,8 +3,11 @@
 import dataclasses
 import errno
 import json
+import multiprocessing
 import os
 import signal
+import subprocess
+import time
 import typing
 from pathlib import Path
 
@@ -131,6 +134,25 @@ def test_ctrl_c_and_kill_write_a_checkpoint_and_repeating_ends_alike(go, tmp_pat
     go()
     whole = load_file(tmp_path / "out" / "last.safetensors")
     assert all(torch.equal(resumed[n], whole[n]) for n in whole)
+
+
+def test_what_ends_the_processes_that_prepare_pairs_too_leaves_the_last_checkpoint(go, tmp_path):
+    config = small(workers=1, checkpoint_every=1)
+
+    def ended(items, *, total, label):
+        for k, item in enumerate(items):
+            if k == 2:
+                (worker,) = multiprocessing.active_children()
+                # From outside: a worker takes its trainer's own signal for the end of the work.
+                subprocess.run(["kill", "-TERM", str(os.getpid()), str(worker.pid)], check=True)
+                time.sleep(10)  # until its end is noticed
+            yield item
+
+    with pytest.raises(StoppedError, match="repeat the command to go on after the last checkpoint") as stopped:
+        go(config, progress=ended)
+    assert stopped.value.exit_code == 143
+    assert torch.load(tmp_path / "out" / "checkpoint.pt")["step"] == 2
+    assert go(config).step == 4
 
 
 def test_fewer_steps_than_are_done(go, tmp_path, caplog):

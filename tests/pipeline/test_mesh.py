@@ -146,8 +146,17 @@ def test_what_cannot_be_meshed():
         mesh_cloud(bare, SETTINGS)
 
 
+@pytest.fixture
+def ctrl_c_raises():
+    """Also where the tests run as a background job of a shell, which has Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_a_stop_does_not_wait_for_the_solver(monkeypatch, tmp_path):
-    (tmp_path / "endless_solver.py").write_text("import time\ntime.sleep(600)")
+    (tmp_path / "endless_solver.py").write_text("import time\ntime.sleep(120)")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("dd_sfm.io.colmap_mesh.SOLVER", "endless_solver")
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
@@ -155,7 +164,7 @@ def test_a_stop_does_not_wait_for_the_solver(monkeypatch, tmp_path):
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         poisson_surface(sphere(500), 5, threads=1)
-    assert time.monotonic() - started < 300
+    assert time.monotonic() - started < 100
 
 
 def test_a_solver_that_fails_is_told_in_a_line(monkeypatch):

@@ -67,7 +67,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
-    """The Ctrl-C or SIGTERM behind an error, if any: compiled code makes a SystemError of one that falls into it."""
+    """The Ctrl-C or SIGTERM behind an error, if any: compiled code makes its own of one that falls into it."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return error
@@ -81,7 +81,9 @@ def telling_of_stop(text: Callable[[], str]) -> Iterator[None]:
     try:
         with _interrupted_by_sigterm():
             yield
-    except (KeyboardInterrupt, SystemError) as error:
+    except DDSfMError:
+        raise
+    except (KeyboardInterrupt, Exception) as error:
         interrupt = interrupt_behind(error)
         if interrupt is None:
             raise

@@ -59,7 +59,7 @@ def test_a_killed_reconstruction_leaves_no_partial_file(tiny_clip, tmp_path, sta
             done.send_signal(signal.SIGTERM)
             break
     out, err = done.communicate(timeout=120)
-    assert (done.returncode, out) == (143, "")
+    assert (done.returncode, out) == (143, ""), err
     # It may come before the stage has begun.
     assert re.fullmatch(rf"dd-sfm: {re.escape(str(run))}: stopped( in {stage})?; kept: .*to go on\n", err)
     assert [path for path in run.rglob("*") if ".partial" in path.name] == []

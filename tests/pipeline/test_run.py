@@ -107,22 +107,23 @@ def test_a_stop_between_stages(request_of, monkeypatch):
         go(request_of)
 
 
-def test_a_stop_in_compiled_code_is_a_stop(request_of, monkeypatch):
+@pytest.mark.parametrize("kind", [SystemError, RuntimeError, ImportError])
+def test_a_stop_in_compiled_code_is_a_stop(request_of, monkeypatch, kind):
     def compiled(*arguments):
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt as error:
-            raise SystemError("CPUDispatcher returned a result with an exception set") from error
+            raise kind("CPUDispatcher returned a result with an exception set") from error
 
     monkeypatch.setattr(running, "describe_frames", compiled)
     with pytest.raises(StoppedError, match="stopped in describe"):
         go(request_of)
 
     def broken(*arguments):
-        raise SystemError("a bug")
+        raise kind("a bug")
 
     monkeypatch.setattr(running, "describe_frames", broken)
-    with pytest.raises(SystemError, match="a bug"):
+    with pytest.raises(kind, match="a bug"):
         go(request_of)
 
 

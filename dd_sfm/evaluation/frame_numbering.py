@@ -132,17 +132,20 @@ def _fits_twice_as_well(other: CommonFrames, best: CommonFrames) -> bool:
 
 def _misfit(common: CommonFrames) -> float:
     """Median distance of the aligned cameras from those of the reference; inf where they cannot be aligned."""
-    try:
-        similarity = align_cameras(common.poses, common.reference_poses).similarity
-    except InputError:
+    moved = _aligned(common)
+    if moved is None:
         return float("inf")
-    moved = camera_centres(similarity.poses(common.poses))
-    return float(np.median(np.linalg.norm(moved - camera_centres(common.reference_poses), axis=1)))
+    return float(np.median(np.linalg.norm(camera_centres(moved) - camera_centres(common.reference_poses), axis=1)))
 
 
 def _follows(common: CommonFrames) -> bool:
+    moved = _aligned(common)
+    return moved is not None and follows(moved, common.reference_poses)
+
+
+def _aligned(common: CommonFrames) -> FloatArray | None:
+    """The run's poses (N, 3, 4) in the reference's frame; None where they cannot be aligned."""
     try:
-        similarity = align_cameras(common.poses, common.reference_poses).similarity
+        return align_cameras(common.poses, common.reference_poses).similarity.poses(common.poses)
     except InputError:
-        return False
-    return follows(similarity.poses(common.poses), common.reference_poses)
+        return None

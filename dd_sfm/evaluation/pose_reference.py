@@ -1,10 +1,9 @@
 """What a model is measured against, and which of its images are which frames."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.frame_numbering import CommonFrames, NumberedPoses, same_frames
@@ -13,7 +12,7 @@ from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.colmap_model import read_model, read_poses
 from dd_sfm.io.colmap_source import as_binary
 from dd_sfm.io.jhu import read_sequence
-from dd_sfm.io.scene import find_model_folder, run_around
+from dd_sfm.io.scene import find_model_folder, last_number, run_around
 from dd_sfm.io.truth import RenderedTruth, read_truth
 from dd_sfm.structures import FloatArray, Model
 
@@ -82,10 +81,10 @@ def frame_numbers(folder: Path, names: list[str]) -> dict[str, int]:
     """
     numbers: dict[str, int] = {}
     for name in names:
-        digits = re.findall(r"\d+", PurePosixPath(name).stem)
-        if not digits:
+        number = last_number(name)
+        if number is None:
             raise InputError(f"{folder}: image '{name}' has no number in its name; expected the frame number")
-        numbers[name] = int(digits[-1])
+        numbers[name] = number
     if len(set(numbers.values())) < len(numbers):
         values = list(numbers.values())
         twice = next(name for name in names if values.count(numbers[name]) > 1)
@@ -119,12 +118,12 @@ def _with_records(root: Path, folder: Path, model: Model, run: Path) -> Evaluate
         undone = (
             Calibration(lens["model"], tuple(lens["params"]), content["width"], content["height"]) if lens else None
         )
-        sources = {int(r["index"]): re.findall(r"\d+", PurePosixPath(r.get("source", "")).stem) for r in kept}
+        sources = {int(r["index"]): last_number(r.get("source", "")) for r in kept}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: damaged ({error}); expected what dd-sfm reconstruct wrote. Repeat the run"
         ) from error
-    source_number = {index: int(digits[-1]) for index, digits in sources.items() if digits}
+    source_number = {index: number for index, number in sources.items() if number is not None}
     return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), run, undone)
 
 

@@ -23,11 +23,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: If another process is, or the folder cannot be written.
     """
-    path = folder / LOCK
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise output_error(path, error) from error
+    descriptor = _open(folder)
     try:
         _take(descriptor, folder)
         with suppress(OSError):
@@ -47,12 +43,7 @@ def in_turn(folder: Path) -> Iterator[int]:
     Raises:
         OutputError: If the folder cannot be written.
     """
-    path = folder / LOCK
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise output_error(path, error) from error
+    descriptor = _open(folder, make=True)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -66,6 +57,17 @@ def in_turn(folder: Path) -> Iterator[int]:
 def locked_if_run(folder: Path) -> AbstractContextManager[None]:
     """The lock of a folder that holds a run; nothing for any other, where no run can come in between."""
     return locked(folder) if (folder / "stages.json").is_file() else nullcontext()
+
+
+def _open(folder: Path, *, make: bool = False) -> int:
+    """The descriptor of a folder's lock; ``make``: also the folder, when it is missing."""
+    path = folder / LOCK
+    try:
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def _take(descriptor: int, folder: Path) -> None:

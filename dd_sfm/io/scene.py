@@ -206,10 +206,15 @@ def _file(folder: Path | None, name: str) -> Path | None:
     return folder / name if folder is not None and (folder / name).is_file() else None
 
 
+def last_number(name: str) -> int | None:
+    """The last number in a file's name, without its ending: that of the frame, as a rule; None without any."""
+    digits = re.findall(r"\d+", PurePosixPath(name).stem)
+    return int(digits[-1]) if digits else None
+
+
 def _numbers(names: tuple[str, ...]) -> tuple[list[int], list[str]]:
     """Frame numbers: the last number of every name, or the order of the names where that is not one to one."""
-    digits = [re.findall(r"\d+", PurePosixPath(name).stem) for name in names]
-    numbers = [int(found[-1]) for found in digits if found]
+    numbers = [number for number in map(last_number, names) if number is not None]
     if len(set(numbers)) == len(names):
         return numbers, []
     return list(range(len(names))), ["the names of the images give no frame numbers: numbered in their order"]
@@ -225,8 +230,7 @@ def _records(path: Path) -> Records:
 
 
 def _record(record: dict[str, Any]) -> tuple[float, int | None]:
-    digits = re.findall(r"\d+", PurePosixPath(record.get("source", "")).stem)
-    return float(record["time_s"]), int(digits[-1]) if digits else None
+    return float(record["time_s"]), last_number(record.get("source", ""))
 
 
 def _jhu_scene(folder: Path, images: Path | None) -> Scene:

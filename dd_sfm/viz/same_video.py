@@ -47,9 +47,7 @@ def number_alike(moved: SeenT, onto: SeenT) -> tuple[SeenT, list[str]]:
     found = same_frames(theirs, ours) if is_found else same_frames(ours, theirs)
     if found.numbering == PLAIN or not found.run:
         return moved, []
-    number: dict[int, int] = {there: here for here, there in found.number.items()}
-    if is_found:
-        number = dict(found.number)
+    number: dict[int, int] = dict(found.number) if is_found else {there: here for here, there in found.number.items()}
     beyond = 1 + max((*number.values(), *ours.frames))
     images = tuple(replace(i, number=number.get(i.number, beyond + i.number)) for i in moved.images)
     first = (found.run if is_found else found.reference)[0]

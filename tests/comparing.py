@@ -9,10 +9,10 @@ import numpy as np
 from conftest import texture
 from plane import CAMERA, FRAMES, plane_model, to_own_world, write_run
 
-from dd_sfm.evaluation.compared import Entry
-from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
-from dd_sfm.pipeline.match import MatchResult
+from dd_sfm.evaluation.comparison.result import Entry
+from dd_sfm.features.match import MatchResult
 from dd_sfm.pipeline.run import save_match
+from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px
 from dd_sfm.structures import Model, Tracks
 
 LABELS = {"learned": "learned", "sift": "SIFT, tuned", "sift_default": "SIFT, COLMAP's defaults"}

@@ -8,7 +8,7 @@ import numpy as np
 from scene import project
 from scipy.spatial.transform import Rotation
 
-from dd_sfm.evaluation.alignment import Similarity
+from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.structures import Frame, FrameSet, Model, PinholeCamera
 

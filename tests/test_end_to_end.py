@@ -9,9 +9,9 @@ import pytest
 
 from dd_sfm.io.clouds import read_cloud
 from dd_sfm.io.lock import LOCK
+from dd_sfm.io.run_layout import OWN_FILES, is_own
 from dd_sfm.io.truth import read_truth
-from dd_sfm.ops.geometry import similarity
-from dd_sfm.pipeline.own_files import OWN_FILES, is_own
+from dd_sfm.sfm.geometry import similarity
 
 DEMO = Path(__file__).parents[1] / "demo_videos" / "sinus"
 SMALL = ("--end", 30, "--set", "match.query_spacing_px=8", "--device", "cpu")

@@ -83,8 +83,8 @@ def _describe(on: "torch.device", size: int) -> dict[str, Any]:
     import torch
 
     from dd_sfm.config import Config
-    from dd_sfm.io.weights import load_weights
-    from dd_sfm.pipeline.describe import describe_image, use_bfloat16
+    from dd_sfm.features.describe import describe_image, use_bfloat16
+    from dd_sfm.features.weights import load_weights
 
     config = Config()
     network = load_weights(config.describe.weights, on)
@@ -99,7 +99,7 @@ def _match(on: "torch.device", size: int, queries: int = 2000, dim: int = 64) ->
     import torch
 
     from dd_sfm.config import MatchConfig
-    from dd_sfm.ops.matching import match_cells
+    from dd_sfm.features.matching import match_cells
 
     side = size // 2
     make = torch.Generator().manual_seed(0)

@@ -13,7 +13,7 @@ from dd_sfm.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from dd_sfm.config import Config
-    from dd_sfm.evaluation.compared import Comparison
+    from dd_sfm.evaluation.comparison.result import Comparison
 
 LABELS = {
     "learned": "learned",
@@ -75,12 +75,12 @@ def compare(
     """
     if sift not in ("tuned", "strong"):
         raise ConfigError(f"--sift {sift}: unknown; expected tuned or strong")
-    from dd_sfm.evaluation.compared import Entry
-    from dd_sfm.evaluation.comparison import compare_runs
-    from dd_sfm.evaluation.pose_reference import open_pose_reference
+    from dd_sfm.evaluation.comparison.compare import compare_runs
+    from dd_sfm.evaluation.comparison.result import Entry
+    from dd_sfm.evaluation.model.pose_reference import open_pose_reference
     from dd_sfm.pipeline.compare import CompareRequest, comparing, run_all
     from dd_sfm.pipeline.run import RunRequest
-    from dd_sfm.viz.report import check_report, write_report
+    from dd_sfm.viz.report.write import check_report, write_report
 
     check_report(out)
     if reference is not None:
@@ -128,7 +128,7 @@ def _check(settings: "Config", sift: str) -> None:
 
 def comparison_table(comparison: "Comparison") -> None:
     """The table at the end, the notes, and the verdict."""
-    from dd_sfm.evaluation.comparison_table import table_rows
+    from dd_sfm.evaluation.comparison.table import table_rows
 
     table = Table(show_header=True, title_justify="left")
     table.add_column("")

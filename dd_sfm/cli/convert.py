@@ -44,7 +44,7 @@ def convert(
 
     Example: dd-sfm convert runs/nose -o exports/nose --to nerfstudio
     """
-    from dd_sfm.pipeline.convert import convert as run
+    from dd_sfm.export.convert import convert as run
 
     done = run(
         source, out, to, images=images, copy_images=copy_images, overwrite=overwrite, progress=make_progress(quiet)

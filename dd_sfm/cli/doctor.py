@@ -20,7 +20,7 @@ def doctor() -> None:
 
     from dd_sfm import __version__
     from dd_sfm.config import RuntimeConfig
-    from dd_sfm.io.weights import list_weights, load_weights
+    from dd_sfm.features.weights import list_weights, load_weights
     from dd_sfm.runtime import cpu_has_bfloat16, cpu_threads
 
     cpu, memory = torch.device("cpu"), psutil.virtual_memory()

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dd_sfm.config import Config
-    from dd_sfm.evaluation.aligned import AlignedMatcher
-    from dd_sfm.evaluation.matchers import MatchingResult, Method
-    from dd_sfm.evaluation.matching import DescriptorMatcher
-    from dd_sfm.evaluation.model import Evaluation
-    from dd_sfm.evaluation.reference import View
+    from dd_sfm.evaluation.matching.accuracy import DescriptorMatcher
+    from dd_sfm.evaluation.matching.matchers import MatchingResult, Method
+    from dd_sfm.evaluation.matching.reference import View
+    from dd_sfm.evaluation.matching.with_patches import AlignedMatcher
+    from dd_sfm.evaluation.model.evaluate import Evaluation
 
 TH = "1,2,4,8,12"
 MATCHING = "dd-sfm evaluate matching"
@@ -65,7 +65,7 @@ def model(
     Writes evaluation.json, and into evaluation/: cloud.png, trajectory.png, errors.png, trajectory.tum (the aligned
     cameras), reference.tum (those of the reference).
     """
-    from dd_sfm.evaluation.model import MADE_BY, evaluate_model
+    from dd_sfm.evaluation.model.evaluate import MADE_BY, evaluate_model
     from dd_sfm.io.lock import locked_if_run
 
     counts, distances = o.numbers("--best", best), o.numbers("--gaps", gaps)
@@ -130,7 +130,7 @@ def matching(
 
     Example: dd-sfm evaluate matching demo_videos/sinus --against sift,flow -o matching.json
     """
-    from dd_sfm.evaluation.matchers import matching_json, measure_matching
+    from dd_sfm.evaluation.matching.matchers import matching_json, measure_matching
 
     settings = o.resolve_config(config, overrides, {"describe.weights": weights, "runtime.device": device})
     limits, distances, in_working_px = _thresholds(thresholds, preset), o.numbers("--gaps", gaps), preset is not None
@@ -173,7 +173,7 @@ evaluate.command()(realism)
 
 def _trained_on(weights: str, data: list[str]) -> list[str]:
     """Warnings of sources that the weights may have seen in training."""
-    from dd_sfm.io.weights import read_training_sources
+    from dd_sfm.features.weights import read_training_sources
     from dd_sfm.training.guard import named_in_training
     from dd_sfm.training.sources.spec import DataPath
 
@@ -200,7 +200,7 @@ def _warn(warnings: list[str]) -> None:
 
 
 def _thresholds(text: str | None, preset: str | None) -> tuple[float, ...]:
-    from dd_sfm.evaluation.matchers import PAPER_THRESHOLDS
+    from dd_sfm.evaluation.matching.matchers import PAPER_THRESHOLDS
 
     if preset is None:
         return o.lengths("--thresholds", text or TH)
@@ -213,12 +213,12 @@ def _thresholds(text: str | None, preset: str | None) -> tuple[float, ...]:
 
 def _methods(against: str, settings: "Config", *, align: bool, windows: bool) -> "list[Method]":
     """The learned descriptor and what it is measured against."""
-    from dd_sfm.evaluation.baselines import flow_matcher, sift_matcher
-    from dd_sfm.evaluation.matchers import Method
-    from dd_sfm.evaluation.matching import DescriptorMatcher, PointMatcher, network_matcher
-    from dd_sfm.evaluation.windowed import WindowMatcher
-    from dd_sfm.io.weights import load_weights
-    from dd_sfm.pipeline.describe import use_bfloat16
+    from dd_sfm.evaluation.matching.accuracy import DescriptorMatcher, PointMatcher, network_matcher
+    from dd_sfm.evaluation.matching.baselines import flow_matcher, sift_matcher
+    from dd_sfm.evaluation.matching.matchers import Method
+    from dd_sfm.evaluation.matching.with_windows import WindowMatcher
+    from dd_sfm.features.describe import use_bfloat16
+    from dd_sfm.features.weights import load_weights
     from dd_sfm.runtime import cpu_threads, resolve_device
 
     names = [name.strip() for name in against.split(",") if name.strip()]
@@ -251,9 +251,9 @@ def _methods(against: str, settings: "Config", *, align: bool, windows: bool) ->
 
 def _aligned(plain: "DescriptorMatcher", settings: "Config", bfloat16: bool) -> "AlignedMatcher":
     """The same matcher with patches aligned, among the query points of a reconstruction."""
-    from dd_sfm.evaluation.aligned import AlignedMatcher
-    from dd_sfm.pipeline.queries import query_points
-    from dd_sfm.pipeline.working import WorkingFrame
+    from dd_sfm.evaluation.matching.with_patches import AlignedMatcher
+    from dd_sfm.features.queries import query_points
+    from dd_sfm.io.working import WorkingFrame
 
     def queries(view: "View") -> "NDArray[Any]":
         return query_points(WorkingFrame(view.image, view.mask), settings.match)
@@ -294,7 +294,7 @@ def _not_ours(path: Path, made_by: str) -> OutputError:
 
 def _check_pictures(target: Path, made_by: str, overwrite: bool) -> None:
     """The same for pictures: they are this command's where its evaluation.json is beside their folder."""
-    from dd_sfm.pipeline.own_files import EVALUATION
+    from dd_sfm.io.run_layout import EVALUATION
 
     if overwrite or (target / "evaluation.json").exists():
         return
@@ -325,7 +325,7 @@ def _write_json(path: Path, content: Any) -> None:
 def _write(target: Path, evaluation: "Evaluation") -> None:
     from dd_sfm.io.atomic import output_error, write_text
     from dd_sfm.io.tum import tum_text
-    from dd_sfm.viz.figures import write_figures
+    from dd_sfm.viz.render.figures import write_figures
 
     folder = target / "evaluation"
     try:

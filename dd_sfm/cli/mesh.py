@@ -39,7 +39,7 @@ def mesh(
     """
     from dd_sfm.io.clouds import MESH_COMMENT, write_mesh
     from dd_sfm.io.lock import locked_if_run
-    from dd_sfm.pipeline.mesh import MeshSettings, mesh_cloud
+    from dd_sfm.mvs.mesh import MeshSettings, mesh_cloud
 
     if out is None and run.is_file():
         raise UsageError(f"{run}: a file; expected -o FILE.ply, as there is no run folder to write into")
@@ -69,7 +69,7 @@ def _open_cloud(source: Path) -> "PointCloud":
     """The cloud of a run or file with its normals, else the points of a model with normals found for them."""
     from dd_sfm.io.clouds import face_count, read_cloud
     from dd_sfm.io.scene import open_scene
-    from dd_sfm.pipeline.cloud import to_cloud
+    from dd_sfm.sfm.point_cloud import to_cloud
 
     path = source if source.is_file() or source.suffix.lower() == ".ply" else source / "points.ply"
     if path.is_file():

@@ -44,7 +44,7 @@ def check_not_of_run(path: Path, *, option: str = "-o", own: str | None = None) 
     Raises:
         OutputError: If it is.
     """
-    from dd_sfm.pipeline.own_files import run_with
+    from dd_sfm.io.run_layout import run_with
 
     run = run_with(path)
     if run is not None and (own is None or path.resolve() != (run / own).resolve()):

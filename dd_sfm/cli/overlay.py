@@ -63,10 +63,10 @@ def overlay(
     from dd_sfm.io.gif_writer import write_gif
     from dd_sfm.io.scene import open_scene
     from dd_sfm.io.video_writer import write_video
-    from dd_sfm.viz.overlay import OverlaySettings, check_overlay, chosen_images, overlay_frames
-    from dd_sfm.viz.same_video import number_alike
-    from dd_sfm.viz.viewpoints import parse_size
-    from dd_sfm.viz.visibility import make_layers
+    from dd_sfm.viz.render.overlay import OverlaySettings, check_overlay, chosen_images, overlay_frames
+    from dd_sfm.viz.render.same_video import number_alike
+    from dd_sfm.viz.render.viewpoints import parse_size
+    from dd_sfm.viz.render.visibility import make_layers
 
     ending = out.suffix.lower()
     panel = parse_size(size or ("480x270" if ending == ".gif" else "960x540"))
@@ -94,7 +94,7 @@ def overlay(
 
 def _notes(scenes: "list[Scene]", run: Path, against: Path | None) -> list[str]:
     """What to know of the pictures: lenses that are not drawn, and a second run that may be of another video."""
-    from dd_sfm.viz.same_video import cameras_follow
+    from dd_sfm.viz.render.same_video import cameras_follow
 
     notes = [
         f"{scene.source}: the distortion of its {scene.lens} lens is not drawn: points are off"

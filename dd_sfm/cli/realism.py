@@ -32,7 +32,7 @@ def realism(
     Example: dd-sfm evaluate realism clips/sinus --real nose1.mp4 --real nose2.mp4 --sheet beside.png
     """
     from dd_sfm.evaluation.realism import picture_statistics, ratios
-    from dd_sfm.viz.frame_sheet import frame_sheet, write_sheet
+    from dd_sfm.viz.render.frame_sheet import frame_sheet, write_sheet
 
     if sheet is not None:
         check_file(sheet, (".png",), overwrite=overwrite, option="--sheet")

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from dd_sfm.evaluation.matchers import MatchingResult
+    from dd_sfm.evaluation.matching.matchers import MatchingResult
     from dd_sfm.evaluation.realism import PictureStatistics
 
 

@@ -127,7 +127,7 @@ def _settings(
     import torch
 
     from dd_sfm.config import DescribeConfig, load_config
-    from dd_sfm.io.weights import load_weights, read_architecture, read_training_sources
+    from dd_sfm.features.weights import load_weights, read_architecture, read_training_sources
     from dd_sfm.training.checkpoint import network_name
     from dd_sfm.training.config import ADAPT, TrainConfig, check_config
 
@@ -270,7 +270,7 @@ def _render(data: "list[DataPath]", settings: "TrainConfig", group: "Group", qui
 
 
 def _network(settings: "TrainConfig") -> str:
-    from dd_sfm.nets import build_network
+    from dd_sfm.features.networks import build_network
 
     network = build_network(settings.architecture, **settings.network_options())
     count = sum(p.numel() for p in network.parameters())

@@ -14,7 +14,7 @@ from dd_sfm.cli.show import make_say
 from dd_sfm.errors import DeviceError, InputError, UsageError
 
 if TYPE_CHECKING:
-    from dd_sfm.viz.shown import Shown
+    from dd_sfm.viz.render.cloud_view import Shown
 
 
 def view(
@@ -58,9 +58,9 @@ def view(
     Example: dd-sfm view runs/demo --screenshot demo.png --view side --colour error
     """
     from dd_sfm.io.images import write_image
-    from dd_sfm.viz.still import render_still
-    from dd_sfm.viz.view_state import ViewState
-    from dd_sfm.viz.viewpoints import parse_size, view_names
+    from dd_sfm.viz.render.screenshot import render_still
+    from dd_sfm.viz.render.viewpoints import parse_size, view_names
+    from dd_sfm.viz.window.state import ViewState
 
     width, height = parse_size(size)
     if layout not in ("beside", "overlaid"):
@@ -79,7 +79,7 @@ def view(
         write_image(screenshot, render_still(state, from_, width, height))
         say(f"written: {screenshot} ({state.counts()} {state.parts})")
         return
-    from dd_sfm.viz.viewer import open_window
+    from dd_sfm.viz.window.viewer import open_window
 
     open_window(state, from_, width, height, say)
 
@@ -90,8 +90,8 @@ def _open_clouds(run: Path, run2: Path | None, say: Callable[[str], None], *, in
     Raises:
         InputError: If one cannot be read, or cameras and pictures of the second are those of another video.
     """
-    from dd_sfm.viz.same_video import check_same_pictures, number_alike
-    from dd_sfm.viz.shown import align_shown, open_shown, tell_apart
+    from dd_sfm.viz.render.cloud_view import align_shown, open_shown, tell_apart
+    from dd_sfm.viz.render.same_video import check_same_pictures, number_alike
 
     clouds = [open_shown(run)]
     if in_window:
@@ -116,7 +116,7 @@ def _open_clouds(run: Path, run2: Path | None, say: Callable[[str], None], *, in
 
 
 def _check_window() -> None:
-    from dd_sfm.viz.viewer import check_display
+    from dd_sfm.viz.window.viewer import check_display
 
     problem = open3d_problem()
     if problem:

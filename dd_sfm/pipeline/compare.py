@@ -13,8 +13,8 @@ from dd_sfm.config import Config
 from dd_sfm.errors import OutputError, ReconstructionError, telling_of_stop
 from dd_sfm.io.atomic import output_error
 from dd_sfm.io.lock import LOCK, locked
+from dd_sfm.io.run_layout import is_empty, own_files
 from dd_sfm.pipeline.metrics import reset_memory_peaks
-from dd_sfm.pipeline.own_files import is_empty, own_files
 from dd_sfm.pipeline.run import RunRequest, check_request, marks, run
 from dd_sfm.pipeline.stages import StageRecord, make_folder
 from dd_sfm.progress import Progress

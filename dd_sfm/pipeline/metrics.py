@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dd_sfm.ops.geometry import measured_errors_px, model_rays, reprojection_errors_px, widest_angles_deg
+from dd_sfm.sfm.geometry import measured_errors_px, model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.structures import Model
 
 UNSURE = 0.1

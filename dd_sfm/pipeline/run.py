@@ -19,26 +19,26 @@ import yaml
 import dd_sfm
 from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import InputError, OutputError, ReconstructionError, telling_of_stop
+from dd_sfm.features.describe import describe_frames, has_descriptors
+from dd_sfm.features.match import MatchResult, match_frames
+from dd_sfm.features.sift import sift_map, sift_match, sift_models, sift_pairs
+from dd_sfm.features.weights import find_weights, load_weights
 from dd_sfm.io.atomic import write_json, write_text
 from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.lock import locked
-from dd_sfm.io.weights import find_weights, load_weights
-from dd_sfm.pipeline.cloud import to_cloud
-from dd_sfm.pipeline.densify import colour
-from dd_sfm.pipeline.describe import describe_frames, has_descriptors
+from dd_sfm.io.run_layout import is_own
+from dd_sfm.mvs.points import densify_model, keypoint_uncertainty
 from dd_sfm.pipeline.frames import check_source, extract_frames, frame_counts, frame_notes, load_frames
-from dd_sfm.pipeline.map import map_poses
-from dd_sfm.pipeline.match import MatchResult, match_frames
 from dd_sfm.pipeline.metrics import memory_figures, model_figures, point_notes
-from dd_sfm.pipeline.own_files import is_own
-from dd_sfm.pipeline.points import densify_model, keypoint_uncertainty
 from dd_sfm.pipeline.results import load_map, load_match, save_map, save_match
 from dd_sfm.pipeline.run_log import logging_to
-from dd_sfm.pipeline.sift import sift_map, sift_match, sift_models, sift_pairs
 from dd_sfm.pipeline.stages import STAGES, StageRecord, file_identity, fingerprint, make_folder
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads, resolve_device
+from dd_sfm.sfm.mapping import map_poses
+from dd_sfm.sfm.point_cloud import to_cloud
+from dd_sfm.sfm.triangulation import colour
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dd_sfm.errors import OutputError
 from dd_sfm.io.atomic import output_error, write_json
-from dd_sfm.pipeline.own_files import OWN_FILES, is_empty, remove_own
+from dd_sfm.io.run_layout import OWN_FILES, is_empty, remove_own
 
 FORMAT = 1
 KEY_FILES = {

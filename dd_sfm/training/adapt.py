@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from dd_sfm.errors import InputError
+from dd_sfm.features.weights import load_weights, save_weights
 from dd_sfm.io.atomic import write_json
-from dd_sfm.io.weights import load_weights, save_weights
 from dd_sfm.progress import Progress
 from dd_sfm.training.distributed import Group
 from dd_sfm.training.loop import Note, TrainRequest, train, validate

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from dd_sfm.config import dump_config
 from dd_sfm.errors import TrainingError
-from dd_sfm.io.weights import save_weights
-from dd_sfm.nets import build_network
+from dd_sfm.features.networks import build_network
+from dd_sfm.features.weights import save_weights
 from dd_sfm.runtime import has_bfloat16
 from dd_sfm.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint, wrong_network
 from dd_sfm.training.config import TrainConfig

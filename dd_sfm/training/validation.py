@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from dd_sfm.ops.point_search import find_points, usable_cells
+from dd_sfm.features.point_search import find_points, usable_cells
 from dd_sfm.training.sources.pair import PairSample, PairSource
 
 GAPS = (1, 4, 12, 30)

@@ -11,7 +11,7 @@ import torch
 from conftest import circle_mask, moving_frames, write_video
 from safetensors.torch import save_file
 
-from dd_sfm.nets import build_network
+from dd_sfm.features.networks import build_network
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_a_stop_is_one_line_and_leaves_130(dd_sfm, tiny_clip, tmp_path, monkeypa
     ran = dd_sfm(*command)
     assert (ran.code, ran.err.splitlines()) == (130, ["frames ...", told])
     assert dd_sfm(*command, "--quiet", "--overwrite").err.splitlines() == [f"{told}, without --overwrite"]
-    monkeypatch.setattr("dd_sfm.pipeline.mesh.mesh_cloud", stop)
+    monkeypatch.setattr("dd_sfm.mvs.mesh.mesh_cloud", stop)
     monkeypatch.setattr("dd_sfm.cli.mesh._open_cloud", lambda run: None)
     ran = dd_sfm("mesh", tmp_path / "run", "--debug")
     assert (ran.code, ran.err) == (130, "dd-sfm: stopped; repeat the command to start again\n")

@@ -88,7 +88,7 @@ def unwritten(monkeypatch):
         given.append((comparison, title))
         return out / "report.html"
 
-    monkeypatch.setattr("dd_sfm.viz.report.write_report", write)
+    monkeypatch.setattr("dd_sfm.viz.report.write.write_report", write)
     return given
 
 

@@ -8,10 +8,10 @@ import pytest
 from conftest import ROOT, texture
 from plane import plane_model, to_own_world, write_run, write_truth
 
+from dd_sfm.features.networks import build_network
+from dd_sfm.features.weights import save_weights
 from dd_sfm.io.colmap_source import rewrite_model
 from dd_sfm.io.lock import locked
-from dd_sfm.io.weights import save_weights
-from dd_sfm.nets import build_network
 
 DEMO = ROOT / "demo_videos" / "sinus"
 

@@ -16,8 +16,8 @@ from dd_sfm.cli.options import find_config
 from dd_sfm.cli.rendered import SceneSeries, render_scene
 from dd_sfm.config import load_config
 from dd_sfm.errors import OutputError
-from dd_sfm.io.weights import find_weights, read_architecture, read_training_sources, save_weights
-from dd_sfm.nets import build_network
+from dd_sfm.features.networks import build_network
+from dd_sfm.features.weights import find_weights, read_architecture, read_training_sources, save_weights
 from dd_sfm.progress import silent
 from dd_sfm.synthetic.settings import LightSettings, preset
 from dd_sfm.training.config import RenderConfig, TrainConfig, check_config

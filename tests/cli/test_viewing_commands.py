@@ -16,8 +16,8 @@ from plyfile import PlyData
 
 from dd_sfm.io.clouds import write_cloud, write_mesh, write_points
 from dd_sfm.io.images import write_image
-from dd_sfm.pipeline.cloud import to_cloud
-from dd_sfm.viz import viewer
+from dd_sfm.sfm.point_cloud import to_cloud
+from dd_sfm.viz.window import viewer
 
 
 @pytest.fixture
@@ -231,9 +231,9 @@ def test_a_gif_of_two_runs(dd_sfm, run, tmp_path):
 
 def test_whether_two_runs_agree_may_not_be_told(dd_sfm, run, tmp_path, monkeypatch):
     options = ("-o", tmp_path / "a.gif", "--against", run / "sparse" / "0", "--every", 8, "--size", "80x60")
-    monkeypatch.setattr("dd_sfm.viz.same_video.cameras_follow", lambda *scenes: None)
+    monkeypatch.setattr("dd_sfm.viz.render.same_video.cameras_follow", lambda *scenes: None)
     assert "cannot be told: too few are common" in dd_sfm("overlay", run, *options).err
-    monkeypatch.setattr("dd_sfm.viz.same_video.cameras_follow", lambda *scenes: False)
+    monkeypatch.setattr("dd_sfm.viz.render.same_video.cameras_follow", lambda *scenes: False)
     assert "do not follow those of" in dd_sfm("overlay", run, *options, "--overwrite").err
 
 

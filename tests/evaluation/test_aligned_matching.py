@@ -6,10 +6,10 @@ from conftest import circle_mask, texture
 from test_matching_accuracy import patches_of
 
 from dd_sfm.config import MatchConfig
-from dd_sfm.evaluation.aligned import TRUSTED_CELLS, AlignedMatcher
-from dd_sfm.evaluation.matching import DescriptorMatcher
-from dd_sfm.evaluation.reference import View
-from dd_sfm.ops.view_matching import ViewMatches
+from dd_sfm.evaluation.matching.accuracy import DescriptorMatcher
+from dd_sfm.evaluation.matching.reference import View
+from dd_sfm.evaluation.matching.with_patches import TRUSTED_CELLS, AlignedMatcher
+from dd_sfm.features.view_matching import ViewMatches
 
 MOTION = np.array([[1.06, -0.08, 2.3], [0.07, 0.97, -4.6]])
 """What the second view shows at (x, y, 1) of the first."""
@@ -78,7 +78,7 @@ def test_a_place_far_from_the_neighbours_motion_is_not_taken(plain, points, monk
     there = torch.tensor([[70.25, 60.5], [80.0, 60.0], [1.0, 1.0]])
     far = torch.tensor([0.9, 1.1, 0.0]) * TRUSTED_CELLS * plain.stride
     held = ViewMatches(torch.tensor([0, 1, 60]), there, torch.ones(3), far, 1.0)
-    monkeypatch.setattr("dd_sfm.evaluation.aligned.match_views", lambda *args, **kwargs: held)
+    monkeypatch.setattr("dd_sfm.evaluation.matching.with_patches.match_views", lambda *args, **kwargs: held)
     source, target = views()
     expected = plain(source, target, points)
     expected[0] = [70.25, 60.5]

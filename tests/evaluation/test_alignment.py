@@ -5,7 +5,7 @@ from scene import make_scene
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.alignment import (
+from dd_sfm.evaluation.model.alignment import (
     DOUBTFUL,
     UNRELATED,
     Similarity,
@@ -16,7 +16,7 @@ from dd_sfm.evaluation.alignment import (
     misfit,
     turning_misfit,
 )
-from dd_sfm.evaluation.trajectory import Trajectory, path_length, relative_poses, trajectory_figures
+from dd_sfm.evaluation.model.trajectory import Trajectory, path_length, relative_poses, trajectory_figures
 from dd_sfm.io.tum import tum_text
 
 MOVE = Similarity(2.5, Rotation.from_rotvec([0.3, -1.1, 0.6]).as_matrix(), np.array([4.0, -7.0, 1.0]))

@@ -9,8 +9,8 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.comparison import compare_runs, plain_figures
-from dd_sfm.evaluation.comparison_table import table_rows
+from dd_sfm.evaluation.comparison.compare import compare_runs, plain_figures
+from dd_sfm.evaluation.comparison.table import table_rows
 from dd_sfm.io.scene import THINNED
 
 

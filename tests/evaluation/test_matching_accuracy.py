@@ -7,10 +7,10 @@ import torch
 from conftest import circle_mask, texture
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.baselines import dense_sift_descriptor, flow_matcher, sift_matcher
-from dd_sfm.evaluation.matching import DescriptorMatcher, network_matcher, pck_table, spread, table_text
-from dd_sfm.evaluation.reference import View, inside_mask, open_reference, working_crop
-from dd_sfm.nets import build_network
+from dd_sfm.evaluation.matching.accuracy import DescriptorMatcher, network_matcher, pck_table, spread, table_text
+from dd_sfm.evaluation.matching.baselines import dense_sift_descriptor, flow_matcher, sift_matcher
+from dd_sfm.evaluation.matching.reference import View, inside_mask, open_reference, working_crop
+from dd_sfm.features.networks import build_network
 
 SHIFT = np.array([3.0, -2.0])
 

@@ -12,17 +12,17 @@ from scene import project
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.alignment import Similarity
-from dd_sfm.evaluation.compared import point_figures, quality_figures
-from dd_sfm.evaluation.model import evaluate_model
-from dd_sfm.evaluation.pose_reference import find_model, frame_numbers
-from dd_sfm.evaluation.surface import TrueObservations, distinct_cells, point_errors, visible_surface
+from dd_sfm.evaluation.comparison.result import point_figures, quality_figures
+from dd_sfm.evaluation.model.alignment import Similarity
+from dd_sfm.evaluation.model.evaluate import evaluate_model
+from dd_sfm.evaluation.model.pose_reference import find_model, frame_numbers
+from dd_sfm.evaluation.model.surface import TrueObservations, distinct_cells, point_errors, visible_surface
 from dd_sfm.io.colmap_camera import distort
 from dd_sfm.io.colmap_source import rewrite_model
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.truth import read_truth
-from dd_sfm.ops.geometry import model_rays, reprojection_errors_px
 from dd_sfm.pipeline.metrics import model_figures
+from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px
 from dd_sfm.structures import Model, PinholeCamera
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dd_sfm.evaluation.calibration import calibration_figures
+from dd_sfm.evaluation.model.uncertainty_calibration import calibration_figures
 
 PREDICTED = np.geomspace(0.002, 0.064, 505)
 

@@ -1,7 +1,7 @@
 import pytest
 
-from dd_sfm.evaluation.compared import Column
-from dd_sfm.evaluation.verdict import verdict
+from dd_sfm.evaluation.comparison.result import Column
+from dd_sfm.evaluation.comparison.verdict import verdict
 
 
 def column(frames=10, points=1000, error=0.5, tail=1.5, true=None, surface=None, cameras=None):

@@ -4,9 +4,9 @@ from conftest import texture
 from test_aligned_matching import MASK, errors, views
 from test_matching_accuracy import patches_of
 
-from dd_sfm.evaluation.matching import DescriptorMatcher
-from dd_sfm.evaluation.reference import View
-from dd_sfm.evaluation.windowed import WindowMatcher
+from dd_sfm.evaluation.matching.accuracy import DescriptorMatcher
+from dd_sfm.evaluation.matching.reference import View
+from dd_sfm.evaluation.matching.with_windows import WindowMatcher
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from scene import CAMERA, camera_centres, make_scene
 
 from dd_sfm.config import Config
 from dd_sfm.io.colmap_model import write_model
-from dd_sfm.ops.geometry import similarity
-from dd_sfm.pipeline.densify import triangulate
+from dd_sfm.sfm.geometry import similarity
+from dd_sfm.sfm.triangulation import triangulate
 
 
 def test_text_format_and_bundle_adjustment_leave_a_model_whole(tmp_path):

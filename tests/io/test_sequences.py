@@ -10,7 +10,7 @@ from plyfile import PlyData, PlyElement
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.reference import open_reference
+from dd_sfm.evaluation.matching.reference import open_reference
 from dd_sfm.io.images import write_mask
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.truth import read_still_truth, read_truth

@@ -12,10 +12,10 @@ import pytest
 
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError, WeightsError, telling_of_stop
+from dd_sfm.features.describe import descriptor_path
+from dd_sfm.features.match import MatchResult
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.pipeline import run as running
-from dd_sfm.pipeline.describe import descriptor_path
-from dd_sfm.pipeline.match import MatchResult
 from dd_sfm.pipeline.run import RunRequest, run
 from dd_sfm.progress import silent
 from dd_sfm.structures import Tracks

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from dd_sfm.errors import OutputError
-from dd_sfm.evaluation.model import MADE_BY as EVALUATED_BY
+from dd_sfm.evaluation.model.evaluate import MADE_BY as EVALUATED_BY
 from dd_sfm.io.clouds import MESH_COMMENT, write_mesh
+from dd_sfm.io.run_layout import EVALUATION, is_own, remove_own
 from dd_sfm.pipeline import stages as stage_record
-from dd_sfm.pipeline.own_files import EVALUATION, is_own, remove_own
 from dd_sfm.pipeline.stages import KEY_FILES, STAGES, StageRecord, file_identity, fingerprint
 
 WRITTEN = {

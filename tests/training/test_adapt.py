@@ -7,7 +7,7 @@ from plane_sequence import write_jhu, write_run
 from safetensors.torch import load_file
 
 from dd_sfm.errors import InputError, OutputError, UsageError
-from dd_sfm.io.weights import load_weights
+from dd_sfm.features.weights import load_weights
 from dd_sfm.progress import silent
 from dd_sfm.training.adapt import adapt, split_frames, table
 from dd_sfm.training.augment import AugmentConfig

@@ -19,8 +19,8 @@ from plane_sequence import write_run
 from safetensors.torch import load_file
 
 from dd_sfm.errors import InputError, OutputError, StoppedError, TrainingError, UsageError, WeightsError
+from dd_sfm.features.weights import load_weights, read_architecture
 from dd_sfm.io.images import read_image
-from dd_sfm.io.weights import load_weights, read_architecture
 from dd_sfm.progress import silent
 from dd_sfm.training.augment import AugmentConfig
 from dd_sfm.training.config import ADAPT, RANGES, RenderConfig, TrainConfig, check_config

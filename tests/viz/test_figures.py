@@ -6,9 +6,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import OutputError
-from dd_sfm.evaluation.model import Evaluation
-from dd_sfm.evaluation.trajectory import Trajectory
-from dd_sfm.viz.figures import cloud_figure, error_figure, trajectory_figure, viewing_axes, write_figures
+from dd_sfm.evaluation.model.evaluate import Evaluation
+from dd_sfm.evaluation.model.trajectory import Trajectory
+from dd_sfm.viz.render.figures import cloud_figure, error_figure, trajectory_figure, viewing_axes, write_figures
 
 
 def evaluation(error):

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 from conftest import circle_mask
 
-from dd_sfm.viz.frame_sheet import GAP_PX, frame_sheet, write_sheet
+from dd_sfm.viz.render.frame_sheet import GAP_PX, frame_sheet, write_sheet
 
 
 def flat(level, count):

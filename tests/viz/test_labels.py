@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dd_sfm.viz.colours import UNKNOWN_RGB, Scale, scale_of, scale_table
-from dd_sfm.viz.labels import draw_scale, write_label
+from dd_sfm.viz.render.colours import UNKNOWN_RGB, Scale, scale_of, scale_table
+from dd_sfm.viz.render.labels import draw_scale, write_label
 
 GREY = np.full((120, 300, 3), 128, np.uint8)
 

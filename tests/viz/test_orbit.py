@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from dd_sfm.structures import PinholeCamera
-from dd_sfm.viz.orbit import Orbit, orbit_of, point_at
-from dd_sfm.viz.splat import Projected, project
-from dd_sfm.viz.viewpoints import Viewpoint
+from dd_sfm.viz.render.orbit import Orbit, orbit_of, point_at
+from dd_sfm.viz.render.splat import Projected, project
+from dd_sfm.viz.render.viewpoints import Viewpoint
 
 CAMERA = PinholeCamera(400, 300, 300.0, 300.0, 199.5, 149.5)
 START = Orbit(CAMERA, np.eye(3), np.array([1.0, 2.0, 3.0]), 5.0)

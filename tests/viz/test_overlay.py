@@ -9,8 +9,8 @@ from dd_sfm.errors import InputError, UsageError
 from dd_sfm.io.images import write_image, write_mask
 from dd_sfm.io.scene import Scene, SceneImage
 from dd_sfm.structures import Model
-from dd_sfm.viz.overlay import OverlaySettings, check_overlay, overlay_frames
-from dd_sfm.viz.visibility import make_layers, visible_points
+from dd_sfm.viz.render.overlay import OverlaySettings, check_overlay, overlay_frames
+from dd_sfm.viz.render.visibility import make_layers, visible_points
 
 GRID = np.stack(np.meshgrid(np.arange(-7, 9, 0.2), np.arange(-5.5, 5.6, 0.2)), -1).reshape(-1, 2)
 

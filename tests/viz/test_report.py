@@ -11,11 +11,11 @@ from comparing import entry, thinned, usual_runs, write_comparison_run
 from plane import plane_model, write_truth
 
 from dd_sfm.errors import OutputError
-from dd_sfm.evaluation.comparison import compare_runs
-from dd_sfm.viz.cloud_payload import points_that_fit, view_payload
-from dd_sfm.viz.comparison_matches import choose_pairs, match_figures
-from dd_sfm.viz.report import write_report
-from dd_sfm.viz.report_page import page
+from dd_sfm.evaluation.comparison.compare import compare_runs
+from dd_sfm.viz.report.cloud_payload import points_that_fit, view_payload
+from dd_sfm.viz.report.matches import choose_pairs, match_figures
+from dd_sfm.viz.report.page import page
+from dd_sfm.viz.report.write import write_report
 
 PICTURES = {
     "timeline.png", "camera_view.png", "clouds.png", "trajectories.png", "histograms.png", "matches_near.png",

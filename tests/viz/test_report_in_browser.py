@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from comparing import usual_runs
 
-from dd_sfm.evaluation.comparison import compare_runs
-from dd_sfm.viz.report import write_report
+from dd_sfm.evaluation.comparison.compare import compare_runs
+from dd_sfm.viz.report.write import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = [

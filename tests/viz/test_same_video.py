@@ -8,8 +8,8 @@ from test_overlay import make_scene, wall
 
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, write_image
-from dd_sfm.viz.same_video import cameras_follow, check_same_video, number_alike
-from dd_sfm.viz.shown import shown_scene
+from dd_sfm.viz.render.cloud_view import shown_scene
+from dd_sfm.viz.render.same_video import cameras_follow, check_same_video, number_alike
 
 
 @pytest.fixture

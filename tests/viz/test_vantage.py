@@ -1,10 +1,10 @@
 import numpy as np
 
 from dd_sfm.structures import Model, PinholeCamera
-from dd_sfm.viz.comparison_clouds import CAMERA_WIDTH, camera_view
-from dd_sfm.viz.splat import project
-from dd_sfm.viz.vantage import splat
-from dd_sfm.viz.viewpoints import Viewpoint
+from dd_sfm.viz.render.splat import project
+from dd_sfm.viz.render.vantage import splat
+from dd_sfm.viz.render.viewpoints import Viewpoint
+from dd_sfm.viz.report.clouds import CAMERA_WIDTH, camera_view
 
 FRONT = Viewpoint(PinholeCamera(100, 80, 100.0, 100.0, 49.5, 39.5), np.eye(3, 4))
 

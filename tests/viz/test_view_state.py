@@ -5,8 +5,8 @@ import pytest
 from viewing import shown
 
 from dd_sfm.errors import UsageError
-from dd_sfm.viz.colours import RUN_RGB, UNKNOWN_RGB
-from dd_sfm.viz.view_state import SIDES, ViewState
+from dd_sfm.viz.render.colours import RUN_RGB, UNKNOWN_RGB
+from dd_sfm.viz.window.state import SIDES, ViewState
 
 
 @pytest.fixture

@@ -13,19 +13,19 @@ import pytest
 from converting import write_small_run
 
 from dd_sfm.cli.doctor import open3d_problem
-from dd_sfm.viz.view_keys import KEYS, VIEW_KEYS, help_text
-from dd_sfm.viz.view_state import COLOURS
-from dd_sfm.viz.viewer import FLUID_S, Window
+from dd_sfm.viz.window.keys import KEYS, VIEW_KEYS, help_text
+from dd_sfm.viz.window.state import COLOURS
+from dd_sfm.viz.window.viewer import FLUID_S, Window
 
 DRIVE = """
 import sys
 from pathlib import Path
 import numpy as np
 from dd_sfm.io.images import write_image
-from dd_sfm.viz.shown import align_shown, open_shown
-from dd_sfm.viz.view_keys import KEYS
-from dd_sfm.viz.view_state import ViewState
-from dd_sfm.viz.viewer import Window
+from dd_sfm.viz.render.cloud_view import align_shown, open_shown
+from dd_sfm.viz.window.keys import KEYS
+from dd_sfm.viz.window.state import ViewState
+from dd_sfm.viz.window.viewer import Window
 
 run, out = Path(sys.argv[1]), Path(sys.argv[2])
 first = open_shown(run)

@@ -1,0 +1,295 @@
+"""Several runs on the same frames, side by side: their clouds in one frame, and every figure of each."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dd_sfm.errors import InputError
+from dd_sfm.evaluation.comparison.result import Column, Comparison, Entry, point_figures, quality_figures
+from dd_sfm.evaluation.comparison.verdict import verdict
+from dd_sfm.evaluation.model.alignment import Similarity, align_cameras, camera_centres, follows
+from dd_sfm.evaluation.model.evaluate import Evaluation, evaluate_model, point_quality
+from dd_sfm.evaluation.model.frame_numbering import PLAIN
+from dd_sfm.evaluation.model.pose_reference import EvaluatedRun, open_pose_reference, open_run
+from dd_sfm.evaluation.model.reprojection import behind_notes
+from dd_sfm.evaluation.model.surface import distinct_cells
+from dd_sfm.evaluation.model.trajectory import path_length
+from dd_sfm.io.scene import THINNED
+from dd_sfm.structures import FloatArray, Model
+
+MADE_BY = "dd-sfm compare"
+IDENTITY = Similarity(1.0, np.eye(3), np.zeros(3))
+
+
+def compare_runs(entries: Sequence[Entry], reference: Path | None = None) -> Comparison:
+    """Compare runs on the same frames. The reference gives the common frame, or else the first run with a model.
+
+    Args:
+        entries: The runs, the learned one first, SIFT second.
+        reference: Rendered clip, JHU sequence, COLMAP model or run to measure all against.
+
+    Without a run that fits the reference nothing is measured against it, and ``warnings`` in the figures says why.
+
+    Raises:
+        InputError: If a model or the reference cannot be read, or a model is empty.
+    """
+    notes: list[str] = []
+    warnings: list[str] = []
+    runs = {e.name: _open(e) for e in entries if not e.failure}
+    if not runs:
+        raise InputError("comparison: no run holds a model; expected at least one. Repeat dd-sfm compare")
+    evaluations, unit = _evaluate(runs, reference, notes, warnings) if reference else ({}, "scene units")
+    columns = _aligned_columns(entries, runs, evaluations, notes)
+    equal = _equal_number(columns)
+    columns = [replace(c, figures=_figures(c, equal, evaluations.get(c.name))) for c in columns]
+    frames, dropped = _frames(entries[0].folder)
+    path = _reference_path(reference) if reference and evaluations else np.zeros((0, 3))
+    in_truth = next((e.in_truth for e in evaluations.values()), None)
+    figures = {
+        "made_by": MADE_BY,
+        "reference": str(reference) if reference else None,
+        "unit": unit,
+        "frames_used": len(frames),
+        "frames_dropped": len(dropped),
+        "points_at_equal_number": equal,
+        "verdict": verdict(columns[0], columns[1]) if len(columns) > 1 else "",
+        "warnings": warnings,
+        "notes": notes,
+        "runs": {c.name: {"label": c.label, "failure": c.failure or None} | c.figures for c in columns},
+    }
+    return Comparison(tuple(columns), frames, dropped, unit, path, figures, in_truth)
+
+
+def _open(entry: Entry) -> EvaluatedRun:
+    run = open_run(entry.folder)
+    if not len(run.model.xyz):
+        raise InputError(
+            f"{run.model_folder}: the {entry.name} model holds no points; expected a cloud to compare. "
+            "Repeat with --overwrite"
+        )
+    return run
+
+
+def _evaluate(
+    runs: dict[str, EvaluatedRun], reference: Path, notes: list[str], warnings: list[str]
+) -> tuple[dict[str, Evaluation], str]:
+    """Every run against the reference; a run that shares too few frames with it has a note instead.
+
+    None, and a warning, where all share too few or follow another path: a reference of another video.
+    """
+    unit = open_pose_reference(reference).unit
+    found: dict[str, Evaluation] = {}
+    numbered: dict[str, list[str]] = {}
+    failures = []
+    for name, run in runs.items():
+        try:
+            evaluation = evaluate_model(run.root, reference, best=())
+        except InputError as error:
+            failures.append(f"--reference {reference}: no run could be measured against it: {error}")
+            notes.append(f"{name}: not measured against the reference: {error}")
+            continue
+        if not _follows(evaluation):
+            notes.append(f"{name}: its cameras do not follow those of {reference}: broken, or another video")
+        found[name] = evaluation
+        numbered.setdefault(evaluation.figures["frame_numbering"], []).append(name)
+    if not any(map(_follows, found.values())):
+        unlike = (
+            f"--reference {reference}: the cameras of no run follow its path or turn as its cameras do; expected the "
+            "truth of the same video"
+        )
+        warnings.append(unlike if found else failures[0])
+        return {}, "scene units"
+    notes += [
+        f"{', '.join(names)}: frames were found in the reference by the {numbering}"
+        for numbering, names in numbered.items()
+        if numbering != PLAIN
+    ]
+    return found, unit
+
+
+def _follows(evaluation: Evaluation) -> bool:
+    return follows(evaluation.trajectory.estimate, evaluation.trajectory.reference)
+
+
+def _ranked_by(run: EvaluatedRun) -> FloatArray:
+    """Expected errors (P,): those that the run wrote, else the mean reprojection error over the root of the views."""
+    quality, by = point_quality(run)
+    if by == "uncertainty":
+        return quality
+    views = np.bincount(run.model.point, minlength=len(run.model.xyz))
+    return quality / np.sqrt(np.maximum(views, 1))
+
+
+def _aligned_columns(
+    entries: Sequence[Entry], runs: dict[str, EvaluatedRun], evaluations: dict[str, Evaluation], notes: list[str]
+) -> list[Column]:
+    # A run that could be measured, so that the common frame is the reference's.
+    base_name = next(iter(evaluations or runs))
+    to_reference = _similarity(evaluations[base_name]) if base_name in evaluations else IDENTITY
+    base = _moved(runs[base_name].model, to_reference)
+    columns = []
+    for entry in entries:
+        metrics = _metrics(entry.folder)
+        if entry.name not in runs:
+            columns.append(Column(entry.name, entry.label, entry.folder, entry.failure, metrics))
+            continue
+        model, aligned, alignment = base, True, None
+        if entry.name != base_name:
+            model, aligned, alignment = _align(runs[entry.name].model, base, entry.name, base_name, notes)
+        evaluation = evaluations.get(entry.name)
+        points = point_figures(model, _ranked_by(runs[entry.name]), evaluation)
+        notes += [f"{entry.name}: {note}" for note in behind_notes(points.error_px)]
+        columns.append(
+            Column(
+                entry.name,
+                entry.label,
+                entry.folder,
+                "",
+                metrics,
+                model,
+                points,
+                aligned,
+                {"alignment": alignment},
+                _other_models(entry.folder),
+            )
+        )
+    return columns
+
+
+def _align(
+    model: Model, base: Model, name: str, base_name: str, notes: list[str]
+) -> tuple[Model, bool, dict[str, Any] | None]:
+    """The model in the frame of the base, through the images that both registered."""
+    common = sorted(model.cam_from_world.keys() & base.cam_from_world.keys())
+    try:
+        ours, theirs = (np.stack([m.cam_from_world[f] for f in common] or [np.eye(3, 4)]) for m in (model, base))
+        aligned = align_cameras(ours[: len(common)], theirs[: len(common)])
+    except InputError:
+        notes.append(
+            f"{name} and {base_name} share {len(common) or 'no'} registered image{'s' if len(common) > 1 else ''}; at "
+            "least 3 along a path are needed to bring them into one frame: each is shown in a frame of its own"
+        )
+        return _moved(model, _roughly(model, base)), False, None
+    moved = _moved(model, aligned.similarity)
+    placed = aligned.similarity.poses(ours)
+    distance = np.linalg.norm(camera_centres(placed) - camera_centres(theirs), axis=1)
+    path = path_length({f: base.cam_from_world[f] for f in common})
+    figures = {
+        "images_common": len(common),
+        "images_used": int(aligned.used.sum()),
+        "camera_distance_rms_pct_path": float(100 * np.sqrt(np.square(distance[aligned.used]).mean()) / path),
+    }
+    return moved, True, figures
+
+
+def _roughly(model: Model, base: Model) -> Similarity:
+    """Same middle and size of the clouds: only to have both in the picture."""
+    centres = [np.median(m.xyz, 0) for m in (model, base)]
+    sizes = [float(np.median(np.linalg.norm(m.xyz - c, axis=1))) for m, c in zip((model, base), centres, strict=True)]
+    scale = sizes[1] / max(sizes[0], 1e-12)
+    return Similarity(scale, np.eye(3), centres[1] - scale * centres[0])
+
+
+def _similarity(evaluation: Evaluation) -> Similarity:
+    values = evaluation.figures["alignment"]
+    return Similarity(values["scale"], np.array(values["rotation"]), np.array(values["shift"]))
+
+
+def _moved(model: Model, similarity: Similarity) -> Model:
+    frames = sorted(model.cam_from_world)
+    poses = similarity.poses(np.stack([model.cam_from_world[f] for f in frames]))
+    # Poses of moved cameras keep the world's new scale: depths grow with it, projections stay.
+    return replace(model, xyz=similarity.points(model.xyz), cam_from_world=dict(zip(frames, poses, strict=True)))
+
+
+def _equal_number(columns: Sequence[Column]) -> int | None:
+    """The smaller number of points of the first two runs; None unless both have a model."""
+    first = [c.model for c in columns[:2]]
+    return min(len(m.xyz) for m in first if m is not None) if len(first) == 2 and all(first) else None
+
+
+def _figures(column: Column, equal: int | None, evaluation: Evaluation | None) -> dict[str, Any]:
+    """All figures of a run; those of its metrics.json first."""
+    figures: dict[str, Any] = {"metrics": column.metrics or None} | column.figures
+    if column.model is None or column.points is None:
+        return figures
+    model, points = column.model, column.points
+    figures |= {
+        "frames_registered": len(model.cam_from_world),
+        "models": [len(model.cam_from_world), *(len(m) for m in column.other_models)],
+        "points": len(model.xyz),
+        "points_in_distinct_cells": distinct_cells(model),
+        "observations": len(model.point),
+        **quality_figures(points, np.ones(len(model.xyz), bool), model),
+        "best": None,
+        "truth": _truth(evaluation),
+    }
+    if equal is not None:
+        chosen = np.zeros(len(model.xyz), bool)
+        chosen[np.argsort(points.ranked_by, kind="stable")[:equal]] = True
+        figures["best"] = {"points": int(chosen.sum())} | quality_figures(points, chosen, model)
+    return figures
+
+
+def _truth(evaluation: Evaluation | None) -> dict[str, Any] | None:
+    if evaluation is None:
+        return None
+    keys = ("frames_common", "trajectory", "relative_pose", "surface", "notes")
+    return {key: evaluation.figures[key] for key in keys}
+
+
+def _reference_path(reference: Path) -> FloatArray:
+    poses = open_pose_reference(reference).cam_from_world
+    return camera_centres(np.stack([poses[f] for f in sorted(poses)]))
+
+
+def _other_models(folder: Path) -> tuple[frozenset[int], ...]:
+    """Frames of the further models of a run, where the video fell apart."""
+    found = []
+    number = 1
+    while (folder / "sparse" / str(number) / "images.bin").is_file():
+        found.append(frozenset(open_run(folder / "sparse" / str(number)).model.cam_from_world))
+        number += 1
+    return tuple(found)
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    """metrics.json of a run; empty when it was not finished."""
+    path = folder / "metrics.json"
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error}); repeat the run with --overwrite") from error
+
+
+def _frames(folder: Path) -> tuple[tuple[int, ...], dict[int, str]]:
+    """Source numbers of the frames of a run, and of those dropped with the reason; the ones thinned out are neither."""
+    path = folder / "frames.json"
+    try:
+        records = json.loads(path.read_text())["frames"]
+        used = tuple(sorted(int(r["index"]) for r in records if r["kept"]))
+        dropped = {int(r["index"]): str(r["reason"]) for r in records if not r["kept"] and r["reason"] != THINNED}
+        return used, dropped
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: missing or damaged ({error}); repeat the run with --overwrite") from error
+
+
+def plain_figures(value: Any) -> Any:
+    """Figures as JSON holds them: numbers that are not finite are null, arrays lists, records mappings."""
+    if hasattr(value, "__dataclass_fields__"):
+        value = asdict(value)
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): plain_figures(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_figures(item) for item in value]
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)

@@ -1,0 +1,169 @@
+"""Pairwise matching accuracy: how far from its true place a point is found, over growing gaps between frames."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dd_sfm.errors import InputError
+from dd_sfm.evaluation.matching.reference import Reference, View
+from dd_sfm.features.point_search import find_points, usable_cells
+from dd_sfm.progress import Progress, silent
+
+Describe = Callable[[View], Tensor]
+"""A view in, unit-norm descriptors (D, H // stride, W // stride) out."""
+
+
+class PointMatcher(Protocol):
+    """Finds points of one view in another."""
+
+    def __call__(self, source: View, target: View, xy: NDArray[Any]) -> NDArray[Any]:
+        """Points (N, 2) of the source -> their places (N, 2) in the target; both in working pixels."""
+        ...
+
+
+@dataclass(frozen=True)
+class MatchingRow:
+    """Accuracy at one gap: ``pck[k]`` is the share of points found within ``thresholds_px[k]`` source pixels."""
+
+    name: str
+    gap: int
+    pairs: int
+    points: int
+    thresholds_px: tuple[float, ...]
+    pck: tuple[float, ...]
+    median_error_px: float
+
+
+class DescriptorMatcher:
+    """For every point the best of all usable cells, with a sub-cell parabola; no mutual check.
+
+    Args:
+        describe: What makes descriptors of a view.
+        stride: Working pixels a cell.
+        capacity: Maps held, so that a frame in several pairs is described once: 64 for 8 pairs at 4 gaps.
+    """
+
+    def __init__(self, describe: Describe, stride: int, capacity: int = 64) -> None:
+        self.describe, self.stride, self.capacity = describe, stride, capacity
+        self._held: OrderedDict[int, Tensor] = OrderedDict()
+
+    def __call__(self, source: View, target: View, xy: NDArray[Any]) -> NDArray[Any]:
+        """Points (N, 2) of the source -> their places (N, 2) in the target; both in working pixels."""
+        maps = [self.map(view).float() for view in (source, target)]
+        usable = usable_cells(target.mask, self.stride, maps[1].shape[-2:])
+        return find_points(maps[0], maps[1], usable, xy, self.stride).cpu().numpy()
+
+    def map(self, view: View) -> Tensor:
+        """Descriptors of a view (D, H // stride, W // stride), float16; the last few are kept."""
+        if view.frame not in self._held:
+            # Half precision: a dozen maps of a stride-1 network would otherwise fill the memory.
+            self._held[view.frame] = self.describe(view).half()
+        self._held.move_to_end(view.frame)
+        while len(self._held) > self.capacity:
+            self._held.popitem(last=False)
+        return self._held[view.frame]
+
+
+def network_matcher(network: nn.Module, device: torch.device, *, bfloat16: bool = False) -> DescriptorMatcher:
+    """Matches by a network (see ``dd_sfm.features.networks.interface``), which is put in evaluation mode."""
+    network.eval()
+
+    @torch.inference_mode()
+    def describe(view: View) -> Tensor:
+        image = torch.from_numpy(view.image).to(device).permute(2, 0, 1)[None].float() / 255.0
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            return network(image.contiguous(memory_format=torch.channels_last))[0]
+
+    return DescriptorMatcher(describe, cast(int, network.stride), capacity=64 if cast(int, network.stride) > 1 else 8)
+
+
+def pck_table(
+    matcher: PointMatcher,
+    reference: Reference,
+    *,
+    gaps: Sequence[int] = (1, 4, 12, 30),
+    thresholds_px: Sequence[float] = (2.0, 4.0, 8.0, 24.0),
+    pairs_per_gap: int = 8,
+    points_per_pair: int = 400,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> list[MatchingRow]:
+    """Percentage of correct keypoints per gap.
+
+    Pairs are spread evenly over the sequence and depend on nothing but the arguments, so that matchers compare.
+
+    Args:
+        matcher: What is measured; for another sequence make a new one, as it may hold maps by frame number.
+        reference: Frames with known correspondences.
+        gaps: Distances between the frames of a pair.
+        thresholds_px: In source pixels.
+        pairs_per_gap: Most pairs a gap.
+        points_per_pair: Most points a pair.
+        seed: Of the choice of points.
+        progress: Shows the pairs.
+
+    Returns:
+        One row a gap; gaps without any pair are left out.
+
+    Raises:
+        InputError: If no gap has a pair.
+    """
+    pairs = [(gap, i) for gap in gaps for i in spread(reference.starts(gap), pairs_per_gap)]
+    errors: dict[int, list[NDArray[Any]]] = {}
+    for gap, i in progress(pairs, total=len(pairs), label=f"matching {reference.name}"):
+        rng = np.random.default_rng([seed, gap, i])
+        error = pair_errors(matcher, reference, i, i + gap, points_per_pair, rng)
+        if len(error):
+            errors.setdefault(gap, []).append(error)
+    if not errors:
+        raise InputError(
+            f"{reference.name}: no pair with common points at gaps {', '.join(map(str, gaps))}; expected some. "
+            "Try smaller gaps"
+        )
+    return [_row(reference.name, gap, parts, tuple(thresholds_px)) for gap, parts in errors.items()]
+
+
+def pair_errors(
+    matcher: PointMatcher, reference: Reference, source: int, target: int, points: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Errors (N,) in source pixels of at most ``points`` points of a pair of frames."""
+    xy0, xy1 = reference.correspondences(source, target, rng)
+    if not len(xy0):
+        return np.zeros(0)
+    chosen = rng.permutation(len(xy0))[:points]
+    grid = reference.grid
+    found = matcher(reference.view(source), reference.view(target), grid.to_working(xy0[chosen]))
+    error = np.linalg.norm(grid.to_source(np.asarray(found, np.float64)) - xy1[chosen], axis=1)
+    return np.nan_to_num(error, nan=np.inf)
+
+
+def spread(items: Sequence[int], count: int) -> list[int]:
+    """At most ``count`` items, evenly spread."""
+    if len(items) <= count:
+        return list(items)
+    # Middles of equal parts: neither end is favoured.
+    return [items[int((k + 0.5) * len(items) / count)] for k in range(count)]
+
+
+def _row(name: str, gap: int, parts: list[NDArray[Any]], thresholds_px: tuple[float, ...]) -> MatchingRow:
+    error = np.concatenate(parts)
+    pck = tuple(float((error < t).mean()) for t in thresholds_px)
+    return MatchingRow(name, gap, len(parts), len(error), thresholds_px, pck, float(np.median(error)))
+
+
+def table_text(rows: Sequence[MatchingRow]) -> str:
+    """Rows as a Markdown table, accuracies in percent."""
+    if not rows:
+        return ""
+    head = ["sequence", "gap", "pairs", "points", *(f"{t:g} px" for t in rows[0].thresholds_px), "median px"]
+    lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
+    for row in rows:
+        cells = [row.name, row.gap, row.pairs, row.points, *(f"{100 * p:.0f}" for p in row.pck)]
+        lines.append("| " + " | ".join(map(str, [*cells, f"{row.median_error_px:.1f}"])) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,101 @@
+"""How well the cameras of an aligned model follow those of a reference."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dd_sfm.evaluation.model.alignment import camera_centres, rotation_angles_deg
+from dd_sfm.structures import FloatArray, IntArray
+
+GAPS = (1, 4, 12, 30)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The common cameras in the frame and unit of the reference.
+
+    ``frames`` (N,) ascending; ``estimate`` and ``reference`` (N, 3, 4) cam_from_world; ``path_length`` of the whole
+    reference, also where the model has no camera.
+    """
+
+    frames: IntArray
+    estimate: FloatArray
+    reference: FloatArray
+    path_length: float
+
+    @property
+    def position_errors(self) -> FloatArray:
+        """Distances (N,) of the camera centres in the unit of the reference."""
+        return np.linalg.norm(camera_centres(self.estimate) - camera_centres(self.reference), axis=1)
+
+    @property
+    def rotation_errors_deg(self) -> FloatArray:
+        """Angles (N,) between the cameras' orientations."""
+        return rotation_angles_deg(self.estimate[:, :, :3] @ self.reference[:, :, :3].transpose(0, 2, 1))
+
+
+@dataclass(frozen=True)
+class RelativePose:
+    """Errors of the motion between frames that are ``gap`` apart: medians and root mean squares over the pairs."""
+
+    gap: int
+    pairs: int
+    translation_median: float
+    translation_rms: float
+    rotation_median_deg: float
+    rotation_rms_deg: float
+
+
+def path_length(cam_from_world: Mapping[int, FloatArray]) -> float:
+    """Length of the way through the camera centres, in the order of the frames."""
+    poses = np.stack([cam_from_world[frame] for frame in sorted(cam_from_world)])
+    return float(np.linalg.norm(np.diff(camera_centres(poses), axis=0), axis=1).sum())
+
+
+def trajectory_figures(trajectory: Trajectory) -> dict[str, float]:
+    """Absolute errors (Sturm et al., IROS 2012), also in percent of the path, and rotation errors."""
+    error, angle = trajectory.position_errors, trajectory.rotation_errors_deg
+    ate = {
+        "rms": float(np.sqrt(np.mean(np.square(error)))),
+        "median": float(np.median(error)),
+        "max": float(error.max()),
+    }
+    percent = 100 / trajectory.path_length
+    return (
+        {"path_length": trajectory.path_length}
+        | {f"ate_{name}": value for name, value in ate.items()}
+        | {f"ate_{name}_pct_path": value * percent for name, value in ate.items()}
+        | {"rotation_median_deg": float(np.median(angle)), "rotation_max_deg": float(angle.max())}
+    )
+
+
+def relative_poses(trajectory: Trajectory, gaps: Sequence[int] = GAPS) -> list[RelativePose]:
+    """Relative pose errors at frame gaps; gaps without a pair of frames are left out."""
+    position = {int(frame): k for k, frame in enumerate(trajectory.frames)}
+    rows = []
+    for gap in gaps:
+        pairs = np.array([(k, position[frame + gap]) for frame, k in position.items() if frame + gap in position])
+        if not len(pairs):
+            continue
+        moved = [_motion(poses[pairs[:, 0]], poses[pairs[:, 1]]) for poses in _both(trajectory)]
+        angle = rotation_angles_deg(moved[0][:, :, :3] @ moved[1][:, :, :3].transpose(0, 2, 1))
+        shift = np.linalg.norm(moved[0][:, :, 3] - moved[1][:, :, 3], axis=1)
+        rows.append(RelativePose(gap, len(pairs), *_median_rms(shift), *_median_rms(angle)))
+    return rows
+
+
+def _both(trajectory: Trajectory) -> tuple[Any, Any]:
+    return trajectory.estimate, trajectory.reference
+
+
+def _motion(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Second camera in the first one's coordinates (N, 3, 4): first o second^-1."""
+    rotation = first[:, :, :3] @ second[:, :, :3].transpose(0, 2, 1)
+    shift = first[:, :, 3] - np.einsum("nij,nj->ni", rotation, second[:, :, 3])
+    return np.concatenate([rotation, shift[..., None]], 2)
+
+
+def _median_rms(values: FloatArray) -> tuple[float, float]:
+    return float(np.median(values)), float(np.sqrt(np.mean(np.square(values))))

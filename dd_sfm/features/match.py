@@ -1,0 +1,170 @@
+"""Stage: match. Points of reference frames are found in other frames and strung into tracks.
+
+Reference frames are taken in order. A track starts at a query point of a reference frame (its anchor) and is
+measured against that anchor in every target frame, so that errors do not add up along the way. Where a track meets
+a later reference frame it is anchored anew there and goes on; new query points fill only cells without a track.
+"""
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dd_sfm.config import Config
+from dd_sfm.errors import OutputError
+from dd_sfm.features.describe import DescriptorCache, use_bfloat16
+from dd_sfm.features.queries import query_points
+from dd_sfm.features.view_matching import MatchView, match_views, smooth_gradients
+from dd_sfm.io.working import WorkingFrame, load_working
+from dd_sfm.progress import Progress
+from dd_sfm.runtime import workers
+from dd_sfm.sfm.pairs import (
+    adaptive_targets,
+    loop_targets,
+    pool_descriptors,
+    reference_positions,
+    window_targets,
+)
+from dd_sfm.sfm.track_builder import PairFound, ReferenceMatches, TrackBook
+from dd_sfm.structures import FrameSet, Tracks
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MatchResult:
+    """``tracks`` in source pixels; ``pairs`` of frame positions tried; ``notes`` on what went less well."""
+
+    tracks: Tracks
+    pairs: list[tuple[int, int]]
+    notes: list[str] = field(default_factory=list)
+
+
+class Matcher:
+    """Matches query points of one frame in another; holds the few images and maps in use.
+
+    Args:
+        frames: The run's frames.
+        out: The run folder, with descriptors.
+        config: The configuration.
+        device: Where responses are computed.
+    """
+
+    def __init__(self, frames: FrameSet, out: Path, config: Config, device: torch.device) -> None:
+        self.frames, self.config, self.device = frames, config, device
+        self.maps = DescriptorCache(frames, out, device)
+        self.bfloat16 = use_bfloat16(config, device)
+        self._lock = threading.Lock()
+        self._images: dict[int, tuple[WorkingFrame, NDArray[np.float32]]] = {}
+
+    def image(self, position: int) -> tuple[WorkingFrame, NDArray[np.float32]]:
+        """The working frame and its smoothed grey image with gradients (3, H, W)."""
+        with self._lock:
+            return self._load_image(position)
+
+    def _load_image(self, position: int) -> tuple[WorkingFrame, NDArray[np.float32]]:
+        if position not in self._images:
+            frame = load_working(self.frames.frames[position], self.maps.grid)
+            self._images[position] = (frame, smooth_gradients(frame.image))
+            if len(self._images) > self.maps.capacity:
+                self._images.pop(next(iter(self._images)))
+        return self._images[position]
+
+    def match(self, reference: int, target: int, xy: NDArray[Any]) -> PairFound:
+        """Find query points (N, 2) of the reference in the target, in working pixels."""
+        config, stride = self.config.match, self.maps.grid.stride
+        found = match_views(self.view(reference), self.view(target), xy, config, stride, bfloat16=self.bfloat16)
+        return PairFound(
+            found.index.cpu().numpy(),
+            found.xy.cpu().numpy().astype(np.float32),
+            found.score.cpu().numpy(),
+            found.inlier_ratio,
+        )
+
+    def view(self, position: int) -> MatchView:
+        """A frame's descriptors and images."""
+        held = self.maps[position]
+        return MatchView(held.descriptors, held.usable, self.image(position)[1])
+
+
+def match_frames(frames: FrameSet, out: Path, config: Config, device: torch.device, progress: Progress) -> MatchResult:
+    """Match all reference frames and assemble the tracks.
+
+    Each finished reference frame is kept under ``out/matches``; a repeated call goes on after the last one.
+    """
+    folder = out / "matches"
+    folder.mkdir(parents=True, exist_ok=True)
+    matcher = Matcher(frames, out, config, device)
+    book = TrackBook(len(frames), config.match.max_anchors)
+    pooled = _pool_all(matcher, config) if config.pairs.loop_candidates else None
+    references = reference_positions(len(frames), config.pairs)
+    pairs: set[tuple[int, int]] = set()
+    weak: list[int] = []
+    for reference in progress(references, total=len(references), label="match"):
+        path = folder / f"{frames.frames[reference].index:08d}.npz"
+        matches = ReferenceMatches.load(path) if path.exists() else None
+        if matches is None:
+            matches = _match_reference(matcher, book, reference, pooled)
+            _save(matches, path)
+        book.add(matches)
+        pairs |= {(min(reference, t), max(reference, t)) for t in matches.targets}
+        if len(frames) > 1 and not any(len(m.query) >= config.map.min_inliers for m in matches.found.values()):
+            weak.append(frames.frames[reference].index)
+    notes = [f"reference frames with hardly any match: {', '.join(map(str, weak))}"] if weak else []
+    return MatchResult(book.tracks(matcher.maps.grid), sorted(pairs), notes)
+
+
+def _save(matches: ReferenceMatches, path: Path) -> None:
+    try:
+        matches.save(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); free some space and repeat") from error
+
+
+def _pool_all(matcher: Matcher, config: Config) -> Tensor:
+    """Image descriptors (F, E) of all frames."""
+    count = len(matcher.frames)
+    if count <= max(config.pairs.offsets):
+        return torch.zeros(count, 1)
+    return torch.stack([pool_descriptors(m.descriptors, m.usable) for m in (matcher.maps[p] for p in range(count))])
+
+
+def _match_reference(matcher: Matcher, book: TrackBook, reference: int, pooled: Tensor | None) -> ReferenceMatches:
+    """Choose the queries of a reference frame and find them in its targets."""
+    config, count = matcher.config, len(matcher.frames)
+    tracks, old_xy = book.continuing(reference, config.match.query_spacing_px / 3)
+    new_xy = query_points(matcher.image(reference)[0], config.match, old_xy)
+    new_xy = new_xy[: max(0, config.match.max_queries - len(old_xy))]
+    xy = np.concatenate([old_xy, new_xy]).astype(np.float32)
+    if config.pairs.scheme == "adaptive":
+        sample = np.random.default_rng([config.runtime.seed, reference]).permutation(len(xy))[
+            : config.pairs.probe_points
+        ]
+        targets = list(
+            adaptive_targets(
+                reference,
+                count,
+                config.pairs,
+                lambda t: matcher.match(reference, t, xy[np.sort(sample)]).inlier_ratio,
+            )
+        )
+    else:
+        targets = window_targets(reference, count, config.pairs)
+    if pooled is not None and pooled.shape[1] > 1:
+        targets += [t for t in loop_targets(pooled, reference, config.pairs) if t not in targets]
+
+    def match_target(target: int) -> PairFound:
+        # Tracks that come from earlier references are there already in the frames before this one.
+        first = len(old_xy) if target < reference else 0
+        pair = matcher.match(reference, target, xy[first:])
+        return PairFound(pair.query + first, pair.xy, pair.score, pair.inlier_ratio)
+
+    with workers(matcher.device) as pool:
+        found = dict(zip(targets, pool.map(match_target, targets), strict=True))
+    return ReferenceMatches(reference, xy, tracks, found)

@@ -1,0 +1,45 @@
+"""Where points of one image are in another, by descriptors alone: what accuracies are measured with."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dd_sfm.features.matching import match_nearest, subcell_peak
+from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
+
+
+def usable_cells(mask: NDArray[np.bool_], stride: int, shape: Sequence[int]) -> NDArray[np.bool_]:
+    """Which cells (H, W) of a map are usable: those whose centre is, in a mask of the image.
+
+    The centre of cell c lies at pixel (c + 0.5) * stride - 0.5, for an even stride between two pixels; the one behind
+    it is asked, stride // 2, as the pipeline does for the same map. The cell's first pixel would shift the field of
+    view by half a cell.
+    """
+    start = stride // 2
+    return mask[start::stride, start::stride][: shape[0], : shape[1]]
+
+
+def find_points(map0: Tensor, map1: Tensor, usable: NDArray[np.bool_], xy: NDArray[np.floating], stride: int) -> Tensor:
+    """The best of all usable cells for every point, refined between cells; no mutual check.
+
+    Args:
+        map0: Unit-norm descriptors (D, H, W) of the image that the points are in.
+        map1: The same of the image that they are looked for in.
+        usable: Its usable cells (H, W), or of as much as the mask covers; see :func:`usable_cells`.
+        xy: Points (N, 2) in pixels.
+        stride: Pixels a cell.
+
+    Returns:
+        Places (N, 2) float32 in pixels, on the device of ``map1``; NaN where no cell is usable.
+    """
+    points = torch.from_numpy(np.ascontiguousarray(xy)).float().to(map0.device)
+    rows, columns = np.nonzero(usable)
+    if not len(rows):
+        return torch.full_like(points, torch.nan)
+    cells = torch.from_numpy(np.stack([columns, rows], 1)).to(map1.device)
+    queries = sample_descriptors(map0, image_to_cell(points, stride))
+    index, _ = match_nearest(queries, map1.flatten(1).t()[cells[:, 1] * map1.shape[-1] + cells[:, 0]])
+    return cell_to_image(subcell_peak(map1, queries, cells[index]), stride)

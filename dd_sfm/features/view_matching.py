@@ -1,0 +1,109 @@
+"""Points of one view found in another: search, back-match, agreement of neighbours, alignment of patches."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dd_sfm.config import MatchConfig
+from dd_sfm.features.consensus import local_affine
+from dd_sfm.features.matching import match_cells, subcell_peak
+from dd_sfm.features.patch_alignment import align_patches, gradient_images
+from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
+
+
+@dataclass(frozen=True)
+class MatchView:
+    """What is matched of a view.
+
+    ``descriptors`` (D, H // stride, W // stride) of unit norm, ``usable`` the same cells, bool; ``images`` (3, H, W)
+    from :func:`smooth_gradients`.
+    """
+
+    descriptors: Tensor
+    usable: Tensor
+    images: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ViewMatches:
+    """Matches that hold: ``index`` (M,) of the points asked for, their places ``xy`` (M, 2) in pixels, ``score`` (M,),
+    and ``residual_px`` (M,), how far that is from where the motion of their neighbours puts them.
+
+    ``inlier_ratio`` is the share of all points that had a back-match and agreed with their neighbours.
+    """
+
+    index: Tensor
+    xy: Tensor
+    score: Tensor
+    residual_px: Tensor
+    inlier_ratio: float
+
+
+def smooth_gradients(image: NDArray[Any]) -> NDArray[np.float32]:
+    """RGB (H, W, 3) uint8 -> its smoothed grey image with gradients (3, H, W), as patches are aligned on."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return gradient_images(cv2.GaussianBlur(grey, (0, 0), 1.0))
+
+
+def confidence(sigma_px: Tensor) -> Tensor:
+    """A score in (0, 1] from the standard error of aligned patches: one half at a third of a pixel."""
+    return 1.0 / (1.0 + (3.0 * sigma_px) ** 2)
+
+
+@torch.inference_mode()
+def match_views(
+    source: MatchView, target: MatchView, xy: NDArray[Any], config: MatchConfig, stride: int, *, bfloat16: bool = False
+) -> ViewMatches:
+    """Find points (N, 2) of a view in another, in pixels; those whose match does not hold are left out.
+
+    Args:
+        source: The view that the points are in.
+        target: The view that they are looked for in.
+        xy: The points.
+        config: Search, checks and alignment.
+        stride: Pixels a cell.
+        bfloat16: Let the coarse search choose its candidates in half precision.
+    """
+    points = torch.from_numpy(np.ascontiguousarray(xy)).to(source.descriptors.device)
+    queries = sample_descriptors(source.descriptors, image_to_cell(points, stride).to(points.dtype))
+    cell, similarity = match_cells(queries, target.descriptors, target.usable, config, bfloat16=bfloat16)
+    place = subcell_peak(target.descriptors, queries, cell)
+    # The back-match asks the map at the peak's own cell: it costs one search more and removes most errors.
+    found = sample_descriptors(target.descriptors, place)
+    back, _ = match_cells(found, source.descriptors, source.usable, config, bfloat16=bfloat16)
+    cycle = (cell_to_image(back.float(), stride) - points).norm(dim=1)
+    keep = (cycle <= config.max_cycle_px) & (similarity >= config.min_similarity)
+    index = torch.nonzero(keep)[:, 0]
+    there = cell_to_image(place[index], stride)
+    return _refine(source, target, points[index], there, similarity[index], index, len(xy), config)
+
+
+def _refine(
+    source: MatchView,
+    target: MatchView,
+    xy0: Tensor,
+    xy1: Tensor,
+    similarity: Tensor,
+    index: Tensor,
+    count: int,
+    config: MatchConfig,
+) -> ViewMatches:
+    """Drop matches that disagree with their neighbours, then align patches."""
+    affine, predicted, support = local_affine(xy0.cpu().numpy(), xy1.cpu().numpy())
+    residual = np.linalg.norm(xy1.cpu().numpy() - predicted, axis=1)
+    agree = (residual < config.max_neighbour_px) & (support > config.min_support)
+    keep = torch.from_numpy(agree).to(xy0.device)
+    ratio = float(agree.sum() / max(1, count))
+    xy0, xy1, index, score = xy0[keep], xy1[keep], index[keep], similarity[keep].clamp(0, 1)
+    expected = torch.from_numpy(predicted).to(xy1)[keep]
+    if config.subpixel and len(index):
+        aligned = align_patches(source.images, target.images[0], xy0, xy1, affine[agree], radius=config.patch_radius_px)
+        good = aligned.ncc >= config.min_ncc
+        xy1, index, score = aligned.xy[good], index[good], confidence(aligned.sigma_px[good])
+        expected = expected[good]
+    return ViewMatches(index, xy1, score, (xy1 - expected).norm(dim=1), ratio)

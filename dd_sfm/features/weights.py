@@ -1,0 +1,149 @@
+"""Weights as safetensors that know their architecture."""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from dd_sfm.errors import WeightsError
+from dd_sfm.features.networks import ARCHITECTURES, build_network
+from dd_sfm.io.atomic import write_bytes
+from dd_sfm.resources import models_folder
+
+FORMAT = "1"
+
+
+def list_weights() -> list[str]:
+    """Names of the shipped weights."""
+    return sorted(p.parent.name for p in models_folder().glob("*/weights.safetensors"))
+
+
+def find_weights(name_or_path: str) -> Path:
+    """The file of shipped weights or of the user's own.
+
+    Raises:
+        WeightsError: If neither exists.
+    """
+    shipped = models_folder() / name_or_path / "weights.safetensors"
+    path = Path(name_or_path)
+    if name_or_path in list_weights():
+        return shipped
+    if path.is_dir():
+        path = path / "weights.safetensors"
+    if path.is_file():
+        return path
+    names = list_weights()
+    close = difflib.get_close_matches(name_or_path, names, n=1)
+    hint = (
+        f"did you mean '{close[0]}'?" if close else f"expected a file or one of: {', '.join(names) or 'none shipped'}"
+    )
+    raise WeightsError(f"--weights {name_or_path}: not found; {hint}")
+
+
+def save_weights(
+    path: Path,
+    network: nn.Module,
+    architecture: str,
+    options: dict[str, Any],
+    *,
+    extra: dict[str, str] | None = None,
+    half: bool = True,
+) -> None:
+    """Write a network's weights with what is needed to build it.
+
+    Args:
+        path: The .safetensors file.
+        network: The network.
+        architecture: Its name in ``dd_sfm.features.networks.ARCHITECTURES``.
+        options: Its constructor's arguments.
+        extra: More metadata.
+        half: Store floating-point weights as float16.
+    """
+    tensors = {}
+    for name, value in network.state_dict().items():
+        value = value.detach().cpu().contiguous()
+        tensors[name] = value.half() if half and value.is_floating_point() else value
+    metadata = {"format": FORMAT, "architecture": architecture, "options": json.dumps(options), **(extra or {})}
+    write_bytes(path, save(tensors, metadata))
+
+
+def read_architecture(name_or_path: str) -> tuple[str, dict[str, Any]]:
+    """Architecture and constructor's arguments of weights.
+
+    Raises:
+        WeightsError: If the file is missing, corrupt, or of an unknown architecture.
+    """
+    path = find_weights(name_or_path)
+    metadata, _ = _read(path)
+    try:
+        return metadata["architecture"], dict(json.loads(metadata.get("options", "{}")))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: options of {metadata['architecture']} cannot be used ({error})") from error
+
+
+def read_training_sources(name_or_path: str) -> list[str]:
+    """Sources that weights record as their training's, each NAME or NAME:FIRST-LAST; none where none is recorded.
+
+    Raises:
+        WeightsError: If the file is missing, corrupt, or of an unknown architecture.
+    """
+    metadata, _ = _read(find_weights(name_or_path))
+    try:
+        return [str(name) for name in json.loads(metadata.get("training", "{}"))["data"]]
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def load_weights(name_or_path: str, device: torch.device) -> nn.Module:
+    """A network in evaluation mode on a device.
+
+    Raises:
+        WeightsError: If the file is missing, corrupt, of an unknown architecture, or does not hold exactly the
+            architecture's tensors.
+    """
+    path = find_weights(name_or_path)
+    metadata, tensors = _read(path)
+    architecture = metadata["architecture"]
+    try:
+        network = build_network(architecture, **json.loads(metadata.get("options", "{}")))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: options of {architecture} cannot be used ({error})") from error
+    _check_tensors(path, architecture, network.state_dict(), tensors)
+    network.load_state_dict(tensors)
+    return network.to(device).eval()
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Metadata, in which the architecture is a known one, and tensors."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: not a readable safetensors file ({error}); expected weights by dd-sfm train"
+        ) from error
+    architecture = metadata.get("architecture", "")
+    if architecture not in ARCHITECTURES:
+        raise WeightsError(
+            f"{path}: architecture '{architecture or 'not stated'}'; expected one of {', '.join(ARCHITECTURES)}"
+        )
+    return metadata, tensors
+
+
+def _check_tensors(path: Path, architecture: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:
+    missing, unexpected = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    wrong = [n for n in wanted.keys() & found.keys() if wanted[n].shape != found[n].shape]
+    if not (missing or unexpected or wrong):
+        return
+    problems = [
+        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", sorted(wrong)))
+        if names
+    ]
+    raise WeightsError(f"{path}: not weights of this {architecture}: tensors {'; '.join(problems)}")

@@ -1,0 +1,123 @@
+"""Does a reconstruction hold up? Tests of its poses that a small reprojection error does not pass by itself."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.sfm.geometry import Rays, consensus_points, refine_points, widest_angles_deg
+from dd_sfm.structures import FloatArray, PinholeCamera, Tracks
+
+
+def mapper_tracks(tracks: Tracks, per_frame: int, size: tuple[int, int], *, min_views: int = 3) -> Tracks:
+    """The tracks a mapper needs: long and reliable ones first, well spread over every frame.
+
+    Args:
+        tracks: All tracks.
+        per_frame: About how many tracks a frame may have.
+        size: Width and height of the frames in source pixels.
+        min_views: Fewest observations of a track.
+
+    Returns:
+        The chosen tracks, renumbered.
+    """
+    side = 8
+    cell = np.clip((tracks.xy / np.array(size) * side).astype(np.int64), 0, side - 1)
+    bucket = (tracks.frame * side + cell[:, 1]) * side + cell[:, 0]
+    used, bucket = np.unique(bucket, return_inverse=True)
+    _, per_bucket_frame = np.unique(used // (side * side), return_inverse=True)
+    quota = np.ceil(per_frame / np.maximum(np.bincount(per_bucket_frame), 1))[per_bucket_frame]
+    starts = np.searchsorted(tracks.track, np.arange(tracks.count + 1))
+    length = np.diff(starts)
+    worth = np.add.reduceat(tracks.score, starts[:-1]) if tracks.count else np.zeros(0)
+    filled = np.zeros(len(used))
+    chosen = np.zeros(tracks.count, bool)
+    for track in np.argsort(-worth, kind="stable"):
+        if length[track] < min_views:
+            continue
+        places = bucket[starts[track] : starts[track + 1]]
+        if (filled[places] < quota[places]).mean() >= 0.5:
+            chosen[track] = True
+            filled[places] += 1
+    rows = chosen[tracks.track]
+    number = np.cumsum(chosen) - 1
+    return Tracks(
+        number[tracks.track[rows]], tracks.frame[rows], tracks.xy[rows], tracks.score[rows], tracks.anchor[rows]
+    )
+
+
+def scale_ratios(
+    tracks: Tracks,
+    cam_from_world: dict[int, FloatArray],
+    camera: PinholeCamera,
+    *,
+    window: int = 12,
+    every: int = 2,
+    min_angle_deg: float = 1.5,
+    min_tracks: int = 30,
+) -> dict[int, float]:
+    """Whether the scene has the same size before and after every frame.
+
+    At a frame k the tracks that are seen on both sides are triangulated twice, from the registered frames up to k and
+    from those after k. In a sound model both give the same depth from camera k; where the mapper joined two
+    parts at different scales, the median ratio of the depths is off by that factor, whatever the reprojection error.
+
+    Args:
+        tracks: Tracks that feed the mapper.
+        cam_from_world: Poses by frame position.
+        camera: Their camera.
+        window: Registered frames used on each side.
+        every: Test every so many frames.
+        min_angle_deg: Least angle of a triangulation on either side.
+        min_tracks: Fewest tracks for a ratio.
+
+    Returns:
+        Median depth ratio (after / before) by frame position, for frames with enough tracks on both sides.
+    """
+    registered = np.array(sorted(cam_from_world))
+    poses = np.zeros((registered.max(initial=0) + 1, 3, 4))
+    for position, pose in cam_from_world.items():
+        poses[position] = pose
+    normalised = (tracks.xy - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
+    focal = np.array([camera.fx, camera.fy])
+    by_frame = {int(f): np.flatnonzero(tracks.frame == f) for f in registered}
+    result = {}
+    for k in range(4, len(registered) - 4, every):
+        sides = []
+        for part in (registered[max(0, k - window) : k], registered[k : k + window]):
+            rows = np.sort(np.concatenate([by_frame[int(f)] for f in part]))
+            sides.append(_depths(tracks, rows, poses, normalised, focal, poses[registered[k]], min_angle_deg))
+        common, before, after = np.intersect1d(sides[0][0], sides[1][0], return_indices=True)
+        if len(common) >= min_tracks:
+            result[int(registered[k])] = float(np.median(sides[1][1][after] / sides[0][1][before]))
+    return result
+
+
+def _depths(
+    tracks: Tracks,
+    rows: NDArray[np.int64],
+    poses: FloatArray,
+    normalised: FloatArray,
+    focal_px: FloatArray,
+    viewpoint: FloatArray,
+    min_angle_deg: float,
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """Track numbers and their depths from ``viewpoint``, triangulated from some observations alone."""
+    lengths = np.bincount(tracks.track[rows], minlength=tracks.count)
+    rows = rows[lengths[tracks.track[rows]] >= 2]
+    if not len(rows):
+        return np.zeros(0, np.int64), np.zeros(0)
+    numbers, track = np.unique(tracks.track[rows], return_inverse=True)
+    frame = tracks.frame[rows]
+    rays = Rays(track, poses[frame, :, :3], poses[frame, :, 3], normalised[rows].astype(np.float64), focal_px)
+    rng = np.random.default_rng(0)
+    points = refine_points(rays, consensus_points(rays, threshold_px=6.0, hypotheses=4, rng=rng), scale_px=2.0)
+    depth = points @ viewpoint[2, :3] + viewpoint[2, 3]
+    good = (widest_angles_deg(rays, points) >= min_angle_deg) & (depth > 0)
+    return numbers[good], depth[good]
+
+
+def largest_scale_jump(ratios: dict[int, float]) -> tuple[int | None, float]:
+    """The frame with the ratio furthest from 1, and how far, as a factor of at least 1."""
+    if not ratios:
+        return None, 1.0
+    frame = max(ratios, key=lambda f: abs(np.log(ratios[f])))
+    return frame, float(np.exp(abs(np.log(ratios[frame]))))

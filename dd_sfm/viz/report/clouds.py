@@ -1,0 +1,147 @@
+"""The clouds of a comparison from the same viewpoints, beside the frame that the camera saw there."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dd_sfm.evaluation.comparison.result import Column, Comparison
+from dd_sfm.evaluation.model.alignment import camera_centres
+from dd_sfm.io.images import read_image, read_mask
+from dd_sfm.structures import FloatArray, Model
+from dd_sfm.viz.render.splat import scaled_camera
+from dd_sfm.viz.render.vantage import splat
+from dd_sfm.viz.render.viewpoints import Viewpoint, closest_view, look_along
+from dd_sfm.viz.report.figures import COLOURS, framed_points, viewing_axes
+
+WIDTH, HEIGHT = 560, 420
+CAMERA_WIDTH = 480
+
+
+def frame_path(column: Column, frame: int) -> Path | None:
+    """The picture of a source frame in a run's folder; None when it is gone."""
+    return next(iter(sorted((column.folder / "frames").glob(f"{frame:08d}.*"))), None)
+
+
+def field_box(column: Column, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the field of view in a frame of a shape (H, W, ...), with a margin; or all of it."""
+    height, width = shape[:2]
+    path = column.folder / "field_of_view.png"
+    mask = read_mask(path) if path.is_file() else np.ones((height, width), bool)
+    if mask.shape != (height, width) or not mask.any():
+        return 0, 0, width, height
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    margin = max(2, height // 40)
+    left, top = max(0, int(columns[0]) - margin), max(0, int(rows[0]) - margin)
+    return left, top, min(width, int(columns[-1]) + 1 + margin), min(height, int(rows[-1]) + 1 + margin)
+
+
+def camera_view(model: Model, frame: int, box: tuple[int, int, int, int]) -> Viewpoint:
+    """What the camera of a frame sees in a part of the picture, :data:`CAMERA_WIDTH` wide."""
+    camera = model.camera
+    left, top, right, bottom = box
+    part = replace(camera, width=right - left, height=bottom - top, cx=camera.cx - left, cy=camera.cy - top)
+    height = max(1, round(CAMERA_WIDTH * part.height / part.width))
+    return Viewpoint(scaled_camera(part, CAMERA_WIDTH, height), model.cam_from_world[frame])
+
+
+def outside_views(comparison: Comparison) -> dict[str, Viewpoint]:
+    """Two views of the whole from outside, by name: obliquely from behind the cameras, and from the side."""
+    right, down, forward = viewing_axes(comparison)
+    points, views = framed_points(comparison), {}
+    for title, direction in (
+        ("from behind the cameras", -forward - 0.55 * down + 0.5 * right),
+        ("from the side", -right - 0.35 * down - 0.15 * forward),
+    ):
+        views[title] = closest_view(look_along(-direction, down), points, (WIDTH, HEIGHT))
+    return views
+
+
+def cloud_figures(comparison: Comparison) -> dict[str, Figure]:
+    """``camera_view.png``: the frame and every cloud through its camera; ``clouds.png``: the clouds from outside."""
+    return {"camera_view.png": _camera_figure(comparison), "clouds.png": _outside_figure(comparison)}
+
+
+def _camera_figure(comparison: Comparison) -> Figure:
+    columns = _drawn(comparison)
+    base = columns[0].model
+    assert base is not None
+    frames = middle_frames(comparison)
+    left, top, right, bottom = box = field_box(columns[0], (base.camera.height, base.camera.width))
+    panel = 11 / (1 + len(columns))
+    height = (panel * (bottom - top) / (right - left) + 0.3) * len(frames)
+    figure = Figure(figsize=(11, height), layout="constrained")
+    panels = figure.subplots(len(frames), 1 + len(columns), squeeze=False)
+    for row, frame in zip(panels, frames, strict=True):
+        view = camera_view(base, frame, box)
+        path = frame_path(columns[0], frame)
+        size = view.camera.width, view.camera.height
+        photo = np.full((size[1], size[0], 3), 235, np.uint8)
+        if path is not None:
+            photo = cv2.resize(read_image(path)[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
+        _show(row[0], photo, f"frame {frame}")
+        for axes, column in zip(row[1:], columns, strict=True):
+            _show(axes, _drawing(column, view, path=False), _title(column))
+    return figure
+
+
+def _outside_figure(comparison: Comparison) -> Figure:
+    columns, views = _drawn(comparison), outside_views(comparison)
+    cells = [(column, title) for title in views for column in columns]
+    # A row for every view; a single run has its views side by side.
+    across = 2
+    down = -(-len(cells) // across)
+    figure = Figure(figsize=(11, 11 / across * 0.79 * down + 0.3), layout="constrained")
+    for axes, (column, title) in zip(figure.subplots(down, across).flat, cells, strict=True):
+        _show(axes, _drawing(column, views[title], path=True), f"{_title(column)}, {title}")
+    return figure
+
+
+def middle_frames(comparison: Comparison, count: int = 2) -> list[int]:
+    """Frames registered by as many runs as possible, spread over the video."""
+    registered = [set(c.model.cam_from_world) for c in _drawn(comparison) if c.model is not None]
+    common = sorted(set.intersection(*registered)) or sorted(registered[0])
+    places = [(k + 0.5) / count for k in range(count)]
+    return list(dict.fromkeys(common[int(p * len(common))] for p in places))
+
+
+def _drawn(comparison: Comparison) -> list[Column]:
+    """The learned run and SIFT, as far as they found a model."""
+    return [c for c in comparison.columns[:2] if c.model is not None] or comparison.found[:1]
+
+
+def _title(column: Column) -> str:
+    assert column.model is not None
+    return f"{column.label}: {len(column.model.xyz):,} points"
+
+
+def _show(axes: Axes, picture: NDArray[np.uint8], title: str) -> None:
+    axes.imshow(picture)
+    axes.set_title(title, fontsize=9)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_color("#cccccc")
+
+
+def _drawing(column: Column, view: Viewpoint, *, path: bool) -> NDArray[np.uint8]:
+    assert column.model is not None
+    xyz, rgb = column.model.xyz, column.model.rgb
+    if path:
+        line = _path_points(column.model)
+        colour = np.round(255 * np.array(to_rgb(COLOURS.get(column.name, "k")))).astype(np.uint8)
+        xyz = np.concatenate([xyz, line])
+        rgb = np.concatenate([rgb, np.broadcast_to(colour, (len(line), 3))])
+    return splat(xyz, rgb, view, radius_px=1.3 if path else 1.6)
+
+
+def _path_points(model: Model, steps: int = 12) -> FloatArray:
+    """The camera path as close points (N, 3); gaps of missing frames are bridged."""
+    centres = camera_centres(np.stack([model.cam_from_world[f] for f in sorted(model.cam_from_world)]))
+    at = np.linspace(0, len(centres) - 1, max(2, steps * len(centres)))
+    return np.stack([np.interp(at, np.arange(len(centres)), axis) for axis in centres.T], 1)

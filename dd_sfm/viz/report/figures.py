@@ -1,0 +1,160 @@
+"""Pictures of a comparison: which frames are registered, the camera paths, the spread of errors, lengths and angles."""
+
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from dd_sfm.evaluation.comparison.result import Column, Comparison
+from dd_sfm.evaluation.model.alignment import camera_centres
+from dd_sfm.sfm.geometry import measured_errors_px
+from dd_sfm.structures import FloatArray
+from dd_sfm.viz.render import viewpoints
+
+COLOURS = {"learned": "#c8553d", "sift": "#2b6a99", "sift_default": "#8a9aa3"}
+REFERENCE = "#3f3f3f"
+
+
+def timeline_figure(comparison: Comparison) -> Figure:
+    """A line for every run: frames registered in its largest model, in another, not at all, or not used."""
+    frames = np.array(sorted({*comparison.frames, *comparison.dropped}))
+    lines = comparison.columns
+    state = np.zeros((len(lines), len(frames)))
+    for row, column in enumerate(lines):
+        state[row, np.isin(frames, list(comparison.dropped))] = 3
+        for further in column.other_models:
+            state[row, np.isin(frames, list(further))] = 2
+        if column.model is not None:
+            state[row, np.isin(frames, list(column.model.cam_from_world))] = 1
+    figure = Figure(figsize=(11, 0.8 + 0.45 * len(lines)), layout="constrained")
+    axes = figure.subplots()
+    shades = ListedColormap(["#f3d9d3", "#3d7a5a", "#d9a441", "#e4e4e4"])
+    edges = np.append(frames - 0.5, frames[-1] + 0.5) if len(frames) else np.array([0.0, 1.0])
+    axes.pcolormesh(edges, np.arange(len(lines) + 1), state, cmap=shades, vmin=-0.5, vmax=3.5)
+    for border in range(1, len(lines)):
+        axes.axhline(border, color="white", linewidth=6)
+    axes.set_yticks(np.arange(len(lines)) + 0.5, [c.label for c in lines])
+    axes.invert_yaxis()
+    axes.set(xlabel="frame of the source")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(left=False)
+    names = ("not registered", "registered", "in a further model", "not used")
+    shown = [k for k in (1, 2, 0, 3) if (state == k).any()]
+    handles = [axes.fill_between([], [], color=shades(k), label=names[k]) for k in shown]
+    figure.legend(handles=handles, loc="outside upper right", ncols=4, frameon=False)
+    return figure
+
+
+def trajectory_figure(comparison: Comparison) -> Figure:
+    """The camera paths of all runs from two sides, and of the reference."""
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    panels = figure.subplots(1, 2)
+    axes_of_view = viewing_axes(comparison)
+    for axes, (across, down), title in (
+        (panels[0], (0, 1), "seen along the view"),
+        (panels[1], (2, 1), "seen from the side"),
+    ):
+        if len(comparison.reference_path):
+            path = comparison.reference_path @ axes_of_view.T
+            axes.plot(path[:, across], path[:, down], color=REFERENCE, linewidth=4, alpha=0.25, label="reference")
+        for column in comparison.found:
+            label = column.label if column.aligned else f"{column.label} (in a frame of its own)"
+            for k, part in enumerate(_unbroken(column, comparison.frames)):
+                path = part @ axes_of_view.T
+                line = {"color": COLOURS.get(column.name, "k"), "label": label if k == 0 else None}
+                axes.plot(path[:, across], path[:, down], ".-", markersize=3, linewidth=1.2, **line)
+        axes.set_aspect("equal", "datalim")
+        axes.invert_yaxis()
+        axes.set(title=title, xlabel=f"[{comparison.unit}]", ylabel=f"[{comparison.unit}]")
+        axes.grid(alpha=0.25)
+    panels[0].legend(frameon=False)
+    return figure
+
+
+def _unbroken(column: Column, frames: tuple[int, ...]) -> list[FloatArray]:
+    """Camera centres of runs of registered frames: no line leads over a frame without a pose."""
+    assert column.model is not None
+    poses = column.model.cam_from_world
+    registered = np.array([f in poses for f in frames])
+    places = np.flatnonzero(registered)
+    parts = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+    return [camera_centres(np.stack([poses[frames[k]] for k in part])) for part in parts if len(part)]
+
+
+def viewing_axes(comparison: Comparison) -> FloatArray:
+    """Rows: right, down and forward of the mean camera in the common frame (3, 3)."""
+    model = comparison.found[0].model
+    assert model is not None
+    return viewpoints.viewing_axes(np.stack(list(model.cam_from_world.values())))
+
+
+def framed_points(comparison: Comparison) -> FloatArray:
+    """What a picture of the clouds must hold (N, 3): the bulk of the first, and the cameras of it."""
+    model = comparison.found[0].model
+    assert model is not None
+    return np.concatenate([viewpoints.bulk(model.xyz), camera_centres(np.stack(list(model.cam_from_world.values())))])
+
+
+def middle_and_reach(comparison: Comparison) -> tuple[FloatArray, float]:
+    """Middle (3,) of :func:`framed_points`, and the distance that all of them are within."""
+    points = framed_points(comparison)
+    axes = viewing_axes(comparison)
+    turned = points @ axes.T
+    middle = (turned.min(0) + turned.max(0)) / 2 @ axes
+    return middle, max(float(np.linalg.norm(points - middle, axis=1).max()), 1e-12)
+
+
+def histogram_figure(comparison: Comparison) -> Figure:
+    """Counts on a logarithmic scale, since the runs differ by far in number."""
+    has_truth = any(np.isfinite(c.points.true_mm).any() for c in comparison.found if c.points is not None)
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    panels = figure.subplots(1, 4 if has_truth else 3)
+    _histogram(
+        panels[0],
+        comparison,
+        lambda p: measured_errors_px(p.error_px),
+        "reprojection error [px]",
+        "observations",
+        cut=99,
+    )
+    _histogram(panels[1], comparison, lambda p: p.length.astype(float), "track length [views]", "points", whole=True)
+    _histogram(panels[2], comparison, lambda p: p.angle_deg, "triangulation angle [deg]", "points", cut=99.5)
+    if has_truth:
+        _histogram(panels[3], comparison, lambda p: p.true_mm, "true error [mm]", "points", logarithmic=True)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    return figure
+
+
+def _histogram(
+    axes: Axes,
+    comparison: Comparison,
+    values: Callable[..., FloatArray],
+    name: str,
+    counted: str,
+    *,
+    cut: float = 100,
+    whole: bool = False,
+    logarithmic: bool = False,
+) -> None:
+    per_run = {c.name: values(c.points) for c in comparison.found if c.points is not None}
+    per_run = {run: found[np.isfinite(found)] for run, found in per_run.items()}
+    per_run = {run: found for run, found in per_run.items() if len(found)}
+    low, top = 0.0, max(float(np.percentile(found, cut)) for found in per_run.values())
+    bins = np.linspace(low, max(top, 1e-9), 50)
+    if whole:
+        bins = np.arange(1.5, top + 1.5, max(1.0, np.ceil(top / 60)))
+    if logarithmic:
+        low = min(float(np.percentile(found, 0.5)) for found in per_run.values())
+        bins = np.geomspace(max(low, top * 1e-5, 1e-9), max(top, 1e-8), 50)
+        axes.set_xscale("log")
+    for run, found in per_run.items():
+        label = comparison.column(run).label
+        axes.hist(found, bins=bins.tolist(), histtype="stepfilled", color=COLOURS.get(run, "k"), alpha=0.18)
+        axes.hist(found, bins=bins.tolist(), histtype="step", color=COLOURS.get(run, "k"), label=label, linewidth=1.4)
+        axes.axvline(float(np.median(found)), color=COLOURS.get(run, "k"), linestyle=":", linewidth=1)
+    axes.set_yscale("log")
+    axes.set(xlabel=name, ylabel=counted, xlim=(bins[0], bins[-1]))
+    axes.spines[["top", "right"]].set_visible(False)

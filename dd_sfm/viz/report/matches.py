@@ -1,0 +1,208 @@
+"""Pictures of matches: a near and a far pair of frames, every run beside the other."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+from zipfile import BadZipFile
+
+import cv2
+import numpy as np
+from matplotlib.colors import hsv_to_rgb
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dd_sfm.evaluation.comparison.result import Column, Comparison
+from dd_sfm.io.colmap_own import database_matches
+from dd_sfm.io.images import read_image
+from dd_sfm.pipeline.run import load_match
+from dd_sfm.structures import FloatArray, PinholeCamera
+from dd_sfm.viz.report.clouds import field_box, frame_path
+
+logger = logging.getLogger(__name__)
+
+NEAR_GAP, FAR_GAP = 3, 10
+"""Frames between the two of a pair; SIFT is matched over 10."""
+LINES = 70
+MAX_EPIPOLAR_PX = 2.0
+"""Epipolar error up to which a match counts as verified."""
+TRUE_PX = 2.0
+"""Distance from the true place up to which a match is right."""
+
+
+@dataclass(frozen=True)
+class PairMatches:
+    """Matches of a run in a pair of frames, source pixels: ``xy0``, ``xy1`` (N, 2), verified by one epipolar geometry.
+
+    ``tried``: before verification; ``right`` (N,) bool where the truth is known, with ``judged`` (N,) where it is.
+    """
+
+    xy0: FloatArray
+    xy1: FloatArray
+    tried: int
+    right: NDArray[np.bool_]
+    judged: NDArray[np.bool_]
+
+
+def choose_pairs(comparison: Comparison) -> list[tuple[str, int, int]]:
+    """A near and a far pair from the middle of the video; it starts where true depth is known, if it is anywhere."""
+    frames, truth = comparison.frames, comparison.in_truth
+    pairs = []
+    for name, gap in (("near", NEAR_GAP), ("far", FAR_GAP)):
+        gap = min(gap, max(1, len(frames) // 2))
+        starts = range(len(frames) - gap)
+        if not starts:
+            continue
+        known = [k for k in starts if truth is not None and truth.has_depth(frames[k])]
+        first = min(known or starts, key=lambda k: abs(k + gap / 2 - len(frames) / 2))
+        pairs.append((name, frames[first], frames[first + gap]))
+    return pairs
+
+
+def pair_matches(column: Column, comparison: Comparison, first: int, second: int) -> PairMatches | None:
+    """The matches of a run in two frames, verified. None when the run left neither matches nor tracks.
+
+    For the learned descriptor these are its tracks seen in both frames; for SIFT its own matches of the pair, since
+    many of them fit into no track.
+    """
+    try:
+        places = _direct(column, first, second) or _along_tracks(column, comparison.frames, first, second)
+    except (OSError, KeyError, ValueError, BadZipFile):
+        return None
+    xy0, xy1 = places
+    camera = _camera(column)
+    good = _verified(xy0, xy1, camera)
+    xy0, xy1 = xy0[good], xy1[good]
+    right = judged = np.zeros(len(xy0), bool)
+    if comparison.in_truth is not None:
+        right, judged = comparison.in_truth.matches_within(first, second, xy0, xy1, TRUE_PX)
+    return PairMatches(xy0, xy1, len(good), right, judged)
+
+
+def _direct(column: Column, first: int, second: int) -> tuple[FloatArray, FloatArray] | None:
+    """SIFT's matches of the pair; None for other runs and pairs it was not given."""
+    paths = [frame_path(column, frame) for frame in (first, second)]
+    database = column.folder / "sift.db"
+    if not database.is_file() or paths[0] is None or paths[1] is None:
+        return None
+    return database_matches(database, (paths[0].name, paths[1].name))
+
+
+def _along_tracks(column: Column, frames: tuple[int, ...], first: int, second: int) -> tuple[FloatArray, FloatArray]:
+    tracks = load_match(column.folder).tracks
+    rows = [np.flatnonzero(tracks.frame == frames.index(f)) for f in (first, second)]
+    _, a, b = np.intersect1d(tracks.track[rows[0]], tracks.track[rows[1]], return_indices=True)
+    return tracks.xy[rows[0][a]].astype(np.float64), tracks.xy[rows[1][b]].astype(np.float64)
+
+
+def _camera(column: Column) -> PinholeCamera | None:
+    return column.model.camera if column.model is not None else None
+
+
+def _verified(xy0: FloatArray, xy1: FloatArray, camera: PinholeCamera | None) -> NDArray[np.bool_]:
+    """Matches (N,) that one essential matrix explains; the same test for every run."""
+    if len(xy0) < 8:
+        return np.zeros(len(xy0), bool)
+    matrix = camera.matrix if camera is not None else None
+    if matrix is None:
+        _, mask = cv2.findFundamentalMat(xy0, xy1, cv2.FM_RANSAC, MAX_EPIPOLAR_PX, 0.999, 5000)
+    else:
+        _, mask = cv2.findEssentialMat(xy0, xy1, matrix, method=cv2.RANSAC, prob=0.999, threshold=MAX_EPIPOLAR_PX)
+    return np.asarray(mask).ravel() > 0 if mask is not None else np.zeros(len(xy0), bool)
+
+
+def match_figures(comparison: Comparison) -> tuple[dict[str, Figure], list[dict[str, Any]]]:
+    """``matches_near.png`` and ``matches_far.png``, and the numbers of every pair and run."""
+    figures, numbers = {}, []
+    for name, first, second in choose_pairs(comparison):
+        found = {
+            c.name: pair_matches(c, comparison, first, second)
+            for c in comparison.columns
+            if c.name in ("learned", "sift")
+        }
+        if all(matches is None for matches in found.values()):
+            continue
+        figures[f"matches_{name}.png"] = _figure(comparison, first, second, found)
+        for run, matches in found.items():
+            if matches is not None:
+                numbers.append({"pair": name, "frames": [first, second], "run": run} | _numbers(matches))
+    return figures, numbers
+
+
+def _numbers(matches: PairMatches) -> dict[str, Any]:
+    judged = int(matches.judged.sum())
+    share = float(matches.right.sum() / judged) if judged else None
+    return {"matches": matches.tried, "verified": len(matches.xy0), "with_truth": judged, "right_share": share}
+
+
+def _figure(comparison: Comparison, first: int, second: int, found: dict[str, PairMatches | None]) -> Figure:
+    drawn = [(comparison.column(name), matches) for name, matches in found.items()]
+    pictures = [_picture(column, matches, first, second) for column, matches in drawn]
+    height, width = pictures[0].shape[:2]
+    panel = 11 / len(drawn)
+    figure = Figure(figsize=(11, panel * height / width + 0.45), layout="constrained")
+    for axes, picture, (column, matches) in zip(
+        figure.subplots(1, len(drawn), squeeze=False)[0], pictures, drawn, strict=True
+    ):
+        axes.imshow(picture)
+        axes.axis("off")
+        axes.set_title(f"{column.label}: {_title(matches)}", fontsize=9)
+    return figure
+
+
+def _title(matches: PairMatches | None) -> str:
+    if matches is None or not matches.tried:
+        return "no match"
+    text = f"{len(matches.xy0):,} verified matches of {matches.tried:,}"
+    if matches.judged.any():
+        share = 100 * matches.right.sum() / matches.judged.sum()
+        text += f"; {share:.0f} % within {TRUE_PX:g} px of the truth"
+    return text
+
+
+def _picture(
+    column: Column, matches: PairMatches | None, first: int, second: int, width: int = 640
+) -> NDArray[np.uint8]:
+    """The first frame above the second, all matches as dots, some as lines."""
+    images = []
+    for frame in (first, second):
+        path = frame_path(column, frame)
+        images.append(read_image(path) if path else np.full((480, 640, 3), 220, np.uint8))
+    left, top, right, bottom = field_box(column, images[0].shape)
+    images = [image[top:bottom, left:right] for image in images]
+    scale = width / images[0].shape[1]
+    small = [cv2.resize(i, (width, round(i.shape[0] * scale)), interpolation=cv2.INTER_AREA) for i in images]
+    gap = 8
+    shift = small[0].shape[0] + gap
+    picture = np.concatenate([small[0], np.full((gap, width, 3), 255, np.uint8), small[1]])
+    # Faded, so that the matches stand out.
+    picture = (0.75 * picture.astype(np.float32) + 0.25 * 255 * (picture == 255)).astype(np.uint8)
+    if matches is None or not len(matches.xy0):
+        return picture
+    start = np.round((matches.xy0 - [left, top] + 0.5) * scale).astype(int)
+    end = np.round((matches.xy1 - [left, top] + 0.5) * scale).astype(int) + np.array([0, shift])
+    colours = _colours(matches, width / scale)
+    radius = 2 if len(start) < 1500 else 1
+    for a, b, colour in zip(start.tolist(), end.tolist(), colours, strict=True):
+        cv2.circle(picture, a, radius, colour, -1, cv2.LINE_AA)
+        cv2.circle(picture, b, radius, colour, -1, cv2.LINE_AA)
+    for k in _spread(matches.xy0):
+        cv2.line(picture, start[k].tolist(), end[k].tolist(), colours[k], 1, cv2.LINE_AA)
+    return picture
+
+
+def _spread(xy: FloatArray) -> NDArray[np.int64]:
+    """Some matches, evenly over the list: which is in no order of place."""
+    order = np.random.default_rng(0).permutation(len(xy))
+    return np.sort(order[:LINES])
+
+
+def _colours(matches: PairMatches, width: float) -> list[tuple[int, int, int]]:
+    """Green when right, red when wrong; by place in the first frame where the truth is not known."""
+    place = matches.xy0 - matches.xy0.mean(0)
+    hue = (np.arctan2(place[:, 1], place[:, 0]) / (2 * np.pi)) % 1.0
+    strength = np.clip(np.hypot(*place.T) / (0.25 * width), 0.35, 1.0)
+    rgb = hsv_to_rgb(np.stack([hue, strength, np.ones(len(hue))], 1)) * 255
+    if matches.judged.any():
+        rgb = np.where(matches.right[:, None], [60.0, 220.0, 110.0], [255.0, 60.0, 50.0])
+        rgb[~matches.judged] = [235.0, 235.0, 235.0]
+    return [(int(r), int(g), int(b)) for r, g, b in rgb]

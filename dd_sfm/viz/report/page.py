@@ -1,0 +1,257 @@
+"""The HTML of the report: tables and pictures without a script, the 3D view with one; nothing is fetched."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from dd_sfm import __version__
+from dd_sfm.evaluation.comparison.result import Comparison
+from dd_sfm.evaluation.comparison.table import Row, table_rows
+from dd_sfm.viz.report.cloud_payload import CloudPayload
+
+ASSETS = Path(__file__).parent / "assets"
+
+ALT = {
+    "timeline.png": "Which frames each run registered",
+    "camera_view.png": "Frames of the video beside the clouds seen through the same cameras",
+    "clouds.png": "The clouds from outside",
+    "trajectories.png": "Camera paths of the runs",
+    "histograms.png": "Histograms of reprojection error, track length and triangulation angle",
+    "matches_near.png": "Matches between two near frames",
+    "matches_far.png": "Matches between two frames far apart",
+}
+
+
+def page(
+    comparison: Comparison,
+    images: Mapping[str, bytes],
+    pairs: Sequence[Mapping[str, Any]],
+    payload: Mapping[str, Any],
+    clouds: Sequence[CloudPayload],
+    *,
+    title: str,
+) -> str:
+    """The whole page.
+
+    Args:
+        comparison: What it tells of.
+        images: PNG files by name, those of :data:`ALT`.
+        pairs: Numbers of the match pictures.
+        payload: What the 3D view draws.
+        clouds: How far the clouds were thinned for it.
+        title: Name of the video.
+    """
+    parts = [
+        _head(title),
+        f"<body><main><h1>dd-sfm and SIFT on {escape(title)}</h1>",
+        f'<p class="lead">{escape(_lead(comparison))}</p>',
+        f'<p class="verdict">{escape(comparison.figures["verdict"])}</p>',
+        _failures(comparison),
+        _warnings(comparison),
+        _table(comparison),
+        _explanation(comparison),
+        "<h2>Frames</h2>",
+        _figure(images, "timeline.png", "Frames of the source with a pose in the largest model of each run."),
+        "<h2>What the camera sees</h2>",
+        _figure(
+            images,
+            "camera_view.png",
+            "Left: frames of the video. Right: the clouds through the camera of that frame, every point a disc of the "
+            "same size. White: no point.",
+        ),
+        "<h2>The clouds from outside</h2>",
+        _figure(images, "clouds.png", "The same viewpoints and the same discs for all; coloured lines: camera paths."),
+        _viewer(comparison, clouds),
+        "<h2>Matches</h2>",
+        _matches(images, pairs),
+        "<h2>Camera paths</h2>",
+        _figure(images, "trajectories.png", _paths(comparison)),
+        "<h2>Errors, track lengths and angles</h2>",
+        _figure(images, "histograms.png", "Counts on a logarithmic scale; dotted: medians."),
+        _notes(comparison),
+        f"<footer>dd-sfm {__version__}. Every number of this page is in report.json, every picture in figures/. "
+        "Not for clinical use.</footer></main>",
+        _scripts(payload),
+        "</body></html>\n",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _head(title: str) -> str:
+    # An icon of nothing: browsers otherwise ask for one.
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+        f"<title>dd-sfm and SIFT: {escape(title)}</title><style>{_asset('report.css')}</style></head>"
+    )
+
+
+def _lead(comparison: Comparison) -> str:
+    what = f"{len(comparison.frames)} frames, the same masks and camera for all runs"
+    reference = comparison.figures["reference"]
+    if comparison.figures["warnings"]:
+        return f"{what}; not measured against {reference}."
+    return f"{what}; measured against {reference}." if reference else f"{what}; no reference."
+
+
+def _failures(comparison: Comparison) -> str:
+    failed = [c for c in comparison.columns if c.failure]
+    return "".join(f"<p><strong>{escape(c.label)} found no model.</strong> {escape(c.failure)}</p>" for c in failed)
+
+
+def _warnings(comparison: Comparison) -> str:
+    return "".join(f"<p><strong>Warning.</strong> {escape(text)}</p>" for text in comparison.figures["warnings"])
+
+
+def _table(comparison: Comparison) -> str:
+    head = "".join(f'<th scope="col" class="{c.name}">{escape(c.label)}</th>' for c in comparison.columns)
+    lines = [f'<div class="wide"><table><thead><tr><th></th>{head}</tr></thead><tbody>']
+    group = ""
+    for row in table_rows(comparison):
+        if row.group != group:
+            group = row.group
+            width = 1 + len(comparison.columns)
+            lines.append(f'<tr class="group"><th scope="rowgroup" colspan="{width}">{escape(group)}</th></tr>')
+        lines.append(f'<tr><th scope="row">{escape(row.label)}</th>{_cells(row)}</tr>')
+    return "".join([*lines, "</tbody></table></div>"])
+
+
+def _cells(row: Row) -> str:
+    kinds = ["better" if row.better == k else "plain" for k in range(len(row.cells))]
+    return "".join(f'<td class="{kind}">{escape(cell)}</td>' for kind, cell in zip(kinds, row.cells, strict=True))
+
+
+def _explanation(comparison: Comparison) -> str:
+    number = comparison.figures["points_at_equal_number"]
+    lines = []
+    if number is not None:
+        lines.append(
+            f"A mean over all points favours whoever keeps few: the best {number:,} points of each are compared as "
+            "well, ranked by the error that each run expects of its points (points.ply: uncertainty)."
+        )
+    if comparison.figures["reference"] is None or comparison.figures["warnings"]:
+        lines.append(
+            "A reprojection error says how well a model agrees with itself, not how right it is: for true errors "
+            "compare a rendered clip with --reference."
+        )
+    elif comparison.unit != "mm":
+        lines.append(
+            "The reference is itself a reconstruction: differences as small as its own errors say nothing about which "
+            "run is right."
+        )
+    lines.append(
+        "Each run drops observations beyond a limit of its own, which lowers its reprojection error; true errors do "
+        "not depend on that."
+    )
+    lines.append(
+        "SIFT is COLMAP's own from features to points. A tick marks the better of the first two columns, however "
+        "small the difference; the sentence above takes 2 % for the same, of cameras 10 %."
+    )
+    return f'<p class="soft">{escape(" ".join(lines))}</p>'
+
+
+def _figure(images: Mapping[str, bytes], name: str, caption: str) -> str:
+    if name not in images:
+        return ""
+    source = base64.b64encode(images[name]).decode()
+    return (
+        f'<figure><img alt="{escape(ALT[name])}" src="data:image/png;base64,{source}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _viewer(comparison: Comparison, clouds: Sequence[CloudPayload]) -> str:
+    names = "".join(
+        f'<span class="{c.content["name"]}" data-cloud="{c.content["name"]}">{escape(c.content["label"])}</span>'
+        for c in clouds
+    )
+    shown = "".join(
+        f'<button type="button" id="show-{c.content["name"]}">{escape(c.content["label"])}</button>' for c in clouds
+    )
+    split = '<button type="button" id="split">side by side</button>' if len(clouds) > 1 else ""
+    colours = "".join(
+        f'<label><input type="radio" name="colour" value="{value}"{checked}> {text}</label>'
+        for value, text, checked in (
+            ("photo", "photo", " checked"),
+            ("error", "error", ""),
+            ("length", "track length", ""),
+        )
+    )
+    thinned = [
+        f"{c.content['label']}: {c.shown:,} of {c.total:,} points, chosen at random"
+        for c in clouds
+        if c.shown < c.total
+    ]
+    note = f"Thinned for this view only. {'; '.join(thinned)}." if thinned else "All points are shown."
+    apart = [c.label for c in comparison.found if not c.aligned]
+    note += f" Not in one frame: {', '.join(apart)}." if apart else ""
+    note = f"Drag to turn, right button or two fingers to move, wheel to zoom after a click. {note}"
+    return f"""<section id="interactive"><h2>Turn them</h2>
+<noscript><p class="soft">This part needs JavaScript; everything else does not.</p></noscript>
+<div class="noscript-hidden">
+<div id="view"><div id="view-names">{names}</div></div>
+<div id="view-controls">
+<fieldset><legend>show</legend>{shown}<button type="button" id="show-cameras">cameras</button>{split}</fieldset>
+<fieldset><legend>colour</legend>{colours}</fieldset>
+<label>point size <input type="range" id="size" min="1" max="8" step="0.5" value="3"></label>
+<fieldset><button type="button" id="turn">turning</button>
+<button type="button" id="reset">reset view</button></fieldset>
+<span id="view-legend" hidden><span class="low"></span><i></i><span class="top"></span></span>
+</div>
+<p class="soft" id="view-note">{escape(note)}</p>
+</div></section>"""
+
+
+def _matches(images: Mapping[str, bytes], pairs: Sequence[Mapping[str, Any]]) -> str:
+    figures = []
+    for name in ("near", "far"):
+        rows = [p for p in pairs if p["pair"] == name]
+        if not rows:
+            continue
+        first, second = rows[0]["frames"]
+        truth = any(p["right_share"] is not None for p in rows)
+        colour = "Green: right, red: wrong by the truth, white: not known." if truth else "Coloured by place."
+        figures.append(
+            _figure(
+                images,
+                f"matches_{name}.png",
+                f"Frames {first} (above) and {second}. Matches that one epipolar geometry explains within 2 px, the "
+                f"same test for all; some are joined by lines. {colour}",
+            )
+        )
+    return "".join(figures)
+
+
+def _paths(comparison: Comparison) -> str:
+    parts = []
+    for column in comparison.columns[1:]:
+        alignment = column.figures.get("alignment")
+        if alignment:
+            parts.append(
+                f"{column.label}: aligned by {alignment['images_used']} of {alignment['images_common']} common images, "
+                f"{alignment['camera_distance_rms_pct_path']:.2g} % of the path apart (rms)"
+            )
+    return "; ".join(parts) + "." if parts else "One run only."
+
+
+def _notes(comparison: Comparison) -> str:
+    notes = [*comparison.figures["notes"], *comparison.run_notes]
+    if not notes:
+        return ""
+    return "<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in dict.fromkeys(notes)) + "</ul>"
+
+
+def _scripts(payload: Mapping[str, Any]) -> str:
+    clouds = json.dumps(payload, separators=(",", ":")).replace("<", "\\u003c")
+    return (
+        "<script>document.documentElement.classList.add('js')</script>"
+        f'<script type="application/json" id="clouds">{clouds}</script>'
+        f"<script>{_asset('three.min.js')}</script><script>{_asset('viewer.js')}</script>"
+    )
+
+
+def _asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")

@@ -1,0 +1,223 @@
+"""Maps of a slanted plane whose depths are known, made to agree and measured."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+from slanted import CONFIG, NORMAL, exact_map, inverse_depth, plane_model, poses, write_clip
+
+from dd_sfm.io.working import working_grid
+from dd_sfm.mvs.depth_maps import PosedViews
+from dd_sfm.mvs.fusion import EDGE, LEAN_PX, MOST_LEAN, Chosen, Consensus, consensus, measure, select
+from dd_sfm.mvs.grey_images import GreyImages
+from dd_sfm.progress import silent
+from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px
+
+DENSE = CONFIG.dense
+
+
+@pytest.fixture(scope="module")
+def posed(tmp_path_factory):
+    frames = write_clip(tmp_path_factory.mktemp("clip"))
+    return PosedViews(GreyImages(frames, working_grid(frames, CONFIG, 2)), plane_model())
+
+
+@pytest.fixture(scope="module")
+def still(posed):
+    """All cameras where the first is: maps of all frames then show the same pixels of the same surface."""
+    same = {k: poses()[0] for k in poses()}
+    return PosedViews(Flat(posed.images), replace(posed.model, cam_from_world=same))
+
+
+class Flat:
+    """Images without texture, which cannot lie to one side either: what is said of depths is that of their maps."""
+
+    def __init__(self, images):
+        self.grid, self.usable = images.grid, images[0][1]
+
+    def __getitem__(self, frame):
+        return np.zeros(self.usable.shape, np.float32), self.usable
+
+
+def maps_of(*frames, factors=None, sigma=0.01):
+    """Exact maps, inverse depths times ``factors``."""
+    return [exact_map(f, factor=k, sigma=sigma) for f, k in zip(frames, factors or [1.0] * len(frames), strict=True)]
+
+
+def still_maps(count=3, sigma=0.01):
+    first = exact_map(0, sigma=sigma)
+    return [replace(first, frame=k) for k in range(count)]
+
+
+def middle(this, agreed):
+    """Which agreed pixels lie where all frames look."""
+    return (np.abs(this.pixels[agreed.pixels] - [79.5, 59.5]) < [30, 25]).all(1)
+
+
+def test_votes_and_mean_of_references_that_agree(posed):
+    # 0.5 % away: two votes; 1.5 %: one; 5 %: none, and no part in the mean.
+    maps = maps_of(6, 4, 8, 9, factors=[1.0, 1.005, 1.015, 1.05])
+    agreed = consensus(posed, maps, 0)
+    inner = middle(maps[0], agreed)
+    assert (agreed.votes[inner] == 3).all()
+    assert agreed.share[inner] == pytest.approx(np.full(inner.sum(), 3 / 6))
+    values = np.array([1.0, 1.005, 1.015])
+    true = inverse_depth(poses()[6], maps[0].pixels)[agreed.pixels[inner]]
+    assert agreed.planes[inner] == pytest.approx(true * values.mean(), rel=1e-4)
+    assert agreed.spread[inner] == pytest.approx(np.full(inner.sum(), values.std()), rel=0.01)
+
+
+def test_surer_references_weigh_more(posed):
+    maps = [exact_map(6, sigma=0.01), exact_map(8, factor=1.008, sigma=0.03)]
+    agreed = consensus(posed, maps, 0)
+    inner = middle(maps[0], agreed)
+    ratio = agreed.planes[inner, 0] / maps[0].planes[agreed.pixels[inner], 0]
+    assert ratio == pytest.approx(np.full(inner.sum(), 1 + 0.008 / 4), rel=1e-5)
+
+
+def test_references_that_look_elsewhere_do_not_count_against(posed):
+    maps = maps_of(0, 2, 12)
+    agreed = consensus(posed, maps, 0)
+    # Seen by none of the others, by one, by both; whoever sees it agrees.
+    assert set(agreed.votes.tolist()) == {0, 2, 4}
+    assert (agreed.share[agreed.votes > 0] == 1).all()
+    assert (agreed.share[agreed.votes == 0] == 0).all()
+
+
+def test_references_that_are_masked_there_do_not_count_against(posed):
+    frame = 8
+    part = PosedViews(posed.images, posed.model)
+    image, mask = part.image(frame)
+    left = mask.copy()
+    left[:, 80:] = False
+    other = exact_map(frame)
+    other.planes[other.pixels[:, 0] >= 80] = 0
+    maps = [exact_map(6), exact_map(4), other]
+    unknown = consensus(part, maps, 0)
+    part.images._held[frame] = image, left
+    masked = consensus(part, maps, 0)
+    silent_ = middle(maps[0], masked) & (masked.votes == 2)
+    assert silent_.sum() > 50
+    assert (unknown.share[silent_] == 0.5).all()
+    assert (masked.share[silent_] == 1).all()
+
+
+def test_unknown_pixels_are_left_out_and_do_not_vote(posed):
+    holes = exact_map(6)
+    holes.planes[:600] = 0
+    agreed = consensus(posed, [holes, exact_map(8)], 0)
+    assert agreed.pixels.tolist() == list(range(600, 1200))
+    reversed_ = consensus(posed, [exact_map(8), holes], 0)
+    assert 0 < (reversed_.votes > 0).sum() < (consensus(posed, maps_of(8, 6), 0).votes > 0).sum()
+
+
+def test_expected_error_grows_with_disagreement_slant_edges_and_texture_to_one_side():
+    def expected(share=1.0, spread=0.0, slope=0.0, sigma=0.0, beyond=0.0, lean=0.0):
+        one = Consensus(
+            np.zeros(1, np.int64), np.array([[0.05, slope, 0.0]]), np.zeros(1, np.int64), np.array([share]),
+            np.array([spread]), np.array([beyond]), np.array([lean]),
+        )  # fmt: skip
+        return one.expected_error(np.array([sigma]))[0]
+
+    assert expected() == pytest.approx(0.002)
+    assert expected(share=0.0) == pytest.approx(0.002 * np.exp(0.92))
+    assert expected(spread=0.002 / 0.75) == pytest.approx(0.002 * np.sqrt(2))
+    assert expected(sigma=0.002 / 0.19) == pytest.approx(0.002 * np.sqrt(2))
+    assert expected(slope=0.006 * 0.05) == pytest.approx(0.002 * 2**0.75)
+    assert expected(beyond=EDGE / 2) == pytest.approx(0.002)
+    assert expected(beyond=3 * EDGE) == pytest.approx(3 * 0.002)
+    assert expected(lean=LEAN_PX) == pytest.approx(2 * 0.002)
+    assert expected(lean=5.0) == pytest.approx(MOST_LEAN * 0.002)
+
+
+def test_a_surface_point_that_several_references_see_is_kept_once(still):
+    maps = still_maps()
+    maps[1] = replace(maps[1], sigma=maps[1].sigma / 2)
+    chosen = select(still, maps, DENSE)
+    # The surest reference keeps all, the others nothing.
+    assert [len(c.pixels) for c in chosen] == [0, 1200, 0]
+    assert chosen[1].planes == pytest.approx(maps[1].planes, rel=1e-4)
+
+
+def test_references_that_disagree_give_nothing(still):
+    maps = still_maps()
+    spoilt = [replace(m, planes=m.planes * np.float32(f)) for m, f in zip(maps, (1, 1.1, 1.2), strict=True)]
+    assert sum(len(c.pixels) for c in select(still, spoilt, DENSE)) == 0
+
+
+def test_gaps_are_filled_with_less_sure_points_only_where_none_is_near(still):
+    maps = still_maps()
+    pixels = maps[0].pixels
+    right = pixels[:, 0] > 80
+    scattered = ~right & (pixels[:, 1] % 20 == 2) & (pixels[:, 0] % 12 == 2)
+    for this in maps:
+        this.sigma[right | scattered] = 0.1  # expected error some 4 %: for gaps only
+    wide = replace(DENSE, gap_px=12.0)
+    chosen = select(still, maps, wide)
+    used = np.concatenate([c.pixels for c in chosen])
+    expected = np.concatenate([c.uncertainty for c in chosen])
+    points = np.concatenate(
+        [still.world(0, m.pixels[c.pixels], c.planes[:, 0]) for m, c in zip(maps, chosen, strict=True)]
+    )
+    fills = expected > DENSE.max_uncertainty
+    assert sorted(used[~fills]) == np.flatnonzero(~right & ~scattered).tolist()
+    # Scattered unsure pixels have sure ones beside them; the right half has none.
+    assert right[used[fills]].all()
+    reach = wide.gap_px / (maps[0].planes[used[fills], 0] * 100)
+    assert (cKDTree(points[~fills]).query(points[fills])[0] > reach).all()
+    # Thinner than the search, but spread over all of the gap.
+    assert 0.1 * right.sum() < fills.sum() < 0.6 * right.sum()
+    assert (cKDTree(pixels[used[fills]]).query(pixels[pixels[:, 0] > 100])[0] < 15).all()
+
+
+def test_one_map_has_nobody_to_agree_with(posed):
+    assert [len(c.pixels) for c in select(posed, maps_of(6), DENSE)] == [0]
+
+
+def whole(this):
+    """Every pixel of a map."""
+    return Chosen(np.arange(len(this.pixels)), this.planes, np.full(len(this.pixels), 0.01))
+
+
+def test_points_are_measured_in_at_least_three_views(posed):
+    maps = [exact_map(f, step=6, views=views) for f, views in ((4, (1, 2, 7, 9)), (8, (5, 6, 11)))]
+    chosen = [whole(m) for m in maps]
+    model, expected = measure(posed, maps, chosen, DENSE, limit_px=0.5, progress=silent)
+    assert len(model.xyz) > 0.5 * sum(len(m.pixels) for m in maps)
+    assert len(expected) == len(model.xyz)
+    assert np.bincount(model.point).min() >= 3
+    assert (np.lexsort((model.frame, model.point)) == np.arange(len(model.point))).all()
+    assert set(np.unique(model.frame)) == {1, 2, 4, 5, 6, 7, 8, 9, 11}
+    assert model.xyz @ NORMAL == pytest.approx(np.ones(len(model.xyz)), abs=1e-5)
+    error = reprojection_errors_px(model_rays(model), model.xyz)
+    assert error.max() <= 0.5
+    assert np.median(error) < 0.05
+    # One of a point's errors is zero by construction.
+    mean = np.bincount(model.point, weights=error) / (np.bincount(model.point) - 1)
+    assert model.error_px == pytest.approx(mean, abs=1e-4)
+
+
+def test_observations_too_far_from_the_prediction_are_dropped(posed):
+    # 3 % in depth are about a pixel between frames 2 apart: found by alignment, and refused.
+    maps = [exact_map(6, factor=1.03, step=8, views=(3, 4, 8, 9))]
+    near, _ = measure(posed, maps, [whole(maps[0])], DENSE, limit_px=0.1, progress=silent)
+    far, _ = measure(posed, maps, [whole(maps[0])], DENSE, limit_px=3.0, progress=silent)
+    assert len(far.xyz) > 100
+    assert len(near.xyz) < 0.02 * len(far.xyz)
+
+
+def test_views_with_little_correlation_are_not_asked(posed):
+    maps = [exact_map(6, step=8, views=(3, 4, 8, 9))]
+    maps[0].correlation[:, 1:] = 0.2
+    model, _ = measure(posed, maps, [whole(maps[0])], DENSE, limit_px=1.0, progress=silent)
+    assert len(model.xyz) == 0
+
+
+def test_nothing_to_measure(posed):
+    model, expected = measure(posed, [], [], DENSE, limit_px=1.0, progress=silent)
+    assert len(model.xyz) == len(model.point) == len(expected) == 0
+    maps = [exact_map(6, views=(4, 8))]
+    nothing = whole(maps[0]).take(np.zeros(1200, bool))
+    model, expected = measure(posed, maps, [nothing], DENSE, limit_px=1.0, progress=silent)
+    assert len(model.xyz) == len(model.point) == len(expected) == 0

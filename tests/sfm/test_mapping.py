@@ -1,0 +1,190 @@
+from dataclasses import replace
+
+import numpy as np
+import pycolmap
+import pytest
+from scene import CAMERA, camera_centres, make_scene
+
+import dd_sfm.sfm.mapping
+from dd_sfm.config import Config, load_config
+from dd_sfm.errors import ReconstructionError
+from dd_sfm.io.colmap_database import VerifiedPairs, shared_keypoints, track_matches, write_database
+from dd_sfm.progress import silent
+from dd_sfm.sfm.geometry import similarity
+from dd_sfm.sfm.mapping import map_poses
+from dd_sfm.sfm.mapping_checks import largest_scale_jump, mapper_tracks, scale_ratios
+from dd_sfm.structures import Tracks
+
+CONFIG = load_config(Config, None, ["runtime.threads=1"])
+
+
+def tracks_of(rows):
+    """Tracks from (track, frame, x, y) rows."""
+    table = np.array(rows, float)
+    track, frame = table[:, 0].astype(np.int64), table[:, 1].astype(np.int64)
+    first = np.r_[True, np.diff(track) > 0]
+    return Tracks(track, frame, table[:, 2:].astype(np.float32), np.ones(len(table), np.float32), first)
+
+
+def test_two_tracks_at_one_place_share_a_keypoint():
+    tracks = tracks_of([(0, 0, 5, 5), (0, 1, 6, 5), (1, 0, 5, 5), (1, 2, 9, 9)])
+    keypoint, places = shared_keypoints(tracks, 3)
+    assert keypoint.tolist() == [0, 0, 0, 0]
+    assert [len(p) for p in places] == [1, 1, 1]
+
+
+def test_matches_follow_the_tracks_without_duplicates():
+    tracks = tracks_of(
+        [(0, 0, 5, 5), (0, 1, 6, 5), (0, 2, 7, 5), (1, 0, 5, 5), (1, 1, 6, 5), (2, 0, 1, 1), (2, 2, 3, 1)]
+    )
+    keypoint, _ = shared_keypoints(tracks, 3)
+    matches = track_matches(tracks, keypoint)
+    assert {pair: len(m) for pair, m in matches.items()} == {(0, 1): 1, (0, 2): 2, (1, 2): 1}
+    assert all(m.dtype == np.uint32 for m in matches.values())
+
+
+def test_a_keypoint_is_matched_once_in_a_pair():
+    tracks = tracks_of([(0, 0, 5, 5), (0, 1, 6, 5), (1, 0, 5, 5), (1, 1, 20, 20)])
+    keypoint, _ = shared_keypoints(tracks, 2)
+    assert [len(m) for m in track_matches(tracks, keypoint).values()] == [1]
+
+
+def test_database_that_colmap_reads(tmp_path):
+    frames, tracks, _ = make_scene(folder=tmp_path)
+    write_database(tmp_path / "database.db", frames, tracks, min_matches=20)
+    database = pycolmap.Database.open(tmp_path / "database.db")
+    images = database.read_all_images()
+    assert [i.name for i in sorted(images, key=lambda i: i.image_id)] == [f.path.name for f in frames.frames]
+    assert database.num_frames() == len(frames)
+    camera = database.read_all_cameras()[0]
+    assert camera.params.tolist() == [600, 600, CAMERA.cx + 0.5, CAMERA.cy + 0.5]
+    rows = tracks.frame == 3
+    keypoints = np.asarray(database.read_keypoints(4))[:, :2]
+    assert sorted(map(tuple, np.round(keypoints - 0.5, 2))) == sorted(map(tuple, np.round(tracks.xy[rows], 2)))
+    database.close()
+
+
+@pytest.mark.parametrize("mapper", ["global", "incremental", "relaxed"])
+def test_poses_are_recovered_by_every_mapper(tmp_path, mapper):
+    frames, tracks, truth = make_scene(folder=tmp_path)
+    config = load_config(Config, None, ["runtime.threads=1", f"map.ladder=[{mapper}]"])
+    result = map_poses(frames, tracks, tmp_path, config, silent)
+    assert result.rung == mapper
+    assert len(result.models[0]) == len(frames)
+    found, true = camera_centres(result.models[0]), camera_centres(truth.cam_from_world)
+    scale, rotation, shift = similarity(found, true)
+    error = np.linalg.norm(scale * found @ rotation.T + shift - true, axis=1)
+    path = np.linalg.norm(np.diff(true, axis=0), axis=1).sum()
+    assert np.sqrt(np.mean(error**2)) < 0.01 * path
+    for k, pose in result.models[0].items():
+        turn = pose[:, :3] @ rotation.T @ truth.cam_from_world[k][:, :3].T
+        assert np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))) < 0.2
+    assert (tmp_path / "poses" / "0" / "images.bin").exists()
+    assert [p.name for p in (tmp_path / "poses").iterdir()] == ["0"]
+
+
+@pytest.mark.parametrize(("times", "count", "is_told"), [(1.0, 24, False), (2.0, 24, True), (2.0, 14, False)])
+def test_a_focal_length_that_the_matches_contradict_is_named(tmp_path, times, count, is_told):
+    frames, tracks, _ = make_scene(count, folder=tmp_path)
+    camera = replace(frames.camera, fx=times * frames.camera.fx, fy=times * frames.camera.fy)
+    result = map_poses(replace(frames, camera=camera), tracks, tmp_path, CONFIG, silent)
+    told = [note for note in result.notes if "the matches would have" in note]
+    assert len(told) == is_told
+
+
+def test_a_fallback_to_another_mapper_is_named(tmp_path, monkeypatch):
+    frames, tracks, _ = make_scene(folder=tmp_path)
+    monkeypatch.setattr("dd_sfm.sfm.mapping._global", lambda *args, **options: {})
+    result = map_poses(frames, tracks, tmp_path, CONFIG, silent)
+    assert result.rung == "incremental"
+    assert any(note.startswith("the global mapper's result did not hold up") for note in result.notes)
+
+
+def test_two_runs_agree(tmp_path):
+    frames, tracks, _ = make_scene(folder=tmp_path)
+    results = []
+    for k in range(2):
+        out = tmp_path / str(k)
+        out.mkdir()
+        results.append(map_poses(frames, tracks, out, CONFIG, silent))
+    first, second = results
+    assert first.models[0].keys() == second.models[0].keys()
+    assert first.pairs == second.pairs
+    assert camera_centres(first.models[0]) == pytest.approx(camera_centres(second.models[0]), abs=1e-6)
+
+
+def test_frames_without_matches_are_said(tmp_path):
+    frames, tracks, _ = make_scene(folder=tmp_path)
+    keep = (tracks.frame != 13) | (tracks.track % 25 == 0)
+    cut = Tracks(tracks.track[keep], tracks.frame[keep], tracks.xy[keep], tracks.score[keep], tracks.anchor[keep])
+    result = map_poses(frames, cut, tmp_path, CONFIG, silent)
+    assert 13 not in result.models[0]
+    assert any("1 of 14 frames could not be registered" in note for note in result.notes)
+
+
+@pytest.mark.slow
+def test_nothing_to_map_is_one_clear_line(tmp_path):
+    frames, tracks, _ = make_scene(folder=tmp_path)
+    rng = np.random.default_rng(0)
+    noise = Tracks(
+        tracks.track, tracks.frame, rng.uniform(0, 700, tracks.xy.shape).astype(np.float32), tracks.score, tracks.anchor
+    )
+    with pytest.raises(ReconstructionError, match="no model from 14 frames"):
+        map_poses(frames, noise, tmp_path, CONFIG, silent)
+
+
+def test_a_jump_in_scale_is_seen_and_a_sound_model_is_not_blamed():
+    _, tracks, truth = make_scene(frames=24, points=1500, outliers=0.05)
+    sound = scale_ratios(tracks, truth.cam_from_world, CAMERA, every=1)
+    assert largest_scale_jump(sound)[1] < 1.25
+    jumped = dict(truth.cam_from_world)
+    pivot = camera_centres(jumped)[12]
+    for k in range(12, 24):
+        rotation = jumped[k][:, :3]
+        centre = pivot + 2.5 * (-rotation.T @ jumped[k][:, 3] - pivot)
+        jumped[k] = np.column_stack([rotation, -rotation @ centre])
+    frame, factor = largest_scale_jump(scale_ratios(tracks, jumped, CAMERA, every=1))
+    # Triangulation on each side reaches a window across the jump.
+    assert 6 <= frame <= 18
+    assert 1.8 < factor < 3.2
+
+
+def test_mapper_gets_few_tracks_well_spread():
+    _, tracks, _ = make_scene(points=3000, outliers=0)
+    few = mapper_tracks(tracks, 150, (960, 720))
+    per_frame = np.bincount(few.frame)
+    assert few.count < 0.3 * tracks.count
+    assert per_frame.max() < 400
+    assert np.bincount(few.track).min() >= 3
+    cells = np.floor(few.xy[few.frame == 5] / [240, 180]).astype(int)
+    assert len(np.unique(cells, axis=0)) >= 10
+
+
+def test_a_frame_registered_in_a_second_try_is_not_missing(tmp_path, monkeypatch):
+    frames, tracks, _ = make_scene(folder=tmp_path)
+
+    read = dd_sfm.sfm.mapping._read
+
+    def without_last(found, frames):
+        models, cameras = read(found, frames)
+        return [{k: pose for k, pose in poses.items() if k != 13} for poses in models], cameras
+
+    monkeypatch.setattr("dd_sfm.sfm.mapping._read", without_last)
+    result = map_poses(frames, tracks, tmp_path, CONFIG, silent)
+    assert len(result.models[0]) == 14
+    assert result.notes == ["1 frame was registered only in a second try against the finished model"]
+
+
+@pytest.mark.parametrize(
+    ("verified", "says"),
+    [(3, "no pair of them has the parallax .* a higher --every"), (1, "at least 3 frames with common points needed")],
+)
+def test_why_there_is_no_model(tmp_path, monkeypatch, verified, says):
+    frames, tracks, _ = make_scene(frames=3, folder=tmp_path)
+    empty = dd_sfm.sfm.mapping.Candidate("global", [], [], None, 1.0)
+    monkeypatch.setattr(dd_sfm.sfm.mapping, "_try_rung", lambda *given: empty)
+    pairs = VerifiedPairs(3, verified, 2578)
+    with pytest.raises(
+        ReconstructionError, match=rf"3 frames \({verified} of 3 pairs verified, 2578 matches\); {says}"
+    ):
+        dd_sfm.sfm.mapping.climb(frames, tracks, tmp_path, CONFIG, silent, pairs)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import ShapeError
 from dd_sfm.ops.coordinates import resize_xy
 
@@ -19,28 +20,6 @@ IntArray = NDArray[Any]
 def _check(ok: bool, message: str) -> None:
     if not ok:
         raise ShapeError(message)
-
-
-@dataclass(frozen=True)
-class PinholeCamera:
-    """A pinhole camera without distortion; pixels have their centres at integers.
-
-    ``cx, cy`` are therefore 0.5 smaller than COLMAP's. ``is_guess`` marks a camera that was assumed from the
-    field of view: the mapper may refine its focal length.
-    """
-
-    width: int
-    height: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    is_guess: bool = False
-
-    @property
-    def matrix(self) -> FloatArray:
-        """Calibration matrix K (3, 3) float64."""
-        return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
 
 
 @dataclass(frozen=True)

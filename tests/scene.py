@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dd_sfm.structures import Frame, FrameSet, Model, PinholeCamera, Tracks
+from dd_sfm.cameras import PinholeCamera
+from dd_sfm.structures import Frame, FrameSet, Model, Tracks
 
 CAMERA = PinholeCamera(960, 720, 600.0, 600.0, 479.5, 359.5)
 

@@ -6,10 +6,11 @@ import numpy as np
 from scene import project
 from scipy.spatial.transform import Rotation
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, DenseConfig, DensifyConfig, DescribeConfig, RuntimeConfig
 from dd_sfm.io.images import write_image, write_mask
 from dd_sfm.mvs.depth_maps import DepthMap
-from dd_sfm.structures import Frame, FrameSet, Model, PinholeCamera
+from dd_sfm.structures import Frame, FrameSet, Model
 
 CAMERA = PinholeCamera(160, 120, 100.0, 100.0, 79.5, 59.5)
 FRAMES, MIDDLE = 13, 6

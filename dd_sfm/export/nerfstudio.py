@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.io.atomic import write_json
 from dd_sfm.io.clouds import write_points
 from dd_sfm.ops.coordinates import to_colmap
-from dd_sfm.structures import FloatArray, PinholeCamera
+from dd_sfm.structures import FloatArray
 
 CLOUD = "sparse_pc.ply"
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])

@@ -9,9 +9,9 @@ import pycolmap
 from numpy.typing import NDArray
 
 import dd_sfm.io.colmap_signals  # noqa: F401
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.io.calibration import Calibration
 from dd_sfm.ops.coordinates import from_colmap, to_colmap
-from dd_sfm.structures import PinholeCamera
 
 
 @dataclass(frozen=True)

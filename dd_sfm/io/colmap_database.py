@@ -9,8 +9,9 @@ import pycolmap
 from numpy.typing import NDArray
 
 import dd_sfm.io.colmap_signals  # noqa: F401
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.ops.coordinates import to_colmap
-from dd_sfm.structures import FrameSet, PinholeCamera, Tracks
+from dd_sfm.structures import FrameSet, Tracks
 
 LINK_STEPS = (1, 2, 4, 8, 16)
 """An observation is matched with those this many places further along its track: near to connect, far for angle."""

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_bytes
 from dd_sfm.ops.coordinates import from_colmap, to_colmap
-from dd_sfm.structures import FrameSet, Model, PinholeCamera
+from dd_sfm.structures import FrameSet, Model
 
 PINHOLE, SIMPLE_PINHOLE, OPENCV = 1, 0, 4
 POINT_HEADER = np.dtype(

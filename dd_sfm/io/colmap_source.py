@@ -9,12 +9,13 @@ from tempfile import TemporaryDirectory
 
 import pycolmap
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import output_error
 from dd_sfm.io.colmap_database import silence
 from dd_sfm.io.colmap_model import CAMERA_HEADER, read_images, read_points, to_model
 from dd_sfm.ops.coordinates import from_colmap
-from dd_sfm.structures import Model, PinholeCamera
+from dd_sfm.structures import Model
 
 MODEL_FILES = ("cameras", "images", "points3D")
 # Lenses that are pinholes when all their distortion is zero.

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.io.clouds import run_uncertainty
 from dd_sfm.io.colmap_source import is_model, read_any_model
 from dd_sfm.io.images import list_images
 from dd_sfm.io.jhu import JHUSequence, read_sequence
-from dd_sfm.structures import Model, PinholeCamera
+from dd_sfm.structures import Model
 
 Records = dict[int, tuple[float, int | None]]
 """What a run tells of its frames: the time, and the number in the source image's name, None where there is none."""

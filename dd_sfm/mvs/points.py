@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
 from dd_sfm.io.working import working_grid
 from dd_sfm.mvs.dense import dense_points, joined, refine_poses
@@ -19,7 +20,7 @@ from dd_sfm.sfm.bundle_adjustment import bundle_adjust
 from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.sfm.mapping import error_scale
 from dd_sfm.sfm.triangulation import clean, depths, not_isolated, select_points, spread_subset, triangulate
-from dd_sfm.structures import FloatArray, FrameSet, Model, PinholeCamera, Tracks
+from dd_sfm.structures import FloatArray, FrameSet, Model, Tracks
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, FramesConfig
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_json
@@ -21,7 +22,7 @@ from dd_sfm.io.scene import THINNED
 from dd_sfm.io.video import SourceInfo, iter_frames, open_source, video_hint
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, frame_mask, mask_height, read_user_mask
 from dd_sfm.progress import Progress
-from dd_sfm.structures import Frame, FrameSet, PinholeCamera
+from dd_sfm.structures import Frame, FrameSet
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.features.match import MatchResult
 from dd_sfm.io.atomic import write_bytes, write_json
 from dd_sfm.io.colmap_database import VerifiedPairs
 from dd_sfm.pipeline.frames import frame_counts
 from dd_sfm.sfm.mapping import MapResult
-from dd_sfm.structures import PinholeCamera, Tracks
+from dd_sfm.structures import Tracks
 
 
 def save_match(out: Path, result: MatchResult) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
 from dd_sfm.errors import ReconstructionError
 from dd_sfm.io.colmap_database import VerifiedPairs, colmap_camera, silence, verify, write_database
@@ -20,7 +21,7 @@ from dd_sfm.runtime import cpu_threads
 from dd_sfm.sfm.bundle_adjustment import free_focal
 from dd_sfm.sfm.mapping_checks import largest_scale_jump, mapper_tracks, scale_ratios
 from dd_sfm.sfm.triangulation import triangulate
-from dd_sfm.structures import FloatArray, FrameSet, PinholeCamera, Tracks
+from dd_sfm.structures import FloatArray, FrameSet, Tracks
 
 logger = logging.getLogger(__name__)
 

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.sfm.geometry import Rays, consensus_points, refine_points, widest_angles_deg
-from dd_sfm.structures import FloatArray, PinholeCamera, Tracks
+from dd_sfm.structures import FloatArray, Tracks
 
 
 def mapper_tracks(tracks: Tracks, per_frame: int, size: tuple[int, int], *, min_views: int = 3) -> Tracks:

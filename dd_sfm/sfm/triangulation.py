@@ -10,6 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
 from dd_sfm.io.images import read_image
 from dd_sfm.progress import Progress, silent
@@ -20,7 +21,7 @@ from dd_sfm.sfm.geometry import (
     reprojection_errors_px,
     widest_angles_deg,
 )
-from dd_sfm.structures import FloatArray, FrameSet, Model, PinholeCamera, Tracks
+from dd_sfm.structures import FloatArray, FrameSet, Model, Tracks
 
 logger = logging.getLogger(__name__)
 

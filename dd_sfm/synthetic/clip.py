@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import dump_config
 from dd_sfm.errors import OutputError
 from dd_sfm.io.atomic import output_error, write_bytes, write_text
@@ -24,7 +25,7 @@ from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.video_writer import write_video
 from dd_sfm.ops.radial import bend_seen
 from dd_sfm.progress import Progress
-from dd_sfm.structures import Frame, FrameSet, Model, PinholeCamera
+from dd_sfm.structures import Frame, FrameSet, Model
 from dd_sfm.synthetic.render import Rendered, Renderer, Scene, make_scene
 from dd_sfm.synthetic.settings import SynthSettings, check_settings
 

@@ -11,6 +11,7 @@ from plyfile import PlyData, PlyElement
 from scene import project
 from scipy.spatial.transform import Rotation
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.comparison.result import point_figures, quality_figures
 from dd_sfm.evaluation.model.alignment import Similarity
@@ -23,7 +24,7 @@ from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.truth import read_truth
 from dd_sfm.pipeline.metrics import model_figures
 from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px
-from dd_sfm.structures import Model, PinholeCamera
+from dd_sfm.structures import Model
 
 
 def pose_only(poses):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scene import make_scene
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.evaluation.comparison.result import point_figures
 from dd_sfm.evaluation.model.reprojection import behind_notes, reprojection_summary
 from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px
-from dd_sfm.structures import PinholeCamera
 
 SHIFT = np.array([0.5, 0.0])
 

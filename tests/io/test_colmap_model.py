@@ -3,9 +3,10 @@ import pycolmap
 import pytest
 from scipy.spatial.transform import Rotation
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.io.colmap_model import read_model, write_model
-from dd_sfm.structures import Frame, FrameSet, Model, PinholeCamera
+from dd_sfm.structures import Frame, FrameSet, Model
 
 CAMERA = PinholeCamera(640, 480, 500.0, 510.0, 319.5, 240.0)
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scene import camera_centres, make_scene
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
 from dd_sfm.io.images import write_image
 from dd_sfm.pipeline.metrics import model_figures
@@ -18,7 +19,7 @@ from dd_sfm.sfm.triangulation import (
     spread_subset,
     triangulate,
 )
-from dd_sfm.structures import Frame, FrameSet, Model, PinholeCamera, Tracks
+from dd_sfm.structures import Frame, FrameSet, Model, Tracks
 
 
 @pytest.fixture(scope="module")

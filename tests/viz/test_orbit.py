@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dd_sfm.structures import PinholeCamera
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.viz.render.orbit import Orbit, orbit_of, point_at
 from dd_sfm.viz.render.splat import Projected, project
 from dd_sfm.viz.render.viewpoints import Viewpoint

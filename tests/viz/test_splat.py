@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dd_sfm.structures import PinholeCamera
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.viz.render.splat import MAX_RADIUS_PX, colour, project, rasterise, scaled_camera
 
 CAMERA = PinholeCamera(40, 30, 20.0, 20.0, 20.0, 15.0)

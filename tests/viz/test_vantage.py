@@ -1,6 +1,7 @@
 import numpy as np
 
-from dd_sfm.structures import Model, PinholeCamera
+from dd_sfm.cameras import PinholeCamera
+from dd_sfm.structures import Model
 from dd_sfm.viz.render.splat import project
 from dd_sfm.viz.render.vantage import splat
 from dd_sfm.viz.render.viewpoints import Viewpoint

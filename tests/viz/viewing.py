@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dd_sfm.structures import PinholeCamera
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.viz.render.cloud_view import Shown
 
 CAMERA = PinholeCamera(160, 120, 100.0, 100.0, 79.5, 59.5)

@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.model.alignment import camera_centres
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.scene import SceneImage
-from dd_sfm.structures import FloatArray, IntArray, PinholeCamera
+from dd_sfm.structures import FloatArray, IntArray
 from dd_sfm.viz.render.cloud_view import Shown
 from dd_sfm.viz.render.colours import Scale
 

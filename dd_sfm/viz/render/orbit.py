@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dd_sfm.structures import FloatArray, IntArray, PinholeCamera
+from dd_sfm.cameras import PinholeCamera
+from dd_sfm.structures import FloatArray, IntArray
 from dd_sfm.viz.render.splat import Projected, project
 from dd_sfm.viz.render.viewpoints import Viewpoint
 

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError, UsageError
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.scene import Scene, SceneImage
-from dd_sfm.structures import FloatArray, PinholeCamera
+from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.colours import Scale, scale_of
 from dd_sfm.viz.render.labels import draw_scale, write_label
 from dd_sfm.viz.render.same_video import check_same_video

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.structures import FloatArray, PinholeCamera
+from dd_sfm.cameras import PinholeCamera
+from dd_sfm.structures import FloatArray
 
 MAX_RADIUS_PX = 12
 """Larger splats hide more than they show, and the work grows with their area."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError, UsageError
 from dd_sfm.evaluation.model.alignment import camera_centres
-from dd_sfm.structures import FloatArray, PinholeCamera
+from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.cloud_view import Shown
 from dd_sfm.viz.render.splat import scaled_camera
 

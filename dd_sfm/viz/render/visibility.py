@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.model.alignment import align_cameras
 from dd_sfm.io.scene import Scene
-from dd_sfm.structures import FloatArray, IntArray, PinholeCamera
+from dd_sfm.structures import FloatArray, IntArray
 from dd_sfm.viz.render.cloud_view import point_spacing, scene_label, tell_apart
 from dd_sfm.viz.render.splat import Projected, project, rasterise, scaled_camera
 

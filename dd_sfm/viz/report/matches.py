@@ -11,11 +11,12 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.evaluation.comparison.result import Column, Comparison
 from dd_sfm.io.colmap_own import database_matches
 from dd_sfm.io.images import read_image
 from dd_sfm.pipeline.run import load_match
-from dd_sfm.structures import FloatArray, PinholeCamera
+from dd_sfm.structures import FloatArray
 from dd_sfm.viz.report.clouds import field_box, frame_path
 
 logger = logging.getLogger(__name__)

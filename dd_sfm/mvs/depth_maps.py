@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from dd_sfm.cameras import camera_centres, camera_to_world, relative_pose, world_to_camera
 from dd_sfm.mvs.grey_images import GreyImages
 from dd_sfm.mvs.kernels.depth_planes import fit_planes
 from dd_sfm.mvs.kernels.depth_search import best_hypothesis, refine_depth
@@ -53,7 +54,7 @@ class DepthMap:
 
 
 class PosedViews:
-    """Grey images and poses of a reconstruction, in working pixels.
+    """Grey images and poses of a reconstruction; pixels and ``camera`` are those of the working image.
 
     Args:
         images: The run's frames.
@@ -63,12 +64,9 @@ class PosedViews:
     def __init__(self, images: GreyImages, model: Model) -> None:
         self.images, self.model, self.grid = images, model, images.grid
         grid = images.grid
-        camera = model.camera
-        cx, cy = grid.to_working(np.array([camera.cx, camera.cy]))
-        self.matrix = np.array([[camera.fx * grid.scale, 0, cx], [0, camera.fy * grid.scale, cy], [0, 0, 1.0]])
-        self.inverse_matrix = np.linalg.inv(self.matrix)
+        self.camera = model.camera.scaled(grid.scale).cropped(grid.origin, (grid.width, grid.height))
         self.poses = model.cam_from_world
-        self.centres = {f: -pose[:, :3].T @ pose[:, 3] for f, pose in self.poses.items()}
+        self.centres = {frame: camera_centres(pose) for frame, pose in self.poses.items()}
         order = np.argsort(model.frame, kind="stable")
         used, starts = np.unique(model.frame[order], return_index=True)
         parts = np.split(model.point[order], starts[1:]) if len(used) else []
@@ -79,30 +77,25 @@ class PosedViews:
         return self.images[frame]
 
     def project(self, points: NDArray[Any], frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Working pixels (N, 2) and depths (N,) of points (N, 3)."""
-        pose = self.poses[frame]
-        local = points @ pose[:, :3].T + pose[:, 3]
-        safe = np.where(local[:, 2] > 1e-9, local[:, 2], np.nan)
-        return (local @ self.matrix.T)[:, :2] / safe[:, None], local[:, 2]
+        """Working pixels (N, 2), NaN behind the camera, and depths (N,) of points (N, 3)."""
+        return self.camera.project(world_to_camera(points, self.poses[frame]))
 
     def inside(self, xy: NDArray[Any], margin: float) -> NDArray[np.bool_]:
         """Which working pixels (N, 2) lie in the image."""
-        limit = np.array([self.grid.width, self.grid.height]) - margin
+        limit = np.array(self.camera.size) - margin
         return np.asarray(((xy > margin) & (xy < limit)).all(1))
 
     def transfers(self, frame: int, views: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A (V, 3, 3) and b (V, 3) of :mod:`dd_sfm.mvs.kernels.depth_search`."""
-        reference = self.poses[frame]
-        turned = [self.poses[v][:, :3] @ reference[:, :3].T for v in views]
-        matrices = [self.matrix @ r @ self.inverse_matrix for r in turned]
-        shifts = [self.matrix @ (self.poses[v][:, 3] - r @ reference[:, 3]) for v, r in zip(views, turned, strict=True)]
-        return np.array(matrices, np.float32), np.array(shifts, np.float32)
+        matrix = self.camera.matrix
+        inverse = np.linalg.inv(matrix)
+        moved = [relative_pose(self.poses[v], self.poses[frame]) for v in views]
+        matrices = [matrix @ pose[:, :3] @ inverse for pose in moved]
+        return np.array(matrices, np.float32), np.array([matrix @ pose[:, 3] for pose in moved], np.float32)
 
     def world(self, frame: int, pixels: NDArray[Any], inverse_depth: NDArray[Any]) -> NDArray[np.float64]:
         """Points (N, 3) of working pixels (N, 2) at inverse depths (N,) > 0."""
-        pose = self.poses[frame]
-        ray = np.column_stack([pixels, np.ones(len(pixels))]).astype(np.float64) @ self.inverse_matrix.T
-        return (ray / inverse_depth[:, None] - pose[:, 3]) @ pose[:, :3]
+        return camera_to_world(self.camera.unproject(pixels) / inverse_depth[:, None], self.poses[frame])
 
 
 def choose_views(posed: PosedViews, frame: int, least_overlap: float = 0.25) -> tuple[int, ...]:

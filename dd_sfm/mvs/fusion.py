@@ -194,7 +194,7 @@ def _in_gaps(
     tree = cKDTree(np.concatenate(points))
     found = []
     for this, chosen in zip(maps, fair, strict=True):
-        reach = gap_px / (chosen.planes[:, 0] * posed.matrix[0, 0])
+        reach = gap_px / (chosen.planes[:, 0] * posed.camera.fx)
         found.append(chosen.take(np.asarray(tree.query(_places(posed, this, chosen))[0]) > reach))
     return found
 
@@ -217,7 +217,7 @@ def _once(
     if not len(xyz):
         return sure
     # Cells grow with distance, so that near and far surfaces thin alike.
-    size = np.maximum(merge_px / posed.matrix[0, 0], unsure * expected) / inverse
+    size = np.maximum(merge_px / posed.camera.fx, unsure * expected) / inverse
     chosen = best_per_cell(xyz, size, expected, across=unsure > 0)
     return [s.take(chosen[owner == k]) for k, s in enumerate(sure)]
 

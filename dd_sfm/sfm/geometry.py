@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera, camera_centres, stack_poses, world_to_camera
 from dd_sfm.structures import Model
 
 Floats = NDArray[Any]
@@ -20,14 +21,12 @@ Ints = NDArray[np.int64]
 class Rays:
     """Observations as they enter triangulation.
 
-    ``track`` (O,) int64 sorted, 0..T-1 without gaps; ``rotation`` (O, 3, 3) and ``translation`` (O, 3) of
-    cam_from_world; ``normalised`` (O, 2) = K^-1 x; ``focal_px`` (2,) turns normalised errors along x and y
-    into pixels, whose sides may differ.
+    ``track`` (O,) int64 sorted, 0..T-1 without gaps; ``cam_from_world`` (O, 3, 4) of the frame of each; ``normalised``
+    (O, 2) = K^-1 x; ``focal_px`` (2,) turns normalised errors along x and y into pixels, whose sides may differ.
     """
 
     track: Ints
-    rotation: Floats
-    translation: Floats
+    cam_from_world: Floats
     normalised: Floats
     focal_px: Floats
 
@@ -38,39 +37,43 @@ class Rays:
 
     @property
     def centres(self) -> Floats:
-        """Camera centres (O, 3) in the world: -R^T t."""
-        return -np.einsum("oji,oj->oi", self.rotation, self.translation)
+        """Camera centres (O, 3) in the world."""
+        return camera_centres(self.cam_from_world)
 
     @property
     def directions(self) -> Floats:
         """Unit viewing directions (O, 3) in the world."""
         local = np.concatenate([self.normalised, np.ones((len(self.track), 1))], 1)
-        world = np.einsum("oji,oj->oi", self.rotation, local)
+        world = np.einsum("oji,oj->oi", self.cam_from_world[:, :, :3], local)
         return world / np.linalg.norm(world, axis=1, keepdims=True)
 
     def take(self, keep: NDArray[np.bool_]) -> "tuple[Rays, Ints]":
         """The observations under a mask, tracks renumbered without gaps; and the old numbers (T',)."""
         old, track = np.unique(self.track[keep], return_inverse=True)
-        return (
-            Rays(track, self.rotation[keep], self.translation[keep], self.normalised[keep], self.focal_px),
-            old,
-        )
+        return Rays(track, self.cam_from_world[keep], self.normalised[keep], self.focal_px), old
+
+
+def observation_rays(track: Ints, frame: Ints, xy: Floats, poses: Floats, camera: PinholeCamera) -> Rays:
+    """Observations as rays.
+
+    Args:
+        track: Track of each (O,) int64, sorted, 0..T-1 without gaps.
+        frame: Its row of ``poses`` (O,).
+        xy: Its pixel (O, 2).
+        poses: cam_from_world (F, 3, 4).
+        camera: The camera of all frames.
+    """
+    return Rays(track, poses[frame], camera.normalise(xy), camera.focal)
 
 
 def model_rays(model: Model) -> Rays:
     """The observations of a model as rays."""
-    camera = model.camera
-    poses = np.zeros((max(model.cam_from_world, default=0) + 1, 3, 4))
-    for position, pose in model.cam_from_world.items():
-        poses[position] = pose
-    normalised = (model.xy - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
-    focal = np.array([camera.fx, camera.fy])
-    return Rays(model.point, poses[model.frame, :, :3], poses[model.frame, :, 3], normalised, focal)
+    return observation_rays(model.point, model.frame, model.xy, stack_poses(model.cam_from_world), model.camera)
 
 
 def reprojection_errors_px(rays: Rays, points: Floats) -> Floats:
     """Distances (O,) in pixels between observations and the projections of their points (T, 3); inf behind."""
-    local = np.einsum("oij,oj->oi", rays.rotation, points[rays.track]) + rays.translation
+    local = world_to_camera(points[rays.track], rays.cam_from_world)
     depth = local[:, 2]
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.linalg.norm((local[:, :2] / depth[:, None] - rays.normalised) * rays.focal_px, axis=1)
@@ -134,12 +137,13 @@ def refine_points(rays: Rays, points: Floats, *, scale_px: float, iterations: in
     starts = rays.starts
     points = points.copy()
     for _ in range(iterations):
-        local = np.einsum("oij,oj->oi", rays.rotation, points[rays.track]) + rays.translation
+        local = world_to_camera(points[rays.track], rays.cam_from_world)
         depth = np.where(np.abs(local[:, 2]) > 1e-9, local[:, 2], 1e-9)
         projected = local[:, :2] / depth[:, None]
         residual = (projected - rays.normalised) * rays.focal_px
         weight = 1 / (1 + np.square(residual).sum(1) / scale_px**2)
-        rows = rays.rotation[:, :2] - projected[..., None] * rays.rotation[:, 2:3]
+        rotation = rays.cam_from_world[:, :, :3]
+        rows = rotation[:, :2] - projected[..., None] * rotation[:, 2:3]
         jacobian = rows * (rays.focal_px / depth[:, None])[..., None]
         weighted = jacobian * weight[:, None, None]
         normal = np.add.reduceat(np.einsum("oki,okj->oij", weighted, jacobian), starts)

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.cameras import PinholeCamera
-from dd_sfm.sfm.geometry import Rays, consensus_points, refine_points, widest_angles_deg
+from dd_sfm.cameras import PinholeCamera, stack_poses, world_to_camera
+from dd_sfm.sfm.geometry import consensus_points, observation_rays, refine_points, widest_angles_deg
 from dd_sfm.structures import FloatArray, Tracks
 
 
@@ -74,18 +74,14 @@ def scale_ratios(
         Median depth ratio (after / before) by frame position, for frames with enough tracks on both sides.
     """
     registered = np.array(sorted(cam_from_world))
-    poses = np.zeros((registered.max(initial=0) + 1, 3, 4))
-    for position, pose in cam_from_world.items():
-        poses[position] = pose
-    normalised = (tracks.xy - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
-    focal = np.array([camera.fx, camera.fy])
+    poses = stack_poses(cam_from_world)
     by_frame = {int(f): np.flatnonzero(tracks.frame == f) for f in registered}
     result = {}
     for k in range(4, len(registered) - 4, every):
         sides = []
         for part in (registered[max(0, k - window) : k], registered[k : k + window]):
             rows = np.sort(np.concatenate([by_frame[int(f)] for f in part]))
-            sides.append(_depths(tracks, rows, poses, normalised, focal, poses[registered[k]], min_angle_deg))
+            sides.append(_depths(tracks, rows, poses, camera, poses[registered[k]], min_angle_deg))
         common, before, after = np.intersect1d(sides[0][0], sides[1][0], return_indices=True)
         if len(common) >= min_tracks:
             result[int(registered[k])] = float(np.median(sides[1][1][after] / sides[0][1][before]))
@@ -96,8 +92,7 @@ def _depths(
     tracks: Tracks,
     rows: NDArray[np.int64],
     poses: FloatArray,
-    normalised: FloatArray,
-    focal_px: FloatArray,
+    camera: PinholeCamera,
     viewpoint: FloatArray,
     min_angle_deg: float,
 ) -> tuple[NDArray[np.int64], FloatArray]:
@@ -107,11 +102,10 @@ def _depths(
     if not len(rows):
         return np.zeros(0, np.int64), np.zeros(0)
     numbers, track = np.unique(tracks.track[rows], return_inverse=True)
-    frame = tracks.frame[rows]
-    rays = Rays(track, poses[frame, :, :3], poses[frame, :, 3], normalised[rows].astype(np.float64), focal_px)
+    rays = observation_rays(track, tracks.frame[rows], tracks.xy[rows], poses, camera)
     rng = np.random.default_rng(0)
     points = refine_points(rays, consensus_points(rays, threshold_px=6.0, hypotheses=4, rng=rng), scale_px=2.0)
-    depth = points @ viewpoint[2, :3] + viewpoint[2, 3]
+    depth = world_to_camera(points, viewpoint)[:, 2]
     good = (widest_angles_deg(rays, points) >= min_angle_deg) & (depth > 0)
     return numbers[good], depth[good]
 

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from dd_sfm.cameras import camera_centres, stack_poses
 from dd_sfm.sfm.geometry import model_rays, widest_angles_deg
 from dd_sfm.structures import Model, PointCloud
 
@@ -28,10 +29,8 @@ def point_normals(model: Model, neighbours: int = 16) -> NDArray[np.float64]:
 
 
 def _towards_cameras(model: Model) -> NDArray[np.float64]:
-    table = np.zeros((max(model.cam_from_world, default=0) + 1, 3))
-    for position, pose in model.cam_from_world.items():
-        table[position] = -pose[:, :3].T @ pose[:, 3]
-    direction = table[model.frame] - model.xyz[model.point]
+    centres = camera_centres(stack_poses(model.cam_from_world))
+    direction = centres[model.frame] - model.xyz[model.point]
     direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-12)
     total = np.stack([np.bincount(model.point, weights=c, minlength=len(model.xyz)) for c in direction.T], 1)
     return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)

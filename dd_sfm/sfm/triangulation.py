@@ -10,13 +10,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from dd_sfm.cameras import PinholeCamera
+from dd_sfm.cameras import PinholeCamera, camera_centres, stack_poses
 from dd_sfm.config import Config
 from dd_sfm.io.images import read_image
 from dd_sfm.progress import Progress, silent
 from dd_sfm.sfm.geometry import (
     Rays,
     consensus_points,
+    observation_rays,
     refine_points,
     reprojection_errors_px,
     widest_angles_deg,
@@ -55,14 +56,12 @@ def triangulate(
         The points, and the number (P,) of the track that each comes from.
     """
     registered = np.array(sorted(cam_from_world), np.int64)
-    rotations = np.zeros((int(max(registered, default=0)) + 1, 3, 4))
-    for position, pose in cam_from_world.items():
-        rotations[position] = pose
+    poses = stack_poses(cam_from_world)
     rows = np.flatnonzero(np.isin(tracks.frame, registered))
     parts = []
     for _ in range(config.densify.passes):
         for block in _blocks(tracks.track[rows]):
-            parts.append(_triangulate_rows(tracks, rows[block], rotations, camera, config, scale))
+            parts.append(_triangulate_rows(tracks, rows[block], poses, camera, config, scale))
         # A track that slid from one surface point to another holds two: what the first did not use gets a try.
         rows = np.setdiff1d(rows, np.concatenate([p[2] for p in parts] or [np.zeros(0, np.int64)]))
     xyz = np.concatenate([p[0] for p in parts] or [np.zeros((0, 3))])
@@ -119,11 +118,8 @@ def _triangulate_rows(
     """Points (P, 3), and per kept observation its point, its row of ``tracks`` and its error in pixels."""
     settings = config.densify
     limit = settings.max_reprojection_px * scale
-    normalised = (tracks.xy[rows].astype(np.float64) - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
-    frame = tracks.frame[rows]
     _, track = np.unique(tracks.track[rows], return_inverse=True)
-    focal = np.array([camera.fx, camera.fy])
-    rays = Rays(track, poses[frame, :, :3], poses[frame, :, 3], normalised, focal)
+    rays = observation_rays(track, tracks.frame[rows], tracks.xy[rows], poses, camera)
     rays, rows = _only_long(rays, rows, settings.min_views)
     if not len(rows):
         return np.zeros((0, 3)), np.zeros(0, np.int64), rows, np.zeros(0)
@@ -174,11 +170,8 @@ def select_points(model: Model, keep: NDArray[np.bool_]) -> Model:
 
 def depths(model: Model) -> FloatArray:
     """Median distance (P,) of every point to the cameras that see it, in scene units."""
-    centre = {f: -pose[:, :3].T @ pose[:, 3] for f, pose in model.cam_from_world.items()}
-    table = np.zeros((max(centre, default=0) + 1, 3))
-    for f, c in centre.items():
-        table[f] = c
-    distance = np.linalg.norm(model.xyz[model.point] - table[model.frame], axis=1)
+    centres = camera_centres(stack_poses(model.cam_from_world))
+    distance = np.linalg.norm(model.xyz[model.point] - centres[model.frame], axis=1)
     order = np.lexsort((distance, model.point))
     count = np.bincount(model.point, minlength=len(model.xyz))
     return distance[order][np.cumsum(count) - count + count // 2] if len(order) else np.zeros(0)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from dd_sfm.cameras import pose_at, world_to_camera
 from dd_sfm.sfm.geometry import (
     Rays,
     consensus_points,
@@ -20,11 +21,10 @@ def scene(points=200, views=8, noise_px=0.0, seed=0):
     rotations = Rotation.from_rotvec(rng.normal(0, 0.05, (views, 3))).as_matrix()
     centres = np.c_[np.linspace(-1, 1, views), rng.normal(0, 0.1, (views, 2))]
     track = np.repeat(np.arange(points), views)
-    camera = np.tile(np.arange(views), points)
-    rotation, translation = rotations[camera], -np.einsum("oij,oj->oi", rotations[camera], centres[camera])
-    local = np.einsum("oij,oj->oi", rotation, xyz[track]) + translation
+    poses = pose_at(rotations, centres)[np.tile(np.arange(views), points)]
+    local = world_to_camera(xyz[track], poses)
     normalised = local[:, :2] / local[:, 2:] + rng.normal(0, noise_px / 500, (len(track), 2))
-    return Rays(track, rotation, translation, normalised, np.full(2, 500.0)), xyz
+    return Rays(track, poses, normalised, np.full(2, 500.0)), xyz
 
 
 def test_exact_observations_give_exact_points():
@@ -46,7 +46,7 @@ def test_a_third_of_wrong_observations_does_no_harm():
     rng = np.random.default_rng(5)
     wrong = rng.random(len(rays.track)) < 0.3
     moved = rays.normalised + np.where(wrong[:, None], rng.uniform(-0.3, 0.3, rays.normalised.shape), 0)
-    spoilt = Rays(rays.track, rays.rotation, rays.translation, moved, rays.focal_px)
+    spoilt = Rays(rays.track, rays.cam_from_world, moved, rays.focal_px)
     points = consensus_points(spoilt, threshold_px=4, hypotheses=20, rng=rng)
     points = refine_points(spoilt, points, scale_px=1.0)
     assert (np.linalg.norm(points - xyz, axis=1) < 0.1).mean() > 0.97
@@ -70,7 +70,7 @@ def test_midpoint_by_hand():
 def test_widest_angle_by_hand():
     track = np.zeros(3, np.int64)
     centres = np.array([[-1.0, 0, 0], [0, 0, 0], [1, 0, 0]])
-    rays = Rays(track, np.tile(np.eye(3), (3, 1, 1)), -centres, np.zeros((3, 2)), np.ones(2))
+    rays = Rays(track, pose_at(np.tile(np.eye(3), (3, 1, 1)), centres), np.zeros((3, 2)), np.ones(2))
     assert widest_angles_deg(rays, np.array([[0.0, 0, 1]])) == pytest.approx([90.0])
 
 

@@ -1,3 +1,3 @@
 """dd-sfm: extremely dense structure from motion for endoscopic video."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -8,7 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 
+import dd_sfm
 from dd_sfm.io.calibration import read_calibration
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -48,8 +50,55 @@ def test_the_checkerboard_script_finds_the_camera(tmp_path):
     assert found.focal_and_centre == pytest.approx(expected, abs=4)
 
 
-def test_pages_name_files_that_are_there():
-    for page in [*DOCS.glob("*.md"), DOCS.parent / "README.md"]:
-        for link in re.findall(r"\]\(([^)#]+?)\)", page.read_text()):
-            if not link.startswith("http"):
-                assert (page.parent / link).exists(), f"{page.name}: {link}"
+def pages():
+    folders = (DOCS.parent, DOCS, DOCS.parent / "models", DOCS.parent / "demo_videos")
+    return sorted(page for folder in folders for page in [*folder.glob("*.md"), *folder.glob("*/README.md")])
+
+
+def prose(page):
+    """The text of a page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.S | re.M)
+
+
+def anchors(page):
+    """What GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_all_pages_are_looked_at():
+    names = {page.relative_to(DOCS.parent).as_posix() for page in pages()}
+    assert {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/results.md", "models/compact/README.md"} <= names
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(DOCS.parent).as_posix())
+def test_pages_name_files_and_headings_that_are_there(page):
+    for link in re.findall(r"\]\(([^)]+?)\)", prose(page)):
+        if link.startswith("http"):
+            continue
+        path, _, heading = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not heading or heading in anchors(target), link
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(DOCS.parent).as_posix())
+def test_pages_name_modules_that_are_there(page):
+    for path in re.findall(r"`((?:dd_sfm|tests|configs|models|demo_videos|docs)/[\w./-]+\.\w+)`", prose(page)):
+        assert (DOCS.parent / path).exists(), path
+
+
+def test_one_command_sets_up_and_runs_and_one_tests():
+    lines = [
+        line for line in (DOCS.parent / "README.md").read_text().splitlines() if line.startswith("python3 -m venv")
+    ]
+    assert ["reconstruct demo_videos" in line for line in lines] == [True, False]
+    assert ["-m pytest" in line for line in lines] == [False, True]
+
+
+def test_one_version_is_told_everywhere():
+    citation = yaml.safe_load((DOCS.parent / "CITATION.cff").read_text())
+    assert citation["version"] == citation["preferred-citation"]["version"] == dd_sfm.__version__
+    newest = re.search(r"^## \[(.*?)\]", (DOCS.parent / "CHANGELOG.md").read_text(), re.M)
+    assert newest is not None
+    assert newest[1] == dd_sfm.__version__

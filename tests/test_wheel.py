@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import dd_sfm
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -18,11 +20,13 @@ def test_wheel_runs_from_an_empty_folder(tmp_path):
     subprocess.run(command, check=True)
     wheel = next(built.glob("dd_sfm-*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
+    assert wheel.name == f"dd_sfm-{dd_sfm.__version__}-py3-none-any.whl"
+    assert "dd_sfm/py.typed" in names
     assert "dd_sfm/_models/compact-rendered/weights.safetensors" in names
     assert "dd_sfm/_models/compact-rendered/README.md" in names
     assert "dd_sfm/_configs/preview.yaml" in names
     for asset in ("three.min.js", "three.LICENSE.txt", "viewer.js", "report.css"):
-        assert f"dd_sfm/viz/assets/{asset}" in names
+        assert f"dd_sfm/viz/report/assets/{asset}" in names
     assert not any(name.startswith(("tests/", "demo_videos/")) for name in names)
     site, empty = tmp_path / "site", tmp_path / "empty"
     empty.mkdir()
@@ -39,6 +43,11 @@ def test_wheel_runs_from_an_empty_folder(tmp_path):
         check=True,
     )
     assert "compact: 1.42 M parameters" in ran.stdout
+    version = subprocess.run(
+        [sys.executable, "-m", "dd_sfm", "--version"],
+        cwd=empty, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert version.stdout.strip() == dd_sfm.__version__
     where = subprocess.run(
         [sys.executable, "-c", "import dd_sfm.resources as r; print(r.models_folder(), r.configs_folder())"],
         cwd=empty, env=environment, capture_output=True, text=True, check=True,

@@ -55,11 +55,17 @@ def _video_backends(build: str) -> str:
 
 def _open3d() -> str:
     problem = open3d_problem()
-    return (
-        f"{problem}; nothing but the window of dd-sfm view needs it"
-        if problem
-        else (f"open3d {metadata.version('open3d')}")
-    )
+    return f"{problem}; nothing but the window of dd-sfm view needs it" if problem else f"open3d {_open3d_version()}"
+
+
+def _open3d_version() -> str:
+    """Its version, by the name of the build without CUDA or of the whole one."""
+    for name in ("open3d-cpu", "open3d"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "of unknown version"
 
 
 def open3d_problem() -> str:
@@ -68,7 +74,7 @@ def open3d_problem() -> str:
     Tried in a process of its own: a missing library may end it.
     """
     if importlib.util.find_spec("open3d") is None:
-        return f"open3d is not installed (pip install open3d; on Debian also {APT_LINE})"
+        return f"open3d, which comes with dd-sfm, is not installed (pip install open3d; on Debian also {APT_LINE})"
     tried = subprocess.run([sys.executable, "-c", "import open3d"], capture_output=True, text=True, check=False)
     if tried.returncode == 0:
         return ""

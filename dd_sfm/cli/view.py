@@ -53,7 +53,7 @@ def view(
 ) -> None:
     """Look at a cloud and its cameras, or at two runs of the same video side by side.
 
-    Opens a window (pip install open3d) and prints its keys; with --screenshot neither is needed.
+    Opens a window and prints its keys; with --screenshot FILE.png it draws a picture without a display.
 
     Example: dd-sfm view runs/demo --screenshot demo.png --view side --colour error
     """

@@ -192,7 +192,7 @@ def test_a_window_without_a_display(refused, run, monkeypatch):
 
 def test_a_window_without_the_libraries(refused, run, monkeypatch):
     monkeypatch.setattr("dd_sfm.cli.doctor.importlib.util.find_spec", lambda name: None)
-    refused("view", run, says="view: open3d is not installed (pip install open3d")
+    refused("view", run, says="view: open3d, which comes with dd-sfm, is not installed (pip install open3d")
     monkeypatch.setattr("dd_sfm.cli.doctor.importlib.util.find_spec", lambda name: True)
 
     class Failed:

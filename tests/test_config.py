@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dd_sfm.cli.options import resolve_config
+from dd_sfm.cli.options import ConfigOptions, resolve_config
 from dd_sfm.config import Config, build_config, dump_config, load_config
 from dd_sfm.config_checks import RANGES, check_config
 from dd_sfm.errors import ConfigError
@@ -105,7 +105,7 @@ def test_options_come_last_and_are_named_as_typed():
 )
 def test_a_value_out_of_range(override, expected):
     with pytest.raises(ConfigError) as caught:
-        resolve_config(None, [override], {})
+        resolve_config(ConfigOptions(overrides=[override]), {})
     assert str(caught.value) == expected
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.output_file import check_file
+from dd_sfm.cli.output_checks import check_output_file
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +38,8 @@ def bench(
     from dd_sfm.runtime import resolve_device
 
     if out is not None:
-        check_file(out, (".json",), overwrite=overwrite)
-    on = resolve_device(load_config(RuntimeConfig, options=o.given({"device": device})))
+        check_output_file(out, (".json",), overwrite=overwrite)
+    on = resolve_device(load_config(RuntimeConfig, options=o.given_options({"device": device})))
     torch.set_num_threads(1)
     figures: dict[str, Any] = {"device": str(on)}
     with torch.inference_mode():

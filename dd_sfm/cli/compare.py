@@ -1,5 +1,6 @@
 """dd-sfm compare."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.show import console, make_progress, make_say
+from dd_sfm.cli.console import console, make_progress, make_say
+from dd_sfm.cli.expand_options import expand_options
 from dd_sfm.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -23,18 +25,11 @@ LABELS = {
 }
 
 
-def compare(
-    source: o.Source,
-    out: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the comparison to.", show_default=False)],
-    calibration: o.Calibration = None,
-    mask: o.Mask = None,
-    every: o.Every = None,
-    start: o.Start = None,
-    end: o.End = None,
-    max_frames: o.MaxFrames = None,
-    weights: o.Weights = None,
-    quality: o.Quality = None,
-    seed: o.Seed = None,
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(o.InputOptions):
+    """Options of ``compare``: which SIFT runs there are, and what all runs are measured against."""
+
+    seed: o.Seed = None
     sift: Annotated[
         str,
         typer.Option(
@@ -42,13 +37,13 @@ def compare(
             help="tuned (peak threshold 0.002, first octave 0), or strong (also affine shape and domain size pooling).",
             rich_help_panel=o.RUN,
         ),
-    ] = "tuned",
+    ] = "tuned"
     default_sift: Annotated[
         bool,
         typer.Option(
             "--default-sift/--no-default-sift", help="Also run SIFT with COLMAP's defaults.", rich_help_panel=o.RUN
         ),
-    ] = True,
+    ] = True
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -56,13 +51,18 @@ def compare(
             rich_help_panel=o.RUN,
             show_default=False,
         ),
-    ] = None,
-    config: o.ConfigFile = None,
-    overrides: o.Overrides = None,
-    device: o.Device = None,
+    ] = None
+
+
+@expand_options
+def compare(
+    *,
+    source: o.Source,
+    out: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the comparison to.", show_default=False)],
+    options: CompareOptions,
+    configuration: o.ConfigOptions,
     overwrite: o.Overwrite = False,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
+    messages: o.MessageOptions,
 ) -> None:
     """Reconstruct a video with the learned descriptor and with SIFT, and report both side by side.
 
@@ -73,6 +73,7 @@ def compare(
 
     Writes OUT/report.html, OUT/report.json, OUT/figures, and the runs: OUT/learned, OUT/sift, OUT/sift_default.
     """
+    sift, reference, quiet = options.sift, options.reference, messages.quiet
     if sift not in ("tuned", "strong"):
         raise ConfigError(f"--sift {sift}: unknown; expected tuned or strong")
     from dd_sfm.evaluation.comparison.compare import compare_runs
@@ -84,22 +85,13 @@ def compare(
 
     check_report(out)
     if reference is not None:
-        # What cannot be read is said before the long work, not after it.
+        # A reference that cannot be read is reported before hours of work, not after them.
         open_pose_reference(reference)
-    flags = {
-        "frames.every": every,
-        "frames.start": start,
-        "frames.end": end,
-        "frames.max_frames": max_frames,
-        "describe.weights": weights,
-        "runtime.seed": seed,
-        "runtime.device": device,
-    }
-    settings = o.resolve_config(config, overrides, flags, quality)
-    _check(settings, sift)
+    settings = o.resolve_config(configuration, {**options.settings(), "runtime.seed": options.seed}, options.quality)
+    _check_settings(settings, sift)
     say = make_say(quiet)
-    base = RunRequest(source, out, settings, calibration, mask, overwrite)
-    request = CompareRequest(base, "strong" if sift == "strong" else "tuned", default_sift)
+    base = RunRequest(source, out, settings, options.calibration, options.mask, overwrite)
+    request = CompareRequest(base, "strong" if sift == "strong" else "tuned", options.default_sift)
     named = LABELS | {"sift": LABELS["sift_strong" if sift == "strong" else "sift"]}
     with comparing(request):
         outcomes = run_all(request, make_progress(quiet), say)
@@ -114,11 +106,11 @@ def compare(
         raise InputError(f"{warning} (the report is written, without figures against it: {written})")
 
 
-def _check(settings: "Config", sift: str) -> None:
-    """What a comparison sets itself stands in no configuration.
+def _check_settings(settings: "Config", sift: str) -> None:
+    """Check that the configuration leaves alone what ``compare`` sets itself.
 
     Raises:
-        ConfigError: If it does.
+        ConfigError: If it sets the features, or a SIFT preset other than ``--sift``.
     """
     if settings.features != "learned":
         raise ConfigError(f"features is '{settings.features}' in the configuration; expected none: compare runs both")
@@ -127,7 +119,7 @@ def _check(settings: "Config", sift: str) -> None:
 
 
 def comparison_table(comparison: "Comparison") -> None:
-    """The table at the end, the notes, and the verdict."""
+    """Print the figures of all runs side by side, the notes, and the verdict."""
     from dd_sfm.evaluation.comparison.table import table_rows
 
     table = Table(show_header=True, title_justify="left")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.show import make_progress, make_say
+from dd_sfm.cli.console import make_progress, make_say
 
 
 def convert(

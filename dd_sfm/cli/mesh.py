@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.output_file import check_file
-from dd_sfm.cli.show import make_say
+from dd_sfm.cli.console import make_say
+from dd_sfm.cli.output_checks import check_output_file
 from dd_sfm.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def mesh(
     with locked_if_run(target.parent):
         if out is not None or run.is_dir():
             _check_not_source(target, run)
-            check_file(target, (".ply",), overwrite=overwrite, own="mesh.ply")
+            check_output_file(target, (".ply",), overwrite=overwrite, own="mesh.ply")
         cloud = _open_cloud(run)
         done = mesh_cloud(cloud, MeshSettings(depth, trim))
         surface = done.mesh

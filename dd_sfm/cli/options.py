@@ -1,6 +1,7 @@
-"""Options that commands share, and what they do to the configuration."""
+"""Options that commands share, and how they set the configuration."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from dd_sfm.errors import ConfigError
 from dd_sfm.resources import configs_folder
 
 RUN, GENERAL = "Run", "General"
-SPELLING = {"effects.blur_px960": "--blur"}
+OPTION_NAMES = {"effects.blur_px960": "--blur"}
 """Options that are not called like the last part of their key."""
 
 Source = Annotated[Path, typer.Argument(help="Video file, or folder of images.", show_default=False)]
@@ -33,79 +34,114 @@ Overwrite = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.", rich_help_panel=GENERAL)]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=GENERAL)]
-Calibration = Annotated[
-    str | None,
-    typer.Option(
-        help="'fx,fy,cx,cy' at source size (COLMAP's pixels), an OpenCV or ROS YAML, a COLMAP cameras.txt, or a JHU "
-        "intrinsics file. Without it the focal length is guessed.",
-        rich_help_panel=RUN,
-    ),
-]
-Mask = Annotated[
-    Path | None,
-    typer.Option(help="Image of the frames' size, 255 where usable. Without it: found.", rich_help_panel=RUN),
-]
-Every = Annotated[int | None, typer.Option(min=1, help="Use every N-th frame.", rich_help_panel=RUN)]
-Start = Annotated[int | None, typer.Option(min=0, help="First source frame.", rich_help_panel=RUN)]
-End = Annotated[int | None, typer.Option(min=1, help="One past the last source frame.", rich_help_panel=RUN)]
-MaxFrames = Annotated[int | None, typer.Option(min=3, help="Thin to at most this many.", rich_help_panel=RUN)]
+Seed = Annotated[int | None, typer.Option(help="Seed of every random choice.", rich_help_panel=RUN)]
 Weights = Annotated[
     str | None, typer.Option(help="Shipped weights by name, or a .safetensors file.", rich_help_panel=RUN)
 ]
-Features = Annotated[str | None, typer.Option(help="learned or sift.", rich_help_panel=RUN)]
-Quality = Annotated[
-    str | None,
-    typer.Option(help="preview, standard or extreme: density for time.", rich_help_panel=RUN, show_default="standard"),
-]
-Seed = Annotated[int | None, typer.Option(help="Seed of every random choice.", rich_help_panel=RUN)]
 
 
-def resolve_config(
-    config: str | None, overrides: list[str] | None, flags: dict[str, Any], quality: str | None = None
-) -> Config:
-    """Defaults, then the quality's, then the YAML file, then ``--set``, then flags that were given.
+@dataclass(frozen=True)
+class InputOptions:
+    """Which frames of a video are reconstructed, and with what camera, mask, weights and quality."""
+
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            help="'fx,fy,cx,cy' at source size (COLMAP's pixels), an OpenCV or ROS YAML, a COLMAP cameras.txt, or a "
+            "JHU intrinsics file. Without it the focal length is guessed.",
+            rich_help_panel=RUN,
+        ),
+    ] = None
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="Image of the frames' size, 255 where usable. Without it: found.", rich_help_panel=RUN),
+    ] = None
+    every: Annotated[int | None, typer.Option(min=1, help="Use every N-th frame.", rich_help_panel=RUN)] = None
+    start: Annotated[int | None, typer.Option(min=0, help="First source frame.", rich_help_panel=RUN)] = None
+    end: Annotated[int | None, typer.Option(min=1, help="One past the last source frame.", rich_help_panel=RUN)] = None
+    max_frames: Annotated[int | None, typer.Option(min=3, help="Thin to at most this many.", rich_help_panel=RUN)] = (
+        None
+    )
+    weights: Weights = None
+    quality: Annotated[
+        str | None,
+        typer.Option(
+            help="preview, standard or extreme: density for time.", rich_help_panel=RUN, show_default="standard"
+        ),
+    ] = None
+
+    def settings(self) -> dict[str, Any]:
+        """The options that set a key of the configuration, by that key; None where an option was left out."""
+        return {
+            "frames.every": self.every,
+            "frames.start": self.start,
+            "frames.end": self.end,
+            "frames.max_frames": self.max_frames,
+            "describe.weights": self.weights,
+        }
+
+
+@dataclass(frozen=True)
+class ConfigOptions:
+    """Where the settings come from, and the device."""
+
+    config: ConfigFile = None
+    overrides: Overrides = None
+    device: Device = None
+
+
+@dataclass(frozen=True)
+class MessageOptions:
+    """What is printed. ``debug`` is read from the command line by :func:`dd_sfm.cli.app.main`, before any parsing."""
+
+    quiet: Quiet = False
+    debug: Debug = False
+
+
+def resolve_config(configuration: ConfigOptions, options: dict[str, Any], quality: str | None = None) -> Config:
+    """Merge defaults, the preset of a quality, the YAML file, ``--set`` and options; what comes later wins.
 
     Args:
-        config: Path of a YAML file or name of a shipped configuration.
-        overrides: Texts of ``--set``.
-        flags: Values by dotted key; None for a flag that was left out.
+        configuration: The YAML file, the texts of ``--set``, and the device.
+        options: Values by dotted key; None for an option that was left out.
         quality: preview, standard or extreme.
 
     Raises:
-        ConfigError: For anything that does not fit.
+        ConfigError: If a key is unknown or a value cannot be used.
     """
-    path = find_config(config) if config else None
+    path = find_config(configuration.config) if configuration.config else None
     if quality not in (None, "preview", "standard", "extreme"):
         raise ConfigError(f"--quality {quality}: unknown; expected preview, standard or extreme")
     base = load_config(Config, find_config(quality)) if quality in ("preview", "extreme") else None
-    resolved = load_config(Config, path, overrides or [], base=base, options=given(flags))
+    options = {**options, "runtime.device": configuration.device}
+    resolved = load_config(Config, path, configuration.overrides or [], base=base, options=given_options(options))
     check_config(resolved)
     return resolved
 
 
-def given(flags: dict[str, Any]) -> dict[str, tuple[str, Any]]:
-    """Those of the options that were given, by their names: ``describe.weights`` is set by ``--weights``."""
+def given_options(options: dict[str, Any]) -> dict[str, tuple[str, Any]]:
+    """Key and value of the options that were given, by their names: ``--weights`` sets ``describe.weights``."""
     return {
-        SPELLING.get(key, f"--{key.rpartition('.')[2].replace('_', '-')}"): (key, value)
-        for key, value in flags.items()
+        OPTION_NAMES.get(key, f"--{key.rpartition('.')[2].replace('_', '-')}"): (key, value)
+        for key, value in options.items()
         if value is not None
     }
 
 
-def numbers(option: str, text: str) -> tuple[int, ...]:
-    """Whole numbers of an option, parted by commas: ascending, each once."""
+def parse_integers(option: str, text: str) -> tuple[int, ...]:
+    """Parse an option's positive integers, separated by commas; sorted, without duplicates."""
     values = sorted({_number(option, part) for part in text.split(",") if part.strip()})
     whole = tuple(int(v) for v in values)
     if not whole or any(v != w for v, w in zip(values, whole, strict=True)) or whole[0] < 1:
-        raise ConfigError(f"{option} {text}: expected whole numbers above zero, as 1,4,12")
+        raise ConfigError(f"{option} {text}: expected whole numbers above zero, such as 1,4,12")
     return whole
 
 
-def lengths(option: str, text: str) -> tuple[float, ...]:
-    """Numbers above zero of an option, parted by commas: ascending, each once."""
+def parse_lengths(option: str, text: str) -> tuple[float, ...]:
+    """Parse an option's positive numbers, separated by commas; sorted, without duplicates."""
     values = tuple(sorted({_number(option, part) for part in text.split(",") if part.strip()}))
     if not values or values[0] <= 0:
-        raise ConfigError(f"{option} {text}: expected numbers above zero, as 1,2,4")
+        raise ConfigError(f"{option} {text}: expected numbers above zero, such as 1,2,4")
     return values
 
 
@@ -113,14 +149,18 @@ def _number(option: str, part: str) -> float:
     try:
         value = float(part)
     except ValueError:
-        raise ConfigError(f"{option}: '{part.strip()}' is no number; expected numbers parted by commas") from None
+        raise ConfigError(f"{option}: '{part.strip()}' is not a number; expected numbers separated by commas") from None
     if not math.isfinite(value):
-        raise ConfigError(f"{option}: '{part.strip()}' is not finite; expected numbers parted by commas")
+        raise ConfigError(f"{option}: '{part.strip()}' is not finite; expected numbers separated by commas")
     return value
 
 
 def find_config(name: str) -> Path:
-    """A YAML file by path, or a shipped one by name."""
+    """Find a YAML file by its path, or a shipped one by its name.
+
+    Raises:
+        ConfigError: If there is none.
+    """
     if Path(name).is_file():
         return Path(name)
     shipped = configs_folder() / f"{name}.yaml"

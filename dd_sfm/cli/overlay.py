@@ -1,13 +1,15 @@
 """dd-sfm overlay."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.output_file import check_file
-from dd_sfm.cli.show import make_progress, make_say
+from dd_sfm.cli.console import make_progress, make_say
+from dd_sfm.cli.expand_options import expand_options
+from dd_sfm.cli.output_checks import check_output_file
 
 if TYPE_CHECKING:
     from dd_sfm.io.scene import Scene
@@ -15,17 +17,14 @@ if TYPE_CHECKING:
 ENDINGS = (".mp4", ".gif")
 
 
-def overlay(
-    run: Annotated[
-        Path, typer.Argument(help="Run folder, COLMAP model with images, or JHU sequence.", show_default=False)
-    ],
-    out: Annotated[
-        Path, typer.Option("--output", "-o", help="Video to write: .mp4 (H.264) or .gif.", show_default=False)
-    ],
+@dataclass(frozen=True)
+class OverlayOptions:
+    """How the video is drawn."""
+
     against: Annotated[
         Path | None, typer.Option(help="A second run of the same video, drawn to the right.", show_default=False)
-    ] = None,
-    colour: Annotated[str, typer.Option(help="Of the points: depth, error or photo.")] = "depth",
+    ] = None
+    colour: Annotated[str, typer.Option(help="Of the points: depth, error or photo.")] = "depth"
     point_size: Annotated[
         float | None,
         typer.Option(
@@ -34,25 +33,36 @@ def overlay(
             help="Diameter of the points in pixels.",
             show_default="3, less in small frames and of dense clouds",
         ),
-    ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Take every N-th frame of the run.")] = 1,
+    ] = None
+    every: Annotated[int, typer.Option(min=1, help="Take every N-th frame of the run.")] = 1
     fps: Annotated[
         float | None,
         typer.Option(min=0.1, max=100, help="Frames a second; when left out as in the source, at least 5."),
-    ] = None,
+    ] = None
     size: Annotated[
         str | None,
         typer.Option(
             help="Largest size of a frame, WIDTHxHEIGHT; two stand side by side.", show_default="960x540, GIF 480x270"
         ),
-    ] = None,
-    crop: Annotated[bool, typer.Option("--crop/--no-crop", help="Leave out what is around the field of view.")] = True,
+    ] = None
+    crop: Annotated[bool, typer.Option("--crop/--no-crop", help="Leave out what is around the field of view.")] = True
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder of the model's images, when not beside it.")
-    ] = None,
+    ] = None
+
+
+@expand_options
+def overlay(
+    *,
+    run: Annotated[
+        Path, typer.Argument(help="Run folder, COLMAP model with images, or JHU sequence.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--output", "-o", help="Video to write: .mp4 (H.264) or .gif.", show_default=False)
+    ],
+    options: OverlayOptions,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
+    messages: o.MessageOptions,
 ) -> None:
     """Draw the cloud over the frames of its video: what each frame sees of it, beside the plain frame.
 
@@ -68,11 +78,12 @@ def overlay(
     from dd_sfm.viz.render.viewpoints import parse_size
     from dd_sfm.viz.render.visibility import make_layers
 
+    against, every, quiet = options.against, options.every, messages.quiet
     ending = out.suffix.lower()
-    panel = parse_size(size or ("480x270" if ending == ".gif" else "960x540"))
-    check_file(out, ENDINGS, overwrite=overwrite)
-    settings = OverlaySettings(colour, panel, point_size, every, crop)
-    scenes = [open_scene(run, images)]
+    panel = parse_size(options.size or ("480x270" if ending == ".gif" else "960x540"))
+    check_output_file(out, ENDINGS, overwrite=overwrite)
+    settings = OverlaySettings(options.colour, panel, options.point_size, every, options.crop)
+    scenes = [open_scene(run, options.images)]
     notes: list[str] = []
     if against:
         second, notes = number_alike(open_scene(against), scenes[0])
@@ -82,7 +93,7 @@ def overlay(
     say = make_say(quiet)
     for note in [*notes, *_notes(scenes, run, against)]:
         say(f"note: {note}")
-    rate = fps or source_rate(scenes[0], every)
+    rate = options.fps or source_rate(scenes[0], every)
     count = len(chosen_images(scenes[0], settings))
     frames = make_progress(quiet)(overlay_frames(layers, settings), total=count, label="overlay")
     written = write_gif(out, frames, fps=rate) if ending == ".gif" else write_video(out, frames, fps=rate, crf=20)

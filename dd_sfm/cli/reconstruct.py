@@ -1,37 +1,35 @@
 """dd-sfm reconstruct, and the stages on their own."""
 
-import inspect
 import shlex
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.show import make_progress, make_say, summary
+from dd_sfm.cli.console import make_progress, make_say, summary
+from dd_sfm.cli.expand_options import expand_options
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReconstructOptions(o.InputOptions):
+    """Options of ``reconstruct`` and of its stages."""
+
+    features: Annotated[str | None, typer.Option(help="learned or sift.", rich_help_panel=o.RUN)] = None
+    seed: o.Seed = None
+
+
+@expand_options
 def reconstruct(
+    *,
     source: o.Source,
     out: o.Out,
-    calibration: o.Calibration = None,
-    mask: o.Mask = None,
-    every: o.Every = None,
-    start: o.Start = None,
-    end: o.End = None,
-    max_frames: o.MaxFrames = None,
-    weights: o.Weights = None,
-    quality: o.Quality = None,
-    features: o.Features = None,
-    seed: o.Seed = None,
-    config: o.ConfigFile = None,
-    overrides: o.Overrides = None,
-    device: o.Device = None,
+    options: ReconstructOptions,
+    configuration: o.ConfigOptions,
     overwrite: o.Overwrite = False,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
-    last: Annotated[str, typer.Option(hidden=True)] = "densify",
+    messages: o.MessageOptions,
 ) -> None:
     """Turn an endoscopic video into a point cloud and a COLMAP model.
 
@@ -42,22 +40,30 @@ def reconstruct(
 
     Writes OUT/points.ply (coloured cloud), OUT/sparse/0 (opens in COLMAP), OUT/metrics.json, and what leads there.
     """
+    _run_stages(source, out, options, configuration, "densify", overwrite=overwrite, quiet=messages.quiet)
+
+
+def _run_stages(
+    source: Path,
+    out: Path,
+    options: ReconstructOptions,
+    configuration: o.ConfigOptions,
+    last: str,
+    *,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Run the stages up to the one called ``last``."""
     # Torch and COLMAP take seconds to import: only when there is work, so that --help stays quick.
     from dd_sfm.pipeline.results import made
     from dd_sfm.pipeline.run import RunRequest, run
 
-    flags = {
-        "frames.every": every,
-        "frames.start": start,
-        "frames.end": end,
-        "frames.max_frames": max_frames,
-        "describe.weights": weights,
-        "features": features,
-        "runtime.seed": seed,
-        "runtime.device": device,
-    }
-    settings = o.resolve_config(config, overrides, flags, quality)
-    request = RunRequest(source, out, settings, calibration, mask, overwrite, last)
+    settings = o.resolve_config(
+        configuration,
+        {**options.settings(), "features": options.features, "runtime.seed": options.seed},
+        options.quality,
+    )
+    request = RunRequest(source, out, settings, options.calibration, options.mask, overwrite, last)
     say = make_say(quiet)
     metrics = run(request, make_progress(quiet), say)
     if metrics and not quiet:
@@ -75,18 +81,21 @@ def _next_step(last: str, out: Path) -> str:
 
 
 def _stage(last: str, doc: str) -> Callable[..., None]:
-    """A command that runs the stages up to one of them; its options are those of ``reconstruct``."""
+    """A command that runs the stages up to the one called ``last``; its options are those of ``reconstruct``."""
 
-    def command(**values: Any) -> None:
-        reconstruct(**values, last=last)
+    def command(
+        *,
+        source: o.Source,
+        out: o.Out,
+        options: ReconstructOptions,
+        configuration: o.ConfigOptions,
+        overwrite: o.Overwrite = False,
+        messages: o.MessageOptions,
+    ) -> None:
+        _run_stages(source, out, options, configuration, last, overwrite=overwrite, quiet=messages.quiet)
 
-    signature = inspect.signature(reconstruct)
-    kept = [p for name, p in signature.parameters.items() if name != "last"]
-    described: Any = command
-    described.__signature__ = signature.replace(parameters=kept)
-    described.__annotations__ = {k: v for k, v in reconstruct.__annotations__.items() if k != "last"}
-    described.__doc__ = doc
-    return command
+    command.__doc__ = doc
+    return expand_options(command)
 
 
 extract = _stage(

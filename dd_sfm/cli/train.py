@@ -1,13 +1,14 @@
 """dd-sfm train."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.show import NotedBar, make_progress, make_say, show_log
+from dd_sfm.cli.console import NotedBar, make_progress, make_say, show_log
+from dd_sfm.cli.expand_options import expand_options
 from dd_sfm.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
@@ -21,7 +22,50 @@ if TYPE_CHECKING:
 TRAINING = "Training"
 
 
+@dataclass(frozen=True)
+class TrainOptions:
+    """What is validated on, which weights to start from, and how long to train."""
+
+    validation: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--validation", help="A source to measure on, written alike; repeat for more.", show_default=False
+        ),
+    ] = None
+    data_file: Annotated[
+        Path | None, typer.Option("--data", help="YAML file with the lists train and validation.", show_default=False)
+    ] = None
+    init: Annotated[
+        str | None, typer.Option(help="Start from shipped weights by name, or a file.", rich_help_panel=TRAINING)
+    ] = None
+    adapt: Annotated[
+        Path | None,
+        typer.Option(help="Fit weights (--init, else the shipped ones) to this run.", rich_help_panel=TRAINING),
+    ] = None
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.", rich_help_panel=TRAINING)] = None
+    batch: Annotated[int | None, typer.Option(min=1, help="Pairs a step and process.", rich_help_panel=TRAINING)] = None
+    patience: Annotated[
+        int | None,
+        typer.Option(min=0, help="Stop after so many validations without a better one.", rich_help_panel=TRAINING),
+    ] = None
+    cache: Annotated[
+        Path | None, typer.Option(help="Keep prepared sources here for the next time.", rich_help_panel=TRAINING)
+    ] = None
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that prepare pairs.", rich_help_panel=TRAINING)
+    ] = None
+    show_network: Annotated[
+        bool, typer.Option("--show-network", help="Print the network's layers.", rich_help_panel=TRAINING)
+    ] = False
+
+    def settings(self) -> dict[str, Any]:
+        """The options that set a key of the training configuration; None where an option was left out."""
+        return {name: getattr(self, name) for name in ("steps", "batch", "patience", "cache", "workers")}
+
+
+@expand_options
 def train(
+    *,
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder for weights and checkpoint.", show_default=False)],
     data: Annotated[
         list[str] | None,
@@ -31,49 +75,14 @@ def train(
             show_default=False,
         ),
     ] = None,
-    validation: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--validation", help="A source to measure on, written alike; repeat for more.", show_default=False
-        ),
-    ] = None,
-    data_file: Annotated[
-        Path | None, typer.Option("--data", help="YAML file with the lists train and validation.", show_default=False)
-    ] = None,
-    init: Annotated[
-        str | None, typer.Option(help="Start from shipped weights by name, or a file.", rich_help_panel=TRAINING)
-    ] = None,
-    adapt: Annotated[
-        Path | None,
-        typer.Option(help="Fit weights (--init, else the shipped ones) to this run.", rich_help_panel=TRAINING),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.", rich_help_panel=TRAINING)] = None,
-    batch: Annotated[
-        int | None, typer.Option(min=1, help="Pairs a step and process.", rich_help_panel=TRAINING)
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(min=0, help="Stop after so many validations without a better one.", rich_help_panel=TRAINING),
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Keep prepared sources here for the next time.", rich_help_panel=TRAINING)
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that prepare pairs.", rich_help_panel=TRAINING)
-    ] = None,
-    show_network: Annotated[
-        bool, typer.Option("--show-network", help="Print the network's layers.", rich_help_panel=TRAINING)
-    ] = False,
+    options: TrainOptions,
     seed: o.Seed = None,
-    config: o.ConfigFile = None,
-    overrides: o.Overrides = None,
-    device: o.Device = None,
+    configuration: o.ConfigOptions,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", rich_help_panel=o.GENERAL)] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start over instead of going on.", rich_help_panel=o.GENERAL)
     ] = False,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
+    messages: o.MessageOptions,
 ) -> None:
     """Train a dense descriptor, or fit the shipped one to your own videos.
 
@@ -87,76 +96,112 @@ def train(
     Writes OUT/weights.safetensors (the best by validation), last.safetensors, checkpoint.pt, history.jsonl,
     training.yaml, display/ and tensorboard/ (tensorboard --logdir OUT).
     """
-    flags = {
-        "steps": steps, "batch": batch, "patience": patience, "cache": cache, "workers": workers, "seed": seed,
-    }  # fmt: skip
-    training, held_out = _data(data, validation, data_file, adapt)
-    settings, start, start_sources = _settings(config, overrides or [], o.given(flags), init, adapt)
-    if show_network:
-        print(_network(settings))
-    _run(
-        settings, start, start_sources, training, held_out, adapt, out,
-        device=device, threads=threads, overwrite=overwrite, quiet=quiet,
+    training, validation = _parse_sources(data, options)
+    settings, network, trained_on = _settings(options, seed, configuration)
+    if options.show_network:
+        print(_network_text(settings))
+    import torch
+
+    from dd_sfm.config import RuntimeConfig, load_config
+    from dd_sfm.pipeline.masks import find_field_of_view
+    from dd_sfm.runtime import cpu_threads, resolve_device
+    from dd_sfm.training.distributed import local_device
+    from dd_sfm.training.loop import TrainRequest
+
+    given = o.given_options({"device": configuration.device, "threads": threads})
+    runtime = load_config(RuntimeConfig, options=given)
+    torch.set_num_threads(cpu_threads(runtime))
+    device = local_device(resolve_device(runtime))
+    request = TrainRequest(
+        tuple(training), tuple(validation), out, settings, device, find_field_of_view, network, tuple(trained_on),
+        overwrite=overwrite,
     )  # fmt: skip
+    _run(request, options.adapt, messages.quiet)
 
 
-def _data(
-    data: list[str] | None, validation: list[str] | None, file: Path | None, adapt: Path | None
-) -> "tuple[list[DataPath], list[DataPath]]":
-    """Sources to train and to validate on."""
+def _parse_sources(data: list[str] | None, options: TrainOptions) -> "tuple[list[DataPath], list[DataPath]]":
+    """Sources to train and to validate on, from the YAML file and the command line.
+
+    Raises:
+        ConfigError: If there is nothing to train on, or a source cannot be understood.
+    """
     from dd_sfm.training.sources.spec import DataPath, read_data_file
 
-    training, held_out = read_data_file(file) if file else ([], [])
-    training += [DataPath.parse(d) for d in data or []]
-    held_out += [DataPath.parse(v) for v in validation or []]
-    if not training and adapt is None:
+    training, validation = read_data_file(options.data_file) if options.data_file else ([], [])
+    training += [DataPath.parse(text) for text in data or []]
+    validation += [DataPath.parse(text) for text in options.validation or []]
+    if not training and options.adapt is None:
         raise ConfigError("nothing to train on: expected DATA, --data FILE.yaml or --adapt RUN")
-    if adapt is not None and held_out:
+    if options.adapt is not None and validation:
         raise ConfigError("--adapt: holds out the last frames of the run itself; leave out --validation")
-    return training, held_out
+    return training, validation
 
 
 def _settings(
-    config: str | None,
-    overrides: list[str],
-    given: dict[str, tuple[str, Any]],
-    init: str | None,
-    adapt: Path | None,
+    options: TrainOptions, seed: int | None, configuration: o.ConfigOptions
 ) -> "tuple[TrainConfig, nn.Module | None, list[str]]":
-    """The recipe, the network to start from, and what that was trained on."""
+    """The training configuration, the network to start from, and what that was trained on.
+
+    Raises:
+        ConfigError: If a key is unknown or a value cannot be used.
+        WeightsError: If the weights cannot be read, or are of another network than the settings ask for.
+    """
     import torch
 
     from dd_sfm.config import DescribeConfig, load_config
     from dd_sfm.features.weights import load_weights, read_architecture, read_training_sources
-    from dd_sfm.training.checkpoint import network_name
     from dd_sfm.training.config import ADAPT, TrainConfig, check_config
 
-    path = _recipe(config) if config else None
-    settings = load_config(TrainConfig, path, overrides, base=None if adapt is None else ADAPT, options=given)
+    adapt, init = options.adapt, options.init
+    given = o.given_options({**options.settings(), "seed": seed})
+    path = _find_recipe(configuration.config) if configuration.config else None
+    base = None if adapt is None else ADAPT
+    settings = load_config(TrainConfig, path, configuration.overrides or [], base=base, options=given)
     name = init or (DescribeConfig().weights if adapt is not None else None)
     if name is None:
         check_config(settings)
         return settings, None, []
-    architecture, options = read_architecture(name)
-    asked = (settings.architecture, settings.network_options())
-    if asked not in ((architecture, options), (TrainConfig().architecture, {})) or set(options) - {"dim", "growth"}:
-        chosen = f"--init {name}" if init else f"--adapt, from the shipped {name}"
-        raise WeightsError(
-            f"{chosen}: weights of {network_name(architecture, options)}; the settings ask for {network_name(*asked)}. "
-            f"Set the same, or {'leave out --init' if adapt is None else 'choose others with --init'}"
-        )
+    architecture, network_options = read_architecture(name)
+    _check_same_network(settings, name, architecture, network_options, options)
     settings = replace(
         settings,
         architecture=architecture,  # type: ignore[arg-type]
-        descriptor_dim=options.get("dim"),
-        growth=options.get("growth"),
+        descriptor_dim=network_options.get("dim"),
+        growth=network_options.get("growth"),
     )
     check_config(settings)
     return settings, load_weights(name, torch.device("cpu")), read_training_sources(name)
 
 
-def _recipe(name: str) -> Path:
-    """The YAML file of a recipe; the other shipped configurations are told from recipes by their names."""
+def _check_same_network(
+    settings: "TrainConfig", weights: str, architecture: str, network_options: dict[str, Any], options: TrainOptions
+) -> None:
+    """Check that the settings ask for the network of the weights, or leave it open.
+
+    Raises:
+        WeightsError: If they ask for another one.
+    """
+    from dd_sfm.training.checkpoint import network_name
+    from dd_sfm.training.config import TrainConfig
+
+    asked = (settings.architecture, settings.network_options())
+    is_same = asked in ((architecture, network_options), (TrainConfig().architecture, {}))
+    if is_same and not set(network_options) - {"dim", "growth"}:
+        return
+    chosen = f"--init {weights}" if options.init else f"--adapt, from the shipped {weights}"
+    raise WeightsError(
+        f"{chosen}: weights of {network_name(architecture, network_options)}; the settings ask for "
+        f"{network_name(*asked)}. Set the same, or "
+        f"{'leave out --init' if options.adapt is None else 'choose others with --init'}"
+    )
+
+
+def _find_recipe(name: str) -> Path:
+    """The YAML file of a training configuration: one of the user's, or a shipped one, called train-....
+
+    Raises:
+        ConfigError: If there is none, or it is a shipped configuration of a reconstruction.
+    """
     from dd_sfm.resources import configs_folder
 
     path = o.find_config(name)
@@ -168,59 +213,41 @@ def _recipe(name: str) -> Path:
     return path
 
 
-def _run(
-    settings: "TrainConfig",
-    start: "nn.Module | None",
-    start_sources: list[str],
-    training: "list[DataPath]",
-    held_out: "list[DataPath]",
-    adapt: Path | None,
-    out: Path,
-    *,
-    device: str | None,
-    threads: int | None,
-    overwrite: bool,
-    quiet: bool,
-) -> None:
-    """Join the other processes, render what is to be rendered, and train."""
-    import torch
-
-    from dd_sfm.config import RuntimeConfig, load_config
-    from dd_sfm.pipeline.masks import find_field_of_view
-    from dd_sfm.runtime import cpu_threads, resolve_device
-    from dd_sfm.training.distributed import local_device, process_group
+def _run(request: "TrainRequest", adapt: Path | None, quiet: bool) -> None:
+    """Join the other processes of the training, render the clips that are missing, and train."""
+    from dd_sfm.training.distributed import process_group
     from dd_sfm.training.guard import check_scenes
-    from dd_sfm.training.loop import TrainRequest
 
-    runtime = load_config(RuntimeConfig, options=o.given({"device": device, "threads": threads}))
-    torch.set_num_threads(cpu_threads(runtime))
-    on = local_device(resolve_device(runtime))
-    with process_group(on) as group:
+    with process_group(request.device) as group:
         quiet = quiet or not group.leads
-        check_scenes(training, held_out)
-        training, held_out = (_render(d, settings, group, quiet) for d in (training, held_out))
-        request = TrainRequest(
-            tuple(training), tuple(held_out), out, settings, on, find_field_of_view, start, tuple(start_sources),
-            overwrite=overwrite,
-        )  # fmt: skip
+        check_scenes(request.data, request.validation)
+        training, validation = (
+            _render(sources, request, group, quiet) for sources in (request.data, request.validation)
+        )
+        request = replace(request, data=tuple(training), validation=tuple(validation))
         with show_log(quiet):
-            _train(request, adapt, group, quiet)
+            if adapt is None:
+                _train(request, group, quiet)
+            else:
+                _adapt(adapt, request, group, quiet)
 
 
-def _train(request: "TrainRequest", adapt: Path | None, group: "Group", quiet: bool) -> None:
-    say = make_say(quiet)
+def _train(request: "TrainRequest", group: "Group", quiet: bool) -> None:
+    from dd_sfm.training.loop import train as run_training
+
     bar = NotedBar(quiet)
-    if adapt is None:
-        from dd_sfm.training.loop import train as run_training
+    result = run_training(request, bar, group=group, note=bar.note)
+    make_say(quiet)(f"weights: {result.weights}")
 
-        result = run_training(request, bar, group=group, note=bar.note)
-        say(f"weights: {result.weights}")
-        return
+
+def _adapt(run: Path, request: "TrainRequest", group: "Group", quiet: bool) -> None:
+    """Fit weights to a run, and print what the held-out frames say before and after."""
     from dd_sfm.training.adapt import adapt as run_adaptation
     from dd_sfm.training.adapt import summary
 
     assert request.start is not None
-    adapted = run_adaptation(adapt, request, request.start, bar, group=group, note=bar.note)
+    say, bar = make_say(quiet), NotedBar(quiet)
+    adapted = run_adaptation(run, request, request.start, bar, group=group, note=bar.note)
     first, last = adapted.split.held_out
     if not quiet:
         _adaptation_table(adapted)
@@ -249,9 +276,9 @@ def _adaptation_table(adapted: Any) -> None:
     Console(stderr=True).print(shown)
 
 
-def _render(data: "list[DataPath]", settings: "TrainConfig", group: "Group", quiet: bool) -> "list[DataPath]":
-    """The same sources; scenes to render are clips on disk, made before training starts."""
-    from dd_sfm.cli.rendered import SceneSeries, render_scene
+def _render(data: "tuple[DataPath, ...]", request: "TrainRequest", group: "Group", quiet: bool) -> "list[DataPath]":
+    """The sources with each ``synth:`` entry replaced by its clips, which are rendered unless they are there."""
+    from dd_sfm.cli.training_clips import SceneSeries, render_scene
     from dd_sfm.training.sources.spec import DataPath, rendered_scenes
 
     found: list[DataPath] = []
@@ -260,16 +287,17 @@ def _render(data: "list[DataPath]", settings: "TrainConfig", group: "Group", qui
         if not scenes:
             found.append(entry)
         for scene in scenes:
-            folder = render_scene(scene, settings, make_progress(quiet), make_say(quiet), write=group.leads)
+            folder = render_scene(scene, request.config, make_progress(quiet), make_say(quiet), write=group.leads)
             path = DataPath(folder, weight=scene.weight, part=scene.part)
             if scene.is_endless:
-                path = replace(path, series=SceneSeries(scene, settings), series_name=str(entry.path))
+                path = replace(path, series=SceneSeries(scene, request.config), series_name=str(entry.path))
             found.append(path)
     group.wait()
     return found
 
 
-def _network(settings: "TrainConfig") -> str:
+def _network_text(settings: "TrainConfig") -> str:
+    """The network's layers, and the number of its parameters."""
     from dd_sfm.features.networks import build_network
 
     network = build_network(settings.architecture, **settings.network_options())

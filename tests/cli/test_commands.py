@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from dd_sfm.cli.app import explain
-from dd_sfm.cli.options import resolve_config
-from dd_sfm.cli.show import summary
+from dd_sfm.cli.console import summary
+from dd_sfm.cli.options import ConfigOptions, resolve_config
 from dd_sfm.errors import ConfigError
 from dd_sfm.io.lock import locked
 
@@ -40,26 +40,26 @@ def test_version(dd_sfm):
 def test_flags_override_set_which_overrides_yaml(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("frames: {every: 2, start: 4}\nruntime: {seed: 9}\n")
-    config = resolve_config(str(path), ["frames.every=3"], {"frames.start": 5, "frames.end": None})
+    config = resolve_config(ConfigOptions(str(path), ["frames.every=3"]), {"frames.start": 5, "frames.end": None})
     assert (config.frames.every, config.frames.start, config.frames.end, config.runtime.seed) == (3, 5, None, 9)
 
 
 @pytest.mark.parametrize("name", ["preview", "extreme", "paper"])
 def test_shipped_configurations_are_valid(name):
-    assert resolve_config(name, None, {}) != resolve_config(None, None, {})
+    assert resolve_config(ConfigOptions(name), {}) != resolve_config(ConfigOptions(), {})
 
 
 def test_quality_lies_under_everything_else_that_is_given():
-    config = resolve_config(None, ["dense.every=7"], {}, "preview")
+    config = resolve_config(ConfigOptions(overrides=["dense.every=7"]), {}, "preview")
     assert (config.dense.every, config.dense.spacing_px, config.match.max_queries) == (7, 8, 1500)
-    assert resolve_config(None, None, {}, "standard") == resolve_config(None, None, {})
+    assert resolve_config(ConfigOptions(), {}, "standard") == resolve_config(ConfigOptions(), {})
     with pytest.raises(ConfigError, match="--quality best: unknown; expected preview, standard or extreme"):
-        resolve_config(None, None, {}, "best")
+        resolve_config(ConfigOptions(), {}, "best")
 
 
 def test_unknown_configuration_lists_the_shipped_ones():
     with pytest.raises(ConfigError, match="extreme, paper, preview"):
-        resolve_config("fats", None, {})
+        resolve_config(ConfigOptions("fats"), {})
 
 
 def test_extract_is_skipped_when_repeated_and_redone_when_changed(dd_sfm, tiny_clip, tmp_path):

@@ -152,7 +152,7 @@ def test_pictures_of_the_users_are_kept(dd_sfm, refused, model, truth, tmp_path)
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     arguments = ("model", model, "--reference", truth, "-o", out)
-    refused(*arguments, says="cloud.png: exists and is not from dd-sfm evaluate model; choose another place with -o")
+    refused(*arguments, says="cloud.png: exists and is not from dd-sfm evaluate model; expected a new file")
     assert mine.read_text() == "mine"
     assert dd_sfm("evaluate", *arguments, "--overwrite", "--quiet").code == 0
     assert mine.read_bytes().startswith(b"\x89PNG")
@@ -168,7 +168,7 @@ def test_model_that_cannot_be_measured(refused, model, truth, tmp_path):
     file = tmp_path / "file"
     file.touch()
     refused("model", model, "--reference", truth, "-o", file / "out", says="cannot be written")
-    refused("model", model, "--reference", truth, "--best", "1k", says="'1k' is no number", code=2)
+    refused("model", model, "--reference", truth, "--best", "1k", says="'1k' is not a number", code=2)
     refused("model", model, "--reference", truth, "--gaps", "0,1", says="whole numbers above zero", code=2)
 
 

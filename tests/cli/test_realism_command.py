@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import moving_frames, write_video
 
-from dd_sfm.cli.show_evaluation import realism_table
+from dd_sfm.cli.evaluation_tables import realism_table
 from dd_sfm.evaluation.realism import PictureStatistics
 
 

@@ -4,7 +4,7 @@ import threading
 import numpy as np
 import pytest
 
-from dd_sfm.cli.rendered import SceneSeries
+from dd_sfm.cli.training_clips import SceneSeries
 from dd_sfm.errors import ConfigError, UsageError
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.guard import check_scenes, named_in_training

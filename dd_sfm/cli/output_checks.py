@@ -5,7 +5,7 @@ from pathlib import Path
 from dd_sfm.errors import OutputError, UsageError
 
 
-def check_file(
+def check_output_file(
     path: Path, endings: tuple[str, ...], *, overwrite: bool, option: str = "-o", own: str | None = None
 ) -> None:
     """See that a file can be written.
@@ -28,7 +28,7 @@ def check_file(
     try:
         if path.is_dir():
             raise OutputError(f"{path}: is a folder; expected a file to write. Choose another name with {option}")
-        check_not_of_run(path, option=option, own=own)
+        check_outside_runs(path, option=option, own=own)
         if path.exists() and not overwrite:
             raise OutputError(f"{path}: exists; expected a new file. Replace it with --overwrite")
         if not path.parent.is_dir():
@@ -38,7 +38,7 @@ def check_file(
     check_writable(path)
 
 
-def check_not_of_run(path: Path, *, option: str = "-o", own: str | None = None) -> None:
+def check_outside_runs(path: Path, *, option: str = "-o", own: str | None = None) -> None:
     """See that a file is none that a run has, there or yet to come, but for the one called ``own``.
 
     Raises:

@@ -1,13 +1,13 @@
 """The tables that dd-sfm evaluate prints; their cells are Text, as rich takes a name like [real] for markup."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from dd_sfm.cli.console import console
 
 if TYPE_CHECKING:
     from dd_sfm.evaluation.matching.matchers import MatchingResult
@@ -56,13 +56,13 @@ def evaluation_table(figures: dict[str, Any]) -> None:
         table.add_row(*map(Text, row))
     for warning in figures["warnings"]:
         table.add_row("WARNING", Text(warning), style="bold red")
-    console = _console()
-    console.print(table)
-    console.print(_grid(_gap_rows(figures["relative_pose"], short)))
+    screen = console()
+    screen.print(table)
+    screen.print(_grid(_gap_rows(figures["relative_pose"], short)))
     if figures["surface"]:
-        console.print(_grid(_best_rows(figures["surface"])))
+        screen.print(_grid(_best_rows(figures["surface"])))
     if figures["calibration"]:
-        console.print(_calibration_table(figures["calibration"]))
+        screen.print(_calibration_table(figures["calibration"]))
 
 
 def _surface_rows(surface: dict[str, Any]) -> list[tuple[str, str]]:
@@ -189,11 +189,7 @@ def matching_table(results: "Sequence[MatchingResult]", thresholds_px: Sequence[
         rows.append([*cells, f"{row.median_error_px * factor:.2f}"])
     table = _grid([head, *rows])
     table.title, table.title_justify = Text(f"points found [%], thresholds in {unit} pixels"), "left"
-    _console().print(table)
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 110)
+    console().print(table)
 
 
 def realism_table(
@@ -213,4 +209,4 @@ def realism_table(
         for _, values, ratio in clips:
             row += [f"{getattr(values, figure):.3g}", *([f"{ratio[figure]:.2f}"] if real else [])]
         table.add_row(*map(Text, row))
-    _console().print(table)
+    console().print(table)

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -72,6 +72,12 @@ def make_say(quiet: bool) -> Callable[[str], None]:
             print(text, file=sys.stderr, flush=True)
 
     return say
+
+
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Print warnings on stderr, also with --quiet."""
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.output_file import check_file
-from dd_sfm.cli.show_evaluation import realism_table
+from dd_sfm.cli.evaluation_tables import realism_table
+from dd_sfm.cli.output_checks import check_output_file
 from dd_sfm.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def realism(
     from dd_sfm.viz.render.frame_sheet import frame_sheet, write_sheet
 
     if sheet is not None:
-        check_file(sheet, (".png",), overwrite=overwrite, option="--sheet")
+        check_output_file(sheet, (".png",), overwrite=overwrite, option="--sheet")
     originals = real or []
     pictures = {path: _read(path, count) for path in [*originals, *clips]}
     measured = {path: picture_statistics(frames, mask) for path, (frames, mask) in pictures.items()}

@@ -79,7 +79,12 @@ def test_figures_of_a_runs_model_go_into_the_run(dd_sfm, refused, model, truth, 
     assert (model / "evaluation.json").is_file()
     assert sorted(main.iterdir()) == files
     refused(
-        "model", further, "--reference", truth, says="which holds figures of its first; choose a folder with -o", code=2
+        "model",
+        further,
+        "--reference",
+        truth,
+        says="where the evaluation of the first is kept; expected another folder",
+        code=2,
     )
     ran = dd_sfm("evaluate", "model", further, "--reference", truth, "-o", tmp_path / "out", "--quiet")
     assert ran.code == 0, ran.err

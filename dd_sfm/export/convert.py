@@ -4,13 +4,13 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
 
 import numpy as np
 
 from dd_sfm import __version__
 from dd_sfm.errors import ConfigError, OutputError
-from dd_sfm.export.formats import CLOUD_NAME, PATH_NAME, WRITERS, copy_image_files, frame_set
+from dd_sfm.export.formats import FORMATS, SingleFile
+from dd_sfm.export.images import copy_image_files, frame_set
 from dd_sfm.io.atomic import output_error, replacing
 from dd_sfm.io.run_layout import is_reserved
 from dd_sfm.io.scene import Scene, open_scene
@@ -19,9 +19,6 @@ from dd_sfm.progress import Progress, silent
 from dd_sfm.sfm.triangulation import colour
 
 MADE_BY, MARKER = "dd-sfm convert", "convert.json"
-# Targets that are a single file, and its name in a folder.
-FILES = {"ply": CLOUD_NAME, "tum": PATH_NAME}
-SUFFIXES = {"ply": (".ply",), "tum": (".tum", ".txt")}
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ def convert(
     Args:
         source: Run folder, COLMAP model folder or JHU sequence.
         out: Folder to fill; or a file, for ply (.ply) and tum (.tum, .txt).
-        target: One of ``WRITERS``.
+        target: One of ``FORMATS``.
         images: Where the images are, when not beside the model.
         copy_images: Also copy images and masks, where the format does not ask for them anyway.
         overwrite: Replace what an earlier conversion wrote.
@@ -60,28 +57,31 @@ def convert(
         InputError: If the source is not complete enough for the target.
         OutputError: If ``out`` holds something, or cannot be written.
     """
-    if target not in WRITERS:
-        raise ConfigError(f"--to {target}: unknown; expected one of {', '.join(WRITERS)}")
+    if target not in FORMATS:
+        raise ConfigError(f"--to {target}: unknown; expected one of {', '.join(FORMATS)}")
+    form = FORMATS[target]
     if out.resolve() == source.resolve():
         raise ConfigError(f"{out}: is the source itself; expected another folder. Choose one with -o")
     _check_not_in_run(out)
-    as_file = out.suffix.lower() in SUFFIXES.get(target, ()) and not out.is_dir()
-    if as_file and copy_images:
+    file = form.file if form.file and out.suffix.lower() in form.file.suffixes and not out.is_dir() else None
+    if file and copy_images:
         raise ConfigError(f"--copy-images: {out} is a file; expected a folder with -o, or leave the option out")
-    if as_file:
-        _check_file(out, target, overwrite=overwrite)
+    if file:
+        _check_file(out, target, file, overwrite=overwrite)
     else:
         check_folder(out, overwrite=overwrite)
-    scene = _coloured(open_scene(source, images), target, progress)
-    if as_file:
+    scene = open_scene(source, images)
+    if form.has_colours and scene.kind == "jhu":
+        scene = _coloured(scene, progress)
+    if file:
         with TemporaryDirectory() as scratch:
-            notes = WRITERS[target](scene, Path(scratch), progress)
-            _move(Path(scratch) / FILES[target], out)
+            notes = form.write(scene, Path(scratch), progress)
+            _move(Path(scratch) / file.name, out)
     else:
         record = {"made_by": MADE_BY, "version": __version__, "target": target, "source": str(source)}
         with filled_folder(out, MARKER, record, overwrite=overwrite) as folder:
-            notes = WRITERS[target](scene, folder, progress)
-            if copy_images and target in ("colmap", "colmap-text", "hloc", "ply", "tum"):
+            notes = form.write(scene, folder, progress)
+            if copy_images and not form.has_images:
                 copy_image_files(scene, folder, progress)
     return Conversion(out, len(scene.registered), len(scene.model.xyz), (*scene.notes, *notes))
 
@@ -94,7 +94,7 @@ def _check_not_in_run(out: Path) -> None:
             raise OutputError(f"{out}: belongs to the run in {run}; expected another folder. Choose one with -o")
 
 
-def _check_file(path: Path, target: str, *, overwrite: bool) -> None:
+def _check_file(path: Path, target: str, kind: SingleFile, *, overwrite: bool) -> None:
     """A file is only replaced when told to, and when it is of the kind that is to be written."""
     if not path.exists():
         return
@@ -102,23 +102,11 @@ def _check_file(path: Path, target: str, *, overwrite: bool) -> None:
         raise OutputError(f"{path}: exists; expected a new file. Choose another with -o, or --overwrite")
     try:
         with path.open("rb") as file:
-            ours = file.readline(512).strip() == b"ply" if target == "ply" else _is_tum(file)
+            ours = kind.is_one(file)
     except OSError as error:
         raise output_error(path, error) from error
     if not ours:
         raise OutputError(f"{path}: exists and is no {target} file; it is never replaced. Choose another with -o")
-
-
-def _is_tum(file: BinaryIO) -> bool:
-    """Whether the first line but for comments has a time, a centre and an orientation: eight numbers."""
-    while line := file.readline(4096):
-        words = line.split()
-        if words and not line.startswith(b"#"):
-            try:
-                return len([float(word) for word in words]) == 8
-            except ValueError:
-                return False
-    return False
 
 
 def _move(written: Path, path: Path) -> None:
@@ -130,10 +118,8 @@ def _move(written: Path, path: Path) -> None:
         raise output_error(path, error) from error
 
 
-def _coloured(scene: Scene, target: str, progress: Progress) -> Scene:
-    """The scene with colours taken from its images, when it is a sequence, which stores none."""
-    if scene.kind != "jhu" or target in ("jhu", "hloc", "tum"):
-        return scene
+def _coloured(scene: Scene, progress: Progress) -> Scene:
+    """A sequence, which stores no colours, with those of its images."""
     if any(scene.images[k].path is None for k in scene.registered):
         return replace(scene, notes=(*scene.notes, "points are grey: the images that would colour them are not there"))
     # Points that nothing sees keep their grey.

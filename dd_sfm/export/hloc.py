@@ -11,40 +11,49 @@ keypoint of image 1 or -1, and ``matching_scores0`` (N0,). Wider than hloc's int
 ``pairs.txt``: ``NAME0 NAME1`` a line.
 """
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
+from dd_sfm.export.images import PROJECTED
 from dd_sfm.io.atomic import write_text
-from dd_sfm.ops.coordinates import from_colmap
-
-# COLMAP numbers a pair of images as first * this + second.
-PAIR_BASE = 2147483647
-
-
-@dataclass(frozen=True)
-class MatchedImages:
-    """Keypoints and matches.
-
-    ``names`` and ``sizes`` (width, height) by image; ``keypoints`` (N, 2) float32 each, pixel centres at integers;
-    ``matches`` (M, 2) by pair of positions: keypoints of the first and second image, one to one.
-    """
-
-    names: tuple[str, ...]
-    sizes: tuple[tuple[int, int], ...]
-    keypoints: tuple[NDArray[np.float32], ...]
-    matches: dict[tuple[int, int], NDArray[np.int64]]
+from dd_sfm.io.colmap_database import shared_keypoints, track_matches
+from dd_sfm.io.colmap_matches import MatchedImages, read_database_matches
+from dd_sfm.io.scene import Scene
+from dd_sfm.progress import Progress
+from dd_sfm.structures import Tracks
 
 
-def write_hloc(folder: Path, images: MatchedImages) -> None:
+def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
+    """Write features.h5, matches.h5 and pairs.txt: of the run's database, else along the model's tracks."""
+    notes = ["hloc's features.h5 holds keypoints without descriptors"]
+    if scene.database is not None:
+        write_matches(folder, read_database_matches(scene.database))
+        return [*notes, "matches are the verified ones of the run's database, each with score 1"]
+    write_matches(folder, _matches_along_tracks(scene))
+    notes.append("matches follow the tracks of the model, each with score 1: there is no database beside it")
+    return [*notes, PROJECTED] if scene.kind == "jhu" else notes
+
+
+def _matches_along_tracks(scene: Scene) -> MatchedImages:
+    """Every pair of images that see a point has a match there."""
+    model = scene.model
+    count = len(model.point)
+    tracks = Tracks(model.point, model.frame, model.xy.astype(np.float32), np.ones(count), np.zeros(count, bool))
+    keypoint, places = shared_keypoints(tracks, len(scene.images))
+    used = scene.registered
+    place = {k: n for n, k in enumerate(used)}
+    matches = {
+        (place[i], place[j]): table.astype(np.int64) for (i, j), table in track_matches(tracks, keypoint).items()
+    }
+    cameras = [scene.images[k].camera for k in used]
+    names, sizes = tuple(scene.images[k].name for k in used), tuple((c.width, c.height) for c in cameras)
+    return MatchedImages(names, sizes, tuple(places[k] for k in used), matches)
+
+
+def write_matches(folder: Path, images: MatchedImages) -> None:
     """Write features.h5, matches.h5 and pairs.txt into an existing folder; the score of a match is 1.
 
     Raises:
@@ -69,47 +78,3 @@ def write_hloc(folder: Path, images: MatchedImages) -> None:
             group.create_dataset("matching_scores0", data=(matches0 >= 0).astype(np.float32))
             pairs.append(f"{first} {second}\n")
     write_text(folder / "pairs.txt", "".join(pairs))
-
-
-def read_database_matches(path: Path) -> MatchedImages:
-    """Keypoints and verified matches of a COLMAP database, which is opened for reading only.
-
-    Raises:
-        InputError: If it is no COLMAP database.
-    """
-    try:
-        with closing(sqlite3.connect(_address(path), uri=True)) as database:
-            rows = database.execute(
-                "SELECT images.image_id, name, width, height FROM images JOIN cameras USING (camera_id) ORDER BY name"
-            ).fetchall()
-            position = {row[0]: k for k, row in enumerate(rows)}
-            keypoints: list[NDArray[Any]] = [np.zeros((0, 2), np.float32)] * len(rows)
-            for image, table in _tables(database, "image_id", "keypoints", "<f4"):
-                if image in position:
-                    keypoints[position[image]] = from_colmap(table[:, :2])
-            matches = {}
-            for pair, table in _tables(database, "pair_id", "two_view_geometries", "<u4"):
-                i, j = (position[image] for image in divmod(pair, PAIR_BASE))
-                matches[(i, j)] = table.astype(np.int64)
-    except (sqlite3.Error, ValueError, KeyError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected a COLMAP database. Repeat the run") from error
-    names, sizes = tuple(row[1] for row in rows), tuple((row[2], row[3]) for row in rows)
-    return MatchedImages(names, sizes, tuple(keypoints), dict(sorted(matches.items())))
-
-
-def _address(path: Path) -> str:
-    """For reading without leaving a trace: SQLite would put a log and its index beside a database of COLMAP's kind.
-
-    One that another program has open, whose log or journal is not empty, is read with it.
-    """
-    path = path.resolve()
-    beside = [path.with_name(path.name + ending) for ending in ("-wal", "-journal")]
-    is_open = any(file.is_file() and file.stat().st_size > 0 for file in beside)
-    return f"{path.as_uri()}?mode=ro" + ("" if is_open else "&immutable=1")
-
-
-def _tables(database: sqlite3.Connection, key: str, table: str, kind: str) -> Iterator[tuple[int, NDArray[Any]]]:
-    """The non-empty matrices of a table, by their key."""
-    for number, rows, columns, content in database.execute(f"SELECT {key}, rows, cols, data FROM {table}"):
-        if rows and content:
-            yield number, np.frombuffer(content, kind).reshape(rows, columns)

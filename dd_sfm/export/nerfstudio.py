@@ -19,9 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera
+from dd_sfm.export.images import copy_image, need_images, need_pinhole
 from dd_sfm.io.atomic import write_json
 from dd_sfm.io.clouds import write_points
+from dd_sfm.io.images import read_mask, write_mask
+from dd_sfm.io.scene import Scene
 from dd_sfm.ops.coordinates import to_colmap
+from dd_sfm.progress import Progress
 from dd_sfm.structures import FloatArray
 
 CLOUD = "sparse_pc.ply"
@@ -36,6 +40,26 @@ class TransformsFrame:
     mask_path: str | None
     camera: PinholeCamera
     cam_from_world: FloatArray
+
+
+def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
+    """Write transforms.json, images/, masks/ where every image has one, and the cloud to start from."""
+    need_pinhole(scene, "nerfstudio's pinhole images")
+    used = [scene.images[k] for k in scene.registered]
+    need_images(scene, used)
+    masked = all(i.mask_path is not None for i in used)
+    frames = []
+    for k, image in zip(scene.registered, progress(used, total=len(used), label="images"), strict=True):
+        mask = None
+        file = copy_image(image, folder)
+        if masked and image.mask_path is not None:
+            mask = "masks/" + (image.name if image.name.endswith(".png") else image.name + ".png")
+            (folder / mask).parent.mkdir(parents=True, exist_ok=True)
+            write_mask(folder / mask, read_mask(image.mask_path))
+        pose = scene.model.cam_from_world[k]
+        frames.append(TransformsFrame(file.relative_to(folder).as_posix(), mask, image.camera, pose))
+    write_transforms(folder, frames, scene.model.xyz, scene.model.rgb)
+    return [] if masked else ["no masks: not every image has one beside it"]
 
 
 def opengl_from_pose(cam_from_world: FloatArray) -> NDArray[np.float64]:

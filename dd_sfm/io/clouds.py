@@ -122,6 +122,15 @@ def read_cloud(path: Path) -> PointCloud:
     )
 
 
+def read_faces(path: Path) -> NDArray[np.int64]:
+    """Triangles (F, 3) of a PLY as positions of its vertices; F = 0 when it is no triangle mesh."""
+    try:
+        content = PlyData.read(path, known_list_len={"face": {"vertex_indices": 3}})
+        return np.array(content["face"].data["vertex_indices"], np.int64).reshape(-1, 3)
+    except (OSError, PlyParseError, KeyError, ValueError):
+        return np.zeros((0, 3), np.int64)
+
+
 def run_uncertainty(run: Path, xyz: NDArray[Any]) -> NDArray[np.float64] | None:
     """Expected relative errors (P,) of the points (P, 3) of a run's model, which does not hold them: from its cloud.
 

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from plyfile import PlyData, PlyParseError
 from scipy.spatial import cKDTree
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.model.alignment import align_cameras, follows
-from dd_sfm.io.clouds import read_cloud
+from dd_sfm.io.clouds import read_cloud, read_faces
 from dd_sfm.io.scene import Scene, SceneImage, open_scene, scene_uncertainty
 from dd_sfm.mvs.mesh import vertex_normals
 from dd_sfm.structures import FloatArray, IntArray
@@ -133,7 +132,7 @@ def _shown_ply(path: Path) -> Shown:
     if not placed.any():
         raise InputError(f"{path}: the cloud has no point; expected at least one")
     unknown = np.full(len(cloud.xyz), np.nan)
-    xyz, rgb, faces = cloud.xyz[placed], cloud.rgb[placed], _read_faces(path, placed)
+    xyz, rgb, faces = cloud.xyz[placed], cloud.rgb[placed], _faces_between(path, placed)
     if len(faces) and (rgb == rgb[0]).all():
         rgb = _shaded(xyz, rgb, faces)
     return Shown(
@@ -157,16 +156,11 @@ def _shaded(xyz: FloatArray, rgb: NDArray[np.uint8], faces: IntArray) -> NDArray
     return np.round(rgb * (0.3 + 0.7 * light[:, None])).astype(np.uint8)
 
 
-def _read_faces(path: Path, placed: NDArray[np.bool_]) -> IntArray:
+def _faces_between(path: Path, placed: NDArray[np.bool_]) -> IntArray:
     """Triangles (F, 3) of a PLY between the points that have a place; none when it is no triangle mesh."""
-    none = np.zeros((0, 3), np.int64)
-    try:
-        content = PlyData.read(path, known_list_len={"face": {"vertex_indices": 3}})
-        faces = np.array(content["face"].data["vertex_indices"], np.int64).reshape(-1, 3)
-    except (OSError, PlyParseError, KeyError, ValueError):
-        return none
+    faces = read_faces(path)
     if not len(faces) or faces.min() < 0 or faces.max() >= len(placed):
-        return none
+        return np.zeros((0, 3), np.int64)
     number = np.cumsum(placed) - 1
     return number[faces[placed[faces].all(1)]]
 

@@ -1,0 +1,44 @@
+"""What every format of ``dd-sfm convert`` keeps to, one that is added later too."""
+
+import json
+import re
+
+import pytest
+from converting import write_small_run
+
+from dd_sfm.export.convert import MARKER, convert
+from dd_sfm.export.formats import FORMATS
+
+
+@pytest.fixture
+def run(tmp_path):
+    write_small_run(tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("target", FORMATS)
+def test_every_format_fills_a_folder_and_lists_its_files(run, tmp_path, target):
+    done = convert(run, tmp_path / "out", target)
+    record = json.loads((tmp_path / "out" / MARKER).read_text())
+    written = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert record["target"] == target
+    assert len(written) > 1
+    assert set(record["files"]) == written - {MARKER}
+    assert all(isinstance(note, str) and note for note in done.notes)
+
+
+@pytest.mark.parametrize("target", [name for name, form in FORMATS.items() if form.file])
+def test_a_format_of_one_file_is_known_again(run, tmp_path, target):
+    kind = FORMATS[target].file
+    for suffix in kind.suffixes:
+        path = tmp_path / f"out{suffix}"
+        convert(run, path, target)
+        convert(run, path, target, overwrite=True)
+        with path.open("rb") as file:
+            assert kind.is_one(file)
+
+
+@pytest.mark.parametrize("target", FORMATS)
+def test_the_help_names_every_format(dd_sfm, target):
+    words = re.split(r"[\s,.:]+", dd_sfm("convert", "--help").out)
+    assert words.count(target) >= 2, "both in the description and at --to"

@@ -13,7 +13,7 @@ LAYERS = {
     "training": 9, "evaluation": 9, "export": 9, "viz": 10, "api": 11, "cli": 12,
 }  # fmt: skip
 SIDE_BY_SIDE = {"synthetic", "training", "pipeline", "evaluation", "export"}
-COLMAP_USERS = ("sfm.mapping", "sfm.bundle_adjustment", "features.sift")
+COLMAP_USERS = ("sfm.mapping", "sfm.mappers", "sfm.registration", "sfm.bundle_adjustment", "features.sift")
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.name not in ("__init__.py", "__main__.py"))
 
 

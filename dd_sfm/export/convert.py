@@ -16,7 +16,7 @@ from dd_sfm.io.run_layout import is_reserved
 from dd_sfm.io.scene import Scene, open_scene
 from dd_sfm.io.staging import check_folder, filled_folder
 from dd_sfm.progress import Progress, silent
-from dd_sfm.sfm.triangulation import colour
+from dd_sfm.sfm.point_colours import colour
 
 MADE_BY, MARKER = "dd-sfm convert", "convert.json"
 

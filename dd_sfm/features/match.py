@@ -31,7 +31,7 @@ from dd_sfm.sfm.pairs import (
     reference_positions,
     window_targets,
 )
-from dd_sfm.sfm.track_builder import PairFound, ReferenceMatches, TrackBook
+from dd_sfm.sfm.track_builder import PairFound, ReferenceMatches, TrackBuilder
 from dd_sfm.structures import FrameSet, Tracks
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def match_frames(frames: FrameSet, out: Path, config: Config, device: torch.devi
     folder = out / "matches"
     folder.mkdir(parents=True, exist_ok=True)
     matcher = Matcher(frames, out, config, device)
-    book = TrackBook(len(frames), config.match.max_anchors)
+    builder = TrackBuilder(len(frames), config.match.max_anchors)
     pooled = _pool_all(matcher, config) if config.pairs.loop_candidates else None
     references = reference_positions(len(frames), config.pairs)
     pairs: set[tuple[int, int]] = set()
@@ -110,14 +110,14 @@ def match_frames(frames: FrameSet, out: Path, config: Config, device: torch.devi
         path = folder / f"{frames.frames[reference].index:08d}.npz"
         matches = ReferenceMatches.load(path) if path.exists() else None
         if matches is None:
-            matches = _match_reference(matcher, book, reference, pooled)
+            matches = _match_reference(matcher, builder, reference, pooled)
             _save(matches, path)
-        book.add(matches)
+        builder.add(matches)
         pairs |= {(min(reference, t), max(reference, t)) for t in matches.targets}
         if len(frames) > 1 and not any(len(m.query) >= config.map.min_inliers for m in matches.found.values()):
             weak.append(frames.frames[reference].index)
     notes = [f"reference frames with hardly any match: {', '.join(map(str, weak))}"] if weak else []
-    return MatchResult(book.tracks(matcher.maps.grid), sorted(pairs), notes)
+    return MatchResult(builder.tracks(matcher.maps.grid), sorted(pairs), notes)
 
 
 def _save(matches: ReferenceMatches, path: Path) -> None:
@@ -135,10 +135,12 @@ def _pool_all(matcher: Matcher, config: Config) -> Tensor:
     return torch.stack([pool_descriptors(m.descriptors, m.usable) for m in (matcher.maps[p] for p in range(count))])
 
 
-def _match_reference(matcher: Matcher, book: TrackBook, reference: int, pooled: Tensor | None) -> ReferenceMatches:
+def _match_reference(
+    matcher: Matcher, builder: TrackBuilder, reference: int, pooled: Tensor | None
+) -> ReferenceMatches:
     """Choose the queries of a reference frame and find them in its targets."""
     config, count = matcher.config, len(matcher.frames)
-    tracks, old_xy = book.continuing(reference, config.match.query_spacing_px / 3)
+    tracks, old_xy = builder.continuing(reference, config.match.query_spacing_px / 3)
     new_xy = query_points(matcher.image(reference)[0], config.match, old_xy)
     new_xy = new_xy[: max(0, config.match.max_queries - len(old_xy))]
     xy = np.concatenate([old_xy, new_xy]).astype(np.float32)

@@ -15,8 +15,8 @@ from dd_sfm.ops.compiled import compiled_for_workers
 
 FLAT = 0.05
 """Variance of grey values from which on a patch counts as texture; below, rounding makes up the picture."""
-STILL_PX = 0.01
-"""A patch that moves less than this in a step has arrived with it."""
+CONVERGED_PX = 0.01
+"""A patch that moves less than this in a step has converged with it."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _align(source, target, xy0, xy1, affine, radius, iterations, most):  # type:
             shorten = np.float32(1) / max(length, np.float32(1))
             x -= dx * shorten
             y -= dy * shorten
-            if length < STILL_PX:
+            if length < CONVERGED_PX:
                 break
             ncc, bx, by = _compare(target, x, y, warp, radius, grey, jx, jy)
         is_far = (x - xy1[n, 0]) ** 2 + (y - xy1[n, 1]) ** 2 > most * most

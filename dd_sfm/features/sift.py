@@ -24,7 +24,8 @@ from dd_sfm.io.colmap_own import database_pairs, finish_models
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads
-from dd_sfm.sfm.mapping import MIN_POINTS, MapResult, map_database
+from dd_sfm.sfm.mappers import MIN_POINTS
+from dd_sfm.sfm.mapping import MapResult, map_database
 from dd_sfm.sfm.pairs import window_pairs
 from dd_sfm.structures import FrameSet, Model, Tracks
 

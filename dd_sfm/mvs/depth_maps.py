@@ -1,4 +1,4 @@
-"""Dense depth of reference frames with known poses: begun at the sparse points, refined in many views at once."""
+"""Depth of reference frames with known poses: begun at the sparse points, refined in many views at once."""
 
 import math
 from collections.abc import Sequence
@@ -10,15 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from dd_sfm.cameras import camera_centres, camera_to_world, relative_pose, world_to_camera
-from dd_sfm.mvs.grey_images import GreyImages
+from dd_sfm.config import Config
 from dd_sfm.mvs.kernels.depth_planes import fit_planes
 from dd_sfm.mvs.kernels.depth_search import best_hypothesis, refine_depth
 from dd_sfm.mvs.kernels.slanted_patches import PATCH
-from dd_sfm.structures import Model
+from dd_sfm.mvs.views import PosedViews, choose_views
+from dd_sfm.ops.compiled import set_threads
+from dd_sfm.progress import Progress
+from dd_sfm.runtime import cpu_threads
 
-ANGLES_DEG = (1.5, 3.0, 5.0, 7.5, 10.5, 14.0, 18.0)
-"""Triangulation angles that views are looked for at, to each side in time."""
+MIN_START_POINTS = 20
+"""Fewest sparse points of a frame that its search can start from."""
+START_DEPTHS = 4
+"""Depths of so many nearest sparse points are tried for every pixel."""
+PLANE_TOLERANCE = 0.02
+"""Relative difference of inverse depths at which a neighbour counts half in a pixel's plane."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,11 @@ class DepthMap:
     views: tuple[int, ...]
     correlation: NDArray[np.float32]
 
-    def beyond(self) -> NDArray[np.float32]:
+    def discontinuity(self) -> NDArray[np.float32]:
         """How far the farthest known depth that a pixel's patch reaches lies behind its own plane (N,), as a logarithm.
 
-        Where this is not small the nearer side of an edge in depth is at hand, onto which patches pull pixels of the
-        farther one. 0 where the depth is unknown.
+        Where this is not small the nearer side of a depth discontinuity is at hand, onto which patches pull pixels of
+        the farther one. 0 where the depth is unknown.
         """
         inverse = self.planes[:, 0].reshape(self.shape)
         step = float(self.pixels[1, 0] - self.pixels[0, 0]) if len(self.pixels) > 1 else 1.0
@@ -53,94 +59,37 @@ class DepthMap:
         return np.log(np.maximum(ratio, 1)).ravel().astype(np.float32)
 
 
-class PosedViews:
-    """Grey images and poses of a reconstruction; pixels and ``camera`` are those of the working image.
+def depth_maps(
+    views: PosedViews, config: Config, progress: Progress, *, step: int, label: str = "depth"
+) -> Sequence[DepthMap]:
+    """Depth maps of every ``dense.every``-th frame that sees points, without those that cannot be searched.
 
     Args:
-        images: The run's frames.
-        model: Poses, camera and points.
+        views: Images, poses and sparse points.
+        config: Spacing of the references and number of threads.
+        progress: Shows the references.
+        step: Working pixels between those whose depth is searched.
+        label: What is shown beside the progress.
     """
-
-    def __init__(self, images: GreyImages, model: Model) -> None:
-        self.images, self.model, self.grid = images, model, images.grid
-        grid = images.grid
-        self.camera = model.camera.scaled(grid.scale).cropped(grid.origin, (grid.width, grid.height))
-        self.poses = model.cam_from_world
-        self.centres = {frame: camera_centres(pose) for frame, pose in self.poses.items()}
-        order = np.argsort(model.frame, kind="stable")
-        used, starts = np.unique(model.frame[order], return_index=True)
-        parts = np.split(model.point[order], starts[1:]) if len(used) else []
-        self.points_seen = dict(zip(used.tolist(), parts, strict=True))
-
-    def image(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Grey (H, W) and usable area (H, W)."""
-        return self.images[frame]
-
-    def project(self, points: NDArray[Any], frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Working pixels (N, 2), NaN behind the camera, and depths (N,) of points (N, 3)."""
-        return self.camera.project(world_to_camera(points, self.poses[frame]))
-
-    def inside(self, xy: NDArray[Any], margin: float) -> NDArray[np.bool_]:
-        """Which working pixels (N, 2) lie in the image."""
-        limit = np.array(self.camera.size) - margin
-        return np.asarray(((xy > margin) & (xy < limit)).all(1))
-
-    def transfers(self, frame: int, views: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """A (V, 3, 3) and b (V, 3) of :mod:`dd_sfm.mvs.kernels.depth_search`."""
-        matrix = self.camera.matrix
-        inverse = np.linalg.inv(matrix)
-        moved = [relative_pose(self.poses[v], self.poses[frame]) for v in views]
-        matrices = [matrix @ pose[:, :3] @ inverse for pose in moved]
-        return np.array(matrices, np.float32), np.array([matrix @ pose[:, 3] for pose in moved], np.float32)
-
-    def world(self, frame: int, pixels: NDArray[Any], inverse_depth: NDArray[Any]) -> NDArray[np.float64]:
-        """Points (N, 3) of working pixels (N, 2) at inverse depths (N,) > 0."""
-        return camera_to_world(self.camera.unproject(pixels) / inverse_depth[:, None], self.poses[frame])
+    set_threads(cpu_threads(config.runtime))
+    references = sorted(views.points_seen)[:: config.dense.every]
+    found = (depth_map(views, f, step) for f in progress(references, total=len(references), label=label))
+    return [m for m in found if m is not None]
 
 
-def choose_views(posed: PosedViews, frame: int, least_overlap: float = 0.25) -> tuple[int, ...]:
-    """Frames that see what a reference sees from angles spread over 1.5 to 18 degrees, before and after it."""
-    points = posed.model.xyz[posed.points_seen[frame]]
-    if len(points) > 2000:
-        points = points[:: len(points) // 2000 + 1]
-    own = points - posed.centres[frame]
-    own /= np.linalg.norm(own, axis=1, keepdims=True)
-    angles = {}
-    for other in posed.poses:
-        if other == frame:
-            continue
-        xy, depth = posed.project(points, other)
-        seen = (depth > 0) & posed.inside(xy, 5.0)
-        if seen.mean() < least_overlap:
-            continue
-        ray = points[seen] - posed.centres[other]
-        ray /= np.linalg.norm(ray, axis=1, keepdims=True)
-        cosine = np.clip((own[seen] * ray).sum(1), -1, 1)
-        angles[other] = math.degrees(float(np.median(np.arccos(cosine))))
-    chosen = []
-    for side in (-1, 1):
-        left = {f: a for f, a in angles.items() if (f - frame) * side > 0}
-        for wanted in ANGLES_DEG:
-            best = min(left, key=lambda f: abs(left[f] - wanted), default=None)
-            if best is not None and abs(left[best] - wanted) < max(1.0, 0.35 * wanted):
-                chosen.append(best)
-                del left[best]
-    return tuple(chosen)
-
-
-def depth_map(posed: PosedViews, frame: int, step: int) -> DepthMap | None:
+def depth_map(views: PosedViews, frame: int, step: int) -> DepthMap | None:
     """Search the depth of every ``step``-th usable pixel; None for a frame without views or points to start from."""
-    views = choose_views(posed, frame)
-    if len(views) < 2 or len(posed.points_seen[frame]) < 20:
+    chosen = choose_views(views, frame)
+    if len(chosen) < 2 or len(views.points_seen[frame]) < MIN_START_POINTS:
         return None
-    grid = posed.grid
+    grid = views.grid
     rows, columns = np.mgrid[step // 2 : grid.height : step, step // 2 : grid.width : step]
     shape = rows.shape
     pixels = np.stack([columns, rows], -1).reshape(-1, 2).astype(np.float32)
-    reference, mask = posed.image(frame)
-    images = np.stack([posed.image(v)[0] for v in views])
-    matrices, shifts = posed.transfers(frame, views)
-    hypotheses = _hypotheses(posed, frame, pixels)
+    reference, mask = views.image(frame)
+    images = np.stack([views.image(v)[0] for v in chosen])
+    matrices, shifts = views.transfers(frame, chosen)
+    hypotheses = _hypotheses(views, frame, pixels)
     hypotheses[~mask[rows.ravel(), columns.ravel()]] = 0
     best, _ = best_hypothesis(reference, images, matrices, shifts, pixels, hypotheses, 2.0)
     planes = np.where(best[:, None] >= 0, hypotheses[np.arange(len(pixels)), np.maximum(best, 0)], 0)
@@ -151,7 +100,7 @@ def depth_map(posed: PosedViews, frame: int, step: int) -> DepthMap | None:
         )
 
     def fit(inverse: NDArray[Any], information: NDArray[Any], radius: int) -> NDArray[np.float32]:
-        found = fit_planes(inverse.reshape(shape), information.reshape(shape), radius, 0.02)
+        found = fit_planes(inverse.reshape(shape), information.reshape(shape), radius, PLANE_TOLERANCE)
         return found.reshape(-1, 3) / np.array([1, step, step], np.float32)
 
     # Coarse patches pull in what starts a few pixels off; planes carry slant from one round to the next.
@@ -161,15 +110,15 @@ def depth_map(posed: PosedViews, frame: int, step: int) -> DepthMap | None:
     known = (planes[:, 0] > 0) & (information > 0)
     planes[~known] = 0
     sigma = np.where(known, 1 / (np.sqrt(np.maximum(information, 1e-12)) * np.maximum(planes[:, 0], 1e-9)), np.inf)
-    return DepthMap(frame, shape, pixels, planes, sigma.astype(np.float32), views, correlation)
+    return DepthMap(frame, shape, pixels, planes, sigma.astype(np.float32), chosen, correlation)
 
 
-def _hypotheses(posed: PosedViews, frame: int, pixels: NDArray[np.float32], kinds: int = 4) -> NDArray[np.float32]:
+def _hypotheses(views: PosedViews, frame: int, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Planes (N, K, 3) to try: the depths of the nearest sparse points, facing the camera."""
-    points = posed.model.xyz[posed.points_seen[frame]]
-    xy, depth = posed.project(points, frame)
+    points = views.model.xyz[views.points_seen[frame]]
+    xy, depth = views.project(points, frame)
     good = depth > 0
-    index = np.asarray(cKDTree(xy[good]).query(pixels, k=kinds)[1])
-    hypotheses = np.zeros((len(pixels), kinds, 3), np.float32)
+    index = np.asarray(cKDTree(xy[good]).query(pixels, k=START_DEPTHS)[1])
+    hypotheses = np.zeros((len(pixels), START_DEPTHS, 3), np.float32)
     hypotheses[..., 0] = (1 / depth[good])[index]
     return hypotheses

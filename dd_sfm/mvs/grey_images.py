@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from dd_sfm.io.working import load_working
 from dd_sfm.structures import FrameSet, WorkingGrid
 
-HELD_BYTES = 400_000_000
+CACHE_BYTES = 400_000_000
 """Images kept in memory: some 300 frames."""
-SHADING_PX = 20.0
+SHADING_SIGMA_PX = 20.0
 """Standard deviation in working pixels of what counts as slow."""
-GLINT_PX = 11
-"""A glint is narrower than this, in working pixels..."""
-GLINT_LEVEL = 25
+HIGHLIGHT_PX = 11
+"""A small highlight is narrower than this, in working pixels..."""
+HIGHLIGHT_LEVEL = 25
 """...and its least channel so much above what is around it."""
-GLINTS_MOST = 0.05
+MAX_HIGHLIGHT_SHARE = 0.05
 """Where spots take more than this share of a frame they are its texture."""
-FILL_PX = 4.0
+FILL_SIGMA_PX = 4.0
 """Standard deviation in working pixels of the mean that fills what cannot be used."""
 
 
@@ -33,26 +33,25 @@ class GreyImages:
 
     def __init__(self, frames: FrameSet, grid: WorkingGrid) -> None:
         self.frames, self.grid = frames, grid
-        self._held: dict[int, tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
-        self._most = max(2, HELD_BYTES // (5 * grid.width * grid.height))
+        self._cache: dict[int, tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
+        self._capacity = max(2, CACHE_BYTES // (5 * grid.width * grid.height))
         self._lock = threading.Lock()
 
     def __getitem__(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         with self._lock:
-            if frame not in self._held:
+            if frame not in self._cache:
                 working = load_working(self.frames.frames[frame], self.grid)
-                self._held[frame] = (search_image(working.image, working.mask), working.mask)
-                if len(self._held) > self._most:
-                    self._held.pop(next(iter(self._held)))
-            return self._held[frame]
+                self._cache[frame] = (search_image(working.image, working.mask), working.mask)
+                if len(self._cache) > self._capacity:
+                    self._cache.pop(next(iter(self._cache)))
+            return self._cache[frame]
 
 
 def search_image(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Grey (H, W) of an RGB image with half of its slow changes taken out, and smooth where nothing can be used.
 
     The light moves with the scope, and its fall-off pulls depths away from the truth; but slow changes are all that
-    smooth walls have. On rendered clips half measured best over all: with none removed textured walls are a fifth
-    less exact, with all removed smooth ones are.
+    smooth walls have: half of it is the best compromise.
 
     Highlights move with the light as well. They and what the mask leaves out give way to a mean of their
     surroundings, which has no texture: the search would take their sharp rims for the best of places.
@@ -61,23 +60,23 @@ def search_image(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[n
         image: (H, W, 3) uint8.
         mask: (H, W) usable pixels.
     """
-    spots = glints(image) & mask
-    usable = mask & ~spots if spots.sum() < GLINTS_MOST * mask.sum() else mask
+    spots = small_highlights(image) & mask
+    usable = mask & ~spots if spots.sum() < MAX_HIGHLIGHT_SHARE * mask.sum() else mask
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     weight = usable.astype(np.float32)
-    slow = cv2.GaussianBlur(grey * weight, (0, 0), SHADING_PX)
-    slow /= np.maximum(cv2.GaussianBlur(weight, (0, 0), SHADING_PX), 1e-3)
-    near = cv2.GaussianBlur(grey * weight, (0, 0), FILL_PX)
-    fill = (near + 0.01 * slow) / (cv2.GaussianBlur(weight, (0, 0), FILL_PX) + 0.01)
+    slow = cv2.GaussianBlur(grey * weight, (0, 0), SHADING_SIGMA_PX)
+    slow /= np.maximum(cv2.GaussianBlur(weight, (0, 0), SHADING_SIGMA_PX), 1e-3)
+    near = cv2.GaussianBlur(grey * weight, (0, 0), FILL_SIGMA_PX)
+    fill = (near + 0.01 * slow) / (cv2.GaussianBlur(weight, (0, 0), FILL_SIGMA_PX) + 0.01)
     return np.asarray(cv2.GaussianBlur(np.where(usable, grey, fill) - 0.5 * slow, (0, 0), 0.6), np.float32)
 
 
-def glints(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def small_highlights(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Spots (H, W) of an RGB image that are whiter than what is around them, and their rims: small highlights.
 
     Blood and vessels change single channels; what raises all of them at once reflects the light.
     """
     least = np.ascontiguousarray(image.min(2))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (GLINT_PX, GLINT_PX))
-    spots = cv2.morphologyEx(least, cv2.MORPH_TOPHAT, kernel) > GLINT_LEVEL
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (HIGHLIGHT_PX, HIGHLIGHT_PX))
+    spots = cv2.morphologyEx(least, cv2.MORPH_TOPHAT, kernel) > HIGHLIGHT_LEVEL
     return cv2.dilate(spots.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0

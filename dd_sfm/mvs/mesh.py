@@ -15,14 +15,14 @@ from dd_sfm.structures import FloatArray, IntArray, PointCloud
 MIN_POINTS = 100
 NEIGHBOURS = 24
 """Of a normal: more than a point cloud's own, as a surface wants direction rather than detail."""
-STRAY = 4.0
+OUTLIER_SPACINGS = 4.0
 """Points this many median spacings from their neighbours take no part ..."""
-UNCERTAIN = 4.0
+MAX_UNCERTAINTY_RATIO = 4.0
 """... nor points whose uncertainty is this many times the median."""
-REACH = 1.5
+MAX_DISTANCE_SPACINGS = 1.5
 """The mesh ends this many times the distance to the seventh neighbour from the nearest point."""
-DEPTHS = (5, 12)
-SMALL_PIECE = 0.01
+OCTREE_DEPTHS = (5, 12)
+MIN_PIECE_SHARE = 0.01
 """Pieces below this share of the area are left out."""
 
 
@@ -97,10 +97,10 @@ def chosen_points(cloud: PointCloud) -> PointCloud:
     """The points that make the surface, without strays and the most uncertain, with smoothed normals."""
     count = min(NEIGHBOURS, len(cloud.xyz) - 1)
     spacing = np.asarray(cKDTree(cloud.xyz).query(cloud.xyz, k=[min(7, count + 1)])[0])[:, 0]
-    keep = spacing <= STRAY * np.median(spacing)
+    keep = spacing <= OUTLIER_SPACINGS * np.median(spacing)
     uncertainty = cloud.uncertainty
     if uncertainty is not None and np.isfinite(uncertainty).any():
-        keep &= ~(uncertainty > UNCERTAIN * np.nanmedian(uncertainty))
+        keep &= ~(uncertainty > MAX_UNCERTAINTY_RATIO * np.nanmedian(uncertainty))
     kept = _part(cloud, keep)
     return replace(kept, normals=smooth_normals(kept.xyz, kept.normals, count))
 
@@ -126,26 +126,26 @@ def _fitting_depth(xyz: FloatArray) -> int:
     """A finest cell of about half a spacing: smaller ones add triangles, not detail."""
     spacing = float(np.median(np.asarray(cKDTree(xyz).query(xyz, k=[4])[0])))
     extent = float(np.ptp(xyz, axis=0).max()) * 1.1
-    return int(np.clip(np.ceil(np.log2(2 * max(extent, 1e-12) / max(spacing, 1e-12))), *DEPTHS))
+    return int(np.clip(np.ceil(np.log2(2 * max(extent, 1e-12) / max(spacing, 1e-12))), *OCTREE_DEPTHS))
 
 
 def _is_near(vertices: FloatArray, xyz: FloatArray) -> NDArray[np.bool_]:
-    """Which vertices have a point within :data:`REACH` times the spacing of the points around it."""
+    """Which vertices have a point within :data:`MAX_DISTANCE_SPACINGS` times the spacing of the points around it."""
     tree = cKDTree(xyz)
     spacing = np.asarray(tree.query(xyz, k=[7])[0])[:, 0]
     distance, nearest = tree.query(vertices)
-    return distance <= REACH * spacing[nearest]
+    return distance <= MAX_DISTANCE_SPACINGS * spacing[nearest]
 
 
 def _is_large_piece(faces: IntArray, area: FloatArray, count: int) -> NDArray[np.bool_]:
-    """Which faces belong to a connected piece of more than :data:`SMALL_PIECE` of the area."""
+    """Which faces belong to a connected piece of more than :data:`MIN_PIECE_SHARE` of the area."""
     if not len(faces):
         return np.zeros(0, bool)
     start, end = faces[:, [0, 1, 2]].ravel(), faces[:, [1, 2, 0]].ravel()
     graph = coo_matrix((np.ones(len(start), np.int8), (start, end)), shape=(count, count))
     piece = connected_components(graph, directed=False)[1][faces[:, 0]]
     areas = np.bincount(piece, weights=area)
-    return areas[piece] >= SMALL_PIECE * areas.sum()
+    return areas[piece] >= MIN_PIECE_SHARE * areas.sum()
 
 
 def face_areas(vertices: FloatArray, faces: IntArray) -> FloatArray:

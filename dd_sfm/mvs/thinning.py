@@ -27,11 +27,11 @@ def best_per_cell(xyz: Floats, size: Floats, cost: Floats, *, across: bool = Fal
     if not len(xyz):
         return keep
     level = np.round(np.log2(size)).astype(np.int64)
-    for this in np.unique(level):
-        rows = np.flatnonzero(level == this)
+    for current in np.unique(level):
+        rows = np.flatnonzero(level == current)
         if across:
             rows = np.concatenate([np.flatnonzero(keep), rows])
-        cell = _packed(np.floor(xyz[rows] / np.exp2(this)))
+        cell = _packed(np.floor(xyz[rows] / np.exp2(current)))
         # Stable: of equal costs the finer, then the first.
         order = np.lexsort((cost[rows], cell))
         best = order[np.r_[True, np.diff(cell[order]) > 0]]

@@ -13,7 +13,7 @@ def gradients(grey: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float
     return np.asarray(x, np.float32), np.asarray(y, np.float32)
 
 
-def texture_lean(grey: NDArray[Any], side: int) -> NDArray[np.float32]:
+def texture_offset(grey: NDArray[Any], side: int) -> NDArray[np.float32]:
     """How far from the middle of its patch the texture of every pixel lies.
 
     What a patch is found by is its gradients: where all of them lie to one side, the depth found is that of what lies

@@ -46,7 +46,9 @@ def load_map(out: Path) -> MapResult:
     models = [{int(k): np.array(v) for k, v in poses.items()} for poses in content["models"]]
     cameras = [PinholeCamera(**c) for c in content["cameras"]]
     pairs = VerifiedPairs(**content["pairs"])
-    return MapResult(models, cameras, content["rung"], pairs, content["seconds"], content["notes"])
+    # Runs of earlier versions call the mapper a rung.
+    mapper = content["mapper"] if "mapper" in content else content["rung"]
+    return MapResult(models, cameras, mapper, pairs, content["seconds"], content["notes"])
 
 
 def made(out: Path, stage: str) -> str:

@@ -28,7 +28,8 @@ from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.lock import locked
 from dd_sfm.io.run_layout import is_own
-from dd_sfm.mvs.points import densify_model, keypoint_uncertainty
+from dd_sfm.mvs.densify import densify_model
+from dd_sfm.mvs.uncertainty import keypoint_uncertainty
 from dd_sfm.pipeline.frames import check_source, extract_frames, frame_counts, frame_notes, load_frames
 from dd_sfm.pipeline.metrics import memory_figures, model_figures, point_notes
 from dd_sfm.pipeline.results import load_map, load_match, save_map, save_match
@@ -38,7 +39,7 @@ from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads, resolve_device
 from dd_sfm.sfm.mapping import map_poses
 from dd_sfm.sfm.point_cloud import to_cloud
-from dd_sfm.sfm.triangulation import colour
+from dd_sfm.sfm.point_colours import colour
 
 logger = logging.getLogger(__name__)
 
@@ -283,7 +284,7 @@ class _Work:
             "pairs_tried": found.pairs.tried,
             "pairs_verified": found.pairs.verified,
             "matches_verified": found.pairs.matches,
-            "mapper": found.rung,
+            "mapper": found.mapper,
             "calibrated": not frames.camera.is_guess,
             "focal_length_px": round(found.cameras[0].fx, 2),
             "degradations": [*frame_notes(self.out), *match.notes, *found.notes, *point_notes(models[0])],

@@ -29,7 +29,7 @@ def bundle_adjust(model: Model, frames: FrameSet, *, refine_focal: bool, scale_p
     with tempfile.TemporaryDirectory() as folder:
         write_model(Path(folder), model, frames)
         reconstruction = pycolmap.Reconstruction(folder)
-        pycolmap.create_default_bundle_adjuster(options, _whole(reconstruction), reconstruction).solve()
+        pycolmap.create_default_bundle_adjuster(options, _all_images(reconstruction), reconstruction).solve()
         reconstruction.write_binary(folder)
         adjusted = read_model(Path(folder), {name: k for k, name in enumerate(image_names(frames))})
     camera = replace(model.camera, fx=adjusted.camera.fx, fy=adjusted.camera.fy)
@@ -47,7 +47,7 @@ def free_focal(folder: Path, *, scale_px: float, threads: int) -> float:
     silence()
     reconstruction = pycolmap.Reconstruction(str(folder))
     options = _options(refine_focal=True, scale_px=scale_px, threads=threads)
-    pycolmap.create_default_bundle_adjuster(options, _whole(reconstruction), reconstruction).solve()
+    pycolmap.create_default_bundle_adjuster(options, _all_images(reconstruction), reconstruction).solve()
     return float(next(iter(reconstruction.cameras.values())).mean_focal_length())
 
 
@@ -66,7 +66,7 @@ def _options(*, refine_focal: bool, scale_px: float, threads: int) -> pycolmap.B
     return options
 
 
-def _whole(reconstruction: pycolmap.Reconstruction) -> pycolmap.BundleAdjustmentConfig:
+def _all_images(reconstruction: pycolmap.Reconstruction) -> pycolmap.BundleAdjustmentConfig:
     """All registered images; position, rotation and scale of the whole are held by two cameras."""
     config = pycolmap.BundleAdjustmentConfig()
     for image in reconstruction.reg_image_ids():

@@ -1,4 +1,4 @@
-"""Keeps the tracks while reference frames are matched one after the other."""
+"""Tracks, built up from the matches of reference frames one after the other."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,7 @@ class ReferenceMatches:
             return cls(int(arrays["reference"]), arrays["xy"], arrays["tracks"], found)
 
 
-class TrackBook:
+class TrackBuilder:
     """Observations so far, by frame, so that later reference frames can continue the tracks.
 
     Args:

@@ -9,12 +9,14 @@ from scipy.spatial.transform import Rotation
 from slanted import CAMERA, CONFIG, NORMAL, plane_model, poses, write_clip
 
 from dd_sfm.io.working import working_grid
-from dd_sfm.mvs.dense import dense_points, joined, refine_poses
+from dd_sfm.mvs.dense_points import dense_points
 from dd_sfm.mvs.grey_images import GreyImages
+from dd_sfm.mvs.pose_refinement import refine_poses
 from dd_sfm.progress import silent
 from dd_sfm.sfm.bundle_adjustment import bundle_adjust
 from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px, similarity
-from dd_sfm.sfm.triangulation import select_points, triangulate
+from dd_sfm.sfm.point_selection import concatenate_points, select_points
+from dd_sfm.sfm.triangulation import triangulate
 from dd_sfm.structures import Tracks
 
 
@@ -50,11 +52,11 @@ def test_dense_points_lie_on_the_plane(found):
 
 
 def test_what_is_promised_of_dense_points_holds(found):
-    assert found.expected.shape == (len(found.model.xyz),)
+    assert found.uncertainty.shape == (len(found.model.xyz),)
     error = np.abs(found.model.xyz @ NORMAL - 1)
     # Half of the points are to stay below; perfect light and texture do better.
-    assert (error < found.expected).mean() > 0.5
-    assert found.expected.max() < CONFIG.dense.max_gap_uncertainty
+    assert (error < found.uncertainty).mean() > 0.5
+    assert found.uncertainty.max() < CONFIG.dense.max_gap_uncertainty
 
 
 def test_figures_count_what_there_is(found):
@@ -75,14 +77,14 @@ def test_too_few_references_give_no_points(clip, frames):
     part = select_points(replace(whole, point=whole.point[rows], frame=whole.frame[rows], xy=whole.xy[rows]), keep)
     found = dense_points(images(clip), part, replace(CONFIG, dense=replace(CONFIG.dense, every=1)), silent)
     assert found.figures["depth_maps"] == len(frames)
-    assert len(found.model.xyz) == len(found.expected) == 0
+    assert len(found.model.xyz) == len(found.uncertainty) == 0
     assert refine_poses(images(clip), part, CONFIG, silent) is part
 
 
 def test_joined_points_keep_their_observations():
     whole = plane_model()
     half = np.arange(len(whole.xyz)) % 2 == 0
-    both = joined(select_points(whole, half), select_points(whole, ~half))
+    both = concatenate_points(select_points(whole, half), select_points(whole, ~half))
     assert len(both.xyz) == len(whole.xyz)
     assert len(both.point) == len(whole.point)
     assert reprojection_errors_px(model_rays(both), both.xyz).max() < 1e-6

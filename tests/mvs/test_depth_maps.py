@@ -20,9 +20,10 @@ from slanted import (
 )
 
 from dd_sfm.io.working import working_grid
-from dd_sfm.mvs.depth_maps import DepthMap, PosedViews, choose_views, depth_map
+from dd_sfm.mvs.depth_maps import DepthMap, depth_map
 from dd_sfm.mvs.grey_images import GreyImages
-from dd_sfm.sfm.triangulation import select_points
+from dd_sfm.mvs.views import PosedViews, choose_views
+from dd_sfm.sfm.point_selection import select_points
 from dd_sfm.structures import WorkingGrid
 
 
@@ -122,7 +123,7 @@ def test_nothing_is_searched_outside_the_mask(posed, tmp_path):
     image, mask = masked.image(MIDDLE)
     right = mask.copy()
     right[:, :80] = False
-    masked.images._held[MIDDLE] = image, right
+    masked.images._cache[MIDDLE] = image, right
     found = depth_map(masked, MIDDLE, 4)
     known = found.planes[:, 0] > 0
     assert not known[found.pixels[:, 0] < 80].any()
@@ -152,14 +153,14 @@ def test_the_nearer_side_of_an_edge_is_told():
     pixels = np.stack([columns, rows], -1).reshape(-1, 2).astype(np.float32)
     count = len(pixels)
     found = DepthMap(0, (10, 12), pixels, planes.reshape(-1, 3), np.ones(count), (1,), np.ones((count, 1)))
-    beyond = found.beyond().reshape(10, 12)
+    discontinuity = found.discontinuity().reshape(10, 12)
     # A patch of 11 pixels reaches two cells of 4.
-    assert beyond[:, 4:6] == pytest.approx(np.log(30 / 20), rel=1e-5)
-    assert (beyond[:, :4] == 0).all()
-    assert (beyond[:, 6:] == 0).all()
+    assert discontinuity[:, 4:6] == pytest.approx(np.log(30 / 20), rel=1e-5)
+    assert (discontinuity[:, :4] == 0).all()
+    assert (discontinuity[:, 6:] == 0).all()
 
 
 def test_a_slanted_surface_is_no_edge():
     found = exact_map(MIDDLE)
     assert found.planes[:, 0].max() > 1.3 * found.planes[:, 0].min()
-    assert found.beyond() == pytest.approx(0, abs=1e-4)
+    assert found.discontinuity() == pytest.approx(0, abs=1e-4)

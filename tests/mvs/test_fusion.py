@@ -8,9 +8,11 @@ from scipy.spatial import cKDTree
 from slanted import CONFIG, NORMAL, exact_map, inverse_depth, plane_model, poses, write_clip
 
 from dd_sfm.io.working import working_grid
-from dd_sfm.mvs.depth_maps import PosedViews
-from dd_sfm.mvs.fusion import EDGE, LEAN_PX, MOST_LEAN, Chosen, Consensus, consensus, measure, select
+from dd_sfm.mvs.consensus import DISCONTINUITY, MAX_OFFSET_FACTOR, TEXTURE_OFFSET_PX, Consensus, consensus
+from dd_sfm.mvs.fusion import FusedPixels, fuse
 from dd_sfm.mvs.grey_images import GreyImages
+from dd_sfm.mvs.measurement import measure_points
+from dd_sfm.mvs.views import PosedViews
 from dd_sfm.progress import silent
 from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px
 
@@ -18,16 +20,16 @@ DENSE = CONFIG.dense
 
 
 @pytest.fixture(scope="module")
-def posed(tmp_path_factory):
+def views(tmp_path_factory):
     frames = write_clip(tmp_path_factory.mktemp("clip"))
     return PosedViews(GreyImages(frames, working_grid(frames, CONFIG, 2)), plane_model())
 
 
 @pytest.fixture(scope="module")
-def still(posed):
+def still(views):
     """All cameras where the first is: maps of all frames then show the same pixels of the same surface."""
     same = {k: poses()[0] for k in poses()}
-    return PosedViews(Flat(posed.images), replace(posed.model, cam_from_world=same))
+    return PosedViews(Flat(views.images), replace(views.model, cam_from_world=same))
 
 
 class Flat:
@@ -55,10 +57,10 @@ def middle(this, agreed):
     return (np.abs(this.pixels[agreed.pixels] - [79.5, 59.5]) < [30, 25]).all(1)
 
 
-def test_votes_and_mean_of_references_that_agree(posed):
+def test_votes_and_mean_of_references_that_agree(views):
     # 0.5 % away: two votes; 1.5 %: one; 5 %: none, and no part in the mean.
     maps = maps_of(6, 4, 8, 9, factors=[1.0, 1.005, 1.015, 1.05])
-    agreed = consensus(posed, maps, 0)
+    agreed = consensus(views, maps, 0)
     inner = middle(maps[0], agreed)
     assert (agreed.votes[inner] == 3).all()
     assert agreed.share[inner] == pytest.approx(np.full(inner.sum(), 3 / 6))
@@ -68,26 +70,26 @@ def test_votes_and_mean_of_references_that_agree(posed):
     assert agreed.spread[inner] == pytest.approx(np.full(inner.sum(), values.std()), rel=0.01)
 
 
-def test_surer_references_weigh_more(posed):
+def test_surer_references_weigh_more(views):
     maps = [exact_map(6, sigma=0.01), exact_map(8, factor=1.008, sigma=0.03)]
-    agreed = consensus(posed, maps, 0)
+    agreed = consensus(views, maps, 0)
     inner = middle(maps[0], agreed)
     ratio = agreed.planes[inner, 0] / maps[0].planes[agreed.pixels[inner], 0]
     assert ratio == pytest.approx(np.full(inner.sum(), 1 + 0.008 / 4), rel=1e-5)
 
 
-def test_references_that_look_elsewhere_do_not_count_against(posed):
+def test_references_that_look_elsewhere_do_not_count_against(views):
     maps = maps_of(0, 2, 12)
-    agreed = consensus(posed, maps, 0)
+    agreed = consensus(views, maps, 0)
     # Seen by none of the others, by one, by both; whoever sees it agrees.
     assert set(agreed.votes.tolist()) == {0, 2, 4}
     assert (agreed.share[agreed.votes > 0] == 1).all()
     assert (agreed.share[agreed.votes == 0] == 0).all()
 
 
-def test_references_that_are_masked_there_do_not_count_against(posed):
+def test_references_that_are_masked_there_do_not_count_against(views):
     frame = 8
-    part = PosedViews(posed.images, posed.model)
+    part = PosedViews(views.images, views.model)
     image, mask = part.image(frame)
     left = mask.copy()
     left[:, 80:] = False
@@ -95,7 +97,7 @@ def test_references_that_are_masked_there_do_not_count_against(posed):
     other.planes[other.pixels[:, 0] >= 80] = 0
     maps = [exact_map(6), exact_map(4), other]
     unknown = consensus(part, maps, 0)
-    part.images._held[frame] = image, left
+    part.images._cache[frame] = image, left
     masked = consensus(part, maps, 0)
     silent_ = middle(maps[0], masked) & (masked.votes == 2)
     assert silent_.sum() > 50
@@ -103,20 +105,20 @@ def test_references_that_are_masked_there_do_not_count_against(posed):
     assert (masked.share[silent_] == 1).all()
 
 
-def test_unknown_pixels_are_left_out_and_do_not_vote(posed):
+def test_unknown_pixels_are_left_out_and_do_not_vote(views):
     holes = exact_map(6)
     holes.planes[:600] = 0
-    agreed = consensus(posed, [holes, exact_map(8)], 0)
+    agreed = consensus(views, [holes, exact_map(8)], 0)
     assert agreed.pixels.tolist() == list(range(600, 1200))
-    reversed_ = consensus(posed, [exact_map(8), holes], 0)
-    assert 0 < (reversed_.votes > 0).sum() < (consensus(posed, maps_of(8, 6), 0).votes > 0).sum()
+    reversed_ = consensus(views, [exact_map(8), holes], 0)
+    assert 0 < (reversed_.votes > 0).sum() < (consensus(views, maps_of(8, 6), 0).votes > 0).sum()
 
 
 def test_expected_error_grows_with_disagreement_slant_edges_and_texture_to_one_side():
-    def expected(share=1.0, spread=0.0, slope=0.0, sigma=0.0, beyond=0.0, lean=0.0):
+    def expected(share=1.0, spread=0.0, slope=0.0, sigma=0.0, discontinuity=0.0, offset=0.0):
         one = Consensus(
             np.zeros(1, np.int64), np.array([[0.05, slope, 0.0]]), np.zeros(1, np.int64), np.array([share]),
-            np.array([spread]), np.array([beyond]), np.array([lean]),
+            np.array([spread]), np.array([discontinuity]), np.array([offset]),
         )  # fmt: skip
         return one.expected_error(np.array([sigma]))[0]
 
@@ -125,16 +127,16 @@ def test_expected_error_grows_with_disagreement_slant_edges_and_texture_to_one_s
     assert expected(spread=0.002 / 0.75) == pytest.approx(0.002 * np.sqrt(2))
     assert expected(sigma=0.002 / 0.19) == pytest.approx(0.002 * np.sqrt(2))
     assert expected(slope=0.006 * 0.05) == pytest.approx(0.002 * 2**0.75)
-    assert expected(beyond=EDGE / 2) == pytest.approx(0.002)
-    assert expected(beyond=3 * EDGE) == pytest.approx(3 * 0.002)
-    assert expected(lean=LEAN_PX) == pytest.approx(2 * 0.002)
-    assert expected(lean=5.0) == pytest.approx(MOST_LEAN * 0.002)
+    assert expected(discontinuity=DISCONTINUITY / 2) == pytest.approx(0.002)
+    assert expected(discontinuity=3 * DISCONTINUITY) == pytest.approx(3 * 0.002)
+    assert expected(offset=TEXTURE_OFFSET_PX) == pytest.approx(2 * 0.002)
+    assert expected(offset=5.0) == pytest.approx(MAX_OFFSET_FACTOR * 0.002)
 
 
 def test_a_surface_point_that_several_references_see_is_kept_once(still):
     maps = still_maps()
     maps[1] = replace(maps[1], sigma=maps[1].sigma / 2)
-    chosen = select(still, maps, DENSE)
+    chosen = fuse(still, maps, DENSE)
     # The surest reference keeps all, the others nothing.
     assert [len(c.pixels) for c in chosen] == [0, 1200, 0]
     assert chosen[1].planes == pytest.approx(maps[1].planes, rel=1e-4)
@@ -143,7 +145,7 @@ def test_a_surface_point_that_several_references_see_is_kept_once(still):
 def test_references_that_disagree_give_nothing(still):
     maps = still_maps()
     spoilt = [replace(m, planes=m.planes * np.float32(f)) for m, f in zip(maps, (1, 1.1, 1.2), strict=True)]
-    assert sum(len(c.pixels) for c in select(still, spoilt, DENSE)) == 0
+    assert sum(len(c.pixels) for c in fuse(still, spoilt, DENSE)) == 0
 
 
 def test_gaps_are_filled_with_less_sure_points_only_where_none_is_near(still):
@@ -154,7 +156,7 @@ def test_gaps_are_filled_with_less_sure_points_only_where_none_is_near(still):
     for this in maps:
         this.sigma[right | scattered] = 0.1  # expected error some 4 %: for gaps only
     wide = replace(DENSE, gap_px=12.0)
-    chosen = select(still, maps, wide)
+    chosen = fuse(still, maps, wide)
     used = np.concatenate([c.pixels for c in chosen])
     expected = np.concatenate([c.uncertainty for c in chosen])
     points = np.concatenate(
@@ -171,19 +173,19 @@ def test_gaps_are_filled_with_less_sure_points_only_where_none_is_near(still):
     assert (cKDTree(pixels[used[fills]]).query(pixels[pixels[:, 0] > 100])[0] < 15).all()
 
 
-def test_one_map_has_nobody_to_agree_with(posed):
-    assert [len(c.pixels) for c in select(posed, maps_of(6), DENSE)] == [0]
+def test_one_map_has_nobody_to_agree_with(views):
+    assert [len(c.pixels) for c in fuse(views, maps_of(6), DENSE)] == [0]
 
 
 def whole(this):
     """Every pixel of a map."""
-    return Chosen(np.arange(len(this.pixels)), this.planes, np.full(len(this.pixels), 0.01))
+    return FusedPixels(np.arange(len(this.pixels)), this.planes, np.full(len(this.pixels), 0.01))
 
 
-def test_points_are_measured_in_at_least_three_views(posed):
-    maps = [exact_map(f, step=6, views=views) for f, views in ((4, (1, 2, 7, 9)), (8, (5, 6, 11)))]
+def test_points_are_measured_in_at_least_three_views(views):
+    maps = [exact_map(f, step=6, views=searched) for f, searched in ((4, (1, 2, 7, 9)), (8, (5, 6, 11)))]
     chosen = [whole(m) for m in maps]
-    model, expected = measure(posed, maps, chosen, DENSE, limit_px=0.5, progress=silent)
+    model, expected = measure_points(views, maps, chosen, DENSE, limit_px=0.5, progress=silent)
     assert len(model.xyz) > 0.5 * sum(len(m.pixels) for m in maps)
     assert len(expected) == len(model.xyz)
     assert np.bincount(model.point).min() >= 3
@@ -198,26 +200,26 @@ def test_points_are_measured_in_at_least_three_views(posed):
     assert model.error_px == pytest.approx(mean, abs=1e-4)
 
 
-def test_observations_too_far_from_the_prediction_are_dropped(posed):
+def test_observations_too_far_from_the_prediction_are_dropped(views):
     # 3 % in depth are about a pixel between frames 2 apart: found by alignment, and refused.
     maps = [exact_map(6, factor=1.03, step=8, views=(3, 4, 8, 9))]
-    near, _ = measure(posed, maps, [whole(maps[0])], DENSE, limit_px=0.1, progress=silent)
-    far, _ = measure(posed, maps, [whole(maps[0])], DENSE, limit_px=3.0, progress=silent)
+    near, _ = measure_points(views, maps, [whole(maps[0])], DENSE, limit_px=0.1, progress=silent)
+    far, _ = measure_points(views, maps, [whole(maps[0])], DENSE, limit_px=3.0, progress=silent)
     assert len(far.xyz) > 100
     assert len(near.xyz) < 0.02 * len(far.xyz)
 
 
-def test_views_with_little_correlation_are_not_asked(posed):
+def test_views_with_little_correlation_are_not_asked(views):
     maps = [exact_map(6, step=8, views=(3, 4, 8, 9))]
     maps[0].correlation[:, 1:] = 0.2
-    model, _ = measure(posed, maps, [whole(maps[0])], DENSE, limit_px=1.0, progress=silent)
+    model, _ = measure_points(views, maps, [whole(maps[0])], DENSE, limit_px=1.0, progress=silent)
     assert len(model.xyz) == 0
 
 
-def test_nothing_to_measure(posed):
-    model, expected = measure(posed, [], [], DENSE, limit_px=1.0, progress=silent)
+def test_nothing_to_measure(views):
+    model, expected = measure_points(views, [], [], DENSE, limit_px=1.0, progress=silent)
     assert len(model.xyz) == len(model.point) == len(expected) == 0
     maps = [exact_map(6, views=(4, 8))]
     nothing = whole(maps[0]).take(np.zeros(1200, bool))
-    model, expected = measure(posed, maps, [nothing], DENSE, limit_px=1.0, progress=silent)
+    model, expected = measure_points(views, maps, [nothing], DENSE, limit_px=1.0, progress=silent)
     assert len(model.xyz) == len(model.point) == len(expected) == 0

@@ -6,7 +6,7 @@ import pytest
 from slanted import CONFIG, write_clip
 
 from dd_sfm.io.working import working_grid
-from dd_sfm.mvs.grey_images import GreyImages, glints, search_image
+from dd_sfm.mvs.grey_images import GreyImages, search_image, small_highlights
 
 
 def colour(grey):
@@ -47,7 +47,7 @@ def spotted(level, radius):
 
 def test_small_white_spots_are_glints_and_vanish():
     picture = spotted((160, 150, 140), 2)
-    found = glints(picture)
+    found = small_highlights(picture)
     assert found[40:45, 58:63].all()
     assert found.sum() < 60
     grey = search_image(picture, np.ones((90, 120), bool))
@@ -59,14 +59,14 @@ def test_small_white_spots_are_glints_and_vanish():
 )
 def test_red_wide_dark_or_faint_spots_stay(level, radius):
     picture = spotted(level, radius)
-    assert glints(picture).mean() < 0.02  # at most single pixels of a rim
+    assert small_highlights(picture).mean() < 0.02  # at most single pixels of a rim
     assert np.ptp(search_image(picture, np.ones((90, 120), bool))) > 5
 
 
 def test_many_spots_are_texture():
     rng = np.random.default_rng(3)
     picture = colour(100 + 80 * (rng.random((90, 120)) < 0.1))
-    assert glints(picture).mean() > 0.1
+    assert small_highlights(picture).mean() > 0.1
     assert np.ptp(search_image(picture, np.ones((90, 120), bool))) > 50
 
 
@@ -77,7 +77,7 @@ def test_images_are_read_once_while_there_is_room(tmp_path, monkeypatch):
     grey, mask = images[1]
     assert grey.dtype == np.float32
     assert grey.shape == mask.shape == (images.grid.height, images.grid.width)
-    monkeypatch.setattr("dd_sfm.mvs.grey_images.HELD_BYTES", 0)
+    monkeypatch.setattr("dd_sfm.mvs.grey_images.CACHE_BYTES", 0)
     tight = GreyImages(frames, images.grid)
     first = tight[0][0]
     for position in (1, 2):

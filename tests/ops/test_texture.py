@@ -1,22 +1,22 @@
 import numpy as np
 import pytest
 
-from dd_sfm.ops.texture import texture_lean
+from dd_sfm.ops.texture import texture_offset
 
 
 def test_texture_all_around_does_not_lean():
     rows, columns = np.mgrid[:40, :40]
-    lean = texture_lean(100 + 20 * np.sin(columns) + 20 * np.sin(rows), 11)
-    assert lean[10:30, 10:30].max() < 1.0
+    offset = texture_offset(100 + 20 * np.sin(columns) + 20 * np.sin(rows), 11)
+    assert offset[10:30, 10:30].max() < 1.0
 
 
 def test_a_single_edge_is_as_far_away_as_it_is():
     picture = np.zeros((30, 40), np.float32)
     picture[:, 20:] = 100  # the edge lies at 19.5
-    lean = texture_lean(picture, 11)
+    offset = texture_offset(picture, 11)
     for column in (16, 18, 20, 22):
-        assert lean[15, column] == pytest.approx(abs(column - 19.5), abs=0.01)
+        assert offset[15, column] == pytest.approx(abs(column - 19.5), abs=0.01)
 
 
 def test_without_any_texture_nothing_leans():
-    assert texture_lean(np.full((20, 20), 7, np.uint8), 11).max() == 0.0
+    assert texture_offset(np.full((20, 20), 7, np.uint8), 11).max() == 0.0

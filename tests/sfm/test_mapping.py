@@ -5,14 +5,15 @@ import pycolmap
 import pytest
 from scene import CAMERA, camera_centres, make_scene
 
-import dd_sfm.sfm.mapping
+import dd_sfm.sfm.mapper_choice
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import ReconstructionError
 from dd_sfm.io.colmap_database import VerifiedPairs, shared_keypoints, track_matches, write_database
 from dd_sfm.progress import silent
 from dd_sfm.sfm.geometry import similarity
 from dd_sfm.sfm.mapping import map_poses
-from dd_sfm.sfm.mapping_checks import largest_scale_jump, mapper_tracks, scale_ratios
+from dd_sfm.sfm.scale_check import largest_scale_jump, scale_ratios
+from dd_sfm.sfm.track_selection import mapper_tracks
 from dd_sfm.structures import Tracks
 
 CONFIG = load_config(Config, None, ["runtime.threads=1"])
@@ -69,7 +70,7 @@ def test_poses_are_recovered_by_every_mapper(tmp_path, mapper):
     frames, tracks, truth = make_scene(folder=tmp_path)
     config = load_config(Config, None, ["runtime.threads=1", f"map.ladder=[{mapper}]"])
     result = map_poses(frames, tracks, tmp_path, config, silent)
-    assert result.rung == mapper
+    assert result.mapper == mapper
     assert len(result.models[0]) == len(frames)
     found, true = camera_centres(result.models[0]), camera_centres(truth.cam_from_world)
     scale, rotation, shift = similarity(found, true)
@@ -94,9 +95,9 @@ def test_a_focal_length_that_the_matches_contradict_is_named(tmp_path, times, co
 
 def test_a_fallback_to_another_mapper_is_named(tmp_path, monkeypatch):
     frames, tracks, _ = make_scene(folder=tmp_path)
-    monkeypatch.setattr("dd_sfm.sfm.mapping._global", lambda *args, **options: {})
+    monkeypatch.setattr("dd_sfm.sfm.mappers._global", lambda *args, **options: {})
     result = map_poses(frames, tracks, tmp_path, CONFIG, silent)
-    assert result.rung == "incremental"
+    assert result.mapper == "incremental"
     assert any(note.startswith("the global mapper's result did not hold up") for note in result.notes)
 
 
@@ -163,13 +164,13 @@ def test_mapper_gets_few_tracks_well_spread():
 def test_a_frame_registered_in_a_second_try_is_not_missing(tmp_path, monkeypatch):
     frames, tracks, _ = make_scene(folder=tmp_path)
 
-    read = dd_sfm.sfm.mapping._read
+    read = dd_sfm.sfm.mapper_choice.read_models
 
     def without_last(found, frames):
-        models, cameras = read(found, frames)
-        return [{k: pose for k, pose in poses.items() if k != 13} for poses in models], cameras
+        models = read(found, frames)
+        return [replace(m, poses={k: pose for k, pose in m.poses.items() if k != 13}) for m in models]
 
-    monkeypatch.setattr("dd_sfm.sfm.mapping._read", without_last)
+    monkeypatch.setattr("dd_sfm.sfm.mapper_choice.read_models", without_last)
     result = map_poses(frames, tracks, tmp_path, CONFIG, silent)
     assert len(result.models[0]) == 14
     assert result.notes == ["1 frame was registered only in a second try against the finished model"]
@@ -181,10 +182,10 @@ def test_a_frame_registered_in_a_second_try_is_not_missing(tmp_path, monkeypatch
 )
 def test_why_there_is_no_model(tmp_path, monkeypatch, verified, says):
     frames, tracks, _ = make_scene(frames=3, folder=tmp_path)
-    empty = dd_sfm.sfm.mapping.Candidate("global", [], [], None, 1.0)
-    monkeypatch.setattr(dd_sfm.sfm.mapping, "_try_rung", lambda *given: empty)
+    empty = dd_sfm.sfm.mapper_choice.Candidate("global", [], None, 1.0)
+    monkeypatch.setattr(dd_sfm.sfm.mapper_choice, "_try_mapper", lambda *given: empty)
     pairs = VerifiedPairs(3, verified, 2578)
     with pytest.raises(
         ReconstructionError, match=rf"3 frames \({verified} of 3 pairs verified, 2578 matches\); {says}"
     ):
-        dd_sfm.sfm.mapping.climb(frames, tracks, tmp_path, CONFIG, silent, pairs)
+        dd_sfm.sfm.mapper_choice.try_mappers(frames, tracks, tmp_path, CONFIG, silent, pairs)

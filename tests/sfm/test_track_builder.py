@@ -1,6 +1,6 @@
 import numpy as np
 
-from dd_sfm.sfm.track_builder import PairFound, ReferenceMatches, TrackBook
+from dd_sfm.sfm.track_builder import PairFound, ReferenceMatches, TrackBuilder
 from dd_sfm.structures import WorkingGrid
 
 IDENTITY = WorkingGrid(scale=1.0, origin=(0, 0), width=100, height=100, stride=2)
@@ -20,15 +20,15 @@ def reference(position, xy, tracks, matches):
 
 
 def test_a_track_goes_on_from_its_next_anchor():
-    book = TrackBook(4)
-    book.add(
+    builder = TrackBuilder(4)
+    builder.add(
         reference(0, [[10, 10], [50, 50]], [], {1: found([0, 1], [[11, 10], [51, 50]]), 2: found([0], [[12, 10]])})
     )
-    tracks, xy = book.continuing(2, 2.0)
+    tracks, xy = builder.continuing(2, 2.0)
     assert tracks.tolist() == [0]
     assert xy.tolist() == [[12, 10]]
-    book.add(reference(2, [[12, 10], [80, 80]], tracks, {3: found([0, 1], [[13, 10], [81, 80]])}))
-    result = book.tracks(IDENTITY)
+    builder.add(reference(2, [[12, 10], [80, 80]], tracks, {3: found([0, 1], [[13, 10], [81, 80]])}))
+    result = builder.tracks(IDENTITY)
     assert result.count == 3
     assert result.frame[result.track == 0].tolist() == [0, 1, 2, 3]
     assert result.xy[result.track == 0][:, 0].tolist() == [10, 11, 12, 13]
@@ -37,37 +37,37 @@ def test_a_track_goes_on_from_its_next_anchor():
 
 
 def test_a_track_has_one_observation_a_frame_the_first():
-    book = TrackBook(3)
-    book.add(reference(0, [[10, 10]], [], {1: found([0], [[11, 10]]), 2: found([0], [[12, 10]])}))
-    book.add(reference(1, [[11, 10]], [0], {2: found([0], [[99, 99]])}))
-    result = book.tracks(IDENTITY)
+    builder = TrackBuilder(3)
+    builder.add(reference(0, [[10, 10]], [], {1: found([0], [[11, 10]]), 2: found([0], [[12, 10]])}))
+    builder.add(reference(1, [[11, 10]], [0], {2: found([0], [[99, 99]])}))
+    result = builder.tracks(IDENTITY)
     assert result.frame.tolist() == [0, 1, 2]
     assert result.xy[2].tolist() == [12, 10]
 
 
 def test_of_close_tracks_the_best_continues():
-    book = TrackBook(2)
-    book.add(reference(0, [[10, 10], [60, 60], [30, 30]], [], {1: found([0], [[20, 20]], 0.7)}))
-    book.add(reference(0, np.zeros((0, 2)), [], {1: found([], [])}))
-    book._enter(1, np.array([1]), np.array([[20.5, 20]], np.float32), np.array([0.9], np.float32), anchor=False)
-    tracks, _ = book.continuing(1, 2.0)
+    builder = TrackBuilder(2)
+    builder.add(reference(0, [[10, 10], [60, 60], [30, 30]], [], {1: found([0], [[20, 20]], 0.7)}))
+    builder.add(reference(0, np.zeros((0, 2)), [], {1: found([], [])}))
+    builder._enter(1, np.array([1]), np.array([[20.5, 20]], np.float32), np.array([0.9], np.float32), anchor=False)
+    tracks, _ = builder.continuing(1, 2.0)
     assert tracks.tolist() == [1]
 
 
 def test_single_observations_are_no_tracks():
-    book = TrackBook(2)
-    book.add(reference(0, [[10, 10], [20, 20]], [], {1: found([1], [[21, 20]])}))
-    result = book.tracks(IDENTITY)
+    builder = TrackBuilder(2)
+    builder.add(reference(0, [[10, 10], [20, 20]], [], {1: found([1], [[21, 20]])}))
+    result = builder.tracks(IDENTITY)
     assert result.count == 1
     assert result.track.tolist() == [0, 0]
     assert result.xy.tolist() == [[20, 20], [21, 20]]
 
 
 def test_source_pixels():
-    book = TrackBook(2)
-    book.add(reference(0, [[10, 10]], [], {1: found([0], [[11, 12]])}))
+    builder = TrackBuilder(2)
+    builder.add(reference(0, [[10, 10]], [], {1: found([0], [[11, 12]])}))
     grid = WorkingGrid(scale=0.5, origin=(100, 40), width=100, height=100, stride=2)
-    assert book.tracks(grid).xy.tolist() == [[220.5, 100.5], [222.5, 104.5]]
+    assert builder.tracks(grid).xy.tolist() == [[220.5, 100.5], [222.5, 104.5]]
 
 
 def test_matches_survive_the_disk(tmp_path):

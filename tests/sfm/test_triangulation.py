@@ -8,17 +8,11 @@ from dd_sfm.io.images import write_image
 from dd_sfm.pipeline.metrics import model_figures
 from dd_sfm.sfm.bundle_adjustment import bundle_adjust
 from dd_sfm.sfm.geometry import similarity
+from dd_sfm.sfm.point_cleaning import clean, drop_duplicates, drop_isolated
 from dd_sfm.sfm.point_cloud import point_normals, to_cloud
-from dd_sfm.sfm.triangulation import (
-    clean,
-    colour,
-    depths,
-    drop_duplicates,
-    drop_isolated,
-    select_points,
-    spread_subset,
-    triangulate,
-)
+from dd_sfm.sfm.point_colours import colour
+from dd_sfm.sfm.point_selection import depths, select_points, spread_subset
+from dd_sfm.sfm.triangulation import triangulate
 from dd_sfm.structures import Frame, FrameSet, Model, Tracks
 
 

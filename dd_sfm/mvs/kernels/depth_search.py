@@ -11,8 +11,8 @@ from numba import njit, prange
 from dd_sfm.mvs.kernels.slanted_patches import NO_TEXTURE, PATCH, normalise, reference_patch, view_patch
 from dd_sfm.ops.compiled import compiled
 
-STILL_PX = 0.02
-"""A depth has arrived when a step moves its patch by less than this in every view."""
+CONVERGED_PX = 0.02
+"""A depth has converged when a step moves its patch by less than this in every view."""
 
 
 @compiled
@@ -127,7 +127,7 @@ def refine_depth(reference, views, matrices, shifts, pixels, planes, step, itera
         pixels: (N, 2) float32.
         planes: Inverse depth and its slopes (N, 3) float32.
         step: Pixels between samples; patches have 11 x 11.
-        iterations: Most steps; a pixel that hardly moves in any view has arrived earlier.
+        iterations: Most steps; a pixel that hardly moves in any view has converged earlier.
         most_px: Largest movement of a step in any view.
 
     Returns:
@@ -182,7 +182,7 @@ def refine_depth(reference, views, matrices, shifts, pixels, planes, step, itera
             if w <= 0.2 * start or w > 5 * start:
                 good = False
                 break
-            if abs(change) * fastest < STILL_PX:
+            if abs(change) * fastest < CONVERGED_PX:
                 break
         if not good:
             continue

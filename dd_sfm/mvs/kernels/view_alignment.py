@@ -6,8 +6,8 @@ from numba import njit, prange
 from dd_sfm.mvs.kernels.slanted_patches import NO_TEXTURE, PATCH, moved_patch, normalise, plane_warp, reference_patch
 from dd_sfm.ops.compiled import compiled
 
-STILL_PX = 0.01
-"""A patch has arrived when a step is shorter than this."""
+CONVERGED_PX = 0.01
+"""A patch has converged when a step is shorter than this."""
 
 
 @compiled
@@ -49,7 +49,7 @@ def align_in_view(reference, view, matrix, shift, pixels, planes, iterations, mo
             ncc, dx, dy = _step(patch, weights, values, sx, sy, scale, size)
             score[n] = ncc
             place[n, 0], place[n, 1] = warp[0] / warp[6] + ox, warp[3] / warp[6] + oy
-            if turn == iterations or dx * dx + dy * dy < STILL_PX * STILL_PX:
+            if turn == iterations or dx * dx + dy * dy < CONVERGED_PX * CONVERGED_PX:
                 break
             ox, oy = ox + dx, oy + dy
     return place, score

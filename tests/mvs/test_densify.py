@@ -8,17 +8,14 @@ from scene import make_scene
 from scipy.spatial import cKDTree
 from slanted import CAMERA, CONFIG, NORMAL, plane_model, write_clip
 
-from dd_sfm.mvs.points import (
-    GAP_TRACKS,
-    Densified,
-    _together,
-    densify_model,
-    keypoint_uncertainty,
-    track_uncertainty,
-)
+from dd_sfm.mvs.dense_points import DensePoints
+from dd_sfm.mvs.densify import TRACK_GAP_FACTOR, densify_model, fill_gaps
+from dd_sfm.mvs.uncertainty import keypoint_uncertainty, track_uncertainty
 from dd_sfm.progress import silent
-from dd_sfm.sfm.mapping import error_scale
-from dd_sfm.sfm.triangulation import clean, depths, select_points, triangulate
+from dd_sfm.sfm.error_scale import error_scale
+from dd_sfm.sfm.point_cleaning import clean
+from dd_sfm.sfm.point_selection import depths, select_points
+from dd_sfm.sfm.triangulation import triangulate
 from dd_sfm.structures import Model, Tracks
 
 DENSE_UNCERTAINTY = 0.004
@@ -77,15 +74,15 @@ def dense_left(spacing=0.5):
     """Dense points on the left half of the plane."""
     whole = plane_model(spacing)
     part = select_points(whole, whole.xyz[:, 0] < 0)
-    return Densified(part, np.full(len(part.xyz), DENSE_UNCERTAINTY), {"dense_points": len(part.xyz)})
+    return DensePoints(part, np.full(len(part.xyz), DENSE_UNCERTAINTY), {"dense_points": len(part.xyz)})
 
 
 def test_tracks_fill_only_gaps():
     dense, sparse = dense_left(), plane_model(1.0)
-    found = _together(dense, sparse, CONFIG, 1.0)
+    found = fill_gaps(dense, sparse, CONFIG, 1.0)
     of_tracks = found.uncertainty > DENSE_UNCERTAINTY
     added = found.model.xyz[of_tracks]
-    gap = GAP_TRACKS * CONFIG.dense.gap_px * depths(found.model)[of_tracks] / CAMERA.fx
+    gap = TRACK_GAP_FACTOR * CONFIG.dense.gap_px * depths(found.model)[of_tracks] / CAMERA.fx
     assert len(added) > 5
     assert (cKDTree(dense.model.xyz).query(added)[0] > gap).all()
     # Spaced like the gap: about one to a cell, so fewer than there are tracks.
@@ -100,24 +97,24 @@ def test_tracks_fill_only_gaps():
 def test_unsure_tracks_fill_nothing():
     dense, sparse = dense_left(), plane_model(1.0)
     strict = replace(CONFIG, dense=replace(CONFIG.dense, max_gap_uncertainty=0.02))
-    found = _together(dense, sparse, strict, 1.0)
+    found = fill_gaps(dense, sparse, strict, 1.0)
     assert found.figures["track_points"] == 0
     assert (found.uncertainty == DENSE_UNCERTAINTY).all()
 
 
 def test_dense_points_everywhere_leave_no_gap():
     whole = plane_model(0.5)
-    dense = Densified(whole, np.full(len(whole.xyz), DENSE_UNCERTAINTY))
-    found = _together(dense, plane_model(1.0), CONFIG, 1.0)
+    dense = DensePoints(whole, np.full(len(whole.xyz), DENSE_UNCERTAINTY), {})
+    found = fill_gaps(dense, plane_model(1.0), CONFIG, 1.0)
     assert found.figures["track_points"] == 0
     none = select_points(whole, np.zeros(len(whole.xyz), bool))
-    assert len(_together(dense, none, CONFIG, 1.0).model.xyz) == len(found.model.xyz)
+    assert len(fill_gaps(dense, none, CONFIG, 1.0).model.xyz) == len(found.model.xyz)
 
 
 def test_without_dense_points_all_tracks_stay():
     sparse = plane_model(1.0)
-    nothing = Densified(select_points(sparse, np.zeros(len(sparse.xyz), bool)), np.zeros(0), {"depth_maps": 0})
-    found = _together(nothing, sparse, CONFIG, 1.0)
+    nothing = DensePoints(select_points(sparse, np.zeros(len(sparse.xyz), bool)), np.zeros(0), {"depth_maps": 0})
+    found = fill_gaps(nothing, sparse, CONFIG, 1.0)
     assert found.model is sparse
     assert found.uncertainty == pytest.approx(track_uncertainty(sparse))
     assert found.figures == {"depth_maps": 0}

@@ -1,0 +1,123 @@
+"""Geometric consistency of depth maps: what neighbouring references say of the depths of one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.mvs.depth_maps import DepthMap
+from dd_sfm.mvs.kernels.slanted_patches import PATCH
+from dd_sfm.mvs.views import PosedViews
+from dd_sfm.ops.texture import texture_offset
+from dd_sfm.structures import FloatArray
+
+NEIGHBOURS = 8
+"""References on both sides in time that vote on the depths of one."""
+MAX_DIFFERENCE = 0.02
+"""Relative difference in depth up to which another reference agrees; within half of it, it agrees twice."""
+MIN_SIGMA = 1e-3
+"""Standard errors below this are not believed when depths are averaged."""
+DISCONTINUITY = 0.06
+"""Logarithm of depths from which on a neighbour lies so far behind a pixel that its depth is in doubt."""
+TEXTURE_OFFSET_PX = 2.0
+"""Working pixels from a pixel to its patch's texture at which the expected error of its depth doubles..."""
+MAX_OFFSET_FACTOR = 6.0
+"""...and how many times it becomes at most."""
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """What neighbouring references say about the known pixels of one.
+
+    ``pixels`` (K,) indices into the map; ``planes`` (K, 3) with the agreed inverse depth; ``votes`` (K,): 1 for each
+    reference within 2 %, 1 more within 1 %; ``share`` (K,) of the votes that the references in view could give;
+    ``spread`` (K,) their relative deviation from the agreed depth; ``discontinuity`` (K,) as
+    :meth:`DepthMap.discontinuity` has it; ``texture_offset`` (K,) working pixels to the texture that the depth was
+    found by.
+    """
+
+    pixels: NDArray[np.int64]
+    planes: FloatArray
+    votes: NDArray[np.int64]
+    share: FloatArray
+    spread: FloatArray
+    discontinuity: FloatArray
+    texture_offset: FloatArray
+
+    def expected_error(self, sigma: FloatArray) -> FloatArray:
+        """Relative error (K,) that about half of such depths stay below, from the patches' standard errors (K,).
+
+        The patches alone promise too much: what the references disagree by, how many of them do, how slanted the
+        surface is, whether it ends near by and whether all texture lies to one side say more. How the factors were
+        found: docs/design-notes.md. Of depths that fill gaps, ``GAP_ERROR_FACTOR`` of
+        :mod:`dd_sfm.mvs.uncertainty` comes on top.
+        """
+        slant = np.hypot(self.planes[:, 1], self.planes[:, 2]) / self.planes[:, 0]
+        random = np.sqrt(0.002**2 + (0.19 * sigma) ** 2 + (0.75 * self.spread) ** 2)
+        edge = np.maximum(1, self.discontinuity / DISCONTINUITY)
+        offset = np.minimum(1 + (self.texture_offset / TEXTURE_OFFSET_PX) ** 3, MAX_OFFSET_FACTOR)
+        return np.asarray(random * np.exp(0.92 * (1 - self.share)) * (1 + slant / 0.006) ** 0.75 * edge * offset)
+
+
+def consensus(views: PosedViews, maps: Sequence[DepthMap], number: int) -> Consensus:
+    """Average each known depth with those of the references that agree, weighted by their inverse standard errors.
+
+    References share views, so their errors are not independent: variances would promise too much, and weights by the
+    inverse standard error measured best.
+
+    Args:
+        views: Images and poses.
+        maps: Depth maps of all references.
+        number: Which of them.
+    """
+    own = maps[number]
+    known = np.flatnonzero(own.planes[:, 0] > 0)
+    points = views.world(own.frame, own.pixels[known], own.planes[known, 0])
+    nearest = sorted(range(len(maps)), key=lambda k: abs(maps[k].frame - own.frame))[1 : NEIGHBOURS + 1]
+    ratios = np.ones((len(nearest) + 1, len(known)))
+    weights = np.zeros((len(nearest) + 1, len(known)))
+    weights[0] = 1 / np.maximum(own.sigma[known], MIN_SIGMA)
+    votes, possible = np.zeros(len(known), np.int64), np.zeros(len(known), np.int64)
+    for row, other in enumerate((maps[k] for k in nearest), start=1):
+        ratio, sigma, seen = _seen_by(views, other, points)
+        possible += 2 * seen
+        difference = np.abs(ratio - 1)
+        votes += (difference < MAX_DIFFERENCE).astype(np.int64) + (difference < MAX_DIFFERENCE / 2)
+        agrees = difference < MAX_DIFFERENCE
+        ratios[row, agrees] = ratio[agrees]
+        weights[row, agrees] = 1 / np.maximum(sigma[agrees], MIN_SIGMA)
+    total = weights.sum(0)
+    mean = (ratios * weights).sum(0) / total
+    spread = np.sqrt(((ratios - mean) ** 2 * weights).sum(0) / total)
+    planes = own.planes[known] * mean[:, None]
+    share = np.minimum(votes / np.maximum(possible, 2), 1.0)
+    place = np.round(own.pixels[known]).astype(np.int64)
+    offset = texture_offset(views.image(own.frame)[0], PATCH)[place[:, 1], place[:, 0]]
+    return Consensus(known, planes.astype(np.float32), votes, share, spread, own.discontinuity()[known], offset)
+
+
+def _seen_by(
+    views: PosedViews, other: DepthMap, points: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """What another depth map says of points (N, 3).
+
+    Returns:
+        Its inverse depth over that of the points there (N,), inf where unknown; its standard error (N,); and whether
+        the points lie in the usable part of its frame (N,).
+    """
+    xy, depth = views.project(points, other.frame)
+    first, step = other.pixels[0], other.pixels[1, 0] - other.pixels[0, 0]
+    cell = np.round((np.nan_to_num(xy, nan=-1e6) - first) / step).astype(np.int64)
+    inside = (cell >= 0).all(1) & (cell < np.array(other.shape[::-1])).all(1) & (depth > 0)
+    ratio, sigma = np.full(len(points), np.inf), np.full(len(points), np.inf)
+    seen = np.zeros(len(points), bool)
+    index = cell[inside, 1] * other.shape[1] + cell[inside, 0]
+    planes = other.planes[index]
+    away = xy[inside] - other.pixels[index]
+    there = planes[:, 0] + (planes[:, 1:] * away).sum(1)
+    ratio[inside] = np.where(planes[:, 0] > 0, there * depth[inside], np.inf)
+    sigma[inside] = other.sigma[index]
+    place = np.round(other.pixels[index]).astype(np.int64)
+    seen[inside] = views.image(other.frame)[1][place[:, 1], place[:, 0]]
+    return ratio, sigma, seen

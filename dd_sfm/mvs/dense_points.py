@@ -1,0 +1,50 @@
+"""The dense points of a model: depth maps, fused, and measured in their views."""
+
+import logging
+from dataclasses import dataclass
+
+from dd_sfm.config import Config
+from dd_sfm.mvs.depth_maps import depth_maps
+from dd_sfm.mvs.fusion import fuse
+from dd_sfm.mvs.grey_images import GreyImages
+from dd_sfm.mvs.measurement import measure_points
+from dd_sfm.mvs.views import PosedViews
+from dd_sfm.progress import Progress
+from dd_sfm.sfm.error_scale import error_scale
+from dd_sfm.structures import FloatArray, Model
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DensePoints:
+    """``model``: dense points only; ``uncertainty`` (P,): their expected relative error; ``figures`` for metrics."""
+
+    model: Model
+    uncertainty: FloatArray
+    figures: dict[str, int]
+
+
+def dense_points(images: GreyImages, model: Model, config: Config, progress: Progress) -> DensePoints:
+    """Search the depth of every pixel of the references and keep what the references agree on.
+
+    Args:
+        images: The run's frames.
+        model: Poses, and points to start from.
+        config: The configuration.
+        progress: Shows the references.
+    """
+    views = PosedViews(images, model)
+    step = max(1, round(config.dense.spacing_px * views.grid.scale))
+    maps = depth_maps(views, config, progress, step=step)
+    fused = fuse(views, maps, config.dense) if maps else []
+    limit = config.densify.max_reprojection_px * error_scale(images.frames)
+    points, uncertainty = measure_points(views, maps, fused, config.dense, limit_px=limit, progress=progress)
+    figures = {
+        "depth_maps": len(maps),
+        "depths_found": sum(int((m.planes[:, 0] > 0).sum()) for m in maps),
+        "depths_agreed_once": sum(len(pixels.pixels) for pixels in fused),
+        "dense_points": len(points.xyz),
+    }
+    logger.info("dense: %s", figures)
+    return DensePoints(points, uncertainty, figures)

@@ -1,0 +1,99 @@
+"""Stage: densify. From tracks and poses to the final points: adjusted poses, dense points, tracks in their gaps."""
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from dd_sfm.cameras import PinholeCamera
+from dd_sfm.config import Config
+from dd_sfm.io.working import working_grid
+from dd_sfm.mvs.dense_points import DensePoints, dense_points
+from dd_sfm.mvs.grey_images import GreyImages
+from dd_sfm.mvs.pose_refinement import refine_poses
+from dd_sfm.mvs.thinning import best_per_cell
+from dd_sfm.mvs.uncertainty import GAP_ERROR_FACTOR, SPACING_PER_ERROR, track_uncertainty
+from dd_sfm.ops.resize import working_scale
+from dd_sfm.progress import Progress
+from dd_sfm.sfm.error_scale import error_scale
+from dd_sfm.sfm.point_cleaning import clean, not_isolated
+from dd_sfm.sfm.point_selection import concatenate_points, depths, select_points
+from dd_sfm.sfm.track_adjustment import adjust_tracks
+from dd_sfm.sfm.triangulation import triangulate
+from dd_sfm.structures import FloatArray, FrameSet, Model, Tracks
+
+logger = logging.getLogger(__name__)
+
+TRACK_GAP_FACTOR = 1.5
+"""Tracks are several times less exact than dense points: they fill only gaps that are wider by this factor."""
+
+
+@dataclass(frozen=True)
+class Densified:
+    """``model``; ``uncertainty`` (P,): relative error that half of such points stay below; ``figures`` for metrics."""
+
+    model: Model
+    uncertainty: FloatArray
+    figures: dict[str, int] = field(default_factory=dict)
+
+
+def densify_model(
+    frames: FrameSet,
+    tracks: Tracks,
+    poses: dict[int, FloatArray],
+    camera: PinholeCamera,
+    config: Config,
+    progress: Progress,
+) -> Densified:
+    """Make the final points of one model.
+
+    Tracks and poses are adjusted to each other; then, round by round, dense points make the poses better and the
+    tracks are triangulated anew with them; a last dense search gives the points, and tracks fill their gaps.
+
+    Args:
+        frames: The run's frames.
+        tracks: All tracks.
+        poses: cam_from_world (3, 4) by frame position, as the mapper found them.
+        camera: The mapper's camera.
+        config: The configuration.
+        progress: Shows the dense search.
+    """
+    model = adjust_tracks(frames, tracks, poses, camera, config)
+    if not (config.dense.enabled and len(model.xyz)):
+        sparse = clean(model)
+        return Densified(sparse, track_uncertainty(sparse))
+    images = GreyImages(frames, working_grid(frames, config, 2))
+    for _ in range(config.dense.adjust_rounds if config.dense.adjust_points else 0):
+        refined = refine_poses(images, model, config, progress)
+        model, _ = triangulate(tracks, refined.cam_from_world, refined.camera, config, scale=error_scale(frames))
+    dense = dense_points(images, model, config, progress)
+    scale = working_scale(frames.field_of_view_px, config.describe.working_height_px)
+    return fill_gaps(dense, clean(model), config, scale)
+
+
+def fill_gaps(dense: DensePoints, sparse: Model, config: Config, working_scale: float) -> Densified:
+    """Add points of tracks where no dense point is near, and drop what hangs alone in space.
+
+    Args:
+        dense: The dense points.
+        sparse: The tracks' points, with the same poses.
+        config: From which width on a hole is a gap, and how uncertain a point in it may be.
+        working_scale: Working pixels in a source pixel.
+    """
+    if not len(dense.model.xyz):
+        return Densified(sparse, track_uncertainty(sparse), dense.figures)
+    uncertainty = GAP_ERROR_FACTOR * track_uncertainty(sparse)
+    distance = depths(sparse)
+    footprint = distance / (sparse.camera.fx * working_scale)
+    away = np.asarray(cKDTree(dense.model.xyz).query(sparse.xyz)[0]) / footprint if len(sparse.xyz) else footprint
+    gap = TRACK_GAP_FACTOR * config.dense.gap_px
+    fills = (away > gap) & (uncertainty < config.dense.max_gap_uncertainty)
+    size = np.maximum(gap * footprint, SPACING_PER_ERROR * uncertainty * distance)
+    fills[fills] = best_per_cell(sparse.xyz[fills], size[fills], uncertainty[fills], across=True)
+    model = concatenate_points(dense.model, select_points(sparse, fills))
+    uncertainty = np.concatenate([dense.uncertainty, uncertainty[fills]])
+    keep = not_isolated(model)
+    figures = dense.figures | {"track_points": int(fills.sum()), "isolated_dropped": int((~keep).sum())}
+    logger.info("points: %s", figures)
+    return Densified(select_points(model, keep), uncertainty[keep], figures)

@@ -1,0 +1,114 @@
+"""Fused pixels measured in the views that show them: points with observations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.config import DenseConfig
+from dd_sfm.mvs.depth_maps import DepthMap
+from dd_sfm.mvs.fusion import FusedPixels
+from dd_sfm.mvs.kernels.view_alignment import align_in_view
+from dd_sfm.mvs.views import PosedViews
+from dd_sfm.progress import Progress
+from dd_sfm.sfm.point_selection import select_points
+from dd_sfm.structures import FloatArray, Model
+
+MIN_VIEWS = 3
+"""Fewest views of a point, its own reference among them."""
+ALIGNMENT_STEPS, MAX_SHIFT_PX = 3, 3.0
+"""Gauss-Newton steps of an observation, and how far from the predicted place it may end, in working pixels."""
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Points of one map (N, 3), and per observation its point, frame, source pixel and reprojection error."""
+
+    xyz: NDArray[np.float64]
+    point: NDArray[np.int64]
+    frame: NDArray[np.int64]
+    xy: NDArray[np.float64]
+    error: NDArray[np.float64]
+
+
+def measure_points(
+    views: PosedViews,
+    maps: Sequence[DepthMap],
+    fused: Sequence[FusedPixels],
+    config: DenseConfig,
+    *,
+    limit_px: float,
+    progress: Progress,
+) -> tuple[Model, FloatArray]:
+    """Find every fused pixel's own place in its views, and keep the points that at least three views show.
+
+    Args:
+        views: Images and poses.
+        maps: Depth maps.
+        fused: Pixels of each map.
+        config: Least correlation.
+        limit_px: Largest reprojection error of an observation in source pixels.
+        progress: Shows the maps.
+
+    Returns:
+        The points with all observations, black, and their expected relative error (P,).
+    """
+    parts: list[_Measured] = []
+    expected: list[FloatArray] = []
+    total = 0
+    for depth_map, pixels in progress(list(zip(maps, fused, strict=True)), total=len(maps), label="measure"):
+        found = _measure_map(views, depth_map, pixels, config, limit_px)
+        keep = np.bincount(found.point, minlength=len(found.xyz)) >= MIN_VIEWS
+        number = total + np.cumsum(keep) - 1
+        rows = keep[found.point]
+        parts.append(
+            _Measured(found.xyz[keep], number[found.point[rows]], found.frame[rows], found.xy[rows], found.error[rows])
+        )
+        expected.append(pixels.uncertainty[keep])
+        total += int(keep.sum())
+    if not parts:
+        return select_points(views.model, np.zeros(len(views.model.xyz), bool)), np.zeros(0)
+    return _joined(views.model, parts), np.concatenate(expected).astype(np.float64)
+
+
+def _joined(model: Model, parts: list[_Measured]) -> Model:
+    """The points of all maps with the poses and the camera of a model."""
+    xyz = np.concatenate([p.xyz for p in parts])
+    point, frame = np.concatenate([p.point for p in parts]), np.concatenate([p.frame for p in parts])
+    xy, error = np.concatenate([p.xy for p in parts]), np.concatenate([p.error for p in parts])
+    order = np.lexsort((frame, point))
+    # The error in a point's own reference is zero by construction and no measurement.
+    count = np.maximum(np.bincount(point, minlength=len(xyz)) - 1, 1)
+    mean = np.bincount(point, weights=error, minlength=len(xyz)) / count
+    black = np.zeros((len(xyz), 3), np.uint8)
+    return Model(model.camera, model.cam_from_world, xyz, black, mean, point[order], frame[order], xy[order])
+
+
+def _measure_map(
+    views: PosedViews, depth_map: DepthMap, fused: FusedPixels, config: DenseConfig, limit_px: float
+) -> _Measured:
+    """The points of one map, each observed in its own reference and wherever a view shows its patch."""
+    grid = views.grid
+    pixels, planes = depth_map.pixels[fused.pixels], fused.planes
+    points = views.world(depth_map.frame, pixels, planes[:, 0])
+    count = len(pixels)
+    rows = [(np.arange(count), np.full(count, depth_map.frame), pixels.astype(np.float64), np.zeros(count))]
+    reference = views.image(depth_map.frame)[0]
+    matrices, shifts = views.transfers(depth_map.frame, depth_map.views)
+    for k, view in enumerate(depth_map.views):
+        asked = np.flatnonzero(depth_map.correlation[fused.pixels, k] > config.min_correlation)
+        if not len(asked):
+            continue
+        image, mask = views.image(view)
+        place, score = align_in_view(
+            reference, image, matrices[k], shifts[k], pixels[asked], planes[asked], ALIGNMENT_STEPS, MAX_SHIFT_PX
+        )
+        cell = np.clip(np.round(place).astype(np.int64), 0, np.array(mask.shape[::-1]) - 1)
+        predicted = views.project(points[asked], view)[0]
+        error = np.linalg.norm(place - predicted, axis=1) / grid.scale
+        good = (score > config.min_correlation) & (error <= limit_px) & mask[cell[:, 1], cell[:, 0]]
+        found = asked[good]
+        rows.append((found, np.full(len(found), view), place[good].astype(np.float64), error[good]))
+    point, frame, xy, error = (np.concatenate([r[k] for r in rows]) for k in range(4))
+    return _Measured(points, point, frame, grid.to_source(xy), error)

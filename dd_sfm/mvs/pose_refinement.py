@@ -1,0 +1,62 @@
+"""Poses adjusted with well-measured dense points added to the tracks."""
+
+import logging
+
+import numpy as np
+
+from dd_sfm.config import Config
+from dd_sfm.mvs.depth_maps import depth_maps
+from dd_sfm.mvs.fusion import FusedPixels, consistent_pixels
+from dd_sfm.mvs.grey_images import GreyImages
+from dd_sfm.mvs.measurement import measure_points
+from dd_sfm.mvs.views import PosedViews
+from dd_sfm.progress import Progress
+from dd_sfm.runtime import cpu_threads
+from dd_sfm.sfm.bundle_adjustment import bundle_adjust
+from dd_sfm.sfm.error_scale import error_scale
+from dd_sfm.sfm.point_selection import concatenate_points, spread_subset
+from dd_sfm.structures import Model
+
+logger = logging.getLogger(__name__)
+
+
+def refine_poses(images: GreyImages, model: Model, config: Config, progress: Progress) -> Model:
+    """Adjust the poses with well-measured dense points added to the tracks.
+
+    The tracks must stay in: dense points see short stretches of the path, and alone they let it drift.
+
+    Args:
+        images: The run's frames.
+        model: Points of the tracks, and poses.
+        config: The configuration.
+        progress: Shows the references.
+
+    Returns:
+        Poses, camera and the tracks' points after the adjustment, thinned: the points only serve as a start.
+    """
+    views = PosedViews(images, model)
+    maps = depth_maps(views, config, progress, step=config.dense.adjust_spacing_px, label="adjust")
+    if len(maps) < 2:
+        return model
+    scale = error_scale(images.frames)
+    rng = np.random.default_rng(config.runtime.seed)
+    confident, _ = consistent_pixels(views, maps, config.dense)
+    sample = [_sample(pixels, config.dense.adjust_points, rng) for pixels in confident]
+    limit = config.densify.max_reprojection_px * scale
+    dense, _ = measure_points(views, maps, sample, config.dense, limit_px=limit, progress=progress)
+    size = (model.camera.width, model.camera.height)
+    part = concatenate_points(spread_subset(model, size, config.densify.adjust_points_per_frame), dense)
+    logger.info("adjust: %d dense points and %d of tracks", len(dense.xyz), len(part.xyz) - len(dense.xyz))
+    return bundle_adjust(
+        part,
+        images.frames,
+        refine_focal=model.camera.is_guess,
+        scale_px=scale,
+        threads=cpu_threads(config.runtime),
+    )
+
+
+def _sample(pixels: FusedPixels, count: int, rng: np.random.Generator) -> FusedPixels:
+    keep = np.zeros(len(pixels.pixels), bool)
+    keep[rng.permutation(len(keep))[:count]] = True
+    return pixels.take(keep)

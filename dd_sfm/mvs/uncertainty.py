@@ -1,0 +1,40 @@
+"""How far points are expected to be off, relative to their distance; the fits behind it: docs/design-notes.md."""
+
+import numpy as np
+
+from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px, widest_angles_deg
+from dd_sfm.structures import FloatArray, Model
+
+GAP_ERROR_FACTOR = 2.0
+"""What fills a gap is so many times less exact than it looks: where no confident depth is, something is wrong."""
+SPACING_PER_ERROR = 0.25
+"""Spacing of points in gaps, relative to their expected error: nearer to one another they tell nothing more."""
+KEYPOINT_ERROR_FACTOR = 0.43
+"""Error of SIFT's points, relative to that of dense tracks with the same angles and residuals."""
+
+
+def track_uncertainty(model: Model) -> FloatArray:
+    """Expected relative error (P,) of points of tracks, from residuals, angle and number of views.
+
+    Propagated from the image: sigma_px / focal / sin(angle) / sqrt(views); what that leaves out (tracks that slide,
+    light that moves) is a floor. The median true error of all tracks is about three quarters of this; of those that
+    are left to fill gaps it is :data:`GAP_ERROR_FACTOR` times this.
+    """
+    if not len(model.xyz):
+        return np.zeros(0)
+    rays = model_rays(model)
+    views = np.bincount(model.point, minlength=len(model.xyz))
+    error = reprojection_errors_px(rays, model.xyz) / model.camera.fx
+    variance = np.bincount(model.point, weights=error**2, minlength=len(model.xyz)) / views
+    angle = np.sin(np.radians(np.maximum(widest_angles_deg(rays, model.xyz), 0.3)))
+    propagated = 2 * np.sqrt(variance + (0.3 / model.camera.fx) ** 2) / angle / np.sqrt(np.maximum(views - 1.5, 1))
+    return np.sqrt(0.02**2 + (2.3 * propagated) ** 2)
+
+
+def keypoint_uncertainty(model: Model) -> FloatArray:
+    """Expected relative error (P,) of points of COLMAP's SIFT.
+
+    Keypoints of neighbouring frames do not slide along smooth tissue as dense tracks do, so the same propagation
+    expects too much of an error.
+    """
+    return KEYPOINT_ERROR_FACTOR * track_uncertainty(model)

@@ -1,0 +1,125 @@
+"""COLMAP's mappers with settings for endoscopic video: global, incremental, and incremental with relaxed limits."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+
+import dd_sfm.io.colmap_signals  # noqa: F401
+from dd_sfm.cameras import PinholeCamera
+from dd_sfm.config import Config
+from dd_sfm.ops.coordinates import from_colmap
+from dd_sfm.runtime import cpu_threads
+from dd_sfm.structures import FloatArray, FrameSet
+
+logger = logging.getLogger(__name__)
+
+Poses = dict[int, FloatArray]
+"""cam_from_world (3, 4) by frame position."""
+Reconstructions = dict[int, pycolmap.Reconstruction]
+"""What a mapper found, by the name of the folder that it wrote each reconstruction to."""
+
+MAPPERS = ("global", "incremental", "relaxed")
+MIN_POINTS = 10
+"""The global mapper gives every frame a pose, even on noise: one that sees fewer points than this has none."""
+
+
+@dataclass(frozen=True)
+class MappedModel:
+    """Poses and camera of one reconstruction; ``folder``: the number of the folder that COLMAP wrote it to."""
+
+    poses: Poses
+    camera: PinholeCamera
+    folder: int
+
+
+def run_mapper(
+    name: str, database: Path, images: Path, folder: Path, config: Config, *, refine_focal: bool
+) -> Reconstructions:
+    """Run one of :data:`MAPPERS` on a database.
+
+    Args:
+        name: Which mapper.
+        database: COLMAP database with verified matches.
+        images: Folder of the images.
+        folder: Where COLMAP writes a folder 0, 1, ... for every reconstruction.
+        config: Threads, seed and the fewest matches of a pair.
+        refine_focal: Whether the mapper adjusts the focal length.
+
+    Returns:
+        The reconstructions by folder; none when the mapper gave up.
+    """
+    run: Callable[..., Reconstructions] = _global if name == "global" else _incremental
+    try:
+        return run(database, images, folder, config, refine_focal=refine_focal, relaxed=name == "relaxed")
+    except (RuntimeError, ValueError) as error:
+        logger.warning("map: %s mapper gave up: %s", name, error)
+        return {}
+
+
+def _global(
+    database: Path, images: Path, folder: Path, config: Config, *, refine_focal: bool, relaxed: bool
+) -> Reconstructions:
+    options = pycolmap.GlobalPipelineOptions()
+    options.num_threads = options.mapper.num_threads = cpu_threads(config.runtime)
+    options.random_seed = options.mapper.random_seed = config.runtime.seed
+    options.min_num_matches = config.map.min_inliers
+    mapper = options.mapper
+    mapper.rotation_averaging.random_seed = mapper.global_positioning.random_seed = config.runtime.seed
+    mapper.retriangulation.random_seed = config.runtime.seed
+    adjustment = mapper.bundle_adjustment
+    adjustment.refine_focal_length = refine_focal
+    adjustment.refine_principal_point = adjustment.refine_extra_params = False
+    mapper.global_positioning.use_gpu = adjustment.ceres.use_gpu = False
+    return pycolmap.global_mapping(database, images, folder, options)
+
+
+def _incremental(
+    database: Path, images: Path, folder: Path, config: Config, *, refine_focal: bool, relaxed: bool
+) -> Reconstructions:
+    """COLMAP's own mapper with settings for small angles and weak matches."""
+    options = pycolmap.IncrementalPipelineOptions()
+    options.num_threads = cpu_threads(config.runtime)
+    options.random_seed = config.runtime.seed
+    options.extract_colors = False
+    options.ba_refine_focal_length = refine_focal
+    options.ba_refine_principal_point = options.ba_refine_extra_params = False
+    options.min_model_size = 3 if relaxed else 5
+    options.min_num_matches = 10
+    options.triangulation.min_angle = 0.7 if relaxed else 1.0
+    options.triangulation.random_seed = config.runtime.seed
+    mapper = options.mapper
+    mapper.random_seed = config.runtime.seed
+    mapper.abs_pose_refine_focal_length = mapper.abs_pose_refine_extra_params = False
+    mapper.init_min_num_inliers = 30 if relaxed else 40
+    mapper.init_min_tri_angle = 2.0 if relaxed else 4.0
+    mapper.init_max_forward_motion = 1.0 if relaxed else 0.99
+    mapper.abs_pose_min_num_inliers = 10 if relaxed else 15
+    mapper.abs_pose_min_inlier_ratio = 0.1 if relaxed else 0.15
+    mapper.filter_min_tri_angle = 0.7 if relaxed else 1.0
+    return pycolmap.incremental_mapping(database, images, folder, options)
+
+
+def read_models(found: Mapping[int, pycolmap.Reconstruction], frames: FrameSet) -> list[MappedModel]:
+    """Poses and camera of every reconstruction with three frames or more.
+
+    Largest first, and of equally large ones the one that begins earlier.
+    """
+    position = {f.path.name: k for k, f in enumerate(frames.frames)}
+    models = []
+    for folder, reconstruction in found.items():
+        poses = {
+            position[image.name]: np.asarray(image.cam_from_world().matrix(), np.float64)
+            for image in reconstruction.images.values()
+            if image.has_pose and image.num_points3D >= MIN_POINTS
+        }
+        if len(poses) < 3:
+            continue
+        fx, fy, cx, cy = next(iter(reconstruction.cameras.values())).params
+        centre = from_colmap(np.array([cx, cy]))
+        camera = replace(frames.camera, fx=float(fx), fy=float(fy), cx=float(centre[0]), cy=float(centre[1]))
+        models.append(MappedModel(poses, camera, folder))
+    return sorted(models, key=lambda m: (-len(m.poses), min(m.poses)))

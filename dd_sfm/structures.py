@@ -1,6 +1,6 @@
 """What crosses from one stage to the next: frozen dataclasses with checked shapes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +174,20 @@ class PointCloud:
         ):  # fmt: skip
             value = getattr(self, name)
             _check(value is None or value.shape == shape, f"{name} {np.shape(value)}; expected {shape}")
+
+    def __len__(self) -> int:
+        return len(self.xyz)
+
+    def where(self, keep: NDArray[np.bool_]) -> "PointCloud":
+        """The points for which a mask (P,) bool is true, in the same order.
+
+        Raises:
+            ShapeError: If the mask is no boolean array of one value a point.
+        """
+        keep = np.asarray(keep)
+        _check(
+            keep.dtype == np.bool_ and keep.shape == (len(self),),
+            f"mask {keep.shape} {keep.dtype}; expected ({len(self)},) bool",
+        )
+        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value[keep] for name, value in columns.items() if value is not None})

@@ -9,6 +9,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dd_sfm.config import Config
@@ -37,6 +38,19 @@ def describe_image(network: nn.Module, image: np.ndarray, device: torch.device, 
     batch = batch.contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         return network(batch)[0].half()
+
+
+def descriptor_map(descriptors: Tensor, mask: NDArray[np.bool_], grid: WorkingGrid) -> DescriptorMap:
+    """Descriptors (D, h, w) float16 with the usable cells of a mask (H, W) at working size, ready for matching.
+
+    The descriptors stay float16 on a GPU and become float32 on a CPU.
+    """
+    stride = grid.stride
+    usable = mask[stride // 2 :: stride, stride // 2 :: stride][: descriptors.shape[1], : descriptors.shape[2]]
+    # In memory a cell's numbers stand side by side, whatever the order of the axes.
+    beside = descriptors.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    half = beside.device.type == "cuda"
+    return DescriptorMap(beside if half else beside.float(), torch.from_numpy(usable.copy()).to(beside.device), grid)
 
 
 def describe_frames(frames: FrameSet, out: Path, config: Config, device: torch.device, progress: Progress) -> None:
@@ -117,14 +131,7 @@ class DescriptorCache:
         frame = self.frames.frames[position]
         array = np.load(descriptor_path(self.out, frame.index))
         mask = load_working(frame, self.grid).mask
-        stride = self.grid.stride
-        usable = mask[stride // 2 :: stride, stride // 2 :: stride][: array.shape[1], : array.shape[2]]
-        half = self.device.type == "cuda"
-        # In memory a cell's numbers stand side by side, whatever the order of the axes.
-        descriptors = torch.from_numpy(array).to(self.device).permute(1, 2, 0).contiguous().permute(2, 0, 1)
-        found = DescriptorMap(
-            descriptors if half else descriptors.float(), torch.from_numpy(usable.copy()).to(self.device), self.grid
-        )
+        found = descriptor_map(torch.from_numpy(array).to(self.device), mask, self.grid)
         self._held[position] = found
         if len(self._held) > self.capacity:
             self._held.pop(next(iter(self._held)))

@@ -110,7 +110,9 @@ def load_weights(name_or_path: str, device: torch.device) -> nn.Module:
     metadata, tensors = _read(path)
     architecture = metadata["architecture"]
     try:
-        network = build_network(architecture, **json.loads(metadata.get("options", "{}")))
+        # A new network draws random weights, which are then replaced: the caller's random numbers are not to change.
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(architecture, **json.loads(metadata.get("options", "{}")))
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{path}: options of {architecture} cannot be used ({error})") from error
     _check_tensors(path, architecture, network.state_dict(), tensors)

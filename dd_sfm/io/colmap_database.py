@@ -1,5 +1,7 @@
 """Tracks into a COLMAP database: cameras, images, keypoints, matches, verified two-view geometries."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +18,9 @@ from dd_sfm.structures import FrameSet, Tracks
 LINK_STEPS = (1, 2, 4, 8, 16)
 """An observation is matched with those this many places further along its track: near to connect, far for angle."""
 
+LOG_SETTINGS = ("minloglevel", "alsologtostderr", "logtostderr", "stderrthreshold")
+"""What :func:`silence` sets."""
+
 
 @dataclass(frozen=True)
 class VerifiedPairs:
@@ -31,6 +36,17 @@ def silence() -> None:
     pycolmap.logging.minloglevel = pycolmap.logging.Level.FATAL.value
     pycolmap.logging.alsologtostderr = pycolmap.logging.logtostderr = False
     pycolmap.logging.stderrthreshold = pycolmap.logging.Level.FATAL.value
+
+
+@contextmanager
+def log_kept() -> Iterator[None]:
+    """Leave COLMAP's log as it was found, whatever is silenced meanwhile."""
+    before = {name: getattr(pycolmap.logging, name) for name in LOG_SETTINGS}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(pycolmap.logging, name, value)
 
 
 def colmap_camera(camera: PinholeCamera, camera_id: int = 1) -> pycolmap.Camera:

@@ -12,11 +12,12 @@ import pycolmap
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import output_error
-from dd_sfm.io.colmap_database import silence
+from dd_sfm.io.colmap_database import log_kept, silence
 from dd_sfm.io.colmap_model import CAMERA_HEADER, read_images, read_points, to_model
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.structures import Model
 
+Reconstruction = pycolmap.Reconstruction
 MODEL_FILES = ("cameras", "images", "points3D")
 # Lenses that are pinholes when all their distortion is zero.
 POLYNOMIAL = ("SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV")
@@ -111,6 +112,16 @@ def as_binary(folder: Path) -> Iterator[Path]:
             yield Path(scratch)
         except InputError as error:
             raise InputError(str(error).replace(scratch, str(folder))) from error
+
+
+def read_reconstruction(folder: Path) -> Reconstruction:
+    """A binary or text model as COLMAP's own object, with COLMAP's pixels: the first one's centre is at (0.5, 0.5).
+
+    Raises:
+        InputError: If the model is missing or cannot be read.
+    """
+    with log_kept():
+        return _open(folder)
 
 
 def rewrite_model(source: Path, folder: Path, *, text: bool) -> None:

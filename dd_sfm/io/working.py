@@ -27,16 +27,28 @@ def working_grid(frames: FrameSet, config: Config, stride: int) -> WorkingGrid:
     Raises:
         InputError: If no pixel is usable in any frame.
     """
-    scale = working_scale(frames.field_of_view_px, config.describe.working_height_px)
-    union: NDArray[np.bool_] | None = None
     # Frames share the field of view and differ in highlights: a few of them show all of it.
-    for frame in frames.frames[:: max(1, len(frames) // 8)]:
-        mask = read_mask(frame.mask_path)
-        union = mask if union is None else union | mask
-    if union is None or not union.any():
-        raise InputError(f"{frames.frames[0].mask_path.parent}: no usable pixel in any mask; expected 255 where usable")
-    rows, columns = np.flatnonzero(union.any(1)), np.flatnonzero(union.any(0))
-    full = (round(union.shape[1] * scale), round(union.shape[0] * scale))
+    masks = [read_mask(frame.mask_path) for frame in frames.frames[:: max(1, len(frames) // 8)]]
+    scale = working_scale(frames.field_of_view_px, config.describe.working_height_px)
+    return grid_around(np.logical_or.reduce(masks), scale, stride, where=str(frames.frames[0].mask_path.parent))
+
+
+def grid_around(usable: NDArray[np.bool_], scale: float, stride: int, *, where: str) -> WorkingGrid:
+    """The crop around an area, with a margin for the network's context.
+
+    Args:
+        usable: (H, W) bool at source size.
+        scale: Working pixels per source pixel.
+        stride: Working pixels per cell.
+        where: Names the source of the area in errors.
+
+    Raises:
+        InputError: If no pixel is usable.
+    """
+    if not usable.any():
+        raise InputError(f"{where}: no usable pixel in any mask; expected 255 where usable")
+    rows, columns = np.flatnonzero(usable.any(1)), np.flatnonzero(usable.any(0))
+    full = (round(usable.shape[1] * scale), round(usable.shape[0] * scale))
     margin = 8
     x0 = max(0, int(columns[0] * scale) - margin)
     y0 = max(0, int(rows[0] * scale) - margin)
@@ -47,7 +59,11 @@ def working_grid(frames: FrameSet, config: Config, stride: int) -> WorkingGrid:
 
 def load_working(frame: Frame, grid: WorkingGrid) -> WorkingFrame:
     """Read a frame and its mask at working size."""
-    image, mask = read_image(frame.path), read_mask(frame.mask_path)
+    return to_working(read_image(frame.path), read_mask(frame.mask_path), grid)
+
+
+def to_working(image: NDArray[Any], mask: NDArray[np.bool_], grid: WorkingGrid) -> WorkingFrame:
+    """Resize an image (H, W, 3) uint8 and its mask (H, W) to working size and cut the grid's crop out of both."""
     x, y = grid.origin
     crop = (slice(y, y + grid.height), slice(x, x + grid.width))
     resized = resize_image(image, grid.scale)[crop]

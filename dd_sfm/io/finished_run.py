@@ -1,0 +1,254 @@
+"""A finished run, opened for reading: its poses, points, frames, masks, figures and settings."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.cameras import PinholeCamera
+from dd_sfm.config import Config
+from dd_sfm.errors import InputError
+from dd_sfm.io.clouds import read_cloud
+from dd_sfm.io.colmap_database import log_kept
+from dd_sfm.io.colmap_source import Reconstruction, read_reconstruction
+from dd_sfm.io.images import read_image, read_mask
+from dd_sfm.io.run_folder import FrameRecord, check_finished, read_config, read_frame_records, read_metrics
+from dd_sfm.io.scene import Scene, open_scene
+from dd_sfm.structures import PointCloud
+
+
+@dataclass(frozen=True)
+class RunFrame:
+    """A frame that a run used.
+
+    ``index``: its zero-based number in the source, by which everything of a run is found; ``sharpness``: mean response
+    of a Laplacian of Gaussian relative to brightness, in per cent; ``registered``: whether it has a pose in the first
+    model; ``source``: the file it is from, "" for a video.
+    """
+
+    index: int
+    time_s: float
+    path: Path
+    mask_path: Path
+    sharpness: float
+    registered: bool
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Where points are seen: one row an observation, sorted by point, then by frame.
+
+    ``point`` (O,) int64 is the row of the point among the model's points; ``frame`` (O,) int64 the number of the source
+    frame; ``xy`` (O, 2) float64 source pixels with the centre of the first pixel at (0, 0).
+    """
+
+    point: NDArray[np.int64]
+    frame: NDArray[np.int64]
+    xy: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.point)
+
+
+class Masks:
+    """The masks of a run, read when they are asked for: ``masks[index]`` is (H, W) bool, true where usable."""
+
+    def __init__(self, frames: tuple[RunFrame, ...], where: Path) -> None:
+        self._paths = {frame.index: frame.mask_path for frame in frames}
+        self._where = where
+
+    def __getitem__(self, index: int) -> NDArray[np.bool_]:
+        return read_mask(_of_frame(self._paths, index, self._where))
+
+    def __contains__(self, index: object) -> bool:
+        return index in self._paths
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+@dataclass(frozen=True)
+class RunModel:
+    """One of the models of a run: where a video falls apart there is more than one, each in a world of its own."""
+
+    folder: Path
+
+    @cached_property
+    def _scene(self) -> Scene:
+        with log_kept():
+            return open_scene(self.folder)
+
+    @property
+    def camera(self) -> PinholeCamera:
+        """The camera of all frames, without distortion; pixels have their centres at integers."""
+        return self._scene.model.camera
+
+    @cached_property
+    def poses(self) -> dict[int, NDArray[np.float64]]:
+        """``cam_from_world`` (3, 4) float64 = [R | t] by the number of the source frame, ascending."""
+        scene = self._scene
+        return {scene.images[k].number: scene.model.cam_from_world[k] for k in scene.registered}
+
+    @property
+    def xyz(self) -> NDArray[np.float64]:
+        """The points (P, 3) float64 in the unit of the model, which is an arbitrary one."""
+        return self._scene.model.xyz
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """The points' colours (P, 3)."""
+        return self._scene.model.rgb
+
+    @property
+    def error_px(self) -> NDArray[np.float64]:
+        """Mean reprojection error of every point (P,) in source pixels."""
+        return self._scene.model.error_px
+
+    @cached_property
+    def observations(self) -> Observations:
+        """Where the model's points are seen."""
+        model = self._scene.model
+        numbers = np.array([image.number for image in self._scene.images], np.int64)
+        return Observations(model.point, numbers[model.frame], model.xy)
+
+    def to_pycolmap(self) -> Reconstruction:
+        """The model as a ``pycolmap.Reconstruction``.
+
+        COLMAP's pixels have the centre of the first one at (0.5, 0.5); images are called as the files of the frames.
+        """
+        return read_reconstruction(self.folder)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. Nothing is read before it is asked for, and everything only once, but images and masks.
+
+    Frames are known by their zero-based number in the source. Pixels are (x, y) with centres at integers, at the size
+    of the source; poses are ``cam_from_world``.
+    """
+
+    path: Path
+
+    @cached_property
+    def models(self) -> tuple[RunModel, ...]:
+        """All models of the run, the largest one first; those after the first are what is apart from it."""
+        found: list[RunModel] = []
+        while (folder := self.path / "sparse" / str(len(found))).is_dir():
+            found.append(RunModel(folder))
+        return tuple(found)
+
+    @property
+    def camera(self) -> PinholeCamera:
+        """The camera of all frames, without distortion; see :attr:`RunModel.camera`."""
+        return self.models[0].camera
+
+    @property
+    def poses(self) -> dict[int, NDArray[np.float64]]:
+        """``cam_from_world`` (3, 4) float64 = [R | t] by the number of the source frame, ascending."""
+        return self.models[0].poses
+
+    @property
+    def observations(self) -> Observations:
+        """Where the points are seen; rows of ``point`` count :attr:`points`."""
+        return self.models[0].observations
+
+    @cached_property
+    def points(self) -> PointCloud:
+        """The points with colour, normal, and what tells how far to trust them; ``points.where(mask)`` chooses some.
+
+        ``triangulation_angle_deg`` and ``uncertainty`` are None in runs of older versions.
+        """
+        return read_cloud(self.path / "points.ply")
+
+    @cached_property
+    def _records(self) -> tuple[FrameRecord, ...]:
+        return read_frame_records(self.path)
+
+    @cached_property
+    def frames(self) -> tuple[RunFrame, ...]:
+        """The frames that were used, in the order of their numbers."""
+        suffix, poses = self.config.frames.format, self.poses
+        return tuple(
+            RunFrame(
+                index=record.index,
+                time_s=record.time_s,
+                path=self.path / "frames" / f"{record.index:08d}.{suffix}",
+                mask_path=self.path / "masks" / f"{record.index:08d}.{suffix}.png",
+                sharpness=record.sharpness,
+                registered=record.index in poses,
+                source=record.source,
+            )
+            for record in self._records
+            if record.kept
+        )
+
+    @property
+    def dropped(self) -> dict[int, str]:
+        """Why a frame of the source was left out, by its number."""
+        return {record.index: record.reason for record in self._records if not record.kept}
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """A frame that was used, RGB (H, W, 3) uint8, with the distortion of the lens undone.
+
+        Raises:
+            InputError: If the run did not use that frame, or its file is missing.
+        """
+        return read_image(_of_frame({frame.index: frame.path for frame in self.frames}, index, self.path))
+
+    @cached_property
+    def masks(self) -> Masks:
+        """The usable pixels of every frame that was used: ``masks[index]`` is (H, W) bool."""
+        return Masks(self.frames, self.path)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The figures of the run: what metrics.json holds."""
+        return read_metrics(self.path)
+
+    @cached_property
+    def config(self) -> Config:
+        """The settings that the run was made with."""
+        return read_config(self.path)
+
+    def to_pycolmap(self) -> Reconstruction:
+        """The first model as a ``pycolmap.Reconstruction``; see :meth:`RunModel.to_pycolmap`."""
+        return self.models[0].to_pycolmap()
+
+
+def open_run(path: str | Path) -> Run:
+    """Open the folder of a finished run, also of an older version.
+
+    Args:
+        path: The run folder that ``reconstruct`` wrote.
+
+    Raises:
+        InputError: If there is no run, or it is not finished. What is damaged is told when it is read.
+
+    Example:
+        >>> run = open_run("runs/nose")
+        >>> sure = run.points.where(run.points.uncertainty < 0.01)
+    """
+    run = Path(path)
+    check_finished(run)
+    return Run(run)
+
+
+def _of_frame(paths: dict[int, Path], index: int, where: Path) -> Path:
+    """The path of a frame.
+
+    Raises:
+        InputError: If there is no such frame.
+    """
+    if index not in paths:
+        numbers = sorted(paths)
+        span = f"one of {len(numbers)} from {numbers[0]} to {numbers[-1]}" if numbers else "none, as there are none"
+        raise InputError(f"{where}: no frame {index!r} among those used; expected {span} (run.frames lists them)")
+    return paths[index]

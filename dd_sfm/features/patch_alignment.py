@@ -1,6 +1,5 @@
 """Sub-pixel alignment of image patches: Lucas-Kanade that ignores gain and offset of the light."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -75,8 +74,7 @@ def align_patches(
     # The compiled loop would take a NaN for an index.
     good = np.isfinite(origin).all(1) & np.isfinite(start).all(1) & np.isfinite(warp).all((1, 2))
     rows = np.flatnonzero(good)
-    # Where a GPU does the search one thread asks for all points: the cores share them here.
-    parts = np.array_split(rows, (os.cpu_count() or 1) if xy1.is_cuda else 1)
+    parts = np.array_split(rows, alignment_threads(xy1.device))
 
     def align(part: NDArray[np.int64]) -> tuple[NDArray[np.float32], ...]:
         most = np.float32(max_move_px)
@@ -91,6 +89,15 @@ def align_patches(
     for column, values in zip((xy, ncc, sigma), zip(*found, strict=True), strict=True):
         column[rows] = np.concatenate(values)
     return Alignment(*(torch.from_numpy(column).to(xy1.device) for column in (xy, ncc, sigma)))
+
+
+def alignment_threads(device: torch.device) -> int:
+    """Threads that share the points of one pair of frames.
+
+    On a CPU every pair has a thread of its own. Where a GPU does the search, one thread asks for all points: the cores
+    that torch may use, as many as are configured, share them.
+    """
+    return torch.get_num_threads() if device.type == "cuda" else 1
 
 
 @njit(fastmath=True)

@@ -50,7 +50,7 @@ def database_matches(path: Path, names: tuple[str, str]) -> tuple[NDArray[np.flo
 
 
 def finish_models(found: Path, target: Path, images: Path, *, min_points: int) -> list[int]:
-    """Colour the models under ``found`` and write them to ``target/0``, ``1``, ..., largest first.
+    """Colour the models under ``found`` and write them to ``target/0``, ``1``, ..., largest first, ties as found.
 
     The points, their observations and the poses stay COLMAP's. Images that see fewer than ``min_points`` points lose
     their pose: the global mapper gives one to every image, even on noise.
@@ -59,7 +59,8 @@ def finish_models(found: Path, target: Path, images: Path, *, min_points: int) -
         Registered images of every model written; models of fewer than 3 are left out.
     """
     silence()
-    models = [pycolmap.Reconstruction(str(path.parent)) for path in sorted(found.glob("[0-9]*/images.bin"))]
+    folders = [path.parent for path in found.glob("*/images.bin") if path.parent.name.isdigit()]
+    models = [pycolmap.Reconstruction(str(folder)) for folder in sorted(folders, key=lambda folder: int(folder.name))]
     for model in models:
         lost = [i for i in model.reg_image_ids() if model.image(i).num_points3D < min_points]
         for image in lost:

@@ -1,10 +1,18 @@
-"""How loops are compiled."""
+"""How loops are compiled, and when what was compiled before still holds."""
 
+import ast
+import hashlib
+import sys
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import numba
 from numba import njit
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
 def set_threads(count: int) -> None:
@@ -12,20 +20,71 @@ def set_threads(count: int) -> None:
     numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Compile a loop for all cores. Not to be called from two threads at once."""
     return _compile(function, parallel=True)
 
 
-def compiled_for_workers(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled_for_workers(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Compile a loop for one core that lets other threads of the process run meanwhile."""
     return _compile(function, nogil=True)
+
+
+def compiled_part(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Compile a function that only compiled loops call."""
+    return njit(fastmath=True)(function)  # type: ignore[no-any-return]
+
+
+def inlined_part(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """A function that is written out wherever compiled loops call it."""
+    return njit(fastmath=True, inline="always")(function)  # type: ignore[no-any-return]
 
 
 def _compile(function: Callable[..., Any], *, parallel: bool = False, nogil: bool = False) -> Callable[..., Any]:
     """Kept on disk where a folder may be written to, else compiled anew in every process."""
     try:
-        return njit(fastmath=True, cache=True, parallel=parallel, nogil=nogil)(function)
+        loop = njit(fastmath=True, cache=True, parallel=parallel, nogil=nogil)(function)
     except RuntimeError:
         # numba finds neither the package's folder nor the user's cache writable: a system-wide install, no home.
-        return njit(fastmath=True, parallel=parallel, nogil=nogil)(function)
+        return njit(fastmath=True, parallel=parallel, nogil=nogil)(function)  # type: ignore[no-any-return]
+    # numba takes what is on disk for current as long as the function's own file is unchanged. The loop also holds what
+    # it calls and the constants it uses, so every source that it may have them from has to be unchanged.
+    loop._cache._cache_file._source_stamp = source_stamp(function.__module__)
+    return loop  # type: ignore[no-any-return]
+
+
+def source_stamp(module: str) -> bytes:
+    """A hash of the sources that the compiled loops of a module are made of.
+
+    These are its own, those of the modules of its package that it imports, and so on through imported modules that
+    hold compiled functions themselves.
+    """
+    package = module.partition(".")[0]
+    sources: dict[str, bytes] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in sources or name not in sys.modules:
+            continue
+        path = getattr(sys.modules[name], "__file__", None)
+        # In an archive or a frozen program there is no source that could change.
+        sources[name] = Path(path).read_bytes() if path is not None and Path(path).is_file() else b""
+        imported = _imported(sources[name])
+        if name == module or {"numba", __name__} & set(imported):
+            waiting += [other for other in imported if other.partition(".")[0] == package]
+    digest = hashlib.sha256()
+    for name in sorted(sources):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(sources[name]).digest())
+    return digest.digest()
+
+
+@cache
+def _imported(source: bytes) -> tuple[str, ...]:
+    """Full names of the modules, and of what may be modules, that a source imports."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(names)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from dd_sfm.features.patch_alignment import align_patches, gradient_images
+from dd_sfm.features.patch_alignment import align_patches, alignment_threads, gradient_images
 
 
 @pytest.fixture
@@ -101,3 +101,13 @@ def test_numbers_that_are_not_finite_are_left_alone(texture):
     found = align_patches(gradient_images(texture), texture, xy, lost, np.tile(np.eye(2), (len(xy), 1, 1)))
     assert found.ncc[3] == -1
     assert found.ncc[4] > 0.99
+
+
+def test_the_points_of_a_gpu_are_shared_by_the_configured_threads():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert alignment_threads(torch.device("cuda")) == 3
+        assert alignment_threads(torch.device("cpu")) == 1
+    finally:
+        torch.set_num_threads(before)

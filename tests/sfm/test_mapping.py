@@ -9,9 +9,15 @@ import dd_sfm.sfm.mapper_choice
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import ReconstructionError
 from dd_sfm.io.colmap_database import VerifiedPairs, shared_keypoints, track_matches, write_database
+from dd_sfm.io.colmap_model import read_poses, write_model
+from dd_sfm.io.colmap_own import finish_models
+from dd_sfm.io.images import write_image
 from dd_sfm.progress import silent
 from dd_sfm.sfm.geometry import similarity
-from dd_sfm.sfm.mapping import map_poses
+from dd_sfm.sfm.mapper_choice import best_candidate
+from dd_sfm.sfm.mappers import MappedModel
+from dd_sfm.sfm.mapping import map_database, map_poses
+from dd_sfm.sfm.point_selection import select_points
 from dd_sfm.sfm.scale_check import largest_scale_jump, scale_ratios
 from dd_sfm.sfm.track_selection import mapper_tracks
 from dd_sfm.structures import Tracks
@@ -189,3 +195,66 @@ def test_why_there_is_no_model(tmp_path, monkeypatch, verified, says):
         ReconstructionError, match=rf"3 frames \({verified} of 3 pairs verified, 2578 matches\); {says}"
     ):
         dd_sfm.sfm.mapper_choice.try_mappers(frames, tracks, tmp_path, CONFIG, silent, pairs)
+
+
+def candidate(mapper, frames, jump):
+    poses = {k: np.eye(3, 4) for k in range(frames)}
+    return dd_sfm.sfm.mapper_choice.Candidate(mapper, [MappedModel(poses, CAMERA, 0)], None, jump)
+
+
+def test_which_jump_of_scale_counts_is_a_setting():
+    larger, smaller = candidate("global", 10, 2.5), candidate("incremental", 8, 1.1)
+    assert best_candidate([larger, smaller], max_scale_jump=2.0) is smaller
+    assert best_candidate([larger, smaller], max_scale_jump=3.0) is larger
+    assert best_candidate([candidate("global", 10, 1.5), smaller], max_scale_jump=1.2) is smaller
+
+
+def registered(folder, frames):
+    """Positions of the frames that a model on disk has poses of."""
+    position = {f.path.name: k for k, f in enumerate(frames.frames)}
+    return {position[name] for name in read_poses(folder)}
+
+
+def parts_of(tracks, *starts):
+    """Tracks cut into pieces that share no frame and begin at these positions."""
+    piece = np.searchsorted(starts, tracks.frame, side="right")
+    _, track = np.unique(tracks.track * 100 + piece, return_inverse=True)
+    order = np.lexsort((tracks.frame, track))
+    arrays = (track, tracks.frame, tracks.xy, tracks.score, tracks.anchor)
+    return Tracks(*(array[order] for array in arrays))
+
+
+def test_models_on_disk_are_in_the_order_of_the_result(tmp_path):
+    frames, tracks, _ = make_scene(24, folder=tmp_path)
+    config = load_config(Config, None, ["runtime.threads=1", "map.ladder=[relaxed]"])
+    result = map_poses(frames, parts_of(tracks, 0, 7, 16), tmp_path, config, silent)
+    assert [len(poses) for poses in result.models] == [9, 8, 7]
+    for number, poses in enumerate(result.models):
+        assert registered(tmp_path / "poses" / str(number), frames) == set(poses)
+
+
+def test_equally_large_models_are_in_the_order_of_the_video(tmp_path, monkeypatch):
+    frames, tracks, truth = make_scene(12, folder=tmp_path)
+
+    def found(name, database, images, folder, config, *, refine_focal):
+        # Written by COLMAP in an order of its own: the last frames first, a model too small for us in between.
+        for number, kept in enumerate((range(8, 12), range(5, 7), range(4), range(4, 12))):
+            rows = np.isin(truth.frame, kept)
+            poses = {k: truth.cam_from_world[k] for k in kept}
+            part = replace(truth, cam_from_world=poses)
+            part = replace(part, point=truth.point[rows], frame=truth.frame[rows], xy=truth.xy[rows])
+            seen = np.bincount(part.point, minlength=len(truth.xyz)) > 0
+            write_model(folder / str(number), select_points(part, seen), frames)
+        return {k: pycolmap.Reconstruction(str(folder / str(k))) for k in range(4)}
+
+    monkeypatch.setattr("dd_sfm.sfm.mapper_choice.run_mapper", found)
+    pairs = VerifiedPairs(1, 1, 1)
+    result = map_database(frames, tracks, tmp_path, CONFIG, silent, pairs)
+    assert [sorted(poses) for poses in result.models] == [[*range(4, 12)], [*range(4)], [*range(8, 12)]]
+    on_disk = [registered(tmp_path / "poses" / str(k), frames) for k in range(4)]
+    assert on_disk == [*map(set, result.models), {5, 6}]
+    for frame in frames.frames:
+        write_image(frame.path, np.full((CAMERA.height, CAMERA.width, 3), 90, np.uint8))
+    # COLMAP's own points, as SIFT's run has them, follow the same order.
+    finish_models(tmp_path / "poses", tmp_path / "sparse", frames.frames[0].path.parent, min_points=10)
+    assert [registered(tmp_path / "sparse" / str(k), frames) for k in range(3)] == on_disk[:3]

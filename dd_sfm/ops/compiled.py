@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 from numba import njit
@@ -32,25 +32,25 @@ def compiled_for_workers(function: Callable[Parameters, Result]) -> Callable[Par
 
 def compiled_part(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Compile a function that only compiled loops call."""
-    return njit(fastmath=True)(function)  # type: ignore[no-any-return]
+    return njit(fastmath=True)(function)
 
 
 def inlined_part(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """A function that is written out wherever compiled loops call it."""
-    return njit(fastmath=True, inline="always")(function)  # type: ignore[no-any-return]
+    return njit(fastmath=True, inline="always")(function)
 
 
 def _compile(function: Callable[..., Any], *, parallel: bool = False, nogil: bool = False) -> Callable[..., Any]:
     """Kept on disk where a folder may be written to, else compiled anew in every process."""
     try:
-        loop = njit(fastmath=True, cache=True, parallel=parallel, nogil=nogil)(function)
+        loop: Any = njit(fastmath=True, cache=True, parallel=parallel, nogil=nogil)(function)
     except RuntimeError:
         # numba finds neither the package's folder nor the user's cache writable: a system-wide install, no home.
-        return njit(fastmath=True, parallel=parallel, nogil=nogil)(function)  # type: ignore[no-any-return]
+        return njit(fastmath=True, parallel=parallel, nogil=nogil)(function)
     # numba takes what is on disk for current as long as the function's own file is unchanged. The loop also holds what
     # it calls and the constants it uses, so every source that it may have them from has to be unchanged.
     loop._cache._cache_file._source_stamp = source_stamp(function.__module__)
-    return loop  # type: ignore[no-any-return]
+    return cast("Callable[..., Any]", loop)
 
 
 def source_stamp(module: str) -> bytes:

@@ -17,6 +17,14 @@ import yaml
 from dd_sfm.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT")
+KIND_NAMES = {
+    str: "text, in quotes",
+    Path: "text, in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+"""What messages call the types that a key may have."""
 
 
 def load_config(
@@ -67,7 +75,7 @@ def build_config(cls: type[ConfigT], values: Mapping[str, Any], *, where: str) -
 
 
 def dump_config(config: Any) -> dict[str, Any]:
-    """A configuration as plain nested dicts and lists, ready for YAML and JSON."""
+    """Convert a configuration to plain nested dicts and lists, ready for YAML and JSON."""
     return _plain(dataclasses.asdict(config))
 
 
@@ -91,7 +99,7 @@ def _build(cls: Any, values: Mapping[str, Any], where: str, prefix: str) -> Any:
 
 
 def _nearest(cls: Any, key: str, prefix: str) -> str:
-    """The known key that was meant, with its section; else all there are."""
+    """Name the known keys that are most like an unknown one, with their section; else list all keys."""
     kinds = typing.get_type_hints(cls)
     close = [f"{prefix}{name}" for name in difflib.get_close_matches(key, kinds, n=1)]
     close = close or [f"{prefix}{name}.{key}" for name, kind in kinds.items() if _kind(kind, key) is not None]
@@ -106,17 +114,17 @@ def _kind(cls: Any, path: str) -> Any:
 
 
 def _unfit(where: str, key: str, value: Any, expected: str) -> ConfigError:
-    """``key`` is empty where ``where`` names key and value already."""
+    """The error for a value of the wrong kind; ``key`` is empty where ``where`` names key and value already."""
     return ConfigError(
         f"{where}: '{key}' is {value!r}; expected {expected}" if key else f"{where}: expected {expected}"
     )
 
 
 def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
-    """``value`` as the annotated type ``kind``, or ConfigError."""
+    """Convert a value to the annotated type ``kind``, or raise ConfigError."""
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: '{key}' is a section; found {value!r}")
+            raise ConfigError(f"{where}: '{key}' is {value!r}; expected a section of keys")
         return _build(kind, value, where, f"{key}.")
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
@@ -135,15 +143,15 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
         return Path(value)
     if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
-    raise _unfit(where, key, value, "text, in quotes" if kind in (str, Path) else kind.__name__)
+    raise _unfit(where, key, value, KIND_NAMES[kind])
 
 
 def _number(value: float | str, where: str, key: str) -> float:
-    """A finite float; also of text, as YAML 1.1 takes 1e-3 for."""
+    """Convert to a finite float; also from text, as which YAML 1.1 reads 1e-3."""
     try:
         number = float(value)
     except (ValueError, OverflowError):
-        raise _unfit(where, key, value, "float") from None
+        raise _unfit(where, key, value, "a number") from None
     if not math.isfinite(number):
         raise _unfit(where, key, value, "a finite number")
     return number
@@ -176,7 +184,7 @@ def _parsed(kind: Any, value_text: str, text: str) -> Any:
     except yaml.YAMLError as error:
         if is_text:
             return value_text.strip()
-        raise ConfigError(f"--set {text}: the value is not YAML") from error
+        raise ConfigError(f"--set {text}: the value cannot be parsed; expected YAML") from error
     fits = not is_text or isinstance(value, str) or (value is None and type(None) in kinds)
     return value if fits else value_text.strip()
 
@@ -189,7 +197,7 @@ def _set_option(config: Any, option: str, path: str, value: Any) -> Any:
 
 
 def _replaced(config: Any, path: str, value: Any, where: str) -> Any:
-    """Only the named leaf is replaced: checked as a tree of its own, then merged into what is there."""
+    """Replace the value of one dotted key: checked by itself first, then merged into the configuration."""
     for key in reversed(path.split(".")):
         value = {key: value}
     _build(type(config), value, where, "")

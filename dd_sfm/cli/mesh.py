@@ -62,7 +62,7 @@ def mesh(
 
 def _check_not_source(target: Path, source: Path) -> None:
     if target.is_file() and target.resolve() in (source.resolve(), (source / "points.ply").resolve()):
-        raise UsageError(f"-o {target}: is the cloud to be meshed; expected another file")
+        raise UsageError(f"-o {target}: the cloud that is meshed; expected another file")
 
 
 def _open_cloud(source: Path) -> "PointCloud":
@@ -75,7 +75,7 @@ def _open_cloud(source: Path) -> "PointCloud":
     if path.is_file():
         if faces := face_count(path):
             raise InputError(
-                f"{path}: a mesh already, of {faces:,} faces; expected a cloud. Mesh the run that it is of"
+                f"{path}: already a mesh, of {faces:,} faces; expected a cloud. Mesh the run it was made from"
             )
         return read_cloud(path)
     return to_cloud(open_scene(source).model)

@@ -32,7 +32,7 @@ def check_output_file(
         if path.exists() and not overwrite:
             raise OutputError(f"{path}: exists; expected a new file. Replace it with --overwrite")
         if not path.parent.is_dir():
-            raise OutputError(f"{path}: cannot be written ({path.parent} is not there); choose another output folder")
+            raise OutputError(f"{path}: cannot be written ({path.parent} does not exist); choose another output folder")
     except OSError as error:
         raise output_error(path, error) from error
     check_writable(path)

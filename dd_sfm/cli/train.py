@@ -133,7 +133,7 @@ def _parse_sources(data: list[str] | None, options: TrainOptions) -> "tuple[list
     if not training and options.adapt is None:
         raise ConfigError("nothing to train on: expected DATA, --data FILE.yaml or --adapt RUN")
     if options.adapt is not None and validation:
-        raise ConfigError("--adapt: holds out the last frames of the run itself; leave out --validation")
+        raise ConfigError("--adapt: validates on the last frames of the run; leave out --validation")
     return training, validation
 
 

@@ -100,7 +100,7 @@ def _settings(scene: "RenderedScene", settings: "TrainConfig") -> "SynthSettings
     from dd_sfm.synthetic.settings import Organ, preset
 
     if scene.organ not in get_args(Organ):
-        raise ConfigError(f"synth:{scene.organ}: unknown; expected synth: with one of {', '.join(get_args(Organ))}")
+        raise ConfigError(f"synth:{scene.organ}: unknown organ; expected one of {', '.join(get_args(Organ))}")
     render = settings.render
     return replace(
         preset(scene.organ, render.difficulty),  # type: ignore[arg-type]

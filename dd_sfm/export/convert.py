@@ -106,7 +106,7 @@ def _check_file(path: Path, target: str, kind: SingleFile, *, overwrite: bool) -
     except OSError as error:
         raise output_error(path, error) from error
     if not ours:
-        raise OutputError(f"{path}: exists and is no {target} file; it is never replaced. Choose another with -o")
+        raise OutputError(f"{path}: exists and is not a {target} file; it is never replaced. Choose another with -o")
 
 
 def _move(written: Path, path: Path) -> None:

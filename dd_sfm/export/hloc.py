@@ -61,7 +61,9 @@ def write_matches(folder: Path, images: MatchedImages) -> None:
     """
     for name in images.names:
         if not name or any(c.isspace() for c in name):
-            raise InputError(f"image '{name}': blank in its name, which hloc's pairs.txt cannot hold; rename the image")
+            raise InputError(
+                f"image '{name}': a space in its name, which hloc's pairs.txt cannot hold; rename the image"
+            )
     with h5py.File(folder / "features.h5", "w", libver="latest") as file:
         for name, size, keypoints in zip(images.names, images.sizes, images.keypoints, strict=True):
             group = file.create_group(name)

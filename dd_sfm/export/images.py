@@ -51,7 +51,8 @@ def read_checked(image: SceneImage) -> NDArray[np.uint8]:
     height, width = picture.shape[:2]
     if (width, height) != (camera.width, camera.height):
         raise InputError(
-            f"{image.path}: {width}x{height} pixels; the model's camera has {camera.width}x{camera.height}. {whole}"
+            f"{image.path}: {width}x{height} pixels; expected {camera.width}x{camera.height}, as the model's "
+            f"camera. {whole}"
         )
     return picture
 
@@ -61,7 +62,7 @@ def _copy(path: Path | None, folder: Path, name: str) -> Path:
     assert path is not None
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         raise InputError(
-            f"image '{name}': its name leads out of the folder; expected a relative path. Rename the image"
+            f"image '{name}': its name points outside the folder; expected a relative path. Rename the image"
         )
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, folder / name)

@@ -60,7 +60,8 @@ def _field_mask(scene: Scene) -> NDArray[np.bool_]:
         one = read_mask(path)
         if one.shape != mask.shape:
             raise InputError(
-                f"{path}: {one.shape[1]}x{one.shape[0]} pixels; the model's camera has {camera.width}x{camera.height}"
+                f"{path}: {one.shape[1]}x{one.shape[0]} pixels; expected {camera.width}x{camera.height}, as the "
+                "model's camera"
             )
         mask |= one
     return mask if mask.any() else ~mask

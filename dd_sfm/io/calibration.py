@@ -144,8 +144,8 @@ def _matrix(value: Any) -> list[float]:
 def _check(found: Calibration, text: str, width: int, height: int) -> None:
     if (found.width, found.height) != (width, height):
         raise InputError(
-            f"--calibration {text}: made for {found.width}x{found.height} pixels; the frames are {width}x{height}. "
-            "Calibrate at the size of the video"
+            f"--calibration {text}: made for {found.width}x{found.height} pixels; expected {width}x{height}, as the "
+            "frames. Calibrate at the size of the video"
         )
     fx, fy, cx, cy = found.focal_and_centre
     if not (fx > 0 and fy > 0 and 0 < cx < width and 0 < cy < height):

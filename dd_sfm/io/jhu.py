@@ -208,7 +208,9 @@ def _visibility(path: Path, points: int) -> dict[int, NDArray[np.int64]]:
     point = np.cumsum(values == -1) - 1
     if len(values) and (point[0] < 0 or point[-1] >= points):
         found = f"{point[-1] + 1} points" if point[0] == 0 else f"{values[0]} first"
-        raise InputError(f"{path}: {found}; expected at most {points} points as in structure.ply, each begun by -1")
+        raise InputError(
+            f"{path}: {found}; expected at most {points} points as in structure.ply, each starting with -1"
+        )
     keep = values >= 0
     frame, point = values[keep], point[keep]
     return {int(f): np.unique(point[frame == f]) for f in np.unique(frame)}

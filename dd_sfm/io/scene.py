@@ -112,7 +112,7 @@ def open_scene(source: Path, images: Path | None = None) -> Scene:
         found = "a file, which holds no cameras" if source.is_file() else "not found"
         raise InputError(f"{source}: {found}; expected a run folder, a COLMAP model folder or a JHU sequence")
     if images is not None and not images.is_dir():
-        raise InputError(f"{images}: no folder; expected the folder of the model's images")
+        raise InputError(f"{images}: not a folder; expected the folder of the model's images")
     if (source / "motion.yaml").is_file():
         return _jhu_scene(source, images)
     folder = find_model_folder(source)

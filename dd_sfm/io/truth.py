@@ -144,7 +144,7 @@ def _check_values(path: Path, values: dict[str, NDArray[Any]]) -> None:
                 f"poses (R) and {depths} frames with depth"
             )
         if found.dtype.kind not in "iuf" or not np.isfinite(found).all():
-            raise InputError(f"{path}: {name} holds something else than finite numbers; expected nothing but them")
+            raise InputError(f"{path}: {name} holds values that are not finite numbers; expected finite numbers only")
 
 
 def _text(shape: tuple[int | str, ...]) -> str:

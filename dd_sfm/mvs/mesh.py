@@ -75,7 +75,9 @@ def mesh_cloud(cloud: PointCloud, settings: MeshSettings) -> Meshed:
     if len(cloud.xyz) < MIN_POINTS:
         raise InputError(f"mesh: the cloud has {len(cloud.xyz)} points; expected at least {MIN_POINTS}")
     if not np.abs(cloud.normals).max() > 0:
-        raise InputError("mesh: the cloud has no normals (nx, ny, nz); expected them. Mesh the run, not a bare PLY")
+        raise InputError(
+            "mesh: the cloud has no normals (nx, ny, nz); expected one that has. Mesh the run, not a bare PLY"
+        )
     used = chosen_points(cloud)
     depth = settings.depth or _fitting_depth(used.xyz)
     surface = poisson_surface(used, depth, threads=settings.threads)
@@ -87,7 +89,9 @@ def mesh_cloud(cloud: PointCloud, settings: MeshSettings) -> Meshed:
     numbers, faces = np.unique(surface.faces[kept], return_inverse=True)
     vertices, faces = surface.vertices[numbers], faces.reshape(-1, 3)
     if not len(faces):
-        raise InputError("mesh: nothing is left after trimming; expected less. Try a smaller --trim or --depth")
+        raise InputError(
+            "mesh: trimming left no face; expected part of the surface to remain. Try a smaller --trim or --depth"
+        )
     mesh = Mesh(vertices, faces, vertex_normals(vertices, faces), nearest_colours(vertices, used))
     left = float(area[kept].sum())
     return Meshed(mesh, depth, len(used.xyz), left, float(area.sum()) - left)

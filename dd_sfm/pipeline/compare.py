@@ -95,7 +95,9 @@ def run_all(request: CompareRequest, progress: Progress, say: Callable[[str], No
         reset_memory_peaks()
         outcomes[name] = Outcome(name, one.out, _try_run(one, progress, _prefixed(say, name)))
     if all(outcome.failure for outcome in outcomes.values()):
-        raise ReconstructionError(f"{base.out}: no run found a model. The learned one: {outcomes['learned'].failure}")
+        raise ReconstructionError(
+            f"{base.out}: no run found a model; the learned one failed: {outcomes['learned'].failure}"
+        )
     return [outcomes[name] for name in requests]
 
 

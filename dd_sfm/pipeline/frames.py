@@ -142,13 +142,13 @@ def _numbers(info: SourceInfo, config: FramesConfig) -> range:
             f"file or a folder of at least 3 frames{video_hint(info.path)}"
         )
     if count < 3:
-        raise InputError(f"{info.path}: {count} frame{'s' * (count > 1)}; at least 3 needed")
+        raise InputError(f"{info.path}: {count} frame{'s' * (count > 1)}; expected at least 3")
     has = f"{info.path}: has {count} frames, 0 to {count - 1}"
     if config.start >= count:
         raise InputError(f"{has}; --start {config.start} is past the last one. Choose a smaller --start")
     asked = f"--start {config.start} --end {end} --every {config.every}"
     raise InputError(
-        f"{has}; {asked} leaves {len(numbers)} of them, at least 3 needed. Choose a wider range or a smaller --every"
+        f"{has}; {asked} leaves {len(numbers)} of them; expected at least 3. Choose a wider range or a smaller --every"
     )
 
 
@@ -333,7 +333,7 @@ def _require_three(source: Path, records: list[FrameRecord]) -> None:
     hint = "--set frames.min_motion_px=0" if still >= blurred else "--set frames.min_sharpness=0"
     raise InputError(
         f"{source}: {kept} usable frames of {len(records)} ({blurred} too blurred, {still} without motion); "
-        f"at least 3 needed. Try {hint}"
+        f"expected at least 3. Try {hint}"
     )
 
 

@@ -102,7 +102,9 @@ def read_user_mask(path: Path, width: int, height: int) -> Mask:
     """
     mask = read_mask(path)
     if mask.shape != (height, width):
-        raise InputError(f"--mask {path}: {mask.shape[1]}x{mask.shape[0]} pixels; the frames are {width}x{height}")
+        raise InputError(
+            f"--mask {path}: {mask.shape[1]}x{mask.shape[0]} pixels; expected {width}x{height}, as the frames"
+        )
     if not mask.any():
         raise InputError(f"--mask {path}: no pixel of 128 or more; expected 255 where frames are usable")
     return mask

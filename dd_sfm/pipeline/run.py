@@ -233,8 +233,8 @@ class _Work:
             made = densify_model(frames, match.tracks, poses, camera, self.config, self.progress)
             if number == 0 and not len(made.model.xyz):
                 raise ReconstructionError(
-                    f"{self.out}: no point of {match.tracks.count} tracks holds up with the poses found; "
-                    "try a calibration or --set densify.min_angle_deg=0.7"
+                    f"{self.out}: none of {match.tracks.count} tracks could be triangulated with the poses found; "
+                    "expected points. Try a calibration or --set densify.min_angle_deg=0.7"
                 )
             model = colour(made.model, frames, self.progress)
             write_model(self.out / "sparse" / str(number), model, frames)

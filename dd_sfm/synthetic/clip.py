@@ -90,7 +90,9 @@ def _check_folder(out: Path, overwrite: bool) -> None:
     if is_complete(out) and not overwrite:
         raise OutputError(f"{out}: holds a clip already; expected a new folder. Replace it with --overwrite")
     if content and not content & {MARKER, UNFINISHED}:
-        raise OutputError(f"{out}: holds other files; expected a new folder, or a rendered clip and --overwrite")
+        raise OutputError(
+            f"{out}: holds other files; expected a new folder, or that of a rendered clip with --overwrite"
+        )
 
 
 @contextmanager

@@ -85,8 +85,8 @@ def _check_rays(flat: NDArray[Any], pixels: NDArray[Any], matrix: NDArray[Any], 
     # r + k1 r^3 turns back at 2 / (3 sqrt(-3 k1)); a little below that it is too flat to be inverted well.
     least = np.ceil(-0.98 * 4 / 27 / rim**2 * 1000) / 1000
     raise ConfigError(
-        f"lens.distortion {distortion[:2].tolist()}: folds the field of view (rays off by up to {error_px:.1f} px); "
-        f"expected k1 of {least:g} or more with k2 0. Take less --distortion or a smaller lens.field_of_view_deg"
+        f"lens.distortion {distortion[:2].tolist()}: the image folds over itself in the field (rays off by up to "
+        f"{error_px:.1f} px); expected k1 of {least:g} or more with k2 0. Reduce --distortion or lens.field_of_view_deg"
     )
 
 

@@ -57,7 +57,7 @@ def plan_path(
     nearest = float(np.min(tree.query(place)[0]))
     if nearest < 0.5 * settings.clearance:
         raise ReconstructionError(
-            f"path: the scope comes within {nearest:.1f} mm of a wall; expected {settings.clearance:g}. "
+            f"path: the scope comes within {nearest:.1f} mm of a wall; expected at least {settings.clearance:g} mm. "
             "Try another --seed or --set path.clearance=1"
         )
     lost = np.flatnonzero(inside_share(shape.mesh, place) < MIN_INSIDE)

@@ -59,7 +59,7 @@ def split_frames(count: int, where: Path) -> Split:
         InputError: If there are too few frames.
     """
     if count < MIN_FRAMES:
-        raise InputError(f"--adapt {where}: {count} frames with a pose; at least {MIN_FRAMES} needed")
+        raise InputError(f"--adapt {where}: {count} frames with a pose; expected at least {MIN_FRAMES}")
     held = max(6, round(HELD_OUT * count))
     margin = max(3, round(MARGIN * count))
     return Split((0, count - held - margin - 1), (count - held, count - 1))

@@ -177,8 +177,12 @@ def check_config(config: TrainConfig) -> None:
         if low > high:
             raise ConfigError(f"{name} [{low}, {high}]: expected two numbers, 1 or more, the smaller first")
     if sum(config.mix) == 0:
-        raise ConfigError(f"mix {list(config.mix)}: expected three shares, none below 0, not all 0")
+        raise ConfigError(f"mix {list(config.mix)}: expected three shares of 0 or more, not all 0")
     if config.margin > 0 and config.loss != "response":
-        raise ConfigError(f"margin {config.margin:g}: of loss=response only; loss is {config.loss}")
+        raise ConfigError(
+            f"margin {config.margin:g}: loss is {config.loss}; expected response, the only loss with a margin"
+        )
     if config.growth is not None and config.architecture != "fc_densenet":
-        raise ConfigError(f"growth {config.growth}: of fc_densenet only; architecture is {config.architecture}")
+        raise ConfigError(
+            f"growth {config.growth}: architecture is {config.architecture}; expected fc_densenet, which alone has it"
+        )

@@ -84,13 +84,15 @@ def check_scenes(training: Sequence[DataPath], validation: Sequence[DataPath]) -
     for held_out in validation:
         scenes = rendered_scenes(held_out)
         if any(s.is_endless for s in scenes):
-            raise UsageError(f"--validation {held_out.path}: a series without end; expected synth:ORGAN:SEED")
+            raise UsageError(
+                f"--validation {held_out.path}: an endless series of scenes; expected a single one, synth:ORGAN:SEED"
+            )
         for organ, seed in [(s.organ, s.seed) for s in scenes] or _rendered(held_out.path):
             for data, first in series:
                 if organ == first.organ and seed >= first.seed:
                     raise UsageError(
-                        f"{held_out.path}, to be measured on, is {organ} {seed}, one of the scenes of {data.path}, to "
-                        "be trained on; expected a seed before them. Begin the series later, or measure another organ"
+                        f"{held_out.path} (validation) is {organ} {seed}, one of the scenes of {data.path} (training); "
+                        "expected a smaller seed. Start the series later, or validate on another organ"
                     )
 
 
@@ -127,7 +129,7 @@ def _ranges_meet(a: DataPath, b: DataPath) -> bool:
 def _check_pair(
     source: OpenedSource, theirs: NDArray[np.float32], held_out: OpenedSource, own: list[NDArray[np.float32]]
 ) -> None:
-    where = f"{held_out.data.label}, to be measured on, and {source.data.label}, to be trained on,"
+    where = f"{held_out.data.label} (validation) and {source.data.label} (training)"
     if held_out.data.path.resolve() == source.data.path.resolve():
         # Of one path the numbers tell: two sides of a cut may look alike, and are not the same frames.
         common = sorted(set(source.frames.numbers) & set(held_out.frames.numbers))

@@ -46,7 +46,7 @@ def check_output(out: Path, *, overwrite: bool = False) -> None:
         if others and not any((out / n).exists() for n in OURS):
             raise OutputError(
                 f"{out}: holds other files ({others[0]}); expected a new folder, or one of an earlier training. Choose "
-                "another with -o, or leave these where they are with --overwrite"
+                "another with -o, or write beside them with --overwrite"
             )
     foreign = [n for n in (WEIGHTS, LAST) if (out / n).exists()]
     if foreign and not overwrite and not any((out / n).exists() for n in (SETTINGS, CHECKPOINT)):

@@ -47,7 +47,7 @@ def relative_response_loss(
     if xy0.shape != xy1.shape or map0.shape[0] != map1.shape[0]:
         raise ShapeError(
             f"relative_response_loss: points {tuple(xy0.shape)} and {tuple(xy1.shape)}, maps {tuple(map0.shape)} and "
-            f"{tuple(map1.shape)}; expected as many points and equal D"
+            f"{tuple(map1.shape)}; expected equally many points and equal D"
         )
     if len(xy0) == 0:
         return (map0.sum() + map1.sum()) * 0.0

@@ -175,8 +175,8 @@ class Trainer:
         self.bad_steps = 0 if is_finite else self.bad_steps + 1
         if self.bad_steps >= MAX_BAD_STEPS:
             raise TrainingError(
-                f"step {self.step}: the gradient was not finite {MAX_BAD_STEPS} times in a row; expected numbers. "
-                f"Lower learning_rate (it is {self.config.learning_rate:g})"
+                f"step {self.step}: the gradient was not finite {MAX_BAD_STEPS} times in a row; expected finite "
+                f"numbers. Lower learning_rate (it is {self.config.learning_rate:g})"
             )
 
     @torch.no_grad()

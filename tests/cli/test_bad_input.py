@@ -71,14 +71,14 @@ def test_images_of_mixed_sizes(refused, tmp_path):
 
 
 def test_two_frames(refused, tmp_path):
-    refused(write_video(tmp_path / "two.avi", moving_frames(2)), says="at least 3 needed")
+    refused(write_video(tmp_path / "two.avi", moving_frames(2)), says="expected at least 3")
 
 
 def test_a_start_past_the_end(refused, tiny_clip):
     refused(tiny_clip, "--start", 80, says="has 12 frames, 0 to 11; --start 80 is past the last one. Choose a smaller")
     refused(
         tiny_clip, "--start", 4, "--end", 8, "--every", 3,
-        says="has 12 frames, 0 to 11; --start 4 --end 8 --every 3 leaves 2 of them, at least 3 needed",
+        says="has 12 frames, 0 to 11; --start 4 --end 8 --every 3 leaves 2 of them; expected at least 3",
     )  # fmt: skip
 
 
@@ -111,7 +111,7 @@ def test_static_video(refused, tmp_path):
 def test_mask_of_the_wrong_size(refused, tmp_path, tiny_clip):
     mask = tmp_path / "mask.png"
     cv2.imwrite(str(mask), circle_mask(60, 80, 25).astype(np.uint8) * 255)
-    refused(tiny_clip, "--mask", mask, says="80x60 pixels; the frames are 160x120")
+    refused(tiny_clip, "--mask", mask, says="80x60 pixels; expected 160x120")
 
 
 def test_mask_that_is_missing(refused, tmp_path, tiny_clip):

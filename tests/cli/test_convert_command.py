@@ -52,7 +52,7 @@ def test_bad_input_is_one_clear_line(refused, run, tmp_path):
     refused(run, "-o", tmp_path / "x.ply", "--to", "ply", "--copy-images", says="x.ply is a file", code=2)
     refused(tmp_path / "none", "-o", out, "--to", "ply", says="not found; expected a run folder")
     refused(run / "frames", "-o", out, "--to", "ply", says="no model found")
-    refused(run, "-o", out, "--to", "jhu", "--images", tmp_path / "none", says="none: no folder")
+    refused(run, "-o", out, "--to", "jhu", "--images", tmp_path / "none", says="none: not a folder")
     (tmp_path / "empty").mkdir()
     refused(run, "-o", out, "--to", "jhu", "--images", tmp_path / "empty", says="15 of 15 images not found")
     refused(run, "-o", out, "--to", "colmap", "--images", tmp_path / "empty", "--copy-images", says="images not found")

@@ -218,7 +218,7 @@ def test_sources_that_cannot_be_used(refused, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     refused(empty, says="unknown kind of source")
-    refused("synth:liver", says="synth:liver: unknown; expected synth: with one of sinus, colon, bladder", code=2)
+    refused("synth:liver", says="synth:liver: unknown organ; expected one of sinus, colon, bladder", code=2)
     refused("nerf:scene", says="nerf:scene: not found")
     unfinished = write_run(tmp_path / "unfinished")
     shutil.rmtree(unfinished / "sparse")

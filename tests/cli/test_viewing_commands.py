@@ -91,7 +91,7 @@ def test_what_view_refuses(refused, run, tmp_path):
     write_points(tmp_path / "empty.ply", np.zeros((0, 3)), np.zeros((0, 3)))
     refused("view", tmp_path / "empty.ply", "--screenshot", out, says="the cloud has no point")
     refused(
-        "view", run, "--screenshot", out, "--size", "big", says="--size big: no size; expected WIDTHxHEIGHT", code=2
+        "view", run, "--screenshot", out, "--size", "big", says="--size big: not a size; expected WIDTHxHEIGHT", code=2
     )
     refused("view", run, "--screenshot", out, "--view", "behind", says="--view behind: unknown", code=2)
     refused("view", run, "--view", "front,top", says="--view front,top: several views; expected one for a", code=2)
@@ -99,7 +99,7 @@ def test_what_view_refuses(refused, run, tmp_path):
     refused("view", run, "--screenshot", out, "--view", lost, says=f"frame {10 + WITHOUT_POSE} has no pose in")
     refused("view", run, "--screenshot", out, "--colour", "beauty", says="--colour beauty: unknown", code=2)
     refused(
-        "view", run, "--screenshot", out, "--colour", "uncertainty", says="does not hold it; expected one of", code=2
+        "view", run, "--screenshot", out, "--colour", "uncertainty", says="has no such values; expected one of", code=2
     )
     refused("view", run, "--screenshot", out, "--layout", "above", says="expected beside or overlaid", code=2)
     refused("view", run, "--screenshot", out, "--min-track", "999", says="no point passes --min-track 999 (the most is")
@@ -267,7 +267,7 @@ def test_what_overlay_refuses(refused, run, tmp_path):
         code=2,
     )
     refused("overlay", run / "frames", "-o", out, says="no model found")
-    refused("overlay", run, "-o", out, "--size", "12", says="--size 12: no size; expected WIDTHxHEIGHT", code=2)
+    refused("overlay", run, "-o", out, "--size", "12", says="--size 12: not a size; expected WIDTHxHEIGHT", code=2)
     refused("overlay", run, "-o", out, "--colour", "beauty", says="expected one of depth, error, photo", code=2)
     (tmp_path / "file").touch()
     refused("overlay", run, "-o", tmp_path / "file" / "a.mp4", says="a.mp4: cannot be written")
@@ -320,7 +320,7 @@ def test_what_mesh_refuses(refused, run, tmp_path):
     refused("mesh", run / "frames", says="no model found")
     corners, faces = np.eye(3), np.array([[0, 1, 2], [2, 1, 0]])
     write_mesh(tmp_path / "surface.ply", corners, faces, corners)
-    says = "surface.ply: a mesh already, of 2 faces; expected a cloud"
+    says = "surface.ply: already a mesh, of 2 faces; expected a cloud"
     refused("mesh", tmp_path / "surface.ply", "-o", tmp_path / "again.ply", says=says)
     write_points(tmp_path / "empty.ply", np.zeros((0, 3)), np.zeros((0, 3)))
     out = tmp_path / "out.ply"
@@ -377,7 +377,7 @@ def test_a_cloud_is_not_replaced_by_its_mesh(refused, tmp_path):
     write_cloud(cloud, to_cloud(plane_model(1.0)))
     before = cloud.read_bytes()
     for source in (cloud, cloud.parent):
-        says = "points.ply: is the cloud to be meshed; expected another file"
+        says = "points.ply: the cloud that is meshed; expected another file"
         refused("mesh", source, "-o", cloud, "--overwrite", says=says, code=2)
     assert cloud.read_bytes() == before
 

@@ -79,7 +79,7 @@ def test_noise_excludes_no_camera():
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_too_few_cameras(count):
-    with pytest.raises(InputError, match=f"{count} common cameras; at least 3 needed"):
+    with pytest.raises(InputError, match=f"{count} common cameras; expected at least 3"):
         align_cameras(scene_poses()[:count], scene_poses()[:count])
 
 

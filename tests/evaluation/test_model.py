@@ -393,7 +393,7 @@ def test_names_that_give_no_frame_number(tmp_path):
     }
     with pytest.raises(InputError, match="image 'first.png' has no number"):
         frame_numbers(tmp_path, ["first.png"])
-    with pytest.raises(InputError, match="several images are frame 1 "):
+    with pytest.raises(InputError, match="several images have frame number 1 "):
         frame_numbers(tmp_path, ["left1.png", "right1.png"])
 
 

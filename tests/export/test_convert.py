@@ -341,7 +341,7 @@ def test_files_from_elsewhere_are_never_replaced(run, tmp_path):
     assert names_in(out) == ["transforms.json"]
     assert (out / "transforms.json").read_text() == "{}"
     (tmp_path / "notes.txt").write_text("dear diary")
-    with pytest.raises(OutputError, match="is no tum file"):
+    with pytest.raises(OutputError, match="is not a tum file"):
         convert(run, tmp_path / "notes.txt", "tum", overwrite=True)
     (tmp_path / "list.json").write_text("{}")
     (out / "convert.json").write_text(json.dumps({"made_by": "dd-sfm convert", "files": ["../list.json", "/etc/x"]}))
@@ -355,7 +355,7 @@ def test_files_from_elsewhere_are_never_replaced(run, tmp_path):
 )
 def test_a_text_that_is_no_camera_path_is_never_replaced(run, tmp_path, text):
     (tmp_path / "notes.txt").write_text(text)
-    with pytest.raises(OutputError, match=r"notes\.txt: exists and is no tum file"):
+    with pytest.raises(OutputError, match=r"notes\.txt: exists and is not a tum file"):
         convert(run, tmp_path / "notes.txt", "tum", overwrite=True)
     assert (tmp_path / "notes.txt").read_text() == text
 
@@ -385,7 +385,7 @@ def test_images_of_another_size(run, tmp_path):
     (tmp_path / "small").mkdir()
     for path in (run / "frames").iterdir():
         write_image(tmp_path / "small" / path.name, texture(60, 80))
-    with pytest.raises(InputError, match="80x60 pixels; the model's camera has 160x120"):
+    with pytest.raises(InputError, match="80x60 pixels; expected 160x120"):
         convert(run, tmp_path / "out", "nerfstudio", images=tmp_path / "small")
 
 
@@ -403,7 +403,7 @@ def test_images_that_cannot_be_decoded(run, tmp_path, target, suffix):
         convert(source, tmp_path / "out", target, images=images, copy_images=True)
     assert not (tmp_path / "out").exists()
     write_image(damaged, texture(60, 80))
-    with pytest.raises(InputError, match=rf"20\.{suffix}: 80x60 pixels; the model's camera has 160x120.*--images"):
+    with pytest.raises(InputError, match=rf"20\.{suffix}: 80x60 pixels; expected 160x120.*--images"):
         convert(source, tmp_path / "out", target, images=images, copy_images=True)
     assert not (tmp_path / "out").exists()
 

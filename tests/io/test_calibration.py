@@ -88,7 +88,7 @@ def test_refused_files(tmp_path):
     for content, says in (
         ("hello world", "not a calibration that can be parsed"),
         ("1 OPENCV 640 480 500 510 320", "1 parameters|3 parameters"),
-        ("1 PINHOLE 1280 960 500 500 640 480", "made for 1280x960 pixels; the frames are 640x480"),
+        ("1 PINHOLE 1280 960 500 500 640 480", "made for 1280x960 pixels; expected 640x480"),
         ("camera_matrix: [1, 2", "not an OpenCV YAML"),
         ("camera_matrix: [1, 2]", "camera_matrix has 2 numbers; expected 9"),
     ):

@@ -101,7 +101,9 @@ def test_a_run_without_a_model_ends_nothing(request_of, stub, lost, tmp_path):
 
 def test_no_model_at_all(request_of, stub):
     stub[1].update(("learned", "sift", "sift_default"))
-    with pytest.raises(ReconstructionError, match="no run found a model. The learned one: .*no model from 12 frames"):
+    with pytest.raises(
+        ReconstructionError, match="no run found a model; the learned one failed: .*no model from 12 frames"
+    ):
         run_all(request_of, silent, lambda _: None)
 
 

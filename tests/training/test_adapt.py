@@ -33,7 +33,7 @@ def test_held_out_frames_are_the_last_with_a_margin(count, tmp_path):
 
 
 def test_too_few_frames(tmp_path):
-    with pytest.raises(InputError, match="19 frames with a pose; at least 20 needed"):
+    with pytest.raises(InputError, match="19 frames with a pose; expected at least 20"):
         split_frames(19, tmp_path)
 
 
@@ -84,5 +84,5 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path):
 def test_held_out_frames_may_not_come_in_by_other_data(tmp_path):
     folder = write_run(tmp_path / "run", 24)
     copy = DataPath(write_jhu(tmp_path / "copy", 24))
-    with pytest.raises(UsageError, match="run:18-23, to be measured on, and .*copy, to be trained on, show the same"):
+    with pytest.raises(UsageError, match=r"run:18-23 \(validation\) and .*copy \(training\) show the same"):
         run(folder, tmp_path / "out", [copy], steps=1)

@@ -108,7 +108,7 @@ def test_scenes_to_come_are_not_measured_on():
     check_scenes(series, [DataPath.parse(v) for v in ("synth:colon:99", "synth:sinus:100", "a/clip")])
     with pytest.raises(UsageError, match=r"is colon 104, one of the scenes of synth:colon:100\+"):
         check_scenes(series, [DataPath.parse("synth:colon:104")])
-    with pytest.raises(UsageError, match="without end"):
+    with pytest.raises(UsageError, match="an endless series of scenes"):
         check_scenes([], series)
 
 

@@ -168,7 +168,7 @@ def test_fewer_steps_than_are_done(go, tmp_path, caplog):
 def test_overwrite_removes_nothing_when_the_mix_leaves_no_source(go, tmp_path):
     go(small(steps=1))
     before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
-    with pytest.raises(InputError, match="mix: no share is left"):
+    with pytest.raises(InputError, match="mix: the kinds of sources given have no share"):
         go(small(steps=1, mix=(0.0, 1.0, 0.0)), overwrite=True)
     assert {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()} == before
 
@@ -298,7 +298,7 @@ def test_gradients_that_are_not_finite_end_the_training(tmp_path):
         ({"gaps": (5, 2)}, "the smaller first"),
         ({"inlier_share": 0.0}, "inlier_share"),
         ({"augment": AugmentConfig(crop=(32, 320))}, "64 or more"),
-        ({"growth": 4}, "of fc_densenet only"),
+        ({"growth": 4}, "expected fc_densenet, which alone has it"),
         ({"average": 1.0}, "average 1.0"),
         ({"micro_batch": 0}, "micro_batch 0"),
         ({"learning_rate": 0.0}, "above 0"),

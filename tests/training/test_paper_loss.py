@@ -67,5 +67,5 @@ def test_no_points_and_wrong_shapes():
     loss = relative_response_loss(map0, random_map(1), torch.zeros(0, 2), torch.zeros(0, 2))
     loss.backward()
     assert float(loss.detach()) == 0.0
-    with pytest.raises(ShapeError, match="as many points"):
+    with pytest.raises(ShapeError, match="equally many points"):
         relative_response_loss(map0, random_map(1), torch.zeros(1, 2), torch.zeros(2, 2))

@@ -88,14 +88,14 @@ def test_missing_and_misfitting_frames(tmp_path):
     with pytest.raises(InputError, match=r"1 of 12 frames with a pose are missing \(00000003.png\)"):
         opened(folder)
     write_image(folder / "frames" / "00000003.png", np.zeros((60, 80, 3), np.uint8))
-    with pytest.raises(InputError, match="80x60 pixels; the camera has 160x120"):
+    with pytest.raises(InputError, match="80x60 pixels; expected 160x120"):
         opened(folder)
 
 
 def test_ranges_count_positions(tmp_path):
     folder = write_run(tmp_path / "seq")
     assert opened(f"{folder}:3-7").frames.numbers == (3, 4, 5, 6, 7)
-    with pytest.raises(InputError, match="1 frames with a pose in the range; at least 2"):
+    with pytest.raises(InputError, match="1 frames with a pose in the range; expected at least 2"):
         opened(f"{folder}:11-30")
 
 
@@ -219,7 +219,7 @@ def test_folders_of_sources_share_a_weight(tmp_path):
     parts = [replace(single, data=d) for d in everything]
     shares = [share for _, share in weigh([*parts, single], (1.0, 0.0, 0.0))]
     assert shares == pytest.approx([0.5, 0.5, 0.5, 0.5])  # the folder counts three times as much as the single one
-    with pytest.raises(InputError, match="a folder of 2 sources; expected no range"):
+    with pytest.raises(InputError, match="a folder of 2 sources takes no range"):
         expand(DataPath(tmp_path / "patient1", 0, 4))
 
 
@@ -261,7 +261,7 @@ def test_shares_follow_mix_and_weights(tmp_path):
     # Alone of its kind a weight counts too, against the other kinds.
     assert [share for _, share in weigh([other], (0.4, 0.4, 0.2))] == pytest.approx([1.2, 0.6])
     assert [share for _, share in weigh([run], (1.0, 1.0, 0.0))] == [1.0]
-    with pytest.raises(InputError, match="no share is left"):
+    with pytest.raises(InputError, match="the kinds of sources given have no share"):
         weigh([pictures], (1.0, 0.0, 0.0))
 
 

@@ -135,7 +135,7 @@ def test_no_cloud(tmp_path):
     with pytest.raises(InputError, match="no model found"):
         open_shown(tmp_path / "empty")
     (tmp_path / "letter.txt").write_text("Dear reader")
-    with pytest.raises(InputError, match="letter.txt: a file, but no PLY; expected a run folder"):
+    with pytest.raises(InputError, match="letter.txt: not a PLY file; expected a run folder"):
         open_shown(tmp_path / "letter.txt")
 
 

@@ -199,7 +199,7 @@ def test_what_cannot_be_drawn(tmp_path):
     with pytest.raises(InputError, match=r"a: 1 of 5 images not found \('00000000.png' is one\); .*--images"):
         check_overlay(make_layers([lost]), OverlaySettings())
     unknown = replace(scene, model=replace(scene.model, error_px=np.full(len(scene.model.xyz), -1.0)))
-    with pytest.raises(InputError, match="holds no errors of its points"):
+    with pytest.raises(InputError, match="has no errors of its points"):
         check_overlay(make_layers([unknown]), OverlaySettings("error"))
     other = make_scene(tmp_path / "b", wall(10.0), first=100)
     with pytest.raises(InputError, match="a and .*b: no image in common"):

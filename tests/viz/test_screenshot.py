@@ -75,7 +75,7 @@ def test_a_filter_that_no_point_passes_is_told_with_what_would(tmp_path):
     state = ViewState((cloud,), max_error_px=-1.0, min_track=1000)
     said = (
         rf"run: no point passes --max-error -1 \(the least is {cloud.error_px.min():.3g} px\) and --min-track 1000 "
-        rf"\(the most is {cloud.track_length.max()}\); expected one at least"
+        rf"\(the most is {cloud.track_length.max()}\); expected at least one"
     )
     with pytest.raises(InputError, match=said):
         render_still(state, "front", 200, 140)

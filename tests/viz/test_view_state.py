@@ -117,7 +117,9 @@ def test_an_unknown_error_is_grey(tmp_path):
 def test_a_colour_that_is_not_there(state):
     with pytest.raises(UsageError, match="--colour beauty: unknown; expected one of photo, error"):
         state.set_colour("beauty")
-    with pytest.raises(UsageError, match=r"--colour run: .*run does not hold it; expected one of photo, error, tracks"):
+    with pytest.raises(
+        UsageError, match=r"--colour run: .*run has no such values; expected one of photo, error, tracks"
+    ):
         state.set_colour("run")
 
 

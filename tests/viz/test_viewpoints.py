@@ -17,7 +17,7 @@ def test_sizes():
 
 @pytest.mark.parametrize("text", ["big", "1280", "1280x", "x720", "-3x4", "12.5x10", "1280 x 720"])
 def test_what_is_no_size(text):
-    with pytest.raises(UsageError, match=r"--size .*: no size; expected WIDTHxHEIGHT in pixels, as 1280x720"):
+    with pytest.raises(UsageError, match=r"--size .*: not a size; expected WIDTHxHEIGHT in pixels, such as 1280x720"):
         parse_size(text)
 
 

@@ -123,8 +123,8 @@ def pck_table(
             errors.setdefault(gap, []).append(error)
     if not errors:
         raise InputError(
-            f"{reference.name}: no pair with common points at gaps {', '.join(map(str, gaps))}; expected some. "
-            "Try smaller gaps"
+            f"{reference.name}: no pair with common points at gaps {', '.join(map(str, gaps))}; expected at least "
+            "one. Try smaller gaps"
         )
     return [_row(reference.name, gap, parts, tuple(thresholds_px)) for gap, parts in errors.items()]
 

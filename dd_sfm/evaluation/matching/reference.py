@@ -224,8 +224,8 @@ class ModelReference:
         image = read_image(self._paths[frame])
         if image.shape[:2] != self._usable.shape:
             raise InputError(
-                f"{self._paths[frame]}: {image.shape[1]}x{image.shape[0]} pixels; the model's camera has "
-                f"{self._usable.shape[1]}x{self._usable.shape[0]}"
+                f"{self._paths[frame]}: {image.shape[1]}x{image.shape[0]} pixels; expected "
+                f"{self._usable.shape[1]}x{self._usable.shape[0]}, the size of the model's camera"
             )
         return View(frame, _crop(image, self.grid), self._mask)
 
@@ -243,7 +243,7 @@ def _usable_area(mask_path: Path | None, width: int, height: int) -> NDArray[np.
     usable = read_mask(mask_path) if mask_path else np.ones((height, width), bool)
     if usable.shape != (height, width):
         raise InputError(
-            f"{mask_path}: {usable.shape[1]}x{usable.shape[0]} pixels; the model's camera has {width}x{height}"
+            f"{mask_path}: {usable.shape[1]}x{usable.shape[0]} pixels; expected {width}x{height}, as the model's camera"
         )
     return usable
 

@@ -119,11 +119,11 @@ def align_cameras(model: FloatArray, reference: FloatArray) -> CameraAlignment:
         InputError: If there are fewer than 3 cameras or all of them are at one place.
     """
     if len(model) < 3:
-        raise InputError(f"alignment: {len(model)} common cameras; at least 3 needed")
+        raise InputError(f"alignment: {len(model)} common cameras; expected at least 3")
     source, target = camera_centres(model), camera_centres(reference)
     for name, centres in (("model", source), ("reference", target)):
         if np.ptp(centres, axis=0).max() <= 1e-9 * max(1.0, float(np.abs(centres).max())):
-            raise InputError(f"alignment: all cameras of the {name} are at one place; expected a path")
+            raise InputError(f"alignment: all cameras of the {name} are at one place; expected them to move")
     relative = reference[:, :, :3].transpose(0, 2, 1) @ model[:, :, :3]
     path = float(np.linalg.norm(np.diff(target, axis=0), axis=1).sum())
     guess = _robust_guess(relative, source, target)

@@ -88,7 +88,9 @@ def frame_numbers(folder: Path, names: list[str]) -> dict[str, int]:
     if len(set(numbers.values())) < len(numbers):
         values = list(numbers.values())
         twice = next(name for name in names if values.count(numbers[name]) > 1)
-        raise InputError(f"{folder}: several images are frame {numbers[twice]} ('{twice}' is one); expected one each")
+        raise InputError(
+            f"{folder}: several images have frame number {numbers[twice]} ('{twice}' is one); expected one a frame"
+        )
     return numbers
 
 

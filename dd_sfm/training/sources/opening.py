@@ -85,7 +85,9 @@ def expand(data: DataPath) -> list[DataPath]:
         found = [p for p in sorted(data.path.glob(pattern)) if kind_of(p) in ("posed", "rendered")]
         if found:
             if data.last is not None:
-                raise InputError(f"{data.label}: a folder of {len(found)} sources; expected no range, or one of them")
+                raise InputError(
+                    f"{data.label}: a folder of {len(found)} sources takes no range; expected one of the sources"
+                )
             return [DataPath(p, weight=data.weight, part=data.part / len(found)) for p in found]
     raise InputError(f"{data.path}: unknown kind of source; expected {KINDS}")
 
@@ -171,7 +173,7 @@ def weigh(opened: Sequence[OpenedSource], mix: tuple[float, float, float]) -> li
     weighted += [(_warps(s), mix[2] * part) for s, part in zip(opened, _parts(opened), strict=True)]
     weighted = [(source, share) for source, share in weighted if share > 0]
     if not weighted:
-        raise InputError("mix: no share is left for the kinds of sources given; expected one above 0")
+        raise InputError("mix: the kinds of sources given have no share of the pairs; expected one above 0")
     return weighted
 
 

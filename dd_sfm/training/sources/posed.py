@@ -71,7 +71,7 @@ def open_posed(data: DataPath, config: TrainConfig, find_field: FindField, cache
     last = np.inf if data.last is None else data.last
     chosen = np.flatnonzero((structure.positions >= data.first) & (structure.positions <= last))
     if len(chosen) < 2:
-        raise InputError(f"{data.label}: {len(chosen)} frames with a pose in the range; at least 2 needed")
+        raise InputError(f"{data.label}: {len(chosen)} frames with a pose in the range; expected at least 2")
     note = structure.note
     if len(chosen) > config.max_frames:
         # Thinned, gaps would mean something else: the beginning is taken as it is.
@@ -125,7 +125,8 @@ def _source_masks(structure: Structure, chosen: NDArray[np.int64], find_field: F
     for mask in masks:
         if mask.shape != (height, width):
             raise InputError(
-                f"{structure.name}: a mask of {mask.shape[1]}x{mask.shape[0]} pixels; the camera has {width}x{height}"
+                f"{structure.name}: a mask of {mask.shape[1]}x{mask.shape[0]} pixels; expected {width}x{height}, "
+                "as the camera"
             )
     return masks
 
@@ -136,7 +137,8 @@ def _images(structure: Structure, chosen: NDArray[np.int64], crop: WorkingCrop) 
         image = read_image(structure.paths[k])
         if image.shape[:2] != (height, width):
             raise InputError(
-                f"{structure.paths[k]}: {image.shape[1]}x{image.shape[0]} pixels; the camera has {width}x{height}"
+                f"{structure.paths[k]}: {image.shape[1]}x{image.shape[0]} pixels; expected {width}x{height}, as the "
+                "camera"
             )
         yield crop.image(image)
 

@@ -70,8 +70,8 @@ def open_rendered(data: DataPath, config: TrainConfig) -> RenderedSource:
     clip = open_source(truth.clip_path)
     if (clip.height, clip.width) != truth.mask.shape:
         raise InputError(
-            f"{truth.clip_path}: {clip.width}x{clip.height} pixels; the mask has "
-            f"{truth.mask.shape[1]}x{truth.mask.shape[0]}"
+            f"{truth.clip_path}: {clip.width}x{clip.height} pixels; expected "
+            f"{truth.mask.shape[1]}x{truth.mask.shape[0]}, as the mask"
         )
 
     def images() -> Any:
@@ -86,5 +86,7 @@ def open_rendered(data: DataPath, config: TrainConfig) -> RenderedSource:
         )
     source = RenderedSource(truth, frames, crop, config.rendered_gaps, data.first)
     if len(frames) < 2 or not len(source.with_depth):
-        raise InputError(f"{data.label}: {len(frames)} frames, {len(source.with_depth)} with depth; expected 2 and 1")
+        raise InputError(
+            f"{data.label}: {len(frames)} frames, {len(source.with_depth)} with depth; expected at least 2 and 1"
+        )
     return source

@@ -49,7 +49,7 @@ class DataPath:
         first, dash, last = span.partition("-")
         if colon and dash and first.isdigit() and last.isdigit() and not SYNTH.fullmatch(source):
             if int(last) < int(first):
-                raise ConfigError(f"{text}: the range ends before it begins; expected FIRST-LAST")
+                raise ConfigError(f"{text}: the range ends before it starts; expected FIRST-LAST")
             return cls(Path(path), int(first), int(last), weight)
         return cls(Path(source), weight=weight)
 
@@ -88,7 +88,7 @@ def rendered_scenes(data: DataPath) -> list[RenderedScene]:
         return [RenderedScene(found["organ"], first, data.weight, is_endless=True)]
     last = int(found["last"] or first)
     if last < first:
-        raise ConfigError(f"{text}: the seeds end before they begin; expected synth:ORGAN:SEED-SEED")
+        raise ConfigError(f"{text}: the seeds end before they start; expected synth:ORGAN:SEED-SEED")
     part = 1 / (last - first + 1)
     return [RenderedScene(found["organ"], seed, data.weight, part) for seed in range(first, last + 1)]
 

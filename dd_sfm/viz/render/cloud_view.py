@@ -125,7 +125,7 @@ def _shown_ply(path: Path) -> Shown:
         raise InputError(f"{path}: not found; expected a run folder, a COLMAP model folder or a PLY file")
     with path.open("rb") as file:
         if file.read(3) != b"ply":
-            raise InputError(f"{path}: a file, but no PLY; expected a run folder, a COLMAP model folder or a PLY file")
+            raise InputError(f"{path}: not a PLY file; expected a run folder, a COLMAP model folder or a PLY file")
     cloud = read_cloud(path)
     # Other tools mark points without a place by NaN.
     placed = np.asarray(np.isfinite(cloud.xyz).all(1))

@@ -79,11 +79,11 @@ def check_overlay(layers: list[Layer], settings: OverlaySettings) -> None:
     if missing:
         raise InputError(
             f"{first.source}: {len(missing)} of {len(first.images)} images not found ('{missing[0]}' is one); expected "
-            "them beside the model. Say where with --images"
+            "them beside the model. Give their folder with --images"
         )
     for layer in layers:
         if settings.colour == "error" and not (layer.scene.model.error_px >= 0).any():
-            raise InputError(f"{layer.scene.source}: holds no errors of its points; use --colour depth or photo")
+            raise InputError(f"{layer.scene.source}: has no errors of its points; use --colour depth or photo")
     for layer in layers[1:]:
         check_same_video(first, layer.scene)
 

@@ -104,7 +104,7 @@ def check_visible(state: ViewState) -> None:
         filters.append(f"--min-track {state.min_track} (the most is {most})")
     raise InputError(
         f"{' and '.join(str(c.source) for c in clouds)}: no point passes {' and '.join(filters) or 'the filters'}; "
-        "expected one at least. Loosen the filter"
+        "expected at least one. Relax the filter"
     )
 
 

@@ -45,10 +45,10 @@ def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     """
     match = re.fullmatch(r"(\d+)[xX](\d+)", text.strip())
     if not match:
-        raise UsageError(f"{option} {text}: no size; expected WIDTHxHEIGHT in pixels, as 1280x720")
+        raise UsageError(f"{option} {text}: not a size; expected WIDTHxHEIGHT in pixels, such as 1280x720")
     width, height = int(match[1]), int(match[2])
     if not (16 <= width <= 8192 and 16 <= height <= 8192):
-        raise UsageError(f"{option} {text}: expected 16 to 8192 pixels a side, as 1280x720")
+        raise UsageError(f"{option} {text}: expected 16 to 8192 pixels a side, such as 1280x720")
     return width, height
 
 

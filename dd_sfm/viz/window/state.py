@@ -75,7 +75,7 @@ class ViewState:
             raise UsageError(f"--colour {name}: unknown; expected one of {', '.join(COLOURS)}")
         if name not in self.colours_known:
             raise UsageError(
-                f"--colour {name}: {self.clouds[0].source} does not hold it; expected one of "
+                f"--colour {name}: {self.clouds[0].source} has no such values; expected one of "
                 f"{', '.join(self.colours_known)}"
             )
         self.colour = name

@@ -49,7 +49,8 @@ def _compile(function: Callable[..., Any], *, parallel: bool = False, nogil: boo
         return njit(fastmath=True, parallel=parallel, nogil=nogil)(function)
     # numba takes what is on disk for current as long as the function's own file is unchanged. The loop also holds what
     # it calls and the constants it uses, so every source that it may have them from has to be unchanged.
-    loop._cache._cache_file._source_stamp = source_stamp(function.__module__)
+    if hasattr(loop, "_cache"):  # NUMBA_DISABLE_JIT leaves plain functions.
+        loop._cache._cache_file._source_stamp = source_stamp(function.__module__)
     return cast("Callable[..., Any]", loop)
 
 

@@ -1,13 +1,12 @@
 """Bundle adjustment of a model by COLMAP's Ceres solver."""
 
-import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pycolmap
 
 from dd_sfm.io.colmap_database import silence
-from dd_sfm.io.colmap_model import image_names, read_model, write_model
+from dd_sfm.io.colmap_model import image_names
+from dd_sfm.io.colmap_reconstruction import to_reconstruction, with_geometry_of
 from dd_sfm.structures import FrameSet, Model
 
 
@@ -26,14 +25,9 @@ def bundle_adjust(model: Model, frames: FrameSet, *, refine_focal: bool, scale_p
     """
     options = _options(refine_focal=refine_focal, scale_px=scale_px, threads=threads)
     silence()
-    with tempfile.TemporaryDirectory() as folder:
-        write_model(Path(folder), model, frames)
-        reconstruction = pycolmap.Reconstruction(folder)
-        pycolmap.create_default_bundle_adjuster(options, _all_images(reconstruction), reconstruction).solve()
-        reconstruction.write_binary(folder)
-        adjusted = read_model(Path(folder), {name: k for k, name in enumerate(image_names(frames))})
-    camera = replace(model.camera, fx=adjusted.camera.fx, fy=adjusted.camera.fy)
-    return replace(adjusted, camera=camera)
+    reconstruction = to_reconstruction(model, image_names(frames))
+    pycolmap.create_default_bundle_adjuster(options, _all_images(reconstruction), reconstruction).solve()
+    return with_geometry_of(model, reconstruction)
 
 
 def free_focal(folder: Path, *, scale_px: float, threads: int) -> float:

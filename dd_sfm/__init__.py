@@ -6,23 +6,59 @@ The Python interface is in :mod:`dd_sfm.api`; its functions can be had from here
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dd_sfm.api import Comparison as Comparison
+    from dd_sfm.api import Config as Config
+    from dd_sfm.api import DDSfMError as DDSfMError
     from dd_sfm.api import Descriptor as Descriptor
+    from dd_sfm.api import DescriptorMap as DescriptorMap
+    from dd_sfm.api import Evaluation as Evaluation
     from dd_sfm.api import ImageMatches as ImageMatches
+    from dd_sfm.api import MasksConfig as MasksConfig
+    from dd_sfm.api import MatchConfig as MatchConfig
+    from dd_sfm.api import Observations as Observations
+    from dd_sfm.api import PinholeCamera as PinholeCamera
+    from dd_sfm.api import PointCloud as PointCloud
     from dd_sfm.api import Run as Run
+    from dd_sfm.api import RunFrame as RunFrame
+    from dd_sfm.api import RunModel as RunModel
+    from dd_sfm.api import compare as compare
+    from dd_sfm.api import configure as configure
     from dd_sfm.api import describe as describe
+    from dd_sfm.api import evaluate_model as evaluate_model
     from dd_sfm.api import load_descriptor as load_descriptor
     from dd_sfm.api import match_images as match_images
     from dd_sfm.api import open_run as open_run
+    from dd_sfm.api import reconstruct as reconstruct
+    from dd_sfm.api import run_stages as run_stages
+    from dd_sfm.api import write_cloud as write_cloud
 
 __version__ = "0.2.0"
 __all__ = (
+    "Comparison",
+    "Config",
+    "DDSfMError",
     "Descriptor",
+    "DescriptorMap",
+    "Evaluation",
     "ImageMatches",
+    "MasksConfig",
+    "MatchConfig",
+    "Observations",
+    "PinholeCamera",
+    "PointCloud",
     "Run",
+    "RunFrame",
+    "RunModel",
+    "compare",
+    "configure",
     "describe",
+    "evaluate_model",
     "load_descriptor",
     "match_images",
     "open_run",
+    "reconstruct",
+    "run_stages",
+    "write_cloud",
 )
 
 

@@ -2,310 +2,262 @@
 
 Nothing here prints, and no call leaves a setting of the process changed: threads, signal handlers, environment, log
 levels and random seeds are afterwards what they were before. Images are RGB uint8 (H, W, 3); pixels are (x, y) with
-the centre of the first one at (0, 0).
+the centre of the first one at (0, 0); poses are ``cam_from_world``.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import nn
 
-from dd_sfm.config import Config, DescribeConfig, MasksConfig, MatchConfig, RuntimeConfig
-from dd_sfm.errors import ConfigError, ShapeError
-from dd_sfm.features.describe import describe_image, descriptor_map, use_bfloat16
-from dd_sfm.features.queries import query_points
-from dd_sfm.features.view_matching import MatchView, match_views, smooth_gradients
-from dd_sfm.features.weights import load_weights
+from dd_sfm.cameras import PinholeCamera as PinholeCamera
+from dd_sfm.config import Config as Config
+from dd_sfm.config import MasksConfig as MasksConfig
+from dd_sfm.config import MatchConfig as MatchConfig
+from dd_sfm.config_checks import check_config
+from dd_sfm.errors import ConfigError
+from dd_sfm.errors import DDSfMError as DDSfMError
+from dd_sfm.evaluation.comparison.compare import compare_runs
+from dd_sfm.evaluation.comparison.result import Comparison as Comparison
+from dd_sfm.evaluation.comparison.result import Entry
+from dd_sfm.evaluation.model import evaluate as evaluation
+from dd_sfm.evaluation.model.evaluate import Evaluation as Evaluation
+from dd_sfm.evaluation.model.pose_reference import open_pose_reference
+from dd_sfm.evaluation.model.surface import BEST
+from dd_sfm.evaluation.model.trajectory import GAPS
+from dd_sfm.io.clouds import write_cloud as write_cloud
+from dd_sfm.io.colmap_database import log_kept
 from dd_sfm.io.finished_run import Observations as Observations
 from dd_sfm.io.finished_run import Run as Run
 from dd_sfm.io.finished_run import RunFrame as RunFrame
 from dd_sfm.io.finished_run import RunModel as RunModel
 from dd_sfm.io.finished_run import open_run as open_run
-from dd_sfm.io.images import MASK_THRESHOLD
-from dd_sfm.io.working import WorkingFrame, grid_around, to_working
-from dd_sfm.ops.resize import working_scale
-from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, frame_mask, mask_height
-from dd_sfm.runtime import resolve_device
-from dd_sfm.structures import DescriptorMap, WorkingGrid
+from dd_sfm.ops.coordinates import to_colmap
+from dd_sfm.pipeline.compare import CompareRequest, comparing, run_all
+from dd_sfm.pipeline.in_memory import Descriptor as Descriptor
+from dd_sfm.pipeline.in_memory import ImageMatches as ImageMatches
+from dd_sfm.pipeline.in_memory import describe as describe
+from dd_sfm.pipeline.in_memory import load_descriptor as load_descriptor
+from dd_sfm.pipeline.in_memory import match_images as match_images
+from dd_sfm.pipeline.run import RunRequest, run
+from dd_sfm.presets import configure as configure
+from dd_sfm.progress import Progress as Progress
+from dd_sfm.progress import silent
+from dd_sfm.structures import DescriptorMap as DescriptorMap
+from dd_sfm.structures import PointCloud as PointCloud
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_] | NDArray[np.uint8]
-LEAST_PX = 64
-"""Smaller images show too little for the network."""
-
-
-@dataclass(frozen=True)
-class Descriptor:
-    """A learned descriptor, loaded and ready.
-
-    ``network``: (1, 3, H, W) RGB in [0, 1] -> unit-norm descriptors (1, D, H // stride, W // stride); ``stride``:
-    working pixels per cell; ``precision``: the network's arithmetic.
-    """
-
-    name: str
-    network: nn.Module
-    device: torch.device
-    stride: int
-    precision: Literal["float32", "bfloat16"]
-
-    def describe(
-        self,
-        image: Image,
-        mask: Mask | None = None,
-        *,
-        working_height_px: int | None = DescribeConfig.working_height_px,
-        masks: MasksConfig | None = None,
-    ) -> DescriptorMap:
-        """Describe one image (H, W, 3); see :func:`describe`."""
-        _check_image("image", image)
-        return self._describe([image], [mask], working_height_px, masks)[0]
-
-    def _describe(
-        self,
-        images: Sequence[Image],
-        given: Sequence[Mask | None],
-        working_height_px: int | None,
-        masks: MasksConfig | None,
-    ) -> list[DescriptorMap]:
-        frames, grid = _working_frames(images, given, working_height_px, masks or MasksConfig(), self.stride)
-        return [self._map(frame, grid) for frame in frames]
-
-    def _map(self, frame: WorkingFrame, grid: WorkingGrid) -> DescriptorMap:
-        found = describe_image(self.network, frame.image, self.device, bfloat16=self.precision == "bfloat16")
-        # What was made in inference mode cannot take part in a gradient later on; a copy can.
-        return descriptor_map(found.clone(), frame.mask, grid)
+Stage = Literal["frames", "describe", "match", "map", "densify"]
+OnStage = Callable[[str], None]
+LABELS = {
+    "learned": "learned",
+    "sift": "SIFT, tuned",
+    "sift_strong": "SIFT, strong",
+    "sift_default": "SIFT, COLMAP's defaults",
+}
 
 
-@dataclass(frozen=True)
-class ImageMatches:
-    """Matches of two images.
-
-    ``xy0``, ``xy1`` (K, 2) float64: matched places in pixels of image 0 and image 1; ``scores`` (K,) float32 in
-    [0, 1]; ``queries`` (N, 2) float64: the points of image 0 that were looked for, and ``query`` (K,) int64 the row of
-    each match among them; ``inlier_ratio``: share of all points searched whose match came back and agreed with its
-    neighbours.
-    """
-
-    xy0: NDArray[np.float64]
-    xy1: NDArray[np.float64]
-    scores: NDArray[np.float32]
-    query: NDArray[np.int64]
-    queries: NDArray[np.float64]
-    inlier_ratio: float
-
-    def __len__(self) -> int:
-        return len(self.xy0)
-
-
-def load_descriptor(
-    name_or_path: str | Path = DescribeConfig.weights,
-    device: str | torch.device = "auto",
+def reconstruct(
+    source: str | Path,
+    out: str | Path,
+    config: Config | str | None = None,
     *,
-    precision: Literal["auto", "float32", "bfloat16"] = "auto",
-) -> Descriptor:
-    """Load a learned descriptor.
+    calibration: str | Path | PinholeCamera | None = None,
+    mask: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    on_stage: OnStage | None = None,
+) -> Run:
+    """Turn an endoscopic video into a point cloud and a COLMAP model: ``dd-sfm reconstruct`` as a function.
+
+    Finished stages are kept: the same call goes on after a break, and with other settings it redoes only what depends
+    on them.
 
     Args:
-        name_or_path: Shipped weights by name, or a .safetensors file that ``dd-sfm train`` wrote.
-        device: "auto" (CUDA where there is a device), "cpu", "cuda", or a device of torch.
-        precision: Arithmetic of the network; "auto": bfloat16 where the machine has it in hardware.
-
-    Raises:
-        WeightsError: If the weights are not found or cannot be used.
-        DeviceError: If CUDA is asked for and there is no CUDA device.
-        ConfigError: If device or precision is none of those above.
-
-    Example:
-        >>> descriptor = load_descriptor("compact-rendered", device="cpu")
-    """
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise ConfigError(f"precision {precision!r}: unknown; expected auto, float32 or bfloat16")
-    on = device if isinstance(device, torch.device) else _device(device)
-    network = load_weights(str(name_or_path), on)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    bfloat16 = use_bfloat16(Config(describe=DescribeConfig(precision=precision)), on)
-    stride = int(getattr(network, "stride"))  # noqa: B009  (typed as a tensor or module by torch)
-    return Descriptor(str(name_or_path), network, on, stride, "bfloat16" if bfloat16 else "float32")
-
-
-def describe(
-    image: Image,
-    *,
-    descriptor: Descriptor,
-    mask: Mask | None = None,
-    working_height_px: int | None = DescribeConfig.working_height_px,
-    masks: MasksConfig | None = None,
-) -> DescriptorMap | list[DescriptorMap]:
-    """Describe every cell of an image, or of a batch of images, as a reconstruction describes frames.
-
-    The image is resized so that its field of view is ``working_height_px`` high, and cut to the field of view. The
-    map's ``grid`` places the cells: ``map.grid.to_source(cell_to_image(cells, map.grid.stride))``.
-
-    Args:
-        image: RGB (H, W, 3) uint8, or a batch (N, H, W, 3), which shares one field of view and one grid.
-        descriptor: From :func:`load_descriptor`.
-        mask: The field of view, (H, W) bool or uint8 (128 or more: usable), as ``reconstruct --mask`` takes it; for a
-            batch also (N, H, W). None: found from the images.
-        working_height_px: Height of the field of view that the network sees; None: the image's own size.
-        masks: How far the field of view is shrunk and highlights are left out. None: as in a reconstruction;
-            ``MasksConfig(erode_px=0, highlight_level=256)`` uses the mask as it is.
+        source: Video file, or folder of images.
+        out: Run folder to write: a new or empty one, or that of an earlier run of this source.
+        config: From :func:`configure`, or the name of a quality; None: "standard".
+        calibration: "fx,fy,cx,cy" at source size in COLMAP's pixels, a file (OpenCV or ROS YAML, COLMAP cameras.txt,
+            JHU intrinsics), or a camera. None: the focal length is guessed and refined.
+        mask: Image of the frames' size, 255 where usable; None: the field of view is found.
+        overwrite: Start over in the folder of an earlier run.
+        progress: Shows how far a long stage is; None: nothing is shown.
+        on_stage: Called with a line as each stage begins.
 
     Returns:
-        ``descriptors`` (D, h, w) of unit norm, float32 on a CPU and float16 on a GPU, rounded to float16 on both;
-        ``usable`` (h, w) bool; and ``grid``. For a batch a list of N.
+        The finished run.
 
     Raises:
-        ShapeError: If image or mask have another shape or dtype.
-        InputError: If no pixel is usable.
+        ConfigError: If the configuration cannot be used.
+        InputError: If source, mask or calibration cannot be used.
+        OutputError: If the folder holds something else, cannot be written, or another process writes to it.
+        WeightsError, DeviceError: If the weights cannot be used, or the device is not there.
+        ReconstructionError: If no model could be made.
+        StoppedError: If Ctrl-C came; the same call goes on.
 
     Example:
-        >>> found = describe(image, descriptor=load_descriptor(device="cpu"))
-        >>> found.descriptors[:, found.usable].shape
+        >>> run = reconstruct("nose.mp4", "runs/nose", "preview", calibration="666.2,666.2,919.5,542.1")
+        >>> run.points.xyz.shape
     """
-    is_batch = np.ndim(image) == 4
-    images: list[Image] = list(image) if is_batch else [image]
-    for single in images:
-        _check_image("image", single)
-    given: list[Mask | None] = [mask] * len(images)
-    if mask is not None and is_batch and np.shape(mask)[:-2] == (len(images),):
-        given = list(mask)
-    maps = descriptor._describe(images, given, working_height_px, masks)
-    return maps if is_batch else maps[0]
+    run_stages(
+        source, out, config, calibration=calibration, mask=mask, overwrite=overwrite, progress=progress,
+        on_stage=on_stage,
+    )  # fmt: skip
+    return open_run(out)
 
 
-def match_images(
-    image0: Image,
-    image1: Image,
+def run_stages(
+    source: str | Path,
+    out: str | Path,
+    config: Config | str | None = None,
     *,
-    descriptor: Descriptor,
-    mask0: Mask | None = None,
-    mask1: Mask | None = None,
-    config: MatchConfig | None = None,
-    queries: NDArray[Any] | None = None,
-    working_height_px: int = DescribeConfig.working_height_px,
-    masks: MasksConfig | None = None,
-) -> ImageMatches:
-    """Match two images as a reconstruction matches two frames.
+    last: Stage = "densify",
+    calibration: str | Path | PinholeCamera | None = None,
+    mask: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    on_stage: OnStage | None = None,
+) -> dict[str, Any]:
+    """Do the stages of a reconstruction up to ``last``, or what is left of them; see :func:`reconstruct`.
 
-    Points of image 0 are searched in image 1, searched back, compared with the motion of their neighbours and refined
-    by aligning patches; what does not hold is left out. Images of one size share a field of view, as frames do.
+    Returns:
+        The figures of metrics.json; empty when ``last`` is not the last stage.
+    """
+    request = _request(source, out, config, calibration, mask, overwrite, last)
+    with log_kept():
+        return run(request, progress or silent, on_stage or _say_nothing)
+
+
+def compare(
+    source: str | Path,
+    out: str | Path,
+    config: Config | str | None = None,
+    *,
+    calibration: str | Path | PinholeCamera | None = None,
+    mask: str | Path | None = None,
+    sift: Literal["tuned", "strong"] = "tuned",
+    default_sift: bool = True,
+    reference: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    on_stage: OnStage | None = None,
+) -> Comparison:
+    """Reconstruct a video with the learned descriptor and with SIFT, and report both side by side.
+
+    Writes OUT/report.html, OUT/report.json and OUT/figures, and the runs OUT/learned, OUT/sift and OUT/sift_default.
+    A run that finds no model is part of the result, not an error.
 
     Args:
-        image0: RGB (H, W, 3) uint8.
-        image1: The same; it may be of another size.
-        descriptor: From :func:`load_descriptor`.
-        mask0: Field of view of image 0; see :func:`describe`.
-        mask1: The same of image 1.
-        config: Choice of points, search, checks and alignment; None: the defaults.
-        queries: Points (N, 2) of image 0 in pixels to look for, of which those outside the usable area are not found;
-            others are searched around them, since a match is judged by its neighbours. None: chosen by ``config``.
-        working_height_px: Height of the field of view at which images are matched.
-        masks: See :func:`describe`.
+        source: Video file, or folder of images.
+        out: Folder to write.
+        config: See :func:`reconstruct`; the features are those of each run.
+        calibration: See :func:`reconstruct`.
+        mask: See :func:`reconstruct`.
+        sift: How SIFT is set up: "tuned" (more points on smooth tissue), or "strong" (and affine shape and domain size
+            pooling).
+        default_sift: Whether SIFT runs with COLMAP's defaults as well.
+        reference: Rendered clip, JHU sequence, COLMAP model or run to measure all runs against.
+        overwrite: Start over in the folder of an earlier comparison.
+        progress: See :func:`reconstruct`.
+        on_stage: See :func:`reconstruct`.
+
+    Returns:
+        The runs and their figures; ``figures["warnings"]`` says why nothing was measured against a reference.
 
     Raises:
-        ShapeError: If an array has another shape or dtype.
-        InputError: If no pixel of an image is usable.
+        ReconstructionError: If no run finds a model.
+        DDSfMError: Else as :func:`reconstruct`.
 
     Example:
-        >>> matches = match_images(image0, image1, descriptor=load_descriptor())
-        >>> best = matches.xy1[matches.scores > 0.8]
+        >>> found = compare("nose.mp4", "runs/both", "preview", reference="runs/other")
+        >>> found.figures["verdict"]
     """
-    config, settings = config or MatchConfig(), masks or MasksConfig()
-    for name, image in (("image0", image0), ("image1", image1)):
-        _check_image(name, image)
-    height, stride = working_height_px, descriptor.stride
-    if image0.shape == image1.shape:
-        frames, grid = _working_frames([image0, image1], [mask0, mask1], height, settings, stride)
-        grids = [grid, grid]
-    else:
-        alone = [
-            _working_frames([image], [mask], height, settings, stride)
-            for image, mask in ((image0, mask0), (image1, mask1))
-        ]
-        frames, grids = [a[0][0] for a in alone], [a[1] for a in alone]
-    asked, row = _asked_points(frames[0], grids[0], queries)
-    # Around the points asked for there are always others: a few alone would have no neighbours to agree with.
-    chosen = query_points(frames[0], config, asked)
-    xy = np.concatenate([asked, chosen])
-    views = []
-    for frame, grid in zip(frames, grids, strict=True):
-        found = descriptor._map(frame, grid)
-        views.append(MatchView(found.descriptors, found.usable, smooth_gradients(frame.image)))
-    is_half = descriptor.precision == "bfloat16"
-    matched = match_views(views[0], views[1], xy, config, stride, bfloat16=is_half)
-    index, found_xy, score = (tensor.cpu().numpy() for tensor in (matched.index, matched.xy, matched.score))
-    if queries is None:
-        row, all_queries = np.arange(len(xy)), grids[0].to_source(xy.astype(np.float64))
-    else:
-        is_asked = index < len(asked)
-        index, found_xy, score = index[is_asked], found_xy[is_asked], score[is_asked]
-        all_queries = np.array(queries, np.float64)
-    return ImageMatches(
-        all_queries[row[index]],
-        grids[1].to_source(found_xy.astype(np.float64)),
-        score.astype(np.float32),
-        row[index],
-        all_queries,
-        matched.inlier_ratio,
-    )
+    from dd_sfm.viz.report.write import check_report, write_report
+
+    folder, say = Path(out), on_stage or _say_nothing
+    settings = _settings(config)
+    _check_comparison(settings, sift)
+    request = CompareRequest(_request(source, out, settings, calibration, mask, overwrite), sift, default_sift)
+    labels = LABELS | {"sift": LABELS["sift_strong" if sift == "strong" else "sift"]}
+    against = None if reference is None else Path(reference)
+    with log_kept():
+        check_report(folder)
+        if against is not None:
+            # A reference that cannot be read is reported before hours of work, not after them.
+            open_pose_reference(against)
+        with comparing(request):
+            outcomes = run_all(request, progress or silent, say)
+            say("report ...")
+            found = compare_runs([Entry(r.name, labels[r.name], r.folder, r.failure) for r in outcomes], against)
+            write_report(folder, found, title=Path(source).name)
+    return found
 
 
-def _asked_points(
-    frame: WorkingFrame, grid: WorkingGrid, queries: NDArray[Any] | None
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The queries on usable area (M, 2) in working pixels, and which rows (M,) they are."""
-    places = np.zeros((0, 2)) if queries is None else np.asarray(queries, np.float64)
-    if places.ndim != 2 or places.shape[1] != 2:
-        raise ShapeError(f"queries: found {places.shape}; expected (N, 2) pixels (x, y) of image 0")
-    working = grid.to_working(places).astype(np.float32)
-    cell = np.round(np.nan_to_num(working, nan=-1.0, posinf=-1.0, neginf=-1.0)).astype(np.int64)
-    inside = np.asarray((cell >= 0).all(1) & (cell < (grid.width, grid.height)).all(1))
-    inside[inside] = frame.mask[cell[inside, 1], cell[inside, 0]]
-    return working[inside], np.flatnonzero(inside)
+def evaluate_model(
+    model: Run | str | Path, reference: str | Path, *, best: Sequence[int] = BEST, gaps: Sequence[int] = GAPS
+) -> Evaluation:
+    """Measure the poses and points of a model against the truth or a reference model. Nothing is written.
+
+    The model is aligned by its cameras; every observation with true depth is then compared with its true place.
+
+    Args:
+        model: A run, its folder, or the folder of a COLMAP model.
+        reference: Rendered clip (truth.npz), JHU sequence, COLMAP model or run.
+        best: Numbers of best points to measure on their own, so that models of different density compare.
+        gaps: Distances in frames for relative pose errors.
+
+    Raises:
+        InputError: If either cannot be read, or they share fewer than 3 frames.
+
+    Example:
+        >>> found = evaluate_model("runs/demo", "demo_videos/sinus")
+        >>> found.figures["trajectory"], found.xyz.shape
+    """
+    with log_kept():
+        return evaluation.evaluate_model(
+            model.path if isinstance(model, Run) else Path(model), Path(reference), best=best, gaps=gaps
+        )
 
 
-def _working_frames(
-    images: Sequence[Image],
-    given: Sequence[Mask | None],
-    working_height_px: int | None,
-    settings: MasksConfig,
-    stride: int,
-) -> tuple[list[WorkingFrame], WorkingGrid]:
-    """Images of one size with their masks at working size, all on one grid."""
-    if working_height_px is not None and working_height_px < LEAST_PX:
-        raise ConfigError(f"working_height_px {working_height_px}: expected {LEAST_PX} or more")
-    own = [None if mask is None else _as_mask(mask, image) for mask, image in zip(given, images, strict=True)]
-    known = [mask for mask in own if mask is not None]
-    area = np.logical_or.reduce(known) if known else find_field_of_view(images, "image")
-    scale = 1.0 if working_height_px is None else working_scale(mask_height(area), working_height_px)
-    usable = [
-        frame_mask(image, erode_mask(area if mask is None else mask, settings), settings)
-        for image, mask in zip(images, own, strict=True)
-    ]
-    grid = grid_around(np.logical_or.reduce(usable), scale, stride, where="image")
-    return [to_working(image, mask, grid) for image, mask in zip(images, usable, strict=True)], grid
+def _request(
+    source: str | Path,
+    out: str | Path,
+    config: Config | str | None,
+    calibration: str | Path | PinholeCamera | None,
+    mask: str | Path | None,
+    overwrite: bool,
+    last: Stage = "densify",
+) -> RunRequest:
+    settings = _settings(config)
+    if isinstance(calibration, PinholeCamera):
+        cx, cy = to_colmap(np.array([calibration.cx, calibration.cy]))
+        calibration = ",".join(repr(float(value)) for value in (calibration.fx, calibration.fy, cx, cy))
+    return RunRequest(
+        Path(source), Path(out), settings, None if calibration is None else str(calibration),
+        None if mask is None else Path(mask), overwrite, last,
+    )  # fmt: skip
 
 
-def _as_mask(mask: Mask, image: Image) -> NDArray[np.bool_]:
-    found: NDArray[Any] = np.asarray(mask)
-    if found.shape != image.shape[:2] or found.dtype not in (np.bool_, np.uint8):
-        raise ShapeError(f"mask: found {found.shape} {found.dtype}; expected {image.shape[:2]} bool or uint8")
-    return found if found.dtype == np.bool_ else np.asarray(found >= MASK_THRESHOLD)
+def _settings(config: Config | str | None) -> Config:
+    if config is None or isinstance(config, str):
+        return configure(config or "standard")
+    check_config(config)
+    return config
 
 
-def _check_image(name: str, image: Any) -> None:
-    found = f"{np.shape(image)} {getattr(image, 'dtype', type(image).__name__)}"
-    is_image = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
-    if not is_image or min(image.shape[:2]) < LEAST_PX:
-        raise ShapeError(f"{name}: found {found}; expected RGB (H, W, 3) uint8 of at least {LEAST_PX} pixels a side")
+def _check_comparison(config: Config, sift: str) -> None:
+    """Check that the configuration leaves alone what a comparison sets itself.
+
+    Raises:
+        ConfigError: If it sets the features, or a SIFT preset other than ``sift``.
+    """
+    if sift not in ("tuned", "strong"):
+        raise ConfigError(f"--sift {sift}: unknown; expected tuned or strong")
+    if config.features != "learned":
+        raise ConfigError(f"features is '{config.features}' in the configuration; expected none: compare runs both")
+    if config.sift.preset not in ("tuned", sift):
+        raise ConfigError(f"sift.preset is '{config.sift.preset}' in the configuration; expected --sift to choose it")
 
 
-def _device(name: str) -> torch.device:
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device {name!r}: unknown; expected auto, cpu, cuda or a torch.device")
-    return resolve_device(RuntimeConfig(device=name))  # type: ignore[arg-type]
+def _say_nothing(line: str) -> None:
+    """Takes what nobody asked to be told."""

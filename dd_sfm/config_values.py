@@ -189,6 +189,17 @@ def _parsed(kind: Any, value_text: str, text: str) -> Any:
     return value if fits else value_text.strip()
 
 
+def with_settings(config: ConfigT, settings: Mapping[str, Any], *, where: str) -> ConfigT:
+    """A configuration with other values for some dotted keys; ``where`` names their source in error messages.
+
+    Raises:
+        ConfigError: For an unknown key (with the nearest known one) or a value of the wrong type.
+    """
+    for path, value in settings.items():
+        config = _replaced(config, path, value, where)
+    return config
+
+
 def _set_option(config: Any, option: str, path: str, value: Any) -> Any:
     where = f"{option} {value}"
     # Checked by itself first, so that the message names what was typed rather than a key.

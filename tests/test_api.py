@@ -400,3 +400,28 @@ def test_the_package_names_what_it_offers():
         assert name in dir(dd_sfm)
     with pytest.raises(AttributeError, match="module 'dd_sfm' has no attribute 'reconstrct'"):
         _ = dd_sfm.reconstrct
+
+
+# Configurations
+
+
+def test_a_configuration_is_made_of_quality_file_and_settings(tmp_path):
+    assert dd_sfm.configure() == Config()
+    (tmp_path / "own.yaml").write_text("match: {query_spacing_px: 9}\n")
+    made = dd_sfm.configure("preview", {"frames.end": 12, "pairs.offsets": [1, 2]}, file=tmp_path / "own.yaml")
+    assert (made.dense.every, made.match.query_spacing_px, made.frames.end, made.pairs.offsets) == (6, 9, 12, (1, 2))
+    assert dd_sfm.configure(file="extreme") == dd_sfm.configure("extreme")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("best",), "quality 'best': unknown; expected preview, standard or extreme"),
+        (("standard", {"match.query_spacing": 3}), "settings: unknown key 'match.query_spacing'; did you mean"),
+        (("standard", {"frames.every": "two"}), "settings: 'frames.every' is 'two'; expected int"),
+        (("standard", {"frames.every": 0}), "frames.every 0: expected 1 or more"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_refused(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        dd_sfm.configure(*arguments)

@@ -14,15 +14,7 @@ from dd_sfm.cli.expand_options import expand_options
 from dd_sfm.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from dd_sfm.config import Config
     from dd_sfm.evaluation.comparison.result import Comparison
-
-LABELS = {
-    "learned": "learned",
-    "sift": "SIFT, tuned",
-    "sift_strong": "SIFT, strong",
-    "sift_default": "SIFT, COLMAP's defaults",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,49 +65,33 @@ def compare(
 
     Writes OUT/report.html, OUT/report.json, OUT/figures, and the runs: OUT/learned, OUT/sift, OUT/sift_default.
     """
-    sift, reference, quiet = options.sift, options.reference, messages.quiet
+    sift, quiet = options.sift, messages.quiet
     if sift not in ("tuned", "strong"):
         raise ConfigError(f"--sift {sift}: unknown; expected tuned or strong")
-    from dd_sfm.evaluation.comparison.compare import compare_runs
-    from dd_sfm.evaluation.comparison.result import Entry
-    from dd_sfm.evaluation.model.pose_reference import open_pose_reference
-    from dd_sfm.pipeline.compare import CompareRequest, comparing, run_all
-    from dd_sfm.pipeline.run import RunRequest
-    from dd_sfm.viz.report.write import check_report, write_report
+    from dd_sfm import api
 
-    check_report(out)
-    if reference is not None:
-        # A reference that cannot be read is reported before hours of work, not after them.
-        open_pose_reference(reference)
     settings = o.resolve_config(configuration, {**options.settings(), "runtime.seed": options.seed}, options.quality)
-    _check_settings(settings, sift)
     say = make_say(quiet)
-    base = RunRequest(source, out, settings, options.calibration, options.mask, overwrite)
-    request = CompareRequest(base, "strong" if sift == "strong" else "tuned", options.default_sift)
-    named = LABELS | {"sift": LABELS["sift_strong" if sift == "strong" else "sift"]}
-    with comparing(request):
-        outcomes = run_all(request, make_progress(quiet), say)
-        say("report ...")
-        comparison = compare_runs([Entry(r.name, named[r.name], r.folder, r.failure) for r in outcomes], reference)
-        written = write_report(out, comparison, title=source.name)
+    comparison = api.compare(
+        source,
+        out,
+        settings,
+        calibration=options.calibration,
+        mask=options.mask,
+        sift="strong" if sift == "strong" else "tuned",
+        default_sift=options.default_sift,
+        reference=options.reference,
+        overwrite=overwrite,
+        progress=make_progress(quiet),
+        on_stage=say,
+    )
+    written = out / "report.html"
     if not quiet:
         comparison_table(comparison)
         say(f"written: {written}")
     if comparison.figures["warnings"]:
         warning = comparison.figures["warnings"][0]
         raise InputError(f"{warning} (the report is written, without figures against it: {written})")
-
-
-def _check_settings(settings: "Config", sift: str) -> None:
-    """Check that the configuration leaves alone what ``compare`` sets itself.
-
-    Raises:
-        ConfigError: If it sets the features, or a SIFT preset other than ``--sift``.
-    """
-    if settings.features != "learned":
-        raise ConfigError(f"features is '{settings.features}' in the configuration; expected none: compare runs both")
-    if settings.sift.preset not in ("tuned", sift):
-        raise ConfigError(f"sift.preset is '{settings.sift.preset}' in the configuration; expected --sift to choose it")
 
 
 def comparison_table(comparison: "Comparison") -> None:

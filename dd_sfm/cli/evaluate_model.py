@@ -51,7 +51,8 @@ def model(
     Writes evaluation.json, and into evaluation/: cloud.png, trajectory.png, errors.png, trajectory.tum (the aligned
     cameras), reference.tum (those of the reference).
     """
-    from dd_sfm.evaluation.model.evaluate import MADE_BY, evaluate_model
+    from dd_sfm import api
+    from dd_sfm.evaluation.model.evaluate import MADE_BY
     from dd_sfm.io.lock import locked_if_run
 
     counts, distances = o.parse_integers("--best", best), o.parse_integers("--gaps", gaps)
@@ -60,7 +61,7 @@ def model(
         if out is not None or target.is_dir():
             check_made_by(target / "evaluation.json", MADE_BY, overwrite)
             _check_figures(target, MADE_BY, overwrite)
-        evaluation = evaluate_model(run, reference, best=counts, gaps=distances)
+        evaluation = api.evaluate_model(run, reference, best=counts, gaps=distances)
         replaced = _replaced_reference(target / "evaluation.json", reference)
         _write(target, evaluation)
     if not messages.quiet:

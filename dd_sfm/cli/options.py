@@ -10,7 +10,8 @@ import typer
 from dd_sfm.config import Config, load_config
 from dd_sfm.config_checks import check_config
 from dd_sfm.errors import ConfigError
-from dd_sfm.resources import configs_folder
+from dd_sfm.presets import find_config as find_config
+from dd_sfm.presets import quality_config
 
 RUN, GENERAL = "Run", "General"
 OPTION_NAMES = {"effects.blur_px960": "--blur"}
@@ -110,9 +111,7 @@ def resolve_config(configuration: ConfigOptions, options: dict[str, Any], qualit
         ConfigError: If a key is unknown or a value cannot be used.
     """
     path = find_config(configuration.config) if configuration.config else None
-    if quality not in (None, "preview", "standard", "extreme"):
-        raise ConfigError(f"--quality {quality}: unknown; expected preview, standard or extreme")
-    base = load_config(Config, find_config(quality)) if quality in ("preview", "extreme") else None
+    base = quality_config(quality or "standard", where=f"--quality {quality}")
     options = {**options, "runtime.device": configuration.device}
     resolved = load_config(Config, path, configuration.overrides or [], base=base, options=given_options(options))
     check_config(resolved)
@@ -153,18 +152,3 @@ def _number(option: str, part: str) -> float:
     if not math.isfinite(value):
         raise ConfigError(f"{option}: '{part.strip()}' is not finite; expected numbers separated by commas")
     return value
-
-
-def find_config(name: str) -> Path:
-    """Find a YAML file by its path, or a shipped one by its name.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    if Path(name).is_file():
-        return Path(name)
-    shipped = configs_folder() / f"{name}.yaml"
-    if shipped.is_file():
-        return shipped
-    names = sorted(p.stem for p in configs_folder().glob("*.yaml"))
-    raise ConfigError(f"--config {name}: not found; expected a YAML file or one of: {', '.join(names)}")

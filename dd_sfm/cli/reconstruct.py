@@ -4,13 +4,16 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dd_sfm.cli import options as o
 from dd_sfm.cli.console import make_progress, make_say, summary
 from dd_sfm.cli.expand_options import expand_options
+
+if TYPE_CHECKING:
+    from dd_sfm.api import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,30 +51,39 @@ def _run_stages(
     out: Path,
     options: ReconstructOptions,
     configuration: o.ConfigOptions,
-    last: str,
+    last: "Stage",
     *,
     overwrite: bool,
     quiet: bool,
 ) -> None:
     """Run the stages up to the one called ``last``."""
     # Torch and COLMAP take seconds to import: only when there is work, so that --help stays quick.
+    from dd_sfm import api
     from dd_sfm.pipeline.results import made
-    from dd_sfm.pipeline.run import RunRequest, run
 
     settings = o.resolve_config(
         configuration,
         {**options.settings(), "features": options.features, "runtime.seed": options.seed},
         options.quality,
     )
-    request = RunRequest(source, out, settings, options.calibration, options.mask, overwrite, last)
     say = make_say(quiet)
-    metrics = run(request, make_progress(quiet), say)
+    metrics = api.run_stages(
+        source,
+        out,
+        settings,
+        last=last,
+        calibration=options.calibration,
+        mask=options.mask,
+        overwrite=overwrite,
+        progress=make_progress(quiet),
+        on_stage=say,
+    )
     if metrics and not quiet:
         summary(metrics, str(out))
     say(f"written: {made(out, last)}; {_next_step(last, out)}")
 
 
-def _next_step(last: str, out: Path) -> str:
+def _next_step(last: "Stage", out: Path) -> str:
     """What to do with a run that was done up to a stage."""
     if last == "densify":
         return f"look at it: dd-sfm view {shlex.quote(str(out))}"
@@ -80,7 +92,7 @@ def _next_step(last: str, out: Path) -> str:
     return f"to go on, repeat the command with {later} in place of {command}"
 
 
-def _stage(last: str, doc: str) -> Callable[..., None]:
+def _stage(last: "Stage", doc: str) -> Callable[..., None]:
     """A command that runs the stages up to the one called ``last``; its options are those of ``reconstruct``."""
 
     def command(

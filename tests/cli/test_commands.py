@@ -155,7 +155,7 @@ def test_a_second_writer_is_refused(dd_sfm, tiny_clip, tmp_path):
 
 
 def test_every_stage_ends_with_what_it_made_and_what_comes_next(dd_sfm, tmp_path, monkeypatch):
-    monkeypatch.setattr("dd_sfm.pipeline.run.run", lambda *arguments: {})
+    monkeypatch.setattr("dd_sfm.api.run", lambda *arguments: {})
     monkeypatch.setattr("dd_sfm.pipeline.results.made", lambda out, stage: f"{out}/{stage}")
     out = tmp_path / "my run"
     for command, stage, next_step in (

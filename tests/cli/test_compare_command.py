@@ -45,7 +45,7 @@ def ready(monkeypatch, tmp_path):
             raise ReconstructionError("no run found a model")
         return [Outcome(name, request.base.out / name, failing.get(name, "")) for name in names]
 
-    monkeypatch.setattr("dd_sfm.pipeline.compare.run_all", run_all)
+    monkeypatch.setattr("dd_sfm.api.run_all", run_all)
     return failing
 
 

@@ -11,6 +11,9 @@ from dd_sfm.config_values import build_config as build_config
 from dd_sfm.config_values import dump_config as dump_config
 from dd_sfm.config_values import load_config as load_config
 
+Mapper = Literal["global", "incremental", "relaxed"]
+"""The mappers of ``dd_sfm.sfm.mappers``."""
+
 
 @dataclass(frozen=True)
 class FramesConfig:
@@ -124,7 +127,7 @@ class MatchConfig:
 class MapConfig:
     """The mapper that finds the poses."""
 
-    ladder: tuple[Literal["global", "incremental", "relaxed"], ...] = ("global", "incremental", "relaxed")
+    ladder: tuple[Mapper, ...] = ("global", "incremental", "relaxed")
     """Mappers tried in this order; the first result that holds up is taken."""
     tracks_per_frame: int = 1000
     """Tracks given to the mapper, per frame, well spread and longest first."""

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, get_args
 
-from dd_sfm.config import Config
+from dd_sfm.config import Config, Mapper
 from dd_sfm.errors import ConfigError
 
 
@@ -111,7 +111,7 @@ def check_config(config: Config) -> None:
     """
     check_ranges(config, RANGES)
     if not config.map.ladder:
-        raise ConfigError("map.ladder []: expected one or more of global, incremental, relaxed")
+        raise ConfigError(f"map.ladder []: expected one or more of {', '.join(get_args(Mapper))}")
     low, high = config.map.focal_bounds
     if low > high:
         raise ConfigError(f"map.focal_bounds [{low}, {high}]: expected two numbers, the smaller first")

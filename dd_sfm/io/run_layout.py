@@ -4,7 +4,9 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
+from dd_sfm.config import Mapper
 from dd_sfm.io.clouds import is_own_mesh
 from dd_sfm.io.lock import LOCK
 
@@ -25,7 +27,7 @@ MADE_BY = {
     },
     "map": {
         "": rf"map\.json|database\.db(\.partial)?{JOURNAL}",
-        "poses": rf"{MODEL}|\.(global|incremental|relaxed)/.*",
+        "poses": rf"{MODEL}|\.({'|'.join(get_args(Mapper))})/.*",
     },
     "densify": {"": r"points\.ply|densify\.json|metrics\.json", "sparse": MODEL},
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dd_sfm.cameras import PinholeCamera
-from dd_sfm.config import Config
+from dd_sfm.config import Config, Mapper
 from dd_sfm.errors import ReconstructionError
 from dd_sfm.io.colmap_database import VerifiedPairs
 from dd_sfm.progress import Progress
@@ -99,7 +99,7 @@ def _no_model_hint(pairs: VerifiedPairs) -> str:
     )
 
 
-def _try_mapper(mapper: str, frames: FrameSet, tracks: Tracks, out: Path, config: Config) -> Candidate:
+def _try_mapper(mapper: Mapper, frames: FrameSet, tracks: Tracks, out: Path, config: Config) -> Candidate:
     """Run a mapper and judge its largest model; a guessed focal length that runs away is held in a second try."""
     refine = frames.camera.is_guess
     models = _run(mapper, frames, out, config, refine_focal=refine)
@@ -112,7 +112,7 @@ def _try_mapper(mapper: str, frames: FrameSet, tracks: Tracks, out: Path, config
     return Candidate(mapper, models, jump_frame, jump)
 
 
-def _run(mapper: str, frames: FrameSet, out: Path, config: Config, *, refine_focal: bool) -> list[MappedModel]:
+def _run(mapper: Mapper, frames: FrameSet, out: Path, config: Config, *, refine_focal: bool) -> list[MappedModel]:
     folder = candidate_folder(out, mapper)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pycolmap
 
 import dd_sfm.io.colmap_signals  # noqa: F401
 from dd_sfm.cameras import PinholeCamera
-from dd_sfm.config import Config
+from dd_sfm.config import Config, Mapper
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.runtime import cpu_threads
 from dd_sfm.structures import FloatArray, FrameSet
@@ -22,7 +23,6 @@ Poses = dict[int, FloatArray]
 Reconstructions = dict[int, pycolmap.Reconstruction]
 """What a mapper found, by the name of the folder that it wrote each reconstruction to."""
 
-MAPPERS = ("global", "incremental", "relaxed")
 MIN_POINTS = 10
 """The global mapper gives every frame a pose, even on noise: one that sees fewer points than this has none."""
 
@@ -37,7 +37,7 @@ class MappedModel:
 
 
 def run_mapper(
-    name: str, database: Path, images: Path, folder: Path, config: Config, *, refine_focal: bool
+    name: Mapper, database: Path, images: Path, folder: Path, config: Config, *, refine_focal: bool
 ) -> Reconstructions:
     """Run one of :data:`MAPPERS` on a database.
 
@@ -52,17 +52,14 @@ def run_mapper(
     Returns:
         The reconstructions by folder; none when the mapper gave up.
     """
-    run: Callable[..., Reconstructions] = _global if name == "global" else _incremental
     try:
-        return run(database, images, folder, config, refine_focal=refine_focal, relaxed=name == "relaxed")
+        return MAPPERS[name](database, images, folder, config, refine_focal=refine_focal)
     except (RuntimeError, ValueError) as error:
         logger.warning("map: %s mapper gave up: %s", name, error)
         return {}
 
 
-def _global(
-    database: Path, images: Path, folder: Path, config: Config, *, refine_focal: bool, relaxed: bool
-) -> Reconstructions:
+def _global(database: Path, images: Path, folder: Path, config: Config, *, refine_focal: bool) -> Reconstructions:
     options = pycolmap.GlobalPipelineOptions()
     options.num_threads = options.mapper.num_threads = cpu_threads(config.runtime)
     options.random_seed = options.mapper.random_seed = config.runtime.seed
@@ -78,7 +75,7 @@ def _global(
 
 
 def _incremental(
-    database: Path, images: Path, folder: Path, config: Config, *, refine_focal: bool, relaxed: bool
+    database: Path, images: Path, folder: Path, config: Config, *, refine_focal: bool, relaxed: bool = False
 ) -> Reconstructions:
     """COLMAP's own mapper with settings for small angles and weak matches."""
     options = pycolmap.IncrementalPipelineOptions()
@@ -101,6 +98,14 @@ def _incremental(
     mapper.abs_pose_min_inlier_ratio = 0.1 if relaxed else 0.15
     mapper.filter_min_tri_angle = 0.7 if relaxed else 1.0
     return pycolmap.incremental_mapping(database, images, folder, options)
+
+
+MAPPERS: dict[Mapper, Callable[..., Reconstructions]] = {
+    "global": _global,
+    "incremental": _incremental,
+    "relaxed": partial(_incremental, relaxed=True),
+}
+"""The mappers by the names that ``map.ladder`` takes; called as :func:`run_mapper` is, without the name."""
 
 
 def read_models(found: Mapping[int, pycolmap.Reconstruction], frames: FrameSet) -> list[MappedModel]:

@@ -15,7 +15,7 @@ from dd_sfm.io.images import write_image
 from dd_sfm.progress import silent
 from dd_sfm.sfm.geometry import similarity
 from dd_sfm.sfm.mapper_choice import best_candidate
-from dd_sfm.sfm.mappers import MappedModel
+from dd_sfm.sfm.mappers import MAPPERS, MappedModel
 from dd_sfm.sfm.mapping import map_database, map_poses
 from dd_sfm.sfm.point_selection import select_points
 from dd_sfm.sfm.scale_check import largest_scale_jump, scale_ratios
@@ -101,7 +101,7 @@ def test_a_focal_length_that_the_matches_contradict_is_named(tmp_path, times, co
 
 def test_a_fallback_to_another_mapper_is_named(tmp_path, monkeypatch):
     frames, tracks, _ = make_scene(folder=tmp_path)
-    monkeypatch.setattr("dd_sfm.sfm.mappers._global", lambda *args, **options: {})
+    monkeypatch.setitem(MAPPERS, "global", lambda *args, **options: {})
     result = map_poses(frames, tracks, tmp_path, CONFIG, silent)
     assert result.mapper == "incremental"
     assert any(note.startswith("the global mapper's result did not hold up") for note in result.notes)

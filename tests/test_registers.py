@@ -1,0 +1,40 @@
+"""What can be chosen by a name is offered in one place and done in another: both hold the same names.
+
+CONTRIBUTING.md lists them, under "Where to add".
+"""
+
+from typing import get_args, get_type_hints
+
+import numpy as np
+import pytest
+import torch
+
+from dd_sfm.config import Mapper
+from dd_sfm.features.networks import ARCHITECTURES, build_network
+from dd_sfm.sfm.mappers import MAPPERS
+from dd_sfm.synthetic.organs import SHAPES
+from dd_sfm.synthetic.settings import Organ
+from dd_sfm.training.config import TrainConfig
+
+
+@pytest.mark.parametrize(
+    ("offered", "registered"),
+    [
+        pytest.param(get_type_hints(TrainConfig)["architecture"], ARCHITECTURES, id="networks"),
+        pytest.param(Mapper, MAPPERS, id="mappers"),
+        pytest.param(Organ, SHAPES, id="organs"),
+    ],
+)
+def test_what_is_offered_is_registered(offered, registered):
+    assert get_args(offered) == tuple(registered)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("size", [(64, 96), (61, 83)])
+def test_a_network_describes_every_cell(architecture, size):
+    torch.manual_seed(0)
+    network = build_network(architecture).eval()
+    with torch.inference_mode():
+        found = network(torch.rand(2, 3, *size))
+    assert found.shape == (2, network.dim, size[0] // network.stride, size[1] // network.stride)
+    np.testing.assert_allclose(found.norm(dim=1).numpy(), 1.0, atol=1e-5)

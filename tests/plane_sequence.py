@@ -77,8 +77,8 @@ def write_jhu(folder: Path, count=12, seed=0) -> Path:
     for k, image in enumerate(images(count, seed)):
         write_image(folder / f"{k:08d}.jpg", image)
     built = model(count)
-    focal = np.tile([CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy], (count, 1))
-    write_sequence(folder, range(count), built.cam_from_world, focal, built.xyz, (built.point, built.frame), MASK)
+    cameras = dict.fromkeys(range(count), CAMERA)
+    write_sequence(folder, range(count), built.cam_from_world, cameras, built.xyz, (built.point, built.frame), MASK)
     return folder
 
 

@@ -23,14 +23,13 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     encoded = 0
     for image in progress(used, total=len(used), label="images"):
         encoded += _write_jpeg(image, folder / f"{image.number:08d}.jpg")
-    cameras = [scene.images[k].camera for k in scene.registered]
     model = scene.model
     numbers = np.array([i.number for i in scene.images])
     write_sequence(
         folder,
         [i.number for i in used],
         {scene.images[k].number: model.cam_from_world[k] for k in scene.registered},
-        np.array([[c.fx, c.fy, c.cx, c.cy] for c in cameras]),
+        {scene.images[k].number: scene.images[k].camera for k in scene.registered},
         model.xyz,
         (model.point, numbers[model.frame]),
         _field_mask(scene),

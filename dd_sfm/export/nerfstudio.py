@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.cameras import PinholeCamera
+from dd_sfm.cameras import PinholeCamera, inverse_pose
 from dd_sfm.export.images import copy_image, need_images, need_pinhole
 from dd_sfm.io.atomic import write_json
 from dd_sfm.io.clouds import write_points
@@ -65,8 +65,7 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
 def opengl_from_pose(cam_from_world: FloatArray) -> NDArray[np.float64]:
     """world_from_cam (4, 4) with OpenGL camera axes, of a pose cam_from_world (3, 4) with OpenCV's."""
     world_from_cam = np.eye(4)
-    world_from_cam[:3, :3] = cam_from_world[:, :3].T
-    world_from_cam[:3, 3] = -cam_from_world[:, :3].T @ cam_from_world[:, 3]
+    world_from_cam[:3] = inverse_pose(cam_from_world)
     return world_from_cam @ OPENGL_FROM_OPENCV
 
 
@@ -97,6 +96,6 @@ def write_transforms(folder: Path, frames: list[TransformsFrame], xyz: FloatArra
 
 
 def _intrinsics(camera: PinholeCamera) -> dict[str, Any]:
-    cx, cy = to_colmap(np.array([camera.cx, camera.cy]))
+    cx, cy = to_colmap(camera.principal_point)
     size = {"w": camera.width, "h": camera.height, "fl_x": camera.fx, "fl_y": camera.fy}
     return size | {"cx": float(cx), "cy": float(cy), "k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0}

@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
+from dd_sfm.ops.coordinates import from_colmap
 
 MODEL_PARAMETERS = {
     "SIMPLE_PINHOLE": 3, "PINHOLE": 4, "SIMPLE_RADIAL": 4, "RADIAL": 5, "OPENCV": 8, "OPENCV_FISHEYE": 8,
@@ -36,6 +38,12 @@ class Calibration:
             return f, f, cx, cy
         fx, fy, cx, cy = self.params[:4]
         return fx, fy, cx, cy
+
+    @property
+    def pinhole(self) -> PinholeCamera:
+        """The camera without the distortion, pixel centres at integers."""
+        fx, fy, cx, cy = self.focal_and_centre
+        return PinholeCamera(self.width, self.height, fx, fy, from_colmap(cx), from_colmap(cy))
 
 
 def read_calibration(text: str, *, width: int, height: int) -> Calibration:

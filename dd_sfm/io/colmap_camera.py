@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import dd_sfm.io.colmap_signals  # noqa: F401
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.io.calibration import Calibration
-from dd_sfm.ops.coordinates import from_colmap, to_colmap
+from dd_sfm.ops.coordinates import from_colmap
 
 
 @dataclass(frozen=True)
@@ -35,28 +35,19 @@ class Undistortion:
 
 def undistortion(calibration: Calibration) -> Undistortion:
     """Plan the undistortion of frames of this calibration: same size, same focal length and centre."""
-    fx, fy, cx, cy = calibration.focal_and_centre
-    centre = from_colmap(np.array([cx, cy]))
-    camera = PinholeCamera(calibration.width, calibration.height, fx, fy, float(centre[0]), float(centre[1]))
     if calibration.model in ("PINHOLE", "SIMPLE_PINHOLE"):
-        return Undistortion(camera, None)
-    lens = pycolmap.Camera(
-        model=calibration.model, width=calibration.width, height=calibration.height, params=list(calibration.params)
-    )
+        return Undistortion(calibration.pinhole, None)
     column, row = np.meshgrid(np.arange(calibration.width), np.arange(calibration.height))
-    rays = np.stack([(column - camera.cx) / fx, (row - camera.cy) / fy, np.ones(column.shape)], -1).reshape(-1, 3)
-    places = np.asarray(lens.img_from_cam(rays), np.float64)
+    places = distort(calibration, np.stack([column, row], -1).reshape(-1, 2))
     # A ray that the model cannot project has no place in the original: far outside, so it turns black.
-    places = from_colmap(np.nan_to_num(places, nan=-1e4, posinf=-1e4, neginf=-1e4))
+    places = np.nan_to_num(places, nan=-1e4, posinf=-1e4, neginf=-1e4)
     map_xy = places.reshape(calibration.height, calibration.width, 2).astype(np.float32)
-    return Undistortion(camera, map_xy, calibration)
+    return Undistortion(calibration.pinhole, map_xy, calibration)
 
 
-def distort(calibration: Calibration, xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where pixels (N, 2) of the undistorted frame lie in the original, centres at integers."""
-    fx, fy, cx, cy = calibration.focal_and_centre
+def distort(calibration: Calibration, xy: NDArray[Any]) -> NDArray[np.float64]:
+    """Where pixels (N, 2) of the undistorted frame lie in the original, centres at integers; NaN where they do not."""
     lens = pycolmap.Camera(
         model=calibration.model, width=calibration.width, height=calibration.height, params=list(calibration.params)
     )
-    local = (to_colmap(xy) - [cx, cy]) / [fx, fy]
-    return from_colmap(np.asarray(lens.img_from_cam(np.column_stack([local, np.ones(len(local))])), np.float64))
+    return from_colmap(np.asarray(lens.img_from_cam(calibration.pinhole.unproject(xy)), np.float64))

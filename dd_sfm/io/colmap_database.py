@@ -51,7 +51,7 @@ def log_kept() -> Iterator[None]:
 
 def colmap_camera(camera: PinholeCamera, camera_id: int = 1) -> pycolmap.Camera:
     """The camera as COLMAP's PINHOLE; half a pixel is added to the principal point."""
-    cx, cy = to_colmap(np.array([camera.cx, camera.cy]))
+    cx, cy = to_colmap(camera.principal_point)
     return pycolmap.Camera(
         camera_id=camera_id,
         model="PINHOLE",

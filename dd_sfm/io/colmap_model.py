@@ -89,7 +89,7 @@ def _camera_bytes(cameras: list[PinholeCamera], distortion: NDArray[np.float64] 
     kind, bent = (PINHOLE, []) if distortion is None or not distortion.any() else (OPENCV, distortion.tolist())
     parts = [struct.pack("<Q", len(cameras))]
     for k, camera in enumerate(cameras):
-        cx, cy = to_colmap(np.array([camera.cx, camera.cy]))
+        cx, cy = to_colmap(camera.principal_point)
         values = [camera.fx, camera.fy, cx, cy, *bent]
         parts += [
             CAMERA_HEADER.pack(k + 1, kind, camera.width, camera.height),

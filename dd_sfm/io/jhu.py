@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from plyfile import PlyData, PlyElement, PlyParseError
 from scipy.spatial.transform import Rotation
 
+from dd_sfm.cameras import PinholeCamera, camera_centres, pose_at, world_to_camera
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_bytes, write_text
 from dd_sfm.io.images import read_mask, write_mask
 from dd_sfm.ops.coordinates import from_colmap, to_colmap
+from dd_sfm.ops.pixels import inside_mask
 
 NUMBER = r"\s*([-+0-9.eE]+)"
 POSITION = re.compile(rf"position:\s*x:{NUMBER}\s*y:{NUMBER}\s*z:{NUMBER}")
@@ -27,25 +29,20 @@ class JHUSequence:
     """A real sequence with reference poses and points.
 
     ``frames``: all frame numbers; ``image_paths``: their JPEGs; ``cam_from_world``: poses (3, 4) of the registered
-    frames; ``focal_centre`` (V, 4): fx, fy, cx, cy per registered frame, in the order of ``cam_from_world``, pixel
-    centres at integers; ``points`` (P, 3); ``points_seen``: per frame the points that it sees; ``mask`` (H, W);
-    ``convention``: how ``motion.yaml`` was understood, found by which poses project the points into the mask.
+    frames, and ``cameras`` their cameras, in the same order; ``points`` (P, 3); ``points_seen``: per frame the points
+    that it sees; ``mask`` (H, W); ``convention``: how ``motion.yaml`` was understood, found by which poses project the
+    points into the mask.
     """
 
     folder: Path
     frames: list[int]
     image_paths: dict[int, Path]
     cam_from_world: dict[int, NDArray[np.float64]]
-    focal_centre: NDArray[np.float64]
+    cameras: dict[int, PinholeCamera]
     points: NDArray[np.float64]
     points_seen: dict[int, NDArray[np.int64]]
     mask: NDArray[np.bool_]
     convention: str
-
-    def intrinsics(self, frame: int) -> NDArray[np.float64]:
-        """K (3, 3) of a registered frame, pixel centres at integers."""
-        fx, fy, cx, cy = self.focal_centre[list(self.cam_from_world).index(frame)]
-        return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
 
 
 def read_sequence(folder: Path) -> JHUSequence:
@@ -65,13 +62,13 @@ def read_sequence(folder: Path) -> JHUSequence:
         mask = read_mask(folder / "undistorted_mask.bmp")
     except (OSError, ValueError, TypeError, OverflowError, MemoryError, PlyParseError) as error:
         raise InputError(f"{folder}: not a complete JHU sequence ({error})") from error
+    height, width = mask.shape
+    cameras = {f: PinholeCamera(width, height, *v) for f, v in zip(visible, focal_centre.tolist(), strict=True)}
     candidates = {
-        "world_from_cam": _invert(rotations, positions),
+        "world_from_cam": pose_at(rotations.transpose(0, 2, 1), positions),
         "cam_from_world": np.concatenate([rotations, positions[..., None]], 2),
     }
-    shares = {
-        name: _share_inside(poses, visible, focal_centre, points, seen, mask) for name, poses in candidates.items()
-    }
+    shares = {name: _share_inside(poses, cameras, points, seen, mask) for name, poses in candidates.items()}
     convention = max(shares, key=lambda name: shares[name])
     if shares[convention] < 0.5:
         raise InputError(
@@ -83,7 +80,7 @@ def read_sequence(folder: Path) -> JHUSequence:
         frames,
         {f: folder / f"{f:08d}.jpg" for f in frames},
         dict(zip(visible, candidates[convention], strict=True)),
-        focal_centre,
+        cameras,
         points,
         seen,
         mask,
@@ -95,7 +92,7 @@ def write_sequence(
     folder: Path,
     frames: Sequence[int],
     cam_from_world: Mapping[int, NDArray[np.float64]],
-    focal_centre: NDArray[np.float64],
+    cameras: Mapping[int, PinholeCamera],
     points: NDArray[np.float64],
     seen: tuple[NDArray[np.int64], NDArray[np.int64]],
     mask: NDArray[np.bool_],
@@ -106,13 +103,15 @@ def write_sequence(
         folder: An existing folder.
         frames: All frame numbers, also without a pose.
         cam_from_world: Poses (3, 4) by frame number.
-        focal_centre: fx, fy, cx, cy (V, 4) in the order of ``cam_from_world``, pixel centres at integers.
+        cameras: Camera of each frame with a pose, by frame number.
         points: (P, 3).
         seen: Point (O,) and frame number (O,) of every observation, sorted by point.
         mask: Usable pixels (H, W).
     """
     # Three numbers a view, as in the published sequences, wherever one focal length says it all.
-    square = bool((focal_centre[:, 0] == focal_centre[:, 1]).all())
+    posed = [cameras[frame] for frame in cam_from_world]
+    focal_centre = np.array([[*c.focal, *c.principal_point] for c in posed]).reshape(-1, 4)
+    square = all(camera.fx == camera.fy for camera in posed)
     values = np.concatenate([focal_centre[:, : 1 if square else 2], to_colmap(focal_centre[:, 2:])], 1)
     write_text(folder / "camera_intrinsics_per_view", _lines(f"{v:.12g}" for v in values.ravel()))
     write_text(folder / "selected_indexes", _lines(frames))
@@ -138,7 +137,7 @@ def _motion_text(poses: list[NDArray[np.float64]]) -> str:
     parts = ["header: \n  seq: 0\n  stamp: 0.000000000\n  frame_id: \nposes[]:\n"]
     for k, pose in enumerate(poses):
         parts.append(f"  poses[{k}]: \n")
-        centre = -pose[:, :3].T @ pose[:, 3]
+        centre = camera_centres(pose)
         quaternion = Rotation.from_matrix(pose[:, :3].T).as_quat()
         for name, axes, numbers in (("position", "xyz", centre), ("orientation", "xyzw", quaternion)):
             parts.append(f"    {name}: \n")
@@ -236,28 +235,17 @@ def _intrinsics(path: Path, views: int) -> NDArray[np.float64]:
     return np.concatenate([values[:, :2], from_colmap(values[:, 2:])], 1)
 
 
-def _invert(rotations: NDArray[Any], positions: NDArray[Any]) -> NDArray[Any]:
-    inverse = rotations.transpose(0, 2, 1)
-    return np.concatenate([inverse, -(inverse @ positions[..., None])], 2)
-
-
 def _share_inside(
     poses: NDArray[Any],
-    visible: list[int],
-    focal_centre: NDArray[Any],
+    cameras: dict[int, PinholeCamera],
     points: NDArray[Any],
     seen: dict[int, NDArray[np.int64]],
     mask: NDArray[np.bool_],
 ) -> float:
     """Share of the visible points that a convention projects into the mask."""
     inside, total = 0, 0
-    for pose, frame, (fx, fy, cx, cy) in zip(poses, visible, focal_centre, strict=True):
-        local = points[seen.get(frame, np.zeros(0, np.int64))] @ pose[:, :3].T + pose[:, 3]
-        front = local[:, 2] > 1e-9
-        total += len(local)
-        xy = np.round(local[front, :2] / local[front, 2:] * [fx, fy] + [cx, cy])
-        ok = (xy >= 0).all(1) & (xy < np.array(mask.shape[::-1])).all(1)
-        # Whole numbers only now: what lies far outside has none.
-        columns, rows = xy[ok].astype(np.int64).T
-        inside += int(mask[rows, columns].sum())
+    for pose, (frame, camera) in zip(poses, cameras.items(), strict=True):
+        xy, _ = camera.project(world_to_camera(points[seen.get(frame, np.zeros(0, np.int64))], pose))
+        total += len(xy)
+        inside += int(inside_mask(mask, xy).sum())
     return inside / max(1, total)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.cameras import PinholeCamera
+from dd_sfm.cameras import PinholeCamera, world_to_camera
 from dd_sfm.errors import InputError
 from dd_sfm.io.clouds import run_uncertainty
 from dd_sfm.io.colmap_source import is_model, read_any_model
@@ -238,43 +238,36 @@ def _jhu_scene(folder: Path, images: Path | None) -> Scene:
     read = read_sequence(folder)
     if not read.cam_from_world:
         raise InputError(f"{folder}: the sequence has no frame with a pose; expected at least one")
-    height, width = read.mask.shape
-    cameras = {
-        number: PinholeCamera(width, height, *values)
-        for number, values in zip(read.cam_from_world, read.focal_centre.tolist(), strict=True)
-    }
-    first = next(iter(cameras.values()))
-    numbers = sorted({*read.frames, *cameras})
+    first = next(iter(read.cameras.values()))
+    numbers = sorted({*read.frames, *read.cameras})
     mask = folder / "undistorted_mask.bmp"
     found = []
     for number in numbers:
         name = f"{number:08d}.jpg"
-        found.append(SceneImage(name, number, cameras.get(number, first), _file(images or folder, name), mask))
-    model, left_out = _jhu_model(read, cameras, {number: k for k, number in enumerate(numbers)})
+        found.append(SceneImage(name, number, read.cameras.get(number, first), _file(images or folder, name), mask))
+    model, left_out = _jhu_model(read, {number: k for k, number in enumerate(numbers)})
     notes = [f"{left_out} views of points that lie behind the camera are left out"] if left_out else []
     return Scene(folder, "jhu", model, tuple(found), field_mask=mask, notes=tuple(notes))
 
 
-def _jhu_model(read: JHUSequence, cameras: dict[int, PinholeCamera], position: dict[int, int]) -> tuple[Model, int]:
+def _jhu_model(read: JHUSequence, position: dict[int, int]) -> tuple[Model, int]:
     """The sequence as a model without colours, and the number of observations left out."""
     point, frame, xy, left_out = [], [], [], 0
     for number, seen in read.points_seen.items():
         if number not in read.cam_from_world:
             continue
-        pose, camera = read.cam_from_world[number], cameras[number]
-        local = read.points[seen] @ pose[:, :3].T + pose[:, 3]
-        front = local[:, 2] > 1e-9
-        local = local[front]
+        places, depth = read.cameras[number].project(world_to_camera(read.points[seen], read.cam_from_world[number]))
+        front = depth > 0
         left_out += int((~front).sum())
         point.append(seen[front])
-        frame.append(np.full(len(local), position[number]))
-        xy.append(local[:, :2] / local[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy])
+        frame.append(np.full(int(front.sum()), position[number]))
+        xy.append(places[front])
     points, frames = np.concatenate([np.zeros(0, np.int64), *point]), np.concatenate([np.zeros(0, np.int64), *frame])
-    places = np.concatenate([np.zeros((0, 2)), *xy])
+    observed = np.concatenate([np.zeros((0, 2)), *xy])
     order = np.lexsort((frames, points))
     count = len(read.points)
     model = Model(
-        next(iter(cameras.values())),
+        next(iter(read.cameras.values())),
         {position[number]: pose for number, pose in read.cam_from_world.items()},
         read.points,
         np.full((count, 3), 128, np.uint8),
@@ -282,6 +275,6 @@ def _jhu_model(read: JHUSequence, cameras: dict[int, PinholeCamera], position: d
         np.full(count, -1.0),
         points[order],
         frames[order],
-        places[order],
+        observed[order],
     )
     return model, left_out

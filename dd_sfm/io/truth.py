@@ -9,11 +9,13 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera, camera_to_world, pose_at, world_to_camera
 from dd_sfm.errors import InputError
 from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.images import read_mask
 from dd_sfm.ops.coordinates import to_colmap
-from dd_sfm.ops.radial import bend_seen, straighten
+from dd_sfm.ops.pixels import inside_mask, nearest_values
+from dd_sfm.ops.radial import project_bent, straighten
 
 READ = ("K", "R", "c", "depth", "depth_frames", "depth_unit_mm", "distortion", "deformation")
 
@@ -22,12 +24,12 @@ READ = ("K", "R", "c", "depth", "depth_frames", "depth_unit_mm", "distortion", "
 class RenderedTruth:
     """What a rendered clip knows of itself.
 
-    ``matrix`` K (3, 3), pixel centres at integers; ``cam_from_world`` (N, 3, 4) in mm; ``depth`` (D, H, W) float32
+    ``camera`` of the size of the depth; ``cam_from_world`` (N, 3, 4) in mm; ``depth`` (D, H, W) float32
     z-depth in mm of the frames ``depth_frames`` (D,), 0 where no surface is hit; ``mask`` (H, W) bool; ``distortion``
     k1, k2, p1, p2 of OpenCV's model; ``deformation`` amplitude in mm of the tissue's movement, 0 where it stands still.
     """
 
-    matrix: NDArray[np.float64]
+    camera: PinholeCamera
     cam_from_world: NDArray[np.float64]
     depth: NDArray[np.float32]
     depth_frames: NDArray[np.int64]
@@ -41,39 +43,25 @@ class RenderedTruth:
         """The camera with its distortion at the size of the depth, None without any."""
         if not self.distortion.any():
             return None
-        centre = to_colmap(self.matrix[:2, 2])
-        params = (self.matrix[0, 0], self.matrix[1, 1], *centre, *self.distortion)
-        height, width = self.mask.shape
-        return Calibration("OPENCV", tuple(map(float, params)), width, height)
+        params = (*self.camera.focal, *to_colmap(self.camera.principal_point), *self.distortion)
+        return Calibration("OPENCV", tuple(map(float, params)), *self.camera.size)
 
     def project(self, points: NDArray[Any], frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Pixels (N, 2) and depths (N,) of world points (N, 3) in a frame; pixels are NaN behind the camera."""
-        pose = self.cam_from_world[frame]
-        local = points @ pose[:, :3].T + pose[:, 3]
-        depth = local[:, 2]
-        flat = local[:, :2] / np.where(depth > 1e-9, depth, np.nan)[:, None]
-        if self.distortion.any():
-            flat = bend_seen(flat, self.distortion)
-        return flat * self.matrix[[0, 1], [0, 1]] + self.matrix[:2, 2], depth
+        return project_bent(world_to_camera(points, self.cam_from_world[frame]), self.camera, self.distortion)
 
     def depth_at(self, frame: int, xy: NDArray[Any]) -> NDArray[np.float64]:
         """Depth in mm at the nearest pixels (N,); 0 outside the frame and where nothing is hit."""
         image = self.depth[int(np.flatnonzero(self.depth_frames == frame)[0])]
-        cell = np.round(np.nan_to_num(xy, nan=-1.0)).astype(np.int64)
-        inside = (cell >= 0).all(1) & (cell < np.array(image.shape[::-1])).all(1)
-        depth = np.zeros(len(xy))
-        depth[inside] = image[cell[inside, 1], cell[inside, 0]]
-        return depth
+        return nearest_values(image, xy, 0).astype(np.float64)
 
     def world_points(self, frame: int, xy: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """World points (N, 3) of pixels of a frame with depth, and which of them hit a surface (N,)."""
         depth = self.depth_at(frame, xy)
-        ray = (xy - self.matrix[:2, 2]) / self.matrix[[0, 1], [0, 1]]
+        rays = self.camera.unproject(xy)
         if self.distortion.any() and len(xy):
-            ray = straighten(xy, self.matrix, self.distortion)
-        local = np.column_stack([ray, np.ones(len(xy))]) * depth[:, None]
-        pose = self.cam_from_world[frame]
-        return (local - pose[:, 3]) @ pose[:, :3], depth > 0
+            rays[:, :2] = straighten(xy, self.camera, self.distortion)
+        return camera_to_world(rays * depth[:, None], self.cam_from_world[frame]), depth > 0
 
     def correspondences(
         self, source: int, target: int, xy: NDArray[Any]
@@ -88,10 +76,7 @@ class RenderedTruth:
         near = int(self.depth_frames[np.argmin(np.abs(self.depth_frames - target))])
         judge, judge_depth = self.project(points, near)
         seen = np.abs(self.depth_at(near, judge) - judge_depth) < 0.03 * judge_depth
-        cell = np.round(np.nan_to_num(there, nan=-1.0)).astype(np.int64)
-        inside = np.asarray((cell >= 0).all(1) & (cell < np.array(self.mask.shape[::-1])).all(1))
-        inside[inside] = self.mask[cell[inside, 1], cell[inside, 0]]
-        return there, hit & (depth > 0) & seen & inside
+        return there, hit & (depth > 0) & seen & inside_mask(self.mask, there)
 
 
 def read_truth(folder: Path) -> RenderedTruth:
@@ -105,13 +90,13 @@ def read_truth(folder: Path) -> RenderedTruth:
         with np.load(path) as content:
             values = {name: content[name] for name in content.files if name in READ}
         _check_values(path, values)
-        rotation, centre = values["R"].transpose(0, 2, 1), values["c"]
+        mask = read_mask(folder / "mask.png")
         truth = RenderedTruth(
-            values["K"],
-            np.concatenate([rotation, -(rotation @ centre[..., None])], 2),
+            PinholeCamera.from_matrix(values["K"], (mask.shape[1], mask.shape[0])),
+            pose_at(values["R"].transpose(0, 2, 1), values["c"]),
             values["depth"].astype(np.float32) * np.float32(values["depth_unit_mm"]),
             values["depth_frames"].astype(np.int64),
-            read_mask(folder / "mask.png"),
+            mask,
             folder / "clip.mp4",
             values.get("distortion", np.zeros(4)),
             float(values.get("deformation", 0.0)),

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from scipy.spatial.transform import Rotation
 
+from dd_sfm.cameras import camera_centres
 from dd_sfm.structures import FloatArray
 
 
@@ -16,7 +16,7 @@ def tum_text(frames: Sequence[int], cam_from_world: FloatArray, time_s: Mapping[
         cam_from_world: Poses (N, 3, 4).
         time_s: Times by frame; a frame that is not listed goes by its number.
     """
-    centres = -np.einsum("nji,nj->ni", cam_from_world[:, :, :3], cam_from_world[:, :, 3])
+    centres = camera_centres(cam_from_world)
     quaternions = Rotation.from_matrix(cam_from_world[:, :, :3]).inv().as_quat()
     lines = []
     for frame, centre, quaternion in zip(frames, centres, quaternions, strict=True):

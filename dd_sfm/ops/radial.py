@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera
+
 
 def bend(flat: NDArray[np.float64], distortion: NDArray[Any]) -> NDArray[np.float64]:
     """Where a lens (k1, k2, ...) puts places (N, 2) of the plane z = 1."""
@@ -22,12 +24,25 @@ def bend_seen(flat: NDArray[np.float64], distortion: NDArray[Any]) -> NDArray[np
     return np.where(turned, np.nan, bend(flat, distortion))
 
 
-def straighten(xy: NDArray[Any], matrix: NDArray[Any], distortion: NDArray[Any]) -> NDArray[np.float64]:
-    """Places (N, 2) of the plane z = 1 that pixels (N, 2) of a camera K (3, 3) with distortion (4,) show.
+def project_bent(
+    points_cam: NDArray[Any], camera: PinholeCamera, distortion: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Pixels (N, 2) and depths (N,) of points (N, 3) in the axes of a camera with distortion (4,), or none.
+
+    Pixels are NaN at and behind the camera's plane, and where nothing is seen (:func:`bend_seen`).
+    """
+    xy, depth = camera.project(points_cam)
+    if distortion.any():
+        xy = camera.denormalise(bend_seen(camera.normalise(xy), distortion))
+    return xy, depth
+
+
+def straighten(xy: NDArray[Any], camera: PinholeCamera, distortion: NDArray[Any]) -> NDArray[np.float64]:
+    """Places (N, 2) of the plane z = 1 that pixels (N, 2) of a camera with distortion (4,) show.
 
     Only right where the polynomial does not turn back: :func:`bend` tells.
     """
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-10)
     places = np.ascontiguousarray(xy, np.float64)[:, None]
-    flat = cv2.undistortPoints(places, matrix, distortion, None, np.eye(3), np.eye(3), criteria)
+    flat = cv2.undistortPoints(places, camera.matrix, distortion, None, np.eye(3), np.eye(3), criteria)
     return np.asarray(flat[:, 0], np.float64)

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from dd_sfm.cameras import PinholeCamera
+from dd_sfm.cameras import pose_at, world_to_camera
 from dd_sfm.config import dump_config
 from dd_sfm.errors import OutputError
 from dd_sfm.io.atomic import output_error, write_bytes, write_text
@@ -23,7 +23,9 @@ from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.images import write_mask
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.video_writer import write_video
-from dd_sfm.ops.radial import bend_seen
+from dd_sfm.ops.coordinates import to_colmap
+from dd_sfm.ops.pixels import inside_mask
+from dd_sfm.ops.radial import project_bent
 from dd_sfm.progress import Progress
 from dd_sfm.structures import Frame, FrameSet, Model
 from dd_sfm.synthetic.render import Rendered, Renderer, Scene, make_scene
@@ -175,7 +177,7 @@ def _write_truth(path: Path, scene: Scene, renderer: Renderer, depths: dict[int,
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        K=renderer.optics.matrix,
+        K=renderer.optics.camera.matrix,
         distortion=renderer.optics.distortion,
         R=scene.path.rotation,
         c=scene.path.centre,
@@ -190,14 +192,14 @@ def _write_truth(path: Path, scene: Scene, renderer: Renderer, depths: dict[int,
 
 def _calibration(renderer: Renderer) -> str:
     """A COLMAP ``cameras.txt``."""
-    k, (height, width) = renderer.optics.matrix, renderer.optics.mask.shape
-    values = [k[0, 0], k[1, 1], k[0, 2] + 0.5, k[1, 2] + 0.5]
+    camera = renderer.optics.camera
+    values = [*camera.focal, *to_colmap(camera.principal_point)]
     kind = "PINHOLE"
     if renderer.optics.distortion.any():
         kind, values = "OPENCV", [*values, *renderer.optics.distortion]
     return (
         "# Camera list with one line of data per camera:\n#   CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]\n"
-        f"1 {kind} {width} {height} {' '.join(f'{v:.6f}' for v in values)}\n"
+        f"1 {kind} {camera.width} {camera.height} {' '.join(f'{v:.6f}' for v in values)}\n"
     )
 
 
@@ -206,21 +208,12 @@ def true_model(
 ) -> tuple[Model, FrameSet]:
     """The true cameras with surface points, each seen where nothing hides it; pixels are exactly the clip's."""
     settings, optics = scene.settings, renderer.optics
-    points = _surface_points(scene, optics.matrix, depths, points_per_frame, renderer)
+    points = _surface_points(scene, depths, points_per_frame, renderer)
     poses, rows = {}, []
-    height, width = optics.mask.shape
     for k in range(settings.frames):
-        rotation = scene.path.rotation[k].T
-        poses[k] = np.column_stack([rotation, -rotation @ scene.path.centre[k]])
-        local = points @ rotation.T + poses[k][:, 3]
-        flat = local[:, :2] / np.maximum(local[:, 2], 1e-3)[:, None]
-        if optics.distortion.any():
-            flat = np.nan_to_num(bend_seen(flat, optics.distortion), nan=-1e5)
-        xy = flat * optics.matrix[[0, 1], [0, 1]] + optics.matrix[:2, 2]
-        cell = np.round(np.clip(xy, -1, 1e5)).astype(int)
-        inside = (local[:, 2] > 0.5) & (cell >= 0).all(1) & (cell[:, 0] < width) & (cell[:, 1] < height)
-        inside[inside] = optics.mask[cell[inside, 1], cell[inside, 0]]
-        seen = np.flatnonzero(inside)
+        poses[k] = pose_at(scene.path.rotation[k].T, scene.path.centre[k])
+        xy, depth = project_bent(world_to_camera(points, poses[k]), optics.camera, optics.distortion)
+        seen = np.flatnonzero((depth > 0.5) & inside_mask(optics.mask, xy))
         reached = renderer.rays(k).distance(scene.path.centre[k], points[seen] - scene.path.centre[k])
         seen = seen[np.abs(reached - 1) < 2e-3]
         rows.append((seen, np.full(len(seen), k), xy[seen]))
@@ -231,18 +224,15 @@ def true_model(
     keep = views[point] >= 2
     order = np.lexsort((frame[keep], point[keep]))
     xyz = points[views >= 2]
-    matrix = optics.matrix
-    camera = PinholeCamera(width, height, matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
     names = tuple(Frame(i, Path(f"{i:08d}.png"), Path(), i / settings.fps) for i in range(settings.frames))
     grey = np.full((len(xyz), 3), 200, np.uint8)
-    model = Model(
-        camera, poses, xyz, grey, np.zeros(len(xyz)), number[point[keep]][order], frame[keep][order], place[keep][order]
-    )
-    return model, FrameSet(names, camera, height)
+    order = np.flatnonzero(keep)[order]
+    model = Model(optics.camera, poses, xyz, grey, np.zeros(len(xyz)), number[point[order]], frame[order], place[order])
+    return model, FrameSet(names, optics.camera, optics.camera.height)
 
 
 def _surface_points(
-    scene: Scene, matrix: NDArray[Any], depths: dict[int, NDArray[np.float32]], count: int, renderer: Renderer
+    scene: Scene, depths: dict[int, NDArray[np.float32]], count: int, renderer: Renderer
 ) -> NDArray[np.float64]:
     """Places that random pixels of the frames with depth see (N, 3), in mm."""
     rng = np.random.default_rng([scene.settings.seed, 99])

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import ConfigError
 from dd_sfm.ops.radial import bend, straighten
 from dd_sfm.synthetic.settings import LensSettings, SynthSettings
@@ -19,11 +20,12 @@ MAX_RAY_ERROR_PX = 0.1
 class Optics:
     """The camera of a clip.
 
-    ``matrix`` K (3, 3), pixel centres at integers; ``mask`` (H, W) bool: the field of view; ``rays`` (M, 3) float32
-    directions with z = 1 of the pixels inside it, in row order; ``box``: the field's rows and columns (y0, y1, x0, x1).
+    ``camera`` without its ``distortion`` (4,), k1, k2, p1, p2 of OpenCV's model; ``mask`` (H, W) bool: the field of
+    view; ``rays`` (M, 3) float32 directions with z = 1 of the pixels inside it, in row order; ``box``: the field's rows
+    and columns (y0, y1, x0, x1).
     """
 
-    matrix: NDArray[np.float64]
+    camera: PinholeCamera
     distortion: NDArray[np.float64]
     mask: NDArray[np.bool_]
     rays: NDArray[np.float32]
@@ -57,31 +59,30 @@ def make_optics(settings: SynthSettings) -> Optics:
     focal = 0.5 * height / np.tan(np.radians(lens.field_of_view_deg) / 2)
     # Real scopes sit a little off the sensor's centre.
     cx, cy = (width - 1) / 2 - 0.02 * width, (height - 1) / 2 + 0.004 * height
-    matrix = np.array([[focal, 0, cx], [0, focal, cy], [0, 0, 1.0]])
+    camera = PinholeCamera(width, height, float(focal), float(focal), cx, cy)
     y, x = np.mgrid[:height, :width].astype(np.float64)
     mask = np.hypot(x - cx, y - cy) <= 0.5 * lens.circle * height * 1.035
     mask &= (y >= 0.016 * height) & (y <= height * 0.985)
     distortion = np.array([*lens.distortion, 0.0, 0.0])
     pixels = np.stack([x[mask], y[mask]], 1)
     if distortion.any():
-        flat = straighten(pixels, matrix, distortion)
-        _check_rays(flat, pixels, matrix, distortion)
+        flat = straighten(pixels, camera, distortion)
+        _check_rays(flat, pixels, camera, distortion)
     else:
-        flat = (pixels - [cx, cy]) / focal
+        flat = camera.normalise(pixels)
     rays = np.column_stack([flat, np.ones(len(flat))]).astype(np.float32)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return Optics(matrix, distortion, mask, rays, (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
+    return Optics(camera, distortion, mask, rays, (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
 
 
-def _check_rays(flat: NDArray[Any], pixels: NDArray[Any], matrix: NDArray[Any], distortion: NDArray[Any]) -> None:
+def _check_rays(flat: NDArray[Any], pixels: NDArray[Any], camera: PinholeCamera, distortion: NDArray[Any]) -> None:
     """See that undistorted places (M, 2) lead back to their pixels (M, 2)."""
-    focal, centre = matrix[0, 0], matrix[:2, 2]
-    back = bend(flat, distortion) * focal + centre
+    back = camera.denormalise(bend(flat, distortion))
     error_px = float(np.abs(back - pixels).max())
     # Not so for NaN either.
     if error_px <= MAX_RAY_ERROR_PX:
         return
-    rim = float(np.linalg.norm(pixels - centre, axis=1).max()) / focal
+    rim = float(np.linalg.norm(camera.normalise(pixels), axis=1).max())
     # r + k1 r^3 turns back at 2 / (3 sqrt(-3 k1)); a little below that it is too flat to be inverted well.
     least = np.ceil(-0.98 * 4 / 27 / rim**2 * 1000) / 1000
     raise ConfigError(

@@ -134,7 +134,7 @@ class Renderer:
         smooth = values[:, :3] / np.maximum(np.linalg.norm(values[:, :3], axis=1, keepdims=True), 1e-6)
         # Textures belong to the tissue: they are looked up where it rests.
         resting = np.einsum("nk,nkc->nc", hits.weights, mesh.vertices[corners])
-        footprint = depth / self.optics.matrix[0, 0]
+        footprint = depth / self.optics.camera.fx
         colour, slope = sample_tissue(scene.tissue, resting, smooth, footprint)
         slope -= smooth * (slope * smooth).sum(1, keepdims=True)
         normals = smooth - scene.tissue.settings.relief * slope
@@ -180,10 +180,11 @@ class Renderer:
     def _flow(self, frame: int, points: NDArray[Any], hit: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Motion (M, 2) of the pixels since the frame before, or to the next one for the first."""
         other, sign = (frame - 1, -1.0) if frame else (min(1, self.settings.frames - 1), 1.0)
-        path, focal = self.scene.path, self.optics.matrix[0, 0]
+        path = self.scene.path
         places = []
         for k in (frame, other):
             local = (points - path.centre[k]) @ path.rotation[k]
-            places.append(focal * local[:, :2] / np.maximum(local[:, 2:], 1e-3))
+            local[:, 2] = np.maximum(local[:, 2], 1e-3)
+            places.append(self.optics.camera.project(local)[0])
         flow = np.clip(sign * (places[1] - places[0]), -40, 40)
         return np.where(hit[:, None], flow, 0).astype(np.float32)

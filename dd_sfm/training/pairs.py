@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dd_sfm.errors import DDSfMError
+from dd_sfm.ops.pixels import inside_mask
 from dd_sfm.training.augment import crop_homography, photometric, warp_points
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.sources.endless import source_at
 from dd_sfm.training.sources.opening import MIN_POINTS
-from dd_sfm.training.sources.pair import PairSample, PairSource, inside_mask
+from dd_sfm.training.sources.pair import PairSample, PairSource
 
 DRAWS = 20
 Pair = dict[str, Tensor]
@@ -67,7 +68,7 @@ def augment_pair(sample: PairSample, rng: np.random.Generator, config: TrainConf
         # Two pixels from the edge a descriptor still has neighbours on all sides.
         inner = mask.copy()
         inner[:2], inner[-2:], inner[:, :2], inner[:, -2:] = False, False, False, False
-        keep &= inside_mask(xy, inner)
+        keep &= inside_mask(inner, xy)
     chosen = np.flatnonzero(keep)
     if len(chosen) < MIN_POINTS:
         return None

@@ -11,7 +11,6 @@ from plyfile import PlyData, PlyElement
 from scene import project
 from scipy.spatial.transform import Rotation
 
-from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.comparison.result import point_figures, quality_figures
 from dd_sfm.evaluation.model.alignment import Similarity
@@ -489,8 +488,7 @@ def test_agreement_with_the_measuring_tool_on_a_real_sequence(tmp_path, shared_d
 def noisy_model(folder, noise_mm):
     """Points of a rendered clip's surface, poses and points with noise."""
     truth, rng = read_truth(folder), np.random.default_rng(3)
-    fx, fy, (cx, cy) = truth.matrix[0, 0], truth.matrix[1, 1], truth.matrix[:2, 2]
-    camera = PinholeCamera(truth.mask.shape[1], truth.mask.shape[0], fx, fy, cx, cy)
+    camera = truth.camera
     xyz = visible_surface(truth, 16).xyz[::7]
     point, frame, xy = project(xyz, dict(enumerate(truth.cam_from_world)), camera)
     kept, point = np.unique(point, return_inverse=True)

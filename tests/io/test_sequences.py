@@ -64,7 +64,7 @@ def test_both_conventions_are_told_apart(tmp_path, convention, numbers):
     pose = read.cam_from_world[12]
     local = points @ pose[:, :3].T + pose[:, 3]
     assert local[:, 2].min() > 3
-    assert read.intrinsics(10)[:2, 2] == pytest.approx([320, 240])
+    assert read.cameras[10].principal_point == pytest.approx([320, 240])
     assert len(read.points_seen[10]) == 40
     assert read.points_seen[12].tolist() == list(range(1, 40, 2))
 

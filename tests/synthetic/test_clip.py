@@ -163,7 +163,7 @@ def test_a_clip_that_was_broken_off_starts_again(tmp_path, broken_off, stop_at):
     assert not is_complete(out)
     write_clip(TINY, out, jobs=1, overwrite=False, progress=silent)
     assert is_complete(out)
-    assert read_truth(out).matrix.shape == (3, 3)
+    assert read_truth(out).camera.matrix.shape == (3, 3)
     with pytest.raises(OutputError, match="holds a clip already"):
         write_clip(TINY, out, jobs=1, overwrite=False, progress=silent)
 
@@ -265,7 +265,8 @@ def bent_optics(k1, k2=0.0, **changes):
 @pytest.mark.parametrize("distortion", [(-0.2, 0.0), (-0.219, 0.0), (-0.4, 0.15), (2.0, 0.0), (2.0, 2.0)])
 def test_rays_lead_back_to_their_pixels(distortion):
     optics = bent_optics(*distortion)
-    back = cv2.projectPoints(optics.rays.astype(float), np.zeros(3), np.zeros(3), optics.matrix, optics.distortion)[0]
+    lens = optics.camera.matrix, optics.distortion
+    back = cv2.projectPoints(optics.rays.astype(float), np.zeros(3), np.zeros(3), *lens)[0]
     assert np.abs(back[:, 0] - np.argwhere(optics.mask)[:, ::-1]).max() < 0.1
 
 

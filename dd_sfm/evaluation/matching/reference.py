@@ -7,12 +7,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import world_to_camera
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.scene import SceneImage, find_model_folder, open_scene, undistorted_size
 from dd_sfm.io.truth import read_still_truth
 from dd_sfm.io.video import iter_frames, open_source
+from dd_sfm.ops.pixels import inside_mask
 from dd_sfm.ops.resize import resize_image, working_scale
 from dd_sfm.structures import WorkingGrid
 
@@ -69,14 +71,6 @@ def _crop(image: NDArray[Any], grid: WorkingGrid) -> NDArray[Any]:
     return np.ascontiguousarray(resize_image(image, grid.scale)[y : y + grid.height, x : x + grid.width])
 
 
-def inside_mask(xy: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which pixels (N, 2) lie in a mask (H, W); NaN and pixels beyond the image do not."""
-    cell = np.round(np.nan_to_num(xy, nan=-1.0)).astype(np.int64)
-    inside = (cell >= 0).all(1) & (cell < np.array(mask.shape[::-1])).all(1)
-    inside[inside] = mask[cell[inside, 1], cell[inside, 0]]
-    return inside
-
-
 class SequenceReference:
     """A JHU sequence: points of its structure that ``view_indexes_per_point`` lists for both frames.
 
@@ -109,15 +103,12 @@ class SequenceReference:
         """Reprojections of all points that both frames see; the reference itself is good to 1 to 3 pixels."""
         common = np.intersect1d(self.sequence.points_seen[source], self.sequence.points_seen[target])
         xy0, xy1 = self._project(common, source), self._project(common, target)
-        keep = inside_mask(xy0, self.sequence.mask) & inside_mask(xy1, self.sequence.mask)
+        keep = inside_mask(self.sequence.mask, xy0) & inside_mask(self.sequence.mask, xy1)
         return xy0[keep], xy1[keep]
 
     def _project(self, points: NDArray[np.int64], frame: int) -> NDArray[np.float64]:
-        pose = self.sequence.cam_from_world[frame]
-        local = self.sequence.points[points] @ pose[:, :3].T + pose[:, 3]
-        local[local[:, 2] <= 0] = np.nan
-        k = self.sequence.intrinsics(frame)
-        return local[:, :2] / local[:, 2:] * k[[0, 1], [0, 1]] + k[:2, 2]
+        local = world_to_camera(self.sequence.points[points], self.sequence.cam_from_world[frame])
+        return self.sequence.cameras[frame].project(local)[0]
 
     def view(self, frame: int) -> View:
         """A frame at working size."""
@@ -207,17 +198,15 @@ class ModelReference:
         """Projections of all points that both frames observe."""
         common = self._common(source, target)
         xy0, xy1 = self._project(common, source), self._project(common, target)
-        keep = inside_mask(xy0, self._usable) & inside_mask(xy1, self._usable)
+        keep = inside_mask(self._usable, xy0) & inside_mask(self._usable, xy1)
         return xy0[keep], xy1[keep]
 
     def _common(self, source: int, target: int) -> NDArray[np.int64]:
         return np.intersect1d(self._seen[source], self._seen[target])
 
     def _project(self, points: NDArray[np.int64], frame: int) -> NDArray[np.float64]:
-        pose, camera = self.model.cam_from_world[self._position[frame]], self._images[frame].camera
-        local = self.model.xyz[points] @ pose[:, :3].T + pose[:, 3]
-        local[local[:, 2] <= 0] = np.nan
-        return local[:, :2] / local[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
+        local = world_to_camera(self.model.xyz[points], self.model.cam_from_world[self._position[frame]])
+        return self._images[frame].camera.project(local)[0]
 
     def view(self, frame: int) -> View:
         """A frame at working size."""

@@ -18,7 +18,7 @@ from dd_sfm.training.sources.frames import WorkingFrames
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what is prepared changes."""
 
 

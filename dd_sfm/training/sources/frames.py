@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.ops.coordinates import resize_xy
 from dd_sfm.ops.resize import resize_image, working_scale
@@ -29,6 +30,12 @@ class WorkingCrop:
     def mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """A source mask (H, W) as working mask."""
         return resize_image(mask[self.box].astype(np.uint8) * 255, self.scale) > 127
+
+    def camera(self, camera: PinholeCamera) -> PinholeCamera:
+        """The camera of the working image, of that of the source."""
+        rows, columns = self.box
+        size = columns.stop - columns.start, rows.stop - rows.start
+        return camera.cropped((columns.start, rows.start), size).scaled(self.scale)
 
     def points(self, xy: NDArray[Any]) -> NDArray[Any]:
         """Source pixels (N, 2) as working pixels."""

@@ -34,11 +34,3 @@ def log_uniform_gap(rng: np.random.Generator, gaps: tuple[int, int]) -> int:
     """A gap in the range, both ends in it, whose logarithm is uniform: short and long gaps are drawn alike."""
     low, high = gaps
     return min(high, int(np.exp(rng.uniform(np.log(low), np.log(high + 1)))))
-
-
-def inside_mask(xy: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which pixels (N, 2) lie in a mask (H, W); NaN and pixels beyond the image do not."""
-    cell = np.round(np.nan_to_num(xy, nan=-1.0, posinf=-1.0, neginf=-1.0)).astype(np.int64)
-    inside = np.asarray((cell >= 0).all(1) & (cell < np.array(mask.shape[::-1])).all(1))
-    inside[inside] = mask[cell[inside, 1], cell[inside, 0]]
-    return inside

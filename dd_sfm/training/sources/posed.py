@@ -8,31 +8,34 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera, world_to_camera
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, read_mask
+from dd_sfm.ops.pixels import inside_mask
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.sources.cache import Cache
 from dd_sfm.training.sources.frames import WorkingCrop, WorkingFrames, hold_frames, working_crop
-from dd_sfm.training.sources.pair import PairSample, inside_mask, log_uniform_gap
+from dd_sfm.training.sources.pair import PairSample, log_uniform_gap
 from dd_sfm.training.sources.pictures import FindField
 from dd_sfm.training.sources.spec import DataPath
-from dd_sfm.training.sources.structure import Structure, project_points, read_structure
+from dd_sfm.training.sources.structure import Structure, read_structure
 
 
 @dataclass(frozen=True)
 class PosedFrames:
-    """Working frames with poses ``cam_from_world`` (N, 3, 4), ``focal_centre`` (N, 4), ``xyz`` (P, 3), ``seen``."""
+    """Working frames with poses ``cam_from_world`` (N, 3, 4), ``cameras`` of the working images, ``xyz`` (P, 3), and
+    the points ``seen`` in each.
+    """  # fmt: skip
 
     frames: WorkingFrames
-    crop: WorkingCrop
     cam_from_world: NDArray[np.float64]
-    focal_centre: NDArray[np.float64]
+    cameras: tuple[PinholeCamera, ...]
     xyz: NDArray[np.float64]
     seen: tuple[NDArray[np.int64], ...]
 
-    def project(self, points: NDArray[np.int64], k: int) -> NDArray[Any]:
-        """Working pixels (N, 2) of points in frame k; NaN behind the camera."""
-        return self.crop.points(project_points(self.xyz[points], self.cam_from_world[k], self.focal_centre[k])[0])
+    def project(self, points: NDArray[np.int64], k: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Working pixels (N, 2), NaN behind the camera, and depths (N,) of points in frame k."""
+        return self.cameras[k].project(world_to_camera(self.xyz[points], self.cam_from_world[k]))
 
 
 class PosedSource:
@@ -50,9 +53,9 @@ class PosedSource:
         i = int(rng.integers(count - gap))
         i, j = (i, i + gap) if rng.random() < 0.5 else (i + gap, i)
         common = np.intersect1d(self.posed.seen[i], self.posed.seen[j], assume_unique=True)
-        xy0, xy1 = self.posed.project(common, i), self.posed.project(common, j)
+        xy0, xy1 = self.posed.project(common, i)[0], self.posed.project(common, j)[0]
         mask0, mask1 = self.frames.mask(i), self.frames.mask(j)
-        ok = inside_mask(xy0, mask0) & inside_mask(xy1, mask1)
+        ok = inside_mask(mask0, xy0) & inside_mask(mask1, xy1)
         return PairSample(self.frames.image(i), self.frames.image(j), mask0, mask1, xy0[ok], xy1[ok])
 
 
@@ -80,7 +83,7 @@ def open_posed(data: DataPath, config: TrainConfig, find_field: FindField, cache
     settings = [config.working_height_px, config.visibility_spread, config.inlier_share, config.max_points_per_frame]
     key = cache.key(
         [*structure.paths, *structure.mask_paths],
-        [structure.cam_from_world, structure.focal_centre, structure.xyz, *structure.seen, chosen],
+        [structure.cam_from_world, _intrinsics(structure.cameras), structure.xyz, *structure.seen, chosen],
         [*settings, config.memory_mb],
     )
     held = cache.load(key)
@@ -103,9 +106,8 @@ def _prepare(
         config.memory_mb,
     )
     seen = _smooth(structure, chosen, config.visibility_spread)
-    posed = PosedFrames(
-        frames, crop, structure.cam_from_world[chosen], structure.focal_centre[chosen], structure.xyz, seen
-    )
+    cameras = tuple(crop.camera(structure.cameras[k]) for k in chosen)
+    posed = PosedFrames(frames, structure.cam_from_world[chosen], cameras, structure.xyz, seen)
     if config.inlier_share < 1:
         good = plausible_points(posed, config.inlier_share)
         posed = _with_seen(posed, tuple(s[good[s]] for s in seen))
@@ -162,9 +164,8 @@ def plausible_points(posed: PosedFrames, share: float) -> NDArray[np.bool_]:
     """
     odd, total = np.zeros(len(posed.xyz), np.int64), np.zeros(len(posed.xyz), np.int64)
     for k, seen in enumerate(posed.seen):
-        xy, depth = project_points(posed.xyz[seen], posed.cam_from_world[k], posed.focal_centre[k])
-        xy = posed.crop.points(xy)
-        inside = inside_mask(xy, posed.frames.mask(k))
+        xy, depth = posed.project(seen, k)
+        inside = inside_mask(posed.frames.mask(k), xy)
         if inside.sum() < 2:
             continue
         value = cv2.GaussianBlur(posed.frames.image(k), (0, 0), 1.5).max(2).astype(np.float64)
@@ -197,21 +198,23 @@ def _with_seen(posed: PosedFrames, seen: tuple[NDArray[np.int64], ...]) -> Posed
     used = np.unique(np.concatenate(seen)) if seen else np.zeros(0, np.int64)
     return PosedFrames(
         posed.frames,
-        posed.crop,
         posed.cam_from_world,
-        posed.focal_centre,
+        posed.cameras,
         posed.xyz[used],
         tuple(np.searchsorted(used, s) for s in seen),
     )
 
 
+def _intrinsics(cameras: tuple[PinholeCamera, ...]) -> NDArray[np.float64]:
+    """fx, fy, cx, cy (N, 4)."""
+    return np.array([[*camera.focal, *camera.principal_point] for camera in cameras]).reshape(-1, 4)
+
+
 def _to_arrays(posed: PosedFrames) -> dict[str, Any]:
-    rows, columns = posed.crop.box
     return {
         "frames": posed.frames,
-        "crop": np.array([rows.start, rows.stop, columns.start, columns.stop, posed.crop.scale]),
         "cam_from_world": posed.cam_from_world,
-        "focal_centre": posed.focal_centre,
+        "intrinsics": _intrinsics(posed.cameras),
         "xyz": posed.xyz,
         "seen": np.concatenate(posed.seen),
         "seen_ends": np.cumsum([len(s) for s in posed.seen]),
@@ -219,7 +222,7 @@ def _to_arrays(posed: PosedFrames) -> dict[str, Any]:
 
 
 def _from_arrays(arrays: dict[str, Any]) -> PosedFrames:
-    top, bottom, left, right = (int(v) for v in arrays["crop"][:4])
-    crop = WorkingCrop((slice(top, bottom), slice(left, right)), float(arrays["crop"][4]))
+    height, width = arrays["frames"].shape
+    cameras = tuple(PinholeCamera(width, height, *values) for values in arrays["intrinsics"].tolist())
     seen = tuple(np.split(arrays["seen"], arrays["seen_ends"][:-1]))
-    return PosedFrames(arrays["frames"], crop, arrays["cam_from_world"], arrays["focal_centre"], arrays["xyz"], seen)
+    return PosedFrames(arrays["frames"], arrays["cam_from_world"], cameras, arrays["xyz"], seen)

@@ -1,5 +1,6 @@
 """Reconstructions to learn from, whatever wrote them: JHU sequences, COLMAP models with images, run folders."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera, inverse_pose, world_to_camera
 from dd_sfm.errors import InputError
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.scene import Scene, open_scene, undistorted_size
@@ -18,8 +20,8 @@ class Structure:
 
     ``positions`` (N,): which of the source's frames they are, counted as FIRST-LAST counts; ``numbers`` and ``paths``
     of the frames; ``mask_paths``: empty, one for all, or one a frame; ``size`` (width, height); ``cam_from_world``
-    (N, 3, 4); ``focal_centre`` (N, 4) fx, fy, cx, cy, pixel centres at integers; ``xyz`` (P, 3); ``seen``: points that
-    each frame sees; ``note``: how the poses were understood.
+    (N, 3, 4) and ``cameras`` of the frames; ``xyz`` (P, 3); ``seen``: points that each frame sees; ``note``: how the
+    poses were understood.
     """
 
     name: str
@@ -29,20 +31,10 @@ class Structure:
     mask_paths: tuple[Path, ...]
     size: tuple[int, int]
     cam_from_world: NDArray[np.float64]
-    focal_centre: NDArray[np.float64]
+    cameras: tuple[PinholeCamera, ...]
     xyz: NDArray[np.float64]
     seen: tuple[NDArray[np.int64], ...]
     note: str
-
-
-def project_points(
-    xyz: NDArray[Any], pose: NDArray[Any], focal_centre: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Pixels (N, 2), NaN behind the camera, and depths (N,) of points (N, 3) under a pose (3, 4) and fx, fy, cx, cy."""
-    local = xyz @ pose[:, :3].T + pose[:, 3]
-    depth = local[:, 2]
-    safe = np.where(depth > 1e-9, depth, np.nan)
-    return local[:, :2] / safe[:, None] * focal_centre[:2] + focal_centre[2:], depth
 
 
 def read_structure(folder: Path) -> Structure:
@@ -65,17 +57,16 @@ def read_structure(folder: Path) -> Structure:
 def _from_jhu(folder: Path) -> Structure:
     read = read_sequence(folder)
     registered = [f for f in read.frames if f in read.cam_from_world]
-    rows = {frame: k for k, frame in enumerate(read.cam_from_world)}
     empty = np.zeros(0, np.int64)
     return Structure(
         folder.name,
-        np.array([k for k, f in enumerate(read.frames) if f in rows], np.int64),
+        np.array([k for k, f in enumerate(read.frames) if f in read.cam_from_world], np.int64),
         tuple(registered),
         tuple(read.image_paths[f] for f in registered),
         (folder / "undistorted_mask.bmp",),
         (read.mask.shape[1], read.mask.shape[0]),
         np.stack([read.cam_from_world[f] for f in registered]) if registered else np.zeros((0, 3, 4)),
-        read.focal_centre[[rows[f] for f in registered]],
+        tuple(read.cameras[f] for f in registered),
         read.points,
         tuple(read.points_seen.get(f, empty) for f in registered),
         f"poses are {read.convention}",
@@ -90,13 +81,13 @@ def _from_scene(scene: Scene) -> Structure:
     order = np.argsort(model.frame, kind="stable")
     starts = np.searchsorted(model.frame[order], np.arange(len(scene.images) + 1))
     seen = tuple(np.unique(model.point[order[starts[k] : starts[k + 1]]]) for k in registered)
-    focal = np.array([[i.camera.fx, i.camera.fy, i.camera.cx, i.camera.cy] for i in images])
+    cameras = tuple(i.camera for i in images)
     poses = np.stack([model.cam_from_world[k] for k in registered])
     row = np.full(len(scene.images), -1)
     row[registered] = np.arange(len(registered))
     posed = np.flatnonzero(row[model.frame] >= 0)
     observations = row[model.frame[posed]], model.point[posed], model.xy[posed]
-    poses, note = _check_convention(scene.source, poses, focal, model.xyz, observations, size)
+    poses, note = _check_convention(scene.source, poses, cameras, model.xyz, observations, size)
     masks = [i.mask_path for i in images if i.mask_path is not None]
     field = (scene.field_mask,) if scene.field_mask else ()
     return Structure(
@@ -107,7 +98,7 @@ def _from_scene(scene: Scene) -> Structure:
         tuple(masks) if len(masks) == len(images) else field,
         size,
         poses,
-        focal,
+        cameras,
         model.xyz,
         seen,
         note,
@@ -117,7 +108,7 @@ def _from_scene(scene: Scene) -> Structure:
 def _check_convention(
     where: Path,
     poses: NDArray[Any],
-    focal: NDArray[Any],
+    cameras: Sequence[PinholeCamera],
     xyz: NDArray[Any],
     observations: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
     size: tuple[int, int],
@@ -127,16 +118,17 @@ def _check_convention(
     if len(row) < 16:
         raise InputError(f"{where}: {len(row)} observations of points; expected a model with points that images see")
     chosen = np.random.default_rng(0).permutation(len(row))[:5000]
-    rotation = poses[:, :, :3].transpose(0, 2, 1)
-    inverse = np.concatenate([rotation, -(rotation @ poses[:, :, 3:])], 2)
+    row, point, xy = row[chosen], point[chosen], xy[chosen]
+    used = np.unique(row)
+    inverse = inverse_pose(poses)
     limit = 0.02 * size[1]
     shares = {}
     for name, candidate in (("cam_from_world", poses), ("world_from_cam", inverse)):
-        local = np.einsum("nij,nj->ni", candidate[row[chosen]][:, :, :3], xyz[point[chosen]])
-        local += candidate[row[chosen]][:, :, 3]
-        f = focal[row[chosen]]
-        safe = np.where(local[:, 2] > 1e-9, local[:, 2], np.nan)
-        error = np.linalg.norm(local[:, :2] / safe[:, None] * f[:, :2] + f[:, 2:] - xy[chosen], axis=1)
+        local = world_to_camera(xyz[point], candidate[row])
+        error = np.full(len(row), np.nan)
+        for k in used:
+            own = row == k
+            error[own] = np.linalg.norm(cameras[k].project(local[own])[0] - xy[own], axis=1)
         shares[name] = float((np.nan_to_num(error, nan=np.inf) < limit).mean())
     best = max(shares, key=lambda name: shares[name])
     if shares[best] < 0.5:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from dd_sfm.cameras import PinholeCamera as PinholeCamera
 from dd_sfm.config import Config as Config
 from dd_sfm.config import MasksConfig as MasksConfig
@@ -230,8 +228,8 @@ def _request(
 ) -> RunRequest:
     settings = _settings(config)
     if isinstance(calibration, PinholeCamera):
-        cx, cy = to_colmap(np.array([calibration.cx, calibration.cy]))
-        calibration = ",".join(repr(float(value)) for value in (calibration.fx, calibration.fy, cx, cy))
+        values = (*calibration.focal, *to_colmap(calibration.principal_point))
+        calibration = ",".join(repr(float(value)) for value in values)
     return RunRequest(
         Path(source), Path(out), settings, None if calibration is None else str(calibration),
         None if mask is None else Path(mask), overwrite, last,

@@ -29,7 +29,7 @@ def focal_notes(folder: Path, registered: int, frames: FrameSet, config: Config)
     if frames.camera.is_guess or registered < MIN_FRAMES:
         return []
     focal = free_focal(folder, scale_px=error_scale(frames), threads=cpu_threads(config.runtime))
-    given = (frames.camera.fx + frames.camera.fy) / 2
+    given = float(frames.camera.focal.mean())
     low, high = FOCAL_AGREES
     logger.info("map: focal length %.1f px, %.1f px if it were free", given, focal)
     if low <= focal / given <= high:

@@ -4,6 +4,7 @@ from scene import camera_centres as scene_centres
 from scene import make_scene
 from scipy.spatial.transform import Rotation
 
+from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.model.alignment import (
     DOUBTFUL,
@@ -11,7 +12,6 @@ from dd_sfm.evaluation.model.alignment import (
     Similarity,
     align_cameras,
     align_points,
-    camera_centres,
     follows,
     misfit,
     turning_misfit,

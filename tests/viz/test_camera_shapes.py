@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from viewing import CAMERA, shown
 
-from dd_sfm.evaluation.model.alignment import camera_centres
+from dd_sfm.cameras import camera_centres
 from dd_sfm.io.images import write_image, write_mask
 from dd_sfm.io.scene import SceneImage
 from dd_sfm.viz.render.camera_shapes import camera_lines, camera_pictures, spread

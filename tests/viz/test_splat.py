@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dd_sfm.cameras import PinholeCamera
-from dd_sfm.viz.render.splat import MAX_RADIUS_PX, colour, project, rasterise, scaled_camera
+from dd_sfm.viz.render.splat import MAX_RADIUS_PX, colour, project, rasterise
 
 CAMERA = PinholeCamera(40, 30, 20.0, 20.0, 20.0, 15.0)
 POSE = np.eye(3, 4)
@@ -85,8 +85,8 @@ def test_relief_darkens_what_lies_behind_and_leaves_a_plane_alone():
 
 
 def test_a_scaled_camera_shows_the_same_place_in_the_middle():
-    large = scaled_camera(PinholeCamera(100, 50, 80.0, 80.0, 49.5, 24.5), 300, 300)
+    large = PinholeCamera(100, 50, 80.0, 80.0, 49.5, 24.5).fitted((300, 300))
     assert (large.fx, large.cx, large.cy) == (240.0, 149.5, 149.5)
-    half = scaled_camera(CAMERA, 20, 15)
+    half = CAMERA.fitted((20, 15))
     # The centre of source pixel 20 is that of the picture, x' = (x + 0.5) s - 0.5.
     assert half.cx == pytest.approx(20.5 * 0.5 - 0.5)

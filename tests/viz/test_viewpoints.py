@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from viewing import shown
 
+from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import InputError, UsageError
-from dd_sfm.evaluation.model.alignment import camera_centres
 from dd_sfm.viz.render.splat import project
 from dd_sfm.viz.render.viewpoints import VIEWS, bulk, closest_view, find_viewpoint, look_along, parse_size, viewing_axes
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.comparison.result import Column, Comparison, Entry, point_figures, quality_figures
 from dd_sfm.evaluation.comparison.verdict import verdict
-from dd_sfm.evaluation.model.alignment import Similarity, align_cameras, camera_centres, follows
+from dd_sfm.evaluation.model.alignment import Similarity, align_cameras, follows
 from dd_sfm.evaluation.model.evaluate import Evaluation, evaluate_model, point_quality
 from dd_sfm.evaluation.model.frame_numbering import PLAIN
 from dd_sfm.evaluation.model.pose_reference import EvaluatedRun, open_pose_reference, open_run

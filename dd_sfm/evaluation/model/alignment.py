@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from dd_sfm.cameras import camera_centres, pose_at, relative_pose, rotation_angles_deg
 from dd_sfm.errors import InputError
 from dd_sfm.sfm.geometry import similarity
 from dd_sfm.structures import FloatArray
@@ -48,8 +49,7 @@ class Similarity:
     def poses(self, cam_from_world: FloatArray) -> FloatArray:
         """The poses (N, 3, 4) of the moved cameras."""
         turned = cam_from_world[:, :, :3] @ self.rotation.T
-        centres = self.points(camera_centres(cam_from_world))
-        return np.concatenate([turned, -(turned @ centres[..., None])], 2)
+        return pose_at(turned, self.points(camera_centres(cam_from_world)))
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,6 @@ class CameraAlignment:
 
     similarity: Similarity
     used: NDArray[np.bool_]
-
-
-def camera_centres(cam_from_world: FloatArray) -> FloatArray:
-    """Centres (N, 3) of poses (N, 3, 4)."""
-    return -np.einsum("nji,nj->ni", cam_from_world[:, :, :3], cam_from_world[:, :, 3])
 
 
 def misfit(cam_from_world: FloatArray, reference: FloatArray) -> float:
@@ -83,9 +78,7 @@ def turning_misfit(cam_from_world: FloatArray, reference: FloatArray) -> float |
     step = max(1, round(TURNING_SHARE * len(reference)))
     if len(reference) <= step:
         return None
-    ours, theirs = (
-        poses[step:, :, :3] @ poses[:-step, :, :3].transpose(0, 2, 1) for poses in (cam_from_world, reference)
-    )
+    ours, theirs = (relative_pose(poses[step:], poses[:-step])[..., :3] for poses in (cam_from_world, reference))
     size = float(np.median(rotation_angles_deg(theirs)))
     if size < TURNING_LEAST_DEG:
         return None
@@ -97,11 +90,6 @@ def follows(cam_from_world: FloatArray, reference: FloatArray) -> bool:
     """Whether aligned cameras (N, 3, 4) are those of a reference (N, 3, 4), if roughly; else it shows another video."""
     turning = turning_misfit(cam_from_world, reference)
     return misfit(cam_from_world, reference) <= MISFIT and (turning is None or turning <= UNRELATED)
-
-
-def rotation_angles_deg(rotations: FloatArray) -> FloatArray:
-    """Angles (N,) in degrees of rotations (N, 3, 3)."""
-    return np.degrees(Rotation.from_matrix(rotations).magnitude())
 
 
 def align_cameras(model: FloatArray, reference: FloatArray) -> CameraAlignment:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.model.alignment import align_cameras, camera_centres, follows
+from dd_sfm.evaluation.model.alignment import align_cameras, follows
 from dd_sfm.structures import FloatArray
 
 PLAIN = "frame numbers"

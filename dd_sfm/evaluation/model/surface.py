@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from dd_sfm.evaluation.model.alignment import Similarity, align_points, camera_centres
+from dd_sfm.cameras import camera_centres
+from dd_sfm.evaluation.model.alignment import Similarity, align_points
 from dd_sfm.evaluation.model.ground_truth import InTruth
 from dd_sfm.io.truth import RenderedTruth
 from dd_sfm.structures import FloatArray, IntArray, Model
@@ -47,7 +48,7 @@ def true_observations(model: Model, frames: Sequence[int], where: InTruth) -> Tr
     for frame in filter(where.has_depth, frames):
         rows, number = np.flatnonzero(model.frame == frame), where.number[frame]
         world, hit = truth.world_points(number, where.pixels(model.xy[rows]))
-        distance = np.linalg.norm(world - camera_centres(truth.cam_from_world[number][None]), axis=1)
+        distance = np.linalg.norm(world - camera_centres(truth.cam_from_world[number]), axis=1)
         parts.append((model.point[rows][hit], world[hit], distance[hit]))
     point, true, distance = (np.concatenate(column) for column in zip(*parts, strict=True))
     return TrueObservations(point, model.xyz[point], true, distance)
@@ -62,7 +63,7 @@ def visible_surface(truth: RenderedTruth, step_px: int = 8) -> VisibleSurface:
     for frame in truth.depth_frames.tolist():
         world, hit = truth.world_points(frame, xy)
         points.append(world[hit])
-        distances.append(np.linalg.norm(world[hit] - camera_centres(truth.cam_from_world[frame][None]), axis=1))
+        distances.append(np.linalg.norm(world[hit] - camera_centres(truth.cam_from_world[frame]), axis=1))
     return VisibleSurface(np.concatenate(points), float(np.median(np.concatenate(distances))))
 
 
@@ -133,7 +134,7 @@ def distinct_cells(model: Model) -> int:
     frames = np.array(sorted(model.cam_from_world))
     centres = camera_centres(np.stack([model.cam_from_world[int(f)] for f in frames]))
     distance = np.linalg.norm(model.xyz[model.point] - centres[np.searchsorted(frames, model.frame)], axis=1)
-    cell = float(np.median(distance)) / ((model.camera.fx + model.camera.fy) / 2)
+    cell = float(np.median(distance)) / float(model.camera.focal.mean())
     return len(np.unique(np.floor(model.xyz / cell).astype(np.int64), axis=0))
 
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from dd_sfm.evaluation.model.alignment import camera_centres, rotation_angles_deg
+from dd_sfm.cameras import camera_centres, relative_pose, rotation_angles_deg
 from dd_sfm.structures import FloatArray, IntArray
 
 GAPS = (1, 4, 12, 30)
@@ -33,7 +32,7 @@ class Trajectory:
     @property
     def rotation_errors_deg(self) -> FloatArray:
         """Angles (N,) between the cameras' orientations."""
-        return rotation_angles_deg(self.estimate[:, :, :3] @ self.reference[:, :, :3].transpose(0, 2, 1))
+        return rotation_angles_deg(relative_pose(self.estimate, self.reference)[..., :3])
 
 
 @dataclass(frozen=True)
@@ -79,22 +78,11 @@ def relative_poses(trajectory: Trajectory, gaps: Sequence[int] = GAPS) -> list[R
         pairs = np.array([(k, position[frame + gap]) for frame, k in position.items() if frame + gap in position])
         if not len(pairs):
             continue
-        moved = [_motion(poses[pairs[:, 0]], poses[pairs[:, 1]]) for poses in _both(trajectory)]
-        angle = rotation_angles_deg(moved[0][:, :, :3] @ moved[1][:, :, :3].transpose(0, 2, 1))
+        moved = [relative_pose(p[pairs[:, 0]], p[pairs[:, 1]]) for p in (trajectory.estimate, trajectory.reference)]
+        angle = rotation_angles_deg(relative_pose(*moved)[..., :3])
         shift = np.linalg.norm(moved[0][:, :, 3] - moved[1][:, :, 3], axis=1)
         rows.append(RelativePose(gap, len(pairs), *_median_rms(shift), *_median_rms(angle)))
     return rows
-
-
-def _both(trajectory: Trajectory) -> tuple[Any, Any]:
-    return trajectory.estimate, trajectory.reference
-
-
-def _motion(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Second camera in the first one's coordinates (N, 3, 4): first o second^-1."""
-    rotation = first[:, :, :3] @ second[:, :, :3].transpose(0, 2, 1)
-    shift = first[:, :, 3] - np.einsum("nij,nj->ni", rotation, second[:, :, 3])
-    return np.concatenate([rotation, shift[..., None]], 2)
 
 
 def _median_rms(values: FloatArray) -> tuple[float, float]:

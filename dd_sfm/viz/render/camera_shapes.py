@@ -7,9 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.cameras import PinholeCamera
+from dd_sfm.cameras import PinholeCamera, camera_centres, camera_to_world
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.model.alignment import camera_centres
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.scene import SceneImage
 from dd_sfm.structures import FloatArray, IntArray
@@ -118,10 +117,8 @@ def _small_image(image: SceneImage) -> tuple[NDArray[np.uint8], NDArray[np.bool_
 
 def _plane(camera: PinholeCamera, cam_from_world: FloatArray, depth: float, share: FloatArray) -> FloatArray:
     """World points (N, 3) in the plane at ``depth``, at shares (N, 2) of the picture's width and height."""
-    pixel = share * [camera.width, camera.height] - 0.5
-    ray = (pixel - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
-    local = np.column_stack([ray, np.ones(len(ray))]) * depth
-    return (local - cam_from_world[:, 3]) @ cam_from_world[:, :3]
+    pixel = share * camera.size - 0.5
+    return camera_to_world(camera.unproject(pixel, depth), cam_from_world)
 
 
 def _grid_triangles(height: int, width: int) -> IntArray:

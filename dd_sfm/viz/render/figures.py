@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dd_sfm.evaluation.model.alignment import camera_centres
+from dd_sfm.cameras import camera_centres
 from dd_sfm.evaluation.model.evaluate import Evaluation
 from dd_sfm.io.atomic import write_bytes
 from dd_sfm.viz.render import viewpoints

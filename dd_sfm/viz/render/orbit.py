@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dd_sfm.cameras import PinholeCamera
+from dd_sfm.cameras import PinholeCamera, camera_to_world
 from dd_sfm.structures import FloatArray, IntArray
 from dd_sfm.viz.render.splat import Projected, project
 from dd_sfm.viz.render.viewpoints import Viewpoint
@@ -44,7 +44,7 @@ class Orbit:
 
     def shifted(self, dx: float, dy: float) -> "Orbit":
         """After a drag by pixels: the pivot follows the pointer."""
-        step = np.array([dx / self.camera.fx, dy / self.camera.fy]) * self.distance
+        step = np.array([dx, dy]) / self.camera.focal * self.distance
         return replace(self, pivot=self.pivot - step @ self.axes[:2])
 
     def zoomed(self, steps: float) -> "Orbit":
@@ -54,21 +54,22 @@ class Orbit:
     def resized(self, width: int, height: int) -> "Orbit":
         """For a window of another size: the height shows as much as before."""
         scale = height / self.camera.height
-        focal = (self.camera.fx * scale, self.camera.fy * scale)
-        return replace(self, camera=PinholeCamera(width, height, *focal, (width - 1) / 2, (height - 1) / 2))
+        return replace(self, camera=_centred(replace(self.camera.scaled(scale), width=width, height=height)))
 
 
 def orbit_of(viewpoint: Viewpoint, points: FloatArray) -> Orbit:
     """An orbit that starts at a viewpoint, about the middle of those points (N, 3) that are in the picture."""
     places = project(points, viewpoint.camera, viewpoint.cam_from_world)
     with np.errstate(invalid="ignore"):
-        seen = ((places.xy >= 0) & (places.xy < [viewpoint.camera.width, viewpoint.camera.height])).all(1)
+        seen = ((places.xy >= 0) & (places.xy < viewpoint.camera.size)).all(1)
     distance = float(np.median(places.depth[seen])) if seen.any() else 1.0
-    axes, shift = viewpoint.cam_from_world[:, :3], viewpoint.cam_from_world[:, 3]
-    pivot = (np.array([0.0, 0.0, distance]) - shift) @ axes
-    camera = viewpoint.camera
-    centred = replace(camera, cx=(camera.width - 1) / 2, cy=(camera.height - 1) / 2)
-    return Orbit(centred, axes, pivot, distance)
+    pivot = camera_to_world(np.array([0.0, 0.0, distance]), viewpoint.cam_from_world)
+    return Orbit(_centred(viewpoint.camera), viewpoint.cam_from_world[:, :3], pivot, distance)
+
+
+def _centred(camera: PinholeCamera) -> PinholeCamera:
+    """The camera with its principal point in the middle of the picture."""
+    return replace(camera, cx=(camera.width - 1) / 2, cy=(camera.height - 1) / 2)
 
 
 def point_at(places: Projected, x: float, y: float) -> int | None:

@@ -1,7 +1,7 @@
 """The cloud drawn over the frames it was made from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.cameras import PinholeCamera
+from dd_sfm.cameras import PinholeCamera, world_to_camera
 from dd_sfm.errors import InputError, UsageError
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.scene import Scene, SceneImage
@@ -17,7 +17,7 @@ from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.colours import Scale, scale_of
 from dd_sfm.viz.render.labels import draw_scale, write_label
 from dd_sfm.viz.render.same_video import check_same_video
-from dd_sfm.viz.render.splat import colour, project, rasterise, scaled_camera
+from dd_sfm.viz.render.splat import colour, project, rasterise
 from dd_sfm.viz.render.visibility import Layer, visible_points
 
 COLOURS = ("depth", "error", "photo")
@@ -60,9 +60,7 @@ class Panel:
         """The picture's camera, from that of the whole frame."""
         x0, y0, x1, y1 = self.area
         # The model's images may be of another size than its camera, as when they were shrunk for the disk.
-        own = scaled_camera(whole, *self.frame)
-        part = replace(own, width=x1 - x0, height=y1 - y0, cx=own.cx - x0, cy=own.cy - y0)
-        return scaled_camera(part, *self.size)
+        return whole.fitted(self.frame).cropped((x0, y0), (x1 - x0, y1 - y0)).fitted(self.size)
 
 
 def check_overlay(layers: list[Layer], settings: OverlaySettings) -> None:
@@ -149,7 +147,7 @@ def _panel(
         rgb = scale.rgb(model.error_px[shown])
     else:
         pose = model.cam_from_world[place]
-        rgb = scale.rgb((model.xyz[shown] @ pose[2, :3] + pose[2, 3]) * layer.unit)
+        rgb = scale.rgb(world_to_camera(model.xyz[shown], pose)[:, 2] * layer.unit)
     size = settings.point_size or _point_size(len(model.xyz), camera)
     result = _draw(plain, model.xyz[shown], rgb, model.cam_from_world[place], camera, size)
     result = _named(result, f"{layer.label}: {len(shown):,} points")
@@ -171,9 +169,9 @@ def _draw(
     size: float,
 ) -> NDArray[np.uint8]:
     """Round points with soft edges over a picture."""
-    large = scaled_camera(camera, camera.width * OVERSAMPLING, camera.height * OVERSAMPLING)
+    large = camera.scaled(OVERSAMPLING)
     buffer = rasterise(project(xyz, large, pose), large, np.full(len(xyz), size / 2 * OVERSAMPLING))
-    target = (camera.width, camera.height)
+    target = camera.size
     drawn = cv2.resize(colour(buffer, rgb, (0, 0, 0)), target, interpolation=cv2.INTER_AREA)
     cover = cv2.resize((buffer.index >= 0).astype(np.float32), target, interpolation=cv2.INTER_AREA)[..., None]
     return np.round(drawn + (1 - cover) * plain).clip(0, 255).astype(np.uint8)
@@ -212,7 +210,7 @@ def _depth_scale(layer: Layer, frames: int = 12) -> Scale:
     for k in (sorted(layer.place.values())[p] for p in positions):
         pose, rows = model.cam_from_world[k], layer.seen[layer.starts[k] : layer.starts[k + 1]]
         # A model without observations still has points before its cameras.
-        depth = (model.xyz[rows] if len(rows) else model.xyz) @ pose[2, :3] + pose[2, 3]
+        depth = world_to_camera(model.xyz[rows] if len(rows) else model.xyz, pose)[:, 2]
         depths.append(depth[depth > 0])
     # Near is warm, far is cold.
     return scale_of("depth [scene units]", np.concatenate(depths), "turbo_r")

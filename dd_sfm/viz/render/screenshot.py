@@ -14,7 +14,7 @@ from dd_sfm.viz.render.camera_shapes import MOST_OUTLINES, Lines, Pictures, came
 from dd_sfm.viz.render.cloud_view import point_spacing
 from dd_sfm.viz.render.colours import RUN_RGB
 from dd_sfm.viz.render.labels import INK, PAPER, draw_bar, draw_scale, font, round_length, text_size, write_label
-from dd_sfm.viz.render.splat import colour, project, rasterise, scaled_camera
+from dd_sfm.viz.render.splat import colour, project, rasterise
 from dd_sfm.viz.render.viewpoints import Viewpoint, find_viewpoint, view_names
 from dd_sfm.viz.window.state import ViewState
 
@@ -177,9 +177,7 @@ def _panel(
     # The frame of the picture comes from all clouds: panels then compare.
     framed = np.concatenate([c.xyz[state.visible(k)] for k, c in enumerate(state.clouds)])
     viewpoint = find_viewpoint(view, state.clouds[0], framed if len(framed) else state.clouds[0].xyz, width, height)
-    large = Viewpoint(
-        scaled_camera(viewpoint.camera, width * OVERSAMPLING, height * OVERSAMPLING), viewpoint.cam_from_world
-    )
+    large = Viewpoint(viewpoint.camera.fitted((width * OVERSAMPLING, height * OVERSAMPLING)), viewpoint.cam_from_world)
     parts = [
         _mesh(state, k, masks[k], large) if len(state.clouds[k].faces) else _points(state, k, masks[k], large)
         for k in clouds

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.cameras import PinholeCamera
+from dd_sfm.cameras import PinholeCamera, world_to_camera
 from dd_sfm.structures import FloatArray
 
 MAX_RADIUS_PX = 12
@@ -39,22 +39,10 @@ class Projected:
 
 
 def project(xyz: FloatArray, camera: PinholeCamera, cam_from_world: FloatArray) -> Projected:
-    """Project points (N, 3)."""
-    local = xyz @ cam_from_world[:, :3].T + cam_from_world[:, 3]
-    depth = local[:, 2]
+    """Project world points (N, 3); those nearer to the camera's plane than :data:`NEAR` count as behind it."""
+    xy, depth = camera.project(world_to_camera(xyz, cam_from_world))
     front = depth > NEAR * np.median(np.abs(depth)) if len(depth) else np.zeros(0, bool)
-    flat = local[:, :2] / np.where(front, depth, np.nan)[:, None]
-    return Projected(flat * [camera.fx, camera.fy] + [camera.cx, camera.cy], depth)
-
-
-def scaled_camera(camera: PinholeCamera, width: int, height: int) -> PinholeCamera:
-    """The camera of a picture of another size with the same centre: it shows all of the camera's, and more at two
-    sides when the shapes differ.
-    """  # fmt: skip
-    scale = min(width / camera.width, height / camera.height)
-    cx = (camera.cx + 0.5) * scale - 0.5 + (width - camera.width * scale) / 2
-    cy = (camera.cy + 0.5) * scale - 0.5 + (height - camera.height * scale) / 2
-    return PinholeCamera(width, height, camera.fx * scale, camera.fy * scale, cx, cy)
+    return Projected(np.where(front[:, None], xy, np.nan), depth)
 
 
 def rasterise(places: Projected, camera: PinholeCamera, radius_px: FloatArray) -> SplatBuffer:

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.structures import FloatArray
-from dd_sfm.viz.render.splat import colour, project, rasterise, scaled_camera
+from dd_sfm.viz.render.splat import colour, project, rasterise
 from dd_sfm.viz.render.viewpoints import Viewpoint
 
 OVERSAMPLING = 2
@@ -26,8 +26,8 @@ def splat(
     Returns:
         (H, W, 3) uint8.
     """
-    size = view.camera.width, view.camera.height
-    camera = scaled_camera(view.camera, size[0] * OVERSAMPLING, size[1] * OVERSAMPLING)
+    size = view.camera.size
+    camera = view.camera.fitted((size[0] * OVERSAMPLING, size[1] * OVERSAMPLING))
     radii = np.full(len(xyz), radius_px * OVERSAMPLING)
     buffer = rasterise(project(xyz, camera, view.cam_from_world), camera, radii)
     picture = colour(buffer, rgb, (background, background, background))

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dd_sfm.cameras import PinholeCamera
+from dd_sfm.cameras import PinholeCamera, camera_centres
 from dd_sfm.errors import InputError, UsageError
-from dd_sfm.evaluation.model.alignment import camera_centres
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.cloud_view import Shown
-from dd_sfm.viz.render.splat import scaled_camera
 
 FIELD_OF_VIEW_DEG = 40.0
 CELLS, LEAST = 12, 1e-4
@@ -87,7 +85,7 @@ def find_viewpoint(name: str, shown: Shown, points: FloatArray, width: int, heig
             f"--view {name}: unknown; expected front, top, side, oblique or camera:N with a frame number N"
         )
     place = camera_place(shown, int(match[1]))
-    return Viewpoint(scaled_camera(shown.images[place].camera, width, height), shown.cam_from_world[place])
+    return Viewpoint(shown.images[place].camera.fitted((width, height)), shown.cam_from_world[place])
 
 
 def camera_place(shown: Shown, number: int) -> int:

@@ -9,9 +9,10 @@ from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.model.alignment import align_cameras
 from dd_sfm.io.scene import Scene
+from dd_sfm.ops.pixels import inside_mask
 from dd_sfm.structures import FloatArray, IntArray
 from dd_sfm.viz.render.cloud_view import point_spacing, scene_label, tell_apart
-from dd_sfm.viz.render.splat import Projected, project, rasterise, scaled_camera
+from dd_sfm.viz.render.splat import Projected, project, rasterise
 
 BUFFER_WIDTH = 480
 """Width of the depth buffer that finds hidden points: coarse, so that sparse clouds hide what is behind them too."""
@@ -92,13 +93,9 @@ def visible_points(
     """
     model, pose = layer.scene.model, layer.scene.model.cam_from_world[place]
     places = project(model.xyz, camera, pose)
-    inside: NDArray[np.bool_] = np.asarray(np.isfinite(places.xy).all(1))
-    cell = np.full(places.xy.shape, -1, np.int64)
-    cell[inside] = np.round(np.clip(places.xy[inside], -2, max(camera.width, camera.height) + 2))
-    inside &= (cell >= 0).all(1) & (cell < [camera.width, camera.height]).all(1)
-    if usable is not None:
-        inside[inside] = usable[cell[inside, 1], cell[inside, 0]]
-    shown = np.flatnonzero(inside)
+    if usable is None:
+        usable = np.ones((camera.height, camera.width), bool)
+    shown = np.flatnonzero(inside_mask(usable, places.xy))
     hidden = ~_in_front(model.xyz[shown], layer.spacing[shown], camera, pose)
     observed = np.zeros(len(model.xyz), bool)
     observed[layer.seen[layer.starts[place] : layer.starts[place + 1]]] = True
@@ -107,7 +104,7 @@ def visible_points(
 
 def _in_front(xyz: FloatArray, spacing: FloatArray, camera: PinholeCamera, pose: FloatArray) -> NDArray[np.bool_]:
     width = min(BUFFER_WIDTH, camera.width)
-    coarse = scaled_camera(camera, width, max(2, round(width * camera.height / camera.width)))
+    coarse = camera.fitted((width, max(2, round(width * camera.height / camera.width))))
     places = project(xyz, coarse, pose)
     if not len(xyz):
         return np.zeros(0, bool)

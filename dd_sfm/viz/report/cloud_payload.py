@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 
+from dd_sfm.cameras import camera_centres
 from dd_sfm.evaluation.comparison.result import Column, Comparison
-from dd_sfm.evaluation.model.alignment import camera_centres
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.viewpoints import FIELD_OF_VIEW_DEG, look_along
 from dd_sfm.viz.report.figures import COLOURS, framed_points, middle_and_reach, viewing_axes

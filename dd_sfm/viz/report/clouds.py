@@ -1,6 +1,5 @@
 """The clouds of a comparison from the same viewpoints, beside the frame that the camera saw there."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,11 +9,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import camera_centres
 from dd_sfm.evaluation.comparison.result import Column, Comparison
-from dd_sfm.evaluation.model.alignment import camera_centres
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.structures import FloatArray, Model
-from dd_sfm.viz.render.splat import scaled_camera
 from dd_sfm.viz.render.vantage import splat
 from dd_sfm.viz.render.viewpoints import Viewpoint, closest_view, look_along
 from dd_sfm.viz.report.figures import COLOURS, framed_points, viewing_axes
@@ -43,11 +41,10 @@ def field_box(column: Column, shape: tuple[int, ...]) -> tuple[int, int, int, in
 
 def camera_view(model: Model, frame: int, box: tuple[int, int, int, int]) -> Viewpoint:
     """What the camera of a frame sees in a part of the picture, :data:`CAMERA_WIDTH` wide."""
-    camera = model.camera
     left, top, right, bottom = box
-    part = replace(camera, width=right - left, height=bottom - top, cx=camera.cx - left, cy=camera.cy - top)
+    part = model.camera.cropped((left, top), (right - left, bottom - top))
     height = max(1, round(CAMERA_WIDTH * part.height / part.width))
-    return Viewpoint(scaled_camera(part, CAMERA_WIDTH, height), model.cam_from_world[frame])
+    return Viewpoint(part.fitted((CAMERA_WIDTH, height)), model.cam_from_world[frame])
 
 
 def outside_views(comparison: Comparison) -> dict[str, Viewpoint]:

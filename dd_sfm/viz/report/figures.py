@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from dd_sfm.cameras import camera_centres
 from dd_sfm.evaluation.comparison.result import Column, Comparison
-from dd_sfm.evaluation.model.alignment import camera_centres
 from dd_sfm.sfm.geometry import measured_errors_px
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render import viewpoints

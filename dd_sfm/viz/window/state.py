@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import UsageError
-from dd_sfm.evaluation.model.alignment import camera_centres
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.cloud_view import Shown
 from dd_sfm.viz.render.colours import RUN_RGB, Scale, scale_of

@@ -18,7 +18,7 @@ from dd_sfm.viz.render.cloud_view import median_spacing
 from dd_sfm.viz.render.labels import PAPER
 from dd_sfm.viz.render.orbit import Orbit, orbit_of, point_at
 from dd_sfm.viz.render.splat import project
-from dd_sfm.viz.render.viewpoints import Viewpoint, find_viewpoint, scaled_camera
+from dd_sfm.viz.render.viewpoints import Viewpoint, find_viewpoint
 from dd_sfm.viz.window.keys import CAMERAS, KEYS, POINTS, SIZE, VIEW, VIEW_KEYS, Key, help_text
 from dd_sfm.viz.window.shapes import Shapes
 from dd_sfm.viz.window.state import ViewState
@@ -257,7 +257,7 @@ class Window:
             self.orbit = self._start(view, width, height)
         else:
             first, k = self.state.clouds[0], self.state.camera
-            camera = scaled_camera(first.images[k].camera, width, height)
+            camera = first.images[k].camera.fitted((width, height))
             self.orbit = orbit_of(Viewpoint(camera, first.cam_from_world[k]), first.xyz)
         self._look()
 

@@ -230,5 +230,5 @@ class Config:
     dense: DenseConfig = field(default_factory=DenseConfig)
     sift: SiftConfig = field(default_factory=SiftConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-    features: Literal["learned", "sift"] = "learned"
-    """Which features: the learned dense descriptor or COLMAP's SIFT."""
+    features: str = "learned"
+    """Which features: the learned dense descriptor or COLMAP's sift."""

@@ -5,7 +5,6 @@ prints them and turns them into exit codes; broken invariants of our own use ``a
 """
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -55,15 +54,19 @@ class TrainingError(DDSfMError):
 
 
 class StoppedError(DDSfMError):
-    """The user stopped the work; what is needed to go on is written. The exit code is the shell's for the signal."""
+    """The user stopped the work; what is needed to go on is written. The exit code is the shell's for the signal.
 
-    def __init__(self, text: str, number: int = signal.SIGINT) -> None:
+    ``resumes``: whether the same command goes on from what was finished, as long as it does not overwrite it.
+    """
+
+    def __init__(self, text: str, number: int = signal.SIGINT, *, resumes: bool = False) -> None:
         super().__init__(text)
         self.exit_code = 128 + number
+        self.resumes = resumes
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came: taken as Ctrl-C is, but told by the exit code."""
+    """SIGTERM came: it stops the work as Ctrl-C does, with another exit code. Only the command line raises it."""
 
 
 def interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
@@ -76,11 +79,18 @@ def interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
 
 
 @contextmanager
-def telling_of_stop(text: Callable[[], str]) -> Iterator[None]:
-    """Make a StoppedError of Ctrl-C, and of SIGTERM, with a text made when it comes; the exit code is the shell's."""
+def stoppable(text: Callable[[], str], *, resumes: bool = False) -> Iterator[None]:
+    """Turn Ctrl-C within a block into a StoppedError.
+
+    Args:
+        text: Makes the message when the stop comes.
+        resumes: See :class:`StoppedError`.
+
+    Raises:
+        StoppedError: If the user stops the work.
+    """
     try:
-        with _interrupted_by_sigterm():
-            yield
+        yield
     except DDSfMError:
         raise
     except (KeyboardInterrupt, Exception) as error:
@@ -88,21 +98,4 @@ def telling_of_stop(text: Callable[[], str]) -> Iterator[None]:
         if interrupt is None:
             raise
         number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
-        raise StoppedError(text(), number) from error
-
-
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Let ``kill`` and a batch system's time limit end the work as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
-
-
-def _terminate(number: int, frame: object) -> None:
-    raise Terminated
+        raise StoppedError(text(), number, resumes=resumes) from error

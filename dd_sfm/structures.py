@@ -1,6 +1,8 @@
 """What crosses from one stage to the next: frozen dataclasses with checked shapes."""
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import ShapeError
+from dd_sfm.notes import Note
 from dd_sfm.ops.coordinates import resize_xy
 
 # NumPy's stubs do not follow precision through most operations; shapes and kinds are checked at run time.
@@ -30,6 +33,36 @@ class Frame:
     path: Path
     mask_path: Path
     time_s: float
+
+
+class DropReason(StrEnum):
+    """Why a source frame is not used; the values are written to ``frames.json``."""
+
+    BLURRED = "blurred"
+    NO_MOTION = "no_motion"
+    THINNED = "thinned"
+    """Nothing is wrong with the frame: ``frames.max_frames`` left it out."""
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """What became of a source frame.
+
+    ``index``: zero-based number in the source; ``dropped``: why it is not used, None for a frame that is;
+    ``detail``: the measurement behind that, for a reader; ``source``: name of its file, for a folder of images.
+    """
+
+    index: int
+    time_s: float
+    sharpness: float
+    dropped: DropReason | None = None
+    detail: str = ""
+    source: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the frame is used."""
+        return self.dropped is None
 
 
 @dataclass(frozen=True)
@@ -150,6 +183,54 @@ class Model:
 
 
 @dataclass(frozen=True)
+class MatchResult:
+    """What matching found: ``tracks`` in source pixels, and the ``pairs`` of frame positions that were tried."""
+
+    tracks: Tracks
+    pairs: list[tuple[int, int]]
+    notes: list[Note] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class VerifiedPairs:
+    """Geometric verification: pairs tried, pairs verified, and inlier matches in all of them."""
+
+    tried: int
+    verified: int
+    matches: int
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """What mapping found.
+
+    ``models``: per model the poses cam_from_world (3, 4) by frame position, largest first; ``cameras``: theirs,
+    which differ from the given one only when that was a guess; ``mapper``: the one whose result was taken;
+    ``seconds``: by step and mapper.
+    """
+
+    models: list[dict[int, FloatArray]]
+    cameras: list[PinholeCamera]
+    mapper: str
+    pairs: VerifiedPairs
+    seconds: dict[str, float]
+    notes: list[Note] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FinishedModel:
+    """A model with its final points.
+
+    ``uncertainty`` (P,): relative error that half of such points stay below; ``figures``: counts of the steps that
+    led to it, for ``metrics.json``.
+    """
+
+    model: Model
+    uncertainty: FloatArray
+    figures: Mapping[str, int | float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class PointCloud:
     """Points with colour, normal (towards the cameras), and what tells how far to trust them.
 
@@ -189,5 +270,5 @@ class PointCloud:
             keep.dtype == np.bool_ and keep.shape == (len(self),),
             f"mask {keep.shape} {keep.dtype}; expected ({len(self)},) bool",
         )
-        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        columns: dict[str, Any] = {column.name: getattr(self, column.name) for column in fields(self)}
         return replace(self, **{name: value[keep] for name, value in columns.items() if value is not None})

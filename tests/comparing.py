@@ -10,10 +10,9 @@ from conftest import texture
 from plane import CAMERA, FRAMES, plane_model, to_own_world, write_run
 
 from dd_sfm.evaluation.comparison.result import Entry
-from dd_sfm.features.match import MatchResult
-from dd_sfm.pipeline.run import save_match
+from dd_sfm.io.run_folder import write_matches
 from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px
-from dd_sfm.structures import Model, Tracks
+from dd_sfm.structures import MatchResult, Model, Tracks
 
 LABELS = {"learned": "learned", "sift": "SIFT, tuned", "sift_default": "SIFT, COLMAP's defaults"}
 
@@ -59,12 +58,12 @@ def write_comparison_run(folder: Path, model: Model | None, *, features: str, se
         score,
         np.r_[True, np.diff(model.point) > 0][: len(score)],
     )
-    save_match(folder, MatchResult(tracks, []))
+    write_matches(folder, MatchResult(tracks, []))
     write_run(folder / "sparse" / "0", model)
     stages = {"frames": 2.0, "describe": 0.0, "match": seconds, "map": 1.0, "densify": 0.5, "total": 3.5 + seconds}
     metrics = {
         "features": features, "mapper": "global", "pairs_tried": 40, "pairs_verified": 38, "seconds": stages,
-        "peak_rss_mb": 512.0, "peak_gpu_mb": 0.0, "degradations": [],
+        "peak_rss_mb": 512.0, "peak_gpu_mb": 0.0, "degradations": [], "degradation_codes": [],
     }  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return folder

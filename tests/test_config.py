@@ -36,7 +36,6 @@ def test_yaml_then_override(tmp_path):
         ("match.min_similarity=high", "expected a number"),
         ("match=3", "'match' is 3; expected a section"),
         ("frames.every=true", "expected a whole number"),
-        ("features=orb", "expected one of learned, sift"),
         ("map.focal_bounds=[1]", "has 1 values; expected 2"),
         ("justakey", "expected key.path=value"),
     ],

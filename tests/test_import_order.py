@@ -7,7 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dd_sfm"
 LAYERS = {
-    "errors": 0, "progress": 0, "resources": 0, "config_values": 1, "config": 1, "config_checks": 1, "presets": 1,
+    "errors": 0, "progress": 0, "resources": 0, "notes": 0, "config_values": 1, "config": 1, "config_checks": 1,
+    "presets": 1,
     "ops.coordinates": 1, "cameras": 2,
     "structures": 3, "runtime": 3, "ops": 4, "io": 5, "sfm": 6, "mvs": 7, "features": 8, "pipeline": 9, "synthetic": 9,
     "training": 9, "evaluation": 9, "export": 9, "viz": 10, "api": 11, "cli": 12,
@@ -55,11 +56,10 @@ def test_left_never_imports_right(path):
 def test_heavy_libraries_stay_where_they_belong(path):
     tree = ast.parse(path.read_text())
     roots = {module.split(".")[0] for module in imports(tree)}
-    if "pycolmap" in roots:
-        assert name_of(path).startswith("io.colmap") or name_of(path) in COLMAP_USERS
-        # Which puts Python's handler of SIGTERM back; the other one is a process that is always killed.
-        if name_of(path) not in ("io.colmap_signals", "io.colmap_poisson"):
-            assert {"dd_sfm.io.colmap_signals", "dd_sfm.io.colmap_database"} & set(imports(tree))
+    # Importing it replaces handlers of signals, which io.colmap puts back; the other one is a process of its own.
+    assert "pycolmap" not in roots or name_of(path) in ("io.colmap", "io.colmap_poisson")
+    if "dd_sfm.io.colmap" in imports(tree):
+        assert name_of(path).startswith("io.") or name_of(path) in COLMAP_USERS
     top = {m.split(".")[0] for node in tree.body for m in imports(ast.Module([node], [])) if not _is_body(node)}
     assert "open3d" not in top
     if "open3d" in roots:

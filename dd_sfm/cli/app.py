@@ -20,17 +20,18 @@ from dd_sfm.cli.evaluate import evaluate
 from dd_sfm.cli.mesh import mesh
 from dd_sfm.cli.overlay import overlay
 from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
+from dd_sfm.cli.signals import interrupted_by_sigterm
 from dd_sfm.cli.synth import synth
 from dd_sfm.cli.train import train
 from dd_sfm.cli.view import view
-from dd_sfm.errors import DDSfMError, StoppedError, telling_of_stop
+from dd_sfm.errors import DDSfMError, StoppedError, stoppable
 
 
 class _Commands(TyperGroup):
     """Ctrl-C becomes a line of ours: Typer would end without a word."""
 
     def invoke(self, ctx: Any) -> Any:
-        with telling_of_stop(lambda: "stopped; repeat the command to start again"):
+        with stoppable(lambda: "stopped; repeat the command to start again"), interrupted_by_sigterm():
             return super().invoke(ctx)
 
 
@@ -91,10 +92,10 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        is_stopped = isinstance(error, StoppedError)
-        if "--debug" in sys.argv and not is_stopped:
+        stopped = error if isinstance(error, StoppedError) else None
+        if "--debug" in sys.argv and stopped is None:
             raise
         text, code = explain(error)
-        text += ", without --overwrite" if text.endswith("to go on") and "--overwrite" in sys.argv else ""
+        text += ", without --overwrite" if stopped and stopped.resumes and "--overwrite" in sys.argv else ""
         print(f"dd-sfm: {text}", file=sys.stderr)
         sys.exit(code)

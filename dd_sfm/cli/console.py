@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
+from dd_sfm.notes import NoteCode
 from dd_sfm.progress import Progress, silent
 
 ItemT = TypeVar("ItemT")
@@ -104,7 +105,7 @@ def _expected(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     expected = metrics.get("median_uncertainty")
     if not expected:
         return []
-    doubted = any("calibration:" in note for note in metrics["degradations"])
+    doubted = any(NoteCode(code).doubts_camera for code in metrics["degradation_codes"])
     condition = ", if the camera is right" if doubted else ""
     return [("expected error", f"half of the points within {100 * expected:.1f} % of their distance{condition}")]
 

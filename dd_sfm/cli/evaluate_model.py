@@ -53,7 +53,7 @@ def model(
     """
     from dd_sfm import api
     from dd_sfm.evaluation.model.evaluate import MADE_BY
-    from dd_sfm.io.lock import locked_if_run
+    from dd_sfm.io.run_layout import locked_if_run
 
     counts, distances = o.parse_integers("--best", best), o.parse_integers("--gaps", gaps)
     target, say = out or _default_folder(run), make_say(messages.quiet)

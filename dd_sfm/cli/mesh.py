@@ -38,7 +38,7 @@ def mesh(
     Example: dd-sfm mesh runs/demo -o demo.ply
     """
     from dd_sfm.io.clouds import MESH_COMMENT, write_mesh
-    from dd_sfm.io.lock import locked_if_run
+    from dd_sfm.io.run_layout import locked_if_run
     from dd_sfm.mvs.mesh import MeshSettings, mesh_cloud
 
     if out is None and run.is_file():

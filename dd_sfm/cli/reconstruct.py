@@ -59,7 +59,7 @@ def _run_stages(
     """Run the stages up to the one called ``last``."""
     # Torch and COLMAP take seconds to import: only when there is work, so that --help stays quick.
     from dd_sfm import api
-    from dd_sfm.pipeline.results import made
+    from dd_sfm.pipeline.stage_summary import stage_summary
 
     settings = o.resolve_config(
         configuration,
@@ -80,7 +80,7 @@ def _run_stages(
     )
     if metrics and not quiet:
         summary(metrics, str(out))
-    say(f"written: {made(out, last)}; {_next_step(last, out)}")
+    say(f"written: {stage_summary(out, last)}; {_next_step(last, out)}")
 
 
 def _next_step(last: "Stage", out: Path) -> str:

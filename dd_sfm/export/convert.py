@@ -12,7 +12,7 @@ from dd_sfm.errors import ConfigError, OutputError
 from dd_sfm.export.formats import FORMATS, SingleFile
 from dd_sfm.export.images import copy_image_files, frame_set
 from dd_sfm.io.atomic import output_error, replacing
-from dd_sfm.io.run_layout import is_reserved
+from dd_sfm.io.run_layout import is_reserved, is_run
 from dd_sfm.io.scene import Scene, open_scene
 from dd_sfm.io.staging import check_folder, filled_folder
 from dd_sfm.progress import Progress, silent
@@ -90,7 +90,7 @@ def _check_not_in_run(out: Path) -> None:
     """A run and the folders that it writes hold nothing but what it wrote; another folder in it may be filled."""
     place = out.resolve()
     for run in (place, *place.parents):
-        if (run / "stages.json").is_file() and (place == run or is_reserved(place.relative_to(run))):
+        if is_run(run) and (place == run or is_reserved(place.relative_to(run))):
             raise OutputError(f"{out}: belongs to the run in {run}; expected another folder. Choose one with -o")
 
 

@@ -1,9 +1,7 @@
 """Stage: describe. Every frame's dense descriptors, cached on disk as fp16."""
 
-import json
 import logging
 import threading
-from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +13,8 @@ from torch import Tensor, nn
 from dd_sfm.config import Config
 from dd_sfm.errors import OutputError
 from dd_sfm.features.weights import load_weights
-from dd_sfm.io.atomic import replacing, write_json
+from dd_sfm.io.atomic import replacing
+from dd_sfm.io.run_folder import GRID, read_grid, write_grid
 from dd_sfm.io.working import load_working, working_grid
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import has_bfloat16, workers
@@ -65,7 +64,7 @@ def describe_frames(frames: FrameSet, out: Path, config: Config, device: torch.d
     folder = out / "descriptors"
     folder.mkdir(parents=True, exist_ok=True)
     grid = working_grid(frames, config, int(cast(int, network.stride)))
-    write_json(folder / "grid.json", asdict(grid))
+    write_grid(out, grid)
     bfloat16 = use_bfloat16(config, device)
     logger.info("describe: %s on %s, %s", config.describe.weights, device, "bfloat16" if bfloat16 else "float32")
 
@@ -94,14 +93,8 @@ def descriptor_path(out: Path, index: int) -> Path:
 
 
 def has_descriptors(frames: FrameSet, out: Path) -> bool:
-    """Whether every frame's descriptors are in the cache."""
-    return all(descriptor_path(out, frame.index).is_file() for frame in frames.frames)
-
-
-def load_grid(out: Path) -> WorkingGrid:
-    """The grid of a run's descriptors."""
-    values = json.loads((out / "descriptors" / "grid.json").read_text())
-    return WorkingGrid(values["scale"], tuple(values["origin"]), values["width"], values["height"], values["stride"])
+    """Whether every frame's descriptors are in the cache, and where their cells lie."""
+    return (out / GRID).is_file() and all(descriptor_path(out, frame.index).is_file() for frame in frames.frames)
 
 
 class DescriptorCache:
@@ -116,7 +109,7 @@ class DescriptorCache:
 
     def __init__(self, frames: FrameSet, out: Path, device: torch.device, capacity: int = 12) -> None:
         self.frames, self.out, self.device, self.capacity = frames, out, device, capacity
-        self.grid = load_grid(out)
+        self.grid = read_grid(out)
         self._held: dict[int, DescriptorMap] = {}
         self._lock = threading.Lock()
 

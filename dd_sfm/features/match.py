@@ -7,7 +7,6 @@ a later reference frame it is anchored anew there and goes on; new query points 
 
 import logging
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from dd_sfm.features.describe import DescriptorCache, use_bfloat16
 from dd_sfm.features.queries import query_points
 from dd_sfm.features.view_matching import MatchView, match_views, smooth_gradients
 from dd_sfm.io.working import WorkingFrame, load_working
+from dd_sfm.notes import Note, NoteCode
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import workers
 from dd_sfm.sfm.pairs import (
@@ -32,18 +32,9 @@ from dd_sfm.sfm.pairs import (
     window_targets,
 )
 from dd_sfm.sfm.track_builder import PairFound, ReferenceMatches, TrackBuilder
-from dd_sfm.structures import FrameSet, Tracks
+from dd_sfm.structures import FrameSet, MatchResult
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class MatchResult:
-    """``tracks`` in source pixels; ``pairs`` of frame positions tried; ``notes`` on what went less well."""
-
-    tracks: Tracks
-    pairs: list[tuple[int, int]]
-    notes: list[str] = field(default_factory=list)
 
 
 class Matcher:
@@ -116,7 +107,8 @@ def match_frames(frames: FrameSet, out: Path, config: Config, device: torch.devi
         pairs |= {(min(reference, t), max(reference, t)) for t in matches.targets}
         if len(frames) > 1 and not any(len(m.query) >= config.map.min_inliers for m in matches.found.values()):
             weak.append(frames.frames[reference].index)
-    notes = [f"reference frames with hardly any match: {', '.join(map(str, weak))}"] if weak else []
+    few = f"reference frames with hardly any match: {', '.join(map(str, weak))}"
+    notes = [Note(NoteCode.FEW_MATCHES, few)] if weak else []
     return MatchResult(builder.tracks(matcher.maps.grid), sorted(pairs), notes)
 
 

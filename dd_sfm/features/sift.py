@@ -6,34 +6,86 @@ of ours chooses among its matches or triangulates its points.
 
 import logging
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pycolmap
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from dd_sfm.config import Config, SiftConfig
+from dd_sfm.config import Config, SiftConfig, dump_config
 from dd_sfm.errors import ReconstructionError
+from dd_sfm.features.method import Job
+from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import colmap_camera, remove_database, silence
 from dd_sfm.io.colmap_model import image_names, read_model
 from dd_sfm.io.colmap_own import database_pairs, finish_models
+from dd_sfm.mvs.uncertainty import keypoint_uncertainty
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads
 from dd_sfm.sfm.mappers import MIN_POINTS
-from dd_sfm.sfm.mapping import MapResult, map_database
+from dd_sfm.sfm.mapping import map_database
 from dd_sfm.sfm.pairs import window_pairs
-from dd_sfm.structures import FrameSet, Model, Tracks
+from dd_sfm.structures import FinishedModel, FrameSet, MapResult, MatchResult, Model, Tracks
 
 logger = logging.getLogger(__name__)
 
 DATABASE = "sift.db"
 MIN_INLIERS = 15
 """COLMAP's own fewest inliers of a pair, in verification and in its mappers."""
+
+
+class SiftFeatures:
+    """The feature method that ``features: sift`` names."""
+
+    resumes: frozenset[str] = frozenset()
+
+    def check(self, config: Config) -> None:
+        """Nothing is needed beyond COLMAP."""
+
+    def weights(self, config: Config) -> str | None:
+        """SIFT is not learned."""
+        return None
+
+    def stage_inputs(self, config: Config) -> Mapping[str, Any]:
+        """The settings of each stage.
+
+        COLMAP's own pairs do not depend on those of the learned descriptor, and its points on no setting: another
+        quality does not make SIFT match again.
+        """
+        settings = dump_config(config)
+        pairs = settings["pairs"] if config.sift.pairs != "sequential" else None
+        return {
+            "describe": [],
+            "match": [settings["features"], pairs, settings["sift"], settings["runtime"]["seed"]],
+            "map": [settings["map"], None],
+            "densify": [],
+        }
+
+    def describe(self, job: Job) -> None:
+        """COLMAP describes and matches in one go: see :meth:`match`."""
+
+    def is_described(self, job: Job) -> bool:
+        """There is nothing to keep."""
+        return True
+
+    def match(self, job: Job) -> MatchResult:
+        """Extract and match by COLMAP."""
+        pairs = sift_pairs(len(job.frames), job.config)
+        return MatchResult(sift_match(job.frames, job.out, job.config, pairs), pairs)
+
+    def map(self, job: Job, tracks: Tracks) -> MapResult:
+        """Find the poses from COLMAP's own database."""
+        return sift_map(job.frames, tracks, job.out, job.config, job.progress)
+
+    def points(self, job: Job, tracks: Tracks, found: MapResult) -> Iterator[FinishedModel]:
+        """COLMAP's own points: what its user would get is what the learned descriptor is compared with."""
+        for model in sift_models(job.frames, job.out):
+            yield FinishedModel(model, keypoint_uncertainty(model))
 
 
 def sift_pairs(count: int, config: Config) -> list[tuple[int, int]]:

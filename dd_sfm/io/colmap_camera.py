@@ -5,12 +5,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pycolmap
 from numpy.typing import NDArray
 
-import dd_sfm.io.colmap_signals  # noqa: F401
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.io.calibration import Calibration
+from dd_sfm.io.colmap import pycolmap
 from dd_sfm.ops.coordinates import from_colmap
 
 

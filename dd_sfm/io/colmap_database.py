@@ -2,33 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 from numpy.typing import NDArray
 
-import dd_sfm.io.colmap_signals  # noqa: F401
 from dd_sfm.cameras import PinholeCamera
+from dd_sfm.io.colmap import pycolmap
 from dd_sfm.ops.coordinates import to_colmap
-from dd_sfm.structures import FrameSet, Tracks
+from dd_sfm.structures import FrameSet, Tracks, VerifiedPairs
 
 LINK_STEPS = (1, 2, 4, 8, 16)
 """An observation is matched with those this many places further along its track: near to connect, far for angle."""
 
 LOG_SETTINGS = ("minloglevel", "alsologtostderr", "logtostderr", "stderrthreshold")
 """What :func:`silence` sets."""
-
-
-@dataclass(frozen=True)
-class VerifiedPairs:
-    """How geometric verification went."""
-
-    tried: int
-    verified: int
-    matches: int
 
 
 def silence() -> None:

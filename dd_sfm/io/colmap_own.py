@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
-from dd_sfm.io.colmap_database import VerifiedPairs, silence
+from dd_sfm.io.colmap import pycolmap
+from dd_sfm.io.colmap_database import silence
 from dd_sfm.ops.coordinates import from_colmap
+from dd_sfm.structures import VerifiedPairs
 
 
 def database_pairs(path: Path, min_inliers: int) -> VerifiedPairs:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pycolmap
-
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import output_error
+from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import log_kept, silence
 from dd_sfm.io.colmap_model import CAMERA_HEADER, read_images, read_points, to_model
 from dd_sfm.ops.coordinates import from_colmap

@@ -16,9 +16,9 @@ from dd_sfm.io.clouds import read_cloud
 from dd_sfm.io.colmap_database import log_kept
 from dd_sfm.io.colmap_source import Reconstruction, read_reconstruction
 from dd_sfm.io.images import read_image, read_mask
-from dd_sfm.io.run_folder import FrameRecord, check_finished, read_config, read_frame_records, read_metrics
+from dd_sfm.io.run_folder import check_finished, read_config, read_frame_records, read_metrics
 from dd_sfm.io.scene import Scene, open_scene
-from dd_sfm.structures import PointCloud
+from dd_sfm.structures import FrameRecord, PointCloud
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class Run:
     @property
     def dropped(self) -> dict[int, str]:
         """Why a frame of the source was left out, by its number."""
-        return {record.index: record.reason for record in self._records if not record.kept}
+        return {record.index: record.detail for record in self._records if not record.kept}
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """A frame that was used, RGB (H, W, 3) uint8, with the distortion of the lens undone.

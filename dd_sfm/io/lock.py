@@ -4,7 +4,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dd_sfm.errors import OutputError
@@ -52,11 +52,6 @@ def in_turn(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def locked_if_run(folder: Path) -> AbstractContextManager[None]:
-    """The lock of a folder that holds a run; nothing for any other, where no run can come in between."""
-    return locked(folder) if (folder / "stages.json").is_file() else nullcontext()
 
 
 def _open(folder: Path, *, make: bool = False) -> int:

@@ -1,36 +1,345 @@
-"""The files of a run folder that describe the run: frames.json, metrics.json and config.yaml."""
+"""The files in which the stages of a run hand their results on: the only place that reads and writes them.
+
+Runs of older versions are read, too: what they did not store gets a default.
+"""
 
 import dataclasses
+import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
 import yaml
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, build_config
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, OutputError
+from dd_sfm.io.atomic import write_bytes, write_json, write_text
+from dd_sfm.io.calibration import Calibration
+from dd_sfm.notes import Note
+from dd_sfm.structures import (
+    DropReason,
+    Frame,
+    FrameRecord,
+    FrameSet,
+    MapResult,
+    MatchResult,
+    Tracks,
+    VerifiedPairs,
+    WorkingGrid,
+)
 
-REQUIRED = ("frames.json", "metrics.json", "config.yaml", "points.ply", "sparse/0")
+FRAMES, GRID, TRACKS, POSES = "frames.json", "descriptors/grid.json", "tracks.npz", "map.json"
+POINTS, METRICS, STAGES, CONFIG, EVALUATION = (
+    "densify.json", "metrics.json", "stages.json", "config.yaml", "evaluation.json"
+)  # fmt: skip
+STAGES_FORMAT = 1
+REQUIRED = (FRAMES, METRICS, CONFIG, "points.ply", "sparse/0")
 """What every finished run has."""
-READ_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError)
+TRACK_ARRAYS = ("track", "frame", "xy", "score", "anchor")
 
 
 @dataclass(frozen=True)
-class FrameRecord:
-    """What became of a frame of the source.
+class ExtractedFrames:
+    """What ``frames.json`` holds.
 
-    ``index``: its zero-based number in the source; ``reason``: why it was left out, "" for a frame that was kept;
-    ``source``: the file it is from, "" for a video.
+    ``width``, ``height``: of a source frame; ``camera``: of the frames as written, without distortion; ``lens``: the
+    calibration whose distortion was undone, if any; ``suffix``: ending of the images' names, without the dot.
     """
 
-    index: int
-    time_s: float
-    sharpness: float
-    kept: bool
-    reason: str = ""
+    source: str
+    width: int
+    height: int
+    fps: float
+    frames_in_source: int
+    camera: PinholeCamera
+    lens: Calibration | None
+    field_of_view_px: int
+    suffix: str
+    records: tuple[FrameRecord, ...]
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def kept(self) -> list[FrameRecord]:
+        """The frames that are used."""
+        return [record for record in self.records if record.kept]
+
+    def count(self, reason: DropReason) -> int:
+        """How many frames were dropped for a reason."""
+        return sum(record.dropped is reason for record in self.records)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        found = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
+        raise InputError(
+            f"{path}: {found}; expected what dd-sfm reconstruct writes. Repeat the run with --overwrite"
+        ) from error
+
+
+def has_frames(run: Path) -> bool:
+    """Whether a folder holds the frames of a run."""
+    return (run / FRAMES).is_file()
+
+
+def write_frames(run: Path, frames: ExtractedFrames) -> None:
+    """Write ``frames.json``."""
+    lens = frames.lens
+    content = {
+        "source": frames.source,
+        "width": frames.width,
+        "height": frames.height,
+        "fps": frames.fps,
+        "frames_in_source": frames.frames_in_source,
+        "camera": asdict(frames.camera),
+        "undistorted": {"model": lens.model, "params": lens.params} if lens else None,
+        "field_of_view_px": frames.field_of_view_px,
+        "format": frames.suffix,
+        "notes": [note.as_json() for note in frames.notes],
+        "frames": [_record_json(record) for record in frames.records],
+    }
+    write_json(run / FRAMES, content)
+
+
+def _record_json(record: FrameRecord) -> dict[str, Any]:
+    return {
+        "index": record.index,
+        "time_s": record.time_s,
+        "sharpness": record.sharpness,
+        "kept": record.kept,
+        "dropped": record.dropped.value if record.dropped else None,
+        "reason": record.detail,
+        "source": record.source,
+    }
+
+
+def read_frames(run: Path) -> ExtractedFrames:
+    """Read ``frames.json``.
+
+    Raises:
+        InputError: If it is missing or damaged.
+    """
+    path = run / FRAMES
+    with _readable(path):
+        content = json.loads(path.read_text())
+        records = _records(content)
+        return ExtractedFrames(
+            source=str(content.get("source", "")),
+            width=int(content["width"]),
+            height=int(content["height"]),
+            fps=float(content.get("fps", 0.0)),
+            # The first versions listed the chosen frames alone.
+            frames_in_source=int(content.get("frames_in_source", len(records))),
+            camera=PinholeCamera(**content["camera"]),
+            lens=_lens(content),
+            field_of_view_px=int(content["field_of_view_px"]),
+            suffix=content.get("format") or _suffix(run, records),
+            records=records,
+            notes=tuple(Note.from_json(note) for note in content.get("notes", [])),
+        )
+
+
+def read_frame_records(run: Path) -> tuple[FrameRecord, ...]:
+    """Read only what became of each source frame.
+
+    Raises:
+        InputError: If ``frames.json`` is missing or damaged.
+    """
+    path = run / FRAMES
+    with _readable(path):
+        return _records(json.loads(path.read_text()))
+
+
+def read_lens(run: Path) -> Calibration | None:
+    """Read only the calibration whose distortion a run has undone; None where there was nothing to undo.
+
+    Raises:
+        InputError: If ``frames.json`` is missing or damaged.
+    """
+    path = run / FRAMES
+    with _readable(path):
+        return _lens(json.loads(path.read_text()))
+
+
+def _records(content: Mapping[str, Any]) -> tuple[FrameRecord, ...]:
+    return tuple(sorted((_record(record) for record in content["frames"]), key=lambda record: record.index))
+
+
+def _lens(content: Mapping[str, Any]) -> Calibration | None:
+    lens = content.get("undistorted")
+    if not lens:
+        return None
+    return Calibration(lens["model"], tuple(lens["params"]), int(content["width"]), int(content["height"]))
+
+
+def _record(record: Mapping[str, Any]) -> FrameRecord:
+    detail = str(record.get("reason", ""))
+    dropped = None
+    if not record["kept"]:
+        dropped = DropReason(record["dropped"]) if record.get("dropped") else _reason_of_older_version(detail)
+    return FrameRecord(
+        int(record["index"]),
+        float(record["time_s"]),
+        float(record.get("sharpness") or 0.0),
+        dropped,
+        detail,
+        str(record.get("source", "")),
+    )
+
+
+def _reason_of_older_version(detail: str) -> DropReason:
+    """Older versions stored only a sentence."""
+    known = {"blurred": DropReason.BLURRED, "no motion": DropReason.NO_MOTION}
+    return known.get(detail.partition(":")[0], DropReason.THINNED)
+
+
+def _suffix(run: Path, records: Sequence[FrameRecord]) -> str:
+    """Older versions did not store how images are written: by the first one that is there."""
+    first = next((record for record in records if record.kept), None)
+    is_jpg = first is not None and (run / "frames" / f"{first.index:08d}.jpg").is_file()
+    return "jpg" if is_jpg else "png"
+
+
+def load_frames(run: Path) -> FrameSet:
+    """The frames of a run that are used.
+
+    Raises:
+        InputError: If ``frames.json`` is missing or damaged.
+    """
+    found = read_frames(run)
+    frames = tuple(_frame(run, record, found.suffix) for record in found.kept)
+    return FrameSet(frames, found.camera, found.field_of_view_px)
+
+
+def _frame(run: Path, record: FrameRecord, suffix: str) -> Frame:
+    name = f"{record.index:08d}.{suffix}"
+    return Frame(record.index, run / "frames" / name, run / "masks" / f"{name}.png", record.time_s)
+
+
+def write_grid(run: Path, grid: WorkingGrid) -> None:
+    """Write ``descriptors/grid.json``."""
+    write_json(run / GRID, asdict(grid))
+
+
+def read_grid(run: Path) -> WorkingGrid:
+    """Read ``descriptors/grid.json``."""
+    path = run / GRID
+    with _readable(path):
+        values = json.loads(path.read_text())
+        return WorkingGrid(
+            values["scale"], tuple(values["origin"]), values["width"], values["height"], values["stride"]
+        )
+
+
+def write_matches(run: Path, result: MatchResult) -> None:
+    """Write ``tracks.npz``."""
+    buffer = io.BytesIO()
+    arrays = {name: getattr(result.tracks, name) for name in TRACK_ARRAYS}
+    notes = np.array(json.dumps([note.as_json() for note in result.notes]))
+    np.savez(buffer, pairs=np.array(result.pairs, np.int64).reshape(-1, 2), notes=notes, **arrays)
+    write_bytes(run / TRACKS, buffer.getvalue())
+
+
+def read_matches(run: Path) -> MatchResult:
+    """Read ``tracks.npz``."""
+    path = run / TRACKS
+    with _readable(path), np.load(path) as arrays:
+        tracks = Tracks(**{name: arrays[name] for name in TRACK_ARRAYS})
+        pairs = [(int(i), int(j)) for i, j in arrays["pairs"]]
+        return MatchResult(tracks, pairs, [Note.from_json(note) for note in json.loads(str(arrays["notes"]))])
+
+
+def write_poses(run: Path, result: MapResult) -> None:
+    """Write ``map.json``."""
+    content = asdict(result)
+    content["models"] = [{str(k): np.asarray(v).tolist() for k, v in poses.items()} for poses in result.models]
+    content["notes"] = [note.as_json() for note in result.notes]
+    write_json(run / POSES, content)
+
+
+def read_poses(run: Path) -> MapResult:
+    """Read ``map.json``."""
+    path = run / POSES
+    with _readable(path):
+        content = json.loads(path.read_text())
+        models = [{int(k): np.array(v) for k, v in poses.items()} for poses in content["models"]]
+        cameras = [PinholeCamera(**camera) for camera in content["cameras"]]
+        # "rung" is what older versions called the mapper.
+        mapper = content.get("mapper") or content["rung"]
+        notes = [Note.from_json(note) for note in content["notes"]]
+        return MapResult(models, cameras, mapper, VerifiedPairs(**content["pairs"]), content["seconds"], notes)
+
+
+def write_point_figures(run: Path, figures: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``densify.json``: figures of the points, one object a model."""
+    write_json(run / POINTS, list(figures))
+
+
+def read_point_figures(run: Path) -> list[dict[str, Any]]:
+    """Read ``densify.json``."""
+    path = run / POINTS
+    with _readable(path):
+        return [dict(figures) for figures in json.loads(path.read_text())]
+
+
+def write_metrics(run: Path, metrics: Mapping[str, Any]) -> None:
+    """Write ``metrics.json``."""
+    write_json(run / METRICS, dict(metrics))
+
+
+def read_metrics(run: Path) -> dict[str, Any]:
+    """Read ``metrics.json``.
+
+    Raises:
+        InputError: If it is missing or damaged, as for a run that is not finished.
+    """
+    path = run / METRICS
+    with _readable(path):
+        return dict(json.loads(path.read_text()))
+
+
+def has_metrics(run: Path) -> bool:
+    """Whether a run has its figures, which are written last."""
+    return (run / METRICS).is_file()
+
+
+@dataclass
+class StoredStages:
+    """What ``stages.json`` holds: ``source``, path of what the run was made from, and an entry for each stage."""
+
     source: str = ""
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def write_stages(run: Path, stored: StoredStages) -> None:
+    """Write ``stages.json``."""
+    write_json(run / STAGES, {"format": STAGES_FORMAT, "source": stored.source, "stages": stored.stages})
+
+
+def read_stages(run: Path, names: Sequence[str]) -> StoredStages:
+    """Read ``stages.json``, of which only the entries called ``names`` count; empty when there is no such file.
+
+    Raises:
+        OutputError: If it is damaged.
+    """
+    path = run / STAGES
+    if not path.exists():
+        return StoredStages()
+    try:
+        content = json.loads(path.read_text())
+        stages = content["stages"]
+        return StoredStages(str(content.get("source", "")), {n: dict(stages[n]) for n in stages if n in names})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"{path}: damaged ({error}); remove it together with the run, or choose a new folder"
+        ) from error
 
 
 def check_finished(run: Path) -> None:
@@ -45,50 +354,11 @@ def check_finished(run: Path) -> None:
     missing = [name for name in REQUIRED if not (run / name).exists()]
     if not missing:
         return
-    if not any((run / name).is_file() for name in ("stages.json", "frames.json")):
+    if not any((run / name).is_file() for name in (STAGES, FRAMES)):
         raise InputError(f"{run}: not the folder of a run; expected one made by dd-sfm reconstruct")
     raise InputError(
         f"{run}: the run is not finished: {', '.join(missing)} missing. Repeat dd-sfm reconstruct to go on with it"
     )
-
-
-def read_frame_records(run: Path) -> tuple[FrameRecord, ...]:
-    """The frames that a run looked at, by their number; those it left out as well.
-
-    Raises:
-        InputError: If frames.json is missing or damaged.
-    """
-    path = run / "frames.json"
-    try:
-        records = [_frame_record(record) for record in json.loads(path.read_text())["frames"]]
-    except READ_ERRORS as error:
-        raise _damaged(path, error) from error
-    return tuple(sorted(records, key=lambda record: record.index))
-
-
-def _frame_record(record: Mapping[str, Any]) -> FrameRecord:
-    # Older versions knew neither sharpness nor the file that a frame is from.
-    return FrameRecord(
-        index=int(record["index"]),
-        time_s=float(record["time_s"]),
-        sharpness=float(record.get("sharpness", 0.0)),
-        kept=bool(record["kept"]),
-        reason=str(record.get("reason", "")),
-        source=str(record.get("source", "")),
-    )
-
-
-def read_metrics(run: Path) -> dict[str, Any]:
-    """The figures of a run.
-
-    Raises:
-        InputError: If metrics.json is missing or damaged.
-    """
-    path = run / "metrics.json"
-    try:
-        return dict(json.loads(path.read_text()))
-    except READ_ERRORS as error:
-        raise _damaged(path, error) from error
 
 
 def read_config(run: Path) -> Config:
@@ -98,14 +368,12 @@ def read_config(run: Path) -> Config:
     state have their default.
 
     Raises:
-        InputError: If config.yaml is missing or damaged.
+        InputError: If ``config.yaml`` is missing or damaged.
         ConfigError: If a setting has a value that this version does not know.
     """
-    path = run / "config.yaml"
-    try:
+    path = run / CONFIG
+    with _readable(path):
         values = _known(Config, dict(yaml.safe_load(path.read_text())))
-    except (*READ_ERRORS, yaml.YAMLError) as error:
-        raise _damaged(path, error) from error
     return build_config(Config, values, where=str(path))
 
 
@@ -119,6 +387,6 @@ def _known(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
-    found = "not found" if isinstance(error, FileNotFoundError) else f"damaged ({' '.join(str(error).split())})"
-    return InputError(f"{path}: {found}; expected what dd-sfm reconstruct wrote. Repeat the run")
+def write_config(run: Path, config: Mapping[str, Any]) -> None:
+    """Write ``config.yaml``: the configuration as used."""
+    write_text(run / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))

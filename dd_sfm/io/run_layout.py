@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import get_args
 
 from dd_sfm.config import Mapper
 from dd_sfm.io.clouds import is_own_mesh
-from dd_sfm.io.lock import LOCK
+from dd_sfm.io.lock import LOCK, locked
 
 NUMBER = r"\d{8}"
 MODEL = r"\d+/(cameras|images|points3D|rigs|frames)\.bin"
@@ -34,6 +35,16 @@ MADE_BY = {
 """By folder ("" for the run folder itself) a pattern of the files in it; each may end in ``.partial`` after a break."""
 OWN_FILES = ("stages.json", "config.yaml", "run.log")
 EVALUATION = ("cloud.png", "trajectory.png", "errors.png", "trajectory.tum", "reference.tum")
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run, finished or not."""
+    return (folder / "stages.json").is_file()
+
+
+def locked_if_run(folder: Path) -> AbstractContextManager[None]:
+    """The lock of a folder that holds a run; nothing for any other, where no run can come in between."""
+    return locked(folder) if is_run(folder) else nullcontext()
 
 
 def own_files(out: Path, stage: str) -> list[Path]:
@@ -117,7 +128,7 @@ def run_with(path: Path) -> Path | None:
     # The path itself and where it leads to: a folder of a run may be a link.
     for place in (path.absolute(), path.resolve()):
         for run in place.parents:
-            if (run / "stages.json").is_file() and _is_name_of_run(place.relative_to(run).as_posix()):
+            if is_run(run) and _is_name_of_run(place.relative_to(run).as_posix()):
                 return run
     return None
 

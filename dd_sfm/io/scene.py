@@ -1,11 +1,9 @@
 """A reconstruction with its images, from a run folder, a COLMAP model folder or a JHU sequence."""
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +14,12 @@ from dd_sfm.io.clouds import run_uncertainty
 from dd_sfm.io.colmap_source import is_model, read_any_model
 from dd_sfm.io.images import list_images
 from dd_sfm.io.jhu import JHUSequence, read_sequence
+from dd_sfm.io.run_folder import has_frames, read_frame_records
 from dd_sfm.structures import Model
 
 Records = dict[int, tuple[float, int | None]]
 """What a run tells of its frames: the time, and the number in the source image's name, None where there is none."""
 UNKNOWN = None, None
-THINNED = "thinned to --max-frames"
-"""The reason that frames.json gives for a frame that nothing is wrong with."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def find_model_folder(source: Path) -> Path | None:
 def run_around(source: Path, folder: Path) -> Path | None:
     """The run that a model's folder belongs to: that asked for, or the one around the model; None without any."""
     around = (source, *folder.resolve().parents[:2])
-    return next((place for place in around if (place / "frames.json").is_file()), None)
+    return next((place for place in around if has_frames(place)), None)
 
 
 def undistorted_size(scene: Scene) -> tuple[int, int]:
@@ -144,7 +141,7 @@ def _colmap_scene(source: Path, folder: Path, images: Path | None) -> Scene:
     where = images or _images_folder(read.names, [*((run / "frames",) if run else ()), *_beside(source, folder)])
     masks = run / "masks" if run and images is None else where.parent / "masks" if where else None
     numbers, notes = _numbers(read.names)
-    known = _records(run / "frames.json") if run else {}
+    known = _records(run) if run else {}
     found = [
         SceneImage(name, number, camera, _file(where, name), _file(masks, name + ".png"), *known.get(number, UNKNOWN))
         for name, number, camera in zip(read.names, numbers, read.cameras, strict=True)
@@ -221,17 +218,8 @@ def _numbers(names: tuple[str, ...]) -> tuple[list[int], list[str]]:
     return list(range(len(names))), ["the names of the images give no frame numbers: numbered in their order"]
 
 
-def _records(path: Path) -> Records:
-    try:
-        return {int(r["index"]): _record(r) for r in json.loads(path.read_text())["frames"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: damaged ({error}); expected what dd-sfm reconstruct wrote. Repeat the run"
-        ) from error
-
-
-def _record(record: dict[str, Any]) -> tuple[float, int | None]:
-    return float(record["time_s"]), last_number(record.get("source", ""))
+def _records(run: Path) -> Records:
+    return {r.index: (r.time_s, last_number(r.source)) for r in read_frame_records(run)}
 
 
 def _jhu_scene(folder: Path, images: Path | None) -> Scene:

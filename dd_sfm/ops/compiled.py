@@ -3,12 +3,14 @@
 import ast
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+import torch
 from numba import njit
 
 Parameters = ParamSpec("Parameters")
@@ -18,6 +20,19 @@ Result = TypeVar("Result")
 def set_threads(count: int) -> None:
     """Use so many threads in the loops of :func:`compiled`."""
     numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+
+
+@contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """Let torch and the loops of :func:`compiled` use so many threads within a block."""
+    before = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(count)
+    set_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        set_threads(before[1])
 
 
 def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from dd_sfm.config import Config
-from dd_sfm.errors import OutputError, ReconstructionError, telling_of_stop
+from dd_sfm.errors import OutputError, ReconstructionError, stoppable
 from dd_sfm.io.atomic import output_error
 from dd_sfm.io.lock import LOCK, locked
-from dd_sfm.io.run_layout import is_empty, own_files
+from dd_sfm.io.run_layout import is_empty, is_run, own_files
 from dd_sfm.pipeline.metrics import reset_memory_peaks
-from dd_sfm.pipeline.run import RunRequest, check_request, marks, run
+from dd_sfm.pipeline.run import RunRequest, check_request, fingerprints, run
 from dd_sfm.pipeline.stages import StageRecord, make_folder
 from dd_sfm.progress import Progress
 
@@ -62,7 +62,7 @@ def comparing(request: CompareRequest) -> Iterator[None]:
     except OSError as error:
         raise output_error(out, error) from error
     stopped = f"{out}: stopped; finished stages are kept. Repeat the command to go on"
-    with locked(out), telling_of_stop(lambda: stopped):
+    with locked(out), stoppable(lambda: stopped, resumes=True):
         yield
 
 
@@ -109,9 +109,9 @@ def check_folder(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; expected a folder to write the comparison to")
-    if not out.is_dir() or _is_hardly_begun(out) or any((out / name / "stages.json").is_file() for name in RUNS):
+    if not out.is_dir() or _is_hardly_begun(out) or any(is_run(out / name) for name in RUNS):
         return
-    what = "is the folder of a run" if (out / "stages.json").is_file() else "holds files that are not of a comparison"
+    what = "is the folder of a run" if is_run(out) else "holds files that are not of a comparison"
     raise OutputError(f"{out}: {what}; choose an empty or new folder with -o")
 
 
@@ -142,15 +142,15 @@ def _try_run(request: RunRequest, progress: Progress, say: Callable[[str], None]
 
 def _share_frames(source: RunRequest, target: RunRequest) -> None:
     """Put the frames of one run into another, as if they had been extracted there."""
-    mark = marks(target)["frames"]
-    assert mark == marks(source)["frames"], "the runs of a comparison differ in how they extract frames"
+    expected = fingerprints(target)["frames"]
+    assert expected == fingerprints(source)["frames"], "the runs of a comparison differ in how they extract frames"
     make_folder(target.out)
     with locked(source.out), locked(target.out):
         record = StageRecord.open(target.out, overwrite=target.overwrite)
-        if record.is_done("frames", mark):
+        if record.is_done("frames", expected):
             return
         record.clear_from("frames")
-        record.begin("frames", mark)
+        record.begin("frames", expected)
         try:
             for path in own_files(source.out, "frames"):
                 _link(path, target.out / path.relative_to(source.out))

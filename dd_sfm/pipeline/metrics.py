@@ -1,18 +1,78 @@
 """The figures of metrics.json."""
 
 import resource
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from dd_sfm.io.run_folder import (
+    has_metrics,
+    read_frames,
+    read_matches,
+    read_metrics,
+    read_point_figures,
+    read_poses,
+)
+from dd_sfm.notes import Note, NoteCode
 from dd_sfm.sfm.geometry import measured_errors_px, model_rays, reprojection_errors_px, widest_angles_deg
-from dd_sfm.structures import Model
+from dd_sfm.structures import DropReason, Model
 
 UNSURE = 0.1
 """Median expected error, relative to the distance, above which a cloud is called unsure."""
 MORE_PARALLAX = "Where the camera hardly moves, a longer piece or a larger --every gives more parallax"
+
+
+def run_metrics(
+    out: Path,
+    *,
+    features: str,
+    weights: str | None,
+    device: str,
+    seconds: Mapping[str, float],
+    kept: Sequence[str],
+) -> dict[str, Any]:
+    """The figures of a finished run.
+
+    Args:
+        out: The run folder.
+        features: Name of the feature method.
+        weights: Its weights, if it has any.
+        device: What it ran on.
+        seconds: Time by stage, all calls together.
+        kept: Stages that an earlier call did. Their memory is that of that call, as far as this one did not take more.
+    """
+    is_new = not kept or not has_metrics(out)
+    before = {} if is_new else read_metrics(out)
+    memory = memory_figures() if is_new or len(kept) < len(seconds) else {}
+    models = read_point_figures(out)
+    frames, match, found = read_frames(out), read_matches(out), read_poses(out)
+    notes = [*frames.notes, *match.notes, *found.notes, *point_notes(models[0])]
+    return {
+        "features": features,
+        "weights": weights,
+        "device": device,
+        "frames_total": frames.frames_in_source,
+        "frames_chosen": len(frames.records),
+        "frames_thinned": frames.count(DropReason.THINNED),
+        "frames_used": len(frames.kept),
+        "frames_registered": models[0]["frames_registered"],
+        "models": [m["frames_registered"] for m in models],
+        **{k: v for k, v in models[0].items() if k != "frames_registered"},
+        "pairs_tried": found.pairs.tried,
+        "pairs_verified": found.pairs.verified,
+        "matches_verified": found.pairs.matches,
+        "mapper": found.mapper,
+        "calibrated": not frames.camera.is_guess,
+        "focal_length_px": round(found.cameras[0].fx, 2),
+        "degradations": [note.text for note in notes],
+        "degradation_codes": [note.code.value for note in notes],
+        "seconds": dict(seconds) | {"total": round(sum(seconds.values()), 2)},
+        "stages_kept": list(kept),
+        **{key: max(m.get(key, 0.0) for m in (memory, before)) for key in ("peak_rss_mb", "peak_gpu_mb")},
+    }
 
 
 def model_figures(model: Model) -> dict[str, float | int]:
@@ -32,22 +92,19 @@ def model_figures(model: Model) -> dict[str, float | int]:
     }
 
 
-def point_notes(figures: Mapping[str, float | int | None]) -> list[str]:
+def point_notes(figures: Mapping[str, float | int | None]) -> list[Note]:
     """What went less well with the points of a model, by its figures; of a dense search none where none was made."""
     maps, expected = figures.get("depth_maps"), figures.get("median_uncertainty")
     notes = []
     if maps == 0:
-        notes.append("no frame had neighbours fit for the dense search: the points are those of tracks alone")
+        text = "no frame had neighbours fit for the dense search: the points are those of tracks alone"
+        notes.append(Note(NoteCode.NO_DEPTH_MAPS, text))
     elif maps is not None and figures.get("dense_points") == 0:
-        notes.append(
-            "the dense search found no depth that frames agree on: the points are those of tracks alone. "
-            + MORE_PARALLAX
-        )
+        text = "the dense search found no depth that frames agree on: the points are those of tracks alone. "
+        notes.append(Note(NoteCode.NO_DEPTH_AGREEMENT, text + MORE_PARALLAX))
     if expected is not None and expected > UNSURE:
-        notes.append(
-            f"half of the points are expected to be more than {100 * expected:.0f} % of their distance off. "
-            + MORE_PARALLAX
-        )
+        text = f"half of the points are expected to be more than {100 * expected:.0f} % of their distance off. "
+        notes.append(Note(NoteCode.UNCERTAIN_POINTS, text + MORE_PARALLAX))
     return notes
 
 

@@ -29,6 +29,7 @@ def logging_to(path: Path) -> Iterator[None]:
         raise output_error(path, error) from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     package = logging.getLogger("dd_sfm")
+    level = package.level
     package.addHandler(handler)
     package.setLevel(logging.INFO)
     try:
@@ -44,5 +45,6 @@ def logging_to(path: Path) -> Iterator[None]:
         raise
     finally:
         package.removeHandler(handler)
+        package.setLevel(level)
         with suppress(OSError):
             handler.close()

@@ -2,21 +2,26 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import OutputError
-from dd_sfm.io.atomic import output_error, write_json
-from dd_sfm.io.run_layout import OWN_FILES, is_empty, remove_own
+from dd_sfm.io import run_folder
+from dd_sfm.io.atomic import output_error
+from dd_sfm.io.run_folder import StoredStages, read_stages, write_stages
+from dd_sfm.io.run_layout import OWN_FILES, is_empty, is_run, remove_own
 
 FORMAT = 1
+"""Counted up when what a stage writes can no longer be read by the next one: all runs are then done anew."""
 KEY_FILES = {
-    "frames": "frames.json",
-    "describe": "descriptors/grid.json",
-    "match": "tracks.npz",
-    "map": "map.json",
-    "densify": "densify.json",
+    "frames": run_folder.FRAMES,
+    "describe": run_folder.GRID,
+    "match": run_folder.TRACKS,
+    "map": run_folder.POSES,
+    "densify": run_folder.POINTS,
 }
 """By stage the file that the next one starts from."""
 STAGES = tuple(KEY_FILES)
@@ -32,6 +37,37 @@ def file_identity(path: Path) -> list[Any]:
     """What tells a file or folder from another without reading it: path, size, time of change."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()]
+
+
+def stage_fingerprints(
+    config: Config, source: Path, calibration: str | None, mask: Path | None, method_inputs: Mapping[str, Any]
+) -> dict[str, str]:
+    """The fingerprint of every stage: its settings and inputs, and the fingerprint of the stage before.
+
+    Args:
+        config: The configuration.
+        source: What the run is made from.
+        calibration: As the user gave it; of a file the content counts.
+        mask: The user's mask, of which the content counts.
+        method_inputs: What the later stages depend on, from the feature method.
+    """
+    settings = dump_config(config)
+    if calibration is not None and Path(calibration).is_file():
+        calibration = hashlib.sha256(Path(calibration).read_bytes()).hexdigest()
+    frames = [
+        file_identity(source),
+        calibration,
+        hashlib.sha256(mask.read_bytes()).hexdigest() if mask else None,
+        settings["frames"],
+        settings["masks"],
+        settings["camera"],
+        settings["describe"]["working_height_px"],
+    ]
+    inputs = {"frames": frames, **method_inputs}
+    result, before = {}, ""
+    for stage in STAGES:
+        before = result[stage] = fingerprint(stage, inputs[stage], before)
+    return result
 
 
 @dataclass
@@ -56,14 +92,14 @@ class StageRecord:
             OutputError: If the folder holds something else, or cannot be written.
         """
         make_folder(out)
-        path = out / "stages.json"
-        record = cls(out, *(_read_stages(path) if path.exists() else ({}, "")))
+        stored = read_stages(out, STAGES)
+        record = cls(out, stored.stages, stored.source)
         if overwrite:
             record.source = ""
             record.clear_from(STAGES[0])
             for name in OWN_FILES:
                 # The record has just been emptied; without it the folder would not be known as a run's.
-                (out / name).unlink(missing_ok=True) if name != path.name else None
+                (out / name).unlink(missing_ok=True) if name != run_folder.STAGES else None
         record._write()
         return record
 
@@ -81,26 +117,26 @@ class StageRecord:
         self.source = found
         self._write()
 
-    def is_done(self, stage: str, mark: str) -> bool:
+    def is_done(self, stage: str, expected: str) -> bool:
         """Whether a stage is finished with this fingerprint, and what it made was not deleted.
 
         Of descriptors only the record is asked: they may be deleted (:meth:`has_files`), and SIFT has none.
         """
         entry = self.stages.get(stage, {})
-        is_kept = entry.get("fingerprint") == mark and bool(entry.get("done"))
+        is_kept = entry.get("fingerprint") == expected and bool(entry.get("done"))
         return is_kept and (stage == "describe" or self.has_files(stage))
 
     def has_files(self, stage: str) -> bool:
         """Whether the file that the next stage starts from is there."""
         return (self.out / KEY_FILES[stage]).is_file()
 
-    def begin(self, stage: str, mark: str) -> None:
+    def begin(self, stage: str, expected: str) -> None:
         """Start a stage: what an earlier run with other settings made is removed, a broken-off one goes on."""
-        if self.stages.get(stage, {}).get("fingerprint") != mark:
+        if self.stages.get(stage, {}).get("fingerprint") != expected:
             self.clear_from(stage)
         else:
             self.clear_from(*STAGES[STAGES.index(stage) + 1 :][:1])
-        self.stages[stage] = {"fingerprint": mark, "done": False, "seconds": self.seconds(stage)}
+        self.stages[stage] = {"fingerprint": expected, "done": False, "seconds": self.seconds(stage)}
         self._write()
 
     def finish(self, stage: str, seconds: float) -> None:
@@ -134,7 +170,7 @@ class StageRecord:
                 raise output_error(Path(error.filename or self.out), error) from error
 
     def _write(self) -> None:
-        write_json(self.out / "stages.json", {"format": FORMAT, "source": self.source, "stages": self.stages})
+        write_stages(self.out, StoredStages(self.source, self.stages))
 
 
 def make_folder(out: Path) -> None:
@@ -145,20 +181,9 @@ def make_folder(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; expected a folder to write the run to")
-    if out.is_dir() and not (out / "stages.json").exists() and not is_empty(out):
+    if out.is_dir() and not is_run(out) and not is_empty(out):
         raise OutputError(f"{out}: holds files that are not of a dd-sfm run; choose an empty or new folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(out, error) from error
-
-
-def _read_stages(path: Path) -> tuple[dict[str, dict[str, Any]], str]:
-    try:
-        content = json.loads(path.read_text())
-        stages = content["stages"]
-        return {name: dict(stages[name]) for name in stages if name in STAGES}, str(content.get("source", ""))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(
-            f"{path}: damaged ({error}); remove it together with the run, or choose a new folder"
-        ) from error

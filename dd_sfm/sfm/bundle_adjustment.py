@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import pycolmap
-
+from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import silence
 from dd_sfm.io.colmap_model import image_names
 from dd_sfm.io.colmap_reconstruction import to_reconstruction, with_geometry_of

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from dd_sfm.config import Config
+from dd_sfm.notes import Note, NoteCode
 from dd_sfm.runtime import cpu_threads
 from dd_sfm.sfm.bundle_adjustment import free_focal
 from dd_sfm.sfm.error_scale import error_scale
@@ -17,7 +18,7 @@ MIN_FRAMES = 20
 """Fewer frames do not tell a focal length."""
 
 
-def focal_notes(folder: Path, registered: int, frames: FrameSet, config: Config) -> list[str]:
+def focal_notes(folder: Path, registered: int, frames: FrameSet, config: Config) -> list[Note]:
     """What to tell the user when the matches ask for another focal length than the calibration has.
 
     Args:
@@ -34,7 +35,8 @@ def focal_notes(folder: Path, registered: int, frames: FrameSet, config: Config)
     logger.info("map: focal length %.1f px, %.1f px if it were free", given, focal)
     if low <= focal / given <= high:
         return []
-    return [
+    text = (
         f"calibration: the focal length is {given:.0f} px, the matches would have {focal:.0f} px. Is it of this scope, "
         "at this zoom and size of frames, with this centre? Shape and angles are only as good as that"
-    ]
+    )
+    return [Note(NoteCode.CALIBRATION_FOCAL_LENGTH, text)]

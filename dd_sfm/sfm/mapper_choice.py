@@ -9,11 +9,10 @@ from pathlib import Path
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, Mapper
 from dd_sfm.errors import ReconstructionError
-from dd_sfm.io.colmap_database import VerifiedPairs
 from dd_sfm.progress import Progress
 from dd_sfm.sfm.mappers import MappedModel, Poses, read_models, run_mapper
 from dd_sfm.sfm.scale_check import largest_scale_jump, scale_ratios
-from dd_sfm.structures import FrameSet, Tracks
+from dd_sfm.structures import FrameSet, Tracks, VerifiedPairs
 
 logger = logging.getLogger(__name__)
 

@@ -7,11 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 
-import dd_sfm.io.colmap_signals  # noqa: F401
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, Mapper
+from dd_sfm.io.colmap import pycolmap
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.runtime import cpu_threads
 from dd_sfm.structures import FloatArray, FrameSet

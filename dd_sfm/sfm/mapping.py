@@ -3,15 +3,13 @@
 import logging
 import shutil
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import pycolmap
-
-from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
-from dd_sfm.io.colmap_database import VerifiedPairs, silence, verify, write_database
+from dd_sfm.io.colmap import pycolmap
+from dd_sfm.io.colmap_database import silence, verify, write_database
 from dd_sfm.io.run_layout import own_files
+from dd_sfm.notes import Note, NoteCode
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads
 from dd_sfm.sfm.error_scale import error_scale
@@ -20,25 +18,9 @@ from dd_sfm.sfm.mapper_choice import Candidate, candidate_folder, try_mappers
 from dd_sfm.sfm.mappers import MAPPERS, Poses
 from dd_sfm.sfm.registration import register_remaining
 from dd_sfm.sfm.track_selection import mapper_tracks
-from dd_sfm.structures import FrameSet, Tracks
+from dd_sfm.structures import FrameSet, MapResult, Tracks, VerifiedPairs
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class MapResult:
-    """What the mapper found.
-
-    ``models``: per model the poses cam_from_world (3, 4) by frame position, largest first; ``cameras``: theirs,
-    which differ from the given one only when that was a guess; ``mapper``: the one whose result was taken.
-    """
-
-    models: list[Poses]
-    cameras: list[PinholeCamera]
-    mapper: str
-    pairs: VerifiedPairs
-    seconds: dict[str, float]
-    notes: list[str] = field(default_factory=list)
 
 
 def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progress: Progress) -> MapResult:
@@ -108,29 +90,36 @@ def _result(
     return MapResult(models, best.cameras, best.mapper, pairs, seconds, notes)
 
 
-def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Config) -> list[str]:
+def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Config) -> list[Note]:
+    """What went less well, for the user."""
     notes = []
     missing = len(frames) - len(models[0])
     if missing:
-        notes.append(f"{missing} of {len(frames)} frames could not be registered in the largest model")
+        text = f"{missing} of {len(frames)} frames could not be registered in the largest model"
+        notes.append(Note(NoteCode.FRAMES_NOT_REGISTERED, text))
     added = len(models[0]) - best.registered
     if added:
         which = "1 frame was" if added == 1 else f"{added} frames were"
-        notes.append(f"{which} registered only in a second try against the finished model")
+        text = f"{which} registered only in a second try against the finished model"
+        notes.append(Note(NoteCode.FRAMES_REGISTERED_LATE, text))
     first = config.map.ladder[0]
     if best.mapper != first:
-        notes.append(f"the {first} mapper's result did not hold up: the poses are those of the {best.mapper} mapper")
+        text = f"the {first} mapper's result did not hold up: the poses are those of the {best.mapper} mapper"
+        notes.append(Note(NoteCode.FALLBACK_MAPPER, text))
     if len(models) > 1:
-        notes.append(f"the frames fell into {len(models)} models of {', '.join(str(len(m)) for m in models)}")
+        sizes = ", ".join(str(len(m)) for m in models)
+        notes.append(Note(NoteCode.SEVERAL_MODELS, f"the frames fell into {len(models)} models of {sizes}"))
     if best.jump > config.map.max_scale_jump and best.jump_frame is not None:
         index = frames.frames[best.jump_frame].index
-        notes.append(f"the scale of the scene changes by a factor {best.jump:.1f} at frame {index}: do not trust sizes")
+        text = f"the scale of the scene changes by a factor {best.jump:.1f} at frame {index}: do not trust sizes"
+        notes.append(Note(NoteCode.SCALE_JUMP, text))
     if frames.camera.is_guess:
-        notes.append(
+        text = (
             f"no calibration: focal length {best.cameras[0].fx:.0f} px from a guess of {frames.camera.fx:.0f} px "
             f"({config.camera.field_of_view_deg:g} degrees, no distortion); shape and angles are only as good as that. "
             "Give one with --calibration"
         )
+        notes.append(Note(NoteCode.NO_CALIBRATION, text))
     return notes
 
 

@@ -1,10 +1,10 @@
 """Poses of single frames against the points of a finished model."""
 
 import numpy as np
-import pycolmap
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
+from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import colmap_camera
 from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.sfm.error_scale import error_scale

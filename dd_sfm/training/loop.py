@@ -174,6 +174,7 @@ class _Run:
                         f"stopped after step {trainer.step} of {config.steps}; the checkpoint is written: repeat the "
                         "command to go on",
                         stop.number,
+                        resumes=True,
                     )
                 if is_early:
                     logger.info("no better validation %d times: stopped at step %d", config.patience, trainer.step)

@@ -104,7 +104,7 @@ def test_a_stop_is_one_line_and_leaves_130(dd_sfm, tiny_clip, tmp_path, monkeypa
         raise KeyboardInterrupt
 
     command = ("extract", tiny_clip, "-o", tmp_path / "run")
-    monkeypatch.setattr("dd_sfm.pipeline.run.extract_frames", stop)
+    monkeypatch.setattr("dd_sfm.pipeline.stage_work.extract_frames", stop)
     told = f"dd-sfm: {tmp_path / 'run'}: stopped in frames; kept: nothing yet. Repeat the command to go on"
     ran = dd_sfm(*command)
     assert (ran.code, ran.err.splitlines()) == (130, ["frames ...", told])
@@ -122,7 +122,7 @@ def test_the_summary_tells_frames_and_seconds_apart(capsys):
         "models": [23], "mapper": "global", "points": 9, "observations": 40, "mean_track_length": 4.4,
         "median_reprojection_error_px": 0.5, "p90_reprojection_error_px": 1.0, "median_triangulation_angle_deg": 5.0,
         "focal_length_px": 300.0, "calibrated": True, "seconds": seconds, "stages_kept": ["frames", "match"],
-        "peak_rss_mb": 1250.0, "peak_gpu_mb": 0.0, "degradations": [],
+        "peak_rss_mb": 1250.0, "peak_gpu_mb": 0.0, "degradations": [], "degradation_codes": [],
     }  # fmt: skip
     summary(metrics, "run")
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
@@ -156,7 +156,7 @@ def test_a_second_writer_is_refused(dd_sfm, tiny_clip, tmp_path):
 
 def test_every_stage_ends_with_what_it_made_and_what_comes_next(dd_sfm, tmp_path, monkeypatch):
     monkeypatch.setattr("dd_sfm.api.run", lambda *arguments: {})
-    monkeypatch.setattr("dd_sfm.pipeline.results.made", lambda out, stage: f"{out}/{stage}")
+    monkeypatch.setattr("dd_sfm.pipeline.stage_summary.stage_summary", lambda out, stage: f"{out}/{stage}")
     out = tmp_path / "my run"
     for command, stage, next_step in (
         ("match", "match", "to go on, repeat the command with map or reconstruct in place of match"),
@@ -164,6 +164,14 @@ def test_every_stage_ends_with_what_it_made_and_what_comes_next(dd_sfm, tmp_path
         ("reconstruct", "densify", f"look at it: dd-sfm view '{out}'"),
     ):
         assert dd_sfm(command, "clip.mp4", "-o", out).err == f"written: {out}/{stage}; {next_step}\n"
+
+
+def test_unknown_features_are_one_clear_line(dd_sfm, tiny_clip, tmp_path):
+    for option in (("--features", "orb"), ("--set", "features=orb")):
+        ran = dd_sfm("extract", tiny_clip, "-o", tmp_path / "run", *option)
+        assert ran.code == 2
+        assert ran.err == "dd-sfm: features: 'orb' is unknown; expected one of: learned, sift\n"
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,13 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from dd_sfm.cli.signals import interrupted_by_sigterm
+from dd_sfm.errors import StoppedError, stoppable
 from dd_sfm.io.atomic import write_bytes
 
 ROOT = Path(__file__).parents[2]
@@ -73,3 +76,16 @@ def test_a_file_that_is_broken_off_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_bytes(tmp_path / "a", b"content")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sigterm_ends_a_run_like_ctrl_c():
+    def work():
+        with stoppable(lambda: "stopped; kept: nothing yet"), interrupted_by_sigterm():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(StoppedError, match="kept") as stopped:
+        work()
+    assert stopped.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) == before

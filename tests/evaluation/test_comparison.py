@@ -11,7 +11,6 @@ from scipy.spatial.transform import Rotation
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.comparison.compare import compare_runs, plain_figures
 from dd_sfm.evaluation.comparison.table import table_rows
-from dd_sfm.io.scene import THINNED
 
 
 def runs_of(folder, learned, sift):
@@ -195,7 +194,7 @@ def test_frames_thinned_out_are_not_dropped(tmp_path):
     for one in entries:
         path = one.folder / "frames.json"
         content = json.loads(path.read_text())
-        content["frames"].append({"index": 99, "time_s": 4.0, "kept": False, "reason": THINNED})
+        content["frames"].append({"index": 99, "time_s": 4.0, "kept": False, "reason": "thinned to --max-frames"})
         path.write_text(json.dumps(content))
     comparison = compare_runs(entries)
     assert list(comparison.dropped) == [FRAMES]

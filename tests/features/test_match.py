@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from dd_sfm.config import Config, load_config
-from dd_sfm.features.describe import DescriptorCache, describe_frames, load_grid
+from dd_sfm.features.describe import DescriptorCache, describe_frames
 from dd_sfm.features.match import Matcher, match_frames
 from dd_sfm.features.queries import query_points
 from dd_sfm.features.view_matching import confidence
+from dd_sfm.io.run_folder import read_grid
 from dd_sfm.io.truth import read_truth
 from dd_sfm.pipeline.frames import extract_frames
 from dd_sfm.progress import silent
@@ -88,7 +89,7 @@ def test_cache_holds_few_maps(described):
     for position in range(5):
         found = cache[position]
     assert len(cache._held) == 2
-    grid = load_grid(out)
+    grid = read_grid(out)
     assert found.descriptors.shape == (64, grid.height // 2, grid.width // 2)
     assert torch.allclose(found.descriptors.norm(dim=0).mean(), torch.tensor(1.0), atol=1e-2)
 

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from dd_sfm.errors import OutputError
-from dd_sfm.io.lock import LOCK, locked, locked_if_run
+from dd_sfm.io.lock import LOCK, locked
+from dd_sfm.io.run_layout import locked_if_run
 
 HOLD = """
 import sys, time

@@ -8,9 +8,13 @@ from conftest import circle_mask, moving_frames, write_video
 from dd_sfm.config import Config, MasksConfig, load_config
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, read_mask, write_mask
-from dd_sfm.pipeline.frames import extract_frames, frame_counts, frame_notes, guess_camera, load_frames
+from dd_sfm.io.run_folder import load_frames, read_frames
+from dd_sfm.notes import NoteCode
+from dd_sfm.pipeline.camera_guess import guess_camera
+from dd_sfm.pipeline.frames import extract_frames
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, frame_mask, mask_height
 from dd_sfm.progress import silent
+from dd_sfm.structures import DropReason
 
 
 def extract(source, out, *overrides, calibration=None, mask=None):
@@ -22,6 +26,16 @@ def records(out):
     return json.loads((out / "frames.json").read_text())["frames"]
 
 
+def notes(out):
+    return [note.text for note in read_frames(out).notes]
+
+
+def counts(out):
+    """Frames in the source, those chosen, and those thinned out."""
+    found = read_frames(out)
+    return found.frames_in_source, len(found.records), found.count(DropReason.THINNED)
+
+
 def test_all_frames_of_a_good_clip(tiny_clip, tmp_path):
     frames = extract(tiny_clip, tmp_path, calibration="150,150,80,60")
     assert [f.index for f in frames.frames] == list(range(12))
@@ -30,29 +44,31 @@ def test_all_frames_of_a_good_clip(tiny_clip, tmp_path):
     assert (tmp_path / "frames" / "00000003.png").exists()
     assert (tmp_path / "masks" / "00000003.png.png").exists()
     assert frames.frames[10].time_s == pytest.approx(0.4)
-    assert load_frames(tmp_path, Config()) == frames
+    assert load_frames(tmp_path) == frames
 
 
 def test_a_calibration_of_another_camera_is_named(tiny_clip, tmp_path):
     extract(tiny_clip, tmp_path / "right", calibration="100,100,80,60")
-    assert frame_notes(tmp_path / "right") == []
+    assert notes(tmp_path / "right") == []
     extract(tiny_clip, tmp_path / "long", calibration="900,900,80,60")
-    assert len(frame_notes(tmp_path / "long")) == 1
-    assert "900 px means a field of view of" in frame_notes(tmp_path / "long")[0]
+    assert len(notes(tmp_path / "long")) == 1
+    assert "900 px means a field of view of" in notes(tmp_path / "long")[0]
     extract(tiny_clip, tmp_path / "short", calibration="8,8,80,60")
-    assert "8 px means a field of view of" in frame_notes(tmp_path / "short")[0]
+    assert "8 px means a field of view of" in notes(tmp_path / "short")[0]
     extract(tiny_clip, tmp_path / "aside", calibration="100,100,140,70")
-    (note,) = frame_notes(tmp_path / "aside")
+    (note,) = notes(tmp_path / "aside")
     assert note.startswith("calibration: the principal point (140, 70) lies 5")
+    (stored,) = read_frames(tmp_path / "aside").notes
+    assert stored.code is NoteCode.CALIBRATION_CENTRE
     extract(tiny_clip, tmp_path / "guess")
-    assert frame_notes(tmp_path / "guess") == []
+    assert notes(tmp_path / "guess") == []
 
 
 def test_every_start_end_and_most(tiny_clip, tmp_path):
     frames = extract(tiny_clip, tmp_path / "a", "frames.every=2", "frames.start=1", "frames.end=10")
     assert [f.index for f in frames.frames] == [1, 3, 5, 7, 9]
     frames = extract(tiny_clip, tmp_path / "b", "frames.max_frames=4")
-    assert frame_counts(tmp_path / "b") == (12, 12, 8)
+    assert counts(tmp_path / "b") == (12, 12, 8)
     assert [f.index for f in frames.frames] == [0, 3, 7, 11]
     assert sum(r["reason"] == "thinned to --max-frames" for r in records(tmp_path / "b")) == 8
 
@@ -63,10 +79,12 @@ def test_blurred_and_repeated_frames_are_dropped_with_the_reason(tmp_path):
     frames[9] = frames[8]
     extract(write_video(tmp_path / "clip.avi", frames), tmp_path / "run")
     dropped = {r["index"]: r["reason"] for r in records(tmp_path / "run") if not r["kept"]}
+    reasons = [r.dropped for r in read_frames(tmp_path / "run").records if not r.kept]
+    assert reasons == [DropReason.BLURRED, DropReason.NO_MOTION]
     assert set(dropped) == {5, 9}
     assert dropped[5].startswith("blurred: sharpness")
     assert dropped[9].startswith("no motion")
-    blurred, still = frame_notes(tmp_path / "run")
+    blurred, still = notes(tmp_path / "run")
     assert blurred.startswith("1 of 14 frames left out as blurred")
     assert still.startswith("1 of 14 frames left out as they moved by less than")
     assert not (tmp_path / "run" / "frames" / "00000005.png").exists()
@@ -199,18 +217,18 @@ def test_users_mask_is_thresholded(tiny_clip, tmp_path):
 
 def test_how_many_frames_the_source_has_is_kept_apart_from_how_many_are_chosen(tiny_clip, tmp_path):
     extract(tiny_clip, tmp_path / "a", "frames.every=3")
-    assert frame_counts(tmp_path / "a") == (12, 4, 0)
+    assert counts(tmp_path / "a") == (12, 4, 0)
     extract(tiny_clip, tmp_path / "b", "frames.start=2", "frames.end=9")
-    assert frame_counts(tmp_path / "b") == (12, 7, 0)
+    assert counts(tmp_path / "b") == (12, 7, 0)
     content = json.loads((tmp_path / "a" / "frames.json").read_text())
     del content["frames_in_source"]
     (tmp_path / "a" / "frames.json").write_text(json.dumps(content))
-    assert frame_counts(tmp_path / "a") == (4, 4, 0)
+    assert counts(tmp_path / "a") == (4, 4, 0)
 
 
 def test_of_a_video_cut_short_only_what_is_there_is_counted(tmp_path):
     whole = write_video(tmp_path / "whole.avi", moving_frames(20)).read_bytes()
     (tmp_path / "cut.avi").write_bytes(whole[: int(len(whole) * 0.6)])
     extract(tmp_path / "cut.avi", tmp_path / "run")
-    total, chosen, _ = frame_counts(tmp_path / "run")
+    total, chosen, _ = counts(tmp_path / "run")
     assert total == chosen == len(records(tmp_path / "run")) < 20

@@ -18,4 +18,4 @@ from dd_sfm.pipeline.metrics import point_notes
 def test_points_that_are_few_or_unsure_are_told(figures, told):
     notes = point_notes(figures)
     assert len(notes) == bool(told)
-    assert told in "".join(notes)
+    assert told in "".join(note.text for note in notes)

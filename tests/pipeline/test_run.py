@@ -1,25 +1,26 @@
 """How a run ends other than well: what is told, what is noted, what is kept."""
 
 import json
-import os
 import shutil
-import signal
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dd_sfm.config import Config, load_config
-from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError, WeightsError, telling_of_stop
+from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError, WeightsError
 from dd_sfm.features.describe import descriptor_path
-from dd_sfm.features.match import MatchResult
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.pipeline import run as running
 from dd_sfm.pipeline.run import RunRequest, run
 from dd_sfm.progress import silent
-from dd_sfm.structures import Tracks
+from dd_sfm.structures import MatchResult, Tracks
 
+PLACES = {
+    "extract_frames": "dd_sfm.pipeline.stage_work.extract_frames",
+    "describe_frames": "dd_sfm.features.learned.describe_frames",
+    "match_frames": "dd_sfm.features.learned.match_frames",
+}
 TRACKS = ((0, np.int64), (0, np.int64), ((0, 2), np.float32), (0, np.float32), (0, np.bool_))
 
 
@@ -37,7 +38,7 @@ def ends(monkeypatch):
         def fail(*arguments, **options):
             raise error
 
-        monkeypatch.setattr(running, stage, fail)
+        monkeypatch.setattr(PLACES[stage], fail)
 
     return call
 
@@ -84,7 +85,7 @@ def test_a_log_that_cannot_be_written_hides_no_error(request_of, ends, monkeypat
 )
 def test_a_stop_says_what_is_kept(request_of, ends, monkeypatch, stage, kept):
     if stage == "match_frames":
-        monkeypatch.setattr(running, "describe_frames", lambda *arguments: None)
+        monkeypatch.setattr(PLACES["describe_frames"], lambda *arguments: None)
     ends(stage, KeyboardInterrupt())
     with pytest.raises(StoppedError) as caught:
         go(request_of)
@@ -102,7 +103,7 @@ def test_a_stop_between_stages(request_of, monkeypatch):
         run(request_of, silent, say)
     assert str(caught.value) == f"{request_of.out}: stopped; kept: frames. Repeat the command to go on"
     assert str(caught.value) in (request_of.out / "run.log").read_text()
-    monkeypatch.setattr(running, "marks", lambda request: say("describe ..."))
+    monkeypatch.setattr(running, "fingerprints", lambda request: say("describe ..."))
     with pytest.raises(StoppedError, match=r"run: stopped; finished stages are kept\. Repeat the command to go on$"):
         go(request_of)
 
@@ -115,14 +116,14 @@ def test_a_stop_in_compiled_code_is_a_stop(request_of, monkeypatch, kind):
         except KeyboardInterrupt as error:
             raise kind("CPUDispatcher returned a result with an exception set") from error
 
-    monkeypatch.setattr(running, "describe_frames", compiled)
+    monkeypatch.setattr(PLACES["describe_frames"], compiled)
     with pytest.raises(StoppedError, match="stopped in describe"):
         go(request_of)
 
     def broken(*arguments):
         raise kind("a bug")
 
-    monkeypatch.setattr(running, "describe_frames", broken)
+    monkeypatch.setattr(PLACES["describe_frames"], broken)
     with pytest.raises(kind, match="a bug"):
         go(request_of)
 
@@ -147,8 +148,8 @@ def test_deleted_descriptors_are_made_again_only_to_match(request_of, monkeypatc
             descriptor_path(out, frame.index).touch()
 
     nothing = Tracks(*(np.zeros(shape, kind) for shape, kind in TRACKS))
-    monkeypatch.setattr(running, "describe_frames", describe)
-    monkeypatch.setattr(running, "match_frames", lambda *arguments: MatchResult(nothing, []))
+    monkeypatch.setattr(PLACES["describe_frames"], describe)
+    monkeypatch.setattr(PLACES["match_frames"], lambda *arguments: MatchResult(nothing, []))
     go(request_of)
     for name in ("descriptors", "matches"):
         shutil.rmtree(request_of.out / name, ignore_errors=True)
@@ -213,16 +214,3 @@ def test_what_a_run_writes_is_no_input_of_it(request_of):
             go(replace(request_of, overwrite=True, **changed))
     assert len(list(own.iterdir())) == 12
     go(replace(request_of, source=own, out=request_of.out.parent / "again", last="frames"))
-
-
-def test_sigterm_ends_a_run_like_ctrl_c():
-    def work():
-        with telling_of_stop(lambda: "stopped; kept: nothing yet"):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
-
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(StoppedError, match="kept") as stopped:
-        work()
-    assert stopped.value.exit_code == 143
-    assert signal.getsignal(signal.SIGTERM) == before

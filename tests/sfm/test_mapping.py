@@ -8,7 +8,7 @@ from scene import CAMERA, camera_centres, make_scene
 import dd_sfm.sfm.mapper_choice
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import ReconstructionError
-from dd_sfm.io.colmap_database import VerifiedPairs, shared_keypoints, track_matches, write_database
+from dd_sfm.io.colmap_database import shared_keypoints, track_matches, write_database
 from dd_sfm.io.colmap_model import read_poses, write_model
 from dd_sfm.io.colmap_own import finish_models
 from dd_sfm.io.images import write_image
@@ -20,7 +20,7 @@ from dd_sfm.sfm.mapping import map_database, map_poses
 from dd_sfm.sfm.point_selection import select_points
 from dd_sfm.sfm.scale_check import largest_scale_jump, scale_ratios
 from dd_sfm.sfm.track_selection import mapper_tracks
-from dd_sfm.structures import Tracks
+from dd_sfm.structures import Tracks, VerifiedPairs
 
 CONFIG = load_config(Config, None, ["runtime.threads=1"])
 
@@ -95,7 +95,7 @@ def test_a_focal_length_that_the_matches_contradict_is_named(tmp_path, times, co
     frames, tracks, _ = make_scene(count, folder=tmp_path)
     camera = replace(frames.camera, fx=times * frames.camera.fx, fy=times * frames.camera.fy)
     result = map_poses(replace(frames, camera=camera), tracks, tmp_path, CONFIG, silent)
-    told = [note for note in result.notes if "the matches would have" in note]
+    told = [note.text for note in result.notes if "the matches would have" in note.text]
     assert len(told) == is_told
 
 
@@ -104,7 +104,7 @@ def test_a_fallback_to_another_mapper_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(MAPPERS, "global", lambda *args, **options: {})
     result = map_poses(frames, tracks, tmp_path, CONFIG, silent)
     assert result.mapper == "incremental"
-    assert any(note.startswith("the global mapper's result did not hold up") for note in result.notes)
+    assert any(note.text.startswith("the global mapper's result did not hold up") for note in result.notes)
 
 
 def test_two_runs_agree(tmp_path):
@@ -126,7 +126,7 @@ def test_frames_without_matches_are_said(tmp_path):
     cut = Tracks(tracks.track[keep], tracks.frame[keep], tracks.xy[keep], tracks.score[keep], tracks.anchor[keep])
     result = map_poses(frames, cut, tmp_path, CONFIG, silent)
     assert 13 not in result.models[0]
-    assert any("1 of 14 frames could not be registered" in note for note in result.notes)
+    assert any("1 of 14 frames could not be registered" in note.text for note in result.notes)
 
 
 @pytest.mark.slow
@@ -179,7 +179,8 @@ def test_a_frame_registered_in_a_second_try_is_not_missing(tmp_path, monkeypatch
     monkeypatch.setattr("dd_sfm.sfm.mapper_choice.read_models", without_last)
     result = map_poses(frames, tracks, tmp_path, CONFIG, silent)
     assert len(result.models[0]) == 14
-    assert result.notes == ["1 frame was registered only in a second try against the finished model"]
+    (note,) = result.notes
+    assert note.text == "1 frame was registered only in a second try against the finished model"
 
 
 @pytest.mark.parametrize(

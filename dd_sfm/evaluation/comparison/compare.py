@@ -1,6 +1,5 @@
 """Several runs on the same frames, side by side: their clouds in one frame, and every figure of each."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,8 +18,8 @@ from dd_sfm.evaluation.model.pose_reference import EvaluatedRun, open_pose_refer
 from dd_sfm.evaluation.model.reprojection import behind_notes
 from dd_sfm.evaluation.model.surface import distinct_cells
 from dd_sfm.evaluation.model.trajectory import path_length
-from dd_sfm.io.scene import THINNED
-from dd_sfm.structures import FloatArray, Model
+from dd_sfm.io.run_folder import has_metrics, read_frame_records, read_metrics
+from dd_sfm.structures import DropReason, FloatArray, Model
 
 MADE_BY = "dd-sfm compare"
 IDENTITY = Similarity(1.0, np.eye(3), np.zeros(3))
@@ -260,25 +259,15 @@ def _other_models(folder: Path) -> tuple[frozenset[int], ...]:
 
 def _metrics(folder: Path) -> dict[str, Any]:
     """metrics.json of a run; empty when it was not finished."""
-    path = folder / "metrics.json"
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); repeat the run with --overwrite") from error
+    return read_metrics(folder) if has_metrics(folder) else {}
 
 
 def _frames(folder: Path) -> tuple[tuple[int, ...], dict[int, str]]:
     """Source numbers of the frames of a run, and of those dropped with the reason; the ones thinned out are neither."""
-    path = folder / "frames.json"
-    try:
-        records = json.loads(path.read_text())["frames"]
-        used = tuple(sorted(int(r["index"]) for r in records if r["kept"]))
-        dropped = {int(r["index"]): str(r["reason"]) for r in records if not r["kept"] and r["reason"] != THINNED}
-        return used, dropped
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: missing or damaged ({error}); repeat the run with --overwrite") from error
+    records = read_frame_records(folder)
+    used = tuple(sorted(r.index for r in records if r.kept))
+    dropped = {r.index: r.detail for r in records if not r.kept and r.dropped is not DropReason.THINNED}
+    return used, dropped
 
 
 def plain_figures(value: Any) -> Any:

@@ -1,6 +1,5 @@
 """What a model is measured against, and which of its images are which frames."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.colmap_model import read_model, read_poses
 from dd_sfm.io.colmap_source import as_binary
 from dd_sfm.io.jhu import read_sequence
+from dd_sfm.io.run_folder import read_frame_records, read_lens
 from dd_sfm.io.scene import find_model_folder, last_number, run_around
 from dd_sfm.io.truth import RenderedTruth, read_truth
 from dd_sfm.structures import FloatArray, Model
@@ -111,22 +111,11 @@ def open_run(path: Path) -> EvaluatedRun:
 
 
 def _with_records(root: Path, folder: Path, model: Model, run: Path) -> EvaluatedRun:
-    path = run / "frames.json"
-    try:
-        content = json.loads(path.read_text())
-        records, lens = content["frames"], content.get("undistorted")
-        kept = [r for r in records if r["kept"]]
-        time_s = {int(r["index"]): float(r["time_s"]) for r in kept}
-        undone = (
-            Calibration(lens["model"], tuple(lens["params"]), content["width"], content["height"]) if lens else None
-        )
-        sources = {int(r["index"]): last_number(r.get("source", "")) for r in kept}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: damaged ({error}); expected what dd-sfm reconstruct wrote. Repeat the run"
-        ) from error
-    source_number = {index: number for index, number in sources.items() if number is not None}
-    return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), run, undone)
+    kept = [record for record in read_frame_records(run) if record.kept]
+    time_s = {record.index: record.time_s for record in kept}
+    numbers = {record.index: last_number(record.source) for record in kept}
+    source_number = {index: number for index, number in numbers.items() if number is not None}
+    return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), run, read_lens(run))
 
 
 def open_pose_reference(path: Path) -> PoseReference:

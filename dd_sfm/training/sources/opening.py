@@ -9,6 +9,7 @@ import numpy as np
 
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import SUFFIXES
+from dd_sfm.io.run_folder import has_frames
 from dd_sfm.io.scene import find_model_folder
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.sources.cache import Cache
@@ -74,7 +75,7 @@ def expand(data: DataPath) -> list[DataPath]:
     if not data.path.exists():
         raise InputError(f"{data.path}: not found; expected {KINDS}")
     kind = kind_of(data.path)
-    if kind != "posed" and (data.path / "frames.json").is_file():
+    if kind != "posed" and has_frames(data.path):
         raise InputError(
             f"{data.path}: a run without a model; expected a finished one. Finish it with dd-sfm reconstruct, or give "
             f"{data.path / 'frames'} to learn from its frames alone"

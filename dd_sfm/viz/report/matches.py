@@ -15,7 +15,7 @@ from dd_sfm.cameras import PinholeCamera
 from dd_sfm.evaluation.comparison.result import Column, Comparison
 from dd_sfm.io.colmap_own import database_matches
 from dd_sfm.io.images import read_image
-from dd_sfm.pipeline.run import load_match
+from dd_sfm.io.run_folder import read_matches
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.report.clouds import field_box, frame_path
 
@@ -89,7 +89,7 @@ def _direct(column: Column, first: int, second: int) -> tuple[FloatArray, FloatA
 
 
 def _along_tracks(column: Column, frames: tuple[int, ...], first: int, second: int) -> tuple[FloatArray, FloatArray]:
-    tracks = load_match(column.folder).tracks
+    tracks = read_matches(column.folder).tracks
     rows = [np.flatnonzero(tracks.frame == frames.index(f)) for f in (first, second)]
     _, a, b = np.intersect1d(tracks.track[rows[0]], tracks.track[rows[1]], return_indices=True)
     return tracks.xy[rows[0][a]].astype(np.float64), tracks.xy[rows[1][b]].astype(np.float64)

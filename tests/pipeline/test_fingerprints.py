@@ -3,7 +3,7 @@
 import pytest
 
 from dd_sfm.config import Config, load_config
-from dd_sfm.pipeline.run import RunRequest, marks
+from dd_sfm.pipeline.run import RunRequest, fingerprints
 from dd_sfm.pipeline.stages import STAGES
 
 
@@ -16,7 +16,7 @@ def again(tiny_clip, tmp_path):
             RunRequest(tiny_clip, tmp_path, load_config(Config, None, [f"features={features}", *before, *more]))
             for more in ((), changes)
         ]
-        old, new = (marks(r) for r in requests)
+        old, new = (fingerprints(r) for r in requests)
         return [stage for stage in STAGES if old[stage] != new[stage]]
 
     return call

@@ -1,0 +1,63 @@
+"""What went less well in a run: a code that programs can ask for, and a sentence for the user."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class NoteCode(StrEnum):
+    """What a note is about; the values are written to a run's files."""
+
+    VIDEO_ENDS_EARLY = "video_ends_early"
+    FRAMES_BLURRED = "frames_blurred"
+    FRAMES_WITHOUT_MOTION = "frames_without_motion"
+    CALIBRATION_FIELD_OF_VIEW = "calibration_field_of_view"
+    CALIBRATION_CENTRE = "calibration_centre"
+    CALIBRATION_FOCAL_LENGTH = "calibration_focal_length"
+    NO_CALIBRATION = "no_calibration"
+    FEW_MATCHES = "few_matches"
+    FRAMES_NOT_REGISTERED = "frames_not_registered"
+    FRAMES_REGISTERED_LATE = "frames_registered_late"
+    FALLBACK_MAPPER = "fallback_mapper"
+    SEVERAL_MODELS = "several_models"
+    SCALE_JUMP = "scale_jump"
+    NO_DEPTH_MAPS = "no_depth_maps"
+    NO_DEPTH_AGREEMENT = "no_depth_agreement"
+    UNCERTAIN_POINTS = "uncertain_points"
+    UNKNOWN = "unknown"
+    """A note of a run of an older version, which stored only the sentence."""
+
+    @property
+    def doubts_camera(self) -> bool:
+        """Whether the camera may be another one than assumed, so that errors expected of points hold only with it."""
+        return self in (
+            NoteCode.NO_CALIBRATION,
+            NoteCode.CALIBRATION_FIELD_OF_VIEW,
+            NoteCode.CALIBRATION_CENTRE,
+            NoteCode.CALIBRATION_FOCAL_LENGTH,
+        )
+
+
+@dataclass(frozen=True)
+class Note:
+    """One thing that went less well. ``text`` is a whole sentence without a full stop."""
+
+    code: NoteCode
+    text: str
+
+    def as_json(self) -> dict[str, str]:
+        """The note as a run's files hold it."""
+        return {"code": self.code.value, "text": self.text}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Note":
+        """Read a note; older versions stored the sentence alone.
+
+        Raises:
+            TypeError: If ``value`` is neither an object nor a text.
+            KeyError: If it has no text.
+        """
+        if isinstance(value, str):
+            return cls(NoteCode.UNKNOWN, value)
+        code = str(value["code"])
+        return cls(NoteCode(code) if code in set(NoteCode) else NoteCode.UNKNOWN, str(value["text"]))

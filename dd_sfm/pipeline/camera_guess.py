@@ -1,0 +1,54 @@
+"""A camera from the field of view alone, and whether a calibration fits the field of view."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.cameras import PinholeCamera
+from dd_sfm.notes import Note, NoteCode
+
+VIEW_ANGLES_DEG = 50, 150
+"""Fields of view that endoscopes have, across the larger side."""
+CENTRE_AWAY = 0.25
+"""A principal point further from the centre of the field of view, as a share of its width, is doubted."""
+
+
+def guess_camera(field_of_view: NDArray[np.bool_], angle_deg: float) -> PinholeCamera:
+    """A pinhole camera whose field of view spans an angle: f = (d / 2) / tan(angle / 2).
+
+    d is the larger side of the field's bounding box, which for a circle clipped above and below is its diameter.
+    """
+    size, centre = _field_extent(field_of_view)
+    focal = float(size / 2 / np.tan(np.radians(angle_deg) / 2))
+    height, width = field_of_view.shape
+    return PinholeCamera(width, height, focal, focal, *centre, is_guess=True)
+
+
+def calibration_notes(camera: PinholeCamera, field_of_view: NDArray[np.bool_]) -> list[Note]:
+    """A calibration whose field of view or centre no endoscope has is that of another camera, or of other frames."""
+    size, centre = _field_extent(field_of_view)
+    away = float(np.hypot(camera.cx - centre[0], camera.cy - centre[1])) / size
+    notes = []
+    if away > CENTRE_AWAY:
+        text = (
+            f"calibration: the principal point ({camera.cx:.0f}, {camera.cy:.0f}) lies {100 * away:.0f} % of the field "
+            f"of view's width from its centre ({centre[0]:.0f}, {centre[1]:.0f}); endoscopes have it within some 15 %. "
+            "Is it of these frames, neither cropped nor resized? Shape and angles are only as good as that"
+        )
+        notes.append(Note(NoteCode.CALIBRATION_CENTRE, text))
+    angle = float(2 * np.degrees(np.arctan(size / 2 / camera.fx)))
+    low, high = VIEW_ANGLES_DEG
+    if not low <= angle <= high:
+        text = (
+            f"calibration: a focal length of {camera.fx:.0f} px means a field of view of {angle:.0f} degrees, "
+            f"endoscopes have {low} to {high}. Is it of this scope, at this size of frames? Shape and angles are only "
+            "as good as that"
+        )
+        notes.append(Note(NoteCode.CALIBRATION_FIELD_OF_VIEW, text))
+    return notes
+
+
+def _field_extent(field_of_view: NDArray[np.bool_]) -> tuple[int, tuple[float, float]]:
+    """The larger side of the field's bounding box, and its centre (x, y), in pixels."""
+    rows, columns = np.flatnonzero(field_of_view.any(1)), np.flatnonzero(field_of_view.any(0))
+    size = int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
+    return size, (float(columns[0] + columns[-1]) / 2, float(rows[0] + rows[-1]) / 2)

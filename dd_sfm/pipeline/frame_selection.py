@@ -1,0 +1,134 @@
+"""Which frames of a source are used: the range asked for, without blurred ones, thinned to a number."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.config import FramesConfig
+from dd_sfm.errors import InputError
+from dd_sfm.io.video import SourceInfo, video_hint
+from dd_sfm.notes import Note, NoteCode
+from dd_sfm.structures import DropReason, FrameRecord
+
+Drops = dict[int, tuple[DropReason, str]]
+"""Source frames that are not used: why, and the measurement behind it."""
+NEIGHBOURS = 7
+"""Frames on each side whose sharpness a frame is compared with."""
+MAX_DROPS_IN_A_ROW = 3
+"""A longer blurred stretch keeps every fourth frame, so that the path is not cut."""
+
+
+def chosen_numbers(info: SourceInfo, config: FramesConfig) -> range:
+    """The source numbers that ``--start``, ``--end`` and ``--every`` choose."""
+    count = info.frame_count
+    end = count if config.end is None else min(config.end, count)
+    numbers = range(config.start, end, max(1, config.every))
+    if len(numbers) >= 3:
+        return numbers
+    if info.names and count < 3:
+        raise InputError(
+            f"{info.path}: a folder with {count} image{'s' * (count > 1)} ({', '.join(info.names)}); expected a video "
+            f"file or a folder of at least 3 frames{video_hint(info.path)}"
+        )
+    if count < 3:
+        raise InputError(f"{info.path}: {count} frame{'s' * (count > 1)}; expected at least 3")
+    has = f"{info.path}: has {count} frames, 0 to {count - 1}"
+    if config.start >= count:
+        raise InputError(f"{has}; --start {config.start} is past the last one. Choose a smaller --start")
+    asked = f"--start {config.start} --end {end} --every {config.every}"
+    raise InputError(
+        f"{has}; {asked} leaves {len(numbers)} of them; expected at least 3. Choose a wider range or a smaller --every"
+    )
+
+
+def small_grey(image: NDArray[Any], scale: float) -> NDArray[Any]:
+    """A grey copy (h, w) uint8 of an RGB image, resized by ``scale`` but at least 16 pixels wide and high."""
+    size = (max(16, round(image.shape[1] * scale)), max(16, round(image.shape[0] * scale)))
+    return cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+
+
+def sharpness_of(image: NDArray[Any], field_of_view: NDArray[np.bool_], scale: float) -> float:
+    """Mean response of a Laplacian of Gaussian relative to brightness, at working size.
+
+    Relative to brightness, since exposure changes; clipped, since a highlight's edge outshines all tissue.
+    """
+    grey = small_grey(image, scale).astype(np.float32)
+    mask = cv2.resize(field_of_view.astype(np.uint8), grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    inside = cv2.erode(mask, np.ones((9, 9), np.uint8)) > 0
+    if not inside.any():
+        return 0.0
+    response = np.abs(cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), 1.2), cv2.CV_32F)) / (grey + 16.0)
+    return float(np.minimum(response, 0.1)[inside].mean() * 100)
+
+
+def find_blurred(sharpness: list[float], config: FramesConfig) -> Drops:
+    """Source numbers of frames much less sharp than their neighbours, with the reason."""
+    numbers = range(config.start, config.start + len(sharpness) * max(1, config.every), max(1, config.every))
+    values = np.array(sharpness)
+    dropped: Drops = {}
+    in_a_row = 0
+    for k, number in enumerate(numbers):
+        near = np.delete(values[max(0, k - NEIGHBOURS) : k + NEIGHBOURS + 1], min(k, NEIGHBOURS))
+        usual = float(np.median(near)) if len(near) else 0.0
+        if values[k] < config.min_sharpness * usual and in_a_row < MAX_DROPS_IN_A_ROW:
+            detail = f"blurred: sharpness {values[k]:.3f}, neighbours {usual:.3f}"
+            dropped[number] = DropReason.BLURRED, detail
+            in_a_row += 1
+        else:
+            in_a_row = 0
+    return dropped
+
+
+def thin(candidates: list[int], most: int | None, dropped: Drops) -> list[int]:
+    """At most ``most`` candidates, evenly; the others are entered into ``dropped``."""
+    if most is None or len(candidates) <= most:
+        return candidates
+    chosen = {candidates[int(i)] for i in np.linspace(0, len(candidates) - 1, most)}
+    dropped.update({n: (DropReason.THINNED, "thinned to --max-frames") for n in candidates if n not in chosen})
+    return sorted(chosen)
+
+
+def covering_range(numbers: list[int]) -> range:
+    """The smallest range that holds evenly or unevenly spaced numbers; others in it are skipped by the caller."""
+    if not numbers:
+        return range(0)
+    steps = np.diff(numbers)
+    step = int(np.gcd.reduce(steps)) if len(steps) else 1
+    return range(numbers[0], numbers[-1] + 1, step)
+
+
+def drop_notes(records: list[FrameRecord], config: FramesConfig) -> list[Note]:
+    """How many frames were left out, and why."""
+    notes = []
+    still = f"as they moved by less than {config.min_motion_px:g} working pixels (frames.min_motion_px)"
+    reasons = (
+        (DropReason.BLURRED, NoteCode.FRAMES_BLURRED, "as blurred"),
+        (DropReason.NO_MOTION, NoteCode.FRAMES_WITHOUT_MOTION, still),
+    )
+    for reason, code, why in reasons:
+        count = sum(record.dropped is reason for record in records)
+        if count:
+            frames = f"{count} of {len(records)} frames"
+            notes.append(Note(code, f"{frames} left out {why}; frames.json says which"))
+    return notes
+
+
+def require_three(source: Path, records: list[FrameRecord]) -> None:
+    """See that enough frames are left.
+
+    Raises:
+        InputError: If fewer than three are.
+    """
+    kept = sum(r.kept for r in records)
+    if kept >= 3:
+        return
+    blurred = sum(r.dropped is DropReason.BLURRED for r in records)
+    still = sum(r.dropped is DropReason.NO_MOTION for r in records)
+    hint = "--set frames.min_motion_px=0" if still >= blurred else "--set frames.min_sharpness=0"
+    raise InputError(
+        f"{source}: {kept} usable frames of {len(records)} ({blurred} too blurred, {still} without motion); "
+        f"expected at least 3. Try {hint}"
+    )

@@ -1,0 +1,91 @@
+"""What each stage of a run does: reads what the stage before made, lets the feature method work, writes the result."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dd_sfm.config import Config
+from dd_sfm.features.method import FeatureMethod, Job
+from dd_sfm.features.methods import feature_method
+from dd_sfm.io.clouds import write_cloud
+from dd_sfm.io.run_folder import (
+    load_frames,
+    read_matches,
+    read_poses,
+    write_matches,
+    write_point_figures,
+    write_poses,
+)
+from dd_sfm.pipeline.frames import extract_frames
+from dd_sfm.pipeline.metrics import model_figures
+from dd_sfm.progress import Progress
+from dd_sfm.sfm.point_cloud import to_cloud
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the stages of a run are given."""
+
+    source: Path
+    out: Path
+    config: Config
+    calibration: str | None
+    mask: Path | None
+    device: torch.device
+    progress: Progress
+
+    @property
+    def method(self) -> FeatureMethod:
+        """The feature method that the configuration names."""
+        return feature_method(self.config.features)
+
+    def job(self) -> Job:
+        """The frames of the run, as its feature method is given them."""
+        return Job(load_frames(self.out), self.out, self.config, self.device, self.progress)
+
+
+def _extract(work: Work) -> None:
+    extract_frames(
+        work.source,
+        work.out,
+        work.config,
+        calibration=work.calibration,
+        mask=work.mask,
+        progress=work.progress,
+    )
+
+
+def _describe(work: Work) -> None:
+    work.method.describe(work.job())
+
+
+def _match(work: Work) -> None:
+    write_matches(work.out, work.method.match(work.job()))
+
+
+def _map(work: Work) -> None:
+    write_poses(work.out, work.method.map(work.job(), read_matches(work.out).tracks))
+
+
+def _make_points(work: Work) -> None:
+    """Write the points of all models, and of the first one ``points.ply``."""
+    models = work.method.points(work.job(), read_matches(work.out).tracks, read_poses(work.out))
+    figures = []
+    for number, finished in enumerate(models):
+        registered = {"frames_registered": len(finished.model.cam_from_world)}
+        figures.append(model_figures(finished.model) | dict(finished.figures) | registered)
+        if number == 0:
+            write_cloud(work.out / "points.ply", to_cloud(finished.model, finished.uncertainty))
+    write_point_figures(work.out, figures)
+
+
+STAGE_WORK: dict[str, Callable[[Work], None]] = {
+    "frames": _extract,
+    "describe": _describe,
+    "match": _match,
+    "map": _map,
+    "densify": _make_points,
+}
+"""By stage what it does; in the order of :data:`dd_sfm.pipeline.stages.STAGES`."""

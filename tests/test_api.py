@@ -418,7 +418,7 @@ def test_a_configuration_is_made_of_quality_file_and_settings(tmp_path):
     [
         (("best",), "quality 'best': unknown; expected preview, standard or extreme"),
         (("standard", {"match.query_spacing": 3}), "settings: unknown key 'match.query_spacing'; did you mean"),
-        (("standard", {"frames.every": "two"}), "settings: 'frames.every' is 'two'; expected int"),
+        (("standard", {"frames.every": "two"}), "settings: 'frames.every' is 'two'; expected a whole number"),
         (("standard", {"frames.every": 0}), "frames.every 0: expected 1 or more"),
     ],
 )

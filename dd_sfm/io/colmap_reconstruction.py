@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import pycolmap
 
+from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import colmap_camera
 from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.structures import Model

@@ -88,6 +88,13 @@ def test_pages_name_modules_that_are_there(page):
         assert (DOCS.parent / path).exists(), path
 
 
+def test_the_walk_from_frames_to_points_names_what_is_there():
+    rows = re.findall(r"^\| (\d+) \| `(.*?)` \| `(\w+)` \|", (DOCS.parent / "CONTRIBUTING.md").read_text(), re.M)
+    assert [int(number) for number, _, _ in rows] == list(range(1, 16))
+    for _, path, name in rows:
+        assert re.search(rf"^(def |class |){name}\b", (DOCS.parent / path).read_text(), re.M), f"{path}: {name}"
+
+
 def test_one_command_sets_up_and_runs_and_one_tests():
     lines = [
         line for line in (DOCS.parent / "README.md").read_text().splitlines() if line.startswith("python3 -m venv")

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from dd_sfm.config import Mapper
+from dd_sfm.config_checks import check_config
 from dd_sfm.features.networks import ARCHITECTURES, build_network
+from dd_sfm.presets import QUALITIES, quality_config
 from dd_sfm.sfm.mappers import MAPPERS
 from dd_sfm.synthetic.organs import SHAPES
 from dd_sfm.synthetic.settings import Organ
@@ -27,6 +29,15 @@ from dd_sfm.training.config import TrainConfig
 )
 def test_what_is_offered_is_registered(offered, registered):
     assert get_args(offered) == tuple(registered)
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+def test_a_quality_is_a_configuration_of_its_own(quality, dd_sfm):
+    others = [quality_config(name, where=name) for name in QUALITIES if name != quality]
+    config = quality_config(quality, where=quality)
+    check_config(config)
+    assert config not in others
+    assert quality in dd_sfm("reconstruct", "--help").out
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

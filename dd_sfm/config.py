@@ -127,7 +127,7 @@ class MatchConfig:
 class MapConfig:
     """The mapper that finds the poses."""
 
-    ladder: tuple[Mapper, ...] = ("global", "incremental", "relaxed")
+    mappers: tuple[Mapper, ...] = ("global", "incremental", "relaxed")
     """Mappers tried in this order; the first result that holds up is taken."""
     tracks_per_frame: int = 1000
     """Tracks given to the mapper, per frame, well spread and longest first."""
@@ -144,8 +144,8 @@ class MapConfig:
 
 
 @dataclass(frozen=True)
-class DensifyConfig:
-    """Triangulation of all tracks with the poses found."""
+class TriangulationConfig:
+    """Triangulation of all tracks with the poses found, and bundle adjustment of both."""
 
     max_reprojection_px: float = 2.5
     """Observations further than this from their point's projection are dropped."""
@@ -156,7 +156,7 @@ class DensifyConfig:
     min_angle_deg: float = 1.5
     """Least angle between two of a point's rays."""
     bundle_adjust: bool = True
-    """Refine poses and points together at the end."""
+    """Refine poses and points of tracks together before the dense search."""
     adjust_points_per_frame: int = 600
     """Points of a frame that take part in that refinement."""
 
@@ -226,7 +226,7 @@ class Config:
     pairs: PairsConfig = field(default_factory=PairsConfig)
     match: MatchConfig = field(default_factory=MatchConfig)
     map: MapConfig = field(default_factory=MapConfig)
-    densify: DensifyConfig = field(default_factory=DensifyConfig)
+    triangulation: TriangulationConfig = field(default_factory=TriangulationConfig)
     dense: DenseConfig = field(default_factory=DenseConfig)
     sift: SiftConfig = field(default_factory=SiftConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)

@@ -65,11 +65,11 @@ RANGES = {
     "map.verify_max_error_px": POSITIVE,
     "map.min_inliers": Range(1),
     "map.focal_bounds": POSITIVE,
-    "densify.max_reprojection_px": POSITIVE,
-    "densify.min_views": Range(2),
-    "densify.passes": Range(1),
-    "densify.min_angle_deg": Range(0, 90),
-    "densify.adjust_points_per_frame": Range(1),
+    "triangulation.max_reprojection_px": POSITIVE,
+    "triangulation.min_views": Range(2),
+    "triangulation.passes": Range(1),
+    "triangulation.min_angle_deg": Range(0, 90),
+    "triangulation.adjust_points_per_frame": Range(1),
     "dense.every": Range(1),
     "dense.spacing_px": POSITIVE,
     "dense.max_uncertainty": POSITIVE,
@@ -110,8 +110,8 @@ def check_config(config: Config) -> None:
         ConfigError: With the key, the value found and what was expected.
     """
     check_ranges(config, RANGES)
-    if not config.map.ladder:
-        raise ConfigError(f"map.ladder []: expected one or more of {', '.join(get_args(Mapper))}")
+    if not config.map.mappers:
+        raise ConfigError(f"map.mappers []: expected one or more of {', '.join(get_args(Mapper))}")
     low, high = config.map.focal_bounds
     if low > high:
         raise ConfigError(f"map.focal_bounds [{low}, {high}]: expected two numbers, the smaller first")

@@ -5,10 +5,12 @@ An unknown key fails with the nearest known one, a value of the wrong kind with 
 
 import dataclasses
 import difflib
+import logging
 import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -16,7 +18,12 @@ import yaml
 
 from dd_sfm.errors import ConfigError
 
+logger = logging.getLogger(__name__)
+
 ConfigT = TypeVar("ConfigT")
+
+RENAMED_KEYS = {"densify": "triangulation", "map.ladder": "map.mappers"}
+"""Keys and sections of earlier versions by their dotted names, and what they are called now: both are read."""
 KIND_NAMES = {
     str: "text, in quotes",
     Path: "text, in quotes",
@@ -59,9 +66,10 @@ def load_config(
         if loaded is not None and not isinstance(loaded, dict):
             raise ConfigError(f"{path}: found {type(loaded).__name__}; expected a mapping of sections")
         values = loaded or {}
-    config = build_config(cls, values, where=str(path))
+    renamed = _with_new_names(cls, values, str(path), tell=True)
+    config = build_config(cls, renamed, where=str(path))
     if base is not None:
-        config = build_config(cls, _merge(dump_config(base), values), where=str(path))
+        config = build_config(cls, _merge(dump_config(base), renamed), where=str(path))
     for text in overrides:
         config = _override(config, text)
     for option, (key, value) in (options or {}).items():
@@ -70,8 +78,11 @@ def load_config(
 
 
 def build_config(cls: type[ConfigT], values: Mapping[str, Any], *, where: str) -> ConfigT:
-    """Build ``cls`` from a nested mapping; ``where`` names its source in error messages."""
-    return _build(cls, values, where, "")
+    """Build ``cls`` from a nested mapping; ``where`` names its source in error messages.
+
+    Keys of earlier versions are read as what they are called now: :data:`RENAMED_KEYS`.
+    """
+    return _build(cls, _with_new_names(cls, values, where), where, "")
 
 
 def dump_config(config: Any) -> dict[str, Any]:
@@ -166,12 +177,71 @@ def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str, key: str)
     return tuple(_convert(k, v, where, key) for k, v in zip(kinds, value, strict=True))
 
 
+def _new_name(cls: Any, path: str) -> str:
+    """What a dotted key of an earlier version of ``cls``, or one in a section of it, is called now."""
+    for old, new in RENAMED_KEYS.items():
+        if (path == old or path.startswith(f"{old}.")) and _kind(cls, old) is None and _kind(cls, new) is not None:
+            return new + path.removeprefix(old)
+    return path
+
+
+def _with_new_names(cls: Any, values: Mapping[str, Any], where: str, *, tell: bool = False) -> Mapping[str, Any]:
+    """A nested mapping whose keys of earlier versions are called what they are called now.
+
+    Raises:
+        ConfigError: If a key is there under both names.
+    """
+    for old in RENAMED_KEYS:
+        new = _new_name(cls, old)
+        parent, _, key = old.rpartition(".")
+        holder = values.get(parent) if parent else values
+        if new == old or not isinstance(holder, Mapping) or key not in holder:
+            continue
+        moved = holder[key]
+        without = {name: value for name, value in holder.items() if name != key}
+        values = {**values, parent: without} if parent else without
+        for name in reversed(new.split(".")):
+            moved = {name: moved}
+        twice = _common_key(values, moved)
+        if twice is not None:
+            before = old + twice.removeprefix(new)
+            raise ConfigError(
+                f"{where}: '{before}' is what '{twice}' was called before, and both are there; expected one of them"
+            )
+        values = _merge(dict(values), moved)
+        if tell:
+            _tell_new_name(where, old, new)
+    return values
+
+
+def _common_key(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:
+    """A dotted key that two nested mappings both hold; None without any."""
+    for key, value in second.items():
+        if key not in first:
+            continue
+        if not (isinstance(value, Mapping) and isinstance(first[key], Mapping)):
+            return key
+        deeper = _common_key(first[key], value)
+        if deeper is not None:
+            return f"{key}.{deeper}"
+    return None
+
+
+@cache
+def _tell_new_name(where: str, old: str, new: str) -> None:
+    """Tell the user once of a key that has a new name; shown on the terminal as no handler takes it."""
+    logger.warning("%s: %s is now %s; please rename it", where, old, new)
+
+
 def _override(config: Any, text: str) -> Any:
-    path, equals, value_text = text.partition("=")
-    if not equals or not path.strip():
+    given, equals, value_text = text.partition("=")
+    if not equals or not given.strip():
         raise ConfigError(f"--set {text}: expected key.path=value, such as match.query_spacing_px=4")
-    value = _parsed(_kind(type(config), path.strip()), value_text, text)
-    return _replaced(config, path.strip(), value, f"--set {text}")
+    path = _new_name(type(config), given.strip())
+    if path != given.strip():
+        _tell_new_name(f"--set {text}", given.strip(), path)
+    value = _parsed(_kind(type(config), path), value_text, text)
+    return _replaced(config, path, value, f"--set {text}")
 
 
 def _parsed(kind: Any, value_text: str, text: str) -> Any:

@@ -7,7 +7,7 @@ from scene import project
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import PinholeCamera
-from dd_sfm.config import Config, DenseConfig, DensifyConfig, DescribeConfig, RuntimeConfig
+from dd_sfm.config import Config, DenseConfig, DescribeConfig, RuntimeConfig, TriangulationConfig
 from dd_sfm.io.images import write_image, write_mask
 from dd_sfm.mvs.depth_maps import DepthMap
 from dd_sfm.structures import Frame, FrameSet, Model
@@ -20,7 +20,7 @@ NORMAL = np.array([0.35, -0.2, 1.0]) / 20
 CONFIG = Config(
     describe=DescribeConfig(working_height_px=120),
     dense=DenseConfig(spacing_px=4.0, adjust_spacing_px=6, adjust_rounds=1),
-    densify=DensifyConfig(bundle_adjust=False),
+    triangulation=TriangulationConfig(bundle_adjust=False),
     runtime=RuntimeConfig(threads=1),
 )
 

@@ -1,9 +1,13 @@
 import dataclasses
+import subprocess
+import sys
 import typing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+import dd_sfm.config_values
 from dd_sfm.cli.options import ConfigOptions, resolve_config
 from dd_sfm.config import Config, build_config, dump_config, load_config
 from dd_sfm.config_checks import RANGES, check_config
@@ -98,7 +102,7 @@ def test_options_come_last_and_are_named_as_typed():
         ("pairs.reference_every=0", "pairs.reference_every 0: expected 1 or more"),
         ("dense.spacing_px=0", "dense.spacing_px 0.0: expected above 0"),
         ("map.min_registered=2", "map.min_registered 2.0: expected 0 to 1"),
-        ("map.ladder=[]", "map.ladder []: expected one or more of global, incremental, relaxed"),
+        ("map.mappers=[]", "map.mappers []: expected one or more of global, incremental, relaxed"),
         ("map.focal_bounds=[2,1]", "map.focal_bounds [2.0, 1.0]: expected two numbers, the smaller first"),
     ],
 )
@@ -129,3 +133,83 @@ def test_numbers_that_yaml_takes_for_text(typed, value):
 def test_numbers_are_finite(typed):
     with pytest.raises(ConfigError, match=r"'dense\.max_uncertainty' is .*; expected a finite number"):
         load_config(Config, None, [f"dense.max_uncertainty={typed}"])
+
+
+@pytest.fixture
+def told(caplog):
+    """What users were told of renamed keys; each test is told anew."""
+    dd_sfm.config_values._tell_new_name.cache_clear()
+    yield lambda: [record.getMessage() for record in caplog.records]
+    dd_sfm.config_values._tell_new_name.cache_clear()
+
+
+def test_keys_of_earlier_versions_in_a_file_are_read_and_told_once(tmp_path, told):
+    path = tmp_path / "old.yaml"
+    path.write_text("densify: {min_views: 4, passes: 1}\nmap: {ladder: [relaxed], min_inliers: 9}\n")
+    config = load_config(Config, path)
+    assert (config.triangulation.min_views, config.triangulation.passes) == (4, 1)
+    assert (config.map.mappers, config.map.min_inliers) == (("relaxed",), 9)
+    assert load_config(Config, path, base=config) == config
+    assert told() == [
+        f"{path}: densify is now triangulation; please rename it",
+        f"{path}: map.ladder is now map.mappers; please rename it",
+    ]
+
+
+def test_keys_of_earlier_versions_in_set_are_read_and_told(told):
+    config = load_config(Config, None, ["densify.min_views=4", "map.ladder=[global]"])
+    assert config.triangulation.min_views == 4
+    assert config.map.mappers == ("global",)
+    assert told() == [
+        "--set densify.min_views=4: densify.min_views is now triangulation.min_views; please rename it",
+        "--set map.ladder=[global]: map.ladder is now map.mappers; please rename it",
+    ]
+
+
+def test_the_settings_of_an_earlier_versions_run_are_read_without_a_word(told):
+    old = dump_config(load_config(Config, None, ["triangulation.min_angle_deg=2"]))
+    old["densify"] = old.pop("triangulation")
+    old["map"]["ladder"] = old["map"].pop("mappers")
+    assert build_config(Config, old, where="config.yaml").triangulation.min_angle_deg == 2
+    assert told() == []
+
+
+def test_both_names_of_a_key_are_too_many(tmp_path):
+    path = tmp_path / "both.yaml"
+    path.write_text("densify: {min_views: 4}\ntriangulation: {passes: 1, min_views: 3}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(Config, path)
+    assert str(caught.value) == (
+        f"{path}: 'densify.min_views' is what 'triangulation.min_views' was called before, and both are there; "
+        "expected one of them"
+    )
+    path.write_text("densify: {min_views: 4}\ntriangulation: {passes: 1}\n")
+    assert load_config(Config, path).triangulation.min_views == 4
+
+
+@pytest.mark.parametrize("override", ["densify.min_vievs=3", "densify.min_views=many", "densify=3"])
+def test_wrong_values_of_earlier_keys_are_told_by_their_new_name(override):
+    with pytest.raises(ConfigError, match="triangulation"):
+        load_config(Config, None, [override])
+
+
+def test_other_configurations_keep_their_own_names():
+    @dataclass(frozen=True)
+    class Own:
+        densify: int = 1
+
+    assert load_config(Own, None, ["densify=2"]).densify == 2
+
+
+def test_every_key_that_was_renamed_leads_to_one_that_is_there():
+    for old, new in dd_sfm.config_values.RENAMED_KEYS.items():
+        assert dd_sfm.config_values._kind(Config, old) is None
+        assert dd_sfm.config_values._kind(Config, new) is not None
+
+
+def test_a_renamed_key_is_told_on_the_error_stream():
+    script = (
+        "from dd_sfm.cli import options as o; o.resolve_config(o.ConfigOptions(overrides=['densify.passes=1']), {})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.stderr == "--set densify.passes=1: densify.passes is now triangulation.passes; please rename it\n"

@@ -130,6 +130,6 @@ map_ = _stage(
     "map",
     """Extract, describe, match and map frames, up to the poses.
 
-    Example: dd-sfm map colon.mp4 -o runs/colon --set map.ladder=[incremental]
+    Example: dd-sfm map colon.mp4 -o runs/colon --set map.mappers=[incremental]
     """,
 )

@@ -68,13 +68,13 @@ class LearnedFeatures:
 def map_inputs(config: Config) -> list[Any]:
     """What :func:`dd_sfm.sfm.mapping.map_poses` depends on; for a method's ``stage_inputs``."""
     settings = dump_config(config)
-    return [settings["map"], settings["densify"]]
+    return [settings["map"], settings["triangulation"]]
 
 
 def points_inputs(config: Config) -> list[Any]:
     """What :func:`densify_tracks` depends on; for a method's ``stage_inputs``."""
     settings = dump_config(config)
-    return [settings["densify"], settings["dense"]]
+    return [settings["triangulation"], settings["dense"]]
 
 
 def densify_tracks(job: Job, tracks: Tracks, found: MapResult) -> Iterator[FinishedModel]:
@@ -96,7 +96,7 @@ def densify_tracks(job: Job, tracks: Tracks, found: MapResult) -> Iterator[Finis
         if number == 0 and not len(dense.model.xyz):
             raise ReconstructionError(
                 f"{job.out}: none of {tracks.count} tracks could be triangulated with the poses found; "
-                "expected points. Try a calibration or --set densify.min_angle_deg=0.7"
+                "expected points. Try a calibration or --set triangulation.min_angle_deg=0.7"
             )
         model = colour(dense.model, job.frames, job.progress)
         write_model(job.out / "sparse" / str(number), model, job.frames)

@@ -139,7 +139,7 @@ def sift_match(frames: FrameSet, out: Path, config: Config, pairs: list[tuple[in
 
 
 def sift_map(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progress: Progress) -> MapResult:
-    """The mappers' ladder on COLMAP's own database.
+    """Find the poses from COLMAP's own database by the configured mappers.
 
     Raises:
         ReconstructionError: If no mapper registers three frames.

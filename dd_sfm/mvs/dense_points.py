@@ -38,7 +38,7 @@ def dense_points(images: GreyImages, model: Model, config: Config, progress: Pro
     step = max(1, round(config.dense.spacing_px * views.grid.scale))
     maps = depth_maps(views, config, progress, step=step)
     fused = fuse(views, maps, config.dense) if maps else []
-    limit = config.densify.max_reprojection_px * error_scale(images.frames)
+    limit = config.triangulation.max_reprojection_px * error_scale(images.frames)
     points, uncertainty = measure_points(views, maps, fused, config.dense, limit_px=limit, progress=progress)
     figures = {
         "depth_maps": len(maps),

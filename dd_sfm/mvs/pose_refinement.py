@@ -42,10 +42,10 @@ def refine_poses(images: GreyImages, model: Model, config: Config, progress: Pro
     rng = np.random.default_rng(config.runtime.seed)
     confident, _ = consistent_pixels(views, maps, config.dense)
     sample = [_sample(pixels, config.dense.adjust_points, rng) for pixels in confident]
-    limit = config.densify.max_reprojection_px * scale
+    limit = config.triangulation.max_reprojection_px * scale
     dense, _ = measure_points(views, maps, sample, config.dense, limit_px=limit, progress=progress)
     size = (model.camera.width, model.camera.height)
-    part = concatenate_points(spread_subset(model, size, config.densify.adjust_points_per_frame), dense)
+    part = concatenate_points(spread_subset(model, size, config.triangulation.adjust_points_per_frame), dense)
     logger.info("adjust: %d dense points and %d of tracks", len(dense.xyz), len(part.xyz) - len(dense.xyz))
     return bundle_adjust(
         part,

@@ -67,7 +67,7 @@ def try_mappers(
     """
     candidates: list[Candidate] = []
     seconds: dict[str, float] = {}
-    for mapper in progress(config.map.ladder, total=len(config.map.ladder), label="map"):
+    for mapper in progress(config.map.mappers, total=len(config.map.mappers), label="map"):
         started = time.monotonic()
         candidate = _try_mapper(mapper, frames, tracks, out, config)
         seconds[mapper] = round(time.monotonic() - started, 2)

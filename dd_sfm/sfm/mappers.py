@@ -104,7 +104,7 @@ MAPPERS: dict[Mapper, Callable[..., Reconstructions]] = {
     "incremental": _incremental,
     "relaxed": partial(_incremental, relaxed=True),
 }
-"""The mappers by the names that ``map.ladder`` takes; called as :func:`run_mapper` is, without the name."""
+"""The mappers by the names that ``map.mappers`` takes; called as :func:`run_mapper` is, without the name."""
 
 
 def read_models(found: Mapping[int, pycolmap.Reconstruction], frames: FrameSet) -> list[MappedModel]:

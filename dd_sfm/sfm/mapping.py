@@ -102,7 +102,7 @@ def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Confi
         which = "1 frame was" if added == 1 else f"{added} frames were"
         text = f"{which} registered only in a second try against the finished model"
         notes.append(Note(NoteCode.FRAMES_REGISTERED_LATE, text))
-    first = config.map.ladder[0]
+    first = config.map.mappers[0]
     if best.mapper != first:
         text = f"the {first} mapper's result did not hold up: the poses are those of the {best.mapper} mapper"
         notes.append(Note(NoteCode.FALLBACK_MAPPER, text))

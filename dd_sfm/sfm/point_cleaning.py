@@ -20,7 +20,7 @@ def clean(model: Model) -> Model:
     merged = drop_duplicates(model)
     cleaned = drop_isolated(merged)
     logger.info(
-        "densify: %d points, %d without duplicates, %d without isolated ones",
+        "triangulation: %d points, %d without duplicates, %d without isolated ones",
         len(model.xyz),
         len(merged.xyz),
         len(cleaned.xyz),

@@ -24,9 +24,9 @@ def adjust_tracks(
     """
     scale = error_scale(frames)
     model, _ = triangulate(tracks, poses, camera, config, scale=scale)
-    if not config.densify.bundle_adjust or not len(model.xyz):
+    if not config.triangulation.bundle_adjust or not len(model.xyz):
         return model
-    part = spread_subset(model, (camera.width, camera.height), config.densify.adjust_points_per_frame)
+    part = spread_subset(model, (camera.width, camera.height), config.triangulation.adjust_points_per_frame)
     adjusted = bundle_adjust(
         part, frames, refine_focal=camera.is_guess, scale_px=scale, threads=cpu_threads(config.runtime)
     )

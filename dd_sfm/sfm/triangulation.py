@@ -31,8 +31,8 @@ def triangulate(
 ) -> tuple[Model, NDArray[np.int64]]:
     """Triangulate all tracks robustly with fixed poses, and keep the points that hold up.
 
-    A point is kept with ``densify.min_views`` observations within ``max_reprojection_px`` and a widest angle of at
-    least ``min_angle_deg``. Colours are black until :func:`dd_sfm.sfm.point_colours.colour`.
+    A point is kept with ``triangulation.min_views`` observations within ``max_reprojection_px`` and a widest angle of
+    at least ``min_angle_deg``. Colours are black until :func:`dd_sfm.sfm.point_colours.colour`.
 
     Args:
         tracks: Observations.
@@ -48,7 +48,7 @@ def triangulate(
     poses = stack_poses(cam_from_world)
     rows = np.flatnonzero(np.isin(tracks.frame, registered))
     parts = []
-    for _ in range(config.densify.passes):
+    for _ in range(config.triangulation.passes):
         for block in _blocks(tracks.track[rows]):
             parts.append(_triangulate_rows(tracks, rows[block], poses, camera, config, scale))
         # A track that slid from one surface point to another holds two: what the first did not use gets a try.
@@ -92,7 +92,7 @@ def _triangulate_rows(
     tracks: Tracks, rows: NDArray[np.int64], poses: FloatArray, camera: PinholeCamera, config: Config, scale: float
 ) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.int64], FloatArray]:
     """Points (P, 3), and per kept observation its point, its row of ``tracks`` and its error in pixels."""
-    settings = config.densify
+    settings = config.triangulation
     limit = settings.max_reprojection_px * scale
     _, track = np.unique(tracks.track[rows], return_inverse=True)
     rays = observation_rays(track, tracks.frame[rows], tracks.xy[rows], poses, camera)

@@ -26,13 +26,13 @@ def test_a_setting_makes_its_own_stage_stale_and_all_after_it(again):
     assert again("learned") == []
     assert again("learned", "frames.every=2") == list(STAGES)
     assert again("learned", "pairs.reference_every=6") == ["match", "map", "densify"]
-    assert again("learned", "densify.min_angle_deg=1") == ["map", "densify"]
+    assert again("learned", "triangulation.min_angle_deg=1") == ["map", "densify"]
     assert again("learned", "dense.spacing_px=8") == ["densify"]
     assert again("learned", "sift.preset=strong") == []
 
 
 def test_sift_is_not_matched_again_for_settings_of_the_learned_descriptor(again):
-    quality = "pairs.reference_every=6", "match.max_queries=1500", "dense.every=6", "densify.min_angle_deg=1"
+    quality = "pairs.reference_every=6", "match.max_queries=1500", "dense.every=6", "triangulation.min_angle_deg=1"
     assert again("sift", *quality) == []
     assert again("sift", "sift.overlap=5") == ["match", "map", "densify"]
     assert again("sift", "map.min_inliers=25") == ["map", "densify"]

@@ -74,7 +74,7 @@ def test_database_that_colmap_reads(tmp_path):
 @pytest.mark.parametrize("mapper", ["global", "incremental", "relaxed"])
 def test_poses_are_recovered_by_every_mapper(tmp_path, mapper):
     frames, tracks, truth = make_scene(folder=tmp_path)
-    config = load_config(Config, None, ["runtime.threads=1", f"map.ladder=[{mapper}]"])
+    config = load_config(Config, None, ["runtime.threads=1", f"map.mappers=[{mapper}]"])
     result = map_poses(frames, tracks, tmp_path, config, silent)
     assert result.mapper == mapper
     assert len(result.models[0]) == len(frames)
@@ -227,7 +227,7 @@ def parts_of(tracks, *starts):
 
 def test_models_on_disk_are_in_the_order_of_the_result(tmp_path):
     frames, tracks, _ = make_scene(24, folder=tmp_path)
-    config = load_config(Config, None, ["runtime.threads=1", "map.ladder=[relaxed]"])
+    config = load_config(Config, None, ["runtime.threads=1", "map.mappers=[relaxed]"])
     result = map_poses(frames, parts_of(tracks, 0, 7, 16), tmp_path, config, silent)
     assert [len(poses) for poses in result.models] == [9, 8, 7]
     for number, poses in enumerate(result.models):

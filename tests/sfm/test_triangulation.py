@@ -29,7 +29,7 @@ def test_points_are_right_in_spite_of_wrong_observations(scene):
     assert len(model.xyz) > 0.6 * tracks.count
     assert np.median(error) < 0.02
     assert np.percentile(error, 95) < 0.3
-    assert model.error_px.max() <= Config().densify.max_reprojection_px
+    assert model.error_px.max() <= Config().triangulation.max_reprojection_px
     figures = model_figures(model)
     assert figures["median_reprojection_error_px"] == pytest.approx(0.33, abs=0.1)
     assert figures["points"] == len(model.xyz)

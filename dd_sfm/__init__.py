@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dd_sfm.api import load_descriptor as load_descriptor
     from dd_sfm.api import match_images as match_images
     from dd_sfm.api import open_run as open_run
+    from dd_sfm.api import read_frames as read_frames
     from dd_sfm.api import reconstruct as reconstruct
     from dd_sfm.api import run_stages as run_stages
     from dd_sfm.api import write_cloud as write_cloud
@@ -56,6 +57,7 @@ __all__ = (
     "load_descriptor",
     "match_images",
     "open_run",
+    "read_frames",
     "reconstruct",
     "run_stages",
     "write_cloud",

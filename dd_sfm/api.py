@@ -14,7 +14,7 @@ from dd_sfm.config import Config as Config
 from dd_sfm.config import MasksConfig as MasksConfig
 from dd_sfm.config import MatchConfig as MatchConfig
 from dd_sfm.config_checks import check_config
-from dd_sfm.errors import ConfigError
+from dd_sfm.errors import ConfigError, InputError
 from dd_sfm.errors import DDSfMError as DDSfMError
 from dd_sfm.evaluation.comparison.compare import compare_runs
 from dd_sfm.evaluation.comparison.result import Comparison as Comparison
@@ -31,9 +31,11 @@ from dd_sfm.io.finished_run import Run as Run
 from dd_sfm.io.finished_run import RunFrame as RunFrame
 from dd_sfm.io.finished_run import RunModel as RunModel
 from dd_sfm.io.finished_run import open_run as open_run
+from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.pipeline.compare import CompareRequest, comparing, run_all
 from dd_sfm.pipeline.in_memory import Descriptor as Descriptor
+from dd_sfm.pipeline.in_memory import Image as Image
 from dd_sfm.pipeline.in_memory import ImageMatches as ImageMatches
 from dd_sfm.pipeline.in_memory import describe as describe
 from dd_sfm.pipeline.in_memory import load_descriptor as load_descriptor
@@ -53,6 +55,27 @@ LABELS = {
     "sift_strong": "SIFT, strong",
     "sift_default": "SIFT, COLMAP's defaults",
 }
+
+
+def read_frames(source: str | Path, numbers: Sequence[int]) -> list[Image]:
+    """Read frames of a video file or a folder of images, RGB (H, W, 3) uint8 each.
+
+    Args:
+        source: Video file, or folder of images.
+        numbers: Zero-based numbers of frames, in any order.
+
+    Raises:
+        InputError: If the source cannot be read or has no such frame.
+
+    Example:
+        >>> first, later = read_frames("nose.mp4", [0, 5])
+    """
+    info = open_source(Path(source))
+    found = dict(iter_frames(info, sorted({number for number in numbers if number >= 0})))
+    missing = [number for number in numbers if number not in found]
+    if missing:
+        raise InputError(f"{source}: no frame {missing[0]} found; expected numbers from 0 to {info.frame_count - 1}")
+    return [found[number] for number in numbers]
 
 
 def reconstruct(

@@ -66,7 +66,7 @@ def load_config(
         if loaded is not None and not isinstance(loaded, dict):
             raise ConfigError(f"{path}: found {type(loaded).__name__}; expected a mapping of sections")
         values = loaded or {}
-    renamed = _with_new_names(cls, values, str(path), tell=True)
+    renamed = with_new_names(cls, values, str(path), tell=True)
     config = build_config(cls, renamed, where=str(path))
     if base is not None:
         config = build_config(cls, _merge(dump_config(base), renamed), where=str(path))
@@ -82,7 +82,7 @@ def build_config(cls: type[ConfigT], values: Mapping[str, Any], *, where: str) -
 
     Keys of earlier versions are read as what they are called now: :data:`RENAMED_KEYS`.
     """
-    return _build(cls, _with_new_names(cls, values, where), where, "")
+    return _build(cls, with_new_names(cls, values, where), where, "")
 
 
 def dump_config(config: Any) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def _new_name(cls: Any, path: str) -> str:
     return path
 
 
-def _with_new_names(cls: Any, values: Mapping[str, Any], where: str, *, tell: bool = False) -> Mapping[str, Any]:
+def with_new_names(cls: Any, values: Mapping[str, Any], where: str, *, tell: bool = False) -> Mapping[str, Any]:
     """A nested mapping whose keys of earlier versions are called what they are called now.
 
     Raises:

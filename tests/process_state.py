@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numba
 import numpy as np
+import pytest
 import torch
 
 
@@ -34,6 +35,7 @@ def process_state() -> dict[str, Any]:
         "torch seed": torch.get_rng_state().numpy().tobytes(),
         "numba threads": numba.get_num_threads(),
         "OpenCV threads": cv2.getNumThreads(),
+        "OpenCV log": cv2.utils.logging.getLogLevel(),
         "NumPy seed": np.random.get_state()[1].tobytes(),
         "Python seed": random.getstate(),
         "environment": {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
@@ -52,3 +54,14 @@ def colmap_log() -> list[Any]:
 
     names = ("minloglevel", "alsologtostderr", "logtostderr", "stderrthreshold")
     return [getattr(pycolmap.logging, name) for name in names]
+
+
+@pytest.fixture
+def leaves_the_process_alone(capfd):
+    """Nothing is printed, and no setting of the process is another one afterwards."""
+    before, log = process_state(), colmap_log()
+    yield
+    after = process_state()
+    assert {name for name in before if before[name] != after[name]} == set()
+    assert colmap_log() == log
+    assert capfd.readouterr() == ("", "")

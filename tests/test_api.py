@@ -10,10 +10,9 @@ import numpy as np
 import pycolmap
 import pytest
 import torch
-import yaml
 from conftest import circle_mask, moving_frames, texture
 from plane import CAMERA, FRAMES, plane_model, write_run
-from process_state import colmap_log, process_state
+from process_state import leaves_the_process_alone as leaves_the_process_alone
 
 import dd_sfm
 from dd_sfm.config import Config, MasksConfig, MatchConfig, dump_config, load_config
@@ -23,23 +22,15 @@ from dd_sfm.features.match import Matcher
 from dd_sfm.features.queries import query_points
 from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.images import read_image, write_image, write_mask
+from dd_sfm.io.run_folder import ExtractedFrames, write_config, write_frames, write_metrics
+from dd_sfm.notes import Note, NoteCode
 from dd_sfm.pipeline.frames import extract_frames
 from dd_sfm.progress import silent
 from dd_sfm.sfm.point_cloud import to_cloud
-from dd_sfm.structures import DescriptorMap
+from dd_sfm.structures import DescriptorMap, DropReason, FrameRecord
 
+pytestmark = pytest.mark.usefixtures("leaves_the_process_alone")
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def leaves_the_process_alone(capfd):
-    """Of every test: nothing is printed, and no setting of the process is another one afterwards."""
-    before, log = process_state(), colmap_log()
-    yield
-    after = process_state()
-    assert {name for name in before if before[name] != after[name]} == set()
-    assert colmap_log() == log
-    assert capfd.readouterr() == ("", "")
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +50,18 @@ def run_folder(tmp_path_factory):
     model = plane_model(2.0)
     for name in ("frames", "masks"):
         (folder / name).mkdir()
-    records = []
+    records = [FrameRecord(FRAMES, 1.0, 0.1, DropReason.BLURRED, "blurred")]
     for k in range(FRAMES):
         write_image(folder / "frames" / f"{k:08d}.png", texture(CAMERA.height, CAMERA.width, seed=k))
         write_mask(folder / "masks" / f"{k:08d}.png.png", circle_mask())
-        records.append({"index": k, "time_s": k / 25, "sharpness": 1.0, "kept": True, "reason": "", "source": ""})
-    records.append({"index": FRAMES, "time_s": 1.0, "sharpness": 0.1, "kept": False, "reason": "blurred", "source": ""})
-    (folder / "frames.json").write_text(json.dumps({"frames": records}))
-    (folder / "metrics.json").write_text(json.dumps({"points": len(model.xyz), "features": "learned"}))
+        records.append(FrameRecord(k, k / 25, 1.0))
+    write_frames(
+        folder, ExtractedFrames("clip.mp4", 160, 120, 25.0, FRAMES + 1, CAMERA, None, 104, "png", tuple(records))
+    )  # fmt: skip
+    notes = {"degradations": ["1 of 17 frames left out as blurred"], "degradation_codes": ["frames_blurred"]}
+    write_metrics(folder, {"points": len(model.xyz), "features": "learned", **notes})
     config = load_config(Config, None, ["frames.end=17", "match.query_spacing_px=7"])
-    (folder / "config.yaml").write_text(yaml.safe_dump({**dump_config(config), "versions": {}, "device_used": "cpu"}))
+    write_config(folder, {**dump_config(config), "versions": {}, "device_used": "cpu"})
     write_run(folder / "sparse" / "0", model)
     rows = model.frame < 3
     few = replace(
@@ -318,6 +311,7 @@ def test_models_apart_are_told_apart(run):
 
 def test_a_run_knows_its_settings_and_figures(run):
     assert run.metrics["points"] == len(run.points)
+    assert run.notes == (Note(NoteCode.FRAMES_BLURRED, "1 of 17 frames left out as blurred"),)
     assert (run.config.frames.end, run.config.match.query_spacing_px) == (17, 7)
 
 
@@ -326,17 +320,23 @@ def test_a_run_of_another_version_is_read(run_folder, tmp_path):
     old.mkdir()
     for name in ("frames", "masks", "sparse"):
         (old / name).symlink_to(run_folder / name)
-    records = json.loads((run_folder / "frames.json").read_text())["frames"]
-    kept = [{key: record[key] for key in ("index", "time_s", "kept", "reason")} for record in records]
-    (old / "frames.json").write_text(json.dumps({"frames": kept}))
-    (old / "metrics.json").write_text("{}")
-    (old / "config.yaml").write_text("frames: {every: 2, of_another_version: 1}\nof_another_version: 3\n")
+    content = json.loads((run_folder / "frames.json").read_text())
+    content["frames"] = [{key: r[key] for key in ("index", "time_s", "kept", "reason")} for r in content["frames"]]
+    kept = {key: content[key] for key in ("camera", "width", "height", "field_of_view_px", "frames")}
+    (old / "frames.json").write_text(json.dumps(kept))
+    (old / "metrics.json").write_text('{"degradations": ["a sentence alone"]}')
+    (old / "config.yaml").write_text(
+        "frames: {every: 2, of_another_version: 1}\nof_another_version: 3\ndensify: {min_views: 4}\n"
+    )
     points = dd_sfm.open_run(run_folder).points
     write_cloud(old / "points.ply", replace(points, uncertainty=None, triangulation_angle_deg=None))
     run = dd_sfm.open_run(str(old))
-    assert run.config == Config(frames=replace(Config().frames, every=2))
+    assert run.config == dd_sfm.configure(settings={"frames.every": 2, "triangulation.min_views": 4})
     assert run.points.uncertainty is None
     assert len(run.frames) == FRAMES
+    assert run.frames[3].path.is_file()
+    assert run.dropped == {FRAMES: "blurred"}
+    assert [note.text for note in run.notes] == ["a sentence alone"]
     assert len(run.points.where(run.points.track_length > 2)) > 0
 
 

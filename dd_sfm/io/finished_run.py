@@ -16,8 +16,9 @@ from dd_sfm.io.clouds import read_cloud
 from dd_sfm.io.colmap_database import log_kept
 from dd_sfm.io.colmap_source import Reconstruction, read_reconstruction
 from dd_sfm.io.images import read_image, read_mask
-from dd_sfm.io.run_folder import check_finished, read_config, read_frame_records, read_metrics
+from dd_sfm.io.run_folder import check_finished, load_frames, read_config, read_frame_records, read_metrics
 from dd_sfm.io.scene import Scene, open_scene
+from dd_sfm.notes import Note
 from dd_sfm.structures import FrameRecord, PointCloud
 
 
@@ -175,19 +176,18 @@ class Run:
     @cached_property
     def frames(self) -> tuple[RunFrame, ...]:
         """The frames that were used, in the order of their numbers."""
-        suffix, poses = self.config.frames.format, self.poses
+        records, poses = {record.index: record for record in self._records}, self.poses
         return tuple(
             RunFrame(
-                index=record.index,
-                time_s=record.time_s,
-                path=self.path / "frames" / f"{record.index:08d}.{suffix}",
-                mask_path=self.path / "masks" / f"{record.index:08d}.{suffix}.png",
-                sharpness=record.sharpness,
-                registered=record.index in poses,
-                source=record.source,
+                index=frame.index,
+                time_s=frame.time_s,
+                path=frame.path,
+                mask_path=frame.mask_path,
+                sharpness=records[frame.index].sharpness,
+                registered=frame.index in poses,
+                source=records[frame.index].source,
             )
-            for record in self._records
-            if record.kept
+            for frame in load_frames(self.path).frames
         )
 
     @property
@@ -212,6 +212,14 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """The figures of the run: what metrics.json holds."""
         return read_metrics(self.path)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What went less well: a code, and a sentence."""
+        texts = self.metrics.get("degradations", [])
+        # Older versions wrote no codes.
+        codes = self.metrics.get("degradation_codes") or [""] * len(texts)
+        return tuple(Note.from_json({"code": code, "text": text}) for code, text in zip(codes, texts, strict=True))
 
     @cached_property
     def config(self) -> Config:

@@ -17,6 +17,7 @@ import yaml
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, build_config
+from dd_sfm.config_values import with_new_names
 from dd_sfm.errors import InputError, OutputError
 from dd_sfm.io.atomic import write_bytes, write_json, write_text
 from dd_sfm.io.calibration import Calibration
@@ -373,7 +374,7 @@ def read_config(run: Path) -> Config:
     """
     path = run / CONFIG
     with _readable(path):
-        values = _known(Config, dict(yaml.safe_load(path.read_text())))
+        values = _known(Config, with_new_names(Config, dict(yaml.safe_load(path.read_text())), where=str(path)))
     return build_config(Config, values, where=str(path))
 
 

@@ -1,7 +1,8 @@
 """Decoding videos with OpenCV, frame by frame."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,23 +48,29 @@ def open_source(path: Path) -> SourceInfo:
         raise InputError(f"{path}: not found; expected a video file or a folder of images")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; expected a video")
-    capture = _open_capture(path)
-    try:
+    with _opened(path) as capture:
         if not capture.isOpened() or not capture.grab():
             raise InputError(f"{path}: no frame can be decoded; expected a video (mp4, avi, mov, mkv, ...)")
         width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         fps = float(capture.get(cv2.CAP_PROP_FPS)) or 25.0
         count = max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-    finally:
-        capture.release()
     return SourceInfo(path, width, height, fps, count)
 
 
-def _open_capture(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A video open for decoding."""
     # OpenCV's own complaints about a broken file would stand before our one clear line.
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    return cv2.VideoCapture(str(path))
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        capture = cv2.VideoCapture(str(path))
+        try:
+            yield capture
+        finally:
+            capture.release()
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def _open_folder(path: Path) -> SourceInfo:
@@ -88,7 +95,7 @@ def video_hint(folder: Path) -> str:
     return f". Did you mean {videos[0]}?" if videos else ""
 
 
-def iter_frames(source: SourceInfo, numbers: range) -> Iterator[tuple[int, NDArray[Any]]]:
+def iter_frames(source: SourceInfo, numbers: Iterable[int]) -> Iterator[tuple[int, NDArray[Any]]]:
     """Decode frames in order; memory does not grow with their number.
 
     Args:
@@ -103,8 +110,7 @@ def iter_frames(source: SourceInfo, numbers: range) -> Iterator[tuple[int, NDArr
             if number < len(source.names):
                 yield number, read_image(source.path / source.names[number])
         return
-    capture = _open_capture(source.path)
-    try:
+    with _opened(source.path) as capture:
         wanted = iter(numbers)
         next_number = next(wanted, None)
         number = 0
@@ -116,5 +122,3 @@ def iter_frames(source: SourceInfo, numbers: range) -> Iterator[tuple[int, NDArr
                 yield number, np.ascontiguousarray(image[..., ::-1])
                 next_number = next(wanted, None)
             number += 1
-    finally:
-        capture.release()

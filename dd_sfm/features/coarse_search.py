@@ -1,4 +1,4 @@
-"""The best cell of a map for every query, on a CPU: every 4th cell each way first, then a climb from the best few."""
+"""Nearest-neighbour search in a dense map on a CPU: every 4th cell first, then hill climbing from the best few."""
 
 import numpy as np
 import torch
@@ -8,15 +8,15 @@ from torch import Tensor
 from dd_sfm.ops.compiled import compiled_for_workers
 
 STRIPS = 60
-"""The coarse cells are cut into at most so many strips; the best cell of each is a candidate."""
-TOP = 5
-"""Candidates that are climbed from."""
+"""The coarse cells are divided into at most this many strips; the best cell of each is a candidate."""
+CANDIDATES = 5
+"""Number of candidates that hill climbing starts from."""
 
 
 def search_coarse(
     queries: Tensor, cells: Tensor, usable: Tensor, *, chunk: int, bfloat16: bool
 ) -> tuple[Tensor, Tensor]:
-    """The best usable cell of a map for every query.
+    """Find the most similar usable cell of a map for every query.
 
     Args:
         queries: Unit-norm descriptors (N, D) float on the CPU.
@@ -32,7 +32,7 @@ def search_coarse(
     coarse = _coarse_cells(usable)
     strips = min(STRIPS, len(coarse))
     strip = -(-len(coarse) // strips)
-    # Some stand twice to fill the last strip.
+    # Some cells are repeated to fill the last strip.
     coarse = coarse[torch.arange(strips * strip) % len(coarse)]
     dtype = torch.bfloat16 if bfloat16 else torch.float32
     block = cells[coarse].to(dtype).t().contiguous()
@@ -45,14 +45,14 @@ def search_coarse(
         response = queries[part].to(dtype) @ block
         # Positive bfloat16 numbers are in the order of their bits, and a negative response is no candidate anyhow.
         table = response.view(torch.int16).numpy() if bfloat16 else response.numpy()
-        _climb(
+        _hill_climb(
             table, strip, coarse.numpy(), flat, allowed.numpy(), usable.shape[1], full[part], index[part], best[part]
         )
     return torch.from_numpy(index), torch.from_numpy(best)
 
 
 def _coarse_cells(usable: Tensor) -> Tensor:
-    """Every 4th cell each way, as indices."""
+    """Indices of every 4th cell along both axes."""
     height, width = usable.shape
     rows, columns = torch.meshgrid(
         torch.arange(min(1, height - 1), height, 4), torch.arange(min(1, width - 1), width, 4), indexing="ij"
@@ -73,7 +73,7 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
 
 @njit(fastmath=True)
 def _strip_peaks(response, strip, places, values):  # type: ignore[no-untyped-def]
-    """Fill ``places`` with the coarse cells of the best strips, best first; -1 where there are fewer strips."""
+    """Find the peaks of the best strips, best first: their coarse cells into ``places``, -1 where there is none."""
     top = places.shape[0]
     for t in range(top):
         places[t] = -1
@@ -97,7 +97,7 @@ def _strip_peaks(response, strip, places, values):  # type: ignore[no-untyped-de
 
 @njit(fastmath=True)
 def _best_around(place, step, flat, allowed, width, query):  # type: ignore[no-untyped-def]
-    """The best allowed cell of the 3 x 3 around a cell, ``step`` apart, and its similarity (-2: none is allowed)."""
+    """Find the best allowed cell of the 3 x 3 around one, ``step`` apart; similarity -2 where none is allowed."""
     height = allowed.shape[0] // width
     row, column = place // width, place % width
     found, best = place, np.float32(-2)
@@ -114,24 +114,24 @@ def _best_around(place, step, flat, allowed, width, query):  # type: ignore[no-u
 
 
 @compiled_for_workers
-def _climb(response, strip, coarse, flat, allowed, width, queries, index, best):  # type: ignore[no-untyped-def]
-    """Climb from the best few coarse cells of every query, at step 2, then from the best two of these at step 1."""
-    places, values = np.empty(TOP, np.int64), np.empty(TOP, response.dtype)
-    near, likeness = np.empty(TOP, np.int64), np.empty(TOP, np.float32)
+def _hill_climb(response, strip, coarse, flat, allowed, width, queries, index, best):  # type: ignore[no-untyped-def]
+    """Climb from the best coarse cells of every query, first in steps of 2, then from the best two in steps of 1."""
+    places, values = np.empty(CANDIDATES, np.int64), np.empty(CANDIDATES, response.dtype)
+    near, similarity = np.empty(CANDIDATES, np.int64), np.empty(CANDIDATES, np.float32)
     for n in range(response.shape[0]):
         _strip_peaks(response[n], strip, places, values)
-        for t in range(TOP):
-            likeness[t] = -3
+        for t in range(CANDIDATES):
+            similarity[t] = -3
             if places[t] < 0:
                 continue
-            near[t], likeness[t] = _best_around(coarse[places[t]], 2, flat, allowed, width, queries[n])
+            near[t], similarity[t] = _best_around(coarse[places[t]], 2, flat, allowed, width, queries[n])
         for _ in range(2):
-            t = np.argmax(likeness)
-            place, value = near[t], likeness[t]
+            t = np.argmax(similarity)
+            place, value = near[t], similarity[t]
             if value < -2:
                 break
             for _ in range(2):
                 place, value = _best_around(place, 1, flat, allowed, width, queries[n])
             if value > best[n]:
                 index[n], best[n] = place, value
-            likeness[t] = -3
+            similarity[t] = -3

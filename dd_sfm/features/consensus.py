@@ -1,4 +1,4 @@
-"""Do neighbouring matches agree? A local affine map around every match, fitted robustly to its neighbours."""
+"""Agreement of neighbouring matches: an affine map fitted robustly to the neighbours of every match."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ def local_affine(
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Fit ``xy1 ~ A (xy0 - x) + b`` around every match from its nearest neighbours (itself left out).
 
-    Iteratively reweighted least squares with Cauchy weights; a weak pull towards the median motion without
-    deformation keeps the fit sane where neighbours are few or in line.
+    Iteratively reweighted least squares with Cauchy weights; a weak prior at the median motion without
+    deformation keeps the fit stable where neighbours are few or collinear.
 
     Args:
         xy0: Points in image 0 (N, 2).

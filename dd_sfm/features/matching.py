@@ -1,4 +1,4 @@
-"""Dense matching: for every query the best cell of a whole map, in blocks, with sub-cell peaks."""
+"""Dense matching: the most similar cell of a whole map for every query descriptor, with sub-cell refinement."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from dd_sfm.features.coarse_search import search_coarse
 def match_nearest(
     queries: Tensor, cells: Tensor, *, chunk_queries: int = 512, chunk_cells: int = 8192
 ) -> tuple[Tensor, Tensor]:
-    """The most similar cell for every query; never more than one block of the response in memory.
+    """Find the most similar cell for every query, with no more than one block of the response in memory.
 
     Args:
         queries: Unit-norm descriptors (N, D).
@@ -44,8 +44,7 @@ def match_nearest(
 def subcell_peak(descriptors: Tensor, queries: Tensor, cell: Tensor, *, chunk: int = 512) -> Tensor:
     """Refine peaks by a paraboloid fitted to the response at 5 x 5 cells, the middle ones weighing most.
 
-    On held-out frames this finds half of the points 10 % nearer to their true place than a parabola through three
-    cells an axis does: the response is noisy from cell to cell.
+    A parabola through three cells along each axis is less accurate: the response is noisy from cell to cell.
 
     Args:
         descriptors: Unit-norm map (D, H, W).
@@ -74,7 +73,7 @@ def subcell_peak(descriptors: Tensor, queries: Tensor, cell: Tensor, *, chunk: i
 
 
 def paraboloid(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Steps (25,) to the cells around one, and the matrix (25, 5) that fits a paraboloid to their responses."""
+    """Offsets dx, dy (25,) of the 5 x 5 cells around one, and the (25, 5) matrix of a least-squares paraboloid."""
     steps = torch.arange(-2, 3)
     dy, dx = (s.flatten() for s in torch.meshgrid(steps, steps, indexing="ij"))
     x, y = dx.double(), dy.double()
@@ -87,7 +86,7 @@ def paraboloid(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
 def match_cells(
     queries: Tensor, descriptors: Tensor, usable: Tensor, config: MatchConfig, *, bfloat16: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The best usable cell of a map for every query.
+    """Find the most similar usable cell of a map for every query, by the search that the configuration asks for.
 
     Args:
         queries: Unit-norm descriptors (N, D).

@@ -1,4 +1,4 @@
-"""Sub-pixel alignment of image patches: Lucas-Kanade that ignores gain and offset of the light."""
+"""Sub-pixel alignment of image patches: Lucas-Kanade that is invariant to gain and offset of brightness."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from dd_sfm.ops.compiled import compiled_for_workers
 
-FLAT = 0.05
-"""Variance of grey values from which on a patch counts as texture; below, rounding makes up the picture."""
+MIN_VARIANCE = 0.05
+"""Smallest variance of grey values of a patch with texture; below it, rounding dominates."""
 CONVERGED_PX = 0.01
-"""A patch that moves less than this in a step has converged with it."""
+"""The iteration ends when a step is shorter than this."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def align_patches(
     iterations: int = 8,
     max_move_px: float = 3.0,
 ) -> Alignment:
-    """Move ``xy1`` so that the target patch looks like the source patch around ``xy0``.
+    """Refine ``xy1`` so that the target patch looks like the source patch around ``xy0``.
 
     Inverse compositional Lucas-Kanade (Baker and Matthews, IJCV 2004) on patches of zero mean and unit norm; the
     source patch is laid into the target through a fixed local affine map, so that wide baselines stay aligned.
@@ -60,25 +60,25 @@ def align_patches(
         source: (3, H, W) from :func:`gradient_images`.
         target: (H', W') grey.
         xy0: Points in the source (N, 2) float.
-        xy1: First guess in the target (N, 2) float.
+        xy1: Initial matches in the target (N, 2) float.
         affine: d(target) / d(source) at each point (N, 2, 2).
         radius: Half the side of a patch in pixels.
         iterations: Most Gauss-Newton steps.
-        max_move_px: Largest total move; points that want more, and those that are not finite numbers, stay where they
-            were, with ncc -1. Patches without texture have ncc 0.
+        max_move_px: Largest total move; points that would move further, and those that are not finite numbers, stay
+            where they were, with ncc -1. Patches without texture have ncc 0.
     """
     start = np.ascontiguousarray(xy1.cpu().numpy(), np.float32)
     origin = np.ascontiguousarray(xy0.cpu().numpy(), np.float32)
     warp = np.ascontiguousarray(affine, np.float32)
     image = np.ascontiguousarray(target, np.float32)
-    # The compiled loop would take a NaN for an index.
+    # The compiled loop would use a NaN as an index.
     good = np.isfinite(origin).all(1) & np.isfinite(start).all(1) & np.isfinite(warp).all((1, 2))
     rows = np.flatnonzero(good)
     parts = np.array_split(rows, alignment_threads(xy1.device))
 
     def align(part: NDArray[np.int64]) -> tuple[NDArray[np.float32], ...]:
         most = np.float32(max_move_px)
-        return tuple(_align(source, image, origin[part], start[part], warp[part], radius, iterations, most))
+        return tuple(_align_compiled(source, image, origin[part], start[part], warp[part], radius, iterations, most))
 
     if len(parts) == 1:
         found = [align(rows)]
@@ -94,15 +94,15 @@ def align_patches(
 def alignment_threads(device: torch.device) -> int:
     """Threads that share the points of one pair of frames.
 
-    On a CPU every pair has a thread of its own. Where a GPU does the search, one thread asks for all points: the cores
-    that torch may use, as many as are configured, share them.
+    On a CPU every pair has a thread of its own. With a GPU one call aligns all points: they are split over
+    the threads that torch may use.
     """
     return torch.get_num_threads() if device.type == "cuda" else 1
 
 
 @njit(fastmath=True)
 def _template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-untyped-def]
-    """Fill a patch and its steepest descent images; the Hessian's three entries, all 0 where there is no texture.
+    """Sample a patch and its steepest descent images; return the Hessian's entries, all 0 without texture.
 
     The patch has zero mean and unit norm. The components of the gradients along a constant and along the patch
     change only the mean and the norm, which normalisation removes; so they are taken out.
@@ -128,9 +128,7 @@ def _template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-untyped-de
             grey[k] = flat[at] * a + flat[at + 1] * b + flat[below] * c + flat[below + 1] * d
             jx[k] = flat_x[at] * a + flat_x[at + 1] * b + flat_x[below] * c + flat_x[below + 1] * d
             jy[k] = flat_y[at] * a + flat_y[at + 1] * b + flat_y[below] * c + flat_y[below + 1] * d
-    mean = np.float32(0)
-    mean_x = np.float32(0)
-    mean_y = np.float32(0)
+    mean, mean_x, mean_y = np.float32(0), np.float32(0), np.float32(0)
     for k in range(size):
         mean += grey[k]
         mean_x += jx[k]
@@ -142,11 +140,10 @@ def _template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-untyped-de
     for k in range(size):
         grey[k] -= mean
         norm += grey[k] * grey[k]
-    if norm < np.float32(FLAT) * size:
+    if norm < np.float32(MIN_VARIANCE) * size:
         return np.float32(0), np.float32(0), np.float32(0)
     scale = one / np.sqrt(norm)
-    along_x = np.float32(0)
-    along_y = np.float32(0)
+    along_x, along_y = np.float32(0), np.float32(0)
     for k in range(size):
         grey[k] *= scale
         jx[k] = (jx[k] - mean_x) * scale
@@ -166,13 +163,13 @@ def _template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-untyped-de
 
 
 @njit(fastmath=True)
-def _compare(target, x0, y0, warp, radius, grey, jx, jy):  # type: ignore[no-untyped-def]
-    """Correlation of a patch with the target at a place, and the right side of the normal equations."""
+def _correlate(target, x0, y0, warp, radius, grey, jx, jy):  # type: ignore[no-untyped-def]
+    """Correlate a patch with the target at a place; also returns the right side of the normal equations."""
     height, width = target.shape
     flat = target.ravel()
     side = 2 * radius + 1
     most_x, most_y = np.float32(width) - np.float32(1.001), np.float32(height) - np.float32(1.001)
-    # Less a value of the patch itself: little of a float's digits is then lost in the sum of squares.
+    # A value of the patch is subtracted from all: the sum of squares then loses fewer digits.
     middle = flat[
         np.uint32(
             np.int32(min(max(y0, np.float32(0)), most_y)) * np.int32(width)
@@ -181,7 +178,7 @@ def _compare(target, x0, y0, warp, radius, grey, jx, jy):  # type: ignore[no-unt
     ]
     total = np.float32(0)
     square = np.float32(0)
-    like = np.float32(0)
+    dot = np.float32(0)
     bx = np.float32(0)
     by = np.float32(0)
     for i in range(side):
@@ -202,20 +199,20 @@ def _compare(target, x0, y0, warp, radius, grey, jx, jy):  # type: ignore[no-unt
             k = i * side + j
             total += value
             square += value * value
-            like += value * grey[k]
+            dot += value * grey[k]
             bx += value * jx[k]
             by += value * jy[k]
     size = np.float32(side * side)
     variance = square - total * total / size
-    if variance < np.float32(FLAT) * size:
+    if variance < np.float32(MIN_VARIANCE) * size:
         return np.float32(0), np.float32(0), np.float32(0)
     norm = np.sqrt(variance)
-    return min(like / norm, np.float32(1)), bx / norm, by / norm
+    return min(dot / norm, np.float32(1)), bx / norm, by / norm
 
 
 @compiled_for_workers
-def _align(source, target, xy0, xy1, affine, radius, iterations, most):  # type: ignore[no-untyped-def]
-    """:func:`align_patches` on arrays."""
+def _align_compiled(source, target, xy0, xy1, affine, radius, iterations, most):  # type: ignore[no-untyped-def]
+    """The compiled loop of :func:`align_patches` over all points."""
     count = xy0.shape[0]
     size = (2 * radius + 1) ** 2
     place = xy1.copy()
@@ -230,7 +227,7 @@ def _align(source, target, xy0, xy1, affine, radius, iterations, most):  # type:
         determinant = max(hxx * hyy - hxy * hxy, np.float32(1e-12))
         warp = affine[n]
         x, y = xy1[n, 0], xy1[n, 1]
-        ncc, bx, by = _compare(target, x, y, warp, radius, grey, jx, jy)
+        ncc, bx, by = _correlate(target, x, y, warp, radius, grey, jx, jy)
         for _ in range(iterations):
             du, dv = (hyy * bx - hxy * by) / determinant, (hxx * by - hxy * bx) / determinant
             dx, dy = warp[0, 0] * du + warp[0, 1] * dv, warp[1, 0] * du + warp[1, 1] * dv
@@ -240,7 +237,7 @@ def _align(source, target, xy0, xy1, affine, radius, iterations, most):  # type:
             y -= dy * shorten
             if length < CONVERGED_PX:
                 break
-            ncc, bx, by = _compare(target, x, y, warp, radius, grey, jx, jy)
+            ncc, bx, by = _correlate(target, x, y, warp, radius, grey, jx, jy)
         is_far = (x - xy1[n, 0]) ** 2 + (y - xy1[n, 1]) ** 2 > most * most
         if not is_far:
             place[n, 0], place[n, 1] = x, y

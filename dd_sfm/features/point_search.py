@@ -1,4 +1,4 @@
-"""Where points of one image are in another, by descriptors alone: what accuracies are measured with."""
+"""Matches by descriptors alone, without mutual check or refinement by patches: for measuring accuracy."""
 
 from collections.abc import Sequence
 
@@ -12,23 +12,22 @@ from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
 
 
 def usable_cells(mask: NDArray[np.bool_], stride: int, shape: Sequence[int]) -> NDArray[np.bool_]:
-    """Which cells (H, W) of a map are usable: those whose centre is, in a mask of the image.
+    """Reduce a mask of an image to the cells (H, W) of a map: a cell is usable where its centre is.
 
-    The centre of cell c lies at pixel (c + 0.5) * stride - 0.5, for an even stride between two pixels; the one behind
-    it is asked, stride // 2, as the pipeline does for the same map. The cell's first pixel would shift the field of
-    view by half a cell.
+    The centre of cell c lies at pixel (c + 0.5) * stride - 0.5, for an even stride between two pixels; the mask is read
+    at the second of them, stride // 2. The first pixel of the cell would shift the field of view by half a cell.
     """
     start = stride // 2
     return mask[start::stride, start::stride][: shape[0], : shape[1]]
 
 
 def find_points(map0: Tensor, map1: Tensor, usable: NDArray[np.bool_], xy: NDArray[np.floating], stride: int) -> Tensor:
-    """The best of all usable cells for every point, refined between cells; no mutual check.
+    """Find the most similar usable cell for every point, with sub-cell refinement; no mutual check.
 
     Args:
         map0: Unit-norm descriptors (D, H, W) of the image that the points are in.
-        map1: The same of the image that they are looked for in.
-        usable: Its usable cells (H, W), or of as much as the mask covers; see :func:`usable_cells`.
+        map1: The same of the image that is searched.
+        usable: Usable cells (H, W) of ``map1``, which may be smaller than the map; see :func:`usable_cells`.
         xy: Points (N, 2) in pixels.
         stride: Pixels a cell.
 

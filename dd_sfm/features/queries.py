@@ -1,4 +1,4 @@
-"""Query points: where in a reference frame points are searched for in the others."""
+"""Query points: the pixels of a reference frame whose matches are searched in other frames."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from dd_sfm.config import MatchConfig
 from dd_sfm.io.working import WorkingFrame
 
 
-def query_points(frame: WorkingFrame, config: MatchConfig, taken: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Choose points on usable area, at most one a cell of ``query_spacing_px``.
+def query_points(frame: WorkingFrame, config: MatchConfig, existing: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Detect query points on usable area, at most one in each cell of ``query_spacing_px``.
 
     Args:
         frame: The working image and its mask.
         config: Kind, spacing and number of the points.
-        taken: Points (K, 2) that are there already: their cells are left out.
+        existing: Points (K, 2) that the frame has already: their cells are left out.
 
     Returns:
         (N, 2) float32 working pixels, the most distinct first.
@@ -30,7 +30,7 @@ def query_points(frame: WorkingFrame, config: MatchConfig, taken: NDArray[Any] |
         xy, strength = _grid_points(inside, config.query_spacing_px)
     else:
         xy, strength = _corner_points(grey, inside, config.query_spacing_px)
-    xy, strength = _one_a_cell(xy, strength, config.query_spacing_px, taken)
+    xy, strength = _strongest_per_cell(xy, strength, config.query_spacing_px, existing)
     order = np.argsort(-strength, kind="stable")[: config.max_queries]
     return xy[order].astype(np.float32)
 
@@ -44,11 +44,12 @@ def _corner_points(grey: NDArray[Any], inside: NDArray[np.bool_], spacing: int) 
     rows, columns = np.nonzero(peak & inside)
     found = np.stack([columns, rows], 1).astype(np.float64)
     empty, middle = _grid_points(inside, spacing)
-    # Cells without a maximum of their own still get their centre: coverage matters on smooth walls.
+    # Cells without a corner get their centre, so that smooth walls are covered too.
     return np.concatenate([found, empty]), np.concatenate([strength[rows, columns].astype(np.float64), middle * 1e-12])
 
 
 def _grid_points(inside: NDArray[np.bool_], spacing: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The centres of all cells that are usable, all of the same strength."""
     half = spacing // 2
     rows, columns = np.mgrid[half : inside.shape[0] : spacing, half : inside.shape[1] : spacing]
     xy = np.stack([columns.ravel(), rows.ravel()], 1)
@@ -65,14 +66,15 @@ def _sift_points(grey: NDArray[Any], inside: NDArray[np.bool_]) -> tuple[NDArray
     return xy, np.array([k.response for k in keypoints], np.float64)
 
 
-def _one_a_cell(
-    xy: NDArray[Any], strength: NDArray[Any], spacing: int, taken: NDArray[Any] | None
+def _strongest_per_cell(
+    xy: NDArray[Any], strength: NDArray[Any], spacing: int, existing: NDArray[Any] | None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Keep the strongest point of every cell that has no existing point."""
     cell = np.floor(xy / spacing).astype(np.int64)
     key = cell[:, 1] * 100_000 + cell[:, 0]
     order = np.lexsort((-strength, key))
     first = order[np.r_[True, np.diff(key[order]) > 0]] if len(order) else order
-    if taken is not None and len(taken):
-        taken_cell = np.floor(taken / spacing).astype(np.int64)
-        first = first[~np.isin(key[first], taken_cell[:, 1] * 100_000 + taken_cell[:, 0])]
+    if existing is not None and len(existing):
+        existing_cell = np.floor(existing / spacing).astype(np.int64)
+        first = first[~np.isin(key[first], existing_cell[:, 1] * 100_000 + existing_cell[:, 0])]
     return xy[first], strength[first]

@@ -1,4 +1,4 @@
-"""Points of one view found in another: search, back-match, agreement of neighbours, alignment of patches."""
+"""Matching of two views: search, mutual check, agreement with neighbours, sub-pixel alignment of patches."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
 
 @dataclass(frozen=True)
 class MatchView:
-    """What is matched of a view.
+    """The data of a view that matching needs.
 
     ``descriptors`` (D, H // stride, W // stride) of unit norm, ``usable`` the same cells, bool; ``images`` (3, H, W)
     from :func:`smooth_gradients`.
@@ -31,8 +31,8 @@ class MatchView:
 
 @dataclass(frozen=True)
 class ViewMatches:
-    """Matches that hold: ``index`` (M,) of the points asked for, their places ``xy`` (M, 2) in pixels, ``score`` (M,),
-    and ``residual_px`` (M,), how far that is from where the motion of their neighbours puts them.
+    """Matches that passed all checks: ``index`` (M,) of the query points, their matches ``xy`` (M, 2) in pixels,
+    ``score`` (M,), and ``residual_px`` (M,), their distance from what the motion of their neighbours predicts.
 
     ``inlier_ratio`` is the share of all points that had a back-match and agreed with their neighbours.
     """
@@ -59,12 +59,12 @@ def confidence(sigma_px: Tensor) -> Tensor:
 def match_views(
     source: MatchView, target: MatchView, xy: NDArray[Any], config: MatchConfig, stride: int, *, bfloat16: bool = False
 ) -> ViewMatches:
-    """Find points (N, 2) of a view in another, in pixels; those whose match does not hold are left out.
+    """Match points (N, 2) of a view in another, in pixels; matches that fail a check are left out.
 
     Args:
         source: The view that the points are in.
-        target: The view that they are looked for in.
-        xy: The points.
+        target: The view that is searched.
+        xy: Query points (N, 2) of the source.
         config: Search, checks and alignment.
         stride: Pixels a cell.
         bfloat16: Let the coarse search choose its candidates in half precision.
@@ -73,7 +73,7 @@ def match_views(
     queries = sample_descriptors(source.descriptors, image_to_cell(points, stride).to(points.dtype))
     cell, similarity = match_cells(queries, target.descriptors, target.usable, config, bfloat16=bfloat16)
     place = subcell_peak(target.descriptors, queries, cell)
-    # The back-match asks the map at the peak's own cell: it costs one search more and removes most errors.
+    # The match is matched back to the source: one more search, which removes most errors.
     found = sample_descriptors(target.descriptors, place)
     back, _ = match_cells(found, source.descriptors, source.usable, config, bfloat16=bfloat16)
     cycle = (cell_to_image(back.float(), stride) - points).norm(dim=1)

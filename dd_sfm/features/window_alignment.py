@@ -1,4 +1,4 @@
-"""Places between cells from windows of descriptors: what one descriptor tells badly, its surroundings tell well."""
+"""Sub-cell matches by aligning windows of descriptors: a window localises better than a single descriptor."""
 
 from typing import Any
 
@@ -13,20 +13,20 @@ from dd_sfm.ops.compiled import compiled_for_workers
 
 RADIUS = 8
 """Half the side of a window in cells."""
-STEP = 2
-"""Cells between the descriptors of a window that are asked."""
+SPACING = 2
+"""Cells between the descriptors of a window that are compared."""
 SIGMA = 6.0
 """Their weights fall off as a Gaussian of so many cells."""
-ROUNDS = 3
-"""Each moves the window, and bends it."""
+ITERATIONS = 3
+"""Gauss-Newton steps; each moves the window and deforms it affinely."""
 STIFFNESS = 100.0
-"""Pull on the deformation, in squares of cells: windows of weak texture move without bending."""
-MAX_MOVE = 1.5
-"""Most cells a window moves in a round, along each axis."""
-MAX_WISH = 3.0
-"""A descriptor that wants to go further than so many cells counts as if it wanted so far."""
-MAX_BEND = 0.2
-"""Most that an entry of its affine map changes in a round."""
+"""Damping of the affine deformation, in squared cells: windows of weak texture move without deforming."""
+MAX_WINDOW_STEP = 1.5
+"""Largest move of a window in one step, in cells along each axis."""
+MAX_DESCRIPTOR_STEP = 3.0
+"""Largest step of a single descriptor that is counted, in cells along each axis; longer ones are clipped."""
+MAX_AFFINE_STEP = 0.2
+"""Largest change of an entry of the affine map in one step."""
 
 
 def window_map(descriptors: Tensor) -> NDArray[np.float32]:
@@ -42,35 +42,37 @@ def align_windows(
     cell0: NDArray[Any],
     cell1: NDArray[Any],
 ) -> NDArray[np.float32]:
-    """Move matches so that the descriptors around a point agree with those around its place in the other view.
+    """Refine matches so that the descriptors around each point agree with those around its match.
 
     Gauss-Newton on the sum of cosine similarities over a window that moves and deforms affinely: around every
     descriptor's expected place the response is a paraboloid (:func:`dd_sfm.features.matching.subcell_peak`), whose
-    gradient says where this descriptor wants to go; all share the window's mean curvature.
+    gradient gives this descriptor's Gauss-Newton step; all of them share the mean curvature of the window.
 
     Args:
         source: Unit-norm descriptors (H, W, D) of the view that the points are in, see :func:`window_map`.
         target: The same of the other view (H', W', D).
-        usable0: Usable cells (H, W) of the source; others have no say.
+        usable0: Usable cells (H, W) of the source; others are left out.
         usable1: The same of the target (H', W').
         cell0: Points (N, 2), (column, row), in cells of the source.
-        cell1: First guesses (N, 2) in cells of the target.
+        cell1: Initial matches (N, 2), (column, row), in cells of the target.
 
     Returns:
-        Places (N, 2) float32 in cells of the target; where the window has no peak, as far as it got, which is the guess
-        itself in the first round.
+        Refined matches (N, 2) float32 in cells of the target. Where the similarity of a window has no peak the
+        iteration ends, and the match is the one reached so far: the initial one if that is at the first step.
     """
-    steps = np.arange(-RADIUS, RADIUS + 1, STEP)
+    steps = np.arange(-RADIUS, RADIUS + 1, SPACING)
     offset = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2).astype(np.float32)
     weight = np.exp(-np.square(offset).sum(1) / (2 * SIGMA**2)).astype(np.float32)
     solve = np.ascontiguousarray(paraboloid(torch.device("cpu"))[2].numpy())
     points, guesses = (np.ascontiguousarray(a, np.float32) for a in (cell0, cell1))
-    return np.asarray(_align(source, target, usable0, usable1, points, guesses, offset, weight, solve, ROUNDS))
+    return np.asarray(
+        _align_compiled(source, target, usable0, usable1, points, guesses, offset, weight, solve, ITERATIONS)
+    )
 
 
 @njit(fastmath=True)
-def _sample(image, usable, x, y, out):  # type: ignore[no-untyped-def]
-    """The unit-norm descriptor between cells into ``out``; whether its cell is usable."""
+def _sample_descriptor(image, usable, x, y, out):  # type: ignore[no-untyped-def]
+    """Interpolate the unit-norm descriptor at (x, y) into ``out``; return whether its cell is usable."""
     height, width, size = image.shape
     if x < np.float32(-0.5) or y < np.float32(-0.5) or x > width - np.float32(0.5) or y > height - np.float32(0.5):
         return False
@@ -99,8 +101,8 @@ def _sample(image, usable, x, y, out):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=True)
-def _response(target, query, column, row, solve, fit):  # type: ignore[no-untyped-def]
-    """The paraboloid of a descriptor's response at 5 x 5 cells around one: gx, gy, xx, xy, yy into ``fit``."""
+def _fit_response(target, query, column, row, solve, fit):  # type: ignore[no-untyped-def]
+    """Fit a paraboloid to a descriptor's response at 5 x 5 cells: gx, gy, xx, xy, yy into ``fit``."""
     size = query.shape[0]
     for k in range(5):
         fit[k] = np.float32(0)
@@ -115,18 +117,19 @@ def _response(target, query, column, row, solve, fit):  # type: ignore[no-untype
 
 
 @njit(fastmath=True)
-def _wishes(target, usable, queries, held, offset, weight, solve, window, gradient, mass):  # type: ignore[no-untyped-def]
-    """Gradient and weight of every descriptor at its place in a window (x, y, and its affine map's four entries).
+def _descriptor_gradients(target, usable, queries, valid, offset, weight, solve, window, gradient, active_weight):  # type: ignore[no-untyped-def]
+    """Compute the gradient of every descriptor's similarity at its place in a window, and its weight.
 
-    Returns the sum of the weights and the window's curvature: xx, xy, yy.
+    ``window`` holds x, y and the four entries of its affine map. Returns the sum of the weights and the
+    window's curvature: xx, xy, yy.
     """
     height, width = usable.shape
     fit = np.empty(5, np.float32)
     half, two = np.float32(0.5), np.float32(2)
     total, hxx, hxy, hyy = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
     for k in range(offset.shape[0]):
-        mass[k] = np.float32(0)
-        if not held[k]:
+        active_weight[k] = np.float32(0)
+        if not valid[k]:
             continue
         x = window[0] + window[2] * offset[k, 0] + window[3] * offset[k, 1]
         y = window[1] + window[4] * offset[k, 0] + window[5] * offset[k, 1]
@@ -134,11 +137,11 @@ def _wishes(target, usable, queries, held, offset, weight, solve, window, gradie
         # The fit looks two cells to all sides.
         if column < 2 or row < 2 or column > width - 3 or row > height - 3 or not usable[row, column]:
             continue
-        _response(target, queries[k], column, row, solve, fit)
+        _fit_response(target, queries[k], column, row, solve, fit)
         fx, fy = x - np.float32(column), y - np.float32(row)
         gradient[k, 0] = fit[0] + two * fit[2] * fx + fit[3] * fy
         gradient[k, 1] = fit[1] + fit[3] * fx + two * fit[4] * fy
-        mass[k] = weight[k]
+        active_weight[k] = weight[k]
         total += weight[k]
         hxx += weight[k] * two * fit[2]
         hxy += weight[k] * fit[3]
@@ -147,25 +150,25 @@ def _wishes(target, usable, queries, held, offset, weight, solve, window, gradie
 
 
 @njit(fastmath=True)
-def _follow(window, gradient, mass, offset, total, hxx, hxy, hyy):  # type: ignore[no-untyped-def]
-    """Move and bend a window by the weighted mean, and the slopes, of where its descriptors want to go."""
+def _update_window(window, gradient, active_weight, offset, total, hxx, hxy, hyy):  # type: ignore[no-untyped-def]
+    """Update a window by the weighted mean of its descriptors' steps, and deform it by how these vary across it."""
     zero, stiff = np.float32(0), np.float32(STIFFNESS)
-    most, far, bend = np.float32(MAX_WISH), np.float32(MAX_MOVE), np.float32(MAX_BEND)
+    most, far, bend = np.float32(MAX_DESCRIPTOR_STEP), np.float32(MAX_WINDOW_STEP), np.float32(MAX_AFFINE_STEP)
     scale = -total / (hxx * hyy - hxy * hxy)
     mx, my, cx, cy = zero, zero, zero, zero
     for k in range(offset.shape[0]):
         gx, gy = gradient[k, 0] * scale, gradient[k, 1] * scale
         gradient[k, 0] = min(max(hyy * gx - hxy * gy, -most), most)
         gradient[k, 1] = min(max(hxx * gy - hxy * gx, -most), most)
-        mx += mass[k] * gradient[k, 0]
-        my += mass[k] * gradient[k, 1]
-        cx += mass[k] * offset[k, 0]
-        cy += mass[k] * offset[k, 1]
+        mx += active_weight[k] * gradient[k, 0]
+        my += active_weight[k] * gradient[k, 1]
+        cx += active_weight[k] * offset[k, 0]
+        cy += active_weight[k] * offset[k, 1]
     mx, my, cx, cy = mx / total, my / total, cx / total, cy / total
     sxx, sxy, syy = stiff, zero, stiff
     uxx, uxy, uyx, uyy = zero, zero, zero, zero
     for k in range(offset.shape[0]):
-        ox, oy = mass[k] * (offset[k, 0] - cx), mass[k] * (offset[k, 1] - cy)
+        ox, oy = active_weight[k] * (offset[k, 0] - cx), active_weight[k] * (offset[k, 1] - cy)
         sxx += ox * (offset[k, 0] - cx)
         sxy += ox * (offset[k, 1] - cy)
         syy += oy * (offset[k, 1] - cy)
@@ -178,7 +181,7 @@ def _follow(window, gradient, mass, offset, total, hxx, hxy, hyy):  # type: igno
     bxy = min(max((uxy * sxx - uxx * sxy) / spread, -bend), bend)
     byx = min(max((uyx * syy - uyy * sxy) / spread, -bend), bend)
     byy = min(max((uyy * sxx - uyx * sxy) / spread, -bend), bend)
-    # The point itself lies off the centre of weight where descriptors are missing.
+    # Where descriptors are missing, their weighted centre is not the point itself.
     window[0] += min(max(mx - bxx * cx - bxy * cy, -far), far)
     window[1] += min(max(my - byx * cx - byy * cy, -far), far)
     window[2] += bxx
@@ -188,25 +191,25 @@ def _follow(window, gradient, mass, offset, total, hxx, hxy, hyy):  # type: igno
 
 
 @compiled_for_workers
-def _align(source, target, usable0, usable1, cell0, cell1, offset, weight, solve, rounds):  # type: ignore[no-untyped-def]
-    """:func:`align_windows` on arrays."""
+def _align_compiled(source, target, usable0, usable1, cell0, cell1, offset, weight, solve, iterations):  # type: ignore[no-untyped-def]
+    """The compiled loop of :func:`align_windows` over all points."""
     size, count = source.shape[2], offset.shape[0]
     place = cell1.copy()
-    queries, held = np.empty((count, size), np.float32), np.empty(count, np.bool_)
-    gradient, mass = np.zeros((count, 2), np.float32), np.empty(count, np.float32)
+    queries, valid = np.empty((count, size), np.float32), np.empty(count, np.bool_)
+    gradient, active_weight = np.zeros((count, 2), np.float32), np.empty(count, np.float32)
     window = np.empty(6, np.float32)
     for n in range(cell0.shape[0]):
         for k in range(count):
             x, y = cell0[n, 0] + offset[k, 0], cell0[n, 1] + offset[k, 1]
-            held[k] = _sample(source, usable0, x, y, queries[k])
+            valid[k] = _sample_descriptor(source, usable0, x, y, queries[k])
         window[:2] = cell1[n]
         window[2], window[3], window[4], window[5] = 1, 0, 0, 1
-        for _ in range(rounds):
-            total, hxx, hxy, hyy = _wishes(
-                target, usable1, queries, held, offset, weight, solve, window, gradient, mass
+        for _ in range(iterations):
+            total, hxx, hxy, hyy = _descriptor_gradients(
+                target, usable1, queries, valid, offset, weight, solve, window, gradient, active_weight
             )
             if hxx >= 0 or hxx * hyy - hxy * hxy <= np.float32(1e-9) * total * total:
                 break
-            _follow(window, gradient, mass, offset, total, hxx, hxy, hyy)
+            _update_window(window, gradient, active_weight, offset, total, hxx, hxy, hyy)
         place[n] = window[:2]
     return place

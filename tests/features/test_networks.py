@@ -1,0 +1,100 @@
+"""What holds for every network: where the centre of a cell lies, and what a shifted image gives."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dd_sfm.features.networks import ARCHITECTURES, build_network
+from dd_sfm.features.networks.compact import CompactNet
+from dd_sfm.features.point_search import find_points
+from dd_sfm.features.weights import list_weights, load_weights
+
+SMALL = {"compact": {"dim": 6}, "fc_densenet": {"dim": 6, "growth": 3, "first": 6, "layers": 1, "blocks": 3}}
+PERIOD_PX = {"compact": 32, "fc_densenet": 8}
+"""How far an image has to be shifted for the grid of the coarsest level to fall onto itself."""
+
+
+def small_network(architecture):
+    torch.manual_seed(3)
+    return build_network(architecture, **SMALL[architecture]).eval()
+
+
+def mirror_symmetric(network):
+    """Make every kernel its own mirror image along x, and leave out the levels of the compact network below a cell.
+
+    The strided convolutions of those levels are off the centre by their padding; training makes up for that.
+    """
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.copy_((layer.weight + layer.weight.flip(-1)) / 2)
+        if isinstance(network, CompactNet):
+            network.coarse.weight.zero_()
+            # The four pixels of a cell are channels of the first layer: mirroring swaps left and right ones.
+            weight = network.stem[0].weight
+            weight.copy_((weight + weight.unflatten(1, (-1, 2, 2)).flip(3).flatten(1, 3)) / 2)
+    return network
+
+
+def textured_image(height, width, seed=0):
+    values = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+    return nn.functional.avg_pool2d(values, 5, 1, 2, count_include_pad=False)
+
+
+def test_every_architecture_is_tested_here():
+    assert set(SMALL) == set(PERIOD_PX) == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("architecture", SMALL)
+def test_a_mirrored_image_gives_the_mirrored_map(architecture):
+    # Mirroring takes pixel x to W - 1 - x and cell c to W / stride - 1 - c, so that the centres of the two add up to
+    # W - 1 only where cell c is centred at (c + 0.5) * stride - 0.5.
+    network = mirror_symmetric(small_network(architecture))
+    image = textured_image(64, 96)
+    with torch.inference_mode():
+        found, mirrored = network(image), network(image.flip(-1))
+    assert torch.allclose(mirrored.flip(-1), found, atol=1e-4)
+    assert not torch.allclose(mirrored, found, atol=1e-2)
+
+
+@pytest.mark.parametrize("architecture", SMALL)
+def test_a_shift_by_whole_cells_shifts_the_map(architecture):
+    network, shift = small_network(architecture), PERIOD_PX[architecture]
+    size, rim = (512, 224) if architecture == "compact" else (256, 96)
+    image = textured_image(96, size + shift)
+    with torch.inference_mode():
+        first, second = network(image[..., :size]), network(image[..., shift:])
+    cells, away = shift // network.stride, rim // network.stride
+    assert torch.allclose(first[..., away + cells : -away], second[..., away : -away - cells], atol=1e-4)
+
+
+@pytest.mark.parametrize("weights", list_weights())
+def test_with_shipped_weights_a_shift_by_one_cell_moves_points_by_one_cell(weights):
+    network = load_weights(weights, torch.device("cpu"))
+    stride = network.stride
+    image = smooth_texture(160 + stride, 160 + stride)
+    first = image[..., :160, :160]
+    cases = (
+        (image[..., :160, stride:], lambda xy: xy - [stride, 0]),
+        (image[..., stride:, :160], lambda xy: xy - [0, stride]),
+    )
+    xy = np.random.default_rng(0).uniform(40, 120, (100, 2))
+    for second, there in cases:
+        with torch.inference_mode():
+            map0, map1 = network(first)[0], network(second.contiguous())[0]
+        usable = np.ones(map1.shape[-2:], bool)
+        error = find_points(map0, map1, usable, xy, stride).numpy() - there(xy)
+        assert (np.linalg.norm(error, axis=1) < 2).mean() > 0.9
+        assert np.abs(np.median(error, axis=0)).max() < 0.15
+
+
+def smooth_texture(height, width):
+    """A reddish image with texture of many sizes, as of tissue."""
+    generator = torch.Generator().manual_seed(1)
+    image = torch.full((1, 3, height, width), 0.0)
+    for scale in (1, 2, 4, 8, 16):
+        noise = torch.randn(1, 1, height // scale + 2, width // scale + 2, generator=generator)
+        image += nn.functional.interpolate(noise, scale_factor=scale, mode="bicubic")[..., :height, :width] * scale**0.5
+    image = (image - image.min()) / (image.max() - image.min())
+    return image * torch.tensor([0.9, 0.5, 0.4])[:, None, None]

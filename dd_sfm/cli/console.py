@@ -45,7 +45,7 @@ def _lines(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]
         yield item
 
 
-class NotedBar:
+class StatusBar:
     """A progress bar with a short text beside it; nothing when quiet or when the output goes to a file."""
 
     def __init__(self, quiet: bool) -> None:
@@ -59,7 +59,7 @@ class NotedBar:
         self.bar = tqdm(items, total=total, desc=f"  {label}", leave=False, dynamic_ncols=True)
         return iter(self.bar)
 
-    def note(self, text: str) -> None:
+    def set_status(self, text: str) -> None:
         """Show a text beside the bar from now on."""
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)

@@ -100,27 +100,21 @@ def matching(
         matching_table(results, thresholds_px, unit)
     print_warnings(warnings)
     if out is not None:
-        content = {
-            "made_by": MATCHING,
-            "weights": settings.describe.weights,
-            "working_height_px": settings.describe.working_height_px,
-            "thresholds": thresholds_px,
-            "threshold_unit": f"{unit} px",
-            "warnings": warnings,
-            "results": matching_json(results),
-        }
-        write_rounded_json(out, content)
+        made_with = {"weights": settings.describe.weights, "working_height_px": settings.describe.working_height_px}
+        thresholds = {"thresholds": thresholds_px, "threshold_unit": f"{unit} px"}
+        figures = {"warnings": warnings, "results": matching_json(results)}
+        write_rounded_json(out, {"made_by": MATCHING, **made_with, **thresholds, **figures})
         make_say(messages.quiet)(f"written: {out}")
 
 
 def _training_warnings(weights: str, data: list[str]) -> list[str]:
     """Warnings of sources that the weights may have been trained on, by what they record of their training."""
     from dd_sfm.features.weights import read_training_sources
-    from dd_sfm.training.guard import named_in_training
+    from dd_sfm.training.leakage import find_in_training_record
     from dd_sfm.training.sources.spec import DataPath
 
     trained_on = read_training_sources(weights)
-    found = {text: named_in_training(DataPath.parse(text), trained_on) for text in data}
+    found = {text: find_in_training_record(DataPath.parse(text), trained_on) for text in data}
     return [
         f"{text}: {weights} was trained on '{name}', by its own record: if these are the same frames, the figures are "
         "better than on others"

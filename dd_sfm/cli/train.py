@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.console import NotedBar, make_progress, make_say, show_log
+from dd_sfm.cli.console import StatusBar, make_progress, make_say, show_log
 from dd_sfm.cli.expand_options import expand_options
 from dd_sfm.errors import ConfigError, WeightsError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dd_sfm.training.config import TrainConfig
-    from dd_sfm.training.distributed import Group
+    from dd_sfm.training.distributed import ProcessGroup
     from dd_sfm.training.loop import TrainRequest
     from dd_sfm.training.sources.spec import DataPath
 
@@ -216,11 +216,11 @@ def _find_recipe(name: str) -> Path:
 def _run(request: "TrainRequest", adapt: Path | None, quiet: bool) -> None:
     """Join the other processes of the training, render the clips that are missing, and train."""
     from dd_sfm.training.distributed import process_group
-    from dd_sfm.training.guard import check_scenes
+    from dd_sfm.training.leakage import check_streams
 
     with process_group(request.device) as group:
-        quiet = quiet or not group.leads
-        check_scenes(request.data, request.validation)
+        quiet = quiet or not group.is_main
+        check_streams(request.data, request.validation)
         training, validation = (
             _render(sources, request, group, quiet) for sources in (request.data, request.validation)
         )
@@ -232,22 +232,22 @@ def _run(request: "TrainRequest", adapt: Path | None, quiet: bool) -> None:
                 _adapt(adapt, request, group, quiet)
 
 
-def _train(request: "TrainRequest", group: "Group", quiet: bool) -> None:
+def _train(request: "TrainRequest", group: "ProcessGroup", quiet: bool) -> None:
     from dd_sfm.training.loop import train as run_training
 
-    bar = NotedBar(quiet)
-    result = run_training(request, bar, group=group, note=bar.note)
+    bar = StatusBar(quiet)
+    result = run_training(request, bar, group=group, show_status=bar.set_status)
     make_say(quiet)(f"weights: {result.weights}")
 
 
-def _adapt(run: Path, request: "TrainRequest", group: "Group", quiet: bool) -> None:
+def _adapt(run: Path, request: "TrainRequest", group: "ProcessGroup", quiet: bool) -> None:
     """Fit weights to a run, and print what the held-out frames say before and after."""
     from dd_sfm.training.adapt import adapt as run_adaptation
     from dd_sfm.training.adapt import summary
 
     assert request.start is not None
-    say, bar = make_say(quiet), NotedBar(quiet)
-    adapted = run_adaptation(run, request, request.start, bar, group=group, note=bar.note)
+    say, bar = make_say(quiet), StatusBar(quiet)
+    adapted = run_adaptation(run, request, request.start, bar, group=group, show_status=bar.set_status)
     first, last = adapted.split.held_out
     if not quiet:
         _adaptation_table(adapted)
@@ -276,9 +276,11 @@ def _adaptation_table(adapted: Any) -> None:
     Console(stderr=True).print(shown)
 
 
-def _render(data: "tuple[DataPath, ...]", request: "TrainRequest", group: "Group", quiet: bool) -> "list[DataPath]":
+def _render(
+    data: "tuple[DataPath, ...]", request: "TrainRequest", group: "ProcessGroup", quiet: bool
+) -> "list[DataPath]":
     """The sources with each ``synth:`` entry replaced by its clips, which are rendered unless they are there."""
-    from dd_sfm.cli.training_clips import SceneSeries, render_scene
+    from dd_sfm.cli.training_clips import StreamRenderer, render_scene
     from dd_sfm.training.sources.spec import DataPath, rendered_scenes
 
     found: list[DataPath] = []
@@ -287,10 +289,10 @@ def _render(data: "tuple[DataPath, ...]", request: "TrainRequest", group: "Group
         if not scenes:
             found.append(entry)
         for scene in scenes:
-            folder = render_scene(scene, request.config, make_progress(quiet), make_say(quiet), write=group.leads)
+            folder = render_scene(scene, request.config, make_progress(quiet), make_say(quiet), write=group.is_main)
             path = DataPath(folder, weight=scene.weight, part=scene.part)
-            if scene.is_endless:
-                path = replace(path, series=SceneSeries(scene, request.config), series_name=str(entry.path))
+            if scene.is_stream:
+                path = replace(path, stream=StreamRenderer(scene, request.config), stream_name=str(entry.path))
             found.append(path)
     group.wait()
     return found

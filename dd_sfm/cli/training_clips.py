@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dd_sfm.training.sources.spec import RenderedScene
 
 
-def clips_folder() -> Path:
+def default_clips_folder() -> Path:
     """Where rendered clips are kept unless the settings name a cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dd-sfm"
 
@@ -57,12 +57,12 @@ def render_scene(
         write_clip(clip, folder, jobs=None, overwrite=True, progress=progress)
 
     if write:
-        _make_once(folder, render)
+        _render_once(folder, render)
     return folder
 
 
 @dataclass(frozen=True)
-class SceneSeries:
+class StreamRenderer:
     """Renders the scenes from a first one on, seed by seed, with one core and without a word.
 
     In a process of its own: libraries that have threads do not survive in a process that was forked, as those that
@@ -80,11 +80,11 @@ class SceneSeries:
         """
         clip = _settings(replace(self.first, seed=self.first.seed + scene), self.settings)
         folder = _folder(clip, self.settings)
-        _make_once(folder, lambda turn: _synth(clip, folder, turn))
+        _render_once(folder, lambda turn: _render_in_process(clip, folder, turn))
         return folder
 
 
-def _make_once(folder: Path, make: Callable[[int], None]) -> None:
+def _render_once(folder: Path, make: Callable[[int], None]) -> None:
     """Make a clip that is not there yet, in turn with other processes; ``make`` is given the turn."""
     from dd_sfm.synthetic.clip import is_complete
 
@@ -113,10 +113,10 @@ def _settings(scene: "RenderedScene", settings: "TrainConfig") -> "SynthSettings
 
 def _folder(clip: "SynthSettings", settings: "TrainConfig") -> Path:
     name = f"{clip.organ}-{clip.seed}-{clip.difficulty}-{clip.frames}x{clip.width}x{clip.height}"
-    return (settings.cache or clips_folder()) / "synth" / _key(clip) / name
+    return (settings.cache or default_clips_folder()) / "synth" / _key(clip) / name
 
 
-def _synth(clip: "SynthSettings", folder: Path, turn: int) -> None:
+def _render_in_process(clip: "SynthSettings", folder: Path, turn: int) -> None:
     """Render a clip that is the preset of its organ and difficulty in all but size, length and seed.
 
     It goes on to its end, and keeps its ``turn`` till then, also where the process that asked for it ends.

@@ -1,4 +1,4 @@
-"""Fits weights to a user's own run: a few hundred careful steps, kept only when held-out frames match better."""
+"""Fine-tuning on a user's own run: a few hundred small steps, kept only if held-out frames match better."""
 
 import json
 import logging
@@ -13,10 +13,10 @@ from dd_sfm.errors import InputError
 from dd_sfm.features.weights import load_weights, save_weights
 from dd_sfm.io.atomic import write_json
 from dd_sfm.progress import Progress
-from dd_sfm.training.distributed import Group
-from dd_sfm.training.loop import Note, TrainRequest, train, validate
+from dd_sfm.training.distributed import ProcessGroup
+from dd_sfm.training.loop import ShowStatus, TrainRequest, train, validate
 from dd_sfm.training.output import ADAPTATION, LAST, WEIGHTS, check_output, check_same_run
-from dd_sfm.training.sources.opening import open_source
+from dd_sfm.training.sources.open_sources import open_source
 from dd_sfm.training.sources.spec import DataPath
 from dd_sfm.training.sources.structure import read_structure
 from dd_sfm.training.validation import Validation
@@ -25,13 +25,13 @@ logger = logging.getLogger(__name__)
 
 MIN_FRAMES = 20
 HELD_OUT, MARGIN = 0.2, 0.06
-"""Shares of the frames: the last ones, and those between them and the ones that are learned from."""
+"""Shares of the frames: the last ones, and the margin between them and the ones trained on."""
 MEASURED_PAIRS = 12
 
 
 @dataclass(frozen=True)
 class Split:
-    """Positions of frames (first, last): learned from, and held out."""
+    """Positions (first, last) of the frames that are trained on, and of those held out."""
 
     training: tuple[int, int]
     held_out: tuple[int, int]
@@ -71,8 +71,8 @@ def adapt(
     network: nn.Module,
     progress: Progress,
     *,
-    group: Group | None = None,
-    note: Note | None = None,
+    group: ProcessGroup | None = None,
+    show_status: ShowStatus | None = None,
 ) -> Adaptation:
     """Fine-tune a network on a run, and keep what matches its held-out frames better.
 
@@ -84,46 +84,48 @@ def adapt(
         network: The weights to start from, and to keep if nothing gets better.
         progress: Shows the steps.
         group: The processes that train together.
-        note: Shows the loss.
+        show_status: Shows the loss.
 
     Raises:
         InputError: If the run has too few frames; and what :func:`dd_sfm.training.loop.train` raises.
     """
-    group = group or Group()
+    group = group or ProcessGroup()
     check_output(request.out, overwrite=request.overwrite)
     positions = read_structure(run).positions
     split = split_frames(len(positions), run)
-    learned, held = (
+    trained_on, held_out = (
         DataPath(run, int(positions[first]), int(positions[last])) for first, last in (split.training, split.held_out)
     )
     if not request.overwrite:
-        check_same_run(request.out, learned)
-    source = open_source(held, request.config, request.find_field)
+        check_same_run(request.out, trained_on)
+    source = open_source(held_out, request.config, request.find_field_of_view)
     logger.info("%d frames: %d to %d learned from, %d to %d held out", len(positions), *split.training, *split.held_out)
     logger.info("measuring the weights as they are")
     before = validate(network.to(request.device), source, request.device, MEASURED_PAIRS)
     logger.info("before: %s", summary(before))
-    fine_tuning = replace(request, data=(learned, *request.data), start=network, measured_later=(source,))
-    trained = _trained(fine_tuning, progress, group, note)
+    fine_tuning = replace(request, data=(trained_on, *request.data), start=network, evaluated_later=(source,))
+    trained = _trained(fine_tuning, progress, group, show_status)
     after = validate(trained, source, request.device, MEASURED_PAIRS)
     result = Adaptation(request.out / WEIGHTS, split, before, after)
-    if group.leads:
+    if group.is_main:
         if not result.is_better:
             config = request.config
-            record = {"training": json.dumps({"data": list(request.start_sources)})}
+            record = {"training": json.dumps({"data": list(request.initial_sources)})}
             save_weights(result.weights, network, config.architecture, config.network_options(), extra=record)
         write_json(request.out / ADAPTATION, _as_json(run, result))
     group.wait()
     return result
 
 
-def _trained(request: TrainRequest, progress: Progress, group: Group, note: Note | None) -> nn.Module:
-    train(request, progress, group=group, note=note)
+def _trained(
+    request: TrainRequest, progress: Progress, group: ProcessGroup, show_status: ShowStatus | None
+) -> nn.Module:
+    train(request, progress, group=group, show_status=show_status)
     return load_weights(str(request.out / LAST), request.device)
 
 
 def summary(result: Validation) -> str:
-    """Accuracy in a line."""
+    """Accuracy as a line of text."""
     accuracy = result.overall
     shares = ", ".join(
         f"{100 * p:.1f} % within {t:g} px" for t, p in zip(accuracy.thresholds_px, accuracy.pck, strict=True)
@@ -132,7 +134,7 @@ def summary(result: Validation) -> str:
 
 
 def table(adaptation: Adaptation) -> Sequence[tuple[str, ...]]:
-    """Rows for printing: gap, then accuracy before and after per threshold, in percent."""
+    """Rows of a table: gap, then accuracy before and after for each threshold, in percent."""
     before, after = adaptation.before, adaptation.after
     rows = [(f"gap {gap}", before.by_gap[gap], after.by_gap[gap]) for gap in before.by_gap if gap in after.by_gap]
     rows.append(("all", before.overall, after.overall))

@@ -1,4 +1,4 @@
-"""What endoscopes do to pictures, at random: geometry, exposure, colour, highlights, blur, noise, compression."""
+"""Random augmentation of training images: geometry, exposure, colour, highlights, blur, noise, compression."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The state of a training on disk: complete or not there, and only of the network it was made for."""
+"""Checkpoints of a training: written atomically, and loaded only into the network they were made for."""
 
 import io
 import pickle
@@ -51,7 +51,7 @@ def load_checkpoint(path: Path, device: torch.device, architecture: str, options
 
 
 def wrong_network(path: Path, architecture: str, error: Exception) -> WeightsError:
-    """What is said when the tensors of a checkpoint do not fit."""
+    """The error for a checkpoint whose tensors do not fit the network."""
     return WeightsError(f"{path}: not a checkpoint of this {architecture} ({type(error).__name__}); {HINT}")
 
 

@@ -1,4 +1,4 @@
-"""Several processes that train one network, started by torchrun: their gradients are averaged every step."""
+"""Data-parallel training with torchrun: every step averages the gradients of all processes."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,25 +12,25 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Group:
-    """The processes of a training; ``rank`` 0 alone validates, writes and speaks."""
+class ProcessGroup:
+    """The processes of a training; only rank 0 validates, writes and logs."""
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the process that writes."""
+    def is_main(self) -> bool:
+        """Whether this is the main process (rank 0), the only one that validates and writes."""
         return self.rank == 0
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace float tensors by their mean over all processes, in place."""
-        if self.world == 1 or not tensors:
+        if self.world_size == 1 or not tensors:
             return
         # One message for all: hundreds of small ones would take longer than the step.
         flat = torch.cat([t.reshape(-1) for t in tensors])
         dist.all_reduce(flat)
-        flat /= self.world
+        flat /= self.world_size
         at = 0
         for tensor in tensors:
             tensor.copy_(flat[at : at + tensor.numel()].view_as(tensor))
@@ -38,15 +38,15 @@ class Group:
 
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether the flag is set in any process."""
-        if self.world == 1:
+        if self.world_size == 1:
             return flag
         value = torch.tensor([float(flag)], device=device)
         dist.all_reduce(value, dist.ReduceOp.MAX)
         return bool(value.item() > 0)
 
     def wait(self) -> None:
-        """Until all processes are here."""
-        if self.world > 1:
+        """Wait until all processes have reached this point."""
+        if self.world_size > 1:
             dist.barrier()
 
 
@@ -65,14 +65,14 @@ def local_device(device: torch.device) -> torch.device:
 
 
 @contextmanager
-def process_group(device: torch.device) -> Iterator[Group]:
+def process_group(device: torch.device) -> Iterator[ProcessGroup]:
     """Join the processes that torchrun started; a group of one without it."""
     if not started_by_torchrun():
-        yield Group()
+        yield ProcessGroup()
         return
     # The others wait while the first one renders clips, or validates.
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=3))
     try:
-        yield Group(dist.get_rank(), dist.get_world_size())
+        yield ProcessGroup(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()

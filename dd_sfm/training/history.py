@@ -1,4 +1,4 @@
-"""How fast a training goes, and its records: one JSON line each in history.jsonl."""
+"""The speed of a training, and its record: history.jsonl, one JSON object a line."""
 
 import json
 import time
@@ -12,15 +12,15 @@ ItemT = TypeVar("ItemT")
 HISTORY = "history.jsonl"
 
 
-class Stopwatch:
-    """Measures the time spent waiting for pairs against all time."""
+class LoadingTimer:
+    """Measures how much of the time is spent waiting for pairs."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
         self.waited_s, self.paused_s, self.pairs = 0.0, 0.0, 0
 
-    def watch(self, items: Iterator[list[ItemT]]) -> Iterator[list[ItemT]]:
-        """The same batches; the time that each took to come is added up."""
+    def time_batches(self, items: Iterator[list[ItemT]]) -> Iterator[list[ItemT]]:
+        """Yield the batches unchanged, and add up the time spent waiting for them."""
         while True:
             before = time.monotonic()
             batch = next(items, None)
@@ -31,7 +31,7 @@ class Stopwatch:
             yield batch
 
     def pause(self, seconds: float) -> None:
-        """Leave out time that was no training: validation."""
+        """Leave out time that was not spent on training, such as validation."""
         self.paused_s += seconds
 
     @property
@@ -39,11 +39,11 @@ class Stopwatch:
         """Since the start, all included."""
         return time.monotonic() - self.started
 
-    def speed(self, world: int = 1) -> dict[str, float]:
+    def speed(self, world_size: int = 1) -> dict[str, float]:
         """Pairs a second of all processes, and the share of the time spent waiting for them."""
         active = max(1e-9, self.seconds - self.paused_s)
         return {
-            "pairs_per_s": round(self.pairs * world / active, 3),
+            "pairs_per_s": round(self.pairs * world_size / active, 3),
             "waiting_share": round(self.waited_s / active, 4),
         }
 

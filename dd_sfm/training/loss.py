@@ -1,4 +1,4 @@
-"""Dense matching as classification: which cell of the other image shows this point?"""
+"""Dense matching as classification: cross-entropy over all cells of the other image."""
 
 import torch
 from torch import Tensor
@@ -29,8 +29,8 @@ def bilinear_targets(cell: Tensor, height: int, width: int) -> tuple[Tensor, Ten
     return indices.clamp_max(height * width - 1), weights
 
 
-NEAR = 2.5
-"""Cells that differ from the true place by no more than this, along both axes, are no rivals of it."""
+MARGIN_RADIUS = 2.5
+"""Cells within this distance of the true place, along both axes, get no margin."""
 
 
 def response_loss(
@@ -79,6 +79,6 @@ def response_loss(
 
 def _is_far(cell: Tensor, height: int, width: int) -> Tensor:
     """Which cells (N, height * width) are not near the places (N, 2)."""
-    columns = (torch.arange(width, device=cell.device) - cell[:, :1]).abs() > NEAR
-    rows = (torch.arange(height, device=cell.device) - cell[:, 1:]).abs() > NEAR
+    columns = (torch.arange(width, device=cell.device) - cell[:, :1]).abs() > MARGIN_RADIUS
+    rows = (torch.arange(height, device=cell.device) - cell[:, 1:]).abs() > MARGIN_RADIUS
     return (rows[:, :, None] | columns[:, None, :]).flatten(1)

@@ -1,4 +1,4 @@
-"""The output folder of a training: what is in it, and that it is ours."""
+"""The output folder of a training: its files, and checks that it may be written to."""
 
 import logging
 import platform
@@ -15,25 +15,28 @@ from dd_sfm.io.atomic import output_error, write_text
 from dd_sfm.io.lock import LOCK
 from dd_sfm.training.checkpoint import CHECKPOINT
 from dd_sfm.training.config import TrainConfig
-from dd_sfm.training.distributed import Group
+from dd_sfm.training.distributed import ProcessGroup
 from dd_sfm.training.history import HISTORY
 from dd_sfm.training.sources.spec import DataPath
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS, LAST, SETTINGS, ADAPTATION = "weights.safetensors", "last.safetensors", "training.yaml", "adaptation.json"
-OURS = (CHECKPOINT, HISTORY, WEIGHTS, LAST, SETTINGS, ADAPTATION)
-PICTURES = ("display/*.jpg", "tensorboard/events.out.tfevents.*")
+TRAINING_FILES = (CHECKPOINT, HISTORY, WEIGHTS, LAST, SETTINGS, ADAPTATION)
+DISPLAY_PATTERNS = ("display/*.jpg", "tensorboard/events.out.tfevents.*")
 
 
 def clear_output(out: Path) -> None:
     """Remove what an earlier training wrote; nothing else."""
-    for path in [*(out / name for name in OURS), *(p for pattern in PICTURES for p in out.glob(pattern))]:
+    for path in [
+        *(out / name for name in TRAINING_FILES),
+        *(p for pattern in DISPLAY_PATTERNS for p in out.glob(pattern)),
+    ]:
         path.unlink(missing_ok=True)
 
 
 def check_output(out: Path, *, overwrite: bool = False) -> None:
-    """See that a folder may be written to, before anything is; ``overwrite``: whatever it holds.
+    """Check that a folder may be written to; with ``overwrite`` it may hold anything.
 
     Raises:
         OutputError: If it is a file, or holds other files, or weights that no training here has made.
@@ -41,41 +44,41 @@ def check_output(out: Path, *, overwrite: bool = False) -> None:
     if out.is_file():
         raise OutputError(f"{out}: is a file; expected a folder to write to. Choose another with -o")
     if not overwrite and out.is_dir():
-        ours = (LOCK, *OURS, *(pattern.partition("/")[0] for pattern in PICTURES))
-        others = sorted(p.name for p in out.iterdir() if p.name not in ours)
-        if others and not any((out / n).exists() for n in OURS):
+        known = (LOCK, *TRAINING_FILES, *(pattern.partition("/")[0] for pattern in DISPLAY_PATTERNS))
+        others = sorted(p.name for p in out.iterdir() if p.name not in known)
+        if others and not any((out / n).exists() for n in TRAINING_FILES):
             raise OutputError(
                 f"{out}: holds other files ({others[0]}); expected a new folder, or one of an earlier training. Choose "
                 "another with -o, or write beside them with --overwrite"
             )
-    foreign = [n for n in (WEIGHTS, LAST) if (out / n).exists()]
-    if foreign and not overwrite and not any((out / n).exists() for n in (SETTINGS, CHECKPOINT)):
+    unknown = [n for n in (WEIGHTS, LAST) if (out / n).exists()]
+    if unknown and not overwrite and not any((out / n).exists() for n in (SETTINGS, CHECKPOINT)):
         raise OutputError(
-            f"{out}: holds {foreign[0]} but no training; expected a new folder or one of an earlier training. "
+            f"{out}: holds {unknown[0]} but no training; expected a new folder or one of an earlier training. "
             "Choose another with -o, or replace it with --overwrite"
         )
 
 
-def open_output(
-    out: Path, config: TrainConfig, data: Sequence[DataPath], validation: Sequence[DataPath], group: Group
+def create_output(
+    out: Path, config: TrainConfig, data: Sequence[DataPath], validation: Sequence[DataPath], group: ProcessGroup
 ) -> None:
-    """Make the folder and note what is trained there; the first process does.
+    """Make the folder and record settings and sources in training.yaml; only the main process does.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    if group.leads:
+    if group.is_main:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error(out, error) from error
-        sources = [_text(d) for d in data]
-        if (out / CHECKPOINT).exists() and earlier_data(out) not in ([], sources):
-            logger.info("the sources changed since the checkpoint: %s", ", ".join(earlier_data(out)))
+        sources = [_source_text(d) for d in data]
+        if (out / CHECKPOINT).exists() and recorded_sources(out) not in ([], sources):
+            logger.info("the sources changed since the checkpoint: %s", ", ".join(recorded_sources(out)))
         content = {
             "data": sources,
-            "validation": [_text(d) for d in validation],
-            "processes": group.world,
+            "validation": [_source_text(d) for d in validation],
+            "processes": group.world_size,
             "config": dump_config(config),
             "versions": {
                 "dd-sfm": __version__,
@@ -87,8 +90,8 @@ def open_output(
     group.wait()
 
 
-def earlier_data(out: Path) -> list[str]:
-    """The sources of the training in a folder; none when that cannot be told."""
+def recorded_sources(out: Path) -> list[str]:
+    """The sources that training.yaml records; empty if it cannot be read."""
     try:
         return [str(d) for d in yaml.safe_load((out / SETTINGS).read_text())["data"]]
     except (OSError, yaml.YAMLError, KeyError, TypeError):
@@ -96,20 +99,20 @@ def earlier_data(out: Path) -> list[str]:
 
 
 def check_same_run(out: Path, data: DataPath) -> None:
-    """See that an adaptation in a folder, if there is one, is of the same run.
+    """Check that an adaptation in a folder, if there is one, is of the same run.
 
     Raises:
         OutputError: If it is of another one.
     """
-    earlier = earlier_data(out)
-    if (out / CHECKPOINT).exists() and earlier and earlier[0] != _text(data):
+    earlier = recorded_sources(out)
+    if (out / CHECKPOINT).exists() and earlier and earlier[0] != _source_text(data):
         raise OutputError(
-            f"{out}: holds a training on {earlier[0]}; expected one on {_text(data)}. Choose another with -o, or start "
-            "over with --overwrite"
+            f"{out}: holds a training on {earlier[0]}; expected one on {_source_text(data)}. Choose another with "
+            "-o, or start over with --overwrite"
         )
 
 
-def _text(data: DataPath) -> str:
+def _source_text(data: DataPath) -> str:
     """Range and weight after the full path: two runs of one name are told apart."""
     return (
         str(data.path.resolve())

@@ -1,7 +1,7 @@
-"""Training pairs: drawn from the sources, cropped, bent, relit, and loaded by worker processes."""
+"""Training pairs: drawn from the sources, augmented, and loaded by worker processes."""
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -13,9 +13,9 @@ from dd_sfm.errors import DDSfMError
 from dd_sfm.ops.pixels import inside_mask
 from dd_sfm.training.augment import crop_homography, photometric, warp_points
 from dd_sfm.training.config import TrainConfig
-from dd_sfm.training.sources.endless import source_at
-from dd_sfm.training.sources.opening import MIN_POINTS
-from dd_sfm.training.sources.pair import PairSample, PairSource
+from dd_sfm.training.sources.open_sources import MIN_POINTS
+from dd_sfm.training.sources.pair_sample import PairSample, PairSource
+from dd_sfm.training.sources.scene_stream import source_at
 
 DRAWS = 20
 Pair = dict[str, Tensor]
@@ -42,7 +42,7 @@ class PairDataset(Dataset[Pair | None]):
 
 
 def augment_pair(sample: PairSample, rng: np.random.Generator, config: TrainConfig) -> Pair | None:
-    """Crop, bend and relight a pair; None when too few points remain in both crops."""
+    """Augment a pair: crops under random homographies, photometric changes; None if too few points remain in both."""
     if len(sample.xy0) < MIN_POINTS:
         return None
     augment = config.augment
@@ -80,42 +80,55 @@ def augment_pair(sample: PairSample, rng: np.random.Generator, config: TrainConf
     }
 
 
-def pair_numbers(step: int, batch: int, rank: int, world: int) -> list[int]:
+def pair_numbers(step: int, batch: int, rank: int, world_size: int) -> list[int]:
     """Numbers of the pairs of a step for one of several processes: no two of them share one."""
-    first = (step * world + rank) * batch
+    first = (step * world_size + rank) * batch
     return list(range(first, first + batch))
 
 
 def load_batches(
-    dataset: PairDataset, start: int, config: TrainConfig, rank: int = 0, world: int = 1
+    dataset: PairDataset, start: int, config: TrainConfig, rank: int = 0, world_size: int = 1
 ) -> Iterator[list[Pair | None]]:
     """The batches of steps ``start`` to the last, made by worker processes ahead of time."""
-    steps = [pair_numbers(step, config.batch, rank, world) for step in range(start, config.steps)]
+    steps = [pair_numbers(step, config.batch, rank, world_size) for step in range(start, config.steps)]
     ahead = max(2, 8 // config.batch)
-    loader: DataLoader[Pair | None] = DataLoader(
-        dataset,
+    loader: DataLoader[Pair | DDSfMError | None] = DataLoader(
+        _PairOrError(dataset),
         batch_sampler=steps,
         collate_fn=_as_list,
         num_workers=config.workers,
         prefetch_factor=ahead if config.workers else None,
         worker_init_fn=_start_worker,
     )
-    return _told_plainly(iter(loader))
+    return _raise_errors(loader)
 
 
-def _told_plainly(batches: Iterator[list[Pair | None]]) -> Iterator[list[Pair | None]]:
-    """The batches; an error of a worker process comes with its message alone, not with that of where it arose."""
-    try:
-        yield from batches
-    except DDSfMError as error:
-        text, name = str(error), f"{type(error).__module__}.{type(error).__name__}: "
-        if not text.startswith("Caught "):
-            raise
-        raise type(error)(text.rpartition(name)[2].strip()) from error
+class _PairOrError(Dataset[Pair | DDSfMError | None]):
+    """Pairs, or the errors meant for the user: as items they keep type and message on the way from a worker process."""
+
+    def __init__(self, dataset: PairDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, number: int) -> Pair | DDSfMError | None:
+        try:
+            return self.dataset[number]
+        except DDSfMError as error:
+            return error
 
 
-def _as_list(pairs: list[Pair | None]) -> list[Pair | None]:
-    return pairs
+def _raise_errors(batches: Iterable[list[Pair | DDSfMError | None]]) -> Iterator[list[Pair | None]]:
+    """Yield batches of pairs; raise the error of a worker process in this one."""
+    for batch in batches:
+        pairs: list[Pair | None] = []
+        for item in batch:
+            if isinstance(item, DDSfMError):
+                raise item
+            pairs.append(item)
+        yield pairs
+
+
+def _as_list(items: list[Pair | DDSfMError | None]) -> list[Pair | DDSfMError | None]:
+    return items
 
 
 def _start_worker(_: int) -> None:

@@ -1,4 +1,4 @@
-"""What changes while training: network, running average, optimiser, step."""
+"""The trainable state: network, running average of its weights, optimiser, and the optimisation step."""
 
 import logging
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from dd_sfm.features.weights import save_weights
 from dd_sfm.runtime import has_bfloat16
 from dd_sfm.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint, wrong_network
 from dd_sfm.training.config import TrainConfig
-from dd_sfm.training.distributed import Group
+from dd_sfm.training.distributed import ProcessGroup
 from dd_sfm.training.loss import response_loss
 from dd_sfm.training.pairs import Pair
 from dd_sfm.training.paper_loss import relative_response_loss
@@ -44,7 +44,7 @@ def _optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer
 
 
 class Trainer:
-    """Holds what changes while training.
+    """Holds the network, the running average of its weights and the optimiser, and makes the steps.
 
     Args:
         config: The recipe.
@@ -59,22 +59,22 @@ class Trainer:
         config: TrainConfig,
         out: Path,
         device: torch.device,
-        group: Group | None = None,
+        group: ProcessGroup | None = None,
         start: nn.Module | None = None,
     ) -> None:
-        self.config, self.out, self.device, self.group = config, out, device, group or Group()
+        self.config, self.out, self.device, self.group = config, out, device, group or ProcessGroup()
         torch.manual_seed(config.seed)
         self.options = config.network_options()
         self.network = build_network(config.architecture, **self.options).to(device)
         if start is not None:
             self.network.load_state_dict(start.state_dict())
-        self.average = build_network(config.architecture, **self.options).to(device)
-        self.average.load_state_dict(self.network.state_dict())
+        self.averaged_network = build_network(config.architecture, **self.options).to(device)
+        self.averaged_network.load_state_dict(self.network.state_dict())
         self.optimiser = _optimiser(self.network, config)
         self.bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and has_bfloat16(device))
         self.step, self.bad_steps = 0, 0
-        self.best, self.stale = -1.0, 0
-        """The best accuracy of a validation, and how many validations since were no better."""
+        self.best, self.validations_since_best = -1.0, 0
+        """The best accuracy of a validation, and how many validations there were since."""
         self.has_warm_start = start is not None
 
     @property
@@ -98,12 +98,12 @@ class Trainer:
         state = load_checkpoint(self.checkpoint_path, self.device, self.config.architecture, self.options)
         try:
             self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
+            self.averaged_network.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
         except (RuntimeError, KeyError, ValueError) as error:
             raise wrong_network(self.checkpoint_path, self.config.architecture, error) from error
         self.step = int(state["step"])
-        self.best, self.stale = float(state.get("best", -1.0)), int(state.get("stale", 0))
+        self.best, self.validations_since_best = float(state.get("best", -1.0)), int(state.get("stale", 0))
         self.has_warm_start = bool(state.get("warm_start", self.has_warm_start))
         self._say_changes(state.get("config", {}))
         return True
@@ -115,26 +115,26 @@ class Trainer:
             logger.info("settings that changed since the checkpoint: %s", "; ".join(changed))
 
     def save(self) -> None:
-        """Write the checkpoint; the first process does."""
-        if not self.group.leads:
+        """Write the checkpoint; only the main process does."""
+        if not self.group.is_main:
             return
         save_checkpoint(
             self.checkpoint_path,
             {
                 "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
+                "average": self.averaged_network.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "step": self.step,
                 "architecture": self.config.architecture,
                 "options": self.options,
                 "warm_start": self.has_warm_start,
                 "best": self.best,
-                "stale": self.stale,
+                "stale": self.validations_since_best,
                 "config": dump_config(self.config),
             },
         )
 
-    def learn(self, pairs: Sequence[Pair]) -> float:
+    def train_step(self, pairs: Sequence[Pair]) -> float:
         """One optimiser step on a batch of pairs; returns the mean loss.
 
         Raises:
@@ -156,22 +156,22 @@ class Trainer:
             loss = losses.sum() / len(pairs) * config.loss_weight
             loss.backward()
             total += float(loss.detach())
-        self._share()
+        self._average_gradients()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
-        self._check(bool(torch.isfinite(norm)))
+        self._check_gradient(bool(torch.isfinite(norm)))
         if self.bad_steps == 0:
             self.optimiser.step()
             self._update_average()
         self.step += 1
         return total
 
-    def _share(self) -> None:
+    def _average_gradients(self) -> None:
         """Mean gradients, and statistics of batch normalisation, over all processes."""
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         buffers = [b for b in self.network.buffers() if b.is_floating_point()]
         self.group.average([*gradients, *buffers])
 
-    def _check(self, is_finite: bool) -> None:
+    def _check_gradient(self, is_finite: bool) -> None:
         self.bad_steps = 0 if is_finite else self.bad_steps + 1
         if self.bad_steps >= MAX_BAD_STEPS:
             raise TrainingError(
@@ -181,12 +181,12 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        # Short memory first, so that the average does not hold on to a random start.
+        # The decay is lower at first, so that random initial weights leave the average soon.
         decay = self.config.average
         if not self.has_warm_start:
             decay = min(decay, (2 + self.step) / (11 + self.step))
         new = self.network.state_dict()
-        for name, value in self.average.state_dict().items():
+        for name, value in self.averaged_network.state_dict().items():
             if value.is_floating_point():
                 value.lerp_(new[name], 1 - decay)
             else:
@@ -194,7 +194,7 @@ class Trainer:
 
     def export(self, path: Path, extra: dict[str, str]) -> Path:
         """Write the averaged weights as fp16 safetensors."""
-        save_weights(path, self.average, self.config.architecture, self.options, extra=extra, half=True)
+        save_weights(path, self.averaged_network, self.config.architecture, self.options, extra=extra, half=True)
         return path
 
 

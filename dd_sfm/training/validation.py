@@ -1,4 +1,4 @@
-"""Matching accuracy on held-out pairs while training."""
+"""Matching accuracy (PCK) on held-out pairs during training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dd_sfm.features.point_search import find_points, usable_cells
-from dd_sfm.training.sources.pair import PairSample, PairSource
+from dd_sfm.training.sources.pair_sample import PairSample, PairSource
 
 GAPS = (1, 4, 12, 30)
 THRESHOLDS_PX = (1.0, 2.0, 4.0)

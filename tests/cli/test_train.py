@@ -13,7 +13,7 @@ from conftest import ROOT
 from plane_sequence import write_clip, write_jhu, write_run
 
 from dd_sfm.cli.options import find_config
-from dd_sfm.cli.training_clips import SceneSeries, render_scene
+from dd_sfm.cli.training_clips import StreamRenderer, render_scene
 from dd_sfm.config import load_config
 from dd_sfm.errors import OutputError
 from dd_sfm.features.networks import build_network
@@ -129,9 +129,9 @@ def test_the_next_scene_is_the_clip_that_would_be_rendered_before_training(tmp_p
         asked.append(clip)
         shutil.copytree(ROOT / "demo_videos" / "colon", folder)
 
-    monkeypatch.setattr("dd_sfm.cli.training_clips._synth", note)
-    settings, first = TrainConfig(cache=tmp_path), RenderedScene("colon", 7, is_endless=True)
-    series = SceneSeries(first, settings)
+    monkeypatch.setattr("dd_sfm.cli.training_clips._render_in_process", note)
+    settings, first = TrainConfig(cache=tmp_path), RenderedScene("colon", 7, is_stream=True)
+    series = StreamRenderer(first, settings)
     folder = series(2)
     assert asked[0] == replace(preset("colon", "real"), seed=9, frames=40, width=640, height=360)
     assert folder == render_scene(RenderedScene("colon", 9), settings, silent, print, write=False)
@@ -145,7 +145,7 @@ def test_what_fails_where_pairs_are_prepared_is_one_clear_line(train, tmp_path, 
 
     cache = tmp_path / "cache"
     monkeypatch.setattr("dd_sfm.synthetic.clip.write_clip", copy_demo)
-    monkeypatch.setattr("dd_sfm.cli.training_clips._synth", fail)
+    monkeypatch.setattr("dd_sfm.cli.training_clips._render_in_process", fail)
     ran = train("synth:colon:7+", "--cache", cache, "--set", "render.every=1", "--workers", 1)
     assert ran.code == 1
     assert ran.err.splitlines()[-1] == "dd-sfm: colon-8-real-40x640x360: no space"
@@ -158,7 +158,7 @@ def copy_demo(settings, folder, **options):
 def test_a_scene_that_cannot_be_rendered_is_one_clear_line(tmp_path):
     settings = TrainConfig(cache=tmp_path, render=RenderConfig(frames=40, width=90, height=96))
     with pytest.raises(OutputError, match="the next scene was not rendered: --size 90x96: expected even"):
-        SceneSeries(RenderedScene("colon", 7), settings)(1)
+        StreamRenderer(RenderedScene("colon", 7), settings)(1)
 
 
 @pytest.mark.slow

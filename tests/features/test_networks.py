@@ -70,16 +70,21 @@ def test_a_shift_by_whole_cells_shifts_the_map(architecture):
 
 
 @pytest.mark.parametrize("weights", list_weights())
-def test_with_shipped_weights_a_shift_by_one_cell_moves_points_by_one_cell(weights):
+def test_shipped_weights_find_points_of_a_shifted_and_an_enlarged_image_without_bias(weights):
     network = load_weights(weights, torch.device("cpu"))
     stride = network.stride
-    image = smooth_texture(160 + stride, 160 + stride)
-    first = image[..., :160, :160]
+    image = smooth_texture(256 + stride, 256 + stride)
+    # Multiples of 32, on whose grid the coarsest level of the compact network lies.
+    first = image[..., :256, :256]
+    scale = 1.25
+    larger = nn.functional.interpolate(first, scale_factor=scale, mode="bicubic")
     cases = (
-        (image[..., :160, stride:], lambda xy: xy - [stride, 0]),
-        (image[..., stride:, :160], lambda xy: xy - [0, stride]),
+        (image[..., :256, stride:], lambda xy: xy - [stride, 0]),
+        (image[..., stride:, :256], lambda xy: xy - [0, stride]),
+        # A centre that is off by d pixels puts the points of an enlarged image off by (scale - 1) * d.
+        (larger, lambda xy: (xy + 0.5) * scale - 0.5),
     )
-    xy = np.random.default_rng(0).uniform(40, 120, (100, 2))
+    xy = np.random.default_rng(0).uniform(60, 196, (200, 2))
     for second, there in cases:
         with torch.inference_mode():
             map0, map1 = network(first)[0], network(second.contiguous())[0]

@@ -11,7 +11,7 @@ import torch
 from conftest import ROOT
 from plane_sequence import write_run
 
-from dd_sfm.training.distributed import Group
+from dd_sfm.training.distributed import ProcessGroup
 from dd_sfm.training.pairs import pair_numbers
 
 WORKER = """
@@ -22,7 +22,7 @@ import numpy as np
 sys.path.insert(0, "tests")
 from dd_sfm.training.distributed import process_group
 from dd_sfm.training.pairs import PairDataset, load_batches
-from dd_sfm.training.sources.opening import open_source, weigh
+from dd_sfm.training.sources.open_sources import open_source, sampling_shares
 from dd_sfm.training.sources.spec import DataPath
 from dd_sfm.training.trainer import Trainer
 from training.test_loop import small
@@ -34,31 +34,31 @@ cpu = torch.device("cpu")
 with process_group(cpu) as group:
     config = small(steps=3, batch=2)
     source = open_source(DataPath(folder), config, lambda f, w: np.ones(f[0].shape[:2], bool))
-    dataset = PairDataset(weigh([source], config.mix), config)
+    dataset = PairDataset(sampling_shares([source], config.mix), config)
     trainer = Trainer(config, out, cpu, group)
     seen = []
-    for pairs in load_batches(dataset, 0, config, group.rank, group.world):
+    for pairs in load_batches(dataset, 0, config, group.rank, group.world_size):
         seen += [round(float(p["images"].sum()), 3) for p in pairs]
-        trainer.learn(pairs)
+        trainer.train_step(pairs)
     assert group.any(group.rank == 1, cpu)
     assert not group.any(False, cpu)
-    state = {"state": trainer.average.state_dict(), "network": trainer.network.state_dict(), "seen": seen}
+    state = {"state": trainer.averaged_network.state_dict(), "network": trainer.network.state_dict(), "seen": seen}
     torch.save(state, out / f"rank{group.rank}.pt")
 """
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
-def test_no_pair_is_drawn_twice(world):
-    numbers = [n for step in range(5) for rank in range(world) for n in pair_numbers(step, 4, rank, world)]
-    assert sorted(numbers) == list(range(20 * world))
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_no_pair_is_drawn_twice(world_size):
+    numbers = [n for step in range(5) for rank in range(world_size) for n in pair_numbers(step, 4, rank, world_size)]
+    assert sorted(numbers) == list(range(20 * world_size))
 
 
 def test_a_group_of_one_changes_nothing():
     value = torch.tensor([1.0, 2.0])
-    Group().average([value])
+    ProcessGroup().average([value])
     assert value.tolist() == [1, 2]
-    assert Group().any(True, torch.device("cpu"))
-    assert Group().leads
+    assert ProcessGroup().any(True, torch.device("cpu"))
+    assert ProcessGroup().is_main
 
 
 def torchrun(*arguments, cwd=ROOT):

@@ -252,11 +252,11 @@ def test_variants_train(go, tmp_path, changes):
 
 def test_gradients_add_up_as_in_one_batch(tmp_path, run_folder):
     from dd_sfm.training.pairs import PairDataset
-    from dd_sfm.training.sources.opening import open_source, weigh
+    from dd_sfm.training.sources.open_sources import open_source, sampling_shares
 
     config = small(batch=2, architecture="fc_densenet", growth=2, descriptor_dim=8, precision="float32")
     source = open_source(DataPath(run_folder), config, lambda f, w: np.ones(f[0].shape[:2], bool))
-    dataset = PairDataset(weigh([source], config.mix), config)
+    dataset = PairDataset(sampling_shares([source], config.mix), config)
     pairs = [dataset[0], dataset[1]]
     losses = []
     for size in (1, 2):
@@ -264,7 +264,7 @@ def test_gradients_add_up_as_in_one_batch(tmp_path, run_folder):
         # Batch statistics differ with what is in the batch; fixed ones do not.
         trainer.network.eval()
         trainer.network.train = lambda mode=True, n=trainer.network: n
-        losses.append(trainer.learn(pairs))
+        losses.append(trainer.train_step(pairs))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
@@ -286,9 +286,9 @@ def test_gradients_that_are_not_finite_end_the_training(tmp_path):
         "xy": torch.rand(2, 20, 2) * 60,
     }
     for _ in range(9):
-        trainer.learn([pair])
+        trainer.train_step([pair])
     with pytest.raises(TrainingError, match="not finite 10 times in a row"):
-        trainer.learn([pair])
+        trainer.train_step([pair])
 
 
 @pytest.mark.parametrize(

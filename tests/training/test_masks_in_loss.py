@@ -6,11 +6,12 @@ import torch
 from conftest import texture
 from torch import nn
 
+from dd_sfm.ops.pixels import inside_mask
 from dd_sfm.training.augment import AugmentConfig
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.loss import response_loss
 from dd_sfm.training.pairs import augment_pair
-from dd_sfm.training.sources.pair_sample import PairSample, inside_mask
+from dd_sfm.training.sources.pair_sample import PairSample
 from dd_sfm.training.trainer import pair_losses
 
 
@@ -97,5 +98,5 @@ def test_no_point_of_a_training_pair_lies_outside_either_mask():
         if pair is None:
             continue
         for places, mask, pixels in zip(pair["xy"], pair["masks"], pair["images"], strict=True):
-            assert inside_mask(places.numpy(), mask.numpy()).all()
+            assert inside_mask(mask.numpy(), places.numpy()).all()
             assert float(pixels[:, ~mask].abs().max()) == 0.0

@@ -16,7 +16,13 @@ from dd_sfm.io.images import write_image
 from dd_sfm.structures import Model
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.sources.frames import WorkingFrames
-from dd_sfm.training.sources.opening import expand, kind_of, open_source, open_sources, weigh
+from dd_sfm.training.sources.open_sources import (
+    expand_folders,
+    open_source,
+    open_sources,
+    sampling_shares,
+    source_kind,
+)
 from dd_sfm.training.sources.posed import narrowest_range, plausible_points
 from dd_sfm.training.sources.spec import DataPath, read_data_file, rendered_scenes
 from dd_sfm.training.sources.structure import read_structure
@@ -145,8 +151,8 @@ def test_points_of_the_wrong_depth_for_their_brightness_are_dropped(tmp_path):
 def test_many_frames_are_held_as_jpegs(tmp_path):
     folder = write_run(tmp_path / "seq")
     plain, packed = opened(folder).frames, opened(folder, memory_mb=0).frames
-    assert packed.held[0].ndim == 1
-    assert sum(h.size for h in packed.held) < 0.3 * sum(h.size for h in plain.held)
+    assert packed.stored[0].ndim == 1
+    assert sum(h.size for h in packed.stored) < 0.3 * sum(h.size for h in plain.stored)
     assert np.abs(plain.image(5).astype(int) - packed.image(5)).mean() < 2
     assert (plain.mask(5) == packed.mask(5)).all()
 
@@ -187,7 +193,7 @@ def test_video_images_and_single_image_are_warped(tmp_path):
         write_image(folder / f"{k}.png", image)
     for path, count in ((clip, 12), (f"{clip}:2-5", 4), (folder, 5), (folder / "3.png", 1)):
         source = opened(path)
-        assert source.kind == "pictures"
+        assert source.kind == "unposed"
         assert len(source.frames) == count
         sample = source.pairs.draw(np.random.default_rng(1))
         assert len(sample.xy0) > 1000
@@ -212,23 +218,23 @@ def test_rendered_ranges():
 def test_folders_of_sources_share_a_weight(tmp_path):
     for name in ("patient1/a", "patient1/b", "patient2/c"):
         write_jhu(tmp_path / name, 3)
-    assert [d.path.name for d in expand(DataPath(tmp_path / "patient1"))] == ["a", "b"]
-    everything = expand(DataPath(tmp_path, weight=3.0))
+    assert [d.path.name for d in expand_folders(DataPath(tmp_path / "patient1"))] == ["a", "b"]
+    everything = expand_folders(DataPath(tmp_path, weight=3.0))
     assert [(d.path.name, d.weight, d.part) for d in everything] == [(n, 3.0, 1 / 3) for n in "abc"]
     single = opened(tmp_path / "patient2" / "c")
     parts = [replace(single, data=d) for d in everything]
-    shares = [share for _, share in weigh([*parts, single], (1.0, 0.0, 0.0))]
+    shares = [share for _, share in sampling_shares([*parts, single], (1.0, 0.0, 0.0))]
     assert shares == pytest.approx([0.5, 0.5, 0.5, 0.5])  # the folder counts three times as much as the single one
     with pytest.raises(InputError, match="a folder of 2 sources takes no range"):
-        expand(DataPath(tmp_path / "patient1", 0, 4))
+        expand_folders(DataPath(tmp_path / "patient1", 0, 4))
 
 
 def test_unknown_kinds(tmp_path):
     with pytest.raises(InputError, match="unknown kind of source; expected a JHU sequence"):
-        expand(DataPath(tmp_path))
+        expand_folders(DataPath(tmp_path))
     with pytest.raises(InputError, match="not found; expected a JHU sequence"):
-        expand(DataPath(tmp_path / "none"))
-    assert kind_of(tmp_path) is None
+        expand_folders(DataPath(tmp_path / "none"))
+    assert source_kind(tmp_path) is None
 
 
 def test_no_usable_pair(tmp_path):
@@ -256,13 +262,13 @@ def test_shares_follow_mix_and_weights(tmp_path):
     run = opened(write_run(tmp_path / "a"))
     other = open_source(DataPath(run.data.path, weight=3.0), TrainConfig(working_height_px=112), whole)
     pictures = opened(write_clip(tmp_path / "clip.avi"))
-    shares = [share for _, share in weigh([run, other, pictures], (0.4, 0.4, 0.2))]
+    shares = [share for _, share in sampling_shares([run, other, pictures], (0.4, 0.4, 0.2))]
     assert shares == pytest.approx([0.2, 0.6, 0.2 / 3, 0.6 / 3, 0.2 / 3])
     # Alone of its kind a weight counts too, against the other kinds.
-    assert [share for _, share in weigh([other], (0.4, 0.4, 0.2))] == pytest.approx([1.2, 0.6])
-    assert [share for _, share in weigh([run], (1.0, 1.0, 0.0))] == [1.0]
+    assert [share for _, share in sampling_shares([other], (0.4, 0.4, 0.2))] == pytest.approx([1.2, 0.6])
+    assert [share for _, share in sampling_shares([run], (1.0, 1.0, 0.0))] == [1.0]
     with pytest.raises(InputError, match="the kinds of sources given have no share"):
-        weigh([pictures], (1.0, 0.0, 0.0))
+        sampling_shares([pictures], (1.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize(

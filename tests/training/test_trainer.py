@@ -8,7 +8,7 @@ from dd_sfm.errors import WeightsError
 from dd_sfm.training.augment import AugmentConfig
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.pairs import PairDataset, augment_pair
-from dd_sfm.training.sources.pair import PairSample
+from dd_sfm.training.sources.pair_sample import PairSample
 from dd_sfm.training.sources.spec import DataPath
 from dd_sfm.training.trainer import Trainer
 from dd_sfm.training.validation import matching_accuracy
@@ -62,15 +62,17 @@ def test_resumed_training_goes_on_bit_by_bit(tmp_path):
     dataset = PairDataset([(ShiftSource(), 1.0)], config)
     whole = Trainer(config, tmp_path, CPU)
     for step in range(4):
-        whole.learn([dataset[step]])
+        whole.train_step([dataset[step]])
         if step == 1:
             whole.save()
     second = Trainer(config, tmp_path, CPU)
     assert second.resume()
     assert second.step == 2
     for step in range(2, 4):
-        second.learn([dataset[step]])
-    for a, b in zip(whole.average.state_dict().values(), second.average.state_dict().values(), strict=True):
+        second.train_step([dataset[step]])
+    for a, b in zip(
+        whole.averaged_network.state_dict().values(), second.averaged_network.state_dict().values(), strict=True
+    ):
         assert torch.equal(a, b)
 
 
@@ -97,9 +99,9 @@ def test_it_learns(tmp_path):
     torch.set_num_threads(2)
     trainer = Trainer(config, tmp_path, CPU)
     dataset = PairDataset([(ShiftSource(), 1.0)], config)
-    losses = [trainer.learn([dataset[step]]) for step in range(config.steps)]
+    losses = [trainer.train_step([dataset[step]]) for step in range(config.steps)]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
-    assert matching_accuracy(trainer.average, ShiftSource(), CPU, pairs=2).overall.pck[2] > 0.3
+    assert matching_accuracy(trainer.averaged_network, ShiftSource(), CPU, pairs=2).overall.pck[2] > 0.3
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,9 @@ def _pack(frames: WorkingFrames) -> dict[str, Any]:
         "frames_numbers": np.array(frames.numbers, np.int64),
         "frames_shape": np.array(frames.shape),
         "frames_masks": frames.masks,
-        "frames_bytes": np.concatenate([h.ravel() for h in frames.held]),
-        "frames_ends": np.cumsum([h.size for h in frames.held]),
-        "frames_compressed": np.array(frames.held[0].ndim == 1),
+        "frames_bytes": np.concatenate([h.ravel() for h in frames.stored]),
+        "frames_ends": np.cumsum([h.size for h in frames.stored]),
+        "frames_compressed": np.array(frames.stored[0].ndim == 1),
     }
 
 

@@ -1,4 +1,4 @@
-"""Frames at working size, held in memory: as arrays, or as JPEGs when there are many."""
+"""Frames at working size, stored in memory: as arrays, or as JPEGs when there are many."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -59,13 +59,13 @@ def working_crop(mask: NDArray[np.bool_], working_height_px: int, where: str) ->
 class WorkingFrames:
     """Frames of a source at working size.
 
-    ``name`` of the source; ``numbers`` of the frames; ``held``: an image (H, W, 3) or the bytes of its JPEG (B,) each;
+    ``name`` of the source; ``numbers`` of the frames; ``stored``: an image (H, W, 3), or its JPEG (B,), each;
     ``masks`` (1 or N, bytes): one for all or one a frame, packed to bits; ``shape`` (H, W).
     """
 
     name: str
     numbers: tuple[int, ...]
-    held: tuple[NDArray[np.uint8], ...]
+    stored: tuple[NDArray[np.uint8], ...]
     masks: NDArray[np.uint8]
     shape: tuple[int, int]
 
@@ -74,8 +74,8 @@ class WorkingFrames:
 
     def image(self, k: int) -> NDArray[Any]:
         """Frame k (H, W, 3) uint8 RGB."""
-        held = self.held[k]
-        return held if held.ndim == 3 else np.asarray(cv2.imdecode(held, cv2.IMREAD_COLOR_RGB))
+        stored = self.stored[k]
+        return stored if stored.ndim == 3 else np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR_RGB))
 
     def mask(self, k: int) -> NDArray[np.bool_]:
         """Usable pixels (H, W) of frame k."""
@@ -84,22 +84,22 @@ class WorkingFrames:
         return np.unpackbits(packed, count=height * width).reshape(height, width).astype(bool)
 
 
-def hold_frames(
+def store_frames(
     name: str,
     numbers: tuple[int, ...],
     images: Iterable[NDArray[Any]],
     masks: Iterable[NDArray[np.bool_]],
     memory_mb: int,
 ) -> WorkingFrames:
-    """Keep working images (H, W, 3) and working masks (H, W): one mask for all, or one a frame."""
+    """Store working images (H, W, 3) and working masks (H, W): one mask for all, or one a frame."""
     packed = []
     shape = (0, 0)
     for mask in masks:
         shape = mask.shape
         packed.append(np.packbits(mask))
     compressed = len(numbers) * shape[0] * shape[1] * 3 > memory_mb * 1e6
-    held = tuple(_jpeg(image) if compressed else image for image in images)
-    return WorkingFrames(name, numbers[: len(held)], held, np.stack(packed), shape)
+    stored = tuple(_jpeg(image) if compressed else image for image in images)
+    return WorkingFrames(name, numbers[: len(stored)], stored, np.stack(packed), shape)
 
 
 def _jpeg(image: NDArray[Any]) -> NDArray[np.uint8]:

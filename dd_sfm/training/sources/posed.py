@@ -14,11 +14,11 @@ from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.ops.pixels import inside_mask
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.sources.cache import Cache
-from dd_sfm.training.sources.frames import WorkingCrop, WorkingFrames, hold_frames, working_crop
-from dd_sfm.training.sources.pair import PairSample, log_uniform_gap
-from dd_sfm.training.sources.pictures import FindField
+from dd_sfm.training.sources.frames import WorkingCrop, WorkingFrames, store_frames, working_crop
+from dd_sfm.training.sources.pair_sample import PairSample, log_uniform_gap
 from dd_sfm.training.sources.spec import DataPath
 from dd_sfm.training.sources.structure import Structure, read_structure
+from dd_sfm.training.sources.unposed import FindFieldOfView
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _no_points(frames: WorkingFrames) -> PairSample:
     return PairSample(image, image, mask, mask, empty, empty)
 
 
-def open_posed(data: DataPath, config: TrainConfig, find_field: FindField, cache: Cache) -> PosedSource:
+def open_posed(data: DataPath, config: TrainConfig, find_field_of_view: FindFieldOfView, cache: Cache) -> PosedSource:
     """Prepare a JHU sequence, a COLMAP model with images or a run folder.
 
     Raises:
@@ -87,18 +87,18 @@ def open_posed(data: DataPath, config: TrainConfig, find_field: FindField, cache
         [*settings, config.memory_mb],
     )
     held = cache.load(key)
-    posed = _from_arrays(held) if held else _prepare(structure, chosen, config, find_field)
+    posed = _from_arrays(held) if held else _prepare(structure, chosen, config, find_field_of_view)
     if not held:
         cache.save(key, _to_arrays(posed))
     return PosedSource(posed, config.gaps, note)
 
 
 def _prepare(
-    structure: Structure, chosen: NDArray[np.int64], config: TrainConfig, find_field: FindField
+    structure: Structure, chosen: NDArray[np.int64], config: TrainConfig, find_field_of_view: FindFieldOfView
 ) -> PosedFrames:
-    masks = _source_masks(structure, chosen, find_field)
+    masks = _source_masks(structure, chosen, find_field_of_view)
     crop = working_crop(np.logical_or.reduce(masks), config.working_height_px, structure.name)
-    frames = hold_frames(
+    frames = store_frames(
         structure.name,
         tuple(structure.numbers[k] for k in chosen),
         _images(structure, chosen, crop),
@@ -114,12 +114,14 @@ def _prepare(
     return _capped(posed, config.max_points_per_frame)
 
 
-def _source_masks(structure: Structure, chosen: NDArray[np.int64], find_field: FindField) -> list[NDArray[np.bool_]]:
+def _source_masks(
+    structure: Structure, chosen: NDArray[np.int64], find_field_of_view: FindFieldOfView
+) -> list[NDArray[np.bool_]]:
     """One mask for all frames, or one each."""
     width, height = structure.size
     if not structure.mask_paths:
         spread = chosen[np.linspace(0, len(chosen) - 1, min(16, len(chosen))).astype(int)]
-        masks = [find_field([read_image(structure.paths[k]) for k in spread], structure.name)]
+        masks = [find_field_of_view([read_image(structure.paths[k]) for k in spread], structure.name)]
     elif len(structure.mask_paths) == 1:
         masks = [read_mask(structure.mask_paths[0])]
     else:

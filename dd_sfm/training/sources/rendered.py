@@ -9,8 +9,8 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.truth import RenderedTruth, read_still_truth
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.training.config import TrainConfig
-from dd_sfm.training.sources.frames import WorkingCrop, WorkingFrames, hold_frames, working_crop
-from dd_sfm.training.sources.pair import PairSample, log_uniform_gap
+from dd_sfm.training.sources.frames import WorkingCrop, WorkingFrames, store_frames, working_crop
+from dd_sfm.training.sources.pair_sample import PairSample, log_uniform_gap
 from dd_sfm.training.sources.spec import DataPath
 
 
@@ -78,7 +78,7 @@ def open_rendered(data: DataPath, config: TrainConfig) -> RenderedSource:
         return (crop.image(image) for _, image in iter_frames(clip, numbers))
 
     masks: list[NDArray[np.bool_]] = [crop.mask(truth.mask)]
-    frames = hold_frames(data.path.name, tuple(numbers), images(), masks, config.memory_mb)
+    frames = store_frames(data.path.name, tuple(numbers), images(), masks, config.memory_mb)
     if len(frames) < len(numbers) or not len(numbers):
         raise InputError(
             f"{data.label}: {len(frames)} frames in {truth.clip_path.name}; expected {max(1, len(numbers))} of "

@@ -1,4 +1,4 @@
-"""What is trained on: PATH[:FIRST-LAST][@WEIGHT] on the command line, or a YAML file of such entries."""
+"""Training sources as text: PATH[:FIRST-LAST][@WEIGHT] on the command line, or a YAML file of such entries."""
 
 import re
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from dd_sfm.errors import ConfigError
 
 SYNTH = re.compile(r"synth:(?P<organ>[a-z_]+)(?::(?P<seed>\d+)(?:-(?P<last>\d+)|(?P<endless>\+))?)?")
 
-Series = Callable[[int], Path]
-"""Makes rendered scene N of a series, and gives its folder."""
+RenderScene = Callable[[int], Path]
+"""Renders scene N of a stream and returns its folder."""
 
 
 @dataclass(frozen=True)
 class DataPath:
     """A source: a path, the positions of its first and last frame (None: to the end), and a factor on its share.
 
-    ``part``: which part of an entry it is, where an entry is a folder of sources or several clips; ``series``: of
-    scenes without end, of which the path holds the first, and its name.
+    ``part``: its share of an entry that is a folder of sources or several clips; ``stream``: renders the later scenes
+    of an endless stream whose first scene is at the path; ``stream_name``: what that stream is called.
     """
 
     path: Path
@@ -29,8 +29,8 @@ class DataPath:
     last: int | None = None
     weight: float = 1.0
     part: float = 1.0
-    series: Series | None = field(default=None, compare=False)
-    series_name: str = ""
+    stream: RenderScene | None = field(default=None, compare=False)
+    stream_name: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "DataPath":
@@ -55,20 +55,20 @@ class DataPath:
 
     @property
     def label(self) -> str:
-        """How it is named in messages."""
+        """Its name in messages: path and range."""
         span = "" if not self.first and self.last is None else f":{self.first}-{'' if self.last is None else self.last}"
         return f"{self.path}{span}"
 
 
 @dataclass(frozen=True)
 class RenderedScene:
-    """A clip to render: ``synth:ORGAN[:SEED]``; ``is_endless``: the first of a series, ``synth:ORGAN:SEED+``."""
+    """A clip to render, ``synth:ORGAN[:SEED]``; ``is_stream``: the first of a stream, ``synth:ORGAN:SEED+``."""
 
     organ: str
     seed: int
     weight: float = 1.0
     part: float = 1.0
-    is_endless: bool = False
+    is_stream: bool = False
 
 
 def rendered_scenes(data: DataPath) -> list[RenderedScene]:
@@ -85,7 +85,7 @@ def rendered_scenes(data: DataPath) -> list[RenderedScene]:
         raise ConfigError(f"{text}: expected synth:ORGAN, synth:ORGAN:SEED, synth:ORGAN:SEED-SEED or synth:ORGAN:SEED+")
     first = int(found["seed"] or 0)
     if found["endless"]:
-        return [RenderedScene(found["organ"], first, data.weight, is_endless=True)]
+        return [RenderedScene(found["organ"], first, data.weight, is_stream=True)]
     last = int(found["last"] or first)
     if last < first:
         raise ConfigError(f"{text}: the seeds end before they start; expected synth:ORGAN:SEED-SEED")

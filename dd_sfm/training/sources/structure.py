@@ -1,4 +1,4 @@
-"""Reconstructions to learn from, whatever wrote them: JHU sequences, COLMAP models with images, run folders."""
+"""Reconstructions to train on: JHU sequences, COLMAP models with images, and run folders, read alike."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a source draws: two frames and points that they share."""
+"""A pair of frames with corresponding points, and the interface of what draws such pairs."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""From paths to sources: what a path is, the folders below it, and each source's share of the pairs."""
+"""Opens training sources: tells the kind of a path, expands folders, and sets each source's share of the pairs."""
 
 import logging
 from collections.abc import Sequence
@@ -13,28 +13,28 @@ from dd_sfm.io.run_folder import has_frames
 from dd_sfm.io.scene import find_model_folder
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.sources.cache import Cache
-from dd_sfm.training.sources.endless import EndlessSource, EndlessWarps
 from dd_sfm.training.sources.frames import WorkingFrames
-from dd_sfm.training.sources.pair import PairSource
-from dd_sfm.training.sources.pictures import FindField, open_pictures
+from dd_sfm.training.sources.pair_sample import PairSource
 from dd_sfm.training.sources.posed import open_posed
 from dd_sfm.training.sources.rendered import RenderedSource, open_rendered
-from dd_sfm.training.sources.spec import DataPath, Series
+from dd_sfm.training.sources.scene_stream import SceneStream, SceneStreamWarps
+from dd_sfm.training.sources.spec import DataPath, RenderScene
+from dd_sfm.training.sources.unposed import FindFieldOfView, open_unposed
 from dd_sfm.training.sources.warp import WarpSource
 
 logger = logging.getLogger(__name__)
 
-KINDS = (
+SUPPORTED_SOURCES = (
     "a JHU sequence (motion.yaml), a COLMAP model with images or run folder (sparse/0), a rendered clip (truth.npz), "
     "a folder of these or of images, a video, an image, or synth:ORGAN[:SEED[+]]"
 )
 MIN_POINTS = 16
-"""A pair with fewer common points teaches nothing."""
+"""Fewest common points of a pair that is trained on."""
 
 
 @dataclass(frozen=True)
 class OpenedSource:
-    """A source that is ready. ``kind``: posed, rendered or pictures; ``pairs``: of the reconstruction, or warps."""
+    """A prepared source. ``kind``: posed, rendered or unposed; ``pairs``: draws pairs of frames, or warps of one."""
 
     data: DataPath
     kind: str
@@ -44,17 +44,17 @@ class OpenedSource:
 
     @property
     def name(self) -> str:
-        """How its figures are named."""
-        if self.data.series is not None:
-            return self.data.series_name
+        """Its name in logs and records."""
+        if self.data.stream is not None:
+            return self.data.stream_name
         span = self.data.label.removeprefix(str(self.data.path))
         return f"{self.frames.name}{span}"
 
 
-def kind_of(path: Path) -> str | None:
-    """What a path is: posed, rendered, pictures, or None."""
+def source_kind(path: Path) -> str | None:
+    """The kind of source at a path: posed, rendered, unposed, or None."""
     if path.is_file():
-        return "pictures"
+        return "unposed"
     if (path / "truth.npz").is_file():
         return "rendered"
     if (path / "motion.yaml").is_file():
@@ -62,19 +62,19 @@ def kind_of(path: Path) -> str | None:
     if find_model_folder(path) is not None:
         return "posed"
     if path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in path.iterdir()):
-        return "pictures"
+        return "unposed"
     return None
 
 
-def expand(data: DataPath) -> list[DataPath]:
+def expand_folders(data: DataPath) -> list[DataPath]:
     """A source itself, or the sources in the folders below it (a patient's sequences; all patients').
 
     Raises:
         InputError: If there is none.
     """
     if not data.path.exists():
-        raise InputError(f"{data.path}: not found; expected {KINDS}")
-    kind = kind_of(data.path)
+        raise InputError(f"{data.path}: not found; expected {SUPPORTED_SOURCES}")
+    kind = source_kind(data.path)
     if kind != "posed" and has_frames(data.path):
         raise InputError(
             f"{data.path}: a run without a model; expected a finished one. Finish it with dd-sfm reconstruct, or give "
@@ -83,60 +83,60 @@ def expand(data: DataPath) -> list[DataPath]:
     if kind:
         return [data]
     for pattern in ("*/", "*/*/"):
-        found = [p for p in sorted(data.path.glob(pattern)) if kind_of(p) in ("posed", "rendered")]
+        found = [p for p in sorted(data.path.glob(pattern)) if source_kind(p) in ("posed", "rendered")]
         if found:
             if data.last is not None:
                 raise InputError(
                     f"{data.label}: a folder of {len(found)} sources takes no range; expected one of the sources"
                 )
             return [DataPath(p, weight=data.weight, part=data.part / len(found)) for p in found]
-    raise InputError(f"{data.path}: unknown kind of source; expected {KINDS}")
+    raise InputError(f"{data.path}: unknown kind of source; expected {SUPPORTED_SOURCES}")
 
 
-def open_source(data: DataPath, config: TrainConfig, find_field: FindField) -> OpenedSource:
-    """Open one source (see :func:`expand`).
+def open_source(data: DataPath, config: TrainConfig, find_field_of_view: FindFieldOfView) -> OpenedSource:
+    """Open one source (see :func:`expand_folders`).
 
     Raises:
         InputError: If it cannot be used.
     """
     cache = Cache(config.cache)
-    kind = kind_of(data.path)
+    kind = source_kind(data.path)
     if kind == "rendered":
         rendered = open_rendered(data, config)
-        if data.series is None:
+        if data.stream is None:
             return OpenedSource(data, kind, rendered.frames, rendered)
-        endless = EndlessSource(rendered, _LaterScenes(data, data.series, config), config.render.every)
-        return OpenedSource(data, kind, rendered.frames, endless, f"and a new scene every {config.render.every} pairs")
+        stream = SceneStream(rendered, _OpenStreamScene(data, data.stream, config), config.render.every)
+        return OpenedSource(data, kind, rendered.frames, stream, f"and a new scene every {config.render.every} pairs")
     if kind == "posed":
-        posed = open_posed(data, config, find_field, cache)
+        posed = open_posed(data, config, find_field_of_view, cache)
         return OpenedSource(data, kind, posed.frames, posed, posed.note)
-    frames = open_pictures(data, config, find_field, cache)
-    return OpenedSource(data, "pictures", frames, WarpSource(frames), "no poses: learned from through warps")
+    frames = open_unposed(data, config, find_field_of_view, cache)
+    return OpenedSource(data, "unposed", frames, WarpSource(frames), "no poses: learned from through warps")
 
 
 @dataclass(frozen=True)
-class _LaterScenes:
-    """Opens any scene of a series, of which ``data`` is the first."""
+class _OpenStreamScene:
+    """Renders and opens any scene of a stream, of which ``data`` is the first."""
 
     data: DataPath
-    series: Series
+    stream: RenderScene
     config: TrainConfig
 
     def __call__(self, scene: int) -> RenderedSource:
-        return open_rendered(replace(self.data, path=self.series(scene), series=None), self.config)
+        return open_rendered(replace(self.data, path=self.stream(scene), stream=None), self.config)
 
 
 def open_sources(
-    data: Sequence[DataPath], config: TrainConfig, find_field: FindField, role: str = "train on"
+    data: Sequence[DataPath], config: TrainConfig, find_field_of_view: FindFieldOfView, role: str = "train on"
 ) -> list[OpenedSource]:
-    """Open sources, see that each gives pairs, and say what they are; ``role``: what they are for.
+    """Open sources, check that each gives pairs, and log them; ``role`` says in the log what they are for.
 
     Raises:
         InputError: If one cannot be used, or gives no usable pair.
     """
     opened = []
-    for part in (p for d in data for p in expand(d)):
-        source = open_source(part, config, find_field)
+    for part in (p for d in data for p in expand_folders(d)):
+        source = open_source(part, config, find_field_of_view)
         _check_pairs(source)
         numbers = source.frames.numbers
         note = f"; {source.note}" if source.note else ""
@@ -158,8 +158,8 @@ def _check_pairs(source: OpenedSource) -> None:
     )
 
 
-def weigh(opened: Sequence[OpenedSource], mix: tuple[float, float, float]) -> list[tuple[PairSource, float]]:
-    """Sources of pairs with their shares.
+def sampling_shares(opened: Sequence[OpenedSource], mix: tuple[float, float, float]) -> list[tuple[PairSource, float]]:
+    """Set the share of pairs that is drawn from each source.
 
     The mix is shared evenly among the entries of a kind, then a weight multiplies an entry's share; warps are made of
     the frames of all.
@@ -179,7 +179,7 @@ def weigh(opened: Sequence[OpenedSource], mix: tuple[float, float, float]) -> li
 
 
 def _warps(source: OpenedSource) -> PairSource:
-    return EndlessWarps(source.pairs) if isinstance(source.pairs, EndlessSource) else WarpSource(source.frames)
+    return SceneStreamWarps(source.pairs) if isinstance(source.pairs, SceneStream) else WarpSource(source.frames)
 
 
 def _parts(group: Sequence[OpenedSource]) -> list[float]:

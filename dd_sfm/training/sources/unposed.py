@@ -1,4 +1,4 @@
-"""Frames without poses: videos, folders of images, single images. They are learned from through random warps."""
+"""Sources without poses: videos, folders of images, single images. Training pairs are random warps of a frame."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,14 +11,16 @@ from dd_sfm.io.images import SUFFIXES, read_image
 from dd_sfm.io.video import SourceInfo, iter_frames, open_source
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.sources.cache import Cache
-from dd_sfm.training.sources.frames import WorkingFrames, hold_frames, working_crop
+from dd_sfm.training.sources.frames import WorkingFrames, store_frames, working_crop
 from dd_sfm.training.sources.spec import DataPath
 
-FindField = Callable[[Sequence[NDArray[Any]], str], NDArray[np.bool_]]
-"""Frames (H, W, 3) of one camera, and the name of their source, to the field of view (H, W)."""
+FindFieldOfView = Callable[[Sequence[NDArray[Any]], str], NDArray[np.bool_]]
+"""Finds the field of view (H, W) from frames (H, W, 3) of one camera; the text names their source in messages."""
 
 
-def open_pictures(data: DataPath, config: TrainConfig, find_field: FindField, cache: Cache) -> WorkingFrames:
+def open_unposed(
+    data: DataPath, config: TrainConfig, find_field_of_view: FindFieldOfView, cache: Cache
+) -> WorkingFrames:
     """Prepare a video, a folder of images of one size, or one image.
 
     Raises:
@@ -39,13 +41,13 @@ def open_pictures(data: DataPath, config: TrainConfig, find_field: FindField, ca
     held = cache.load(key)
     if held:
         return held["frames"]
-    frames = _prepare(data, info, numbers, config, find_field)
+    frames = _prepare(data, info, numbers, config, find_field_of_view)
     cache.save(key, {"frames": frames})
     return frames
 
 
 def _prepare(
-    data: DataPath, info: SourceInfo, numbers: list[int], config: TrainConfig, find_field: FindField
+    data: DataPath, info: SourceInfo, numbers: list[int], config: TrainConfig, find_field_of_view: FindFieldOfView
 ) -> WorkingFrames:
     wanted = set(numbers)
     span = range(numbers[0], numbers[-1] + 1)
@@ -53,7 +55,7 @@ def _prepare(
     found = [image for n, image in iter_frames(info, span) if n in samples]
     if not found:
         raise InputError(f"{data.label}: no frame of the range can be decoded; expected at least one")
-    field = find_field(found, data.label)
+    field = find_field_of_view(found, data.label)
     crop = working_crop(field, config.working_height_px, data.label)
     images = (crop.image(image) for n, image in iter_frames(info, span) if n in wanted)
-    return hold_frames(data.path.name, tuple(numbers), images, [crop.mask(field)], config.memory_mb)
+    return store_frames(data.path.name, tuple(numbers), images, [crop.mask(field)], config.memory_mb)

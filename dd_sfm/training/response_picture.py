@@ -1,9 +1,5 @@
-"""Shows how a training goes: TensorBoard where it is installed, and pictures of the response."""
+"""Pictures of the response: how similar a point is to every place of another frame."""
 
-import logging
-import re
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,63 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dd_sfm.io.images import write_image
+from dd_sfm.features.point_search import usable_cells
 from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
-from dd_sfm.training.sources.pair import PairSample
-from dd_sfm.training.validation import Validation
+from dd_sfm.training.sources.pair_sample import PairSample
 
-logger = logging.getLogger(__name__)
-
-SHOWN = 4
+MAX_POINTS = 4
 GREEN, CYAN = (60, 255, 90), (60, 230, 255)
-
-
-class Board:
-    """Writes figures and pictures; without TensorBoard pictures alone.
-
-    Args:
-        out: The training's folder; pictures go to ``display``, TensorBoard's files to ``tensorboard``.
-        enabled: Whether TensorBoard is wanted.
-    """
-
-    def __init__(self, out: Path, *, enabled: bool) -> None:
-        self.out = out
-        self._writer: Any = None
-        if not enabled:
-            return
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            logger.info("TensorBoard is not installed: no curves (pip install tensorboard)")
-            return
-        self._writer = SummaryWriter(str(out / "tensorboard"))
-
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Add points to curves."""
-        if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, step)
-
-    def validation(self, step: int, results: Mapping[str, Validation]) -> None:
-        """Accuracy per source, and per gap."""
-        for name, result in results.items():
-            rows = {f"{name}/all": result.overall} | {f"{name}/gap {g}": a for g, a in result.by_gap.items() if g}
-            for row, accuracy in rows.items():
-                for threshold, share in zip(accuracy.thresholds_px, accuracy.pck, strict=True):
-                    self.scalars(step, {f"pck {threshold:g} px/{row}": share})
-
-    def picture(self, step: int, number: int, name: str, image: NDArray[np.uint8]) -> None:
-        """Keep a picture (H, W, 3) of a source: the ``number`` tells sources of one name apart."""
-        folder = self.out / "display"
-        folder.mkdir(exist_ok=True)
-        write_image(folder / f"{step:08d}_{number}_{re.sub(r'[^A-Za-z0-9.+-]', '_', name)}.jpg", image)
-        if self._writer is not None:
-            self._writer.add_image(f"response/{number} {name}", image, step, dataformats="HWC")
-
-    def close(self) -> None:
-        """Write what is left."""
-        if self._writer is not None:
-            self._writer.close()
 
 
 @torch.no_grad()
@@ -91,11 +36,11 @@ def response_picture(
     stride = int(network.stride)  # type: ignore[arg-type]
     images = torch.from_numpy(np.stack([sample.image0, sample.image1])).permute(0, 3, 1, 2).to(device).float() / 255
     maps = network(images)
-    cells = sample.mask1[stride // 2 :: stride, stride // 2 :: stride][: maps.shape[-2], : maps.shape[-1]]
+    cells = usable_cells(sample.mask1, stride, maps.shape[-2:])
     usable = torch.from_numpy(np.ascontiguousarray(cells)).to(device)
     # Spread over the picture from left to right, rather than the first few.
     order = np.argsort(sample.xy0[:, 0])
-    chosen = order[np.linspace(0, len(order) - 1, min(SHOWN, len(order)) + 2).astype(int)[1:-1]]
+    chosen = order[np.linspace(0, len(order) - 1, min(MAX_POINTS, len(order)) + 2).astype(int)[1:-1]]
     shown = [_shown_point(maps, usable, stride, sample, int(k), radius_px) for k in chosen]
     rows = [np.concatenate(shown[k : k + 2], 1) for k in range(0, len(shown) // 2 * 2, 2)] or shown
     return np.concatenate(rows).astype(np.uint8)

@@ -88,6 +88,13 @@ def test_pages_name_modules_that_are_there(page):
         assert (DOCS.parent / path).exists(), path
 
 
+def test_design_notes_name_modules_that_are_there():
+    named = re.findall(r"\(`([\w/]+\.py)`\)", (DOCS / "design-notes.md").read_text())
+    assert len(named) > 5
+    for path in named:
+        assert (DOCS.parent / "dd_sfm" / path).exists(), path
+
+
 def test_the_walk_from_frames_to_points_names_what_is_there():
     rows = re.findall(r"^\| (\d+) \| `(.*?)` \| `(\w+)` \|", (DOCS.parent / "CONTRIBUTING.md").read_text(), re.M)
     assert [int(number) for number, _, _ in rows] == list(range(1, 16))

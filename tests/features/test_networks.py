@@ -47,6 +47,16 @@ def test_every_architecture_is_tested_here():
 
 
 @pytest.mark.parametrize("architecture", SMALL)
+@pytest.mark.parametrize("size", [(64, 96), (61, 83)])
+def test_a_network_describes_every_cell(architecture, size):
+    network = small_network(architecture)
+    with torch.inference_mode():
+        found = network(torch.rand(2, 3, *size))
+    assert found.shape == (2, network.dim, size[0] // network.stride, size[1] // network.stride)
+    np.testing.assert_allclose(found.norm(dim=1).numpy(), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", SMALL)
 def test_a_mirrored_image_gives_the_mirrored_map(architecture):
     # Mirroring takes pixel x to W - 1 - x and cell c to W / stride - 1 - c, so that the centres of the two add up to
     # W - 1 only where cell c is centred at (c + 0.5) * stride - 0.5.

@@ -104,6 +104,10 @@ class WorkingGrid:
         """Source pixels (..., 2) -> working pixels."""
         return resize_xy(source, self.scale) - np.asarray(self.origin, dtype=source.dtype)
 
+    def camera(self, source: PinholeCamera) -> PinholeCamera:
+        """The camera of the working image, of that of the source."""
+        return source.scaled(self.scale).cropped(self.origin, (self.width, self.height))
+
 
 @dataclass(frozen=True)
 class DescriptorMap:

@@ -184,7 +184,7 @@ def _aligned(plain: "DescriptorMatcher", settings: "Config", bfloat16: bool) -> 
     """The same matcher with patches aligned, among the query points of a reconstruction."""
     from dd_sfm.evaluation.matching.with_patches import AlignedMatcher
     from dd_sfm.features.queries import query_points
-    from dd_sfm.io.working import WorkingFrame
+    from dd_sfm.ops.working import WorkingFrame
 
     def queries(view: "View") -> "NDArray[Any]":
         return query_points(WorkingFrame(view.image, view.mask), settings.match)

@@ -16,6 +16,7 @@ from dd_sfm.features.weights import load_weights
 from dd_sfm.io.atomic import replacing
 from dd_sfm.io.run_folder import GRID, read_grid, write_grid
 from dd_sfm.io.working import load_working, working_grid
+from dd_sfm.ops.network_input import network_input
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import has_bfloat16, workers
 from dd_sfm.structures import DescriptorMap, Frame, FrameSet, WorkingGrid
@@ -33,10 +34,8 @@ def use_bfloat16(config: Config, device: torch.device) -> bool:
 @torch.inference_mode()
 def describe_image(network: nn.Module, image: np.ndarray, device: torch.device, *, bfloat16: bool) -> Tensor:
     """Descriptors (D, H // stride, W // stride) float16 of an RGB uint8 image (H, W, 3)."""
-    batch = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float() / 255.0
-    batch = batch.contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-        return network(batch)[0].half()
+        return network(network_input(image, device))[0].half()
 
 
 def descriptor_map(descriptors: Tensor, mask: NDArray[np.bool_], grid: WorkingGrid) -> DescriptorMap:

@@ -20,8 +20,9 @@ from dd_sfm.errors import OutputError
 from dd_sfm.features.describe import DescriptorCache, use_bfloat16
 from dd_sfm.features.queries import query_points
 from dd_sfm.features.view_matching import MatchView, match_views, smooth_gradients
-from dd_sfm.io.working import WorkingFrame, load_working
+from dd_sfm.io.working import load_working
 from dd_sfm.notes import Note, NoteCode
+from dd_sfm.ops.working import WorkingFrame
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import workers
 from dd_sfm.sfm.pairs import (

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.config import MatchConfig
-from dd_sfm.io.working import WorkingFrame
+from dd_sfm.ops.working import WorkingFrame
 
 
 def query_points(frame: WorkingFrame, config: MatchConfig, existing: NDArray[Any] | None = None) -> NDArray[Any]:

@@ -25,8 +25,7 @@ class PosedViews:
 
     def __init__(self, images: GreyImages, model: Model) -> None:
         self.images, self.model, self.grid = images, model, images.grid
-        grid = images.grid
-        self.camera = model.camera.scaled(grid.scale).cropped(grid.origin, (grid.width, grid.height))
+        self.camera = images.grid.camera(model.camera)
         self.poses = model.cam_from_world
         self.centres = {frame: camera_centres(pose) for frame, pose in self.poses.items()}
         order = np.argsort(model.frame, kind="stable")

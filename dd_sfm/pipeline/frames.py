@@ -17,6 +17,7 @@ from dd_sfm.io.images import write_mask
 from dd_sfm.io.run_folder import ExtractedFrames, load_frames, write_frames
 from dd_sfm.io.video import SourceInfo, iter_frames, open_source
 from dd_sfm.notes import Note, NoteCode
+from dd_sfm.ops.working import mask_height
 from dd_sfm.pipeline.camera_guess import calibration_notes, guess_camera
 from dd_sfm.pipeline.frame_selection import (
     Drops,
@@ -29,7 +30,7 @@ from dd_sfm.pipeline.frame_selection import (
     thin,
 )
 from dd_sfm.pipeline.frame_writer import FrameWriter
-from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, mask_height, read_user_mask
+from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, read_user_mask
 from dd_sfm.progress import Progress
 from dd_sfm.structures import DropReason, FrameRecord, FrameSet
 

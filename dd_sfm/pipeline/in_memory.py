@@ -17,9 +17,10 @@ from dd_sfm.features.queries import query_points
 from dd_sfm.features.view_matching import MatchView, match_views, smooth_gradients
 from dd_sfm.features.weights import load_weights
 from dd_sfm.io.images import MASK_THRESHOLD
-from dd_sfm.io.working import WorkingFrame, grid_around, to_working
+from dd_sfm.ops.pixels import inside_mask
 from dd_sfm.ops.resize import working_scale
-from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, frame_mask, mask_height
+from dd_sfm.ops.working import WorkingFrame, grid_around, mask_height, to_working
+from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, frame_mask
 from dd_sfm.runtime import resolve_device
 from dd_sfm.structures import DescriptorMap, WorkingGrid
 
@@ -253,9 +254,7 @@ def _asked_points(
     if places.ndim != 2 or places.shape[1] != 2:
         raise ShapeError(f"queries: found {places.shape}; expected (N, 2) pixels (x, y) of image 0")
     working = grid.to_working(places).astype(np.float32)
-    cell = np.round(np.nan_to_num(working, nan=-1.0, posinf=-1.0, neginf=-1.0)).astype(np.int64)
-    inside = np.asarray((cell >= 0).all(1) & (cell < (grid.width, grid.height)).all(1))
-    inside[inside] = frame.mask[cell[inside, 1], cell[inside, 0]]
+    inside = inside_mask(frame.mask, working)
     return working[inside], np.flatnonzero(inside)
 
 

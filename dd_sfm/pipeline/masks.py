@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dd_sfm.config import MasksConfig
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_mask
+from dd_sfm.ops.working import mask_height
 
 Mask = NDArray[np.bool_]
 
@@ -117,12 +118,6 @@ def erode_mask(mask: Mask, config: MasksConfig) -> Mask:
         return mask
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return cv2.erode(mask.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
-
-
-def mask_height(mask: Mask) -> int:
-    """Rows between the first and the last usable one, both included."""
-    rows = np.flatnonzero(mask.any(1))
-    return int(rows[-1] - rows[0]) + 1 if len(rows) else 0
 
 
 def frame_mask(image: NDArray[Any], field_of_view: Mask, config: MasksConfig) -> Mask:

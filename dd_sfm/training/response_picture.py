@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dd_sfm.features.point_search import usable_cells
+from dd_sfm.ops.network_input import network_input
 from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
 from dd_sfm.training.sources.pair_sample import PairSample
 
@@ -34,8 +35,7 @@ def response_picture(
     """
     network.eval()
     stride = int(network.stride)  # type: ignore[arg-type]
-    images = torch.from_numpy(np.stack([sample.image0, sample.image1])).permute(0, 3, 1, 2).to(device).float() / 255
-    maps = network(images)
+    maps = network(network_input(np.stack([sample.image0, sample.image1]), device))
     cells = usable_cells(sample.mask1, stride, maps.shape[-2:])
     usable = torch.from_numpy(np.ascontiguousarray(cells)).to(device)
     # Spread over the picture from left to right, rather than the first few.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dd_sfm.features.point_search import find_points, usable_cells
+from dd_sfm.ops.network_input import network_input
 from dd_sfm.training.sources.pair_sample import PairSample, PairSource
 
 GAPS = (1, 4, 12, 30)
@@ -96,8 +97,7 @@ def _pair_errors(
     """Distances (N,) in working pixels of what is found from what is true."""
     stride = int(network.stride)  # type: ignore[arg-type]
     chosen = rng.permutation(len(sample.xy0))[:points]
-    images = [torch.from_numpy(np.ascontiguousarray(i)) for i in (sample.image0, sample.image1)]
-    maps = network(torch.stack(images).permute(0, 3, 1, 2).to(device).float() / 255.0)
+    maps = network(network_input(np.stack([sample.image0, sample.image1]), device))
     usable = usable_cells(sample.mask1, stride, maps.shape[-2:])
     found = find_points(maps[0], maps[1], usable, sample.xy0[chosen], stride).cpu().numpy()
     # A point that is found nowhere is a miss.

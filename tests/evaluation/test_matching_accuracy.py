@@ -9,9 +9,10 @@ from conftest import circle_mask, texture
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.matching.accuracy import DescriptorMatcher, network_matcher, pck_table, spread, table_text
 from dd_sfm.evaluation.matching.baselines import dense_sift_descriptor, flow_matcher, sift_matcher
-from dd_sfm.evaluation.matching.reference import View, open_reference, working_crop
+from dd_sfm.evaluation.matching.reference import View, open_reference
 from dd_sfm.features.networks import build_network
 from dd_sfm.ops.pixels import inside_mask
+from dd_sfm.ops.working import field_grid, working_mask
 
 SHIFT = np.array([3.0, -2.0])
 
@@ -22,7 +23,9 @@ class Shifted:
     name = "shifted"
 
     def __init__(self):
-        self.grid, self.mask = working_crop(circle_mask(240, 320, 104), 104)
+        mask = circle_mask(240, 320, 104)
+        self.grid = field_grid(mask, 104, where="mask")
+        self.mask = working_mask(mask, self.grid)
         self.picture = texture(400, 480)
 
     def starts(self, gap):
@@ -128,7 +131,7 @@ def test_inside_mask_by_hand():
 
 def test_an_empty_mask():
     with pytest.raises(InputError, match="no usable pixel"):
-        working_crop(np.zeros((20, 20), bool), 10)
+        field_grid(np.zeros((20, 20), bool), 10, where="mask")
 
 
 def test_a_folder_of_neither_kind(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from dd_sfm.config import MatchConfig
 from dd_sfm.features.queries import query_points
-from dd_sfm.io.working import WorkingFrame
+from dd_sfm.ops.working import WorkingFrame
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, read_mask, write_mask
 from dd_sfm.io.run_folder import load_frames, read_frames
 from dd_sfm.notes import NoteCode
+from dd_sfm.ops.working import mask_height
 from dd_sfm.pipeline.camera_guess import guess_camera
 from dd_sfm.pipeline.frames import extract_frames
-from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, frame_mask, mask_height
+from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, frame_mask
 from dd_sfm.progress import silent
 from dd_sfm.structures import DropReason
 

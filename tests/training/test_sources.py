@@ -335,7 +335,8 @@ def test_data_file_refuses(tmp_path, content, says):
 
 def test_mask_of_the_run_is_kept(tmp_path):
     source = opened(write_run(tmp_path / "seq"))
-    assert source.frames.shape == (112, 152)
+    assert source.frames.shape == (120, 160)
+    assert source.frames.mask(0).sum() == 112 * 152
     shutil.rmtree(tmp_path / "seq" / "frames")
     with pytest.raises(DDSfMError):
         opened(tmp_path / "seq")

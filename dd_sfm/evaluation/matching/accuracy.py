@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.matching.reference import Reference, View
+from dd_sfm.features.describe import describe_image
 from dd_sfm.features.point_search import find_points, usable_cells
 from dd_sfm.progress import Progress, silent
 
@@ -74,11 +75,8 @@ def network_matcher(network: nn.Module, device: torch.device, *, bfloat16: bool 
     """Matches by a network (see ``dd_sfm.features.networks.interface``), which is put in evaluation mode."""
     network.eval()
 
-    @torch.inference_mode()
     def describe(view: View) -> Tensor:
-        image = torch.from_numpy(view.image).to(device).permute(2, 0, 1)[None].float() / 255.0
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            return network(image.contiguous(memory_format=torch.channels_last))[0]
+        return describe_image(network, view.image, device, bfloat16=bfloat16)
 
     return DescriptorMatcher(describe, cast(int, network.stride), capacity=64 if cast(int, network.stride) > 1 else 8)
 

@@ -15,7 +15,7 @@ from dd_sfm.io.scene import SceneImage, find_model_folder, open_scene, undistort
 from dd_sfm.io.truth import read_still_truth
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.ops.pixels import inside_mask
-from dd_sfm.ops.resize import resize_image, working_scale
+from dd_sfm.ops.working import field_grid, working_image, working_mask
 from dd_sfm.structures import WorkingGrid
 
 
@@ -49,28 +49,6 @@ class Reference(Protocol):
         ...
 
 
-def working_crop(mask: NDArray[np.bool_], working_height_px: int) -> tuple[WorkingGrid, NDArray[np.bool_]]:
-    """The working image around the field of view of a mask (H, W), and the mask on it.
-
-    Raises:
-        InputError: If the mask is empty.
-    """
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        raise InputError("mask: no usable pixel; expected 255 where the frame is usable")
-    scale = working_scale(int(rows[-1] - rows[0]) + 1, working_height_px)
-    resized = resize_image(mask.astype(np.uint8) * 255, scale)
-    x0, y0 = int(columns[0] * scale), int(rows[0] * scale)
-    x1 = min(resized.shape[1], int(np.ceil((columns[-1] + 1) * scale)))
-    y1 = min(resized.shape[0], int(np.ceil((rows[-1] + 1) * scale)))
-    return WorkingGrid(scale, (x0, y0), x1 - x0, y1 - y0, 1), resized[y0:y1, x0:x1] > 200
-
-
-def _crop(image: NDArray[Any], grid: WorkingGrid) -> NDArray[Any]:
-    x, y = grid.origin
-    return np.ascontiguousarray(resize_image(image, grid.scale)[y : y + grid.height, x : x + grid.width])
-
-
 class SequenceReference:
     """A JHU sequence: points of its structure that ``view_indexes_per_point`` lists for both frames.
 
@@ -83,7 +61,8 @@ class SequenceReference:
     def __init__(self, folder: Path, working_height_px: int, span: tuple[int, int] | None = None) -> None:
         self.name = folder.name
         self.sequence = read_sequence(folder)
-        self.grid, self._mask = working_crop(self.sequence.mask, working_height_px)
+        self.grid = field_grid(self.sequence.mask, working_height_px, where=str(folder))
+        self._mask = working_mask(self.sequence.mask, self.grid)
         first, last = _within(folder, span, len(self.sequence.frames))
         self.frames = [f for f in self.sequence.frames[first : last + 1] if f in self.sequence.cam_from_world]
 
@@ -112,7 +91,7 @@ class SequenceReference:
 
     def view(self, frame: int) -> View:
         """A frame at working size."""
-        return View(frame, _crop(read_image(self.sequence.image_paths[frame]), self.grid), self._mask)
+        return View(frame, working_image(read_image(self.sequence.image_paths[frame]), self.grid), self._mask)
 
 
 class RenderedReference:
@@ -130,12 +109,13 @@ class RenderedReference:
     ) -> None:
         self.name, self.points = folder.name, points
         self.truth = read_still_truth(folder)
-        self.grid, self._mask = working_crop(self.truth.mask, working_height_px)
+        self.grid = field_grid(self.truth.mask, working_height_px, where=str(folder))
+        self._mask = working_mask(self.truth.mask, self.grid)
         self._pixels = np.argwhere(self.truth.mask)[:, ::-1].astype(np.float64)
         count = len(self.truth.cam_from_world)
         clip = open_source(self.truth.clip_path)
         # Decoded once: seeking in a compressed clip costs as much as reading it to that place.
-        self._images = [_crop(image, self.grid) for _, image in iter_frames(clip, range(count))]
+        self._images = [working_image(image, self.grid) for _, image in iter_frames(clip, range(count))]
         if len(self._images) != count:
             raise InputError(
                 f"{clip.path}: {len(self._images)} frames; expected {count}, as many as truth.npz has poses"
@@ -183,7 +163,8 @@ class ModelReference:
         self._paths = {number: _image_path(folder, image) for number, image in self._images.items()}
         self._position = {scene.images[k].number: k for k in registered}
         self._usable = _usable_area(scene.field_mask, *size)
-        self.grid, self._mask = working_crop(self._usable, working_height_px)
+        self.grid = field_grid(self._usable, working_height_px, where=str(folder))
+        self._mask = working_mask(self._usable, self.grid)
         first, last = _within(folder, span, len(registered))
         self.frames = list(self._images)[first : last + 1]
         self._seen = {f: np.unique(self.model.point[self.model.frame == self._position[f]]) for f in self.frames}
@@ -216,7 +197,7 @@ class ModelReference:
                 f"{self._paths[frame]}: {image.shape[1]}x{image.shape[0]} pixels; expected "
                 f"{self._usable.shape[1]}x{self._usable.shape[0]}, the size of the model's camera"
             )
-        return View(frame, _crop(image, self.grid), self._mask)
+        return View(frame, working_image(image, self.grid), self._mask)
 
 
 def _within(folder: Path, span: tuple[int, int] | None, count: int) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from dd_sfm.training.sources.frames import WorkingFrames
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Raised when what is prepared changes."""
 
 

@@ -8,51 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.cameras import PinholeCamera
-from dd_sfm.errors import InputError
-from dd_sfm.ops.coordinates import resize_xy
-from dd_sfm.ops.resize import resize_image, working_scale
-
 JPEG_QUALITY = 95
-
-
-@dataclass(frozen=True)
-class WorkingCrop:
-    """The crop around the field of view, and its size in working pixels relative to the source."""
-
-    box: tuple[slice, slice]
-    scale: float
-
-    def image(self, image: NDArray[Any]) -> NDArray[Any]:
-        """A source image (H, W, 3) uint8 as working image."""
-        return resize_image(np.ascontiguousarray(image[self.box]), self.scale)
-
-    def mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """A source mask (H, W) as working mask."""
-        return resize_image(mask[self.box].astype(np.uint8) * 255, self.scale) > 127
-
-    def camera(self, camera: PinholeCamera) -> PinholeCamera:
-        """The camera of the working image, of that of the source."""
-        rows, columns = self.box
-        size = columns.stop - columns.start, rows.stop - rows.start
-        return camera.cropped((columns.start, rows.start), size).scaled(self.scale)
-
-    def points(self, xy: NDArray[Any]) -> NDArray[Any]:
-        """Source pixels (N, 2) as working pixels."""
-        return resize_xy(xy - np.array([self.box[1].start, self.box[0].start]), self.scale)
-
-
-def working_crop(mask: NDArray[np.bool_], working_height_px: int, where: str) -> WorkingCrop:
-    """The crop that holds a mask (H, W), at working size.
-
-    Raises:
-        InputError: If the mask is empty.
-    """
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        raise InputError(f"{where}: no usable pixel in the mask; expected 255 where frames are usable")
-    box = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-    return WorkingCrop(box, working_scale(int(rows[-1] - rows[0]) + 1, working_height_px))
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from dd_sfm.cameras import PinholeCamera, world_to_camera
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.ops.pixels import inside_mask
+from dd_sfm.ops.working import field_grid, working_image, working_mask
+from dd_sfm.structures import WorkingGrid
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.sources.cache import Cache
-from dd_sfm.training.sources.frames import WorkingCrop, WorkingFrames, store_frames, working_crop
+from dd_sfm.training.sources.frames import WorkingFrames, store_frames
 from dd_sfm.training.sources.pair_sample import PairSample, log_uniform_gap
 from dd_sfm.training.sources.spec import DataPath
 from dd_sfm.training.sources.structure import Structure, read_structure
@@ -97,16 +99,16 @@ def _prepare(
     structure: Structure, chosen: NDArray[np.int64], config: TrainConfig, find_field_of_view: FindFieldOfView
 ) -> PosedFrames:
     masks = _source_masks(structure, chosen, find_field_of_view)
-    crop = working_crop(np.logical_or.reduce(masks), config.working_height_px, structure.name)
+    grid = field_grid(np.logical_or.reduce(masks), config.working_height_px, where=structure.name)
     frames = store_frames(
         structure.name,
         tuple(structure.numbers[k] for k in chosen),
-        _images(structure, chosen, crop),
-        (crop.mask(m) for m in masks),
+        _images(structure, chosen, grid),
+        (working_mask(m, grid) for m in masks),
         config.memory_mb,
     )
     seen = _smooth(structure, chosen, config.visibility_spread)
-    cameras = tuple(crop.camera(structure.cameras[k]) for k in chosen)
+    cameras = tuple(grid.camera(structure.cameras[k]) for k in chosen)
     posed = PosedFrames(frames, structure.cam_from_world[chosen], cameras, structure.xyz, seen)
     if config.inlier_share < 1:
         good = plausible_points(posed, config.inlier_share)
@@ -135,7 +137,7 @@ def _source_masks(
     return masks
 
 
-def _images(structure: Structure, chosen: NDArray[np.int64], crop: WorkingCrop) -> Iterator[NDArray[Any]]:
+def _images(structure: Structure, chosen: NDArray[np.int64], grid: WorkingGrid) -> Iterator[NDArray[Any]]:
     width, height = structure.size
     for k in chosen:
         image = read_image(structure.paths[k])
@@ -144,7 +146,7 @@ def _images(structure: Structure, chosen: NDArray[np.int64], crop: WorkingCrop) 
                 f"{structure.paths[k]}: {image.shape[1]}x{image.shape[0]} pixels; expected {width}x{height}, as the "
                 "camera"
             )
-        yield crop.image(image)
+        yield working_image(image, grid)
 
 
 def _smooth(structure: Structure, chosen: NDArray[np.int64], spread: int) -> tuple[NDArray[np.int64], ...]:

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from dd_sfm.errors import InputError
 from dd_sfm.io.truth import RenderedTruth, read_still_truth
 from dd_sfm.io.video import iter_frames, open_source
+from dd_sfm.ops.working import field_grid, working_image, working_mask
+from dd_sfm.structures import WorkingGrid
 from dd_sfm.training.config import TrainConfig
-from dd_sfm.training.sources.frames import WorkingCrop, WorkingFrames, store_frames, working_crop
+from dd_sfm.training.sources.frames import WorkingFrames, store_frames
 from dd_sfm.training.sources.pair_sample import PairSample, log_uniform_gap
 from dd_sfm.training.sources.spec import DataPath
 
@@ -21,12 +23,12 @@ class RenderedSource:
         self,
         truth: RenderedTruth,
         frames: WorkingFrames,
-        crop: WorkingCrop,
+        grid: WorkingGrid,
         gaps: tuple[int, int],
         first: int = 0,
         points: int = 1500,
     ) -> None:
-        self.truth, self.frames, self.crop, self.gaps = truth, frames, crop, gaps
+        self.truth, self.frames, self.grid, self.gaps = truth, frames, grid, gaps
         self.first, self.points = first, points
         self.inside = np.argwhere(truth.mask)[:, ::-1]
         inside = (truth.depth_frames >= first) & (truth.depth_frames < first + len(frames))
@@ -50,7 +52,7 @@ class RenderedSource:
         j = int(np.clip(j, 0, count - 1))
         xy = self.inside[rng.integers(len(self.inside), size=self.points)].astype(np.float64)
         there, visible = self.truth.correspondences(i + self.first, j + self.first, xy)
-        xy0, xy1 = self.crop.points(xy[visible]), self.crop.points(there[visible])
+        xy0, xy1 = self.grid.to_working(xy[visible]), self.grid.to_working(there[visible])
         if rng.random() < 0.5:
             i, j, xy0, xy1 = j, i, xy1, xy0
         return PairSample(self.frames.image(i), self.frames.image(j), mask, mask, xy0, xy1)
@@ -63,7 +65,7 @@ def open_rendered(data: DataPath, config: TrainConfig) -> RenderedSource:
         InputError: If it cannot be read, its tissue moves, or no frame with depth lies in the range.
     """
     truth = read_still_truth(data.path)
-    crop = working_crop(truth.mask, config.working_height_px, str(data.path))
+    grid = field_grid(truth.mask, config.working_height_px, where=str(data.path))
     count = len(truth.cam_from_world)
     last = count - 1 if data.last is None else min(data.last, count - 1)
     numbers = range(data.first, last + 1)
@@ -75,16 +77,16 @@ def open_rendered(data: DataPath, config: TrainConfig) -> RenderedSource:
         )
 
     def images() -> Any:
-        return (crop.image(image) for _, image in iter_frames(clip, numbers))
+        return (working_image(image, grid) for _, image in iter_frames(clip, numbers))
 
-    masks: list[NDArray[np.bool_]] = [crop.mask(truth.mask)]
+    masks: list[NDArray[np.bool_]] = [working_mask(truth.mask, grid)]
     frames = store_frames(data.path.name, tuple(numbers), images(), masks, config.memory_mb)
     if len(frames) < len(numbers) or not len(numbers):
         raise InputError(
             f"{data.label}: {len(frames)} frames in {truth.clip_path.name}; expected {max(1, len(numbers))} of "
             f"{count}, as truth.npz has poses"
         )
-    source = RenderedSource(truth, frames, crop, config.rendered_gaps, data.first)
+    source = RenderedSource(truth, frames, grid, config.rendered_gaps, data.first)
     if len(frames) < 2 or not len(source.with_depth):
         raise InputError(
             f"{data.label}: {len(frames)} frames, {len(source.with_depth)} with depth; expected at least 2 and 1"

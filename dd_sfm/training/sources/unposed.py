@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import SUFFIXES, read_image
 from dd_sfm.io.video import SourceInfo, iter_frames, open_source
+from dd_sfm.ops.working import field_grid, working_image, working_mask
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.sources.cache import Cache
-from dd_sfm.training.sources.frames import WorkingFrames, store_frames, working_crop
+from dd_sfm.training.sources.frames import WorkingFrames, store_frames
 from dd_sfm.training.sources.spec import DataPath
 
 FindFieldOfView = Callable[[Sequence[NDArray[Any]], str], NDArray[np.bool_]]
@@ -56,6 +57,6 @@ def _prepare(
     if not found:
         raise InputError(f"{data.label}: no frame of the range can be decoded; expected at least one")
     field = find_field_of_view(found, data.label)
-    crop = working_crop(field, config.working_height_px, data.label)
-    images = (crop.image(image) for n, image in iter_frames(info, span) if n in wanted)
-    return store_frames(data.path.name, tuple(numbers), images, [crop.mask(field)], config.memory_mb)
+    grid = field_grid(field, config.working_height_px, where=data.label)
+    images = (working_image(image, grid) for n, image in iter_frames(info, span) if n in wanted)
+    return store_frames(data.path.name, tuple(numbers), images, [working_mask(field, grid)], config.memory_mb)

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dd_sfm.ops.compiled import compiled_for_workers
+from dd_sfm.ops.compiled import compiled_for_workers, compiled_part, inlined_part
 
 MIN_VARIANCE = 0.05
 """Smallest variance of grey values of a patch with texture; below it, rounding dominates."""
@@ -100,34 +99,17 @@ def alignment_threads(device: torch.device) -> int:
     return torch.get_num_threads() if device.type == "cuda" else 1
 
 
-@njit(fastmath=True)
+@compiled_part
 def _template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-untyped-def]
     """Sample a patch and its steepest descent images; return the Hessian's entries, all 0 without texture.
 
     The patch has zero mean and unit norm. The components of the gradients along a constant and along the patch
     change only the mean and the norm, which normalisation removes; so they are taken out.
     """
-    height, width = source.shape[1:]
     side = 2 * radius + 1
     size = side * side
     one = np.float32(1)
-    flat, flat_x, flat_y = source[0].ravel(), source[1].ravel(), source[2].ravel()
-    most_x, most_y = np.float32(width) - np.float32(1.001), np.float32(height) - np.float32(1.001)
-    for i in range(side):
-        y = min(max(v + np.float32(i - radius), np.float32(0)), most_y)
-        row = np.int32(y)
-        fy = y - np.float32(row)
-        for j in range(side):
-            x = min(max(u + np.float32(j - radius), np.float32(0)), most_x)
-            column = np.int32(x)
-            fx = x - np.float32(column)
-            at = row * np.int32(width) + column
-            below = at + np.int32(width)
-            a, b, c, d = (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
-            k = i * side + j
-            grey[k] = flat[at] * a + flat[at + 1] * b + flat[below] * c + flat[below + 1] * d
-            jx[k] = flat_x[at] * a + flat_x[at + 1] * b + flat_x[below] * c + flat_x[below + 1] * d
-            jy[k] = flat_y[at] * a + flat_y[at + 1] * b + flat_y[below] * c + flat_y[below + 1] * d
+    _sample_template(source, u, v, radius, grey, jx, jy)
     mean, mean_x, mean_y = np.float32(0), np.float32(0), np.float32(0)
     for k in range(size):
         mean += grey[k]
@@ -162,7 +144,32 @@ def _template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-untyped-de
     return hxx, hxy, hyy
 
 
-@njit(fastmath=True)
+@inlined_part
+def _sample_template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-untyped-def]
+    """Fill a patch of grey values and their gradients; beyond the image its edge goes on."""
+    height, width = source.shape[1:]
+    side = 2 * radius + 1
+    one = np.float32(1)
+    flat, flat_x, flat_y = source[0].ravel(), source[1].ravel(), source[2].ravel()
+    most_x, most_y = np.float32(width) - np.float32(1.001), np.float32(height) - np.float32(1.001)
+    for i in range(side):
+        y = min(max(v + np.float32(i - radius), np.float32(0)), most_y)
+        row = np.int32(y)
+        fy = y - np.float32(row)
+        for j in range(side):
+            x = min(max(u + np.float32(j - radius), np.float32(0)), most_x)
+            column = np.int32(x)
+            fx = x - np.float32(column)
+            at = row * np.int32(width) + column
+            below = at + np.int32(width)
+            a, b, c, d = (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
+            k = i * side + j
+            grey[k] = flat[at] * a + flat[at + 1] * b + flat[below] * c + flat[below + 1] * d
+            jx[k] = flat_x[at] * a + flat_x[at + 1] * b + flat_x[below] * c + flat_x[below + 1] * d
+            jy[k] = flat_y[at] * a + flat_y[at + 1] * b + flat_y[below] * c + flat_y[below + 1] * d
+
+
+@compiled_part
 def _correlate(target, x0, y0, warp, radius, grey, jx, jy):  # type: ignore[no-untyped-def]
     """Correlate a patch with the target at a place; also returns the right side of the normal equations."""
     height, width = target.shape

@@ -101,7 +101,7 @@ def depth_map(views: PosedViews, frame: int, step: int) -> DepthMap | None:
 
     def fit(inverse: NDArray[Any], information: NDArray[Any], radius: int) -> NDArray[np.float32]:
         found = fit_planes(inverse.reshape(shape), information.reshape(shape), radius, PLANE_TOLERANCE)
-        return found.reshape(-1, 3) / np.array([1, step, step], np.float32)
+        return np.asarray(found.reshape(-1, 3) / np.array([1, step, step], np.float32), np.float32)
 
     # Coarse patches pull in what starts a few pixels off; planes carry slant from one round to the next.
     for spacing, iterations, most_px in ((2.0, 5, 0.7), (2.0, 4, 0.7), (1.0, 5, 0.5)):

@@ -79,4 +79,4 @@ def small_highlights(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     least = np.ascontiguousarray(image.min(2))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (HIGHLIGHT_PX, HIGHLIGHT_PX))
     spots = cv2.morphologyEx(least, cv2.MORPH_TOPHAT, kernel) > HIGHLIGHT_LEVEL
-    return cv2.dilate(spots.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return np.asarray(cv2.dilate(spots.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)

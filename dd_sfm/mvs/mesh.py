@@ -149,12 +149,12 @@ def _is_large_piece(faces: IntArray, area: FloatArray, count: int) -> NDArray[np
     graph = coo_matrix((np.ones(len(start), np.int8), (start, end)), shape=(count, count))
     piece = connected_components(graph, directed=False)[1][faces[:, 0]]
     areas = np.bincount(piece, weights=area)
-    return areas[piece] >= MIN_PIECE_SHARE * areas.sum()
+    return np.asarray(areas[piece] >= MIN_PIECE_SHARE * areas.sum())
 
 
 def face_areas(vertices: FloatArray, faces: IntArray) -> FloatArray:
     """Areas (F,) of triangles."""
-    return np.linalg.norm(_face_normals(vertices, faces), axis=1) / 2
+    return np.asarray(np.linalg.norm(_face_normals(vertices, faces), axis=1) / 2)
 
 
 def vertex_normals(vertices: FloatArray, faces: IntArray) -> FloatArray:
@@ -164,7 +164,7 @@ def vertex_normals(vertices: FloatArray, faces: IntArray) -> FloatArray:
         [sum(np.bincount(faces[:, c], weights=axis, minlength=len(vertices)) for c in range(3)) for axis in weighted.T],
         1,
     )
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))
 
 
 def _face_normals(vertices: FloatArray, faces: IntArray) -> FloatArray:
@@ -177,4 +177,5 @@ def nearest_colours(vertices: FloatArray, cloud: PointCloud, neighbours: int = 5
     distance, index = cKDTree(cloud.xyz).query(vertices, k=min(neighbours, len(cloud.xyz)))
     weight = 1 / np.maximum(distance, 1e-12)
     weight /= weight.sum(1, keepdims=True)
-    return np.round((cloud.rgb[index] * weight[..., None]).sum(1)).clip(0, 255).astype(np.uint8)
+    mean = (cloud.rgb[index] * weight[..., None]).sum(1)
+    return np.asarray(np.round(mean).clip(0, 255), np.uint8)

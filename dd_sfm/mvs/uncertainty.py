@@ -28,7 +28,7 @@ def track_uncertainty(model: Model) -> FloatArray:
     variance = np.bincount(model.point, weights=error**2, minlength=len(model.xyz)) / views
     angle = np.sin(np.radians(np.maximum(widest_angles_deg(rays, model.xyz), 0.3)))
     propagated = 2 * np.sqrt(variance + (0.3 / model.camera.fx) ** 2) / angle / np.sqrt(np.maximum(views - 1.5, 1))
-    return np.sqrt(0.02**2 + (2.3 * propagated) ** 2)
+    return np.asarray(np.sqrt(0.02**2 + (2.3 * propagated) ** 2))
 
 
 def keypoint_uncertainty(model: Model) -> FloatArray:

@@ -45,7 +45,7 @@ class Rays:
         """Unit viewing directions (O, 3) in the world."""
         local = np.concatenate([self.normalised, np.ones((len(self.track), 1))], 1)
         world = np.einsum("oji,oj->oi", self.cam_from_world[:, :, :3], local)
-        return world / np.linalg.norm(world, axis=1, keepdims=True)
+        return np.asarray(world / np.linalg.norm(world, axis=1, keepdims=True))
 
     def take(self, keep: NDArray[np.bool_]) -> "tuple[Rays, Ints]":
         """The observations under a mask, tracks renumbered without gaps; and the old numbers (T',)."""
@@ -99,7 +99,7 @@ def midpoints(centre0: Floats, direction0: Floats, centre1: Floats, direction1: 
     denominator = np.maximum(1 - cosine**2, 1e-12)
     depth0 = (along0 - cosine * along1) / denominator
     depth1 = (cosine * along0 - along1) / denominator
-    return (centre0 + depth0[:, None] * direction0 + centre1 + depth1[:, None] * direction1) / 2
+    return np.asarray((centre0 + depth0[:, None] * direction0 + centre1 + depth1[:, None] * direction1) / 2)
 
 
 def consensus_points(rays: Rays, *, threshold_px: float, hypotheses: int, rng: np.random.Generator) -> Floats:
@@ -168,7 +168,7 @@ def widest_angles_deg(rays: Rays, points: Floats) -> Floats:
         furthest = order[starts]
         smallest = cosine[furthest]
         pivot = away[furthest]
-    return np.degrees(np.arccos(np.clip(smallest, -1, 1)))
+    return np.asarray(np.degrees(np.arccos(np.clip(smallest, -1, 1))))
 
 
 def similarity(source: Floats, target: Floats) -> tuple[float, Floats, Floats]:

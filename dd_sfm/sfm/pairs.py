@@ -90,7 +90,8 @@ def pool_descriptors(descriptors: Tensor, usable: Tensor) -> Tensor:
     rows, columns = torch.triu_indices(len(moment), len(moment))
     vector = moment[rows, columns]
     vector = vector.sign() * vector.abs().sqrt()
-    return vector / vector.norm().clamp_min(1e-9)
+    pooled: Tensor = vector / vector.norm().clamp_min(1e-9)
+    return pooled
 
 
 def loop_targets(pooled: Tensor, reference: int, config: PairsConfig) -> list[int]:

@@ -33,7 +33,7 @@ def _towards_cameras(model: Model) -> NDArray[np.float64]:
     direction = centres[model.frame] - model.xyz[model.point]
     direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-12)
     total = np.stack([np.bincount(model.point, weights=c, minlength=len(model.xyz)) for c in direction.T], 1)
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))
 
 
 def to_cloud(model: Model, uncertainty: NDArray[np.float64] | None = None) -> PointCloud:

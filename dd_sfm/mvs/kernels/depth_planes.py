@@ -2,12 +2,19 @@
 
 import numpy as np
 from numba import prange
+from numpy.typing import NDArray
 
-from dd_sfm.ops.compiled import compiled
+from dd_sfm.ops.compiled import compiled, inlined_part
+
+MAX_JUMP = 0.15
+"""Neighbours whose inverse depth differs by more than this share take no part in a first plane."""
+MIN_NEIGHBOURS = 5
 
 
 @compiled
-def fit_planes(inverse, information, radius, tolerance):  # type: ignore[no-untyped-def]
+def fit_planes(
+    inverse: NDArray[np.float32], information: NDArray[np.float32], radius: int, tolerance: float
+) -> NDArray[np.float32]:
     """Robust planes through the inverse depths around every cell of a grid.
 
     Args:
@@ -23,52 +30,65 @@ def fit_planes(inverse, information, radius, tolerance):  # type: ignore[no-unty
     result = np.zeros((height, width, 3), np.float32)
     for r in prange(height):
         for c in range(width):
-            centre = inverse[r, c]
-            if centre <= 0:
+            if inverse[r, c] <= 0:
                 continue
-            a, gu, gv = centre, 0.0, 0.0
-            usable = True
-            for turn in range(3):
-                # Sums of weights times products of (1, x, y), and of (1, x, y) with the inverse depth.
-                s1, sx, sy, sxx, sxy, syy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-                t1, tx, ty = 0.0, 0.0, 0.0
-                seen = 0
-                for i in range(max(0, r - radius), min(height, r + radius + 1)):
-                    for j in range(max(0, c - radius), min(width, c + radius + 1)):
-                        w = inverse[i, j]
-                        if w <= 0:
-                            continue
-                        y, x = i - r, j - c
-                        error = (w - (a + gu * x + gv * y)) / (tolerance * centre)
-                        if turn == 0 and abs(w - centre) > 0.15 * centre:
-                            continue
-                        weight = min(information[i, j], 5 * information[r, c] + 1e-9) / (1 + error * error)
-                        s1 += weight
-                        sx += weight * x
-                        sy += weight * y
-                        sxx += weight * x * x
-                        sxy += weight * x * y
-                        syy += weight * y * y
-                        t1 += weight * w
-                        tx += weight * x * w
-                        ty += weight * y * w
-                        seen += 1
-                if seen < 5 or s1 <= 0:
-                    usable = False
-                    break
-                # About the centre of weight only the two slopes are unknown; damping keeps them finite on a line.
-                x0, y0, w0 = sx / s1, sy / s1, t1 / s1
-                sxx += 1e-3 * s1 - sx * x0
-                syy += 1e-3 * s1 - sy * y0
-                sxy -= sx * y0
-                tx -= sx * w0
-                ty -= sy * w0
-                determinant = sxx * syy - sxy * sxy
-                gu = (syy * tx - sxy * ty) / determinant
-                gv = (sxx * ty - sxy * tx) / determinant
-                a = w0 - gu * x0 - gv * y0
-            if usable and a > 0:
+            a, gu, gv = _fit_plane(inverse, information, r, c, radius, tolerance)
+            if a > 0:
                 result[r, c, 0] = a
                 result[r, c, 1] = gu
                 result[r, c, 2] = gv
     return result
+
+
+@inlined_part
+def _fit_plane(
+    inverse: NDArray[np.float32],
+    information: NDArray[np.float32],
+    r: int,
+    c: int,
+    radius: int,
+    tolerance: float,
+) -> tuple[float, float, float]:
+    """Plane around one cell: inverse depth there and its slopes per cell; inverse depth 0 with too few neighbours."""
+    height, width = inverse.shape
+    centre = inverse[r, c]
+    a, gu, gv = centre, 0.0, 0.0
+    for turn in range(3):
+        # Sums of weights times products of (1, x, y), and of (1, x, y) with the inverse depth.
+        s1, sx, sy, sxx, sxy, syy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        t1, tx, ty = 0.0, 0.0, 0.0
+        seen = 0
+        for i in range(max(0, r - radius), min(height, r + radius + 1)):
+            for j in range(max(0, c - radius), min(width, c + radius + 1)):
+                w = inverse[i, j]
+                if w <= 0:
+                    continue
+                y, x = i - r, j - c
+                error = (w - (a + gu * x + gv * y)) / (tolerance * centre)
+                if turn == 0 and abs(w - centre) > MAX_JUMP * centre:
+                    continue
+                weight = min(information[i, j], 5 * information[r, c] + 1e-9) / (1 + error * error)
+                s1 += weight
+                sx += weight * x
+                sy += weight * y
+                sxx += weight * x * x
+                sxy += weight * x * y
+                syy += weight * y * y
+                t1 += weight * w
+                tx += weight * x * w
+                ty += weight * y * w
+                seen += 1
+        if seen < MIN_NEIGHBOURS or s1 <= 0:
+            return 0.0, 0.0, 0.0
+        # About the centre of weight only the two slopes are unknown; damping keeps them finite on a line.
+        x0, y0, w0 = sx / s1, sy / s1, t1 / s1
+        sxx += 1e-3 * s1 - sx * x0
+        syy += 1e-3 * s1 - sy * y0
+        sxy -= sx * y0
+        tx -= sx * w0
+        ty -= sy * w0
+        determinant = sxx * syy - sxy * sxy
+        gu = (syy * tx - sxy * ty) / determinant
+        gv = (sxx * ty - sxy * tx) / determinant
+        a = w0 - gu * x0 - gv * y0
+    return a, gu, gv

@@ -5,18 +5,41 @@ A_j = K R_j R_0^T K^-1 and b_j = K (t_j - R_j R_0^T t_0). Around it the surface 
 the image, with slopes gu and gv. One number a pixel is searched for, so that the views vote together.
 """
 
-import numpy as np
-from numba import njit, prange
+from typing import Any
 
-from dd_sfm.mvs.kernels.slanted_patches import NO_TEXTURE, PATCH, normalise, reference_patch, view_patch
-from dd_sfm.ops.compiled import compiled
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from dd_sfm.mvs.kernels.slanted_patches import (
+    NO_TEXTURE,
+    PATCH,
+    Float32Array,
+    Number,
+    normalise,
+    reference_patch,
+    view_patch,
+)
+from dd_sfm.ops.compiled import compiled, compiled_part
 
 CONVERGED_PX = 0.02
 """A depth has converged when a step moves its patch by less than this in every view."""
+MIN_NCC = 0.3
+"""A view votes for a depth by how far its correlation lies above this."""
+SAMPLES_AS_ONE = 9.0
+"""Neighbouring samples of a patch are not independent: so many of them count as one."""
 
 
 @compiled
-def best_hypothesis(reference, views, matrices, shifts, pixels, hypotheses, step):  # type: ignore[no-untyped-def]
+def best_hypothesis(
+    reference: Float32Array,
+    views: NDArray[np.float32],
+    matrices: NDArray[np.float32],
+    shifts: NDArray[np.float32],
+    pixels: NDArray[np.float32],
+    hypotheses: NDArray[np.float32],
+    step: float,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The hypothesis with the best mean correlation for every pixel.
 
     Args:
@@ -69,8 +92,22 @@ def best_hypothesis(reference, views, matrices, shifts, pixels, hypotheses, step
     return best, score
 
 
-@njit(fastmath=True)
-def _vote(view, matrix, shift, u, v, w, gu, gv, step, patch, weights, values, slopes):  # type: ignore[no-untyped-def]
+@compiled_part
+def _vote(
+    view: Float32Array,
+    matrix: Float32Array,
+    shift: Float32Array,
+    u: Number,
+    v: Number,
+    w: Number,
+    gu: Number,
+    gv: Number,
+    step: Number,
+    patch: Float32Array,
+    weights: Float32Array,
+    values: Float32Array,
+    slopes: Float32Array,
+) -> tuple[Any, Any, Any, Any]:
     """What one view says of a depth, for a patch of the reference of zero mean and unit norm.
 
     Args:
@@ -116,7 +153,17 @@ def _vote(view, matrix, shift, u, v, w, gu, gv, step, patch, weights, values, sl
 
 
 @compiled
-def refine_depth(reference, views, matrices, shifts, pixels, planes, step, iterations, most_px):  # type: ignore[no-untyped-def]
+def refine_depth(
+    reference: Float32Array,
+    views: NDArray[np.float32],
+    matrices: NDArray[np.float32],
+    shifts: NDArray[np.float32],
+    pixels: NDArray[np.float32],
+    planes: NDArray[np.float32],
+    step: float,
+    iterations: int,
+    most_px: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Gauss-Newton on inverse depth with patches of zero mean and unit norm.
 
     Args:
@@ -137,57 +184,79 @@ def refine_depth(reference, views, matrices, shifts, pixels, planes, step, itera
     count, number = pixels.shape[0], views.shape[0]
     inverse = np.zeros(count, np.float32)
     information = np.zeros(count, np.float32)
-    each = np.full((count, number), -1.0, np.float32)
+    correlation = np.full((count, number), -1.0, np.float32)
     size = PATCH * PATCH
     for n in prange(count):
         patch, weights = np.empty(size, np.float32), np.empty(size, np.float32)
         values, slopes = np.empty(size, np.float32), np.empty(size, np.float32)
-        u, v, w = pixels[n, 0], pixels[n, 1], planes[n, 0]
-        gu, gv = planes[n, 1], planes[n, 2]
-        if w <= 0:
+        u, v = pixels[n, 0], pixels[n, 1]
+        if planes[n, 0] <= 0:
             continue
         worth = reference_patch(reference, u, v, step, PATCH, patch, weights)
         if worth == 0:
             continue
-        start = w
-        hessian = 0.0
-        residual = 0.0
-        trust = 0.0
-        good = True
-        for turn in range(iterations + 1):
-            hessian, gradient, fastest, residual, trust = 0.0, 0.0, 0.0, 0.0, 0.0
-            ratio = w / start
-            for j in range(number):
-                ncc, h, g, speed = _vote(
-                    views[j], matrices[j], shifts[j], u, v, w, gu * ratio, gv * ratio, step, patch, weights, values,
-                    slopes,
-                )  # fmt: skip
-                each[n, j] = ncc
-                weight = (ncc - 0.3) / 0.7
-                if weight <= 0:
-                    continue
-                hessian += weight * h
-                gradient += weight * g
-                residual += weight * (2 - 2 * ncc)
-                trust += weight
-                fastest = max(fastest, speed)
-            if hessian <= 1e-12 or trust < 1.0:
-                good = False
-                break
-            if turn == iterations:
-                break
-            change = -gradient / hessian
-            fastest = max(fastest, 1e-9)
-            w += min(max(change, -most_px / fastest), most_px / fastest)
-            if w <= 0.2 * start or w > 5 * start:
-                good = False
-                break
-            if abs(change) * fastest < CONVERGED_PX:
-                break
-        if not good:
+        w, hessian, residual = _refine_pixel(
+            views, matrices, shifts, u, v, planes[n], step, iterations, most_px, patch, weights, values, slopes,
+            correlation[n],
+        )  # fmt: skip
+        if w <= 0:
             continue
         inverse[n] = w
-        # Neighbouring samples of a patch are not independent: some nine of them count as one.
-        variance = max(residual / trust, 1e-3) / worth * 9.0
+        variance = max(residual, 1e-3) / worth * SAMPLES_AS_ONE
         information[n] = hessian / variance
-    return inverse, information, each
+    return inverse, information, correlation
+
+
+@compiled_part
+def _refine_pixel(
+    views: NDArray[np.float32],
+    matrices: NDArray[np.float32],
+    shifts: NDArray[np.float32],
+    u: Number,
+    v: Number,
+    plane: NDArray[np.float32],
+    step: Number,
+    iterations: int,
+    most_px: float,
+    patch: Float32Array,
+    weights: Float32Array,
+    values: Float32Array,
+    slopes: Float32Array,
+    correlation: Float32Array,
+) -> tuple[Any, Any, Any]:
+    """Refine the depth of one pixel; see :func:`refine_depth` and :func:`_vote`.
+
+    Returns:
+        Inverse depth, 0 where it failed; hessian of the views' squared differences; and their mean squared difference.
+    """
+    start, gu, gv = plane[0], plane[1], plane[2]
+    w = start
+    hessian, residual, trust = 0.0, 0.0, 0.0
+    for turn in range(iterations + 1):
+        hessian, gradient, fastest, residual, trust = 0.0, 0.0, 0.0, 0.0, 0.0
+        ratio = w / start
+        for j in range(views.shape[0]):
+            ncc, h, g, speed = _vote(
+                views[j], matrices[j], shifts[j], u, v, w, gu * ratio, gv * ratio, step, patch, weights, values, slopes
+            )
+            correlation[j] = ncc
+            weight = (ncc - MIN_NCC) / (1 - MIN_NCC)
+            if weight <= 0:
+                continue
+            hessian += weight * h
+            gradient += weight * g
+            residual += weight * (2 - 2 * ncc)
+            trust += weight
+            fastest = max(fastest, speed)
+        if hessian <= 1e-12 or trust < 1.0:
+            return 0.0, 0.0, 0.0
+        if turn == iterations:
+            break
+        change = -gradient / hessian
+        fastest = max(fastest, 1e-9)
+        w += min(max(change, -most_px / fastest), most_px / fastest)
+        if w <= 0.2 * start or w > 5 * start:
+            return 0.0, 0.0, 0.0
+        if abs(change) * fastest < CONVERGED_PX:
+            break
+    return w, hessian, residual / trust

@@ -1,7 +1,17 @@
 """Compiled sampling of image patches that lie on a slanted plane in space: what depth search and alignment share."""
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
+
+from dd_sfm.ops.compiled import compiled_part, inlined_part
+
+Float32Array = NDArray[np.float32]
+"""An image (H, W), a flat patch, a matrix or a vector of 32-bit numbers."""
+Number = np.float32 | float
+Warp = tuple[Any, Any, Any, Any, Any, Any, Any, Any, Any]
+"""See :func:`plane_warp`."""
 
 PATCH = 11
 """Samples along a patch's side."""
@@ -11,8 +21,8 @@ NO_TEXTURE = np.float32(0.05)
 """Variance of grey below which a view's patch shows nothing."""
 
 
-@njit(fastmath=True, inline="always")
-def bilinear(image, x, y):  # type: ignore[no-untyped-def]
+@inlined_part
+def bilinear(image: Float32Array, x: Number, y: Number) -> Any:
     """The image (H, W) at one fractional place inside it."""
     c, r = int(x), int(y)
     fx, fy = x - c, y - r
@@ -21,8 +31,8 @@ def bilinear(image, x, y):  # type: ignore[no-untyped-def]
     return top * (1 - fy) + low * fy
 
 
-@njit(fastmath=True)
-def normalise(values, weights, count, least):  # type: ignore[no-untyped-def]
+@compiled_part
+def normalise(values: Float32Array, weights: Float32Array, count: int, least: Number) -> Any:
     """Bring the first ``count`` values to zero weighted mean and unit weighted norm, times the roots of the weights.
 
     Plain sums of products of such values are then weighted ones.
@@ -52,8 +62,10 @@ def normalise(values, weights, count, least):  # type: ignore[no-untyped-def]
     return scale
 
 
-@njit(fastmath=True)
-def reference_patch(image, u, v, step, side, patch, weights):  # type: ignore[no-untyped-def]
+@compiled_part
+def reference_patch(
+    image: Float32Array, u: Number, v: Number, step: Number, side: int, patch: Float32Array, weights: Float32Array
+) -> Any:
     """Fill ``patch`` with normalised grey values and ``weights`` with their roots; see :func:`normalise`.
 
     Samples whose grey is far from that in the middle lie on another surface, or on another part of this one: across
@@ -90,8 +102,10 @@ def reference_patch(image, u, v, step, side, patch, weights):  # type: ignore[no
     return total * total / squares
 
 
-@njit(fastmath=True)
-def plane_warp(matrix, shift, u, v, w, gu, gv):  # type: ignore[no-untyped-def]
+@compiled_part
+def plane_warp(
+    matrix: Float32Array, shift: Float32Array, u: Number, v: Number, w: Number, gu: Number, gv: Number
+) -> Warp:
     """How a view sees the plane around a pixel: x, y and z at (du, dv) from it, each constant, per du and per dv.
 
     The place in the view is (x / z, y / z); numerators and denominator are linear in (du, dv).
@@ -104,8 +118,8 @@ def plane_warp(matrix, shift, u, v, w, gu, gv):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@njit(fastmath=True)
-def is_inside(warp, reach, ox, oy, image):  # type: ignore[no-untyped-def]
+@compiled_part
+def is_inside(warp: Warp, reach: Number, ox: Number, oy: Number, image: Float32Array) -> bool:
     """Whether a warped square, ``reach`` to each side and moved by (ox, oy), can be sampled: its corners tell."""
     x0, xu, xv, y0, yu, yv, z0, zu, zv = warp
     height, width = image.shape
@@ -121,8 +135,21 @@ def is_inside(warp, reach, ox, oy, image):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(fastmath=True)
-def view_patch(image, matrix, shift, u, v, w, gu, gv, step, side, values, slopes):  # type: ignore[no-untyped-def]
+@compiled_part
+def view_patch(
+    image: Float32Array,
+    matrix: Float32Array,
+    shift: Float32Array,
+    u: Number,
+    v: Number,
+    w: Number,
+    gu: Number,
+    gv: Number,
+    step: Number,
+    side: int,
+    values: Float32Array,
+    slopes: Float32Array,
+) -> Any:
     """Sample a view; ``slopes`` get the change of grey with w. Returns the change of place with w, or -1 outside."""
     half = side // 2
     warp = plane_warp(matrix, shift, u, v, w, gu, gv)
@@ -156,8 +183,17 @@ def view_patch(image, matrix, shift, u, v, w, gu, gv, step, side, values, slopes
     return np.sqrt(dx * dx + dy * dy)
 
 
-@njit(fastmath=True)
-def moved_patch(image, warp, ox, oy, side, values, sx, sy):  # type: ignore[no-untyped-def]
+@compiled_part
+def moved_patch(
+    image: Float32Array,
+    warp: Warp,
+    ox: Number,
+    oy: Number,
+    side: int,
+    values: Float32Array,
+    sx: Float32Array,
+    sy: Float32Array,
+) -> bool:
     """Sample a view moved by (ox, oy) pixels, with the slopes of grey along x and y; False outside."""
     half = side // 2
     if not is_inside(warp, np.float32(half), ox, oy, image):

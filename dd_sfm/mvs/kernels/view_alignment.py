@@ -1,17 +1,38 @@
 """Where a view shows a slanted patch, free in both directions of the image: an observation of its own."""
 
-import numpy as np
-from numba import njit, prange
+from typing import Any
 
-from dd_sfm.mvs.kernels.slanted_patches import NO_TEXTURE, PATCH, moved_patch, normalise, plane_warp, reference_patch
-from dd_sfm.ops.compiled import compiled
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from dd_sfm.mvs.kernels.slanted_patches import (
+    NO_TEXTURE,
+    PATCH,
+    Float32Array,
+    Number,
+    moved_patch,
+    normalise,
+    plane_warp,
+    reference_patch,
+)
+from dd_sfm.ops.compiled import compiled, compiled_part
 
 CONVERGED_PX = 0.01
 """A patch has converged when a step is shorter than this."""
 
 
 @compiled
-def align_in_view(reference, view, matrix, shift, pixels, planes, iterations, most_px):  # type: ignore[no-untyped-def]
+def align_in_view(
+    reference: Float32Array,
+    view: Float32Array,
+    matrix: Float32Array,
+    shift: Float32Array,
+    pixels: Float32Array,
+    planes: NDArray[Any],
+    iterations: int,
+    most_px: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Where a view really shows each pixel's patch: a shift in the image, free in both directions.
 
     Args:
@@ -55,8 +76,16 @@ def align_in_view(reference, view, matrix, shift, pixels, planes, iterations, mo
     return place, score
 
 
-@njit(fastmath=True)
-def _step(patch, weights, values, sx, sy, scale, size):  # type: ignore[no-untyped-def]
+@compiled_part
+def _step(
+    patch: Float32Array,
+    weights: Float32Array,
+    values: Float32Array,
+    sx: Float32Array,
+    sy: Float32Array,
+    scale: Number,
+    size: int,
+) -> tuple[Any, Any, Any]:
     """Correlation of two normalised patches, and the Gauss-Newton step of the second towards the first."""
     mx, my = np.float32(0), np.float32(0)
     for m in range(size):

@@ -1,8 +1,8 @@
 """The Python interface: describe and match images, reconstruct videos, and read what a run wrote.
 
 Nothing here prints, and no call leaves a setting of the process changed: threads, signal handlers, environment, log
-levels and random seeds are afterwards what they were before. Images are RGB uint8 (H, W, 3); pixels are (x, y) with
-the centre of the first one at (0, 0); poses are ``cam_from_world``.
+levels and random seeds are afterwards what they were before, but for COLMAP's own seed. Images are RGB uint8 (H, W, 3);
+pixels are (x, y) with the centre of the first one at (0, 0); poses are ``cam_from_world``.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from dd_sfm.evaluation.model.evaluate import Evaluation as Evaluation
 from dd_sfm.evaluation.model.pose_reference import open_pose_reference
 from dd_sfm.evaluation.model.surface import BEST
 from dd_sfm.evaluation.model.trajectory import GAPS
-from dd_sfm.io.clouds import write_cloud as write_cloud
+from dd_sfm.io import clouds
 from dd_sfm.io.colmap_database import log_kept
 from dd_sfm.io.finished_run import Observations as Observations
 from dd_sfm.io.finished_run import Run as Run
@@ -238,6 +238,18 @@ def evaluate_model(
         return evaluation.evaluate_model(
             model.path if isinstance(model, Run) else Path(model), Path(reference), best=best, gaps=gaps
         )
+
+
+def write_cloud(path: str | Path, points: PointCloud) -> None:
+    """Write points, as those of a run or some of them, to a binary PLY file with all that is known of each.
+
+    Raises:
+        OutputError: If the file cannot be written.
+
+    Example:
+        >>> write_cloud("sure.ply", run.points.where(run.points.uncertainty < 0.01))
+    """
+    clouds.write_cloud(Path(path), points)
 
 
 def _request(

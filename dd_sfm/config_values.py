@@ -266,7 +266,7 @@ def with_settings(config: ConfigT, settings: Mapping[str, Any], *, where: str) -
         ConfigError: For an unknown key (with the nearest known one) or a value of the wrong type.
     """
     for path, value in settings.items():
-        config = _replaced(config, path, value, where)
+        config = _replaced(config, _new_name(type(config), path), value, where)
     return config
 
 

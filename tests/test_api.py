@@ -118,7 +118,30 @@ def test_a_descriptor_describes_by_itself(descriptor, images):
     assert torch.equal(one.descriptors, other.descriptors)
 
 
+def test_settings_that_cannot_be_used_are_refused(descriptor, images):
+    with pytest.raises(ConfigError, match="match.query_spacing_px 0"):
+        dd_sfm.match_images(images[0], images[1], descriptor=descriptor, config=MatchConfig(query_spacing_px=0))
+    with pytest.raises(ConfigError, match="masks.erode_px -1"):
+        dd_sfm.describe(images[0], descriptor=descriptor, masks=MasksConfig(erode_px=-1))
+    with pytest.raises(ConfigError, match="working_height_px 8: expected 64 or more"):
+        dd_sfm.describe(images[0], descriptor=descriptor, working_height_px=8)
+
+
+def test_images_are_taken_however_they_lie_in_memory(descriptor, images):
+    straight = dd_sfm.describe(images[0], descriptor=descriptor)
+    turned = np.ascontiguousarray(images[0][..., ::-1])[..., ::-1]
+    turned.setflags(write=False)
+    assert torch.equal(dd_sfm.describe(turned, descriptor=descriptor).descriptors, straight.descriptors)
+
+
+def test_images_without_texture_have_no_matches(descriptor, images):
+    flat = np.full_like(images[0], 90)
+    found = dd_sfm.match_images(flat, images[0], descriptor=descriptor)
+    assert (found.xy0.shape, found.xy1.shape, found.scores.shape) == ((0, 2), (0, 2), (0,))
+
+
 def test_a_batch_shares_one_grid(descriptor, images):
+    assert dd_sfm.describe(np.zeros((0, 120, 160, 3), np.uint8), descriptor=descriptor) == []
     maps = dd_sfm.describe(np.stack(images), descriptor=descriptor)
     assert [m.grid for m in maps] == [maps[0].grid] * 3
     masks = np.stack([circle_mask()] * 3)
@@ -411,6 +434,7 @@ def test_a_configuration_is_made_of_quality_file_and_settings(tmp_path):
     made = dd_sfm.configure("preview", {"frames.end": 12, "pairs.offsets": [1, 2]}, file=tmp_path / "own.yaml")
     assert (made.dense.every, made.match.query_spacing_px, made.frames.end, made.pairs.offsets) == (6, 9, 12, (1, 2))
     assert dd_sfm.configure(file="extreme") == dd_sfm.configure("extreme")
+    assert dd_sfm.configure(settings={"densify.min_views": 4}).triangulation.min_views == 4
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import dd_sfm
 from dd_sfm.config import Config, DescribeConfig, FramesConfig, RuntimeConfig
 from dd_sfm.errors import ConfigError, InputError, OutputError, ReconstructionError, StoppedError, WeightsError
 from dd_sfm.evaluation.model.evaluate import evaluate_model
+from dd_sfm.io.clouds import read_cloud
 from dd_sfm.pipeline.compare import Outcome
 
 pytestmark = pytest.mark.usefixtures("leaves_the_process_alone")
@@ -120,6 +121,15 @@ def test_a_folder_of_something_else_is_not_written_to(tiny_clip, tmp_path):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(OutputError, match="not of a dd-sfm run"):
         dd_sfm.reconstruct(tiny_clip, tmp_path, ON_CPU)
+
+
+def test_a_cloud_is_written_to_a_path_given_as_text(tmp_path):
+    xyz = np.arange(6.0).reshape(2, 3)
+    cloud = dd_sfm.PointCloud(xyz, np.zeros((2, 3), np.uint8), xyz, np.array([0.5, 1.0]), np.array([2, 3]))
+    dd_sfm.write_cloud(str(tmp_path / "cloud.ply"), cloud)
+    assert np.array_equal(read_cloud(tmp_path / "cloud.ply").xyz, xyz)
+    with pytest.raises(OutputError, match="away"):
+        dd_sfm.write_cloud(tmp_path / "away" / "cloud.ply", cloud)
 
 
 # Comparisons

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dd_sfm.config import Config, DescribeConfig, MasksConfig, MatchConfig, RuntimeConfig
+from dd_sfm.config_checks import check_config
 from dd_sfm.errors import ConfigError, ShapeError
 from dd_sfm.features.describe import describe_image, descriptor_map, use_bfloat16
 from dd_sfm.features.queries import query_points
@@ -138,7 +139,8 @@ def describe(
     map's ``grid`` places the cells: ``map.grid.to_source(cell_to_image(cells, map.grid.stride))``.
 
     Args:
-        image: RGB (H, W, 3) uint8, or a batch (N, H, W, 3), which shares one field of view and one grid.
+        image: RGB (H, W, 3) uint8 of at least 64 pixels a side, or a batch (N, H, W, 3), which shares one field of view
+            and one grid.
         descriptor: From :func:`load_descriptor`.
         mask: The field of view, (H, W) bool or uint8 (128 or more: usable), as ``reconstruct --mask`` takes it; for a
             batch also (N, H, W). None: found from the images.
@@ -153,6 +155,7 @@ def describe(
     Raises:
         ShapeError: If image or mask have another shape or dtype.
         InputError: If no pixel is usable.
+        ConfigError: If ``working_height_px`` is below 64, or a value of ``masks`` cannot be used.
 
     Example:
         >>> found = describe(image, descriptor=load_descriptor(device="cpu"))
@@ -165,6 +168,8 @@ def describe(
     given: list[Mask | None] = [mask] * len(images)
     if mask is not None and is_batch and np.shape(mask)[:-2] == (len(images),):
         given = list(mask)
+    if not images:
+        return []
     maps = descriptor._describe(images, given, working_height_px, masks)
     return maps if is_batch else maps[0]
 
@@ -201,12 +206,14 @@ def match_images(
     Raises:
         ShapeError: If an array has another shape or dtype.
         InputError: If no pixel of an image is usable.
+        ConfigError: If a value of ``config`` or ``masks`` cannot be used.
 
     Example:
         >>> matches = match_images(image0, image1, descriptor=load_descriptor())
         >>> best = matches.xy1[matches.scores > 0.8]
     """
     config, settings = config or MatchConfig(), masks or MasksConfig()
+    check_config(Config(match=config))
     for name, image in (("image0", image0), ("image1", image1)):
         _check_image(name, image)
     height, stride = working_height_px, descriptor.stride
@@ -266,6 +273,7 @@ def _working_frames(
     stride: int,
 ) -> tuple[list[WorkingFrame], WorkingGrid]:
     """Images of one size with their masks at working size, all on one grid."""
+    check_config(Config(masks=settings))
     if working_height_px is not None and working_height_px < LEAST_PX:
         raise ConfigError(f"working_height_px {working_height_px}: expected {LEAST_PX} or more")
     own = [None if mask is None else _as_mask(mask, image) for mask, image in zip(given, images, strict=True)]

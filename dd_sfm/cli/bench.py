@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 SECONDS = 3.0
-"""How long each part is measured."""
+"""Seconds that each part is measured for."""
 
 
 def bench(
@@ -54,7 +54,7 @@ def bench(
 
 
 def _rate(work: Callable[[], Any], on: "torch.device | None" = None) -> float:
-    """Calls a second, after one call to warm up."""
+    """Calls per second, after one call to warm up."""
     import torch
 
     def finish() -> None:

@@ -1,4 +1,4 @@
-"""What the command line prints: progress bars, lines of stages, the summary table."""
+"""What commands print on the terminal: progress bars, messages, the summary of a run."""
 
 import logging
 import sys
@@ -16,16 +16,16 @@ from dd_sfm.notes import NoteCode
 from dd_sfm.progress import Progress, silent
 
 ItemT = TypeVar("ItemT")
-LINE_EVERY_S = 30.0
-"""Between lines on how far a stage is, where there is no terminal for a bar."""
+LINE_INTERVAL_S = 30.0
+"""Seconds between lines of progress where the output is not a terminal."""
 
 
 def make_progress(quiet: bool) -> Progress:
-    """A bar with time left on a terminal, a line now and then where the output goes to a file; nothing when quiet."""
+    """A progress bar on a terminal, lines of progress where the output goes to a file, nothing when quiet."""
     if quiet:
         return silent
     if not sys.stderr.isatty():
-        return _lines
+        return _progress_lines
 
     def bar(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
         return iter(tqdm(items, total=total, desc=f"  {label}", leave=False, dynamic_ncols=True))
@@ -33,15 +33,15 @@ def make_progress(quiet: bool) -> Progress:
     return bar
 
 
-def _lines(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
-    """Yield ``items``, and say every half a minute how many are done."""
-    begun = told = time.monotonic()
+def _progress_lines(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
+    """Yield ``items``, and print every half a minute how many are done."""
+    started = printed = time.monotonic()
     for done, item in enumerate(items):
         now = time.monotonic()
-        if now - told >= LINE_EVERY_S and done:
-            left = (now - begun) / done * (total - done)
+        if now - printed >= LINE_INTERVAL_S and done:
+            left = (now - started) / done * (total - done)
             print(f"  {label}: {done} of {total}, about {left:.0f} s left", file=sys.stderr, flush=True)
-            told = now
+            printed = now
         yield item
 
 
@@ -66,7 +66,7 @@ class StatusBar:
 
 
 def make_say(quiet: bool) -> Callable[[str], None]:
-    """Prints a line on stderr, or nothing when quiet."""
+    """Make a function that prints a line on stderr, or nothing when quiet."""
 
     def say(text: str) -> None:
         if not quiet:
@@ -101,7 +101,7 @@ def show_log(quiet: bool) -> Iterator[None]:
 
 
 def _expected(metrics: dict[str, Any]) -> list[tuple[str, str]]:
-    """The row of the expected error; none for runs that do not know it."""
+    """The row of the expected error; none for runs without one."""
     expected = metrics.get("median_uncertainty")
     if not expected:
         return []
@@ -111,7 +111,7 @@ def _expected(metrics: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _frames(metrics: dict[str, Any]) -> str:
-    """How many frames there are, and what became of them."""
+    """Numbers of frames: in the source, chosen, dropped and registered."""
     total, used = metrics["frames_total"], metrics["frames_used"]
     chosen = metrics["frames_chosen"]
     parts = [f"{total} in source"]
@@ -124,7 +124,7 @@ def _frames(metrics: dict[str, Any]) -> str:
 
 
 def _seconds(metrics: dict[str, Any]) -> str:
-    """Seconds of every stage; those that an earlier call did are marked, and told apart in the sum."""
+    """Seconds of every stage; stages kept from an earlier run are marked, and left out of a second sum."""
     seconds, kept = dict(metrics["seconds"]), metrics["stages_kept"]
     total = seconds.pop("total")
     parts = [f"{stage} {value:.0f}{' (kept)' if stage in kept else ''}" for stage, value in seconds.items()]
@@ -133,7 +133,7 @@ def _seconds(metrics: dict[str, Any]) -> str:
 
 
 def _memory(metrics: dict[str, Any]) -> str:
-    """The largest memory; what an earlier call took is marked."""
+    """Peak memory; marked where stages kept from an earlier run took it."""
     kept = metrics["stages_kept"]
     is_all = all(stage in kept for stage in metrics["seconds"] if stage != "total")
     of = " (kept)" if is_all else " (with what was kept)" if kept else ""
@@ -141,7 +141,7 @@ def _memory(metrics: dict[str, Any]) -> str:
 
 
 def summary(metrics: dict[str, Any], out: str) -> None:
-    """The table at the end of a run."""
+    """Print the summary of a run."""
     # Text, as rich takes a folder called [real] for markup.
     title = Text(f"{metrics['features']} reconstruction: {out}")
     table = Table(title=title, show_header=False, title_justify="left")
@@ -172,5 +172,5 @@ def summary(metrics: dict[str, Any], out: str) -> None:
 
 
 def console() -> Console:
-    """Where tables go; of a fixed width when that is no terminal."""
+    """The console for tables; of a fixed width where the output is not a terminal."""
     return Console(width=None if sys.stdout.isatty() else 110)

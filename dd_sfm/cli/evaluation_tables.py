@@ -1,4 +1,4 @@
-"""The tables that dd-sfm evaluate prints; their cells are Text, as rich takes a name like [real] for markup."""
+"""Tables of ``dd-sfm evaluate``. Cells are rich ``Text``, as a name like [real] would be read as markup."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def evaluation_table(figures: dict[str, Any]) -> None:
-    """The tables at the end of ``evaluate model``."""
+    """Print the tables of ``evaluate model``."""
     path, points, unit = figures["trajectory"], figures["points"], figures["unit"]
     short = unit if unit == "mm" else "units"
     table = Table(
@@ -169,11 +169,11 @@ def _grid(rows: list[list[str]]) -> Table:
 
 
 def matching_table(results: "Sequence[MatchingResult]", thresholds_px: Sequence[float], unit: str) -> None:
-    """The table at the end of ``evaluate matching``: shares in percent, thresholds in source or working pixels."""
+    """Print the table of ``evaluate matching``: shares in percent, thresholds in source or working pixels."""
     head = ["sequence", "gap", "method", "pairs", "points", *(f"{t:g} px" for t in thresholds_px), "median px"]
     rows = []
     order = {data: k for k, data in enumerate(dict.fromkeys(r.data for r in results))}
-    # Folders of one name are told apart by their paths.
+    # Folders of the same name are shown by their paths.
     alike = len({r.row.name for r in results}) < len(order)
     for result in sorted(results, key=lambda r: (order[r.data], r.row.gap)):
         row, factor = result.row, result.scale if unit == "working" else 1.0
@@ -195,7 +195,7 @@ def matching_table(results: "Sequence[MatchingResult]", thresholds_px: Sequence[
 def realism_table(
     real: Sequence[tuple[str, "PictureStatistics"]], clips: Sequence[tuple[str, "PictureStatistics", dict[str, float]]]
 ) -> None:
-    """Figures of real clips, then of rendered ones, each with its ratio to the mean of the real ones."""
+    """Print the statistics of real clips, then of rendered ones with their ratios to the mean of the real ones."""
     table = Table(title=Text("rendered clips beside real ones" if real else "rendered clips"), title_justify="left")
     table.add_column("")
     for name, _ in real:

@@ -1,4 +1,4 @@
-"""The file that a command writes, looked at before the work."""
+"""Checks of the file that a command writes, made before the work."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from dd_sfm.errors import OutputError, UsageError
 def check_output_file(
     path: Path, endings: tuple[str, ...], *, overwrite: bool, option: str = "-o", own: str | None = None
 ) -> None:
-    """See that a file can be written.
+    """Check that a file can be written.
 
     Args:
         path: The file.
-        endings: One of them its name must end in, whatever the case.
+        endings: Allowed suffixes of its name, in lower case; the name may be in any case.
         overwrite: Whether it may exist.
         option: How the user named it.
         own: Name of the file of a run that the command itself makes.
@@ -39,7 +39,7 @@ def check_output_file(
 
 
 def check_outside_runs(path: Path, *, option: str = "-o", own: str | None = None) -> None:
-    """See that a file is none that a run has, there or yet to come, but for the one called ``own``.
+    """Check that a file is not one that a run has or will have, except the one called ``own``.
 
     Raises:
         OutputError: If it is.

@@ -104,7 +104,7 @@ def overlay(
 
 
 def _notes(scenes: "list[Scene]", run: Path, against: Path | None) -> list[str]:
-    """What to know of the pictures: lenses that are not drawn, and a second run that may be of another video."""
+    """Notes on the pictures: distortion that is not drawn, and a second run that may be of another video."""
     from dd_sfm.viz.render.same_video import cameras_follow
 
     notes = [

@@ -1,4 +1,4 @@
-"""Clips that ``dd-sfm train`` renders for ``synth:ORGAN[:SEED]``, kept for the next time."""
+"""Clips that ``dd-sfm train`` renders for ``synth:ORGAN[:SEED]``, cached for the next training."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from dd_sfm.errors import ConfigError, OutputError
-from dd_sfm.io.lock import in_turn
+from dd_sfm.io.lock import wait_for_lock
 
 if TYPE_CHECKING:
     from dd_sfm.progress import Progress
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def default_clips_folder() -> Path:
-    """Where rendered clips are kept unless the settings name a cache."""
+    """Folder of rendered clips unless the settings name a cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dd-sfm"
 
 
@@ -33,14 +33,14 @@ def render_scene(
     *,
     write: bool = True,
 ) -> Path:
-    """Folder of a rendered clip, made when it is not there yet.
+    """Render a clip unless it is cached, and return its folder.
 
     Args:
         scene: What to render.
         settings: Size, length and difficulty, and the cache folder.
         progress: Shows the frames.
-        say: Says that something is rendered.
-        write: Whether this process renders; another one does it otherwise.
+        say: Prints which clip is rendered.
+        write: Whether this process renders; if not, another one does.
 
     Raises:
         ConfigError: If there is no such organ, or the clip cannot be rendered.
@@ -52,7 +52,7 @@ def render_scene(
     check_settings(clip)
     folder = _folder(clip, settings)
 
-    def render(turn: int) -> None:
+    def render(lock: int) -> None:
         say(f"rendering {folder.name} ...")
         write_clip(clip, folder, jobs=None, overwrite=True, progress=progress)
 
@@ -63,10 +63,9 @@ def render_scene(
 
 @dataclass(frozen=True)
 class StreamRenderer:
-    """Renders the scenes from a first one on, seed by seed, with one core and without a word.
+    """Renders the scenes of a stream, seed by seed from the first one on, on one core.
 
-    In a process of its own: libraries that have threads do not survive in a process that was forked, as those that
-    prepare pairs are.
+    Each in a process of its own: the processes that prepare pairs are forked, in which libraries with threads fail.
     """
 
     first: "RenderedScene"
@@ -80,20 +79,20 @@ class StreamRenderer:
         """
         clip = _settings(replace(self.first, seed=self.first.seed + scene), self.settings)
         folder = _folder(clip, self.settings)
-        _render_once(folder, lambda turn: _render_in_process(clip, folder, turn))
+        _render_once(folder, lambda lock: _render_in_process(clip, folder, lock))
         return folder
 
 
 def _render_once(folder: Path, make: Callable[[int], None]) -> None:
-    """Make a clip that is not there yet, in turn with other processes; ``make`` is given the turn."""
+    """Call ``make`` unless the clip exists, under a lock that other processes wait for; it is given the lock."""
     from dd_sfm.synthetic.clip import is_complete
 
     if is_complete(folder):
         return
-    with in_turn(folder.parent) as turn:
-        # Another process may have made it meanwhile.
+    with wait_for_lock(folder.parent) as lock:
+        # Another process may have rendered it while this one waited.
         if not is_complete(folder):
-            make(turn)
+            make(lock)
 
 
 def _settings(scene: "RenderedScene", settings: "TrainConfig") -> "SynthSettings":
@@ -116,24 +115,24 @@ def _folder(clip: "SynthSettings", settings: "TrainConfig") -> Path:
     return (settings.cache or default_clips_folder()) / "synth" / _key(clip) / name
 
 
-def _render_in_process(clip: "SynthSettings", folder: Path, turn: int) -> None:
-    """Render a clip that is the preset of its organ and difficulty in all but size, length and seed.
+def _render_in_process(clip: "SynthSettings", folder: Path, lock: int) -> None:
+    """Render a clip by ``dd-sfm synth``: the preset of organ and difficulty, with its size, length and seed.
 
-    It goes on to its end, and keeps its ``turn`` till then, also where the process that asked for it ends.
+    The process keeps ``lock`` and renders to the end, even if this process ends before.
     """
     command = [
         sys.executable, "-m", "dd_sfm", "synth", "-o", folder, "--organ", clip.organ, "--difficulty", clip.difficulty,
         "--seed", clip.seed, "--frames", clip.frames, "--size", f"{clip.width}x{clip.height}", "--jobs", 1,
         "--overwrite", "--quiet",
     ]  # fmt: skip
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, pass_fds=[turn])
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, pass_fds=[lock])
     if done.returncode:
         reason = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise OutputError(f"{folder}: the next scene was not rendered: {reason[-1].removeprefix('dd-sfm: ')}")
 
 
 def _key(clip: "SynthSettings") -> str:
-    """A name made from all that the look of a clip depends on."""
+    """A hash of everything that the content of a clip depends on."""
     from dd_sfm.config import dump_config
     from dd_sfm.synthetic.render import RENDERER_VERSION
 

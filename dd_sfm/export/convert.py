@@ -11,10 +11,10 @@ from dd_sfm import __version__
 from dd_sfm.errors import ConfigError, OutputError
 from dd_sfm.export.formats import FORMATS, SingleFile
 from dd_sfm.export.images import copy_image_files, frame_set
-from dd_sfm.io.atomic import output_error, replacing
+from dd_sfm.io.atomic import atomic_file, output_error
 from dd_sfm.io.run_layout import is_reserved, is_run
 from dd_sfm.io.scene import Scene, open_scene
-from dd_sfm.io.staging import check_folder, filled_folder
+from dd_sfm.io.staging import check_folder, staged_folder
 from dd_sfm.progress import Progress, silent
 from dd_sfm.sfm.point_colours import colour
 
@@ -79,7 +79,7 @@ def convert(
             _move(Path(scratch) / file.name, out)
     else:
         record = {"made_by": MADE_BY, "version": __version__, "target": target, "source": str(source)}
-        with filled_folder(out, MARKER, record, overwrite=overwrite) as folder:
+        with staged_folder(out, MARKER, record, overwrite=overwrite) as folder:
             notes = form.write(scene, folder, progress)
             if copy_images and not form.has_images:
                 copy_image_files(scene, folder, progress)
@@ -112,7 +112,7 @@ def _check_file(path: Path, target: str, kind: SingleFile, *, overwrite: bool) -
 def _move(written: Path, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial:
+        with atomic_file(path) as partial:
             shutil.copyfile(written, partial)
     except OSError as error:
         raise output_error(path, error) from error

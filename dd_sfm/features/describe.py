@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dd_sfm.config import Config
 from dd_sfm.errors import OutputError
 from dd_sfm.features.weights import load_weights
-from dd_sfm.io.atomic import replacing
+from dd_sfm.io.atomic import atomic_file
 from dd_sfm.io.run_folder import GRID, read_grid, write_grid
 from dd_sfm.io.working import load_working, working_grid
 from dd_sfm.ops.network_input import network_input
@@ -80,7 +80,7 @@ def describe_frames(frames: FrameSet, out: Path, config: Config, device: torch.d
 
 def _save(path: Path, array: np.ndarray) -> None:
     try:
-        with replacing(path) as partial, partial.open("wb") as file:
+        with atomic_file(path) as partial, partial.open("wb") as file:
             np.save(file, array)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); free some space and repeat") from error

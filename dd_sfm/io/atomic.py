@@ -12,7 +12,7 @@ from dd_sfm.errors import OutputError
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
-    """The one message for every file that cannot be written."""
+    """The error for a file that cannot be written."""
     if error.errno == errno.ENOSPC:
         return OutputError(
             f"{path}: the disk is full; free some space and repeat the command, finished stages are kept"
@@ -21,20 +21,20 @@ def output_error(path: Path, error: OSError) -> OutputError:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` to write to: it takes its place in the end, and is gone whatever stops it."""
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give a temporary file beside ``path``, which replaces ``path`` in the end and is removed on any error."""
     partial = _partial(path)
     try:
         yield partial
         partial.replace(path)
     finally:
-        # Not the last word on what went wrong.
+        # An error here must not hide the one that ended the work.
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:
-    """See that a file can be written, before the work that makes it; nothing is left behind.
+    """Check that a file can be written, before the work that makes it; nothing is left behind.
 
     Raises:
         OutputError: If it cannot.
@@ -63,7 +63,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         OutputError: If it cannot be written; an older version is then still there.
     """
     try:
-        with replacing(path) as partial:
+        with atomic_file(path) as partial:
             partial.write_bytes(content)
     except OSError as error:
         raise output_error(path, error) from error
@@ -80,7 +80,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no word for NaN and infinity: most readers refuse a file that holds Python's."""
+    """Replace NaN and infinity by None: JSON has neither, and most readers refuse Python's spelling of them."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

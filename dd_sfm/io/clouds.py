@@ -24,13 +24,13 @@ VERTEX = np.dtype(
 
 
 MESH_COMMENT = "made by dd-sfm mesh"
-TRUST = ("triangulation_angle_deg", "uncertainty")
-"""Further properties of a cloud, written where they are known."""
+QUALITY_PROPERTIES = ("triangulation_angle_deg", "uncertainty")
+"""Further properties of a cloud, written if they are known."""
 
 
 def write_cloud(path: Path, cloud: PointCloud) -> None:
-    """Write ``cloud`` as a little-endian binary PLY with the properties of ``VERTEX``, then those of ``TRUST``."""
-    known = [name for name in TRUST if getattr(cloud, name) is not None]
+    """Write a cloud as little-endian binary PLY with the properties ``VERTEX``, then ``QUALITY_PROPERTIES``."""
+    known = [name for name in QUALITY_PROPERTIES if getattr(cloud, name) is not None]
     vertex = np.empty(len(cloud.xyz), np.dtype([*VERTEX.descr, *((name, "<f4") for name in known)]))
     for name in known:
         vertex[name] = getattr(cloud, name)
@@ -87,7 +87,7 @@ def is_own_mesh(path: Path) -> bool:
 
 
 def face_count(path: Path) -> int:
-    """How many faces a PLY has, by its header; 0 where there is none to be read."""
+    """Number of faces of a PLY by its header; 0 if it has none or is not a PLY."""
     with path.open("rb") as file:
         header = file.read(100_000).split(b"end_header")[0].decode("ascii", errors="replace")
     found = re.search(r"^element face (\d+)\s*$", header, re.MULTILINE)
@@ -118,7 +118,7 @@ def read_cloud(path: Path) -> PointCloud:
         columns(("nx", "ny", "nz"), 0.0, np.float64),
         columns(("error_px",), 0.0, np.float64)[:, 0],
         columns(("track_length",), 0, np.int64)[:, 0],
-        *(columns((name,), 0.0, np.float64)[:, 0] if name in names else None for name in TRUST),
+        *(columns((name,), 0.0, np.float64)[:, 0] if name in names else None for name in QUALITY_PROPERTIES),
     )
 
 

@@ -15,7 +15,7 @@ from dd_sfm.io.clouds import write_cloud
 from dd_sfm.structures import FloatArray, IntArray, PointCloud
 
 SOLVER = "dd_sfm.io.colmap_poisson"
-KEEP_ALL = 1e-3
+TRIM_NOTHING = 1e-3
 """Trims nothing, but makes the solver write the density of its vertices; with 0 it leaves that out."""
 
 
@@ -44,7 +44,7 @@ def poisson_surface(cloud: PointCloud, depth: int, *, point_weight: float = 1.0,
         source, target = Path(scratch) / "points.ply", Path(scratch) / "mesh.ply"
         write_cloud(source, cloud)
         try:
-            _solve(source, target, depth, point_weight, KEEP_ALL, threads)
+            _solve(source, target, depth, point_weight, TRIM_NOTHING, threads)
             content = PlyData.read(target)
             vertex, face = content["vertex"].data, content["face"].data["vertex_indices"]
             faces = np.stack(face).astype(np.int64) if len(face) else np.zeros((0, 3), np.int64)

@@ -1,4 +1,4 @@
-"""Moving pictures written through PyAV: one frame in memory at a time, the file complete or not there at all."""
+"""Videos and animations written through PyAV: one frame in memory at a time, and atomically."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dd_sfm.errors import OutputError
-from dd_sfm.io.atomic import replacing
+from dd_sfm.io.atomic import atomic_file
 
 
 class _FrameError(Exception):
-    """Carries what went wrong in the making of a frame past the handling of what goes wrong in writing."""
+    """Wraps an error raised while a frame is made, to tell it from errors of writing."""
 
     def __init__(self, reason: Exception) -> None:
         super().__init__(str(reason))
@@ -55,7 +55,7 @@ def write_encoded(
     count = 0
     try:
         with (
-            replacing(path) as partial,
+            atomic_file(path) as partial,
             av.open(str(partial), "w", format=container_format, options=options or {}) as container,
         ):
             stream: Any = None

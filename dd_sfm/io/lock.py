@@ -1,4 +1,4 @@
-"""One writer a folder: a lock that the system takes back when the process ends, however it ends."""
+"""A lock that lets one process write to a folder; the system releases it when the process ends."""
 
 import fcntl
 import logging
@@ -18,14 +18,14 @@ LOCK = ".dd-sfm.lock"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Be the only process that writes to a folder.
+    """Hold the lock of a folder; fails at once if another process holds it.
 
     Raises:
         OutputError: If another process is, or the folder cannot be written.
     """
     descriptor = _open(folder)
     try:
-        _take(descriptor, folder)
+        _acquire(descriptor, folder)
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
@@ -35,10 +35,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def in_turn(folder: Path) -> Iterator[int]:
-    """Work at a folder after the other processes that do: the file descriptor that holds the turn.
+def wait_for_lock(folder: Path) -> Iterator[int]:
+    """Wait for the lock of a folder, and hold it; gives the file descriptor that holds it.
 
-    A child process that inherits the descriptor keeps the turn until it ends, whatever becomes of this process.
+    A child process that inherits the descriptor keeps the lock until it ends, even if this process ends before.
 
     Raises:
         OutputError: If the folder cannot be written.
@@ -65,7 +65,7 @@ def _open(folder: Path, *, make: bool = False) -> int:
         raise output_error(path, error) from error
 
 
-def _take(descriptor: int, folder: Path) -> None:
+def _acquire(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -79,5 +79,5 @@ def _take(descriptor: int, folder: Path) -> None:
 
 
 def _warn_of_no_lock(folder: Path, error: OSError) -> None:
-    """Some network file systems know no locks: there the user has to look out alone."""
+    """Warn of a network file system without locks: nothing keeps two processes apart there."""
     logger.warning("%s: no lock on this file system (%s)", folder, error.strerror)

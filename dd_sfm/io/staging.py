@@ -1,4 +1,4 @@
-"""Folders that a command fills: complete or not there, and nothing in them touched that it did not write itself."""
+"""Output folders that are filled completely or not at all, and in which only own files are replaced."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from dd_sfm.io.atomic import output_error, write_json
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """See that a folder may be filled.
+    """Check that a folder may be written to.
 
     Raises:
         OutputError: If it is a file, or holds something and ``overwrite`` is not set.
@@ -30,8 +30,8 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def filled_folder(folder: Path, marker: str, record: dict[str, Any], *, overwrite: bool) -> Iterator[Path]:
-    """Give a folder to write to, and move what was written into ``folder`` when all went well.
+def staged_folder(folder: Path, marker: str, record: dict[str, Any], *, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary folder to write to, whose files are moved into ``folder`` on success.
 
     What an earlier call wrote there goes; everything else stays.
 
@@ -65,7 +65,7 @@ def filled_folder(folder: Path, marker: str, record: dict[str, Any], *, overwrit
 
 def _publish(staging: Path, folder: Path, marker: str, record: dict[str, Any]) -> None:
     new = sorted(p.relative_to(staging).as_posix() for p in staging.rglob("*") if p.is_file())
-    earlier = check_own(folder, marker, record["made_by"], new)
+    earlier = check_replaceable(folder, marker, record["made_by"], new)
     # Listed before they are moved: after a break they are still known as ours.
     write_json(folder / marker, {**record, "files": sorted({*earlier, *new} - {marker})})
     for name in sorted({*earlier} - {*new, marker}):
@@ -78,8 +78,8 @@ def _publish(staging: Path, folder: Path, marker: str, record: dict[str, Any]) -
     write_json(folder / marker, {**record, "files": new})
 
 
-def check_own(folder: Path, marker: str, made_by: str, names: Sequence[str]) -> set[str]:
-    """See that no file is replaced that an earlier call did not write.
+def check_replaceable(folder: Path, marker: str, made_by: str, names: Sequence[str]) -> set[str]:
+    """Check that no file would be replaced that an earlier call did not write.
 
     Returns:
         The files that one wrote.

@@ -15,9 +15,9 @@ from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.images import read_mask
 from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.ops.pixels import inside_mask, nearest_values
-from dd_sfm.ops.radial import project_bent, straighten
+from dd_sfm.ops.radial import project_distorted, undistort
 
-READ = ("K", "R", "c", "depth", "depth_frames", "depth_unit_mm", "distortion", "deformation")
+TRUTH_ARRAYS = ("K", "R", "c", "depth", "depth_frames", "depth_unit_mm", "distortion", "deformation")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class RenderedTruth:
 
     def project(self, points: NDArray[Any], frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Pixels (N, 2) and depths (N,) of world points (N, 3) in a frame; pixels are NaN behind the camera."""
-        return project_bent(world_to_camera(points, self.cam_from_world[frame]), self.camera, self.distortion)
+        return project_distorted(world_to_camera(points, self.cam_from_world[frame]), self.camera, self.distortion)
 
     def depth_at(self, frame: int, xy: NDArray[Any]) -> NDArray[np.float64]:
         """Depth in mm at the nearest pixels (N,); 0 outside the frame and where nothing is hit."""
@@ -60,7 +60,7 @@ class RenderedTruth:
         depth = self.depth_at(frame, xy)
         rays = self.camera.unproject(xy)
         if self.distortion.any() and len(xy):
-            rays[:, :2] = straighten(xy, self.camera, self.distortion)
+            rays[:, :2] = undistort(xy, self.camera, self.distortion)
         return camera_to_world(rays * depth[:, None], self.cam_from_world[frame]), depth > 0
 
     def correspondences(
@@ -68,7 +68,7 @@ class RenderedTruth:
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Where pixels (N, 2) of a frame with depth lie in another frame, and whether they are visible there.
 
-        Right only where the tissue stands still (see :func:`read_still_truth`). Occlusion is judged in the frame with
+        Right only where the tissue stands still (see :func:`read_rigid_truth`). Occlusion is judged in the frame with
         depth that is nearest to the target, within 3 % of the depth.
         """
         points, hit = self.world_points(source, xy)
@@ -88,7 +88,7 @@ def read_truth(folder: Path) -> RenderedTruth:
     path = folder / "truth.npz"
     try:
         with np.load(path) as content:
-            values = {name: content[name] for name in content.files if name in READ}
+            values = {name: content[name] for name in content.files if name in TRUTH_ARRAYS}
         _check_values(path, values)
         mask = read_mask(folder / "mask.png")
         truth = RenderedTruth(
@@ -154,7 +154,7 @@ def _check_frames(path: Path, truth: RenderedTruth) -> None:
         )
 
 
-def read_still_truth(folder: Path) -> RenderedTruth:
+def read_rigid_truth(folder: Path) -> RenderedTruth:
     """Read the truth of a clip for its correspondences; see :func:`read_truth`.
 
     Raises:

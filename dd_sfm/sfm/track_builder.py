@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from dd_sfm.io.atomic import replacing
+from dd_sfm.io.atomic import atomic_file
 from dd_sfm.structures import Tracks, WorkingGrid
 
 
@@ -45,7 +45,7 @@ class ReferenceMatches:
         return list(self.found)
 
     def save(self, path: Path) -> None:
-        """Write an .npz, replacing the file only when it is complete."""
+        """Write an .npz, atomic_file the file only when it is complete."""
         arrays = {
             "reference": np.array(self.reference),
             "xy": self.xy,
@@ -57,7 +57,7 @@ class ReferenceMatches:
             "place": np.concatenate([f.xy for f in self.found.values()] or [np.zeros((0, 2), np.float32)]),
             "score": np.concatenate([f.score for f in self.found.values()] or [np.zeros(0, np.float32)]),
         }
-        with replacing(path) as partial, partial.open("wb") as file:
+        with atomic_file(path) as partial, partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod

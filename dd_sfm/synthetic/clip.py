@@ -1,4 +1,4 @@
-"""Writes a rendered clip with its truth: video, masks, poses, depth, mesh, and a COLMAP model of the true cameras."""
+"""Writes a rendered clip with its ground truth: video, masks, poses, depth, mesh, and a COLMAP model."""
 
 import io
 import os
@@ -25,21 +25,21 @@ from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.video_writer import write_video
 from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.ops.pixels import inside_mask
-from dd_sfm.ops.radial import project_bent
+from dd_sfm.ops.radial import project_distorted
 from dd_sfm.progress import Progress
 from dd_sfm.structures import Frame, FrameSet, Model
 from dd_sfm.synthetic.render import Rendered, Renderer, Scene, make_scene
 from dd_sfm.synthetic.settings import SynthSettings, check_settings
 
-MARKER = "scene.yaml"
-"""The settings, and the sign that a clip is complete."""
-UNFINISHED = MARKER + ".partial"
-"""The settings of a clip that is being rendered, or was broken off."""
-OWN_FILES = (
-    MARKER, "clip.mp4", "mask.png", "truth.npz", "mesh.ply", "calibration.txt", f"masks/{'[0-9]' * 8}.png.png",
+SETTINGS_FILE = "scene.yaml"
+"""The settings; written last, so that a folder with it holds a complete clip."""
+UNFINISHED_FILE = SETTINGS_FILE + ".partial"
+"""The settings of a clip that is being rendered, or whose rendering was interrupted."""
+CLIP_FILES = (
+    SETTINGS_FILE, "clip.mp4", "mask.png", "truth.npz", "mesh.ply", "calibration.txt", f"masks/{'[0-9]' * 8}.png.png",
     "sparse/0/cameras.bin", "sparse/0/images.bin", "sparse/0/points3D.bin",
 )  # fmt: skip
-"""Patterns of what a clip consists of: only this is ever removed."""
+"""Patterns of the files of a clip: no other file is ever removed."""
 _renderer: Renderer | None = None
 
 
@@ -56,7 +56,7 @@ def write_clip(
 
     Args:
         settings: What to render.
-        out: Made when missing; a folder with other content is refused, a clip that was broken off starts again.
+        out: Made when missing; a folder with other content is refused, an interrupted clip starts again.
         jobs: Processes; None for one a core.
         overwrite: Replace an earlier clip; other files beside it stay.
         progress: Shows the frames.
@@ -81,7 +81,7 @@ def write_clip(
 
 def is_complete(out: Path) -> bool:
     """Whether a folder holds a clip that was rendered to the end."""
-    return (out / MARKER).is_file()
+    return (out / SETTINGS_FILE).is_file()
 
 
 def _check_folder(out: Path, overwrite: bool) -> None:
@@ -91,7 +91,7 @@ def _check_folder(out: Path, overwrite: bool) -> None:
         raise output_error(out, error) from error
     if is_complete(out) and not overwrite:
         raise OutputError(f"{out}: holds a clip already; expected a new folder. Replace it with --overwrite")
-    if content and not content & {MARKER, UNFINISHED}:
+    if content and not content & {SETTINGS_FILE, UNFINISHED_FILE}:
         raise OutputError(
             f"{out}: holds other files; expected a new folder, or that of a rendered clip with --overwrite"
         )
@@ -105,17 +105,17 @@ def _open_folder(out: Path, settings: SynthSettings) -> Iterator[None]:
     except OSError as error:
         raise output_error(out, error) from error
     with locked(out):
-        # The settings come first: a clip that is broken off is then known as one.
-        write_text(out / UNFINISHED, yaml.safe_dump(dump_config(settings), sort_keys=False))
+        # The settings are written first, so that the folder of an interrupted clip is recognised.
+        write_text(out / UNFINISHED_FILE, yaml.safe_dump(dump_config(settings), sort_keys=False))
         try:
-            for pattern in OWN_FILES:
-                for path in {*out.glob(pattern), *out.glob(f"{pattern}.partial")} - {out / UNFINISHED}:
+            for pattern in CLIP_FILES:
+                for path in {*out.glob(pattern), *out.glob(f"{pattern}.partial")} - {out / UNFINISHED_FILE}:
                     path.unlink()
             (out / "masks").mkdir(exist_ok=True)
         except OSError as error:
             raise output_error(out, error) from error
         yield
-        (out / UNFINISHED).replace(out / MARKER)
+        (out / UNFINISHED_FILE).replace(out / SETTINGS_FILE)
 
 
 def _write_files(scene: Scene, out: Path, jobs: int | None, progress: Progress) -> int:
@@ -124,7 +124,7 @@ def _write_files(scene: Scene, out: Path, jobs: int | None, progress: Progress) 
     depths: dict[int, NDArray[np.float32]] = {}
 
     def images() -> Iterator[NDArray[np.uint8]]:
-        with _frames(scene, jobs) as frames:
+        with _rendered_frames(scene, jobs) as frames:
             for k, frame in enumerate(progress(frames, total=settings.frames, label="render")):
                 write_mask(out / "masks" / f"{k:08d}.png.png", frame.usable)
                 if k % settings.depth_every == 0:
@@ -143,24 +143,24 @@ def _write_files(scene: Scene, out: Path, jobs: int | None, progress: Progress) 
 
 
 @contextmanager
-def _frames(scene: Scene, jobs: int | None) -> Iterator[Iterator[Rendered]]:
+def _rendered_frames(scene: Scene, jobs: int | None) -> Iterator[Iterator[Rendered]]:
     """The frames in order, made by several processes."""
     count = min(jobs or len(os.sched_getaffinity(0)), scene.settings.frames)
     if count == 1:
-        _start(scene)
-        yield map(_render, range(scene.settings.frames))
+        _start_worker(scene)
+        yield map(_render_frame, range(scene.settings.frames))
         return
-    with ProcessPoolExecutor(count, get_context("spawn"), _start, (scene,)) as pool:
-        yield pool.map(_render, range(scene.settings.frames))
+    with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (scene,)) as pool:
+        yield pool.map(_render_frame, range(scene.settings.frames))
 
 
-def _start(scene: Scene) -> None:
+def _start_worker(scene: Scene) -> None:
     global _renderer
     cv2.setNumThreads(1)
     _renderer = Renderer(scene)
 
 
-def _render(frame: int) -> Rendered:
+def _render_frame(frame: int) -> Rendered:
     assert _renderer is not None
     return _renderer.render(frame)
 
@@ -212,7 +212,7 @@ def true_model(
     poses, rows = {}, []
     for k in range(settings.frames):
         poses[k] = pose_at(scene.path.rotation[k].T, scene.path.centre[k])
-        xy, depth = project_bent(world_to_camera(points, poses[k]), optics.camera, optics.distortion)
+        xy, depth = project_distorted(world_to_camera(points, poses[k]), optics.camera, optics.distortion)
         seen = np.flatnonzero((depth > 0.5) & inside_mask(optics.mask, xy))
         reached = renderer.rays(k).distance(scene.path.centre[k], points[seen] - scene.path.centre[k])
         seen = seen[np.abs(reached - 1) < 2e-3]

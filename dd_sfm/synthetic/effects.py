@@ -1,4 +1,4 @@
-"""What real videos break structure from motion with: tissue that moves, floating debris, smoke and blur."""
+"""What makes structure from motion fail in real videos: moving tissue, floating debris, smoke and blur."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,22 +22,22 @@ class Debris:
 
     @staticmethod
     def scatter(rng: np.random.Generator, count: int, centre: NDArray[Any], rotation: NDArray[Any]) -> "Debris":
-        """Particles ahead of places on the scope's way."""
+        """Scatter particles in front of positions on the camera path."""
         at = rng.integers(0, len(centre), count)
         ahead = rng.uniform(3, 14, (count, 1)) * rotation[at][:, :, 2]
         aside = rng.uniform(-0.5, 0.5, (count, 3)) * rng.uniform(2, 8, (count, 1))
         drift = rng.normal(0, 0.03, (count, 3))
         return Debris(centre[at] + ahead + aside - at[:, None] * drift, drift, rng.uniform(0.05, 0.22, count))
 
-    @staticmethod
-    def modes(rng: np.random.Generator, vertices: NDArray[Any]) -> NDArray[np.float32]:
-        """Three slow ways (3, V, 3) in which the tissue can move, of unit variance."""
-        fields = [[NoiseField(rng, 60.0, (1, 2)) for _ in range(3)] for _ in range(3)]
-        return np.stack([np.stack([f(vertices) for f in mode], 1) for mode in fields]).astype(np.float32)
+
+def deformation_modes(rng: np.random.Generator, vertices: NDArray[Any]) -> NDArray[np.float32]:
+    """Three smooth displacement fields (3, V, 3) of unit variance, which the tissue's deformation is a sum of."""
+    fields = [[NoiseField(rng, 60.0, (1, 2)) for _ in range(3)] for _ in range(3)]
+    return np.stack([np.stack([f(vertices) for f in mode], 1) for mode in fields]).astype(np.float32)
 
 
-def moved(vertices: NDArray[Any], modes: NDArray[Any], frame: int, amplitude: float) -> NDArray[np.float32]:
-    """Vertices (V, 3) displaced by about ``amplitude`` mm: breathing and pulse, at frame 0 at rest."""
+def deform(vertices: NDArray[Any], modes: NDArray[Any], frame: int, amplitude: float) -> NDArray[np.float32]:
+    """Displace vertices (V, 3) by about ``amplitude`` mm, as by breathing and pulse; none at frame 0."""
     if amplitude <= 0:
         return vertices
     weights = [np.sin(2 * np.pi * frame / period) for period in (90.0, 61.0, 23.0)]
@@ -45,7 +45,7 @@ def moved(vertices: NDArray[Any], modes: NDArray[Any], frame: int, amplitude: fl
     return (vertices + np.einsum("m,mvc->vc", strength * weights, modes)).astype(np.float32)
 
 
-def moment(frame: int, count: int, place: float) -> float:
+def pulse(frame: int, count: int, place: float) -> float:
     """A bump in time, 1 at ``place`` (share of the clip) and 0 from a tenth of the clip away."""
     distance = abs(frame / max(count - 1, 1) - place) / 0.1
     return float(0.5 + 0.5 * np.cos(np.pi * distance)) if distance < 1 else 0.0

@@ -1,4 +1,4 @@
-"""From light to video: exposure, tone, blur, bloom, sharpening, noise and the round field of view."""
+"""Image formation: exposure, tone curve, blur, bloom, sharpening, noise and the round field of view."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import ConfigError
-from dd_sfm.ops.radial import bend, straighten
+from dd_sfm.ops.radial import distort, undistort
 from dd_sfm.synthetic.settings import LensSettings, SynthSettings
 
 MAX_RAY_ERROR_PX = 0.1
-"""How far a ray may lead from its pixel."""
+"""Largest reprojection error of an undistorted ray."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Optics:
         y0, y1, x0, x1 = self.box
         return self.mask[y0:y1, x0:x1]
 
-    def spread(self, values: NDArray[Any]) -> NDArray[np.float32]:
+    def to_image(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Values (M, ...) of the pixels inside the field as an image of the box, zero outside."""
         image = np.zeros((*self.field.shape, *values.shape[1:]), np.float32)
         image[self.field] = values
@@ -66,7 +66,7 @@ def make_optics(settings: SynthSettings) -> Optics:
     distortion = np.array([*lens.distortion, 0.0, 0.0])
     pixels = np.stack([x[mask], y[mask]], 1)
     if distortion.any():
-        flat = straighten(pixels, camera, distortion)
+        flat = undistort(pixels, camera, distortion)
         _check_rays(flat, pixels, camera, distortion)
     else:
         flat = camera.normalise(pixels)
@@ -77,7 +77,7 @@ def make_optics(settings: SynthSettings) -> Optics:
 
 def _check_rays(flat: NDArray[Any], pixels: NDArray[Any], camera: PinholeCamera, distortion: NDArray[Any]) -> None:
     """See that undistorted places (M, 2) lead back to their pixels (M, 2)."""
-    back = camera.denormalise(bend(flat, distortion))
+    back = camera.denormalise(distort(flat, distortion))
     error_px = float(np.abs(back - pixels).max())
     # Not so for NaN either.
     if error_px <= MAX_RAY_ERROR_PX:
@@ -91,7 +91,7 @@ def _check_rays(flat: NDArray[Any], pixels: NDArray[Any], camera: PinholeCamera,
     )
 
 
-def tone(light: NDArray[Any], exposure: float) -> NDArray[np.float32]:
+def tone_map(light: NDArray[Any], exposure: float) -> NDArray[np.float32]:
     """Exposed light (..., 3) -> display values in [0, 1]: a steep shoulder, so that near walls blow out."""
     x = np.maximum(light * np.float32(exposure), 0.0)
     return (np.minimum(1.06 * (1 - np.exp(-1.25 * x)), 1.0) ** (1 / 1.75)).astype(np.float32)
@@ -102,11 +102,11 @@ def exposure_for(light: NDArray[Any], aim: float) -> float:
     low, high = 1e-4, 1e6
     for _ in range(40):
         middle = float(np.sqrt(low * high))
-        low, high = (middle, high) if tone(light, middle).mean() < aim else (low, middle)
+        low, high = (middle, high) if tone_map(light, middle).mean() < aim else (low, middle)
     return float(np.sqrt(low * high))
 
 
-def develop(
+def form_image(
     light: NDArray[Any],
     depth: NDArray[Any],
     mask: NDArray[np.bool_],
@@ -117,7 +117,7 @@ def develop(
     rng: np.random.Generator,
     extra_blur_px960: float = 0.0,
 ) -> NDArray[np.uint8]:
-    """A video frame.
+    """Form a video frame from linear light.
 
     Args:
         light: Linear light (H, W, 3) of the box around the field of view.
@@ -143,7 +143,7 @@ def develop(
         light = cv2.GaussianBlur(light, (0, 0), extra_blur_px960 * scale)
     bright = np.maximum(light * np.float32(exposure) - 1.6, 0)
     light = light + 0.06 / np.float32(exposure) * cv2.GaussianBlur(bright, (0, 0), 7 * scale)
-    image = _chromatic(tone(light, exposure), lens.chromatic_px960 * scale)
+    image = _chromatic(tone_map(light, exposure), lens.chromatic_px960 * scale)
     image += _grain(image, lens.grain, scale, rng)
     image += lens.sharpen * (image - cv2.GaussianBlur(image, (0, 0), 1.1 * scale))
     edge = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.8 * scale)[..., None]

@@ -10,7 +10,7 @@ from dd_sfm.synthetic.rays import RayScene
 from dd_sfm.synthetic.settings import LightSettings
 
 WRAP = np.array([0.24, 0.13, 0.09], np.float32)
-"""How far red, green and blue light creeps around a corner inside tissue."""
+"""Wrap lighting: how far red, green and blue light scatters past the terminator inside tissue."""
 ROUGHNESS = 0.14
 CRESCENT = np.radians([200, 225, 250, 280, 305, 330])
 """Where around the lens the fibres end whose reflections are drawn: they make the U of real scopes."""

@@ -1,4 +1,4 @@
-"""Triangle meshes of hollow organs, which know its normals and how much of the cavity each vertex sees."""
+"""Triangle meshes of hollow organs with normals, and the ambient visibility of their vertices."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from dd_sfm.synthetic.rays import RayScene
 
-Field = Callable[[NDArray[Any]], NDArray[Any]]
+DistanceField = Callable[[NDArray[Any]], NDArray[Any]]
 """Points (N, 3) in mm -> approximate distance to the wall (N,), positive in the free space."""
 
 
@@ -23,7 +23,7 @@ class Mesh:
     normals: NDArray[np.float32]
 
 
-def mesh_of_field(field: Field, low: NDArray[Any], high: NDArray[Any], step: float) -> Mesh:
+def mesh_from_field(field: DistanceField, low: NDArray[Any], high: NDArray[Any], step: float) -> Mesh:
     """The zero surface of a field by marching cubes, pulled onto it exactly by Newton steps.
 
     Args:
@@ -35,7 +35,7 @@ def mesh_of_field(field: Field, low: NDArray[Any], high: NDArray[Any], step: flo
     from skimage.measure import marching_cubes
 
     axes = [np.arange(a, b + step, step) for a, b in zip(low, high, strict=True)]
-    volume = _band(field, axes, 8 * step)
+    volume = _sample_field(field, axes, 8 * step)
     places, faces, _, _ = marching_cubes(volume, 0.0, spacing=(step,) * 3)
     vertices = places.astype(np.float64) + np.array([a[0] for a in axes])
     for _ in range(3):
@@ -49,7 +49,7 @@ def mesh_of_field(field: Field, low: NDArray[Any], high: NDArray[Any], step: flo
     return Mesh(vertices.astype(np.float32), faces.astype(np.int32), normals.astype(np.float32))
 
 
-def mesh_of_tube(points: NDArray[np.float32]) -> Mesh:
+def mesh_from_tube(points: NDArray[np.float32]) -> Mesh:
     """The wall of a tube from rings of points (S, T, 3), each ring closed."""
     rings, around = points.shape[:2]
     along = np.gradient(points, axis=0)
@@ -65,7 +65,7 @@ def mesh_of_tube(points: NDArray[np.float32]) -> Mesh:
     return Mesh(points.reshape(-1, 3), faces.astype(np.int32), normals.astype(np.float32))
 
 
-def _band(field: Field, axes: list[NDArray[Any]], width: float) -> NDArray[np.float32]:
+def _sample_field(field: DistanceField, axes: list[NDArray[Any]], width: float) -> NDArray[np.float32]:
     """The field on a grid: exact near the wall, interpolated from every second node elsewhere."""
     coarse = [np.append(a[:-1:2], a[-1]) for a in axes]
     nodes = np.stack(np.meshgrid(*coarse, indexing="ij"), -1)
@@ -78,7 +78,7 @@ def _band(field: Field, axes: list[NDArray[Any]], width: float) -> NDArray[np.fl
     return volume.reshape([len(a) for a in axes])
 
 
-def _gradient(field: Field, p: NDArray[Any], step: float = 0.08) -> NDArray[np.float64]:
+def _gradient(field: DistanceField, p: NDArray[Any], step: float = 0.08) -> NDArray[np.float64]:
     columns = []
     for axis in np.eye(3) * step:
         columns.append((field(p + axis) - field(p - axis)) / (2 * step))

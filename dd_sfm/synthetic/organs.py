@@ -1,4 +1,4 @@
-"""The shapes: hollow organs as functions that are positive in the free space and zero on the wall."""
+"""The shapes of hollow organs, as distance fields (positive in free space, zero on the wall) or as tubes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from dd_sfm.synthetic.mesh import Mesh, mesh_of_field, mesh_of_tube
+from dd_sfm.synthetic.mesh import Mesh, mesh_from_field, mesh_from_tube
 from dd_sfm.synthetic.noise import NoiseField, smooth_series
 from dd_sfm.synthetic.settings import Organ
 
@@ -107,7 +107,7 @@ def sinus(rng: np.random.Generator) -> Shape:
         [[lateral + side, 1.0, -12], [lateral, rng.uniform(-3, 3), 0], [lateral, 0, 14], [lateral, -2, 26]]
     )
     low, high = centre - half - 7.0, centre + half + 7.0
-    return Shape(mesh_of_field(free, low, high, 0.3), route, 16.0, 0.14)
+    return Shape(mesh_from_field(free, low, high, 0.3), route, 16.0, 0.14)
 
 
 def _tube(nodes: NDArray[np.float64], step: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -153,7 +153,7 @@ def colon(rng: np.random.Generator) -> Shape:
     points += rough.reshape(wall.shape)[..., None] * outward * np.sqrt(1 - end**2)[:, None, None]
     offset = across * rng.uniform(-3, 3) + up * rng.uniform(-3, 3)
     way = (line + offset)[(s > 14) & (s < 0.6 * s[-1])]
-    return Shape(mesh_of_tube(points.astype(np.float32)), way[::30], 34.0, 0.34)
+    return Shape(mesh_from_tube(points.astype(np.float32)), way[::30], 34.0, 0.34)
 
 
 def bladder(rng: np.random.Generator) -> Shape:
@@ -175,7 +175,7 @@ def bladder(rng: np.random.Generator) -> Shape:
     route = np.column_stack(
         [0.38 * axes[0] * np.cos(turn), 0.3 * axes[1] * np.sin(2 * turn), 0.38 * axes[2] * np.sin(turn)]
     )
-    return Shape(mesh_of_field(free, -axes - 5, axes + 5, 0.5), route + wobble, 12.0, 0.26)
+    return Shape(mesh_from_field(free, -axes - 5, axes + 5, 0.5), route + wobble, 12.0, 0.26)
 
 
 SHAPES: dict[Organ, Callable[[np.random.Generator], Shape]] = {"sinus": sinus, "colon": colon, "bladder": bladder}

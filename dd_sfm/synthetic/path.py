@@ -1,4 +1,4 @@
-"""The scope's way through an organ: a smooth curve that keeps clear of the walls, with a hand's tremor."""
+"""The camera path through an organ: a smooth curve that keeps clear of the walls, with hand tremor."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,9 @@ from dd_sfm.synthetic.organs import Shape
 from dd_sfm.synthetic.rays import RayScene
 from dd_sfm.synthetic.settings import PathSettings
 
-SPOKES = 64
+INSIDE_RAYS = 64
 MIN_INSIDE = 0.6
-"""A tube that is open at its near end still shows its wall in most directions."""
+"""Smallest share of rays that hit the wall from inside; a tube with an open end still has most."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class CameraPath:
 def plan_path(
     shape: Shape, vertices: NDArray[Any], count: int, settings: PathSettings, rng: np.random.Generator
 ) -> CameraPath:
-    """A way of ``count`` frames.
+    """Plan a camera path of ``count`` frames.
 
     Raises:
         ReconstructionError: If the organ is too narrow for the clearance or the tremor asked for.
@@ -40,7 +40,7 @@ def plan_path(
     speed = settings.speed or shape.speed
     line = _route(shape)
     tree = cKDTree(vertices)
-    line = _push_off(line, tree, settings.clearance + 0.4)
+    line = _push_from_walls(line, tree, settings.clearance + 0.4)
     travelled = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     wanted = min(speed * (count - 1), (travelled[-1] - 0.1) * (2.0 if settings.loop else 1.0))
     pace = np.cumsum(np.maximum(1 + 0.35 * smooth_series(rng, count, 10.0, 1)[:, 0], 0.15))
@@ -52,7 +52,7 @@ def plan_path(
     place = np.stack([np.interp(at, travelled, c) for c in line.T], 1)
     place += settings.tremor * 0.10 * smooth_series(rng, count, 4.0, 3)
     place += settings.tremor * 0.45 * smooth_series(rng, count, 16.0, 3)
-    place = _push_off(place, tree, settings.clearance)
+    place = _push_from_walls(place, tree, settings.clearance)
     place = gaussian_filter1d(place, 1.5, axis=0, mode="nearest")
     nearest = float(np.min(tree.query(place)[0]))
     if nearest < 0.5 * settings.clearance:
@@ -73,7 +73,7 @@ def plan_path(
     jitter = 0.0035 * settings.tremor * shape.ahead * smooth_series(rng, count, 2.5, 3)
     forward = gaussian_filter1d(target - place, 4.0, axis=0, mode="nearest") + sway + jitter
     roll = 0.06 * settings.tremor * smooth_series(rng, count, 18.0, 1)[:, 0] + rng.uniform(-0.3, 0.3)
-    return CameraPath(_look(forward, roll), place)
+    return CameraPath(_look_along(forward, roll), place)
 
 
 def inside_share(mesh: Mesh, places: NDArray[Any]) -> NDArray[np.float64]:
@@ -81,13 +81,13 @@ def inside_share(mesh: Mesh, places: NDArray[Any]) -> NDArray[np.float64]:
 
     Pushed off a wall by more than an organ is wide, a path comes out on the other side.
     """
-    k = np.arange(SPOKES) + 0.5
-    z, turn = 1 - 2 * k / SPOKES, np.pi * (1 + 5**0.5) * k
+    k = np.arange(INSIDE_RAYS) + 0.5
+    z, turn = 1 - 2 * k / INSIDE_RAYS, np.pi * (1 + 5**0.5) * k
     spokes = np.stack([np.cos(turn) * np.sqrt(1 - z * z), np.sin(turn) * np.sqrt(1 - z * z), z], 1)
     directions = np.tile(spokes, (len(places), 1))
-    hits = RayScene(mesh.vertices, mesh.faces).cast(np.repeat(places, SPOKES, 0), directions)
+    hits = RayScene(mesh.vertices, mesh.faces).cast(np.repeat(places, INSIDE_RAYS, 0), directions)
     facing = (mesh.normals[mesh.faces[hits.face, 0]] * directions).sum(1) < 0
-    return ((hits.face >= 0) & facing).reshape(-1, SPOKES).mean(1)
+    return ((hits.face >= 0) & facing).reshape(-1, INSIDE_RAYS).mean(1)
 
 
 def _route(shape: Shape) -> NDArray[np.float64]:
@@ -102,7 +102,7 @@ def _extended(travelled: NDArray[Any], column: NDArray[Any]) -> tuple[NDArray[An
     return np.append(travelled, travelled[-1] + 100.0), np.append(column, column[-1] + 100.0 * slope)
 
 
-def _push_off(line: NDArray[Any], tree: Any, clearance: float) -> NDArray[np.float64]:
+def _push_from_walls(line: NDArray[Any], tree: Any, clearance: float) -> NDArray[np.float64]:
     """Move a curve away from walls nearer than ``clearance``, smoothly."""
     line = np.asarray(line, np.float64).copy()
     for _ in range(60):
@@ -116,7 +116,7 @@ def _push_off(line: NDArray[Any], tree: Any, clearance: float) -> NDArray[np.flo
     return line
 
 
-def _look(forward: NDArray[Any], roll: NDArray[Any]) -> NDArray[np.float64]:
+def _look_along(forward: NDArray[Any], roll: NDArray[Any]) -> NDArray[np.float64]:
     """World_from_cam rotations (N, 3, 3) that look along ``forward`` (N, 3), rolled about it."""
     z = forward / np.linalg.norm(forward, axis=1, keepdims=True)
     # y points down; a scope that looks along it keeps the x axis of the frame before.

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.synthetic.effects import Debris, draw_debris, moment, moved
-from dd_sfm.synthetic.lens import Optics, develop, exposure_for, make_optics
+from dd_sfm.synthetic.effects import Debris, deform, deformation_modes, draw_debris, pulse
+from dd_sfm.synthetic.lens import Optics, exposure_for, form_image, make_optics
 from dd_sfm.synthetic.light import irradiance, reflections
 from dd_sfm.synthetic.mesh import Mesh, ambient_visibility
 from dd_sfm.synthetic.organs import SHAPES
@@ -18,7 +18,7 @@ from dd_sfm.synthetic.settings import SynthSettings, check_settings
 from dd_sfm.synthetic.tissue import Tissue, albedo, make_tissue, sample_tissue
 
 RENDERER_VERSION = 1
-"""Raise it with every change of what a clip looks like: kept clips are then rendered again."""
+"""Increased with every change of what a clip looks like: cached clips are then rendered again."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def make_scene(settings: SynthSettings) -> Scene:
         ReconstructionError: If the path does not fit the organ.
     """
     check_settings(settings)
-    # Refuses a lens before the organ is built, which takes seconds.
+    # Checks the lens before the organ is built, which takes seconds.
     make_optics(settings)
     # One generator a part: a change in one does not reshuffle the others.
     organ, skin, way, more = (np.random.default_rng([settings.seed, k]) for k in range(4))
@@ -64,7 +64,7 @@ def make_scene(settings: SynthSettings) -> Scene:
     visibility = ambient_visibility(mesh, more)
     tissue = make_tissue(mesh.vertices, settings.tissue, skin)
     path = plan_path(shape, mesh.vertices, settings.frames, settings.path, way)
-    modes = Debris.modes(more, mesh.vertices)
+    modes = deformation_modes(more, mesh.vertices)
     debris = Debris.scatter(more, settings.effects.debris, path.centre, path.rotation)
     scene = Scene(settings, mesh, visibility, tissue, path, modes, debris, np.ones(settings.frames))
     return Scene(settings, mesh, visibility, tissue, path, modes, debris, _exposures(scene))
@@ -114,7 +114,7 @@ class Renderer:
 
     def vertices(self, frame: int) -> NDArray[np.float32]:
         """Vertices (V, 3) of the mesh at a frame's time."""
-        return moved(self.scene.mesh.vertices, self.scene.modes, frame, self.settings.effects.deformation)
+        return deform(self.scene.mesh.vertices, self.scene.modes, frame, self.settings.effects.deformation)
 
     def light(self, frame: int, directions: NDArray[Any]) -> tuple[NDArray[np.float32], Surface]:
         """Linear light (M, 3) along camera rays (M, 3), and what they hit."""
@@ -132,7 +132,7 @@ class Renderer:
         per_vertex = np.concatenate([mesh.normals, slow], 1)
         values = np.einsum("nk,nkc->nc", hits.weights, per_vertex[corners])
         smooth = values[:, :3] / np.maximum(np.linalg.norm(values[:, :3], axis=1, keepdims=True), 1e-6)
-        # Textures belong to the tissue: they are looked up where it rests.
+        # Textures move with the tissue: they are sampled at its shape at rest.
         resting = np.einsum("nk,nkc->nc", hits.weights, mesh.vertices[corners])
         footprint = depth / self.optics.camera.fx
         colour, slope = sample_tissue(scene.tissue, resting, smooth, footprint)
@@ -152,23 +152,23 @@ class Renderer:
         settings, optics = self.settings, self.optics
         light, surface = self.light(frame, optics.rays)
         flow = self._flow(frame, surface.points, surface.depth > 0)
-        mask, spread = optics.field, optics.spread
+        mask, to_image = optics.field, optics.to_image
         rng = np.random.default_rng([settings.seed, 17, frame])
         exposure = float(self.scene.exposure[frame])
-        image_light, depth = spread(light), spread(surface.depth)
+        image_light, depth = to_image(light), to_image(surface.depth)
         seen = draw_debris(image_light, depth, optics, self.scene.debris, self.scene.path, frame, exposure)
         effects = settings.effects
-        haze = effects.smoke * moment(frame, settings.frames, 0.5)
+        haze = effects.smoke * pulse(frame, settings.frames, 0.5)
         image_light = (1 - haze) * image_light + np.float32(haze * 0.55 / exposure)
-        blur = effects.blur_px960 * moment(frame, settings.frames, 2 / 3)
-        image = develop(image_light, depth, mask, spread(flow), exposure, settings.lens, optics.scale, rng, blur)
-        usable = mask & ~seen & ~(cv2.dilate(spread(surface.reflected), np.ones((3, 3))) > 0.8) & (depth > 0)
+        blur = effects.blur_px960 * pulse(frame, settings.frames, 2 / 3)
+        image = form_image(image_light, depth, mask, to_image(flow), exposure, settings.lens, optics.scale, rng, blur)
+        usable = mask & ~seen & ~(cv2.dilate(to_image(surface.reflected), np.ones((3, 3))) > 0.8) & (depth > 0)
         return Rendered(self._place(image), self._place(depth), self._place(usable))
 
     def _soften(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Blur values (M,) of all pixels, leaving out what is beyond the rim."""
         sigma, field = 2.2 * self.optics.scale, self.optics.field.astype(np.float32)
-        blurred = cv2.GaussianBlur(self.optics.spread(values), (0, 0), sigma)
+        blurred = cv2.GaussianBlur(self.optics.to_image(values), (0, 0), sigma)
         return (blurred / np.maximum(cv2.GaussianBlur(field, (0, 0), sigma), 1e-3))[self.optics.field]
 
     def _place(self, values: NDArray[Any]) -> NDArray[Any]:

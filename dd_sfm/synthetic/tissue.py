@@ -1,4 +1,4 @@
-"""Mucosa: how much blood there is where, vessels, and the fine relief of the wet surface."""
+"""The appearance of mucosa: blood content, vessels, and the fine relief of the wet surface."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ TREE_GENERATIONS = 3
 PALE = np.array([0.88, 0.67, 0.55], np.float32)
 """Albedo of tissue without blood."""
 ABSORPTION = np.array([0.13, 1.0, 1.05], np.float32)
-"""What a unit of blood takes of red, green and blue."""
+"""Absorption of red, green and blue by a unit of blood."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,13 @@ def draw_vessels(rng: np.random.Generator, *, trees: int, width_px: float, steps
             cv2.polylines(layer, [curve], False, darkness, max(1, round(width)), cv2.LINE_AA, 4)
         if layer is not canvas:
             np.maximum(canvas, layer, out=canvas)
-    return _wrapped(canvas, 0.22 * width_px)
+    return _wrap_to_tile(canvas, 0.22 * width_px)
 
 
 def draw_trees(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
     """Trees of thin vessels that taper and fork, as under a bladder's mucosa: darkness (TILE, TILE) in [0, 1]."""
     canvas = np.zeros((3 * TILE, 3 * TILE), np.float32)
-    for root in _apart(rng, count):
+    for root in _spread_points(rng, count):
         open_branches = [(root + TILE, rng.uniform(0, 2 * np.pi), TREE_PX * rng.uniform(0.7, 1.1), 0)]
         while open_branches:
             place, axis, width, depth = open_branches.pop()
@@ -103,7 +103,7 @@ def draw_trees(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
                 thick *= np.clip(np.linspace(0.1, 3.0, steps), 0, 1)
             if depth == TREE_GENERATIONS:
                 thick *= np.linspace(1.0, 0.2, steps)
-            _draw_way(canvas, np.vstack([place, way]), thick)
+            _draw_vessel(canvas, np.vstack([place, way]), thick)
             if depth == TREE_GENERATIONS:
                 continue
             spread = rng.uniform(0.5, 1.0)
@@ -115,16 +115,16 @@ def draw_trees(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
             if depth and rng.random() < 0.5:
                 ends.append((int(steps * rng.uniform(0.3, 0.8)), rng.choice([-1, 1]) * rng.uniform(0.6, 1.1), 0.5))
             open_branches += [(way[k], heading[k] + turn, thick[k] * part, depth + 1) for k, turn, part in ends]
-    return _wrapped(canvas, 0.9)
+    return _wrap_to_tile(canvas, 0.9)
 
 
-def _wrapped(canvas: NDArray[np.float32], blur_px: float) -> NDArray[np.float32]:
+def _wrap_to_tile(canvas: NDArray[np.float32], blur_px: float) -> NDArray[np.float32]:
     """What is drawn on 3 x 3 tiles, on one that repeats without a seam, blurred."""
     tile = canvas.reshape(3, TILE, 3, TILE).max((0, 2))
     return cv2.GaussianBlur(np.tile(tile, (3, 3)), (0, 0), blur_px)[TILE : 2 * TILE, TILE : 2 * TILE]
 
 
-def _apart(rng: np.random.Generator, count: int) -> list[NDArray[np.float64]]:
+def _spread_points(rng: np.random.Generator, count: int) -> list[NDArray[np.float64]]:
     """Places (2,) on the tile, each the one of 20 random places that is farthest from those before."""
     places: list[NDArray[np.float64]] = []
     for _ in range(count):
@@ -137,7 +137,7 @@ def _apart(rng: np.random.Generator, count: int) -> list[NDArray[np.float64]]:
     return places
 
 
-def _draw_way(canvas: NDArray[np.float32], way: NDArray[Any], thick: NDArray[Any]) -> None:
+def _draw_vessel(canvas: NDArray[np.float32], way: NDArray[Any], thick: NDArray[Any]) -> None:
     """Draw a vessel along ``way`` (N + 1, 2), of width ``thick`` (N,) pixels; thin ones are paler."""
     for k, width in enumerate(thick):
         ends = np.round(way[k : k + 2] * 16).astype(np.int32)
@@ -154,7 +154,7 @@ def pyramid(base: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
     return tuple(levels)
 
 
-def look_up(texture: NDArray[np.float32], u: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float32]:
+def sample_texture(texture: NDArray[np.float32], u: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float32]:
     """Bilinear values (N, C) of a repeating tile at u, v (N,) in periods."""
     size, count, row = len(texture), len(u), 512
     # OpenCV's remap takes no column of more than 32767 rows: fold the list into rows of 512.
@@ -196,7 +196,7 @@ def sample_tissue(
             chosen = np.flatnonzero((level == k) & (weight[:, axis] > 0.02))
             if not len(chosen):
                 continue
-            values = look_up(texture, scaled[chosen, a] + 0.37 * axis, scaled[chosen, b])
+            values = sample_texture(texture, scaled[chosen, a] + 0.37 * axis, scaled[chosen, b])
             w = weight[chosen, axis, None]
             colour[chosen] += w * values[:, :3]
             slope[chosen, a] += w[:, 0] * values[:, 3]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dd_sfm.errors import InputError, ShapeError
-from dd_sfm.io.clouds import TRUST, VERTEX, read_cloud, write_cloud
+from dd_sfm.io.clouds import QUALITY_PROPERTIES, VERTEX, read_cloud, write_cloud
 from dd_sfm.structures import PointCloud
 
 
@@ -35,7 +35,7 @@ def cloud_of(count, **trust):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("known", [(), ("triangulation_angle_deg",), ("uncertainty",), TRUST])
+@pytest.mark.parametrize("known", [(), ("triangulation_angle_deg",), ("uncertainty",), QUALITY_PROPERTIES])
 def test_what_is_known_of_trust_is_written_and_nothing_else(tmp_path, known):
     values = {"triangulation_angle_deg": np.array([1.5, 9.0]), "uncertainty": np.array([0.01, 0.004])}
     write_cloud(tmp_path / "points.ply", cloud_of(2, **{name: values[name] for name in known}))
@@ -45,7 +45,7 @@ def test_what_is_known_of_trust_is_written_and_nothing_else(tmp_path, known):
     assert names[11:] == list(known)
     read = read_cloud(tmp_path / "points.ply")
     assert read.track_length.tolist() == [3, 3]
-    for name in TRUST:
+    for name in QUALITY_PROPERTIES:
         if name in known:
             assert getattr(read, name) == pytest.approx(values[name], rel=1e-6)
         else:

@@ -13,7 +13,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.evaluation.matching.reference import open_reference
 from dd_sfm.io.images import write_mask
 from dd_sfm.io.jhu import read_sequence
-from dd_sfm.io.truth import read_still_truth, read_truth
+from dd_sfm.io.truth import read_rigid_truth, read_truth
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.sources.rendered import open_rendered
 from dd_sfm.training.sources.spec import DataPath
@@ -226,13 +226,13 @@ def moving_clip(tmp_path):
 def test_truth_says_whether_the_tissue_moves(moving_clip):
     assert read_truth(moving_clip).deformation == 0.5
     # Older clips do not say: --deformation is not among what a demo clip was made with.
-    assert read_still_truth(ROOT / "demo_videos" / "sinus").deformation == 0.0
+    assert read_rigid_truth(ROOT / "demo_videos" / "sinus").deformation == 0.0
 
 
 @pytest.mark.parametrize(
     "open_clip",
     [
-        read_still_truth,
+        read_rigid_truth,
         lambda folder: open_rendered(DataPath(folder), TrainConfig()),
         lambda folder: open_reference(str(folder), 250),
     ],

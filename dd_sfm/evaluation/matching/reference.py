@@ -12,7 +12,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.scene import SceneImage, find_model_folder, open_scene, undistorted_size
-from dd_sfm.io.truth import read_still_truth
+from dd_sfm.io.truth import read_rigid_truth
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.ops.pixels import inside_mask
 from dd_sfm.ops.working import field_grid, working_image, working_mask
@@ -108,7 +108,7 @@ class RenderedReference:
         self, folder: Path, working_height_px: int, span: tuple[int, int] | None = None, points: int = 400
     ) -> None:
         self.name, self.points = folder.name, points
-        self.truth = read_still_truth(folder)
+        self.truth = read_rigid_truth(folder)
         self.grid = field_grid(self.truth.mask, working_height_px, where=str(folder))
         self._mask = working_mask(self.truth.mask, self.grid)
         self._pixels = np.argwhere(self.truth.mask)[:, ::-1].astype(np.float64)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
-from dd_sfm.io.truth import RenderedTruth, read_still_truth
+from dd_sfm.io.truth import RenderedTruth, read_rigid_truth
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.ops.working import field_grid, working_image, working_mask
 from dd_sfm.structures import WorkingGrid
@@ -64,7 +64,7 @@ def open_rendered(data: DataPath, config: TrainConfig) -> RenderedSource:
     Raises:
         InputError: If it cannot be read, its tissue moves, or no frame with depth lies in the range.
     """
-    truth = read_still_truth(data.path)
+    truth = read_rigid_truth(data.path)
     grid = field_grid(truth.mask, config.working_height_px, where=str(data.path))
     count = len(truth.cam_from_world)
     last = count - 1 if data.last is None else min(data.last, count - 1)

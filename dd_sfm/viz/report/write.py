@@ -6,7 +6,7 @@ from typing import Any
 from dd_sfm.evaluation.comparison.compare import MADE_BY, plain_figures
 from dd_sfm.evaluation.comparison.result import Comparison
 from dd_sfm.io.atomic import write_bytes, write_text
-from dd_sfm.io.staging import check_folder, check_own, filled_folder
+from dd_sfm.io.staging import check_folder, check_replaceable, staged_folder
 from dd_sfm.viz.render.figures import png
 from dd_sfm.viz.report.cloud_payload import MOST_POINTS, points_that_fit, view_payload
 from dd_sfm.viz.report.clouds import cloud_figures
@@ -26,7 +26,7 @@ def check_report(out: Path) -> None:
         OutputError: If files of its names are not from an earlier report.
     """
     check_folder(out, overwrite=True)
-    check_own(out, MARKER, MADE_BY, ["report.html"])
+    check_replaceable(out, MARKER, MADE_BY, ["report.html"])
 
 
 def write_report(out: Path, comparison: Comparison, *, title: str, most_points: int = MOST_POINTS) -> Path:
@@ -59,7 +59,7 @@ def write_report(out: Path, comparison: Comparison, *, title: str, most_points: 
     payload, clouds = view_payload(comparison, min(most_points, points_that_fit(comparison, room)))
     record: dict[str, Any] = plain_figures(comparison.figures | {"match_pairs": pairs})
     content = page(comparison, images, pairs, payload, clouds, title=title)
-    with filled_folder(out, MARKER, record, overwrite=True) as staging:
+    with staged_folder(out, MARKER, record, overwrite=True) as staging:
         (staging / "figures").mkdir()
         for name, image in images.items():
             write_bytes(staging / "figures" / name, image)

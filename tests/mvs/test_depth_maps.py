@@ -28,79 +28,79 @@ from dd_sfm.structures import WorkingGrid
 
 
 @pytest.fixture(scope="module")
-def posed(tmp_path_factory):
+def views(tmp_path_factory):
     frames = write_clip(tmp_path_factory.mktemp("clip"))
     return PosedViews(GreyImages(frames, working_grid(frames, CONFIG, 2)), plane_model())
 
 
-def test_pixels_to_space_and_back(posed):
+def test_pixels_to_space_and_back(views):
     pixels = every_pixel(10)
     for frame, pose in poses().items():
         w = inverse_depth(pose, pixels)[:, 0]
-        points = posed.world(frame, pixels, w)
+        points = views.world(frame, pixels, w)
         assert points == pytest.approx(on_plane(pose, pixels), abs=1e-4)
-        xy, depth = posed.project(points, frame)
+        xy, depth = views.project(points, frame)
         assert xy == pytest.approx(pixels, abs=1e-4)
         assert 1 / depth == pytest.approx(w, rel=1e-5)
 
 
-def test_transfers_are_projection(posed):
+def test_transfers_are_projection(views):
     pixels = every_pixel(20)
     planes = inverse_depth(poses()[3], pixels)
-    matrices, shifts = posed.transfers(3, (1, 9))
+    matrices, shifts = views.transfers(3, (1, 9))
     expected = transfers(poses()[3], [poses()[1], poses()[9]])
     assert matrices == pytest.approx(expected[0], abs=1e-5)
     assert shifts == pytest.approx(expected[1], abs=1e-4)
     for k, view in enumerate((1, 9)):
         moved = np.column_stack([pixels, np.ones(len(pixels))]) @ matrices[k].T + planes[:, :1] * shifts[k]
-        xy, _ = posed.project(posed.world(3, pixels, planes[:, 0]), view)
+        xy, _ = views.project(views.world(3, pixels, planes[:, 0]), view)
         assert moved[:, :2] / moved[:, 2:] == pytest.approx(xy, abs=1e-2)
 
 
-def test_points_behind_the_camera_have_no_place(posed):
-    behind = posed.centres[MIDDLE] - [0.0, 0.0, 5.0]
-    xy, depth = posed.project(behind[None], MIDDLE)
+def test_points_behind_the_camera_have_no_place(views):
+    behind = views.centres[MIDDLE] - [0.0, 0.0, 5.0]
+    xy, depth = views.project(behind[None], MIDDLE)
     assert depth[0] < 0
-    assert not posed.inside(xy, 0).any()
+    assert not views.inside(xy, 0).any()
 
 
-def test_working_pixels_are_scaled_and_cropped_source_pixels(posed):
+def test_working_pixels_are_scaled_and_cropped_source_pixels(views):
     grid = WorkingGrid(0.5, (10, 4), 60, 50, 2)
-    half = PosedViews(GreyImages(posed.images.frames, grid), posed.model)
-    rows = posed.model.frame == MIDDLE
-    xy, _ = half.project(posed.model.xyz[posed.model.point[rows]], MIDDLE)
-    assert grid.to_source(xy) == pytest.approx(posed.model.xy[rows], abs=1e-6)
+    half = PosedViews(GreyImages(views.images.frames, grid), views.model)
+    rows = views.model.frame == MIDDLE
+    xy, _ = half.project(views.model.xyz[views.model.point[rows]], MIDDLE)
+    assert grid.to_source(xy) == pytest.approx(views.model.xy[rows], abs=1e-6)
 
 
-def test_views_lie_on_both_sides_at_spread_angles(posed):
-    views = choose_views(posed, MIDDLE)
-    assert MIDDLE not in views
-    assert len(set(views)) == len(views)
+def test_views_lie_on_both_sides_at_spread_angles(views):
+    chosen = choose_views(views, MIDDLE)
+    assert MIDDLE not in chosen
+    assert len(set(chosen)) == len(chosen)
     middle = on_plane(poses()[MIDDLE], np.array([[CAMERA.cx, CAMERA.cy]]))[0]
-    rays = {k: (middle - c) / np.linalg.norm(middle - c) for k, c in posed.centres.items()}
+    rays = {k: (middle - c) / np.linalg.norm(middle - c) for k, c in views.centres.items()}
     angle = {k: np.degrees(np.arccos(min(1, ray @ rays[MIDDLE]))) for k, ray in rays.items()}
     for side in (-1, 1):
-        found = [angle[v] for v in views if (v - MIDDLE) * side > 0]
+        found = [angle[v] for v in chosen if (v - MIDDLE) * side > 0]
         for wanted in (1.5, 3.0, 5.0, 7.5, 10.5):
             assert min(abs(a - wanted) for a in found) < max(1.0, 0.35 * wanted)
-    assert all(v > 0 for v in choose_views(posed, 0))
+    assert all(v > 0 for v in choose_views(views, 0))
 
 
 @pytest.mark.parametrize("turn_deg", [65.0, 180.0])
-def test_frames_that_see_something_else_are_no_views(posed, turn_deg):
+def test_frames_that_see_something_else_are_no_views(views, turn_deg):
     turned = poses()
     turned[5] = Rotation.from_euler("y", turn_deg, degrees=True).as_matrix() @ turned[5]
-    other = PosedViews(posed.images, replace(posed.model, cam_from_world=turned))
+    other = PosedViews(views.images, replace(views.model, cam_from_world=turned))
     points = other.model.xyz[other.points_seen[MIDDLE]]
     xy, depth = other.project(points, 5)
     overlap = (other.inside(xy, 5.0) & (depth > 0)).mean()
     assert (0 < overlap < 0.25) == (turn_deg < 90)
-    assert 5 in choose_views(posed, MIDDLE)
+    assert 5 in choose_views(views, MIDDLE)
     assert 5 not in choose_views(other, MIDDLE)
 
 
-def test_depth_of_a_plane(posed):
-    found = depth_map(posed, MIDDLE, 4)
+def test_depth_of_a_plane(views):
+    found = depth_map(views, MIDDLE, 4)
     true = inverse_depth(poses()[MIDDLE], found.pixels)
     known = found.planes[:, 0] > 0
     assert found.shape == (30, 40)
@@ -117,9 +117,9 @@ def test_depth_of_a_plane(posed):
     assert np.isinf(found.sigma[~known]).all()
 
 
-def test_nothing_is_searched_outside_the_mask(posed, tmp_path):
+def test_nothing_is_searched_outside_the_mask(views, tmp_path):
     frames = write_clip(tmp_path)
-    masked = PosedViews(GreyImages(frames, posed.grid), posed.model)
+    masked = PosedViews(GreyImages(frames, views.grid), views.model)
     image, mask = masked.image(MIDDLE)
     right = mask.copy()
     right[:, :80] = False
@@ -130,18 +130,18 @@ def test_nothing_is_searched_outside_the_mask(posed, tmp_path):
     assert known[found.pixels[:, 0] > 88].mean() > 0.6
 
 
-def test_too_little_to_start_from(posed):
-    few = select_points(posed.model, np.arange(len(posed.model.xyz)) < 12)
-    alone = PosedViews(posed.images, few)
+def test_too_little_to_start_from(views):
+    few = select_points(views.model, np.arange(len(views.model.xyz)) < 12)
+    alone = PosedViews(views.images, few)
     assert depth_map(alone, int(few.frame[0]), 4) is None
     single = {MIDDLE: poses()[MIDDLE]}
-    rows = posed.model.frame == MIDDLE
-    seen, point = np.unique(posed.model.point[rows], return_inverse=True)
+    rows = views.model.frame == MIDDLE
+    seen, point = np.unique(views.model.point[rows], return_inverse=True)
     model = replace(
-        posed.model, cam_from_world=single, xyz=posed.model.xyz[seen], rgb=posed.model.rgb[seen],
-        error_px=posed.model.error_px[seen], point=point, frame=posed.model.frame[rows], xy=posed.model.xy[rows],
+        views.model, cam_from_world=single, xyz=views.model.xyz[seen], rgb=views.model.rgb[seen],
+        error_px=views.model.error_px[seen], point=point, frame=views.model.frame[rows], xy=views.model.xy[rows],
     )  # fmt: skip
-    assert depth_map(PosedViews(posed.images, model), MIDDLE, 4) is None
+    assert depth_map(PosedViews(views.images, model), MIDDLE, 4) is None
 
 
 def test_the_nearer_side_of_an_edge_is_told():

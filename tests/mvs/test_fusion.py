@@ -52,9 +52,9 @@ def still_maps(count=3, sigma=0.01):
     return [replace(first, frame=k) for k in range(count)]
 
 
-def middle(this, agreed):
+def middle(depth_map, agreed):
     """Which agreed pixels lie where all frames look."""
-    return (np.abs(this.pixels[agreed.pixels] - [79.5, 59.5]) < [30, 25]).all(1)
+    return (np.abs(depth_map.pixels[agreed.pixels] - [79.5, 59.5]) < [30, 25]).all(1)
 
 
 def test_votes_and_mean_of_references_that_agree(views):
@@ -153,8 +153,8 @@ def test_gaps_are_filled_with_less_sure_points_only_where_none_is_near(still):
     pixels = maps[0].pixels
     right = pixels[:, 0] > 80
     scattered = ~right & (pixels[:, 1] % 20 == 2) & (pixels[:, 0] % 12 == 2)
-    for this in maps:
-        this.sigma[right | scattered] = 0.1  # expected error some 4 %: for gaps only
+    for depth_map in maps:
+        depth_map.sigma[right | scattered] = 0.1  # expected error some 4 %: for gaps only
     wide = replace(DENSE, gap_px=12.0)
     chosen = fuse(still, maps, wide)
     used = np.concatenate([c.pixels for c in chosen])
@@ -177,9 +177,9 @@ def test_one_map_has_nobody_to_agree_with(views):
     assert [len(c.pixels) for c in fuse(views, maps_of(6), DENSE)] == [0]
 
 
-def whole(this):
+def whole(depth_map):
     """Every pixel of a map."""
-    return FusedPixels(np.arange(len(this.pixels)), this.planes, np.full(len(this.pixels), 0.01))
+    return FusedPixels(np.arange(len(depth_map.pixels)), depth_map.planes, np.full(len(depth_map.pixels), 0.01))
 
 
 def test_points_are_measured_in_at_least_three_views(views):

@@ -1,0 +1,26 @@
+"""Parts of a model, and how far away its points are."""
+
+import numpy as np
+import pytest
+from scene import make_scene
+
+from dd_sfm.sfm.point_selection import depths, select_points, spread_subset
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """A model without errors."""
+    return make_scene(points=800, outliers=0.2)[2]
+
+
+def test_subset_covers_every_frame(truth):
+    part = spread_subset(select_points(truth, np.ones(len(truth.xyz), bool)), (960, 720), 40)
+    assert len(part.xyz) < len(truth.xyz)
+    assert set(np.unique(part.frame)) == set(truth.cam_from_world)
+
+
+def test_depth_is_the_median_distance(truth):
+    centre = {k: -p[:, :3].T @ p[:, 3] for k, p in truth.cam_from_world.items()}
+    point = int(truth.point[0])
+    distances = [np.linalg.norm(truth.xyz[point] - centre[f]) for f in truth.frame[truth.point == point]]
+    assert depths(truth)[point] == pytest.approx(sorted(distances)[len(distances) // 2])

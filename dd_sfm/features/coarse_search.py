@@ -2,10 +2,9 @@
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
-from dd_sfm.ops.compiled import compiled_for_workers
+from dd_sfm.ops.compiled import compiled_for_workers, compiled_part
 
 STRIPS = 60
 """The coarse cells are divided into at most this many strips; the best cell of each is a candidate."""
@@ -63,7 +62,7 @@ def _coarse_cells(usable: Tensor) -> Tensor:
     return coarse[seen] if bool(seen.any()) else coarse
 
 
-@njit(fastmath=True)
+@compiled_part
 def _dot(a, b):  # type: ignore[no-untyped-def]
     total = np.float32(0)
     for k in range(a.shape[0]):
@@ -71,7 +70,7 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(fastmath=True)
+@compiled_part
 def _strip_peaks(response, strip, places, values):  # type: ignore[no-untyped-def]
     """Find the peaks of the best strips, best first: their coarse cells into ``places``, -1 where there is none."""
     top = places.shape[0]
@@ -95,7 +94,7 @@ def _strip_peaks(response, strip, places, values):  # type: ignore[no-untyped-de
         places[t], values[t] = where, peak
 
 
-@njit(fastmath=True)
+@compiled_part
 def _best_around(place, step, flat, allowed, width, query):  # type: ignore[no-untyped-def]
     """Find the best allowed cell of the 3 x 3 around one, ``step`` apart; similarity -2 where none is allowed."""
     height = allowed.shape[0] // width

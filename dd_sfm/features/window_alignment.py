@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dd_sfm.features.matching import paraboloid
-from dd_sfm.ops.compiled import compiled_for_workers
+from dd_sfm.ops.compiled import compiled_for_workers, compiled_part
 
 RADIUS = 8
 """Half the side of a window in cells."""
@@ -70,7 +69,7 @@ def align_windows(
     )
 
 
-@njit(fastmath=True)
+@compiled_part
 def _sample_descriptor(image, usable, x, y, out):  # type: ignore[no-untyped-def]
     """Interpolate the unit-norm descriptor at (x, y) into ``out``; return whether its cell is usable."""
     height, width, size = image.shape
@@ -100,7 +99,7 @@ def _sample_descriptor(image, usable, x, y, out):  # type: ignore[no-untyped-def
     return True
 
 
-@njit(fastmath=True)
+@compiled_part
 def _fit_response(target, query, column, row, solve, fit):  # type: ignore[no-untyped-def]
     """Fit a paraboloid to a descriptor's response at 5 x 5 cells: gx, gy, xx, xy, yy into ``fit``."""
     size = query.shape[0]
@@ -116,7 +115,7 @@ def _fit_response(target, query, column, row, solve, fit):  # type: ignore[no-un
                 fit[k] += dot * solve[i * 5 + j, k]
 
 
-@njit(fastmath=True)
+@compiled_part
 def _descriptor_gradients(target, usable, queries, valid, offset, weight, solve, window, gradient, active_weight):  # type: ignore[no-untyped-def]
     """Compute the gradient of every descriptor's similarity at its place in a window, and its weight.
 
@@ -149,7 +148,7 @@ def _descriptor_gradients(target, usable, queries, valid, offset, weight, solve,
     return total, hxx, hxy, hyy
 
 
-@njit(fastmath=True)
+@compiled_part
 def _update_window(window, gradient, active_weight, offset, total, hxx, hxy, hyy):  # type: ignore[no-untyped-def]
     """Update a window by the weighted mean of its descriptors' steps, and deform it by how these vary across it."""
     zero, stiff = np.float32(0), np.float32(STIFFNESS)

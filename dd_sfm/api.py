@@ -22,7 +22,7 @@ from dd_sfm.evaluation.comparison.result import Entry
 from dd_sfm.evaluation.model import evaluate as evaluation
 from dd_sfm.evaluation.model.evaluate import Evaluation as Evaluation
 from dd_sfm.evaluation.model.pose_reference import open_pose_reference
-from dd_sfm.evaluation.model.surface import BEST
+from dd_sfm.evaluation.model.surface import BEST_COUNTS
 from dd_sfm.evaluation.model.trajectory import GAPS
 from dd_sfm.io import clouds
 from dd_sfm.io.colmap_database import log_kept
@@ -215,7 +215,7 @@ def compare(
 
 
 def evaluate_model(
-    model: Run | str | Path, reference: str | Path, *, best: Sequence[int] = BEST, gaps: Sequence[int] = GAPS
+    model: Run | str | Path, reference: str | Path, *, best: Sequence[int] = BEST_COUNTS, gaps: Sequence[int] = GAPS
 ) -> Evaluation:
     """Measure the poses and points of a model against the truth or a reference model. Nothing is written.
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from dd_sfm.config import Config
     from dd_sfm.evaluation.matching.accuracy import DescriptorMatcher
-    from dd_sfm.evaluation.matching.matchers import MatchingResult, Method
+    from dd_sfm.evaluation.matching.measure import MatchingResult, Method
     from dd_sfm.evaluation.matching.reference import View
-    from dd_sfm.evaluation.matching.with_patches import AlignedMatcher
+    from dd_sfm.evaluation.matching.with_patches import PatchRefinedMatcher
 
 THRESHOLDS_PX = "1,2,4,8,12"
 MATCHING = "dd-sfm evaluate matching"
@@ -76,7 +76,7 @@ def matching(
 
     Example: dd-sfm evaluate matching demo_videos/sinus --against sift,flow -o matching.json
     """
-    from dd_sfm.evaluation.matching.matchers import matching_json, measure_matching
+    from dd_sfm.evaluation.matching.measure import matching_json, measure_matching
 
     settings = o.resolve_config(configuration, {"describe.weights": weights})
     thresholds_px, is_paper = _thresholds(options.thresholds, options.preset), options.preset is not None
@@ -131,7 +131,7 @@ def _missing_gaps(results: "list[MatchingResult]", data: list[str], gaps: tuple[
 
 
 def _thresholds(text: str | None, preset: str | None) -> tuple[float, ...]:
-    from dd_sfm.evaluation.matching.matchers import PAPER_THRESHOLDS
+    from dd_sfm.evaluation.matching.measure import PAPER_THRESHOLDS
 
     if preset is None:
         return o.parse_lengths("--thresholds", text or THRESHOLDS_PX)
@@ -146,8 +146,8 @@ def _methods(against: str, settings: "Config", *, align: bool, windows: bool) ->
     """The learned descriptor and what it is measured against."""
     from dd_sfm.evaluation.matching.accuracy import DescriptorMatcher, PointMatcher, network_matcher
     from dd_sfm.evaluation.matching.baselines import flow_matcher, sift_matcher
-    from dd_sfm.evaluation.matching.matchers import Method
-    from dd_sfm.evaluation.matching.with_windows import WindowMatcher
+    from dd_sfm.evaluation.matching.measure import Method
+    from dd_sfm.evaluation.matching.with_windows import WindowRefinedMatcher
     from dd_sfm.features.describe import use_bfloat16
     from dd_sfm.features.weights import load_weights
     from dd_sfm.runtime import cpu_threads, resolve_device
@@ -168,7 +168,7 @@ def _methods(against: str, settings: "Config", *, align: bool, windows: bool) ->
         if align:
             refined[f"{name}, aligned"] = _aligned(plain, settings, bfloat16)
         if windows:
-            refined[f"{name}, windows"] = WindowMatcher(plain)
+            refined[f"{name}, windows"] = WindowRefinedMatcher(plain)
         return {name: plain, **refined}
 
     known = {
@@ -180,13 +180,13 @@ def _methods(against: str, settings: "Config", *, align: bool, windows: bool) ->
     return [learned, *(known[name] for name in dict.fromkeys(names))]
 
 
-def _aligned(plain: "DescriptorMatcher", settings: "Config", bfloat16: bool) -> "AlignedMatcher":
+def _aligned(plain: "DescriptorMatcher", settings: "Config", bfloat16: bool) -> "PatchRefinedMatcher":
     """The same matcher with patches aligned, among the query points of a reconstruction."""
-    from dd_sfm.evaluation.matching.with_patches import AlignedMatcher
+    from dd_sfm.evaluation.matching.with_patches import PatchRefinedMatcher
     from dd_sfm.features.queries import query_points
     from dd_sfm.ops.working import WorkingFrame
 
     def queries(view: "View") -> "NDArray[Any]":
         return query_points(WorkingFrame(view.image, view.mask), settings.match)
 
-    return AlignedMatcher(plain, queries, settings.match, bfloat16=bfloat16)
+    return PatchRefinedMatcher(plain, queries, settings.match, bfloat16=bfloat16)

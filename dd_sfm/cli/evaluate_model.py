@@ -121,7 +121,7 @@ def _replaced_reference(path: Path, reference: Path) -> str:
 def _write(target: Path, evaluation: "Evaluation") -> None:
     from dd_sfm.io.atomic import output_error, write_text
     from dd_sfm.io.tum import tum_text
-    from dd_sfm.viz.render.figures import write_figures
+    from dd_sfm.viz.render.evaluation_plots import write_figures
 
     folder = target / "evaluation"
     try:

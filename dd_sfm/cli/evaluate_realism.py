@@ -31,7 +31,7 @@ def realism(
 
     Example: dd-sfm evaluate realism clips/sinus --real nose1.mp4 --real nose2.mp4 --sheet beside.png
     """
-    from dd_sfm.evaluation.realism import picture_statistics, ratios
+    from dd_sfm.evaluation.realism import picture_statistics, ratios_to_real
     from dd_sfm.viz.render.frame_sheet import frame_sheet, write_sheet
 
     if sheet is not None:
@@ -42,7 +42,7 @@ def realism(
     references = [measured[path] for path in originals]
     realism_table(
         [(path.name, values) for path, values in zip(originals, references, strict=True)],
-        [(path.name, measured[path], ratios(measured[path], references)) for path in clips],
+        [(path.name, measured[path], ratios_to_real(measured[path], references)) for path in clips],
     )
     if sheet is not None:
         write_sheet(sheet, frame_sheet([(_label(path), *pictures[path]) for path in [*originals, *clips]]))
@@ -51,15 +51,16 @@ def realism(
 
 def _read(path: Path, count: int) -> "tuple[list[NDArray[Any]], NDArray[Any]]":
     """Frames of a clip, five apart, and its field of view."""
-    from dd_sfm.evaluation.realism import GAP
+    from dd_sfm.evaluation.realism import FRAME_GAP
     from dd_sfm.io.video import iter_frames, open_source
     from dd_sfm.pipeline.masks import find_field_of_view
 
     source = open_source(path / "clip.mp4" if (path / "clip.mp4").is_file() else path)
-    frames = [image for k, image in iter_frames(source, range(GAP * (count - 1) + 1)) if k % GAP == 0]
+    frames = [image for k, image in iter_frames(source, range(FRAME_GAP * (count - 1) + 1)) if k % FRAME_GAP == 0]
     if len(frames) < 2:
         raise InputError(
-            f"{path}: fewer than {GAP + 1} frames; expected more, as matches are counted between frames {GAP} apart"
+            f"{path}: fewer than {FRAME_GAP + 1} frames; expected more, as matches are counted between frames "
+            f"{FRAME_GAP} apart"
         )
     return frames, find_field_of_view(frames, str(path))
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from dd_sfm.cli.console import console
 
 if TYPE_CHECKING:
-    from dd_sfm.evaluation.matching.matchers import MatchingResult
+    from dd_sfm.evaluation.matching.measure import MatchingResult
     from dd_sfm.evaluation.realism import PictureStatistics
 
 

@@ -73,8 +73,8 @@ def overlay(
     from dd_sfm.io.gif_writer import write_gif
     from dd_sfm.io.scene import open_scene
     from dd_sfm.io.video_writer import write_video
-    from dd_sfm.viz.render.overlay import OverlaySettings, check_overlay, chosen_images, overlay_frames
-    from dd_sfm.viz.render.same_video import number_alike
+    from dd_sfm.viz.render.overlay import OverlaySettings, check_overlay, overlay_frames, overlay_images
+    from dd_sfm.viz.render.same_video import renumber_images
     from dd_sfm.viz.render.viewpoints import parse_size
     from dd_sfm.viz.render.visibility import make_layers
 
@@ -86,7 +86,7 @@ def overlay(
     scenes = [open_scene(run, options.images)]
     notes: list[str] = []
     if against:
-        second, notes = number_alike(open_scene(against), scenes[0])
+        second, notes = renumber_images(open_scene(against), scenes[0])
         scenes.append(second)
     layers = make_layers(scenes)
     check_overlay(layers, settings)
@@ -94,7 +94,7 @@ def overlay(
     for note in [*notes, *_notes(scenes, run, against)]:
         say(f"note: {note}")
     rate = options.fps or source_rate(scenes[0], every)
-    count = len(chosen_images(scenes[0], settings))
+    count = len(overlay_images(scenes[0], settings))
     frames = make_progress(quiet)(overlay_frames(layers, settings), total=count, label="overlay")
     written = write_gif(out, frames, fps=rate) if ending == ".gif" else write_video(out, frames, fps=rate, crf=20)
     registered = " and ".join(
@@ -105,20 +105,23 @@ def overlay(
 
 def _notes(scenes: "list[Scene]", run: Path, against: Path | None) -> list[str]:
     """Notes on the pictures: distortion that is not drawn, and a second run that may be of another video."""
-    from dd_sfm.viz.render.same_video import cameras_follow
+    from dd_sfm.viz.render.same_video import scenes_agree
 
     notes = [
         f"{scene.source}: the distortion of its {scene.lens} lens is not drawn: points are off"
         for scene in scenes
         if scene.lens
     ]
-    same = cameras_follow(*scenes) if against else True
+    same = scenes_agree(*scenes) if against else True
     if same is None:
         notes.append(
-            f"whether the cameras of {against} follow those of {run} cannot be told: too few are common, or still"
+            f"it is unknown whether the cameras of {against} match those of {run}: too few are common, or all are at "
+            "one place"
         )
     elif not same:
-        notes.append(f"the cameras of {against} do not follow those of {run}: broken, or another video")
+        notes.append(
+            f"the cameras of {against} do not match those of {run}; one run failed, or they are of different videos"
+        )
     return notes
 
 

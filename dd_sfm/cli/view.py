@@ -15,7 +15,7 @@ from dd_sfm.cli.output_checks import check_output_file
 from dd_sfm.errors import DeviceError, InputError, UsageError
 
 if TYPE_CHECKING:
-    from dd_sfm.viz.render.cloud_view import Shown
+    from dd_sfm.viz.render.cloud_view import CloudView
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def view(
     Example: dd-sfm view runs/demo --screenshot demo.png --view side --colour error
     """
     from dd_sfm.io.images import write_image
-    from dd_sfm.viz.render.screenshot import render_still
-    from dd_sfm.viz.render.viewpoints import parse_size, view_names
+    from dd_sfm.viz.render.screenshot import render_screenshot
+    from dd_sfm.viz.render.viewpoints import parse_size, parse_views
     from dd_sfm.viz.window.state import ViewState
 
     screenshot, layout, start = options.screenshot, options.layout, options.from_
@@ -77,7 +77,7 @@ def view(
         raise UsageError(f"--layout {layout}: unknown; expected beside or overlaid")
     if screenshot is not None:
         check_output_file(screenshot, (".png",), overwrite=overwrite, option="--screenshot")
-    elif len(view_names(start)) > 1:
+    elif len(parse_views(start)) > 1:
         raise UsageError(f"--view {start}: several views; expected one for a window, or --screenshot FILE.png")
     say = make_say(messages.quiet)
     clouds = _open_clouds(run, run2, say, in_window=screenshot is None)
@@ -90,31 +90,33 @@ def view(
     )
     state.set_colour(options.colour)
     state.max_error_px = float("inf") if options.max_error is None else options.max_error
-    state.beside = run2 is not None and layout == "beside"
+    state.side_by_side = run2 is not None and layout == "beside"
     if screenshot is not None:
-        write_image(screenshot, render_still(state, start, width, height))
-        say(f"written: {screenshot} ({state.counts()} {state.parts})")
+        write_image(screenshot, render_screenshot(state, start, width, height))
+        say(f"written: {screenshot} ({state.counts()} {state.point_words})")
         return
     from dd_sfm.viz.window.viewer import open_window
 
     open_window(state, start, width, height, say)
 
 
-def _open_clouds(run: Path, run2: Path | None, say: Callable[[str], None], *, in_window: bool) -> "tuple[Shown, ...]":
+def _open_clouds(
+    run: Path, run2: Path | None, say: Callable[[str], None], *, in_window: bool
+) -> "tuple[CloudView, ...]":
     """One cloud, or two in one frame and with names that tell them apart.
 
     Raises:
         InputError: If one cannot be read, or cameras and pictures of the second are those of another video.
     """
-    from dd_sfm.viz.render.cloud_view import align_shown, open_shown, tell_apart
-    from dd_sfm.viz.render.same_video import check_same_pictures, number_alike
+    from dd_sfm.viz.render.cloud_view import align_cloud_view, distinct_labels, open_cloud_view
+    from dd_sfm.viz.render.same_video import check_same_pictures, renumber_images
 
-    clouds = [open_shown(run)]
+    clouds = [open_cloud_view(run)]
     if in_window:
         _check_window()
     if run2 is not None:
-        second, notes = number_alike(open_shown(run2), clouds[0])
-        second, same = align_shown(second, clouds[0])
+        second, notes = renumber_images(open_cloud_view(run2), clouds[0])
+        second, same = align_cloud_view(second, clouds[0])
         for note in notes:
             say(f"note: {note}")
         try:
@@ -125,9 +127,12 @@ def _open_clouds(run: Path, run2: Path | None, say: Callable[[str], None], *, in
                 raise
             say(f"note: {error}")
         if not same:
-            say(f"note: the cameras of {run2} do not follow those of {run}: broken, or another video")
+            say(
+                f"note: the cameras of {run2} do not match those of {run}; one run failed, or they are of different "
+                "videos"
+            )
         clouds.append(second)
-    labels = tell_apart([cloud.label for cloud in clouds], [cloud.source for cloud in clouds])
+    labels = distinct_labels([cloud.label for cloud in clouds], [cloud.source for cloud in clouds])
     return tuple(replace(cloud, label=label) for cloud, label in zip(clouds, labels, strict=True))
 
 

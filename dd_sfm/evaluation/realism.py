@@ -1,4 +1,4 @@
-"""How much a rendered clip is like real ones, by what matters to matching: keypoints, gradients, matches."""
+"""Compare rendered clips with real ones by what matters to matching: keypoints, gradients and matches."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,10 +12,11 @@ from dd_sfm.errors import InputError
 from dd_sfm.ops.resize import resize_image
 from dd_sfm.ops.texture import gradients
 
-HEIGHT = 500
-"""Clips are compared with their field of view at this height in pixels."""
-GAP = 5
-LOW_THRESHOLD = 0.012
+FIELD_HEIGHT_PX = 500
+"""Height of the field of view to which all clips are scaled."""
+FRAME_GAP = 5
+"""Distance in frames between the frames that are measured."""
+WEAK_CONTRAST = 0.012
 """SIFT's contrast threshold for weak texture; OpenCV's default is 0.04."""
 
 
@@ -23,10 +24,11 @@ LOW_THRESHOLD = 0.012
 class PictureStatistics:
     """Means over the frames of a clip, with the field of view 500 pixels high.
 
-    ``keypoints``: SIFT at its default threshold; ``weak_keypoints``: at a low one; ``matches``: of those, five frames
-    apart, by the ratio test at 0.8; ``gradient``, ``gradient_p90``: grey levels a pixel; ``fine``: mean deviation from
-    the picture blurred by 1.5 px; ``texture``: deviation between blurs of 1.5 and 6 px; ``brightness``; ``dark``: share
-    of pixels below 30; ``red_to_green``.
+    ``keypoints``: number of SIFT keypoints at the default threshold; ``weak_keypoints``: at a low one; ``matches``:
+    number of weak keypoints that match those five frames before by the ratio test at 0.8; ``gradient``,
+    ``gradient_p90``: median and 90th percentile in grey levels per pixel; ``fine``: mean deviation from the image
+    blurred by 1.5 px; ``texture``: standard deviation between blurs of 1.5 and 6 px; ``brightness``: mean grey level;
+    ``dark``: share of pixels below grey level 30; ``red_to_green``: ratio of the channels' means.
     """
 
     keypoints: float
@@ -42,24 +44,27 @@ class PictureStatistics:
 
 
 def picture_statistics(frames: Sequence[NDArray[Any]], mask: NDArray[np.bool_]) -> PictureStatistics:
-    """Measure a clip.
+    """Measure the statistics of a clip.
 
     Args:
-        frames: RGB images (H, W, 3) uint8, each ``GAP`` source frames after the one before.
+        frames: RGB images (H, W, 3) uint8, each :data:`FRAME_GAP` source frames after the one before.
         mask: (H, W) bool field of view.
 
     Raises:
         InputError: With fewer than two frames or an empty mask.
     """
     if len(frames) < 2 or not mask.any():
-        raise InputError(f"{len(frames)} frames, {int(mask.sum())} usable pixels; expected two frames and a mask")
+        raise InputError(
+            f"clip: {len(frames)} frames and {int(mask.sum())} usable pixels; expected at least two frames and a "
+            "field of view"
+        )
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = HEIGHT / (rows[-1] + 1 - rows[0])
+    scale = FIELD_HEIGHT_PX / (rows[-1] + 1 - rows[0])
     area = resize_image(mask[box].astype(np.uint8) * 255, scale) > 127
     area = cv2.erode(area.astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
     default = cv2.SIFT_create()  # type: ignore[attr-defined]
-    weak = cv2.SIFT_create(contrastThreshold=LOW_THRESHOLD)  # type: ignore[attr-defined]
+    weak = cv2.SIFT_create(contrastThreshold=WEAK_CONTRAST)  # type: ignore[attr-defined]
     values, matches = [], []
     before: NDArray[Any] | None = None
     for number, frame in enumerate(frames):
@@ -98,8 +103,8 @@ def _ratio_matches(first: NDArray[Any] | None, second: NDArray[Any] | None) -> i
     return sum(a.distance < 0.8 * b.distance for a, b in found)
 
 
-def ratios(clip: PictureStatistics, real: Sequence[PictureStatistics]) -> dict[str, float]:
-    """Each figure of a clip relative to the mean of real ones; 1 where both are 0, nothing without real ones."""
+def ratios_to_real(clip: PictureStatistics, real: Sequence[PictureStatistics]) -> dict[str, float]:
+    """Each figure of a clip divided by the mean of real ones; 1 where both are 0. Empty without real clips."""
     result: dict[str, float] = {}
     if not real:
         return result

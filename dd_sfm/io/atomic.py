@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dd_sfm.errors import OutputError
 
 
@@ -75,14 +77,19 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON with an indent of 2, atomically; numbers that are not finite are null. See :func:`write_bytes`."""
-    write_text(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+    """Write JSON with an indent of 2, atomically; see :func:`json_content` and :func:`write_bytes`."""
+    write_text(path, json.dumps(json_content(content), indent=2, allow_nan=False) + "\n")
 
 
-def _finite(value: Any) -> Any:
-    """Replace NaN and infinity by None: JSON has neither, and most readers refuse Python's spelling of them."""
+def json_content(value: Any) -> Any:
+    """The same value as JSON can hold it: arrays are lists, and numbers that are not finite are null.
+
+    JSON has no NaN and infinity, and most readers refuse files that hold Python's words for them.
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {str(key): json_content(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [json_content(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

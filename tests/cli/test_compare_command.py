@@ -144,7 +144,7 @@ def test_an_empty_cloud(refused, ready, tmp_path):
     for point in list(model.points3D):
         model.delete_point3D(point)
     model.write_binary(str(folder))
-    refused(says="the sift model holds no points; expected a cloud to compare. Repeat with --overwrite")
+    refused(says="the model of sift has no points; expected a cloud to compare. Repeat with --overwrite")
 
 
 def test_usage(refused):

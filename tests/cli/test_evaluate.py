@@ -114,7 +114,7 @@ def test_a_reference_of_another_video_is_warned_of(dd_sfm, truth, tmp_path):
     assert ran.code == 0
     assert "WARNING" in ran.out
     [warning] = json.loads((tmp_path / "out" / "evaluation.json").read_text())["warnings"]
-    assert "of the same video?" in warning
+    assert "show the same video?" in warning
     # Not even --quiet hides it.
     ran = dd_sfm("evaluate", "model", other, "--reference", truth, "-o", tmp_path / "out", "--quiet")
     assert ran.err.strip() == f"warning: {warning}"

@@ -102,7 +102,9 @@ def test_what_view_refuses(refused, run, tmp_path):
         "view", run, "--screenshot", out, "--colour", "uncertainty", says="has no such values; expected one of", code=2
     )
     refused("view", run, "--screenshot", out, "--layout", "above", says="expected beside or overlaid", code=2)
-    refused("view", run, "--screenshot", out, "--min-track", "999", says="no point passes --min-track 999 (the most is")
+    refused(
+        "view", run, "--screenshot", out, "--min-track", "999", says="no point passes --min-track 999 (the longest has"
+    )
     refused("view", run, "--screenshot", tmp_path / "a.jpg", says="expected a file name that ends in .png", code=2)
     (tmp_path / "file").touch()
     refused("view", run, "--screenshot", tmp_path / "file" / "a.png", says="a.png: cannot be written")
@@ -152,7 +154,7 @@ def test_view_of_two_videos(dd_sfm, refused, run, other_video, tmp_path):
 
 def test_view_of_two_videos_whose_pictures_cannot_be_told_apart(dd_sfm, run, other_video, tmp_path):
     _astray(other_video)
-    says = f"note: the cameras of {other_video} do not follow those of {run}"
+    says = f"note: the cameras of {other_video} do not match those of {run}"
     for path in (other_video / "frames").iterdir():
         path.write_text("no image")
     out = ("--screenshot", tmp_path / "out.png", "--size", "64x48", "--overwrite")
@@ -184,8 +186,8 @@ def _renumber(run, by):
 
 def test_a_window_without_a_display(refused, run, monkeypatch):
     monkeypatch.setattr("dd_sfm.cli.view.open3d_problem", lambda: "")
-    monkeypatch.setattr(viewer, "PROBE", "print('No display')")
-    refused("view", run, says="view: no display found to open a window on; expected one (DISPLAY or WAYLAND_DISPLAY)")
+    monkeypatch.setattr(viewer, "PROBE", "import sys; sys.exit(not False)")
+    refused("view", run, says="view: no display to open a window on; expected one (DISPLAY or WAYLAND_DISPLAY)")
     monkeypatch.setattr(viewer, "PROBE", "raise SystemExit(1)")
     refused("view", run, says="Render a picture instead: --screenshot FILE.png")
 
@@ -231,10 +233,10 @@ def test_a_gif_of_two_runs(dd_sfm, run, tmp_path):
 
 def test_whether_two_runs_agree_may_not_be_told(dd_sfm, run, tmp_path, monkeypatch):
     options = ("-o", tmp_path / "a.gif", "--against", run / "sparse" / "0", "--every", 8, "--size", "80x60")
-    monkeypatch.setattr("dd_sfm.viz.render.same_video.cameras_follow", lambda *scenes: None)
-    assert "cannot be told: too few are common" in dd_sfm("overlay", run, *options).err
-    monkeypatch.setattr("dd_sfm.viz.render.same_video.cameras_follow", lambda *scenes: False)
-    assert "do not follow those of" in dd_sfm("overlay", run, *options, "--overwrite").err
+    monkeypatch.setattr("dd_sfm.viz.render.same_video.scenes_agree", lambda *scenes: None)
+    assert "too few are common" in dd_sfm("overlay", run, *options).err
+    monkeypatch.setattr("dd_sfm.viz.render.same_video.scenes_agree", lambda *scenes: False)
+    assert "do not match those of" in dd_sfm("overlay", run, *options, "--overwrite").err
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from scipy.spatial.transform import Rotation
 from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.model.alignment import (
-    DOUBTFUL,
-    UNRELATED,
+    MAX_TURNING_MISFIT,
+    SUSPECT_CAMERA_MISFIT,
     Similarity,
     align_cameras,
     align_points,
-    follows,
-    misfit,
+    camera_misfit,
+    cameras_agree,
     turning_misfit,
 )
 from dd_sfm.evaluation.model.trajectory import Trajectory, path_length, relative_poses, trajectory_figures
@@ -169,9 +169,9 @@ def aligned(poses, reference):
 def test_another_tube_is_told_by_its_turns_where_its_path_is_the_same(seed):
     reference, other = rocking_poses(seed), rocking_poses(seed + 100)
     moved = aligned(other, reference)
-    assert misfit(moved, reference) < 0.5
-    assert turning_misfit(moved, reference) > UNRELATED
-    assert not follows(moved, reference)
+    assert camera_misfit(moved, reference) < 0.5
+    assert turning_misfit(moved, reference) > MAX_TURNING_MISFIT
+    assert not cameras_agree(moved, reference)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -183,9 +183,9 @@ def test_a_poor_model_of_the_same_tube_is_not_called_another(seed):
     poor = (shake * drift).as_matrix() @ reference
     poor[[7, 20, 21, 33, 50, 51], :, :3] = Rotation.random(6, rng=3).as_matrix()
     moved = aligned(poor, reference)
-    assert turning_misfit(moved, reference) < UNRELATED
-    assert follows(reference, reference)
-    assert misfit(reference, reference) < DOUBTFUL
+    assert turning_misfit(moved, reference) < MAX_TURNING_MISFIT
+    assert cameras_agree(reference, reference)
+    assert camera_misfit(reference, reference) < SUSPECT_CAMERA_MISFIT
 
 
 def shaken(poses, degrees, rng):
@@ -201,7 +201,7 @@ def test_small_turns_with_noise_are_no_other_video(rock, frames):
     for seed in range(20):
         reference, rng = rocking_poses(seed, frames, rock), np.random.default_rng(seed)
         for noise in (0.2, 0.4):
-            assert follows(aligned(shaken(reference, noise, rng), reference), reference)
+            assert cameras_agree(aligned(shaken(reference, noise, rng), reference), reference)
 
 
 def test_noise_in_the_reference_is_allowed_for_too():
@@ -209,7 +209,7 @@ def test_noise_in_the_reference_is_allowed_for_too():
     for seed in range(20):
         path, rng = rocking_poses(seed, 60, 0.008), np.random.default_rng(seed)
         reference = shaken(path, 0.4, rng)
-        found += follows(aligned(shaken(path, 0.4, rng), reference), reference)
+        found += cameras_agree(aligned(shaken(path, 0.4, rng), reference), reference)
     assert found >= 19
 
 
@@ -218,7 +218,9 @@ def test_another_video_that_turns_is_refused_with_noise_too(rock):
     refused = 0
     for seed in range(20):
         reference, rng = rocking_poses(seed, rock=rock), np.random.default_rng(seed)
-        refused += not follows(aligned(shaken(rocking_poses(seed + 100, rock=rock), 0.4, rng), reference), reference)
+        refused += not cameras_agree(
+            aligned(shaken(rocking_poses(seed + 100, rock=rock), 0.4, rng), reference), reference
+        )
     assert refused >= 19
 
 

@@ -7,7 +7,7 @@ import torch
 from conftest import circle_mask, texture
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.matching.accuracy import DescriptorMatcher, network_matcher, pck_table, spread, table_text
+from dd_sfm.evaluation.matching.accuracy import DescriptorMatcher, evenly_chosen, network_matcher, pck_table, table_text
 from dd_sfm.evaluation.matching.baselines import dense_sift_descriptor, flow_matcher, sift_matcher
 from dd_sfm.evaluation.matching.reference import View, open_reference
 from dd_sfm.features.networks import build_network
@@ -28,7 +28,7 @@ class Shifted:
         self.mask = working_mask(mask, self.grid)
         self.picture = texture(400, 480)
 
-    def starts(self, gap):
+    def first_frames(self, gap):
         return [i for i in range(10) if i + gap < 10]
 
     def correspondences(self, source, target, rng):
@@ -111,8 +111,8 @@ def test_no_pair_at_the_gaps():
 
 
 def test_spread_takes_the_middles():
-    assert spread(range(10), 2) == [2, 7]
-    assert spread([4, 5], 8) == [4, 5]
+    assert evenly_chosen(range(10), 2) == [2, 7]
+    assert evenly_chosen([4, 5], 8) == [4, 5]
 
 
 def test_sift_is_unit_norm_inside_the_mask_and_zero_outside():
@@ -158,7 +158,7 @@ def test_rendered_demo_clip_is_found_by_flow_at_small_gaps():
 def test_a_range_of_a_real_sequence(shared_data):
     reference = open_reference(f"{shared_data / 'jhu_format' / '1' / 'sinus_a'}:110-189", 250)
     assert len(reference.frames) == 80
-    starts = reference.starts(12)
+    starts = reference.first_frames(12)
     assert min(starts) >= reference.sequence.frames[110]
     assert max(starts) + 12 <= reference.sequence.frames[189]
     (row,) = pck_table(flow_matcher, reference, gaps=(1,), thresholds_px=(8.0,), pairs_per_gap=2)
@@ -168,8 +168,8 @@ def test_a_range_of_a_real_sequence(shared_data):
 def test_a_range_of_a_rendered_clip():
     demo = Path(__file__).parents[2] / "demo_videos" / "sinus"
     # Every 15th frame has depth.
-    assert open_reference(f"{demo}:10-46", 250).starts(1) == [15, 30, 45]
-    assert open_reference(f"{demo}:10-46", 250).starts(16) == [15, 30]
+    assert open_reference(f"{demo}:10-46", 250).first_frames(1) == [15, 30, 45]
+    assert open_reference(f"{demo}:10-46", 250).first_frames(16) == [15, 30]
     for span in ("40-80", "30-20"):
         with pytest.raises(InputError, match=rf"sinus:{span}: expected FIRST-LAST within its frames, 0-74"):
             open_reference(f"{demo}:{span}", 250)

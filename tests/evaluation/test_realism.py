@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.realism import picture_statistics, ratios
+from dd_sfm.evaluation.realism import picture_statistics, ratios_to_real
 
 MASK = np.ones((500, 500), bool)
 
@@ -28,11 +28,11 @@ def test_noise_matches_itself():
     found = picture_statistics([image, image], MASK)
     assert found.weak_keypoints > 200
     assert found.matches > 0.9 * found.weak_keypoints
-    assert set(ratios(found, [found, found]).values()) == {1.0}
+    assert set(ratios_to_real(found, [found, found]).values()) == {1.0}
 
 
 def test_nothing_to_measure():
-    with pytest.raises(InputError, match="expected two frames"):
+    with pytest.raises(InputError, match="expected at least two frames"):
         picture_statistics([ramp(0.1)], MASK)
     with pytest.raises(InputError, match="0 usable pixels"):
         picture_statistics([ramp(0.1)] * 2, ~MASK)

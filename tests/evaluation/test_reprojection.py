@@ -6,7 +6,7 @@ from scene import make_scene
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.evaluation.comparison.result import point_figures
-from dd_sfm.evaluation.model.reprojection import behind_notes, reprojection_summary
+from dd_sfm.evaluation.model.reprojection import behind_camera_notes, reprojection_summary
 from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px
 
 SHIFT = np.array([0.5, 0.0])
@@ -31,7 +31,7 @@ def test_square_pixels_have_the_errors_of_the_reconstruction():
     local = np.einsum("oij,oj->oi", poses[:, :, :3], noisy.xyz[noisy.point]) + poses[:, :, 3]
     expected = local[:, :2] / local[:, 2:] * 600 + [479.5, 359.5] - noisy.xy
     assert errors(noisy) == pytest.approx(np.linalg.norm(expected, axis=1), rel=1e-9)
-    assert behind_notes(errors(noisy)) == []
+    assert behind_camera_notes(errors(noisy)) == []
 
 
 @pytest.mark.parametrize("shift", [(3.0, 0.0), (0.0, 3.0)])
@@ -51,7 +51,9 @@ def test_points_behind_cameras_are_counted_and_left_out():
     assert np.isinf(error).tolist() == behind.tolist()
     assert reprojection_summary(error) == pytest.approx({"reprojection_median_px": 0.5, "reprojection_p90_px": 0.5})
     assert reprojection_summary(error[behind]) == {"reprojection_median_px": None, "reprojection_p90_px": None}
-    assert behind_notes(error)[0].startswith(f"{behind.sum()} of {len(error):,} observations are of points behind")
+    assert behind_camera_notes(error)[0].startswith(
+        f"{behind.sum()} of {len(error):,} observations are of points behind"
+    )
 
 
 def test_the_mean_error_of_a_point_is_over_the_views_that_have_it_in_front():

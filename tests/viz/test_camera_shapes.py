@@ -7,14 +7,14 @@ from viewing import CAMERA, shown
 from dd_sfm.cameras import camera_centres
 from dd_sfm.io.images import write_image, write_mask
 from dd_sfm.io.scene import SceneImage
-from dd_sfm.viz.render.camera_shapes import camera_lines, camera_pictures, spread
+from dd_sfm.viz.render.camera_shapes import camera_lines, camera_pictures, evenly_spread
 from dd_sfm.viz.render.splat import project
 
 
 def test_spread():
-    assert spread(3, 10) == [0, 1, 2]
-    assert spread(101, 3) == [0, 50, 100]
-    assert spread(0, 3) == []
+    assert evenly_spread(3, 10) == [0, 1, 2]
+    assert evenly_spread(101, 3) == [0, 50, 100]
+    assert evenly_spread(0, 3) == []
 
 
 def test_outlines_end_in_the_corners_of_the_picture(tmp_path):
@@ -31,7 +31,7 @@ def test_outlines_end_in_the_corners_of_the_picture(tmp_path):
     assert places.depth == pytest.approx(2.0)
     assert len(np.unique(lines.rgb, axis=0)) == 5
     assert (camera_lines(cloud, 2.0, (1, 2, 3)).rgb == [1, 2, 3]).all()
-    assert camera_lines(cloud, 2.0, outlines=0).ends == pytest.approx(lines.ends[:4])
+    assert camera_lines(cloud, 2.0, frustums=0).ends == pytest.approx(lines.ends[:4])
 
 
 def test_pictures_lie_where_the_camera_sees_them(tmp_path):

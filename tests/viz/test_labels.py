@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dd_sfm.viz.render.colours import UNKNOWN_RGB, Scale, scale_of, scale_table
-from dd_sfm.viz.render.labels import draw_scale, write_label
+from dd_sfm.viz.render.colours import UNKNOWN_RGB, ColourScale, colour_scale, colour_table
+from dd_sfm.viz.render.labels import draw_colour_bar, write_label
 
 GREY = np.full((120, 300, 3), 128, np.uint8)
 
@@ -13,8 +13,8 @@ def changed(image):
 
 
 def test_a_scale_maps_its_ends_and_what_is_beyond():
-    scale = Scale("x", 1.0, 3.0)
-    table = scale_table("turbo")
+    scale = ColourScale("x", 1.0, 3.0)
+    table = colour_table("turbo")
     rgb = scale.rgb(np.array([1.0, 3.0, -5.0, 9.0, 2.0, np.nan, np.inf]))
     assert (rgb[[0, 2]] == table[0]).all()
     assert (rgb[[1, 3]] == table[-1]).all()
@@ -23,19 +23,19 @@ def test_a_scale_maps_its_ends_and_what_is_beyond():
 
 
 def test_a_scale_of_values_leaves_the_ends_out():
-    scale = scale_of("x", np.r_[np.arange(101.0), np.nan])
+    scale = colour_scale("x", np.r_[np.arange(101.0), np.nan])
     assert (scale.low, scale.high) == (2.0, 98.0)
-    assert scale_of("x", np.full(5, 7.0)).high > 7.0
-    assert scale_of("x", np.full(5, np.nan)).high == 1.0
+    assert colour_scale("x", np.full(5, 7.0)).high > 7.0
+    assert colour_scale("x", np.full(5, np.nan)).high == 1.0
 
 
-@pytest.mark.parametrize("corner", ["top left", "top right", "bottom left", "bottom right"])
-def test_a_label_is_in_its_corner_and_the_image_stays(corner):
-    labelled = write_label(GREY, "frame 7", corner=corner, box=(0, 0, 0))
+@pytest.mark.parametrize("is_right", [False, True])
+def test_a_label_is_in_its_corner_and_the_image_stays(is_right):
+    labelled = write_label(GREY, "frame 7", right=is_right, box=(0, 0, 0))
     assert (GREY == 128).all()
-    top, bottom, left, right = changed(labelled)
-    assert top < 20 if "top" in corner else bottom > 100
-    assert left < 20 if "left" in corner else right > 280
+    top, _, left, right = changed(labelled)
+    assert top < 20
+    assert right > 280 if is_right else left < 20
     assert right - left < 150
 
 
@@ -48,8 +48,8 @@ def test_a_long_label_stays_inside():
 
 
 def test_a_drawn_scale_shows_its_colours():
-    drawn = draw_scale(GREY, Scale("depth", 0, 10))
-    table = scale_table("turbo")
+    drawn = draw_colour_bar(GREY, ColourScale("depth", 0, 10))
+    table = colour_table("turbo")
     for rgb in (table[0], table[-1]):
         assert (drawn == rgb).all(2).any()
     top, _, left, _ = changed(drawn)

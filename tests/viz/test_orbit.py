@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dd_sfm.cameras import PinholeCamera
-from dd_sfm.viz.render.orbit import Orbit, orbit_of, point_at
+from dd_sfm.viz.render.orbit import Orbit, orbit_from_viewpoint, point_at
 from dd_sfm.viz.render.splat import Projected, project
 from dd_sfm.viz.render.viewpoints import Viewpoint
 
@@ -59,7 +59,7 @@ def test_an_orbit_starts_at_its_viewpoint():
     rng = np.random.default_rng(0)
     points = rng.uniform([-1, -1, 6], [1, 1, 8], (200, 3))
     pose = START.turned(10, 10).viewpoint.cam_from_world
-    orbit = orbit_of(Viewpoint(CAMERA, pose), points)
+    orbit = orbit_from_viewpoint(Viewpoint(CAMERA, pose), points)
     assert orbit.viewpoint.cam_from_world == pytest.approx(pose)
 
 

@@ -126,7 +126,7 @@ def test_two_runs_side_by_side_in_one_unit_of_depth(tmp_path):
     second = make_scene(tmp_path / "b", xyz * 3, observed=rows)
     second = replace(second, model=replace(second.model, cam_from_world=scaled))
     layers = make_layers([first, second])
-    assert [layer.unit for layer in layers] == pytest.approx([1, 1 / 3])
+    assert [layer.scale for layer in layers] == pytest.approx([1, 1 / 3])
     assert [layer.label for layer in layers] == ["a", "b"]
     frame = frames_of(layers)[0]
     assert frame.shape == (120, 320, 3)

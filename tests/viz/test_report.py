@@ -10,9 +10,13 @@ import pytest
 from comparing import entry, thinned, usual_runs, write_comparison_run
 from plane import plane_model, write_truth
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import OutputError
 from dd_sfm.evaluation.comparison.compare import compare_runs
-from dd_sfm.viz.report.cloud_payload import points_that_fit, view_payload
+from dd_sfm.structures import Model
+from dd_sfm.viz.render.splat import project
+from dd_sfm.viz.report.clouds import CAMERA_WIDTH_PX, camera_view
+from dd_sfm.viz.report.interactive_view import interactive_view, points_that_fit
 from dd_sfm.viz.report.matches import choose_pairs, match_figures
 from dd_sfm.viz.report.page import page
 from dd_sfm.viz.report.write import write_report
@@ -122,7 +126,7 @@ def test_an_output_that_is_a_file(made, tmp_path):
 
 def test_large_clouds_are_thinned_and_the_page_says_so(made):
     comparison = made[1]
-    payload, clouds = view_payload(comparison, 1000)
+    payload, clouds = interactive_view(comparison, 1000)
     text = page(comparison, {}, [], payload, clouds, title="clip")
     total = comparison.figures["runs"]["learned"]["points"]
     assert payload["clouds"][0]["count"] == 1000
@@ -143,7 +147,7 @@ def test_the_larger_cloud_takes_the_room_that_the_smaller_leaves(made):
 
 
 def test_what_the_view_draws(made):
-    payload, _ = view_payload(made[1])
+    payload, _ = interactive_view(made[1])
     learned, sift = payload["clouds"]
     xyz = np.frombuffer(base64.b64decode(learned["xyz"]), "<f4").reshape(-1, 3)
     assert len(xyz) == learned["count"]
@@ -175,7 +179,7 @@ def test_a_report_of_models_that_share_nothing(tmp_path):
     write_report(tmp_path / "out", compare_runs(runs), title="clip")
     text = (tmp_path / "out" / "report.html").read_text()
     assert "share no registered image" in text
-    assert "Not in one frame: SIFT, tuned." in text
+    assert "Not aligned: SIFT, tuned." in text
 
 
 def test_matches_are_verified_and_judged_by_the_truth(made):
@@ -189,7 +193,7 @@ def test_matches_are_verified_and_judged_by_the_truth(made):
 
 def test_the_pairs_start_where_the_truth_is_known(made):
     comparison = made[1]
-    assert [(b - a) for _, a, b in choose_pairs(replace(comparison, in_truth=None))] == [3, 8]
+    assert [(b - a) for _, a, b in choose_pairs(replace(comparison, ground_truth=None))] == [3, 8]
     assert all(first in (0, 5, 10, 15) for _, first, _ in choose_pairs(comparison))
 
 
@@ -216,3 +220,18 @@ def test_only_the_third_run_found_a_model(tmp_path):
     found = entry(write_comparison_run(tmp_path / "sift_default", model, features="sift"))
     write_report(tmp_path / "out", compare_runs([*lost, found]), title="clip")
     assert "Neither the learned descriptor nor SIFT, tuned found a model." in (tmp_path / "out/report.html").read_text()
+
+
+def test_a_part_of_a_frame_of_a_camera_whose_pixels_are_not_square():
+    camera, none = PinholeCamera(400, 300, 300.0, 360.0, 190.0, 160.0), np.zeros(0, np.int64)
+    pose = np.eye(3, 4)
+    xyz = np.array([[0.1, -0.2, 2.0], [0.3, 0.2, 1.5]])
+    model = Model(
+        camera, {5: pose}, xyz, np.zeros((2, 3), np.uint8), np.zeros(2), none, none, np.zeros((0, 2))
+    )  # fmt: skip
+    left, top, right, bottom = 80, 40, 320, 280
+    view = camera_view(model, 5, (left, top, right, bottom))
+    scale = CAMERA_WIDTH_PX / (right - left)
+    whole = project(xyz, camera, pose).xy
+    assert (view.camera.width, view.camera.height) == (CAMERA_WIDTH_PX, CAMERA_WIDTH_PX)
+    assert np.allclose(project(xyz, view.camera, view.cam_from_world).xy, (whole - [left, top] + 0.5) * scale - 0.5)

@@ -8,8 +8,8 @@ from test_overlay import make_scene, wall
 
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, write_image
-from dd_sfm.viz.render.cloud_view import shown_scene
-from dd_sfm.viz.render.same_video import cameras_follow, check_same_video, number_alike
+from dd_sfm.viz.render.cloud_view import scene_cloud_view
+from dd_sfm.viz.render.same_video import check_same_video, renumber_images, scenes_agree
 
 
 @pytest.fixture
@@ -53,14 +53,14 @@ def test_images_that_are_not_there_are_not_looked_at(pair):
 
 def test_cameras_that_go_another_way(pair):
     first, second = pair
-    assert cameras_follow(first, second)
+    assert scenes_agree(first, second)
     rng = np.random.default_rng(0)
     astray = {k: np.column_stack([np.eye(3), rng.normal(size=3)]) for k in second.model.cam_from_world}
-    assert cameras_follow(first, replace(second, model=replace(second.model, cam_from_world=astray))) is False
+    assert scenes_agree(first, replace(second, model=replace(second.model, cam_from_world=astray))) is False
     few = {k: second.model.cam_from_world[k] for k in (0, 1)}
-    assert cameras_follow(first, replace(second, model=replace(second.model, cam_from_world=few))) is None
+    assert scenes_agree(first, replace(second, model=replace(second.model, cam_from_world=few))) is None
     still = dict.fromkeys(second.model.cam_from_world, np.eye(3, 4))
-    assert cameras_follow(first, replace(second, model=replace(second.model, cam_from_world=still))) is None
+    assert scenes_agree(first, replace(second, model=replace(second.model, cam_from_world=still))) is None
 
 
 def counted(scene, *, start=0, kind="colmap"):
@@ -89,19 +89,19 @@ def long_pair(tmp_path):
 def test_frames_that_are_numbered_otherwise(long_pair, ours, theirs):
     first, second = counted(long_pair[0], **ours), counted(long_pair[1], **theirs)
     begun = [scene.images[0].number for scene in (first, second)]
-    for one, two in ((first, second), (shown_scene(first), shown_scene(second))):
-        alike, notes = number_alike(two, one)
+    for one, two in ((first, second), (scene_cloud_view(first), scene_cloud_view(second))):
+        alike, notes = renumber_images(two, one)
         assert [i.number for i in alike.images] == [i.number for i in one.images]
         assert notes == [f"{second.source}: its frame {begun[1]} is frame {begun[0]} of {first.source}"]
-    check_same_video(first, number_alike(second, first)[0])
-    assert cameras_follow(first, number_alike(second, first)[0])
+    check_same_video(first, renumber_images(second, first)[0])
+    assert scenes_agree(first, renumber_images(second, first)[0])
 
 
 def test_frames_that_only_one_has_are_no_frame_of_the_other(long_pair):
     first, second = counted(long_pair[0], kind="run"), counted(long_pair[1], start=1)
     poses = {k: pose for k, pose in first.model.cam_from_world.items() if k < 10}
     first = replace(first, model=replace(first.model, cam_from_world=poses), images=first.images[:10])
-    alike, _ = number_alike(second, first)
+    alike, _ = renumber_images(second, first)
     assert [i.number for i in alike.images[:10]] == list(range(10))
     assert len({i.number for i in alike.images}) == 12
 
@@ -109,6 +109,6 @@ def test_frames_that_only_one_has_are_no_frame_of_the_other(long_pair):
 def test_the_same_numbers_stay_as_they_are(pair, long_pair):
     for first, second in (pair, long_pair):
         for kind in ("run", "colmap"):
-            alike, notes = number_alike(counted(second), counted(first, kind=kind))
+            alike, notes = renumber_images(counted(second), counted(first, kind=kind))
             assert [i.number for i in alike.images] == [i.number for i in counted(second).images]
             assert notes == []

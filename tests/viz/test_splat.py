@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dd_sfm.cameras import PinholeCamera
-from dd_sfm.viz.render.splat import MAX_RADIUS_PX, colour, project, rasterise
+from dd_sfm.viz.render.splat import MAX_RADIUS_PX, draw_points, project, rasterise, shade
 
 CAMERA = PinholeCamera(40, 30, 20.0, 20.0, 20.0, 15.0)
 POSE = np.eye(3, 4)
@@ -69,7 +69,7 @@ def test_many_points_give_the_same_as_one_at_a_time():
 
 
 def test_background_and_colours():
-    picture = colour(draw([[0, 0, 2.0]]), np.array([[1, 2, 3]], np.uint8), (250, 251, 252))
+    picture = shade(draw([[0, 0, 2.0]]), np.array([[1, 2, 3]], np.uint8), (250, 251, 252))
     assert picture[15, 20].tolist() == [1, 2, 3]
     assert picture[0, 0].tolist() == [250, 251, 252]
 
@@ -78,7 +78,7 @@ def test_relief_darkens_what_lies_behind_and_leaves_a_plane_alone():
     x, y = np.meshgrid(np.arange(40), np.arange(30))
     depth = np.where(x < 20, 2.0, 3.0)
     xyz = np.stack([(x - 20) / 20 * depth, (y - 15) / 20 * depth, depth], -1).reshape(-1, 3)
-    picture = colour(draw(xyz), np.full((1200, 3), 200, np.uint8), (0, 0, 0), relief=4.0)
+    picture = shade(draw(xyz), np.full((1200, 3), 200, np.uint8), (0, 0, 0), relief=4.0)
     assert (picture[:, :18] == 200).all()
     assert (picture[5:-5, 20] < 180).all()
     assert (picture[:, 24:] == 200).all()
@@ -90,3 +90,27 @@ def test_a_scaled_camera_shows_the_same_place_in_the_middle():
     half = CAMERA.fitted((20, 15))
     # The centre of source pixel 20 is that of the picture, x' = (x + 0.5) s - 0.5.
     assert half.cx == pytest.approx(20.5 * 0.5 - 0.5)
+
+
+def front_picture(xyz, rgb):
+    return draw_points(xyz, rgb, PinholeCamera(100, 80, 100.0, 100.0, 49.5, 39.5), POSE)
+
+
+def test_in_a_picture_a_point_lies_where_it_projects_to():
+    picture = front_picture(np.array([[0.2, -0.1, 2.0]]), np.array([[255, 0, 0]], np.uint8))
+    rows, columns = np.nonzero((picture != 255).any(2))
+    # 100 * 0.2 / 2 + 49.5, 100 * -0.1 / 2 + 39.5
+    assert abs(columns.mean() - 59.5) < 0.6
+    assert abs(rows.mean() - 34.5) < 0.6
+
+
+def test_in_a_picture_the_nearer_point_hides_the_further_one_whatever_the_order():
+    xyz = np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 3.0]])
+    rgb = np.array([[0, 200, 0], [200, 0, 0]], np.uint8)
+    for order in ([0, 1], [1, 0]):
+        assert (front_picture(xyz[order], rgb[order])[40, 50] == [0, 200, 0]).all()
+
+
+def test_a_picture_of_points_behind_the_camera_and_of_no_points():
+    assert (front_picture(np.array([[0, 0, -1.0]]), np.zeros((1, 3), np.uint8)) == 255).all()
+    assert front_picture(np.zeros((0, 3)), np.zeros((0, 3), np.uint8)).shape == (80, 100, 3)

@@ -6,7 +6,7 @@ from viewing import shown
 
 from dd_sfm.errors import UsageError
 from dd_sfm.viz.render.colours import RUN_RGB, UNKNOWN_RGB
-from dd_sfm.viz.window.state import SIDES, ViewState
+from dd_sfm.viz.window.state import CLIP_SIDES, ViewState
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_points_of_which_nothing_is_known_pass_the_filters(tmp_path):
     bare = replace(shown(tmp_path), error_px=np.full(400, np.nan), track_length=np.zeros(400, int))
     state = ViewState((bare,), max_error_px=0.1, max_uncertainty=0.1, min_track=5)
     assert state.visible(0).all()
-    assert state.colours_known == ["photo"]
+    assert state.available_colours == ["photo"]
     assert state.step_filter("error") == "error: not known"
 
 
@@ -70,7 +70,7 @@ def test_filters_given_by_number_step_from_there(state):
 
 def test_uncertainty_where_it_is_known(tmp_path):
     state = ViewState((replace(shown(tmp_path), uncertainty=np.linspace(0, 0.1, 400)),))
-    assert "uncertainty" in state.colours_known
+    assert "uncertainty" in state.available_colours
     state.set_colour("uncertainty")
     assert state.scale is not None
     assert state.scale.label == "expected relative error"
@@ -79,7 +79,7 @@ def test_uncertainty_where_it_is_known(tmp_path):
 
 
 def test_the_clip_box_cuts_the_side_that_is_chosen(state):
-    assert SIDES[state.side] == "left"
+    assert CLIP_SIDES[state.side] == "left"
     for _ in range(4):
         state.step_clip()
     x = state.clouds[0].xyz[:, 0]
@@ -142,7 +142,7 @@ def test_measuring(state):
     assert np.isnan(state.distance())
     assert state.pick(0, 1).endswith("distance 5 scene units")
     state.mm_per_unit = 0.5
-    assert state.length(state.distance()) == "2.5 mm"
+    assert state.length_text(state.distance()) == "2.5 mm"
     state.pick(0, 3)
     assert state.picks == [(0, 3)]
 
@@ -156,7 +156,7 @@ def test_measuring_between_two_runs_does_not_count_the_gap_between_them(two):
 
 def test_two_runs_beside_each_other_and_one_alone(two):
     assert two.offset(1).tolist() == [0, 0, 0]
-    assert two.toggle("beside") == "runs: side by side"
+    assert two.toggle("side_by_side") == "runs: side by side"
     moved = two.clouds[1].xyz + two.offset(1)
     assert moved[:, 0].min() > np.percentile(two.clouds[0].xyz[:, 0], 99)
     assert two.offset(0).tolist() == [0, 0, 0]

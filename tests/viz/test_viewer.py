@@ -15,21 +15,22 @@ from converting import write_small_run
 from dd_sfm.cli.doctor import open3d_problem
 from dd_sfm.viz.window.keys import KEYS, VIEW_KEYS, help_text
 from dd_sfm.viz.window.state import COLOURS
-from dd_sfm.viz.window.viewer import FLUID_S, Window
+from dd_sfm.viz.window.viewer import MAX_DRAW_S, Window
 
 DRIVE = """
 import sys
 from pathlib import Path
 import numpy as np
 from dd_sfm.io.images import write_image
-from dd_sfm.viz.render.cloud_view import align_shown, open_shown
+from dd_sfm.viz.render.cloud_view import align_cloud_view, open_cloud_view
 from dd_sfm.viz.window.keys import KEYS
 from dd_sfm.viz.window.state import ViewState
 from dd_sfm.viz.window.viewer import Window
 
 run, out = Path(sys.argv[1]), Path(sys.argv[2])
-first = open_shown(run)
-state = ViewState((first, align_shown(open_shown(run / "sparse" / "0"), first)[0]), mm_per_unit=2.0, point_size=3.0)
+first = open_cloud_view(run)
+second, _ = align_cloud_view(open_cloud_view(run / "sparse" / "0"), first)
+state = ViewState((first, second), mm_per_unit=2.0, point_size=3.0)
 window = Window(state, "front", 400, 300, print)
 keys = {key.letter: key for key in KEYS}
 
@@ -48,12 +49,12 @@ window.move(50, 20)
 window.button(0, 0, 0)
 assert np.abs(window.orbit.axes - before).max() > 0.1
 window.scroll(2)
-full = window.shapes.points
+full = window.shapes.point_count
 window.seconds_per_point = 1.0
 window.button(0, 1, 0)
-assert window.shapes.points < 0.2 * full
+assert window.shapes.point_count < 0.2 * full
 window.button(0, 0, 0)
-assert window.shapes.points == full
+assert window.shapes.point_count == full
 window.seconds_per_point = 0.0
 shot("turned")
 window.look_from("front")
@@ -90,27 +91,27 @@ class Thinned:
     """As many points as the shapes of a window have, without a window."""
 
     def __init__(self, count):
-        self.count = self.points = count
+        self.count = self.point_count = count
 
-    def fill_points(self, every=1):
-        self.points = len(range(0, self.count, every))
+    def update_points(self, every=1):
+        self.point_count = len(range(0, self.count, every))
         return []
 
 
 @pytest.mark.parametrize("released", [(0, 2), (2, 0)])
 def test_a_second_button_pressed_meanwhile_leaves_the_points_whole(released):
     window = object.__new__(Window)
-    window.shapes, window.seconds_per_point = Thinned(1000), 10 * FLUID_S / 1000
+    window.shapes, window.seconds_per_point = Thinned(1000), 10 * MAX_DRAW_S / 1000
     window._pointer, window._button, window._every = (0.0, 0.0), -1, 1
     window.button(0, 1, 0)
     window.button(2, 1, 0)
-    assert window.shapes.points == 100
+    assert window.shapes.point_count == 100
     for button in released:
         window.button(button, 0, 0)
-        assert window.shapes.points in (100, 1000)
-    assert window.shapes.points == 1000
+        assert window.shapes.point_count in (100, 1000)
+    assert window.shapes.point_count == 1000
     window.button(2, 1, 0)
-    assert window.shapes.points == 100
+    assert window.shapes.point_count == 100
 
 
 @needs_screen

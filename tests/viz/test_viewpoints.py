@@ -7,7 +7,15 @@ from viewing import shown
 from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import InputError, UsageError
 from dd_sfm.viz.render.splat import project
-from dd_sfm.viz.render.viewpoints import VIEWS, bulk, closest_view, find_viewpoint, look_along, parse_size, viewing_axes
+from dd_sfm.viz.render.viewpoints import (
+    VIEWS,
+    bulk_points,
+    find_viewpoint,
+    fit_view,
+    look_along,
+    parse_size,
+    viewing_axes,
+)
 
 
 def test_sizes():
@@ -34,7 +42,7 @@ def test_a_view_of_the_whole_holds_all_and_is_no_larger_than_needed(tmp_path, na
     assert view.cam_from_world[:, :3] @ view.cam_from_world[:, :3].T == pytest.approx(np.eye(3))
     assert np.linalg.det(view.cam_from_world[:, :3]) == pytest.approx(1)
     places = project(
-        np.concatenate([bulk(cloud.xyz), camera_centres(cloud.cam_from_world)]), view.camera, view.cam_from_world
+        np.concatenate([bulk_points(cloud.xyz), camera_centres(cloud.cam_from_world)]), view.camera, view.cam_from_world
     )
     assert (places.depth > 0).all()
     assert ((places.xy >= 0) & (places.xy <= [319, 199])).all()
@@ -84,14 +92,14 @@ def test_a_view_leaves_strays_out_but_no_sparse_end(tmp_path):
     near = rng.uniform([0, 0, 0], [1, 1, 1], (20_000, 3))
     end = rng.uniform([0.5, 0, 1], [0.5, 1, 2], (1000, 3))
     strays = np.array([[0, 0, 300.0], [5, 5, 5], [-9, 0, 0]])
-    kept = bulk(np.concatenate([near, end, strays]))
+    kept = bulk_points(np.concatenate([near, end, strays]))
     assert len(near) <= len(kept) <= len(near) + len(end)
     assert kept[:, 2].max() > 1.8
     assert np.abs(kept).max() < 2.1
     few = np.concatenate([near[:20], strays])
-    assert bulk(few).tolist() == few.tolist()
+    assert bulk_points(few).tolist() == few.tolist()
     same = np.zeros((500, 3))
-    assert bulk(same).tolist() == same.tolist()
+    assert bulk_points(same).tolist() == same.tolist()
 
 
 def test_a_mesh_is_whole_in_its_picture(tmp_path):
@@ -111,6 +119,6 @@ def test_a_view_along_a_direction_with_down_below():
     assert (axes @ down)[0] == pytest.approx(0)
     assert (axes @ down)[1] > 0
     points = np.random.default_rng(0).normal(size=(300, 3)) * [1, 4, 2]
-    view = closest_view(axes, points, (200, 100))
+    view = fit_view(axes, points, (200, 100))
     reach = np.abs(project(points, view.camera, view.cam_from_world).xy - [99.5, 49.5]) / [100, 50]
     assert 0.8 < reach.max() < 1

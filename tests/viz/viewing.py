@@ -3,7 +3,7 @@
 import numpy as np
 
 from dd_sfm.cameras import PinholeCamera
-from dd_sfm.viz.render.cloud_view import Shown
+from dd_sfm.viz.render.cloud_view import CloudView
 
 CAMERA = PinholeCamera(160, 120, 100.0, 100.0, 79.5, 59.5)
 
@@ -20,7 +20,7 @@ def shown(tmp_path, count=5, points=400, label="run", images=()):
     rng = np.random.default_rng(0)
     xyz = np.column_stack([rng.uniform(-4, 6, points), rng.uniform(-4, 4, points), np.full(points, 10.0)])
     names = images or [SceneImage(f"{k:08d}.png", k, CAMERA) for k in range(10, 10 + count)]
-    return Shown(
+    return CloudView(
         tmp_path / label,
         label,
         xyz,

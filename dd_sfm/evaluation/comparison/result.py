@@ -1,4 +1,4 @@
-"""What is compared: runs, their models in one frame, and the figures of their points."""
+"""The result of a comparison: runs, their models in common coordinates, and the figures of their points."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.evaluation.model.evaluate import Evaluation
-from dd_sfm.evaluation.model.ground_truth import InTruth
+from dd_sfm.evaluation.model.ground_truth import GroundTruthLookup
 from dd_sfm.evaluation.model.reprojection import reprojection_summary
 from dd_sfm.sfm.geometry import is_measured, model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.structures import FloatArray, IntArray, Model
@@ -16,7 +16,7 @@ from dd_sfm.structures import FloatArray, IntArray, Model
 
 @dataclass(frozen=True)
 class Entry:
-    """A run to compare: ``failure`` says why it found no model ("" when it found one)."""
+    """A run to compare; ``failure`` says why it has no model, "" when it has one."""
 
     name: str
     label: str
@@ -26,26 +26,29 @@ class Entry:
 
 @dataclass(frozen=True)
 class PointFigures:
-    """Per observation: ``error_px`` (O,), inf behind a camera. Per point: ``length`` views (P,), ``angle_deg`` widest
-    angle (P,), ``mean_error_px`` (P,) of the views in front where it is not zero by construction, inf without any view
-    in front, ``ranked_by`` (P,) the expected error that orders the points, ``true_mm`` (P,) distance from the true
-    surface point, NaN where it is not known.
+    """Figures of the observations and points of a model.
+
+    Per observation: ``error_px`` (O,), inf where the point is behind the camera. Per point: ``track_length`` (P,) in
+    views; ``angle_deg`` (P,), the widest triangulation angle; ``mean_error_px`` (P,), mean reprojection error over the
+    views where it is not zero by construction, inf for points behind all their cameras; ``expected_error`` (P,), by
+    which points are ranked; ``true_error_mm`` (P,), distance from the true surface point, NaN where unknown.
     """
 
     error_px: FloatArray
-    length: IntArray
+    track_length: IntArray
     angle_deg: FloatArray
     mean_error_px: FloatArray
-    ranked_by: FloatArray
-    true_mm: FloatArray
+    expected_error: FloatArray
+    true_error_mm: FloatArray
 
 
 @dataclass(frozen=True)
 class Column:
-    """A run of the comparison; ``model`` is None when it found none.
+    """A run of the comparison.
 
-    ``model`` bears source frame numbers and lies in the common frame, as all columns do; ``aligned`` tells whether it
-    could be brought there; ``metrics``: what the run wrote.
+    ``model``: in common coordinates, with source frame numbers, None when the run found none; ``aligned``: whether it
+    could be aligned to these coordinates; ``metrics``: content of the run's metrics.json; ``other_models``: frames of
+    each further model, where the video fell apart into several.
     """
 
     name: str
@@ -62,10 +65,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``frames``: source numbers of the frames used, ascending; ``dropped``: those left out before, with the reason;
-    ``unit``: of lengths in the common frame; ``reference_path`` (N, 3) camera centres of the reference, in it;
-    ``figures``: everything that report.json holds; ``in_truth``: where the frames lie in a rendered reference.
-    """  # fmt: skip
+    """Several runs on the same frames.
+
+    ``frames``: source numbers of the frames used, ascending; ``dropped``: reason by source number of the frames left
+    out; ``unit``: of lengths in the common coordinates; ``reference_path`` (N, 3): camera centres of the reference in
+    them; ``figures``: content of report.json; ``ground_truth``: of a rendered reference, else None.
+    """
 
     columns: tuple[Column, ...]
     frames: tuple[int, ...]
@@ -73,47 +78,47 @@ class Comparison:
     unit: str
     reference_path: FloatArray
     figures: dict[str, Any]
-    in_truth: InTruth | None = None
+    ground_truth: GroundTruthLookup | None = None
 
     @property
-    def found(self) -> list[Column]:
-        """Columns with a model."""
+    def with_model(self) -> list[Column]:
+        """The columns of runs that found a model."""
         return [c for c in self.columns if c.model is not None]
 
     @property
     def run_notes(self) -> list[str]:
-        """What went less well in each run, with the label of its column."""
+        """The notes that each run wrote, with its label."""
         return [f"{c.label}: {note}" for c in self.columns for note in c.metrics.get("degradations", [])]
 
     def column(self, name: str) -> Column:
-        """The column of a run."""
+        """The column of the run of this name."""
         return next(c for c in self.columns if c.name == name)
 
 
-def point_figures(model: Model, ranked_by: FloatArray, evaluation: Evaluation | None = None) -> PointFigures:
-    """Errors, track lengths and angles of a model, and what its points are ranked by."""
+def point_figures(model: Model, expected_error: FloatArray, evaluation: Evaluation | None = None) -> PointFigures:
+    """Errors, track lengths and triangulation angles of a model, with the errors that rank its points."""
     count, rays = len(model.xyz), model_rays(model)
     error = reprojection_errors_px(rays, model.xyz)
-    length = np.bincount(model.point, minlength=count)
-    ahead = np.isfinite(error)
-    views = np.bincount(model.point[ahead], minlength=count)
-    measured = ahead & is_measured(error)
+    track_length = np.bincount(model.point, minlength=count)
+    in_front = np.isfinite(error)
+    views = np.bincount(model.point[in_front], minlength=count)
+    measured = in_front & is_measured(error)
     total = np.bincount(model.point[measured], weights=error[measured], minlength=count)
     mean = total / np.maximum(np.bincount(model.point[measured], minlength=count), 1)
-    mean = np.where((views > 0) | (length == 0), mean, np.inf)
-    true = np.full(len(model.xyz), np.nan)
+    mean = np.where((views > 0) | (track_length == 0), mean, np.inf)
+    true_error = np.full(len(model.xyz), np.nan)
     if evaluation is not None and evaluation.error_unit == "mm":
-        true = evaluation.error
+        true_error = evaluation.error
     angle = widest_angles_deg(rays, model.xyz)
-    return PointFigures(error, length, angle, mean, ranked_by, true)
+    return PointFigures(error, track_length, angle, mean, expected_error, true_error)
 
 
 def quality_figures(points: PointFigures, chosen: NDArray[np.bool_], model: Model) -> dict[str, Any]:
-    """Errors, track length and angle of some points (P,) bool."""
-    known = points.true_mm[chosen & np.isfinite(points.true_mm)]
+    """Summaries of errors, track length and angle over the ``chosen`` points (P,) bool."""
+    known = points.true_error_mm[chosen & np.isfinite(points.true_error_mm)]
     figures: dict[str, Any] = {
-        "track_length_mean": float(points.length[chosen].mean()),
-        "track_length_median": float(np.median(points.length[chosen])),
+        "track_length_mean": float(points.track_length[chosen].mean()),
+        "track_length_median": float(np.median(points.track_length[chosen])),
         **reprojection_summary(points.error_px[chosen[model.point]]),
         "triangulation_angle_median_deg": float(np.median(points.angle_deg[chosen])),
     }

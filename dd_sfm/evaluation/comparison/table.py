@@ -1,4 +1,4 @@
-"""The table of a comparison, as the terminal and the report show it."""
+"""The table of a comparison, for the terminal and the report."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from typing import Any
 
 from dd_sfm.evaluation.comparison.result import Comparison
 
-NONE = "-"
+UNKNOWN = "-"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: what it says of every run, and which of the first two is ``better`` (index, or None)."""
+    """A line of the table: a cell for every run, and which of the first two runs is ``better`` (0, 1 or None)."""
 
     group: str
     label: str
@@ -21,39 +21,43 @@ class Row:
 
 @dataclass(frozen=True)
 class _Figure:
-    """How a figure is found, written and judged: ``sense`` 1 when more is better, -1 when less is, 0 for neither."""
+    """How a figure is looked up, written and judged.
+
+    ``direction``: 1 when more is better, -1 when less is better, 0 when neither is.
+    """
 
     group: str
     label: str
     value: Callable[[dict[str, Any]], Any]
     text: Callable[[Any], str]
-    sense: int = 0
+    direction: int = 0
 
 
 def table_rows(comparison: Comparison) -> list[Row]:
-    """All lines; figures that no run has are left out."""
-    figures = [comparison.figures["runs"][c.name] for c in comparison.columns]
+    """All lines of the table; figures that no run has are left out."""
+    per_run = [comparison.figures["runs"][c.name] for c in comparison.columns]
     number = comparison.figures["points_at_equal_number"]
     rows = []
-    for wanted in _figures(comparison, number):
-        values = [_get(wanted, f) for f in figures]
+    for figure in _figures(comparison, number):
+        values = [_get(figure, f) for f in per_run]
         if any(v is not None for v in values):
-            cells = tuple(NONE if v is None else wanted.text(v) for v in values)
-            rows.append(Row(wanted.group, wanted.label, cells, _better(values[:2], cells, wanted.sense)))
+            cells = tuple(UNKNOWN if v is None else figure.text(v) for v in values)
+            rows.append(Row(figure.group, figure.label, cells, _better(values[:2], cells, figure.direction)))
     return rows
 
 
-def _get(wanted: _Figure, figures: dict[str, Any]) -> Any:
+def _get(figure: _Figure, figures: dict[str, Any]) -> Any:
+    """The value of a figure; None where a run does not have it."""
     try:
-        return wanted.value(figures)
+        return figure.value(figures)
     except (KeyError, TypeError):
         return None
 
 
-def _better(values: Sequence[Any], cells: Sequence[str], sense: int) -> int | None:
-    if sense == 0 or len(values) < 2 or None in values or cells[0] == cells[1]:
+def _better(values: Sequence[Any], cells: Sequence[str], direction: int) -> int | None:
+    if direction == 0 or len(values) < 2 or None in values or cells[0] == cells[1]:
         return None
-    return 0 if (values[0] > values[1]) == (sense > 0) else 1
+    return 0 if (values[0] > values[1]) == (direction > 0) else 1
 
 
 def _count(value: Any) -> str:
@@ -82,9 +86,8 @@ def _figures(comparison: Comparison, number: int | None) -> list[_Figure]:
 
 
 def _main(comparison: Comparison) -> list[_Figure]:
-    frames = "frames", len(comparison.frames)
     return [
-        _Figure("Frames", f"registered, of {frames[1]} used", lambda f: f["frames_registered"], _count, 1),
+        _Figure("Frames", f"registered, of {len(comparison.frames)} used", lambda f: f["frames_registered"], _count, 1),
         _Figure("Frames", "models, frames of each", lambda f: f["models"], lambda v: " + ".join(map(str, v))),
         _Figure("Frames", "mapper", lambda f: f["metrics"]["mapper"], str),
         _Figure("Frames", "pairs verified, of tried", _pairs, str),
@@ -125,7 +128,7 @@ def _equal(number: int | None) -> list[_Figure]:
     return [
         _Figure(group, "true error of a point, median [mm]", best("true_error_median_mm"), _short, -1),
         _Figure(group, "true error of a point, 90 % below [mm]", best("true_error_p90_mm"), _short, -1),
-        _Figure(group, "of them with a true place known", best("points_with_truth"), _count),
+        _Figure(group, "of these with a known true error", best("points_with_truth"), _count),
         _Figure(group, "reprojection error, median [px]", best("reprojection_median_px"), _px, -1),
         _Figure(group, "reprojection error, 90 % below [px]", best("reprojection_p90_px"), _px, -1),
         _Figure(group, "track length, mean", best("track_length_mean"), lambda v: f"{v:.1f}", 1),

@@ -1,23 +1,23 @@
-"""One sentence that the figures support, whichever side wins."""
+"""Say in one sentence what the figures of a comparison support, whichever side wins."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dd_sfm.evaluation.comparison.result import Column
 
-SAME = 0.02
-"""Figures closer than this share of each other count as the same: repeated runs differ by as much."""
-SAME_POSES = 0.1
-"""The same for camera errors, which differ by more."""
-SAME_FRAMES = 0.05
+EQUAL_SHARE = 0.02
+"""Figures that differ by no more than this share count as equal: repeated runs differ by as much."""
+EQUAL_SHARE_POSES = 0.1
+"""The same for camera errors, which vary more."""
+EQUAL_SHARE_FRAMES = 0.05
 """Camera errors are compared where the numbers of registered frames differ by no more than this share."""
 
 
 def verdict(learned: "Column", sift: "Column") -> str:
-    """Who wins, by frames registered, points, and error at equal number of points; with a reference also by cameras.
+    """Judge by registered frames, points, and error at equal number of points; with a reference also by cameras.
 
-    With truth the error is that of the points, and the surface found counts too; without it only the reprojection
-    error is known, and the sentence says so.
+    With ground truth the error is the true one of the points, and completeness counts too. Without it only the
+    reprojection error is known, and the sentence says so.
     """
     if learned.model is None and sift.model is None:
         return f"Neither the learned descriptor nor {sift.label} found a model."
@@ -26,21 +26,21 @@ def verdict(learned: "Column", sift: "Column") -> str:
     if learned.model is None:
         return f"The learned descriptor found no model; SIFT {_alone(sift.figures)}."
     ours, theirs = learned.figures, sift.figures
-    judged = [
+    criteria = [
         _frames(ours, theirs),
         _points(ours, theirs),
         _error(ours, theirs),
         *_surface(ours, theirs),
         *_poses(ours, theirs),
     ]
-    wins, losses = (sum(sign == s for sign, _ in judged) for s in (1, -1))
+    wins, losses = (sum(sign == s for sign, _ in criteria) for s in (1, -1))
     if wins and not losses:
         head = "The learned descriptor wins: it"
     elif losses and not wins:
         head = "SIFT wins: the learned descriptor"
     else:
         head = ("Neither wins outright" if wins else "Both do equally well") + ": the learned descriptor"
-    return f"{head} {'; '.join(text for _, text in judged)}."
+    return f"{head} {'; '.join(text for _, text in criteria)}."
 
 
 def _alone(figures: dict[str, Any]) -> str:
@@ -72,7 +72,7 @@ def _error(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[int, str]:
     signs = [_compare(a[k], b[k]) for k in (median, tail)]
     word = {1: "a lower", 0: "the same", -1: "a higher"}[signs[0]]
     return (
-        # A better half with a worse tail is no clear win.
+        # A lower median with a heavier tail is no clear win.
         max(-1, min(1, sum(signs))),
         f"has {word} {name} among the best {a['points']:,} points of each ({a[median]:.3g} against {b[median]:.3g} "
         f"{unit}; 90 % are below {a[tail]:.3g} against {b[tail]:.3g})",
@@ -80,7 +80,7 @@ def _error(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[int, str]:
 
 
 def _surface(ours: dict[str, Any], theirs: dict[str, Any]) -> list[tuple[int, str]]:
-    """How much of the true surface is there, where that is known."""
+    """Completeness of the true surface, where both sides have it."""
     shares = [(f["truth"] or {}).get("surface") or {} for f in (ours, theirs)]
     a, b = (s.get("completeness_1mm") for s in shares)
     if a is None or b is None:
@@ -90,20 +90,20 @@ def _surface(ours: dict[str, Any], theirs: dict[str, Any]) -> list[tuple[int, st
 
 
 def _poses(ours: dict[str, Any], theirs: dict[str, Any]) -> list[tuple[int, str]]:
-    """How far the cameras are from those of a reference, where there is one."""
+    """Errors of the cameras, where there is a reference."""
     shares = [((f["truth"] or {}).get("trajectory") or {}).get("ate_rms_pct_path") for f in (ours, theirs)]
     a, b = shares
     if a is None or b is None:
         return []
     text = f"has cameras {a:.2g} % of the path off, SIFT {b:.2g} %"
-    if _compare(ours["frames_registered"], theirs["frames_registered"], SAME_FRAMES):
-        # Fewer frames align better to their own share of the path, whichever side lost the others.
+    if _compare(ours["frames_registered"], theirs["frames_registered"], EQUAL_SHARE_FRAMES):
+        # Fewer frames align better, as each run is aligned to its own part of the path only.
         return [(0, f"{text}, each over the frames that it registers")]
-    return [(_compare(a, b, SAME_POSES), text)]
+    return [(_compare(a, b, EQUAL_SHARE_POSES), text)]
 
 
-def _compare(small: float, large: float, same: float = SAME) -> int:
+def _compare(first: float, second: float, equal_share: float = EQUAL_SHARE) -> int:
     """1 when the first value is smaller by more than chance, -1 when it is larger, else 0."""
-    if abs(small - large) <= same * max(abs(small), abs(large)):
+    if abs(first - second) <= equal_share * max(abs(first), abs(second)):
         return 0
-    return 1 if small < large else -1
+    return 1 if first < second else -1

@@ -1,4 +1,4 @@
-"""Pairwise matching accuracy: how far from its true place a point is found, over growing gaps between frames."""
+"""Matching accuracy: the percentage of correct keypoints (PCK) for pairs of frames with growing gaps between them."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -17,20 +17,20 @@ from dd_sfm.features.point_search import find_points, usable_cells
 from dd_sfm.progress import Progress, silent
 
 Describe = Callable[[View], Tensor]
-"""A view in, unit-norm descriptors (D, H // stride, W // stride) out."""
+"""Computes unit-norm descriptors (D, H // stride, W // stride) of a view."""
 
 
 class PointMatcher(Protocol):
-    """Finds points of one view in another."""
+    """Finds the points of one view in another."""
 
     def __call__(self, source: View, target: View, xy: NDArray[Any]) -> NDArray[Any]:
-        """Points (N, 2) of the source -> their places (N, 2) in the target; both in working pixels."""
+        """Find points (N, 2) of the source in the target; returns positions (N, 2), both in working pixels."""
         ...
 
 
 @dataclass(frozen=True)
 class MatchingRow:
-    """Accuracy at one gap: ``pck[k]`` is the share of points found within ``thresholds_px[k]`` source pixels."""
+    """Accuracy at one frame gap: ``pck[k]`` is the share of points found within ``thresholds_px[k]`` source pixels."""
 
     name: str
     gap: int
@@ -42,37 +42,37 @@ class MatchingRow:
 
 
 class DescriptorMatcher:
-    """For every point the best of all usable cells, with a sub-cell parabola; no mutual check.
+    """Finds the most similar descriptor among all usable cells, refined by a parabola, without a mutual check.
 
     Args:
-        describe: What makes descriptors of a view.
-        stride: Working pixels a cell.
-        capacity: Maps held, so that a frame in several pairs is described once: 64 for 8 pairs at 4 gaps.
+        describe: Computes the descriptors of a view.
+        stride: Working pixels per cell.
+        capacity: Number of descriptor maps kept, so that a frame in several pairs is described once.
     """
 
     def __init__(self, describe: Describe, stride: int, capacity: int = 64) -> None:
         self.describe, self.stride, self.capacity = describe, stride, capacity
-        self._held: OrderedDict[int, Tensor] = OrderedDict()
+        self._maps: OrderedDict[int, Tensor] = OrderedDict()
 
     def __call__(self, source: View, target: View, xy: NDArray[Any]) -> NDArray[Any]:
-        """Points (N, 2) of the source -> their places (N, 2) in the target; both in working pixels."""
-        maps = [self.map(view).float() for view in (source, target)]
-        usable = usable_cells(target.mask, self.stride, maps[1].shape[-2:])
-        return find_points(maps[0], maps[1], usable, xy, self.stride).cpu().numpy()
+        """Find points (N, 2) of the source in the target; returns positions (N, 2), both in working pixels."""
+        map0, map1 = (self.map(view).float() for view in (source, target))
+        usable = usable_cells(target.mask, self.stride, map1.shape[-2:])
+        return find_points(map0, map1, usable, xy, self.stride).cpu().numpy()
 
     def map(self, view: View) -> Tensor:
-        """Descriptors of a view (D, H // stride, W // stride), float16; the last few are kept."""
-        if view.frame not in self._held:
-            # Half precision: a dozen maps of a stride-1 network would otherwise fill the memory.
-            self._held[view.frame] = self.describe(view).half()
-        self._held.move_to_end(view.frame)
-        while len(self._held) > self.capacity:
-            self._held.popitem(last=False)
-        return self._held[view.frame]
+        """Descriptors (D, H // stride, W // stride) float16 of a view; those used last are kept."""
+        if view.frame not in self._maps:
+            # In half precision, since a dozen maps of a network of stride 1 would otherwise fill the memory.
+            self._maps[view.frame] = self.describe(view).half()
+        self._maps.move_to_end(view.frame)
+        while len(self._maps) > self.capacity:
+            self._maps.popitem(last=False)
+        return self._maps[view.frame]
 
 
 def network_matcher(network: nn.Module, device: torch.device, *, bfloat16: bool = False) -> DescriptorMatcher:
-    """Matches by a network (see ``dd_sfm.features.networks.interface``), which is put in evaluation mode."""
+    """A matcher with the descriptors of a network (``dd_sfm.features.networks.interface``), in evaluation mode."""
     network.eval()
 
     def describe(view: View) -> Tensor:
@@ -92,27 +92,27 @@ def pck_table(
     seed: int = 0,
     progress: Progress = silent,
 ) -> list[MatchingRow]:
-    """Percentage of correct keypoints per gap.
+    """Measure the percentage of correct keypoints per frame gap.
 
-    Pairs are spread evenly over the sequence and depend on nothing but the arguments, so that matchers compare.
+    Pairs and points depend on nothing but the arguments, so that matchers compare.
 
     Args:
-        matcher: What is measured; for another sequence make a new one, as it may hold maps by frame number.
+        matcher: The matcher to measure. It may cache by frame number: use a new one for another reference.
         reference: Frames with known correspondences.
-        gaps: Distances between the frames of a pair.
-        thresholds_px: In source pixels.
-        pairs_per_gap: Most pairs a gap.
-        points_per_pair: Most points a pair.
-        seed: Of the choice of points.
+        gaps: Distances in frames between the two frames of a pair.
+        thresholds_px: Largest errors of a correct point, in source pixels.
+        pairs_per_gap: Largest number of pairs per gap, evenly spread over the reference.
+        points_per_pair: Largest number of points per pair.
+        seed: Seed of the choice of points.
         progress: Shows the pairs.
 
     Returns:
-        One row a gap; gaps without any pair are left out.
+        A row for each gap; gaps without pairs are left out.
 
     Raises:
         InputError: If no gap has a pair.
     """
-    pairs = [(gap, i) for gap in gaps for i in spread(reference.starts(gap), pairs_per_gap)]
+    pairs = [(gap, i) for gap in gaps for i in evenly_chosen(reference.first_frames(gap), pairs_per_gap)]
     errors: dict[int, list[NDArray[Any]]] = {}
     for gap, i in progress(pairs, total=len(pairs), label=f"matching {reference.name}"):
         rng = np.random.default_rng([seed, gap, i])
@@ -130,7 +130,7 @@ def pck_table(
 def pair_errors(
     matcher: PointMatcher, reference: Reference, source: int, target: int, points: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Errors (N,) in source pixels of at most ``points`` points of a pair of frames."""
+    """Errors (N,) in source pixels of at most ``points`` points in a pair of frames; inf for points not found."""
     xy0, xy1 = reference.correspondences(source, target, rng)
     if not len(xy0):
         return np.zeros(0)
@@ -141,11 +141,11 @@ def pair_errors(
     return np.nan_to_num(error, nan=np.inf)
 
 
-def spread(items: Sequence[int], count: int) -> list[int]:
-    """At most ``count`` items, evenly spread."""
+def evenly_chosen(items: Sequence[int], count: int) -> list[int]:
+    """At most ``count`` of the items, evenly spread."""
     if len(items) <= count:
         return list(items)
-    # Middles of equal parts: neither end is favoured.
+    # The middles of equal parts, so that neither end is favoured.
     return [items[int((k + 0.5) * len(items) / count)] for k in range(count)]
 
 
@@ -156,7 +156,7 @@ def _row(name: str, gap: int, parts: list[NDArray[Any]], thresholds_px: tuple[fl
 
 
 def table_text(rows: Sequence[MatchingRow]) -> str:
-    """Rows as a Markdown table, accuracies in percent."""
+    """The rows as a Markdown table, accuracies in percent."""
     if not rows:
         return ""
     head = ["sequence", "gap", "pairs", "points", *(f"{t:g} px" for t in rows[0].thresholds_px), "median px"]

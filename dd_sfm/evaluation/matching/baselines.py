@@ -1,4 +1,4 @@
-"""What the learned descriptor is measured against: dense RootSIFT and dense optical flow."""
+"""Baselines of the learned descriptor: dense RootSIFT and dense optical flow."""
 
 from typing import Any
 
@@ -13,18 +13,18 @@ from dd_sfm.evaluation.matching.reference import View
 
 
 def equalised_grey(image: NDArray[Any]) -> NDArray[Any]:
-    """RGB (H, W, 3) uint8 -> grey (H, W) uint8 with its contrast equalised locally (CLAHE)."""
+    """Convert RGB (H, W, 3) uint8 to grey (H, W) uint8 with locally equalised contrast (CLAHE)."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return cv2.createCLAHE(clipLimit=3.0, tileGridSize=(8, 8)).apply(grey)
 
 
 def dense_sift_descriptor(view: View, *, stride: int = 2, patch_px: float = 36.0) -> Tensor:
-    """Upright RootSIFT (Arandjelovic and Zisserman, CVPR 2012) at every cell inside the mask.
+    """Compute upright RootSIFT (Arandjelovic and Zisserman, CVPR 2012) at every cell inside the mask.
 
     Args:
         view: Frame and mask.
-        stride: Working pixels a cell.
-        patch_px: Side of the described patch in working pixels; 36 did best of 12 to 72 on real frames.
+        stride: Working pixels per cell.
+        patch_px: Side of the described patch in working pixels; 36 was the best of 12 to 72 on real frames.
 
     Returns:
         (128, H // stride, W // stride) float32 of unit norm; zero outside the mask.
@@ -32,7 +32,7 @@ def dense_sift_descriptor(view: View, *, stride: int = 2, patch_px: float = 36.0
     height, width = view.mask.shape[0] // stride, view.mask.shape[1] // stride
     start = stride // 2
     rows, columns = np.nonzero(view.mask[start::stride, start::stride][:height, :width])
-    # OpenCV's patch is 4 bins of 1.5 keypoint diameters each.
+    # OpenCV describes a patch of 4 bins, each 1.5 keypoint diameters wide.
     size = patch_px / 6
     keypoints = [
         cv2.KeyPoint((c + 0.5) * stride - 0.5, (r + 0.5) * stride - 0.5, size, 0.0)
@@ -47,12 +47,15 @@ def dense_sift_descriptor(view: View, *, stride: int = 2, patch_px: float = 36.0
 
 
 def sift_matcher(stride: int = 2, patch_px: float = 36.0) -> DescriptorMatcher:
-    """Matches by dense RootSIFT."""
+    """A matcher with dense RootSIFT descriptors."""
     return DescriptorMatcher(lambda view: dense_sift_descriptor(view, stride=stride, patch_px=patch_px), stride)
 
 
 def flow_matcher(source: View, target: View, xy: NDArray[Any]) -> NDArray[Any]:
-    """Points (N, 2) of the source moved by DIS optical flow (Kroeger et al., ECCV 2016); working pixels."""
+    """Find points (N, 2) of the source in the target by DIS optical flow (Kroeger et al., ECCV 2016).
+
+    Both are in working pixels.
+    """
     estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
     flow = estimator.calc(equalised_grey(source.image), equalised_grey(target.image), None)
     places = np.ascontiguousarray(xy, np.float32)[:, None]

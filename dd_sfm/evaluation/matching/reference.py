@@ -1,4 +1,4 @@
-"""Frames with known correspondences, to measure matching against: real sequences, rendered clips, COLMAP models."""
+"""References for matching, frames with known correspondences: JHU sequences, rendered clips and COLMAP models."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,19 +29,19 @@ class View:
 
 
 class Reference(Protocol):
-    """Frames, and points of which two frames show the same place."""
+    """Frames, and for pairs of them points that show the same place."""
 
     name: str
     grid: WorkingGrid
 
-    def starts(self, gap: int) -> list[int]:
-        """Frames i for which the correspondences of i and i + gap are known."""
+    def first_frames(self, gap: int) -> list[int]:
+        """Frames i for which correspondences with frame i + gap are known."""
         ...
 
     def correspondences(
         self, source: int, target: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The same points (N, 2) in both frames, in source pixels, inside the mask of both; N may be 0."""
+        """Corresponding points (N, 2) and (N, 2) in source pixels, inside the mask of both frames; N may be 0."""
         ...
 
     def view(self, frame: int) -> View:
@@ -55,19 +55,19 @@ class SequenceReference:
     Args:
         folder: The sequence.
         working_height_px: Height of the field of view in working pixels.
-        span: First and last position among the sequence's frames; None for all.
+        frame_range: Indices of the first and last frame of the sequence to use; None for all.
     """
 
-    def __init__(self, folder: Path, working_height_px: int, span: tuple[int, int] | None = None) -> None:
+    def __init__(self, folder: Path, working_height_px: int, frame_range: tuple[int, int] | None = None) -> None:
         self.name = folder.name
         self.sequence = read_sequence(folder)
         self.grid = field_grid(self.sequence.mask, working_height_px, where=str(folder))
         self._mask = working_mask(self.sequence.mask, self.grid)
-        first, last = _within(folder, span, len(self.sequence.frames))
+        first, last = _checked_range(folder, frame_range, len(self.sequence.frames))
         self.frames = [f for f in self.sequence.frames[first : last + 1] if f in self.sequence.cam_from_world]
 
-    def starts(self, gap: int) -> list[int]:
-        """Frames of the span whose partner is in the span as well, and shares points."""
+    def first_frames(self, gap: int) -> list[int]:
+        """Frames whose partner is in the range as well, and shares points with them."""
         known, seen = set(self.frames), self.sequence.points_seen
         empty = np.zeros(0, np.int64)
         return [
@@ -79,7 +79,7 @@ class SequenceReference:
     def correspondences(
         self, source: int, target: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Reprojections of all points that both frames see; the reference itself is good to 1 to 3 pixels."""
+        """Projections of all points that both frames see; they are accurate to 1 to 3 pixels."""
         common = np.intersect1d(self.sequence.points_seen[source], self.sequence.points_seen[target])
         xy0, xy1 = self._project(common, source), self._project(common, target)
         keep = inside_mask(self.sequence.mask, xy0) & inside_mask(self.sequence.mask, xy1)
@@ -95,17 +95,17 @@ class SequenceReference:
 
 
 class RenderedReference:
-    """A rendered clip: random pixels with depth, where they are visible in the other frame.
+    """A rendered clip: random pixels with depth that are visible in the other frame.
 
     Args:
         folder: The clip's folder.
         working_height_px: Height of the field of view in working pixels.
-        span: First and last frame; None for all.
-        points: Pixels drawn a pair.
+        frame_range: First and last frame to use; None for all.
+        points: Number of random pixels per pair.
     """
 
     def __init__(
-        self, folder: Path, working_height_px: int, span: tuple[int, int] | None = None, points: int = 400
+        self, folder: Path, working_height_px: int, frame_range: tuple[int, int] | None = None, points: int = 400
     ) -> None:
         self.name, self.points = folder.name, points
         self.truth = read_rigid_truth(folder)
@@ -114,25 +114,25 @@ class RenderedReference:
         self._pixels = np.argwhere(self.truth.mask)[:, ::-1].astype(np.float64)
         count = len(self.truth.cam_from_world)
         clip = open_source(self.truth.clip_path)
-        # Decoded once: seeking in a compressed clip costs as much as reading it to that place.
+        # Decoded once, as seeking in a compressed clip costs as much as reading it up to there.
         self._images = [working_image(image, self.grid) for _, image in iter_frames(clip, range(count))]
         if len(self._images) != count:
             raise InputError(
-                f"{clip.path}: {len(self._images)} frames; expected {count}, as many as truth.npz has poses"
+                f"{clip.path}: {len(self._images)} frames; expected {count}, one for each pose in truth.npz"
             )
-        self.first, self.last = _within(folder, span, count)
+        self.first, self.last = _checked_range(folder, frame_range, count)
 
-    def starts(self, gap: int) -> list[int]:
-        """Frames of the span with depth whose partner is in the span as well."""
+    def first_frames(self, gap: int) -> list[int]:
+        """Frames with depth whose partner is in the range as well."""
         return [int(f) for f in self.truth.depth_frames if self.first <= f and f + gap <= self.last]
 
     def correspondences(
         self, source: int, target: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Random pixels of the source frame and their exact places, where visible."""
+        """Random pixels of the source frame and their exact positions in the target, where visible there."""
         xy = self._pixels[rng.integers(len(self._pixels), size=self.points)]
-        there, visible = self.truth.correspondences(source, target, xy)
-        return xy[visible], there[visible]
+        target_xy, visible = self.truth.correspondences(source, target, xy)
+        return xy[visible], target_xy[visible]
 
     def view(self, frame: int) -> View:
         """A frame at working size."""
@@ -142,19 +142,19 @@ class RenderedReference:
 class ModelReference:
     """A COLMAP model with its images: projections of the points that both frames observe.
 
-    A model made by what is measured flatters it: its points are those that were matched well.
+    A model that was made with the measured matcher favours it: its points are those that were matched well.
 
     Args:
-        folder: A run folder, a COLMAP model (binary or text) with images/ beside or around it, or the folder that holds
+        folder: A run folder, a COLMAP model (binary or text) with images/ beside or above it, or the folder that holds
             both.
         working_height_px: Height of the field of view in working pixels.
-        span: First and last position among the model's frames; None for all.
+        frame_range: Indices of the first and last frame of the model to use; None for all.
 
     Raises:
         InputError: If there is no model, its lens has distortion, or an image is missing.
     """
 
-    def __init__(self, folder: Path, working_height_px: int, span: tuple[int, int] | None = None) -> None:
+    def __init__(self, folder: Path, working_height_px: int, frame_range: tuple[int, int] | None = None) -> None:
         self.name = folder.resolve().name
         scene = open_scene(folder)
         size = undistorted_size(scene)
@@ -165,12 +165,12 @@ class ModelReference:
         self._usable = _usable_area(scene.field_mask, *size)
         self.grid = field_grid(self._usable, working_height_px, where=str(folder))
         self._mask = working_mask(self._usable, self.grid)
-        first, last = _within(folder, span, len(registered))
+        first, last = _checked_range(folder, frame_range, len(registered))
         self.frames = list(self._images)[first : last + 1]
         self._seen = {f: np.unique(self.model.point[self.model.frame == self._position[f]]) for f in self.frames}
 
-    def starts(self, gap: int) -> list[int]:
-        """Frames whose partner is in the model as well, and shares points."""
+    def first_frames(self, gap: int) -> list[int]:
+        """Frames whose partner is in the range as well, and shares points with them."""
         return [f for f in self.frames if f + gap in self._seen and len(self._common(f, f + gap))]
 
     def correspondences(
@@ -200,9 +200,9 @@ class ModelReference:
         return View(frame, working_image(image, self.grid), self._mask)
 
 
-def _within(folder: Path, span: tuple[int, int] | None, count: int) -> tuple[int, int]:
-    """A range of positions, both ends in it; all of them for None."""
-    first, last = span or (0, count - 1)
+def _checked_range(folder: Path, frame_range: tuple[int, int] | None, count: int) -> tuple[int, int]:
+    """A range of indices below ``count``, both ends included; all of them for None."""
+    first, last = frame_range or (0, count - 1)
     if not first <= last < count:
         raise InputError(f"{folder}:{first}-{last}: expected FIRST-LAST within its frames, 0-{count - 1}")
     return first, last
@@ -230,7 +230,7 @@ def open_reference(text: str, working_height_px: int) -> SequenceReference | Ren
     """Open a reference: a JHU sequence, a rendered clip, or a COLMAP model with images.
 
     Args:
-        text: ``FOLDER``, or ``FOLDER:FIRST-LAST`` (positions among the frames).
+        text: ``FOLDER``, or ``FOLDER:FIRST-LAST`` with indices of frames.
         working_height_px: Height of the field of view in working pixels.
 
     Raises:
@@ -239,13 +239,13 @@ def open_reference(text: str, working_height_px: int) -> SequenceReference | Ren
     path, _, ends = text.rpartition(":")
     first, dash, last = ends.partition("-")
     ranged = bool(path and dash and first.isdigit() and last.isdigit())
-    folder, span = Path(path if ranged else text), (int(first), int(last)) if ranged else None
+    folder, frame_range = Path(path if ranged else text), (int(first), int(last)) if ranged else None
     if (folder / "motion.yaml").is_file():
-        return SequenceReference(folder, working_height_px, span)
+        return SequenceReference(folder, working_height_px, frame_range)
     if (folder / "truth.npz").is_file():
-        return RenderedReference(folder, working_height_px, span)
+        return RenderedReference(folder, working_height_px, frame_range)
     if find_model_folder(folder) is not None:
-        return ModelReference(folder, working_height_px, span)
+        return ModelReference(folder, working_height_px, frame_range)
     raise InputError(
         f"{text}: found neither motion.yaml (JHU sequence, FOLDER or FOLDER:FIRST-LAST) nor truth.npz (rendered clip) "
         "nor sparse/0 or images.bin (run or COLMAP model with images); expected one of them"

@@ -1,4 +1,4 @@
-"""Matching as a reconstruction refines it: places that descriptors found, moved by the alignment of patches."""
+"""Matching with patches: positions found by descriptors are refined by patch alignment, as in a reconstruction."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,51 +14,50 @@ from dd_sfm.evaluation.matching.reference import View
 from dd_sfm.features.point_search import usable_cells
 from dd_sfm.features.view_matching import MatchView, match_views, smooth_gradients
 
-TRUSTED_CELLS = 1.0
-"""An aligned place is taken where it lies within so many cells of where the neighbours' motion puts the point.
+MAX_RESIDUAL_CELLS = 1.0
+"""Largest distance in cells of a refined position from where the motion of its neighbours predicts it.
 
-Along folds and where tissue looks alike patches slide further than that. On rendered clips, gaps 1 to 30, the place of
-the learned descriptors was then the better one for 6 of 10 points; that of SIFT for 5 of 10.
+Along folds and in repetitive tissue patches slide further than that; the position before refinement is kept then.
 """
 
 
-class AlignedMatcher:
-    """Places of a :class:`DescriptorMatcher`, refined by what refines the matches of a reconstruction.
+class PatchRefinedMatcher:
+    """Refines the positions of a :class:`DescriptorMatcher` as a reconstruction refines its matches.
 
-    The points are matched among the query points that a reconstruction would put into the frame: these give the affine
-    motion around each. A point that fails a check, or whose patch is not to be trusted, keeps its place.
+    The points are matched together with the query points of a reconstruction, which give the affine motion around each
+    point. A point that fails a check, or whose patch moved too far, keeps the position that its descriptor found.
 
     Args:
-        plain: Finds the places, and makes the maps.
-        queries: Query points (K, 2) of a view in working pixels.
-        config: Search, checks and alignment.
-        bfloat16: Let the coarse search choose its candidates in half precision.
+        matcher: Finds the positions to refine, and computes the descriptor maps.
+        queries: Gives the query points (K, 2) of a view in working pixels.
+        config: Settings of search, checks and alignment.
+        bfloat16: Whether the coarse search chooses its candidates in half precision.
     """
 
     def __init__(
         self,
-        plain: DescriptorMatcher,
+        matcher: DescriptorMatcher,
         queries: Callable[[View], NDArray[Any]],
         config: MatchConfig,
         *,
         bfloat16: bool = False,
     ) -> None:
-        self.plain, self.queries, self.bfloat16 = plain, queries, bfloat16
+        self.matcher, self.queries, self.bfloat16 = matcher, queries, bfloat16
         self.config = replace(config, subpixel=True)
 
     def __call__(self, source: View, target: View, xy: NDArray[Any]) -> NDArray[Any]:
-        """Points (N, 2) of the source -> their places (N, 2) in the target; both in working pixels."""
-        places = self.plain(source, target, xy)
-        asked = np.concatenate([xy, self.queries(source)]).astype(np.float32)
+        """Find points (N, 2) of the source in the target; returns positions (N, 2), both in working pixels."""
+        positions = self.matcher(source, target, xy)
+        query_xy = np.concatenate([xy, self.queries(source)]).astype(np.float32)
         found = match_views(
-            self._view(source), self._view(target), asked, self.config, self.plain.stride, bfloat16=self.bfloat16
+            self._view(source), self._view(target), query_xy, self.config, self.matcher.stride, bfloat16=self.bfloat16
         )
-        trusted = (found.index < len(xy)) & (found.residual_px <= TRUSTED_CELLS * self.plain.stride)
-        places[found.index[trusted].cpu().numpy()] = found.xy[trusted].cpu().numpy()
-        return places
+        refined = (found.index < len(xy)) & (found.residual_px <= MAX_RESIDUAL_CELLS * self.matcher.stride)
+        positions[found.index[refined].cpu().numpy()] = found.xy[refined].cpu().numpy()
+        return positions
 
     def _view(self, view: View) -> MatchView:
-        descriptors = self.plain.map(view).float()
-        usable = usable_cells(view.mask, self.plain.stride, descriptors.shape[-2:])
+        descriptors = self.matcher.map(view).float()
+        usable = usable_cells(view.mask, self.matcher.stride, descriptors.shape[-2:])
         on_device = torch.from_numpy(usable.copy()).to(descriptors.device)
         return MatchView(descriptors, on_device, smooth_gradients(view.image))

@@ -1,5 +1,6 @@
-"""Bringing a model into the frame of a reference: by its cameras, and, to compare, by its points."""
+"""Align a model to a reference with a similarity transform: by its cameras, or, to compare, by its points."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,56 +13,65 @@ from dd_sfm.sfm.geometry import similarity
 from dd_sfm.structures import FloatArray
 
 OUTLIER_FACTOR = 10.0
-"""A camera this many times the median error away takes no part in the alignment ..."""
+"""A camera is left out of the alignment when its error is more than this many times the median error ..."""
 OUTLIER_PATH_SHARE, OUTLIER_DEG = 0.02, 2.0
-"""... unless it is closer than this share of the path, and turned by less than this angle."""
-MISFIT = 0.5
-"""Cameras this far from those of the reference, as a share of the path's own spread, belong to another video."""
-DOUBTFUL = 0.2
-"""From here on that must be said: good models stay below 0.1 even of references that are themselves measured."""
-TURNING_SHARE, TURNING_LEAST_DEG = 1 / 6, 0.5
-"""Turns are compared between cameras this share of the sequence apart, if the reference's are as large as this."""
-TURNING_NOISE_DEG = 1.25
-"""Half of the turns may be off by this without saying anything: cameras that shake by 0.4 degrees about every axis,
-in model and reference, make it 1.2. Of made-up paths that turn by 1 to 2 degrees and whose model shakes, 5 to 62 % were
-called another video without this and none with it; of other paths that turn by 2.5, nine in ten still are.
-"""
-UNRELATED = 0.8
-"""Cameras whose turns are off by this share of them turn as another video does. Of two rendered colons the centres
-may lie within 0.2 of the spread, as both scopes go straight ahead; the turns of two videos differed by 0.7 to 12 times
-their size in 126 pairs of a run and a wrong reference, by 0.9 or more where the centres did not tell, and by 0.50 at
-most in 21 runs against the right one, those that drift or lack a tenth of the frames included.
+"""... unless it lies within this share of the path's length of its reference and is rotated by less than this angle."""
+MAX_CAMERA_MISFIT = 0.5
+"""Camera misfit (:func:`camera_misfit`) above which model and reference show different videos."""
+SUSPECT_CAMERA_MISFIT = 0.2
+"""Camera misfit above which the user is warned: good models stay below 0.1, even against measured references."""
+TURNING_STEP_SHARE = 1 / 6
+"""Rotations are compared between cameras that are this share of the sequence apart."""
+MIN_TURNING_DEG = 0.5
+"""Rotations of the reference whose median is smaller than this tell nothing."""
+ROTATION_NOISE_DEG = 1.25
+"""Median rotation error that noise alone explains: cameras that shake by 0.4 degrees about every axis reach 1.2."""
+MAX_TURNING_MISFIT = 0.8
+"""Turning misfit (:func:`turning_misfit`) above which model and reference show different videos.
+
+The centres alone do not tell: scopes in two colons both go straight ahead. docs/design-notes.md has the measurements.
 """
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """target ~ ``scale`` * ``rotation`` (3, 3) @ source + ``shift`` (3,)."""
+    """A similarity transform: target = ``scale`` * ``rotation`` (3, 3) @ source + ``shift`` (3,)."""
 
     scale: float
     rotation: FloatArray
     shift: FloatArray
 
     def points(self, xyz: FloatArray) -> FloatArray:
-        """Move points (N, 3)."""
+        """Transform points (N, 3)."""
         return self.scale * xyz @ self.rotation.T + self.shift
 
     def poses(self, cam_from_world: FloatArray) -> FloatArray:
-        """The poses (N, 3, 4) of the moved cameras."""
+        """Transform the world that poses (N, 3, 4) refer to; returns the new cam_from_world (N, 3, 4)."""
         turned = cam_from_world[:, :, :3] @ self.rotation.T
         return pose_at(turned, self.points(camera_centres(cam_from_world)))
 
 
 @dataclass(frozen=True)
 class CameraAlignment:
-    """``similarity`` from model to reference, and the cameras ``used`` (N,) bool for it."""
+    """Cameras of a model, aligned to the same cameras of a reference.
+
+    ``similarity``: from the model to the reference; ``used`` (N,) bool: cameras that it was fitted to; ``aligned`` and
+    ``reference`` (N, 3, 4): cam_from_world of the model after the alignment, and of the reference.
+    """
 
     similarity: Similarity
     used: NDArray[np.bool_]
+    aligned: FloatArray
+    reference: FloatArray
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both are cameras of the same video; see :func:`cameras_agree`."""
+        return cameras_agree(self.aligned, self.reference)
 
 
-def misfit(cam_from_world: FloatArray, reference: FloatArray) -> float:
-    """Rms distance of aligned cameras (N, 3, 4) from those of a reference (N, 3, 4), over the rms spread of these."""
+def camera_misfit(cam_from_world: FloatArray, reference: FloatArray) -> float:
+    """Rms distance of aligned cameras (N, 3, 4) from a reference (N, 3, 4), divided by the reference's rms spread."""
     centres = camera_centres(reference)
     spread = float(np.sqrt(np.square(centres - centres.mean(0)).sum(1).mean()))
     distance = np.square(camera_centres(cam_from_world) - centres).sum(1).mean()
@@ -69,34 +79,57 @@ def misfit(cam_from_world: FloatArray, reference: FloatArray) -> float:
 
 
 def turning_misfit(cam_from_world: FloatArray, reference: FloatArray) -> float | None:
-    """Median error of the turns between cameras (N, 3, 4), over the median of these turns in the reference (N, 3, 4).
+    """Median error of the relative rotations of cameras, divided by the median of these rotations in the reference.
 
-    What noise explains (:data:`TURNING_NOISE_DEG`) is taken out of the error, so that small turns which are only
-    inexact count as right. The frames must be in order. Turns between cameras do not depend on the alignment, and
-    hardly on drift, as those of the whole path do. None where the reference does not turn enough to tell.
+    The rotations are those between cameras :data:`TURNING_STEP_SHARE` of the sequence apart. They do not depend on the
+    alignment and hardly on drift. What noise explains (:data:`ROTATION_NOISE_DEG`) is subtracted from the error, so
+    that small rotations which are only inexact count as right.
+
+    Args:
+        cam_from_world: Cameras of the model (N, 3, 4), in the order of the frames.
+        reference: The same cameras in the reference (N, 3, 4).
+
+    Returns:
+        The ratio, or None where the reference rotates too little to tell.
     """
-    step = max(1, round(TURNING_SHARE * len(reference)))
+    step = max(1, round(TURNING_STEP_SHARE * len(reference)))
     if len(reference) <= step:
         return None
     ours, theirs = (relative_pose(poses[step:], poses[:-step])[..., :3] for poses in (cam_from_world, reference))
     size = float(np.median(rotation_angles_deg(theirs)))
-    if size < TURNING_LEAST_DEG:
+    if size < MIN_TURNING_DEG:
         return None
     error = float(np.median(rotation_angles_deg(ours @ theirs.transpose(0, 2, 1))))
-    return float(np.sqrt(max(error**2 - TURNING_NOISE_DEG**2, 0.0))) / size
+    return float(np.sqrt(max(error**2 - ROTATION_NOISE_DEG**2, 0.0))) / size
 
 
-def follows(cam_from_world: FloatArray, reference: FloatArray) -> bool:
-    """Whether aligned cameras (N, 3, 4) are those of a reference (N, 3, 4), if roughly; else it shows another video."""
+def cameras_agree(cam_from_world: FloatArray, reference: FloatArray) -> bool:
+    """Whether aligned cameras (N, 3, 4) roughly match those of a reference (N, 3, 4), as in models of one video."""
     turning = turning_misfit(cam_from_world, reference)
-    return misfit(cam_from_world, reference) <= MISFIT and (turning is None or turning <= UNRELATED)
+    is_near = camera_misfit(cam_from_world, reference) <= MAX_CAMERA_MISFIT
+    return is_near and (turning is None or turning <= MAX_TURNING_MISFIT)
+
+
+def align_common_cameras(model: Mapping[int, FloatArray], reference: Mapping[int, FloatArray]) -> CameraAlignment:
+    """Align two reconstructions by the frames in which both have a camera; see :func:`align_cameras`.
+
+    Args:
+        model: cam_from_world (3, 4) by frame number.
+        reference: The same of the reference.
+
+    Raises:
+        InputError: If they share fewer than 3 cameras, or all of them are at one place.
+    """
+    common = sorted(model.keys() & reference.keys())
+    ours, theirs = (np.array([poses[number] for number in common]).reshape(-1, 3, 4) for poses in (model, reference))
+    return align_cameras(ours, theirs)
 
 
 def align_cameras(model: FloatArray, reference: FloatArray) -> CameraAlignment:
-    """The similarity between the same cameras in two reconstructions.
+    """Find the similarity transform between the same cameras of two reconstructions.
 
-    Rotation is the mean of the cameras' relative rotations, so that a straight path, whose centres leave the roll
-    open, is no special case; scale and shift are least squares over the centres. Cameras that are grossly wrong
+    The rotation is the mean of the cameras' relative rotations, so that a straight path, whose centres leave the roll
+    open, is no special case. Scale and shift are least squares over the centres. Gross outliers
     (:data:`OUTLIER_FACTOR`) are found from a robust first guess and left out.
 
     Args:
@@ -121,14 +154,20 @@ def align_cameras(model: FloatArray, reference: FloatArray) -> CameraAlignment:
         before, used = used, _inliers(fitted, relative, source, target, path)
         if (used == before).all():
             break
-    return CameraAlignment(_least_squares(relative[used], source[used], target[used]), used)
+    fitted = _least_squares(relative[used], source[used], target[used])
+    return CameraAlignment(fitted, used, fitted.poses(model), reference)
 
 
 def align_points(source: FloatArray, target: FloatArray, rounds: int = 10) -> tuple[Similarity, FloatArray]:
-    """The similarity of corresponding points (N, 3), refitted to those within three times the median error.
+    """Find the similarity transform between corresponding points, refitted to those within 3 times the median error.
+
+    Args:
+        source: Points (N, 3) to transform.
+        target: Where they should come to lie (N, 3).
+        rounds: Largest number of fits.
 
     Returns:
-        The similarity, and the errors (N,) of all points.
+        The transform, and the distances (N,) of all transformed points from their targets.
     """
     used = np.ones(len(source), bool)
     for _ in range(rounds):
@@ -149,12 +188,12 @@ def _least_squares(relative: FloatArray, source: FloatArray, target: FloatArray)
 
 
 def _robust_guess(relative: FloatArray, source: FloatArray, target: FloatArray) -> Similarity:
-    """Right as long as more than half of the cameras are: medians in place of means."""
+    """A first guess from medians, which is right as long as more than half of the cameras are."""
     rotations = Rotation.from_matrix(relative)
     angles = np.array([np.median((rotation.inv() * rotations).magnitude()) for rotation in rotations])
     rotation = rotations[int(np.argmin(angles))].as_matrix()
     turned = source @ rotation.T
-    # Cameras half a sequence apart give long baselines, and each camera spoils two of them at most.
+    # Cameras half a sequence apart give long baselines, and a wrong camera spoils only two of them.
     half = len(source) // 2
     lengths = [np.linalg.norm(np.roll(c, half, axis=0) - c, axis=1) for c in (turned, target)]
     known = lengths[0] > 1e-12
@@ -165,10 +204,11 @@ def _robust_guess(relative: FloatArray, source: FloatArray, target: FloatArray) 
 def _inliers(
     guess: Similarity, relative: FloatArray, source: FloatArray, target: FloatArray, path: float
 ) -> NDArray[np.bool_]:
+    """Cameras (N,) whose position and orientation are not grossly wrong after the alignment ``guess``."""
     distance = np.linalg.norm(guess.points(source) - target, axis=1)
     angle = rotation_angles_deg(guess.rotation.T @ relative)
     near = distance <= max(OUTLIER_FACTOR * float(np.median(distance)), OUTLIER_PATH_SHARE * path)
     straight = angle <= max(OUTLIER_FACTOR * float(np.median(angle)), OUTLIER_DEG)
     used = near & straight
-    # Without a majority there is nothing to call an outlier.
+    # Where no majority agrees, no camera can be called an outlier.
     return used if used.sum() >= max(3, len(used) // 2) else np.ones(len(used), bool)

@@ -1,4 +1,4 @@
-"""A model measured against a reference: poses, points, and how much of the surface is there."""
+"""Measure a model against a reference: its poses, its points, and how much of the surface they cover."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,26 +8,28 @@ from typing import Any
 import numpy as np
 
 from dd_sfm.evaluation.model.alignment import (
-    DOUBTFUL,
-    UNRELATED,
+    MAX_TURNING_MISFIT,
+    SUSPECT_CAMERA_MISFIT,
+    CameraAlignment,
     Similarity,
     align_cameras,
-    misfit,
+    camera_misfit,
     turning_misfit,
 )
-from dd_sfm.evaluation.model.ground_truth import InTruth
+from dd_sfm.evaluation.model.frame_numbering import CommonFrames, Numbering
+from dd_sfm.evaluation.model.ground_truth import GroundTruthLookup
 from dd_sfm.evaluation.model.pose_reference import (
     EvaluatedRun,
+    PoseReference,
     common_frames,
+    ground_truth_lookup,
     open_pose_reference,
     open_run,
-    run_in_truth,
 )
-from dd_sfm.evaluation.model.reprojection import behind_notes, reprojection_summary
+from dd_sfm.evaluation.model.reprojection import behind_camera_notes, reprojection_summary
 from dd_sfm.evaluation.model.surface import (
-    BEST,
+    BEST_COUNTS,
     MIN_OBSERVATIONS,
-    VisibleSurface,
     distinct_cells,
     point_errors,
     surface_figures,
@@ -41,18 +43,20 @@ from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px
 from dd_sfm.structures import FloatArray, Model
 
 MADE_BY = "dd-sfm evaluate model"
-DOUBTFUL_POINTS = 0.1
-"""A median error of this share of the distance, after aligning by the points themselves, is no measurement of them."""
+SUSPECT_POINT_ERROR = 0.1
+"""Median error of the points, relative to their distance, above which the user is warned: such points are no
+measurement. The cloud was aligned by its own points first.
+"""  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures, and what pictures are made of.
+    """The figures of a model, and what its plots are made from.
 
-    ``figures``: what evaluation.json holds; ``xyz`` (P, 3) the points in the frame and unit of the reference;
-    ``error`` (P,) of each point in ``error_unit``: its true error where the reference knows it (NaN where it does
-    not), else its reprojection error; ``time_s`` by source frame, empty when not known; ``in_truth``: where the run
-    lies in a rendered clip.
+    ``figures``: content of evaluation.json; ``xyz`` (P, 3): points in the coordinates and unit of the reference;
+    ``error`` (P,): error of each point in ``error_unit``, which is the true error in mm against a rendered clip (NaN
+    where unknown) and the reprojection error in px otherwise; ``time_s``: by source frame, empty when unknown;
+    ``alignment``: of the cameras; ``numbering``: how frame numbers correspond; ``ground_truth``: of a rendered clip.
     """
 
     figures: dict[str, Any]
@@ -62,42 +66,74 @@ class Evaluation:
     error_unit: str
     unit: str
     time_s: dict[int, float]
-    in_truth: InTruth | None = None
+    alignment: CameraAlignment
+    numbering: Numbering
+    ground_truth: GroundTruthLookup | None = None
 
 
 def evaluate_model(
-    run_path: Path, reference_path: Path, *, best: Sequence[int] = BEST, gaps: Sequence[int] = GAPS
+    run_path: Path, reference_path: Path, *, best: Sequence[int] = BEST_COUNTS, gaps: Sequence[int] = GAPS
 ) -> Evaluation:
-    """Measure a run or COLMAP model.
+    """Measure a run or COLMAP model against a reference.
 
     Args:
         run_path: Run folder or COLMAP model folder.
         reference_path: Rendered clip, JHU sequence, COLMAP model or run.
         best: Numbers of best points to measure on their own, so that models of different density compare.
-        gaps: Distances in frames for relative pose errors.
+        gaps: Frame gaps of the relative pose errors.
 
     Raises:
         InputError: If either cannot be read, or they share fewer than 3 frames.
     """
     run, reference = open_run(run_path), open_pose_reference(reference_path)
     frames = common_frames(run, reference)
-    aligned = align_cameras(frames.poses, frames.reference_poses)
-    similarity = aligned.similarity
+    alignment = align_cameras(frames.poses, frames.reference_poses)
     length = path_length(reference.cam_from_world)
-    trajectory = Trajectory(np.array(frames.run), similarity.poses(frames.poses), frames.reference_poses, length)
+    trajectory = Trajectory(np.array(frames.run), alignment.aligned, alignment.reference, length)
+    figures = _model_figures(run, reference, frames, alignment, trajectory, gaps)
+    error, error_unit, ground_truth = run.model.error_px, "px", None
+    if reference.truth is not None:
+        ground_truth = ground_truth_lookup(run, reference.truth, frames)
+        found, error = _point_errors_in_mm(run, frames.run, ground_truth, alignment.similarity, best, figures["notes"])
+        figures, error_unit = figures | found, "mm"
+    figures["warnings"] = _warnings(figures)
+    return Evaluation(
+        figures,
+        trajectory,
+        alignment.similarity.points(run.model.xyz),
+        error,
+        error_unit,
+        reference.unit,
+        run.time_s,
+        alignment,
+        frames.numbering,
+        ground_truth,
+    )
+
+
+def _model_figures(
+    run: EvaluatedRun,
+    reference: PoseReference,
+    frames: CommonFrames,
+    alignment: CameraAlignment,
+    trajectory: Trajectory,
+    gaps: Sequence[int],
+) -> dict[str, Any]:
+    """All figures that need no true depth; those of the surface and the warnings are still empty."""
+    similarity, used = alignment.similarity, alignment.used
     error_px = reprojection_errors_px(model_rays(run.model), run.model.xyz)
     figures: dict[str, Any] = {
         "made_by": MADE_BY,
         "model": str(run.model_folder),
-        "reference": str(reference_path),
+        "reference": str(reference.path),
         "reference_kind": reference.kind,
         "unit": reference.unit,
         "frames_registered": len(run.model.cam_from_world),
         "frames_total": len(reference.frames),
         "frames_used": run.frames_used or None,
         "frames_common": len(frames.run),
-        "frame_numbering": frames.numbering,
-        "frames_aligned": int(aligned.used.sum()),
+        "frame_numbering": frames.numbering.value,
+        "frames_aligned": int(used.sum()),
         "alignment": {
             "scale": similarity.scale,
             "rotation": similarity.rotation.tolist(),
@@ -108,21 +144,14 @@ def evaluate_model(
         "points": _point_figures(run.model, error_px),
         "surface": None,
         "calibration": None,
-        "camera_misfit": misfit(trajectory.estimate[aligned.used], trajectory.reference[aligned.used]),
+        "camera_misfit": camera_misfit(trajectory.estimate[used], trajectory.reference[used]),
         "turning_misfit": turning_misfit(trajectory.estimate, trajectory.reference),
         "warnings": [],
-        "notes": [*frames.notes, *behind_notes(error_px)],
+        "notes": [*frames.notes, *behind_camera_notes(error_px)],
     }
-    if not aligned.used.all():
-        figures["notes"].append(f"{int((~aligned.used).sum())} cameras are far off and took no part in the alignment")
-    error, error_unit, in_truth = run.model.error_px, "px", None
-    if reference.truth is not None:
-        in_truth = run_in_truth(run, reference.truth, frames)
-        found, error = _surface(run, frames.run, in_truth, similarity, best, figures["notes"])
-        figures, error_unit = figures | found, "mm"
-    figures["warnings"] = _warnings(figures)
-    xyz = similarity.points(run.model.xyz)
-    return Evaluation(figures, trajectory, xyz, error, error_unit, reference.unit, run.time_s, in_truth)
+    if not used.all():
+        figures["notes"].append(f"{int((~used).sum())} cameras are far off and were left out of the alignment")
+    return figures
 
 
 def _point_figures(model: Model, error_px: FloatArray) -> dict[str, Any]:
@@ -136,28 +165,31 @@ def _point_figures(model: Model, error_px: FloatArray) -> dict[str, Any]:
     }
 
 
-def _surface(
+def _point_errors_in_mm(
     run: EvaluatedRun,
     frames: Sequence[int],
-    in_truth: InTruth,
+    ground_truth: GroundTruthLookup,
     similarity: Similarity,
     best: Sequence[int],
     notes: list[str],
 ) -> tuple[dict[str, Any], FloatArray]:
-    """Figures against the true surface, and the error of every point; no figures without enough observations."""
+    """Figures against the true surface, and the error (P,) of every point, NaN where it is unknown.
+
+    Without enough observations in frames with depth there are no figures, and a note says so.
+    """
     model = run.model
-    if in_truth.truth.deformation > 0:
-        notes.append("the tissue of the reference moves: part of the errors and gaps is its motion")
-    observed = true_observations(model, frames, in_truth)
+    if ground_truth.truth.deformation > 0:
+        notes.append("the tissue in the reference moves, which accounts for a part of the errors and gaps")
+    observed = true_observations(model, frames, ground_truth)
     if len(observed.point) < MIN_OBSERVATIONS:
         notes.append(
-            f"{len(observed.point)} observations in frames with true depth; at least {MIN_OBSERVATIONS} needed for "
-            "the points' errors"
+            f"{len(observed.point)} observations in frames with true depth; errors of points need at least "
+            f"{MIN_OBSERVATIONS}"
         )
         return {}, np.full(len(model.xyz), np.nan)
-    quality, by = point_quality(run)
-    surface: VisibleSurface = visible_surface(in_truth.truth)
-    figures = surface_figures(model, observed, surface, similarity, quality, best)
+    ranking, ranked_by = point_ranking(run)
+    surface = visible_surface(ground_truth.truth)
+    figures = surface_figures(model, observed, surface, similarity, ranking, best)
     errors = point_errors(observed, similarity, len(model.xyz))
     known = errors[np.isfinite(errors)]
     per_point = {
@@ -166,36 +198,39 @@ def _surface(
         "error_p90_mm": float(np.percentile(known, 90)),
     }
     calibration = None
-    if by == "uncertainty":
-        calibration = calibration_figures(quality, point_errors(observed, similarity, len(model.xyz), relative=True))
-    return {"surface": figures | {"best_by": by, "per_point": per_point}, "calibration": calibration}, errors
+    if ranked_by == "uncertainty":
+        calibration = calibration_figures(ranking, point_errors(observed, similarity, len(model.xyz), relative=True))
+    return {"surface": figures | {"best_by": ranked_by, "per_point": per_point}, "calibration": calibration}, errors
 
 
 def _warnings(figures: dict[str, Any]) -> list[str]:
-    """What speaks for a reference that shows something else than the model, or for a model that failed."""
+    """A warning where the reference seems to show another video than the model, or the model failed."""
     found = []
-    if figures["camera_misfit"] > DOUBTFUL:
+    if figures["camera_misfit"] > SUSPECT_CAMERA_MISFIT:
         found.append(
-            f"the cameras are off by {100 * figures['camera_misfit']:.0f} % of the path's extent (rms), even after "
-            "alignment"
+            f"after alignment the cameras are still off by {100 * figures['camera_misfit']:.0f} % of the path's extent "
+            "(rms)"
         )
-    if figures["turning_misfit"] is not None and figures["turning_misfit"] > UNRELATED:
+    if figures["turning_misfit"] is not None and figures["turning_misfit"] > MAX_TURNING_MISFIT:
         found.append(
-            f"the cameras turn another way: their turns are off by {figures['turning_misfit']:.1f} times the size of "
-            "the reference's"
+            "the cameras rotate in another way than the reference's: the errors of their rotations are "
+            f"{figures['turning_misfit']:.1f} times as large as the rotations"
         )
     surface = figures["surface"]
-    if surface and surface["aligned_by_points"]["error_median_rel"] > DOUBTFUL_POINTS:
+    if surface and surface["aligned_by_points"]["error_median_rel"] > SUSPECT_POINT_ERROR:
         share = surface["aligned_by_points"]["error_median_rel"]
         found.append(
-            f"half of the points are more than {100 * share:.0f} % of their distance off, even after alignment"
+            f"after alignment half of the points are still off by more than {100 * share:.0f} % of their distance"
         )
     if not found:
         return []
-    return [f"{'; '.join(found)}: is {figures['reference']} of the same video? If it is, this model failed"]
+    return [f"{'; '.join(found)}. Does {figures['reference']} show the same video? If it does, this model failed"]
 
 
-def point_quality(run: EvaluatedRun) -> tuple[FloatArray, str]:
-    """What ranks the points (P,), lower is better: ``uncertainty`` from the run's points.ply, else ``error_px``."""
+def point_ranking(run: EvaluatedRun) -> tuple[FloatArray, str]:
+    """Values (P,) that rank the points, least first, and their name.
+
+    They are the ``uncertainty`` in the run's points.ply, or the reprojection errors ``error_px`` where there is none.
+    """
     expected = run_uncertainty(run.run, run.model.xyz) if run.run else None
     return (run.model.error_px, "error_px") if expected is None else (expected, "uncertainty")

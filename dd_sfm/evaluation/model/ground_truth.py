@@ -1,4 +1,4 @@
-"""Where the frames and pixels of a run lie in a rendered clip."""
+"""Look up the ground truth of a rendered clip for the frames and pixels of a run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,42 +14,51 @@ from dd_sfm.structures import FloatArray
 
 
 @dataclass(frozen=True)
-class InTruth:
-    """A run's view of the truth.
+class GroundTruthLookup:
+    """Ground truth of a rendered clip, asked for by the frames and pixels of a run on it.
 
-    ``number``: of a frame of the run in the clip; ``width`` of the run's frames; ``lens``: what bent the clip's pixels
-    and is undone in the run's, None for none, at the size of either.
+    ``clip_frame``: number in the clip of each frame of the run; ``run_width``: width of the run's frames in pixels;
+    ``lens``: distortion of the clip that the run's frames are free of, None for none, at any image size.
     """
 
     truth: RenderedTruth
-    number: Mapping[int, int]
-    width: int
+    clip_frame: Mapping[int, int]
+    run_width: int
     lens: Calibration | None = None
 
-    def pixels(self, xy: FloatArray) -> FloatArray:
-        """Pixels (N, 2) of the run's frames as pixels of the clip's depth."""
+    def to_clip_pixels(self, xy: FloatArray) -> FloatArray:
+        """Map pixels (N, 2) of the run's frames to pixels (N, 2) of the clip's depth maps."""
         width = self.truth.depth.shape[2]
         if self.lens is None or not len(xy):
-            return resize_xy(xy, width / self.width)
-        bent = distort(self.lens, resize_xy(xy, self.lens.width / self.width))
-        return resize_xy(bent, width / self.lens.width)
+            return resize_xy(xy, width / self.run_width)
+        distorted = distort(self.lens, resize_xy(xy, self.lens.width / self.run_width))
+        return resize_xy(distorted, width / self.lens.width)
 
     def has_depth(self, frame: int) -> bool:
         """Whether the true depth of a frame of the run is known."""
-        return self.number.get(frame) in self.truth.depth_frames.tolist()
+        return self.clip_frame.get(frame) in self.truth.depth_frames.tolist()
 
-    def matches_within(
-        self, first: int, second: int, xy0: FloatArray, xy1: FloatArray, limit_px: float
+    def check_matches(
+        self, first: int, second: int, xy0: FloatArray, xy1: FloatArray, max_error_px: float
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which matches (N,) of two frames of the run are right within pixels of the clip, and which can be judged:
-        none where the tissue moves between frames.
-        """  # fmt: skip
-        source, target = self.number.get(first), self.number.get(second)
-        nothing = np.zeros(len(xy0), bool)
+        """Check matches between two frames of the run; none can be checked where the tissue moves between frames.
+
+        Args:
+            first: Number of the first frame.
+            second: Number of the second frame.
+            xy0: Matched pixels (N, 2) in the first frame.
+            xy1: Matched pixels (N, 2) in the second frame.
+            max_error_px: Largest error of a correct match, in pixels of the clip.
+
+        Returns:
+            Which matches (N,) bool are correct, and which (N,) bool could be checked.
+        """
+        source, target = self.clip_frame.get(first), self.clip_frame.get(second)
+        none = np.zeros(len(xy0), bool)
         if source is None or target is None or not self.has_depth(first) or target >= len(self.truth.cam_from_world):
-            return nothing, nothing
+            return none, none
         if self.truth.deformation > 0:
-            return nothing, nothing
-        there, judged = self.truth.correspondences(source, target, self.pixels(xy0))
-        error = np.linalg.norm(np.nan_to_num(there, nan=1e9) - self.pixels(xy1), axis=1)
-        return judged & (error <= limit_px), judged
+            return none, none
+        expected, checked = self.truth.correspondences(source, target, self.to_clip_pixels(xy0))
+        error = np.linalg.norm(np.nan_to_num(expected, nan=1e9) - self.to_clip_pixels(xy1), axis=1)
+        return checked & (error <= max_error_px), checked

@@ -1,12 +1,12 @@
-"""What a model is measured against, and which of its images are which frames."""
+"""Open a model and the reference that it is measured against, and find the frames that both have."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.model.frame_numbering import CommonFrames, NumberedPoses, same_frames
-from dd_sfm.evaluation.model.ground_truth import InTruth
+from dd_sfm.evaluation.model.frame_numbering import CommonFrames, NumberedPoses, match_frame_numbers
+from dd_sfm.evaluation.model.ground_truth import GroundTruthLookup
 from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.colmap_model import read_model, read_poses
 from dd_sfm.io.colmap_source import as_binary
@@ -19,11 +19,11 @@ from dd_sfm.structures import FloatArray, Model
 
 @dataclass(frozen=True)
 class PoseReference:
-    """Poses to measure against.
+    """Reference poses to measure a model against.
 
-    ``kind``: rendered, jhu or colmap; ``unit``: of its lengths; ``cam_from_world`` (3, 4) by frame number;
-    ``frames``: all its frame numbers, also without a pose; ``truth``: depth, when it is a rendered clip; ``is_run``:
-    whether it is a run's own model.
+    ``kind``: rendered, jhu or colmap; ``unit``: of lengths; ``cam_from_world`` (3, 4): by frame number; ``frames``: all
+    frame numbers, also without a pose; ``truth``: poses and depth of a rendered clip, else None; ``is_run``: whether
+    this is the model of a run.
     """
 
     path: Path
@@ -37,12 +37,12 @@ class PoseReference:
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """A model to measure. Its frames bear source frame numbers; ``root`` is the folder asked for, ``run`` that of the
-    run, if it belongs to one.
+    """A model to measure, with source frame numbers.
 
-    ``time_s`` and ``source_number`` (the number in the name of the source image, for folders of images) by frame;
-    both are empty outside run folders. ``frames_used``: frames that the mapper was given, 0 when not known; ``lens``:
-    whose distortion the run has undone.
+    ``root``: the folder that the user named; ``run``: the folder of the run that the model belongs to, None for other
+    models; ``time_s`` and ``source_number``: by frame, the time and the number in the name of the source image, both
+    empty outside run folders; ``frames_used``: number of frames that the mapper was given, 0 when unknown; ``lens``:
+    the distortion that the run has removed from its frames.
     """
 
     root: Path
@@ -56,7 +56,7 @@ class EvaluatedRun:
 
 
 def find_model(folder: Path) -> Path:
-    """The folder of a COLMAP model: the folder itself, or what lies below it.
+    """Find the folder of a COLMAP model: the folder itself or one below it.
 
     Raises:
         InputError: If there is none.
@@ -119,7 +119,7 @@ def _with_records(root: Path, folder: Path, model: Model, run: Path) -> Evaluate
 
 
 def open_pose_reference(path: Path) -> PoseReference:
-    """Open a rendered clip's folder (truth.npz), a JHU sequence (motion.yaml), or a COLMAP model or run folder.
+    """Open the folder of a rendered clip (truth.npz), a JHU sequence (motion.yaml), a COLMAP model or a run.
 
     Raises:
         InputError: If it is none of them, or damaged.
@@ -151,7 +151,7 @@ def open_pose_reference(path: Path) -> PoseReference:
 
 
 def common_frames(run: EvaluatedRun, reference: PoseReference) -> CommonFrames:
-    """Find which frame of the reference each frame of the model is (:func:`same_frames`).
+    """Find the frames that a model and a reference share; see :func:`match_frame_numbers`.
 
     Raises:
         InputError: If fewer than 3 frames are in common.
@@ -160,7 +160,7 @@ def common_frames(run: EvaluatedRun, reference: PoseReference) -> CommonFrames:
     kind = "run" if run.run else "colmap"
     ours = NumberedPoses(kind, run.model.cam_from_world, frames, run.source_number)
     kind = "run" if reference.is_run else reference.kind
-    found = same_frames(ours, NumberedPoses(kind, reference.cam_from_world, reference.frames))
+    found = match_frame_numbers(ours, NumberedPoses(kind, reference.cam_from_world, reference.frames))
     most = len(found.run)
     if most < 3:
         count = "no frame" if not most else f"{most} frame{'s' if most > 1 else ''}"
@@ -171,12 +171,13 @@ def common_frames(run: EvaluatedRun, reference: PoseReference) -> CommonFrames:
     return found
 
 
-def run_in_truth(run: EvaluatedRun, truth: RenderedTruth, common: CommonFrames) -> InTruth:
-    """Where the run lies in a rendered clip; a model without a run is taken to be free of distortion, as COLMAP's are
-    once their images are undistorted.
-    """  # fmt: skip
+def ground_truth_lookup(run: EvaluatedRun, truth: RenderedTruth, common: CommonFrames) -> GroundTruthLookup:
+    """Prepare to look up the ground truth of a rendered clip for a run.
+
+    A model outside run folders is taken to be free of distortion, as COLMAP's models of undistorted images are.
+    """
     lens = run.lens if run.run else truth.lens
-    return InTruth(truth, common.number, run.model.camera.width, lens)
+    return GroundTruthLookup(truth, common.reference_number, run.model.camera.width, lens)
 
 
 def _span(poses: Mapping[int, FloatArray]) -> str:

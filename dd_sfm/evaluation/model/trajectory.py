@@ -1,4 +1,4 @@
-"""How well the cameras of an aligned model follow those of a reference."""
+"""Errors of the camera trajectory of an aligned model: absolute (ATE) and relative (RPE)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,15 @@ from dd_sfm.cameras import camera_centres, relative_pose, rotation_angles_deg
 from dd_sfm.structures import FloatArray, IntArray
 
 GAPS = (1, 4, 12, 30)
+"""Distances in frames between the cameras of a relative pose."""
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The common cameras in the frame and unit of the reference.
+    """Cameras common to model and reference, in the coordinates and unit of the reference.
 
-    ``frames`` (N,) ascending; ``estimate`` and ``reference`` (N, 3, 4) cam_from_world; ``path_length`` of the whole
-    reference, also where the model has no camera.
+    ``frames`` (N,): frame numbers, ascending; ``estimate`` and ``reference`` (N, 3, 4): cam_from_world;
+    ``path_length``: of the whole reference, including frames where the model has no camera.
     """
 
     frames: IntArray
@@ -26,18 +27,18 @@ class Trajectory:
 
     @property
     def position_errors(self) -> FloatArray:
-        """Distances (N,) of the camera centres in the unit of the reference."""
+        """Distances (N,) between the camera centres in the unit of the reference."""
         return np.linalg.norm(camera_centres(self.estimate) - camera_centres(self.reference), axis=1)
 
     @property
     def rotation_errors_deg(self) -> FloatArray:
-        """Angles (N,) between the cameras' orientations."""
+        """Angles (N,) in degrees between the cameras' orientations."""
         return rotation_angles_deg(relative_pose(self.estimate, self.reference)[..., :3])
 
 
 @dataclass(frozen=True)
 class RelativePose:
-    """Errors of the motion between frames that are ``gap`` apart: medians and root mean squares over the pairs."""
+    """Relative pose errors between frames that are ``gap`` apart: median and root mean square over the pairs."""
 
     gap: int
     pairs: int
@@ -48,13 +49,13 @@ class RelativePose:
 
 
 def path_length(cam_from_world: Mapping[int, FloatArray]) -> float:
-    """Length of the way through the camera centres, in the order of the frames."""
+    """Length of the path through the camera centres, in the order of the frame numbers."""
     poses = np.stack([cam_from_world[frame] for frame in sorted(cam_from_world)])
     return float(np.linalg.norm(np.diff(camera_centres(poses), axis=0), axis=1).sum())
 
 
 def trajectory_figures(trajectory: Trajectory) -> dict[str, float]:
-    """Absolute errors (Sturm et al., IROS 2012), also in percent of the path, and rotation errors."""
+    """Absolute trajectory errors (Sturm et al., IROS 2012), also in percent of the path, and rotation errors."""
     error, angle = trajectory.position_errors, trajectory.rotation_errors_deg
     ate = {
         "rms": float(np.sqrt(np.mean(np.square(error)))),
@@ -71,17 +72,20 @@ def trajectory_figures(trajectory: Trajectory) -> dict[str, float]:
 
 
 def relative_poses(trajectory: Trajectory, gaps: Sequence[int] = GAPS) -> list[RelativePose]:
-    """Relative pose errors at frame gaps; gaps without a pair of frames are left out."""
+    """Relative pose errors for each frame gap; gaps without a pair of frames are left out."""
     position = {int(frame): k for k, frame in enumerate(trajectory.frames)}
     rows = []
     for gap in gaps:
         pairs = np.array([(k, position[frame + gap]) for frame, k in position.items() if frame + gap in position])
         if not len(pairs):
             continue
-        moved = [relative_pose(p[pairs[:, 0]], p[pairs[:, 1]]) for p in (trajectory.estimate, trajectory.reference)]
-        angle = rotation_angles_deg(relative_pose(*moved)[..., :3])
-        shift = np.linalg.norm(moved[0][:, :, 3] - moved[1][:, :, 3], axis=1)
-        rows.append(RelativePose(gap, len(pairs), *_median_rms(shift), *_median_rms(angle)))
+        ours, theirs = (
+            relative_pose(poses[pairs[:, 0]], poses[pairs[:, 1]])
+            for poses in (trajectory.estimate, trajectory.reference)
+        )
+        angle = rotation_angles_deg(relative_pose(ours, theirs)[..., :3])
+        translation = np.linalg.norm(ours[:, :, 3] - theirs[:, :, 3], axis=1)
+        rows.append(RelativePose(gap, len(pairs), *_median_rms(translation), *_median_rms(angle)))
     return rows
 
 

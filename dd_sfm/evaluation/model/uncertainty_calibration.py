@@ -1,4 +1,4 @@
-"""Whether points are as wrong as they are expected to be."""
+"""Calibration of the points' uncertainty: whether true errors are as large as expected ones."""
 
 from typing import Any
 
@@ -8,27 +8,29 @@ from scipy.stats import spearmanr
 from dd_sfm.structures import FloatArray
 
 BINS = 5
-FEWEST = 10
-"""Points a bin at least: fewer have no median to speak of."""
+MIN_POINTS_PER_BIN = 10
+"""Fewest points in a bin: the median of fewer means nothing."""
 
 
 def calibration_figures(predicted: FloatArray, actual: FloatArray, bins: int = BINS) -> dict[str, Any] | None:
-    """Expected beside true errors, in bins of as many points each, the surest first.
+    """Compare expected with true errors, in bins of equally many points, the most certain points first.
 
-    ``predicted`` is the error that half of such points stay below: where it is right, the medians of both are the same.
+    The expected error of a point is the error that half of such points stay below: where it is well calibrated, the
+    medians of both are the same.
 
     Args:
-        predicted: Expected errors (P,), relative to the distance; NaN where nothing is known of a point.
-        actual: True errors (P,) of the same points in the same unit; NaN where they are not known.
+        predicted: Expected errors (P,), relative to the distance; NaN where unknown.
+        actual: True errors (P,) of the same points in the same unit; NaN where unknown.
         bins: Number of bins.
 
     Returns:
-        ``points`` that count, their ``rank_correlation`` (Spearman; None when either is the same for all),
-        ``growth_when_doubled`` (how many times larger the true error is where the expected one doubles, by a line
-        through the bins' medians in logarithms; None without a spread), and ``bins``. None with too few points.
+        ``points``: how many have both errors; ``rank_correlation``: Spearman's, None when either error is the same for
+        all; ``growth_when_doubled``: the factor by which the true error grows where the expected one doubles, from a
+        line through the logarithms of the bins' medians, None when these do not differ; ``bins``: a row for each. None
+        with too few points.
     """
     known = np.flatnonzero(np.isfinite(predicted) & np.isfinite(actual))
-    if len(known) < bins * FEWEST:
+    if len(known) < bins * MIN_POINTS_PER_BIN:
         return None
     expected, found = predicted[known], actual[known]
     rows, medians = [], []
@@ -54,6 +56,7 @@ def calibration_figures(predicted: FloatArray, actual: FloatArray, bins: int = B
 
 
 def _growth(medians: list[tuple[float, float]]) -> float | None:
+    """By how much the second of two values grows when the first doubles; None when it cannot be told."""
     values = np.array(medians)
     if (values <= 0).any() or np.ptp(values[:, 0]) <= 1e-6 * values[:, 0].max():
         return None

@@ -1,4 +1,4 @@
-"""What can be looked at: a cloud with what is known of its points, and the cameras that saw it."""
+"""A cloud to look at: its points with their errors, and the cameras that saw them."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,26 +8,27 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.model.alignment import align_cameras, follows
+from dd_sfm.evaluation.model.alignment import align_common_cameras
 from dd_sfm.io.clouds import read_cloud, read_faces
 from dd_sfm.io.scene import Scene, SceneImage, open_scene, scene_uncertainty
 from dd_sfm.mvs.mesh import vertex_normals
 from dd_sfm.structures import FloatArray, IntArray
 
-MIN_COMMON = 3
-"""Images that two runs must share: fewer do not fix a scale and a rotation."""
-COMPARED = {"learned": "learned", "sift": "SIFT", "sift_default": "SIFT, COLMAP's defaults"}
-"""What the folders in that of a comparison are called: shorter than in its report, which says how SIFT was set up."""
+MIN_COMMON_IMAGES = 3
+"""Fewest images that two runs must share: fewer do not determine scale and rotation."""
+COMPARISON_LABELS = {"learned": "learned", "sift": "SIFT", "sift_default": "SIFT, COLMAP's defaults"}
+"""Labels of the runs of a comparison, by folder; its report has longer ones, which say how SIFT was set up."""
 
 
 @dataclass(frozen=True)
-class Shown:
+class CloudView:
     """A cloud and its cameras.
 
-    ``xyz`` (P, 3); ``rgb`` (P, 3) uint8; ``error_px`` (P,), NaN where unknown; ``track_length`` (P,), 0 where unknown;
-    ``uncertainty`` (P,) error relative to the distance that half of such points stay below, NaN where unknown.
-    ``images`` are those with a pose, in order; ``cam_from_world`` (C, 3, 4) are their poses; ``faces`` (F, 3) index the
-    points of a mesh, F = 0 for a cloud. ``kind`` is that of the scene, ``frames`` all its frame numbers.
+    ``xyz`` (P, 3); ``rgb`` (P, 3) uint8; ``error_px`` (P,): mean reprojection error, NaN where unknown;
+    ``track_length`` (P,): 0 where unknown; ``uncertainty`` (P,): error relative to the distance that half of such
+    points stay below, NaN where unknown; ``images``: those with a pose, in order; ``cam_from_world`` (C, 3, 4): their
+    poses; ``faces`` (F, 3): triangles of a mesh as indices of points, F = 0 for a cloud; ``kind``: of the scene
+    (:class:`dd_sfm.io.scene.Scene`); ``frames``: all frame numbers of the scene.
     """
 
     source: Path
@@ -44,28 +45,33 @@ class Shown:
     frames: tuple[int, ...] = ()
 
     @property
-    def parts(self) -> str:
-        """What ``xyz`` holds, in a word."""
+    def point_word(self) -> str:
+        """What to call the points in messages."""
         return "vertices" if len(self.faces) else "points"
 
     @property
-    def numbers(self) -> list[int]:
-        """Frame numbers of the images."""
+    def frame_numbers(self) -> list[int]:
+        """Frame numbers of the images with a pose."""
         return [image.number for image in self.images]
 
+    @property
+    def poses_by_frame(self) -> dict[int, FloatArray]:
+        """cam_from_world (3, 4) by frame number."""
+        return dict(zip(self.frame_numbers, self.cam_from_world, strict=True))
 
-def open_shown(source: Path) -> Shown:
-    """Read a run folder, COLMAP model, JHU sequence or PLY file.
+
+def open_cloud_view(source: Path) -> CloudView:
+    """Read the cloud of a run folder, COLMAP model, JHU sequence or PLY file.
 
     Raises:
         InputError: If there is no cloud, or it is empty.
     """
     if source.is_file() or source.suffix.lower() == ".ply":
-        return _shown_ply(source)
-    return shown_scene(open_scene(source))
+        return _ply_cloud_view(source)
+    return scene_cloud_view(open_scene(source))
 
 
-def shown_scene(scene: Scene) -> Shown:
+def scene_cloud_view(scene: Scene) -> CloudView:
     """The cloud and cameras of a reconstruction.
 
     Raises:
@@ -75,7 +81,7 @@ def shown_scene(scene: Scene) -> Shown:
     if not len(model.xyz):
         raise InputError(f"{scene.source}: the model has no point; expected at least one. Repeat the run")
     error = np.where(model.error_px >= 0, model.error_px, np.nan)
-    return Shown(
+    return CloudView(
         scene.source,
         scene_label(scene),
         model.xyz,
@@ -91,10 +97,13 @@ def shown_scene(scene: Scene) -> Shown:
 
 
 def scene_label(scene: Scene) -> str:
-    """The folder's name, with those above it as far as it says nothing by itself; in a comparison see COMPARED."""
+    """A label for a scene: the name of its folder, with the folders above it where it is a name such as sparse/0.
+
+    Runs of a comparison have labels of their own (:data:`COMPARISON_LABELS`).
+    """
     folder = scene.source.resolve()
-    if folder.name in COMPARED and all((folder.parent / name).is_dir() for name in ("learned", "sift")):
-        return COMPARED[folder.name]
+    if folder.name in COMPARISON_LABELS and all((folder.parent / name).is_dir() for name in ("learned", "sift")):
+        return COMPARISON_LABELS[folder.name]
     parts = [folder.name]
     for parent in folder.parents:
         if not (parts[0].isdigit() or parts[0] == "sparse") or not parent.name:
@@ -103,8 +112,8 @@ def scene_label(scene: Scene) -> str:
     return "/".join(parts)
 
 
-def tell_apart(labels: list[str], sources: list[Path]) -> list[str]:
-    """The labels, or the names of the sources where two labels are the same, with the folders above them if need be."""
+def distinct_labels(labels: list[str], sources: list[Path]) -> list[str]:
+    """Labels that differ: those given, or else the names of the sources, if need be with the folders above them."""
     paths = [source.resolve() for source in sources]
     names = [path.name for path in paths]
     longer = [f"{path.parent.name}/{path.name}" for path in paths]
@@ -115,35 +124,35 @@ def tell_apart(labels: list[str], sources: list[Path]) -> list[str]:
 
 
 def _uncertainty_of(scene: Scene) -> FloatArray:
-    """The column of the run's own cloud, whose points are those of its model in the same order."""
+    """The uncertainty (P,) in the run's points.ply, whose points are in the order of its model; NaN without it."""
     column = scene_uncertainty(scene)
     return np.full(len(scene.model.xyz), np.nan) if column is None else column
 
 
-def _shown_ply(path: Path) -> Shown:
+def _ply_cloud_view(path: Path) -> CloudView:
     if not path.is_file():
         raise InputError(f"{path}: not found; expected a run folder, a COLMAP model folder or a PLY file")
     with path.open("rb") as file:
         if file.read(3) != b"ply":
             raise InputError(f"{path}: not a PLY file; expected a run folder, a COLMAP model folder or a PLY file")
     cloud = read_cloud(path)
-    # Other tools mark points without a place by NaN.
-    placed = np.asarray(np.isfinite(cloud.xyz).all(1))
-    if not placed.any():
+    # Other programs mark points without a position by NaN.
+    finite = np.asarray(np.isfinite(cloud.xyz).all(1))
+    if not finite.any():
         raise InputError(f"{path}: the cloud has no point; expected at least one")
     unknown = np.full(len(cloud.xyz), np.nan)
-    xyz, rgb, faces = cloud.xyz[placed], cloud.rgb[placed], _faces_between(path, placed)
+    xyz, rgb, faces = cloud.xyz[finite], cloud.rgb[finite], _faces_between(path, finite)
     if len(faces) and (rgb == rgb[0]).all():
         rgb = _shaded(xyz, rgb, faces)
-    return Shown(
+    return CloudView(
         path,
         path.stem,
         xyz,
         rgb,
-        # Zero everywhere is what the reader gives for a file without the column.
-        (cloud.error_px if cloud.error_px.any() else unknown)[placed],
-        cloud.track_length[placed],
-        (unknown if cloud.uncertainty is None else cloud.uncertainty)[placed],
+        # The reader gives zeros for a file without this column.
+        (cloud.error_px if cloud.error_px.any() else unknown)[finite],
+        cloud.track_length[finite],
+        (unknown if cloud.uncertainty is None else cloud.uncertainty)[finite],
         (),
         np.zeros((0, 3, 4)),
         faces,
@@ -151,25 +160,26 @@ def _shown_ply(path: Path) -> Shown:
 
 
 def _shaded(xyz: FloatArray, rgb: NDArray[np.uint8], faces: IntArray) -> NDArray[np.uint8]:
-    """Colours (P, 3) of a mesh of one colour that show its shape, by the slope of its surface; both sides alike."""
+    """Shade a mesh of one colour by the slope of its surface, so that its shape shows; returns colours (P, 3)."""
     light = np.abs(vertex_normals(xyz, faces) @ (np.array([2.0, 3.0, 5.0]) / np.sqrt(38)))
     return np.round(rgb * (0.3 + 0.7 * light[:, None])).astype(np.uint8)
 
 
-def _faces_between(path: Path, placed: NDArray[np.bool_]) -> IntArray:
-    """Triangles (F, 3) of a PLY between the points that have a place; none when it is no triangle mesh."""
+def _faces_between(path: Path, finite: NDArray[np.bool_]) -> IntArray:
+    """Triangles (F, 3) of a PLY file between its ``finite`` points (P,) bool; none when it is not a triangle mesh."""
     faces = read_faces(path)
-    if not len(faces) or faces.min() < 0 or faces.max() >= len(placed):
+    if not len(faces) or faces.min() < 0 or faces.max() >= len(finite):
         return np.zeros((0, 3), np.int64)
-    number = np.cumsum(placed) - 1
-    return number[faces[placed[faces].all(1)]]
+    number = np.cumsum(finite) - 1
+    return number[faces[finite[faces].all(1)]]
 
 
-def align_shown(moved: Shown, onto: Shown) -> tuple[Shown, bool]:
-    """Bring a cloud and its cameras into the frame of another by the images that both have.
+def align_cloud_view(moved: CloudView, onto: CloudView) -> tuple[CloudView, bool]:
+    """Align a cloud and its cameras to another by the images that both have.
 
     Returns:
-        The moved one, and whether its cameras follow the others' (:func:`dd_sfm.evaluation.model.alignment.follows`).
+        The aligned cloud, and whether the cameras of both agree
+        (:func:`dd_sfm.evaluation.model.alignment.cameras_agree`).
 
     Raises:
         InputError: If they share fewer than 3 images.
@@ -177,41 +187,38 @@ def align_shown(moved: Shown, onto: Shown) -> tuple[Shown, bool]:
     if not moved.images or not onto.images:
         which = moved if not moved.images else onto
         raise InputError(
-            f"{which.source}: a cloud without cameras cannot be brought beside another; expected two runs or COLMAP "
+            f"{which.source}: has no cameras to align it to another cloud by; expected two runs or COLMAP "
             "models of the same video"
         )
-    common = sorted(set(moved.numbers) & set(onto.numbers))
-    if len(common) < MIN_COMMON:
-        raise no_common_images(onto.source, moved.source, len(common))
-    ours, theirs = (
-        np.stack([s.cam_from_world[s.numbers.index(number)] for number in common]) for s in (moved, onto)
-    )  # fmt: skip
-    similarity = align_cameras(ours, theirs).similarity
-    poses = similarity.poses(moved.cam_from_world)
-    same = follows(similarity.poses(ours), theirs)
-    return replace(moved, xyz=similarity.points(moved.xyz), cam_from_world=poses), same
+    common = len({*moved.frame_numbers} & {*onto.frame_numbers})
+    if common < MIN_COMMON_IMAGES:
+        raise too_few_common_images(onto.source, moved.source, common)
+    found = align_common_cameras(moved.poses_by_frame, onto.poses_by_frame)
+    poses = found.similarity.poses(moved.cam_from_world)
+    return replace(moved, xyz=found.similarity.points(moved.xyz), cam_from_world=poses), found.agrees
 
 
-def no_common_images(first: Path, second: Path, count: int) -> InputError:
-    """The message for two runs that are not of one video."""
+def too_few_common_images(first: Path, second: Path, count: int) -> InputError:
+    """The error for two runs that share too few images to be of one video."""
     found = "no image" if not count else f"{count} image{'s' if count > 1 else ''}"
     return InputError(
-        f"{first} and {second}: {found} in common; expected {MIN_COMMON} or more frames of one video, numbered alike"
+        f"{first} and {second}: {found} in common; expected {MIN_COMMON_IMAGES} or more frames of the same video with "
+        "the same numbers"
     )
 
 
 def point_spacing(xyz: FloatArray, neighbours: int = 4) -> FloatArray:
-    """Distance (P,) of every point to the ``neighbours``-th nearest other; 0 for a single point."""
+    """Distance (P,) of every point (P, 3) to its ``neighbours``-th nearest neighbour; 0 for a single point."""
     count = min(neighbours, len(xyz) - 1)
     if count < 1:
         return np.zeros(len(xyz))
     return np.asarray(cKDTree(xyz).query(xyz, k=[count + 1])[0])[:, 0]
 
 
-def median_spacing(xyz: FloatArray, neighbours: int = 4, most: int = 20_000) -> float:
-    """The median of :func:`point_spacing`, from ``most`` points evenly picked when there are more."""
+def median_spacing(xyz: FloatArray, neighbours: int = 4, max_points: int = 20_000) -> float:
+    """The median of :func:`point_spacing`, estimated from about ``max_points`` points when there are more."""
     count = min(neighbours, len(xyz) - 1)
     if count < 1:
         return 0.0
-    chosen = xyz[:: max(1, len(xyz) // most)]
+    chosen = xyz[:: max(1, len(xyz) // max_points)]
     return float(np.median(np.asarray(cKDTree(xyz).query(chosen, k=[count + 1])[0])))

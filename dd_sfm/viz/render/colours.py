@@ -1,4 +1,4 @@
-"""Colours for figures along a scale."""
+"""Colours for values along a scale."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,14 +8,17 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 
 UNKNOWN_RGB = (150, 150, 150)
-"""Grey, for values that are not known."""
+"""Grey, for unknown values."""
 RUN_RGB = ((209, 73, 91), (48, 99, 142))
-"""First and second run, as in the figures of an evaluation."""
+"""Colours of the first and second run, as in the plots of an evaluation."""
 
 
 @dataclass(frozen=True)
-class Scale:
-    """A colour scale: ``name`` of a matplotlib colour map, from ``low`` to ``high``; ``label`` says what of."""
+class ColourScale:
+    """A colour scale from ``low`` to ``high``.
+
+    ``label``: name and unit of the values; ``name``: of a matplotlib colour map.
+    """
 
     label: str
     low: float
@@ -23,8 +26,8 @@ class Scale:
     name: str = "turbo"
 
     def rgb(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Colours (N, 3) uint8 of values (N,); beyond the ends those of the ends, NaN grey."""
-        table = scale_table(self.name)
+        """Colours (N, 3) uint8 of values (N,), which are clipped to the scale; NaN is grey."""
+        table = colour_table(self.name)
         span = max(self.high - self.low, 1e-12)
         known = np.isfinite(values)
         place = np.clip((np.where(known, values, self.low) - self.low) / span, 0.0, 1.0)
@@ -33,15 +36,15 @@ class Scale:
         return colours
 
 
-def scale_table(name: str) -> NDArray[np.uint8]:
-    """A colour map as 256 colours (256, 3) uint8, without its darkest ends: those are lost on dark tissue."""
+def colour_table(name: str) -> NDArray[np.uint8]:
+    """A colour map as 256 colours (256, 3) uint8, without its darkest ends, which cannot be seen on dark tissue."""
     return np.round(colormaps[name](np.linspace(0.07, 0.93, 256))[:, :3] * 255).astype(np.uint8)
 
 
-def scale_of(label: str, values: NDArray[Any], name: str = "turbo", *, share: float = 2.0) -> Scale:
-    """The scale over the bulk of values: ``share`` percent at each end lie beyond it; NaN does not count."""
+def colour_scale(label: str, values: NDArray[Any], name: str = "turbo", *, clipped_pct: float = 2.0) -> ColourScale:
+    """A colour scale over most of the values (N,), without ``clipped_pct`` percent at each end; NaN is ignored."""
     known = values[np.isfinite(values)]
     if not len(known):
-        return Scale(label, 0.0, 1.0, name)
-    low, high = (float(v) for v in np.percentile(known, [share, 100 - share]))
-    return Scale(label, low, high if high > low else low + max(abs(low), 1e-9), name)
+        return ColourScale(label, 0.0, 1.0, name)
+    low, high = (float(v) for v in np.percentile(known, [clipped_pct, 100 - clipped_pct]))
+    return ColourScale(label, low, high if high > low else low + max(abs(low), 1e-9), name)

@@ -1,4 +1,4 @@
-"""Frames of several clips side by side in one picture."""
+"""A contact sheet: frames of several clips in one picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ WHITE, BLACK = (250, 250, 248), (0, 0, 0)
 def frame_sheet(
     clips: Sequence[tuple[str, Sequence[NDArray[Any]], NDArray[np.bool_]]], *, columns: int = 5, tile_px: int = 160
 ) -> NDArray[np.uint8]:
-    """A row of frames for every clip, evenly spread over it, cut to the field of view.
+    """Make a sheet with a row of frames for every clip, evenly spread over it and cropped to the field of view.
 
     Args:
         clips: Label, RGB frames (H, W, 3) uint8, and field of view (H, W) bool of each.
-        columns: Frames a row; fewer where a clip has fewer.
+        columns: Frames per row; fewer where a clip has fewer.
         tile_px: Height of a frame in the sheet.
 
     Returns:
@@ -39,7 +39,7 @@ def frame_sheet(
 
 
 def write_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
-    """Write a sheet as PNG, as small as it gets.
+    """Write a sheet as PNG with the highest compression.
 
     Raises:
         OutputError: If it cannot be written.
@@ -57,10 +57,10 @@ def _row(
     chosen = np.unique(np.linspace(0, len(frames) - 1, columns).round().astype(int))
     tiles = [resize_image(np.ascontiguousarray(frames[k][box]), scale)[:tile_px] for k in chosen]
     space = np.zeros((tile_px, GAP_PX, 3), np.uint8)
-    parts = [part for tile in tiles for part in (_tall(tile, tile_px), space)][:-1]
+    parts = [part for tile in tiles for part in (_pad_to_height(tile, tile_px), space)][:-1]
     return write_label(np.concatenate(parts, 1), label, rgb=WHITE, box=BLACK)
 
 
-def _tall(tile: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
-    """Rounding may leave a tile a line short."""
+def _pad_to_height(tile: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+    """Add the line that rounding may have left out at the bottom of a tile."""
     return np.pad(tile, ((0, height - len(tile)), (0, 0), (0, 0)))

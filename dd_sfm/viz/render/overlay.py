@@ -1,4 +1,4 @@
-"""The cloud drawn over the frames it was made from."""
+"""Draw a cloud over the frames that it was reconstructed from."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,24 +14,26 @@ from dd_sfm.errors import InputError, UsageError
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.scene import Scene, SceneImage
 from dd_sfm.structures import FloatArray
-from dd_sfm.viz.render.colours import Scale, scale_of
-from dd_sfm.viz.render.labels import draw_scale, write_label
+from dd_sfm.viz.render.colours import ColourScale, colour_scale
+from dd_sfm.viz.render.labels import draw_colour_bar, write_label
 from dd_sfm.viz.render.same_video import check_same_video
-from dd_sfm.viz.render.splat import colour, project, rasterise
+from dd_sfm.viz.render.splat import OVERSAMPLING, project, rasterise, shade
 from dd_sfm.viz.render.visibility import Layer, visible_points
 
 COLOURS = ("depth", "error", "photo")
-OVERSAMPLING = 2
-MARGIN = 0.01
-"""Around the field of view, as a share of its height."""
-INK, BOX = (245, 245, 245), (20, 22, 26)
+MARGIN_SHARE = 0.01
+"""Margin around the field of view, as a share of its height."""
+TEXT_RGB, BOX_RGB = (245, 245, 245), (20, 22, 26)
 
 
 @dataclass(frozen=True)
 class OverlaySettings:
-    """``panel``: largest width and height of a frame; ``point_size``: diameter in pixels of the panel, None for one
-    that suits the number of points; ``crop``: leave out what lies around the field of view.
-    """  # fmt: skip
+    """How to draw an overlay.
+
+    ``colour``: depth, error or photo; ``panel``: largest width and height of a frame in pixels; ``point_size``:
+    diameter of a point in pixels, None for one that suits the number of points; ``every``: draw every N-th frame;
+    ``crop``: leave out what lies around the field of view.
+    """
 
     colour: str = "depth"
     panel: tuple[int, int] = (960, 540)
@@ -42,33 +44,34 @@ class OverlaySettings:
 
 @dataclass(frozen=True)
 class Panel:
-    """Where a frame is drawn: the part ``area`` (x0, y0, x1, y1) of it, as a picture of ``size``.
+    """How a frame is cropped and scaled to a picture.
 
-    ``frame`` and ``size``: width and height, of the frame and of the picture.
+    ``frame``: width and height of the frame; ``area``: the part (x0, y0, x1, y1) of it that is drawn; ``size``: width
+    and height of the picture.
     """
 
     frame: tuple[int, int]
     area: tuple[int, int, int, int]
     size: tuple[int, int]
 
-    def cut(self, image: NDArray[Any], interpolation: int = cv2.INTER_AREA) -> NDArray[Any]:
-        """The part of an image (H, W[, 3]) of the frame's size, resized."""
+    def crop(self, image: NDArray[Any], interpolation: int = cv2.INTER_AREA) -> NDArray[Any]:
+        """Crop and resize an image (H, W[, 3]) of the frame's size."""
         x0, y0, x1, y1 = self.area
         return cv2.resize(image[y0:y1, x0:x1], self.size, interpolation=interpolation)
 
     def camera(self, whole: PinholeCamera) -> PinholeCamera:
-        """The picture's camera, from that of the whole frame."""
+        """The camera of the picture, from that of the whole frame."""
         x0, y0, x1, y1 = self.area
-        # The model's images may be of another size than its camera, as when they were shrunk for the disk.
+        # Images may be of another size than the camera of the model, as when they were shrunk to save disk space.
         return whole.fitted(self.frame).cropped((x0, y0), (x1 - x0, y1 - y0)).fitted(self.size)
 
 
 def check_overlay(layers: list[Layer], settings: OverlaySettings) -> None:
-    """See that there is something to draw.
+    """Check that the overlay can be drawn.
 
     Raises:
         UsageError: If the colouring is unknown.
-        InputError: If images are missing, no error is known to colour by, or two runs are not of the same frames.
+        InputError: If images are missing, colouring by error has no errors, or two runs are not of the same frames.
     """
     if settings.colour not in COLOURS:
         raise UsageError(f"--colour {settings.colour}: unknown; expected one of {', '.join(COLOURS)}")
@@ -87,37 +90,38 @@ def check_overlay(layers: list[Layer], settings: OverlaySettings) -> None:
 
 
 def overlay_frames(layers: list[Layer], settings: OverlaySettings) -> Iterator[NDArray[np.uint8]]:
-    """Frame after frame: the plain one and the cloud over it, or two clouds side by side.
+    """Yield the pictures of a video: the plain frame beside the frame with its cloud, or two clouds side by side.
 
-    Only one frame is in memory at a time. All pictures have one even size.
+    Only one frame is in memory at a time. All pictures have the same size, with even sides.
     """
     scale = _find_scale(layers, settings)
     first = layers[0].scene
     field = read_mask(first.field_mask) if first.field_mask else None
     size: tuple[int, ...] | None = None
-    for image in chosen_images(first, settings):
+    for image in overlay_images(first, settings):
         assert image.path is not None
         picture = read_image(image.path)
-        where = _panel_of(picture.shape, field, settings)
-        plain = where.cut(picture)
-        panels = [] if len(layers) > 1 else [_named(plain, f"frame {image.number}")]
-        panels += [_panel(layer, scale, image, plain, where, settings) for layer in layers]
-        joined = _even(np.concatenate(panels, 1))
+        panel = _panel_of(picture.shape, field, settings)
+        plain = panel.crop(picture)
+        pictures = [] if len(layers) > 1 else [_labelled(plain, f"frame {image.number}")]
+        pictures += [_layer_picture(layer, scale, image, plain, panel, settings) for layer in layers]
+        joined = _even(np.concatenate(pictures, 1))
         size = size or joined.shape
-        yield joined if joined.shape == size else _fitted(joined, size)
+        yield joined if joined.shape == size else _letterboxed(joined, size)
 
 
-def chosen_images(scene: Scene, settings: OverlaySettings) -> list[SceneImage]:
-    """The images of a video, in order."""
+def overlay_images(scene: Scene, settings: OverlaySettings) -> list[SceneImage]:
+    """The images that the overlay shows, in order."""
     return list(scene.images[:: settings.every])
 
 
 def _panel_of(shape: tuple[int, ...], field: NDArray[np.bool_] | None, settings: OverlaySettings) -> Panel:
+    """How to crop a frame of a shape to its field of view, and to scale it to the size of the settings."""
     height, width = shape[:2]
     x0, y0, x1, y1 = 0, 0, width, height
     if settings.crop and field is not None and field.shape == (height, width) and field.any():
         rows, columns = np.flatnonzero(field.any(1)), np.flatnonzero(field.any(0))
-        margin = round(MARGIN * (rows[-1] - rows[0]))
+        margin = round(MARGIN_SHARE * (rows[-1] - rows[0]))
         x0, x1 = max(0, int(columns[0]) - margin), min(width, int(columns[-1]) + 1 + margin)
         y0, y1 = max(0, int(rows[0]) - margin), min(height, int(rows[-1]) + 1 + margin)
     scale = min(1.0, settings.panel[0] / (x1 - x0), settings.panel[1] / (y1 - y0))
@@ -125,37 +129,37 @@ def _panel_of(shape: tuple[int, ...], field: NDArray[np.bool_] | None, settings:
     return Panel((width, height), (x0, y0, x1, y1), size)
 
 
-def _panel(
+def _layer_picture(
     layer: Layer,
-    scale: Scale | None,
+    scale: ColourScale | None,
     image: SceneImage,
     plain: NDArray[np.uint8],
-    where: Panel,
+    panel: Panel,
     settings: OverlaySettings,
 ) -> NDArray[np.uint8]:
-    """The cloud over the plain panel of a frame."""
-    place = layer.place.get(image.number)
-    if place is None:
-        return _named(plain, f"{layer.label}: frame {image.number} is not registered")
+    """The cloud of a layer over the plain picture of a frame."""
+    index = layer.image_index.get(image.number)
+    if index is None:
+        return _labelled(plain, f"{layer.label}: frame {image.number} is not registered")
     model = layer.scene.model
-    # Without a calibration every run finds a focal length of its own.
-    camera = where.camera(layer.scene.images[place].camera)
-    shown = visible_points(layer, place, camera, _usable(_mask_path(layer.scene, image), where))
+    # Without a calibration every run finds its own focal length.
+    camera = panel.camera(layer.scene.images[index].camera)
+    visible = visible_points(layer, index, camera, _field_of_view(_mask_path(layer.scene, image), panel))
     if scale is None:
-        rgb = model.rgb[shown]
+        rgb = model.rgb[visible]
     elif settings.colour == "error":
-        rgb = scale.rgb(model.error_px[shown])
+        rgb = scale.rgb(model.error_px[visible])
     else:
-        pose = model.cam_from_world[place]
-        rgb = scale.rgb(world_to_camera(model.xyz[shown], pose)[:, 2] * layer.unit)
+        pose = model.cam_from_world[index]
+        rgb = scale.rgb(world_to_camera(model.xyz[visible], pose)[:, 2] * layer.scale)
     size = settings.point_size or _point_size(len(model.xyz), camera)
-    result = _draw(plain, model.xyz[shown], rgb, model.cam_from_world[place], camera, size)
-    result = _named(result, f"{layer.label}: {len(shown):,} points")
-    return draw_scale(result, scale, rgb=INK, box=BOX) if scale is not None else result
+    result = _draw(plain, model.xyz[visible], rgb, model.cam_from_world[index], camera, size)
+    result = _labelled(result, f"{layer.label}: {len(visible):,} points")
+    return draw_colour_bar(result, scale, rgb=TEXT_RGB, box=BOX_RGB) if scale is not None else result
 
 
 def _point_size(count: int, camera: PinholeCamera) -> float:
-    """Diameter in pixels: large enough to be seen, and smaller for dense clouds, whose detail it would swallow."""
+    """Diameter of a point in pixels: large enough to be seen, smaller in dense clouds, where it would hide detail."""
     largest = min(max(2.0, camera.height / 180), 3.0)
     return float(np.clip(1.3 * np.sqrt(camera.width * camera.height / count), 1.5, largest))
 
@@ -168,65 +172,66 @@ def _draw(
     camera: PinholeCamera,
     size: float,
 ) -> NDArray[np.uint8]:
-    """Round points with soft edges over a picture."""
-    large = camera.scaled(OVERSAMPLING)
+    """Draw round points with smooth edges over a picture."""
+    large = camera.fitted((camera.width * OVERSAMPLING, camera.height * OVERSAMPLING))
     buffer = rasterise(project(xyz, large, pose), large, np.full(len(xyz), size / 2 * OVERSAMPLING))
     target = camera.size
-    drawn = cv2.resize(colour(buffer, rgb, (0, 0, 0)), target, interpolation=cv2.INTER_AREA)
+    drawn = cv2.resize(shade(buffer, rgb, (0, 0, 0)), target, interpolation=cv2.INTER_AREA)
     cover = cv2.resize((buffer.index >= 0).astype(np.float32), target, interpolation=cv2.INTER_AREA)[..., None]
     return np.round(drawn + (1 - cover) * plain).clip(0, 255).astype(np.uint8)
 
 
 def _mask_path(scene: Scene, image: SceneImage) -> Path | None:
-    """The field of view; the frame's own mask leaves out highlights, where points are as well."""
+    """Mask of the field of view; an image's own mask also leaves out highlights, where points may be drawn."""
     return scene.field_mask or image.mask_path
 
 
-def _usable(path: Path | None, where: Panel) -> NDArray[np.bool_] | None:
-    """The field of view in the panel."""
+def _field_of_view(path: Path | None, panel: Panel) -> NDArray[np.bool_] | None:
+    """The field of view (H, W) in the picture; None without a mask."""
     if path is None:
         return None
     mask = read_mask(path).astype(np.uint8)
-    if mask.shape != where.frame[::-1]:
-        # The images were shrunk, the masks were not.
-        mask = cv2.resize(mask, where.frame, interpolation=cv2.INTER_NEAREST)
-    return where.cut(mask, cv2.INTER_NEAREST) > 0
+    if mask.shape != panel.frame[::-1]:
+        # The images were shrunk, but not the masks.
+        mask = cv2.resize(mask, panel.frame, interpolation=cv2.INTER_NEAREST)
+    return panel.crop(mask, cv2.INTER_NEAREST) > 0
 
 
-def _find_scale(layers: list[Layer], settings: OverlaySettings) -> Scale | None:
-    """One colour scale for the whole video and all runs; None for photo."""
+def _find_scale(layers: list[Layer], settings: OverlaySettings) -> ColourScale | None:
+    """The colour scale for the whole video and all runs; None for photo."""
     if settings.colour == "photo":
         return None
     if settings.colour == "error":
         errors = np.concatenate([layer.scene.model.error_px for layer in layers])
-        return scale_of("reprojection error [px]", errors[errors >= 0])
+        return colour_scale("reprojection error [px]", errors[errors >= 0])
     return _depth_scale(layers[0])
 
 
-def _depth_scale(layer: Layer, frames: int = 12) -> Scale:
+def _depth_scale(layer: Layer, frames: int = 12) -> ColourScale:
+    """The colour scale of the depths in some frames, evenly spread over the video."""
     model = layer.scene.model
-    positions = [int(v) for v in np.linspace(0, len(layer.place) - 1, min(frames, len(layer.place)))]
+    positions = [int(v) for v in np.linspace(0, len(layer.image_index) - 1, min(frames, len(layer.image_index)))]
     depths: list[Any] = []
-    for k in (sorted(layer.place.values())[p] for p in positions):
-        pose, rows = model.cam_from_world[k], layer.seen[layer.starts[k] : layer.starts[k + 1]]
-        # A model without observations still has points before its cameras.
+    for k in (sorted(layer.image_index.values())[p] for p in positions):
+        pose, rows = model.cam_from_world[k], layer.observed_in(k)
+        # A model may have points without observations.
         depth = world_to_camera(model.xyz[rows] if len(rows) else model.xyz, pose)[:, 2]
         depths.append(depth[depth > 0])
-    # Near is warm, far is cold.
-    return scale_of("depth [scene units]", np.concatenate(depths), "turbo_r")
+    # Reversed, so that near points have warm colours.
+    return colour_scale("depth [scene units]", np.concatenate(depths), "turbo_r")
 
 
-def _named(image: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
-    return write_label(image, text, rgb=INK, box=BOX)
+def _labelled(image: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    return write_label(image, text, rgb=TEXT_RGB, box=BOX_RGB)
 
 
 def _even(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """H.264 wants even sides: a row or column is left out."""
+    """Leave out a row or column where a side is odd, as H.264 needs even sides."""
     return np.ascontiguousarray(image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2])
 
 
-def _fitted(image: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """An image in the middle of one of another shape (H, W, 3), for models whose images differ in size."""
+def _letterboxed(image: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Fit an image into another shape (H, W, 3) with black borders, for models whose images differ in size."""
     scale = min(shape[0] / image.shape[0], shape[1] / image.shape[1])
     height, width = min(shape[0], round(image.shape[0] * scale)), min(shape[1], round(image.shape[1] * scale))
     top, left = (shape[0] - height) // 2, (shape[1] - width) // 2

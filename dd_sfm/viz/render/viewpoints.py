@@ -1,4 +1,4 @@
-"""Where a picture is taken from: views of the whole cloud by name, or one of its cameras."""
+"""Viewpoints of pictures: views of the whole cloud by name, or one of its cameras."""
 
 import re
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from scipy.spatial.transform import Rotation
 from dd_sfm.cameras import PinholeCamera, camera_centres
 from dd_sfm.errors import InputError, UsageError
 from dd_sfm.structures import FloatArray
-from dd_sfm.viz.render.cloud_view import Shown
+from dd_sfm.viz.render.cloud_view import CloudView
 
 FIELD_OF_VIEW_DEG = 40.0
-CELLS, LEAST = 12, 1e-4
-"""A view of the whole holds every cell that has this share of the points, and 2 at least, where so many cells lie along
-the cloud: strays do not make everything small, and its far ends, which are sparse, are not cut off.
-"""  # fmt: skip
-FEW = 200
-"""So few points are all in the view."""
-# Rows: right, down and forward of the view, in the axes of the mean camera.
+BULK_CELLS = 12
+"""The longest side of a cloud is divided into this many cells to find its bulk (:func:`bulk_points`)."""
+MIN_CELL_SHARE = 1e-4
+"""A cell counts when it holds this share of the points: single strays do not, the sparse ends of the cloud do."""
+MIN_BULK_POINTS = 200
+"""Clouds of fewer points have no strays: all of them are the bulk."""
+# Rows: right, down and forward axis of the view, in the axes of the mean camera.
 VIEWS = {
     "front": np.eye(3),
     "top": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
@@ -29,17 +29,17 @@ VIEWS = {
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """A camera and its pose (3, 4) cam_from_world."""
+    """The camera of a picture and its pose ``cam_from_world`` (3, 4)."""
 
     camera: PinholeCamera
     cam_from_world: FloatArray
 
 
 def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
-    """Width and height of a text such as 1280x720.
+    """Parse a width and height such as 1280x720.
 
     Raises:
-        UsageError: If it is none, or of a size that makes no picture.
+        UsageError: If the text is no size, or a side is not between 16 and 8192 pixels.
     """
     match = re.fullmatch(r"(\d+)[xX](\d+)", text.strip())
     if not match:
@@ -50,74 +50,90 @@ def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     return width, height
 
 
-def view_names(text: str) -> list[str]:
-    """The views of a text such as front,side."""
+def parse_views(text: str) -> list[str]:
+    """Parse a list of views such as front,side."""
     return [name.strip() for name in text.split(",")]
 
 
+def parse_camera_view(name: str) -> int | None:
+    """Frame number N of a view camera:N; None for other views."""
+    match = re.fullmatch(r"camera:(\d+)", name)
+    return int(match[1]) if match else None
+
+
 def viewing_axes(cam_from_world: FloatArray) -> FloatArray:
-    """Rows: right, down and forward of the mean of cameras (C, 3, 4) in the world (3, 3), or the world's own."""
+    """Axes (3, 3) of the mean of cameras (C, 3, 4) in the world; the rows are right, down and forward.
+
+    Without cameras they are the axes of the world.
+    """
     if not len(cam_from_world):
         return np.eye(3)
     u, _, vt = np.linalg.svd(cam_from_world[:, :, :3].sum(0))
     return u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
 
 
-def find_viewpoint(name: str, shown: Shown, points: FloatArray, width: int, height: int) -> Viewpoint:
-    """The view of a name.
+def find_viewpoint(name: str, cloud: CloudView, points: FloatArray, width: int, height: int) -> Viewpoint:
+    """Find the viewpoint of a named view.
 
     Args:
         name: front, top, side, oblique, or camera:N with the frame number N.
-        shown: Whose cameras count.
-        points: What must be in a view of the whole (N, 3).
-        width: Of the picture, in pixels.
-        height: The same.
+        cloud: The cloud whose cameras define the views.
+        points: Points (N, 3) that a view of the whole must show.
+        width: Width of the picture in pixels.
+        height: Height of the picture in pixels.
 
     Raises:
         UsageError: If the name is unknown.
         InputError: If frame N has no pose.
     """
     if name in VIEWS:
-        return whole_view(VIEWS[name] @ viewing_axes(shown.cam_from_world), shown, points, width, height)
-    match = re.fullmatch(r"camera:(\d+)", name)
-    if not match:
+        return overview(VIEWS[name] @ viewing_axes(cloud.cam_from_world), cloud, points, width, height)
+    number = parse_camera_view(name)
+    if number is None:
         raise UsageError(
             f"--view {name}: unknown; expected front, top, side, oblique or camera:N with a frame number N"
         )
-    place = camera_place(shown, int(match[1]))
-    return Viewpoint(shown.images[place].camera.fitted((width, height)), shown.cam_from_world[place])
+    index = camera_index(cloud, number)
+    return Viewpoint(cloud.images[index].camera.fitted((width, height)), cloud.cam_from_world[index])
 
 
-def camera_place(shown: Shown, number: int) -> int:
-    """Which of the cameras is that of a frame number."""
-    if number in shown.numbers:
-        return shown.numbers.index(number)
-    known = f"{shown.numbers[0]} to {shown.numbers[-1]}" if shown.images else "none"
+def camera_index(cloud: CloudView, number: int) -> int:
+    """Index of the camera of a frame number.
+
+    Raises:
+        InputError: If that frame has no pose.
+    """
+    if number in cloud.frame_numbers:
+        return cloud.frame_numbers.index(number)
+    known = f"{cloud.frame_numbers[0]} to {cloud.frame_numbers[-1]}" if cloud.images else "none"
     raise InputError(
-        f"--view camera:{number}: frame {number} has no pose in {shown.source}; expected a registered frame "
-        f"({len(shown.images)} are: {known})"
+        f"--view camera:{number}: frame {number} has no pose in {cloud.source}; expected a registered frame "
+        f"({len(cloud.images)} are: {known})"
     )
 
 
-def whole_view(axes: FloatArray, shown: Shown, points: FloatArray, width: int, height: int) -> Viewpoint:
-    """Along the third of ``axes`` (3, 3), as close as the bulk of the points and all cameras stay in the picture.
+def overview(axes: FloatArray, cloud: CloudView, points: FloatArray, width: int, height: int) -> Viewpoint:
+    """The closest viewpoint that shows the bulk of the points (N, 3) and all cameras, along the third of the axes.
 
-    A mesh has no strays: all of it stays in the picture.
+    A mesh has no strays, so all of it is shown.
     """
-    held = points if len(shown.faces) else bulk(points)
-    return closest_view(axes, np.concatenate([held, camera_centres(shown.cam_from_world)]), (width, height))
+    held = points if len(cloud.faces) else bulk_points(points)
+    return fit_view(axes, np.concatenate([held, camera_centres(cloud.cam_from_world)]), (width, height))
 
 
 def look_along(forward: FloatArray, down: FloatArray) -> FloatArray:
-    """Axes (3, 3), rows right, down and forward, of a view along ``forward`` (3,) with ``down`` (3,) downwards."""
+    """Axes (3, 3) of a view along ``forward`` (3,), ``down`` (3,) downwards; the rows are right, down and forward."""
     forward = forward / np.linalg.norm(forward)
     right = np.cross(down, forward)
     right /= np.linalg.norm(right)
     return np.stack([right, np.cross(forward, right), forward])
 
 
-def closest_view(axes: FloatArray, points: FloatArray, size: tuple[int, int]) -> Viewpoint:
-    """Along the third of ``axes`` (3, 3), as close as all ``points`` (N, 3) stay in a picture of a size."""
+def fit_view(axes: FloatArray, points: FloatArray, size: tuple[int, int]) -> Viewpoint:
+    """The closest viewpoint that shows all ``points`` (N, 3), along the third of ``axes`` (3, 3).
+
+    ``size`` is the width and height of the picture in pixels.
+    """
     width, height = size
     focal = height / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG / 2))
     camera = PinholeCamera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
@@ -130,16 +146,20 @@ def closest_view(axes: FloatArray, points: FloatArray, size: tuple[int, int]) ->
     return Viewpoint(camera, np.column_stack([axes, -middle + [0.0, 0.0, distance]]))
 
 
-def bulk(points: FloatArray) -> FloatArray:
-    """The points (N, 3) in the box around all cells with enough of them (:data:`LEAST`); all when no cell has."""
-    if len(points) < FEW:
+def bulk_points(points: FloatArray) -> FloatArray:
+    """The points (M, 3) of a cloud (N, 3) without strays.
+
+    They lie in the box around all cells that hold enough points (:data:`MIN_CELL_SHARE`, and at least 2). Where no cell
+    does, all points are returned.
+    """
+    if len(points) < MIN_BULK_POINTS:
         return points
     low, high = np.percentile(points, (1, 99), axis=0)
-    size = max(float((high - low).max()) / CELLS, 1e-12)
-    # Strays far away share the cells at the rim, which do not count.
-    place = np.clip(np.floor((points - low) / size), -CELLS, 2 * CELLS).astype(np.int64) + CELLS
-    _, cell, count = np.unique(place @ [1, 4 * CELLS, 16 * CELLS**2], return_inverse=True, return_counts=True)
-    filled = (count >= max(2, LEAST * len(points)))[cell] & ((place > 0) & (place < 3 * CELLS)).all(1)
+    size = max(float((high - low).max()) / BULK_CELLS, 1e-12)
+    # Strays that are far away fall into the outermost cells, which do not count.
+    place = np.clip(np.floor((points - low) / size), -BULK_CELLS, 2 * BULK_CELLS).astype(np.int64) + BULK_CELLS
+    _, cell, count = np.unique(place @ [1, 4 * BULK_CELLS, 16 * BULK_CELLS**2], return_inverse=True, return_counts=True)
+    filled = (count >= max(2, MIN_CELL_SHARE * len(points)))[cell] & ((place > 0) & (place < 3 * BULK_CELLS)).all(1)
     if not filled.any():
         return points
     low, high = points[filled].min(0) - size / 2, points[filled].max(0) + size / 2

@@ -1,4 +1,4 @@
-"""Which points of a cloud a camera sees."""
+"""Find the points of a cloud that a camera sees."""
 
 from dataclasses import dataclass
 
@@ -7,48 +7,55 @@ from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.model.alignment import align_cameras
+from dd_sfm.evaluation.model.alignment import align_common_cameras
 from dd_sfm.io.scene import Scene
 from dd_sfm.ops.pixels import inside_mask
 from dd_sfm.structures import FloatArray, IntArray
-from dd_sfm.viz.render.cloud_view import point_spacing, scene_label, tell_apart
+from dd_sfm.viz.render.cloud_view import distinct_labels, point_spacing, scene_label
+from dd_sfm.viz.render.same_video import poses_by_frame
 from dd_sfm.viz.render.splat import Projected, project, rasterise
 
 BUFFER_WIDTH = 480
 """Width of the depth buffer that finds hidden points: coarse, so that sparse clouds hide what is behind them too."""
-DEPTH_SHARE, SPACINGS = 0.1, 3.0
-"""A point is hidden when it is further behind the nearest splat than this share of its depth and this many spacings.
-The values are a balance, measured on a rendered clip: 95 % of the points shown are visible, and 95 % of the visible
-ones shown; points on slanted walls are hidden by their own neighbours when they are smaller.
+HIDDEN_DEPTH_SHARE, HIDDEN_SPACINGS = 0.1, 3.0
+"""A point is hidden when it lies behind the nearest splat by more than this share of its depth plus this many spacings.
+With smaller values points on slanted walls are hidden by their own neighbours.
 """  # fmt: skip
-SPLAT, LARGEST, STRAY = 0.6, 1.5, 2.0
-"""Radius of a splat in spacings; most of a spacing, and from where on a point counts as a stray, in median ones."""
+SPLAT_RADIUS_SPACINGS = 0.6
+"""Radius of a splat in spacings of the points."""
+MAX_SPACING, STRAY_SPACING = 1.5, 2.0
+"""In median spacings: the largest spacing that is used, and the one from which a point counts as a stray."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A reconstruction to draw over frames, with what is found once for all of them.
+    """A reconstruction to draw over frames, with what is computed once for all of them.
 
-    ``place``: position of each frame number with a pose; ``spacing`` (P,); ``seen``: rows of the points that were
-    observed, sorted by frame, and where each frame's begin; ``unit``: its unit of length in that of the first layer.
+    ``image_index``: index in ``scene.images`` of each frame number with a pose; ``spacing`` (P,): distance of every
+    point to its neighbours; ``observed``: indices of the observed points, sorted by image, and ``first_observed``:
+    where those of each image begin; ``scale``: the unit of length of this scene in that of the first layer.
     """
 
     scene: Scene
     label: str
-    place: dict[int, int]
+    image_index: dict[int, int]
     spacing: FloatArray
-    seen: IntArray
-    starts: IntArray
-    unit: float = 1.0
+    observed: IntArray
+    first_observed: IntArray
+    scale: float = 1.0
+
+    def observed_in(self, index: int) -> IntArray:
+        """Indices of the points observed in an image."""
+        return self.observed[self.first_observed[index] : self.first_observed[index + 1]]
 
 
 def make_layers(scenes: list[Scene]) -> list[Layer]:
-    """Prepare reconstructions that are drawn beside each other.
+    """Prepare reconstructions that are drawn side by side.
 
     Raises:
         InputError: If one has no point.
     """
-    labels = tell_apart([scene_label(scene) for scene in scenes], [scene.source for scene in scenes])
+    labels = distinct_labels([scene_label(scene) for scene in scenes], [scene.source for scene in scenes])
     return [_make_layer(scene, label, scenes[0]) for scene, label in zip(scenes, labels, strict=True)]
 
 
@@ -57,63 +64,61 @@ def _make_layer(scene: Scene, label: str, first: Scene) -> Layer:
     if not len(model.xyz):
         raise InputError(f"{scene.source}: the model has no point to draw; expected at least one. Repeat the run")
     order = np.argsort(model.frame, kind="stable")
-    starts = np.searchsorted(model.frame[order], np.arange(len(scene.images) + 1))
-    place = {scene.images[k].number: k for k in scene.registered}
-    unit = 1.0 if scene is first else _unit(scene, first)
-    return Layer(scene, label, place, point_spacing(model.xyz), model.point[order], starts, unit)
+    first_observed = np.searchsorted(model.frame[order], np.arange(len(scene.images) + 1))
+    image_index = {scene.images[k].number: k for k in scene.registered}
+    scale = 1.0 if scene is first else _scale_to(first, scene)
+    return Layer(scene, label, image_index, point_spacing(model.xyz), model.point[order], first_observed, scale)
 
 
-def _unit(scene: Scene, first: Scene) -> float:
-    """By the cameras of both; 1 where too few are common to tell."""
-    poses = [{s.images[k].number: s.model.cam_from_world[k] for k in s.registered} for s in (scene, first)]
-    common = sorted(poses[0].keys() & poses[1].keys())
+def _scale_to(first: Scene, scene: Scene) -> float:
+    """Scale from a scene to the first one, by the cameras of both; 1 where too few are common to tell."""
     try:
-        ours, theirs = (np.array([p[number] for number in common]) for p in poses)
-        return align_cameras(ours, theirs).similarity.scale
+        return align_common_cameras(poses_by_frame(scene), poses_by_frame(first)).similarity.scale
     except InputError:
         return 1.0
 
 
 def visible_points(
-    layer: Layer, place: int, camera: PinholeCamera, usable: NDArray[np.bool_] | None = None
+    layer: Layer, index: int, camera: PinholeCamera, usable: NDArray[np.bool_] | None = None
 ) -> IntArray:
-    """Which points a camera sees: inside the picture and not behind nearer ones.
+    """Find the points that a camera sees: inside the picture and not hidden by nearer points.
 
     Each point is a splat as large as its distance to its neighbours, so that a surface is closed and hides what lies
-    behind it. What was observed in this very frame is visible whatever the splats say.
+    behind it. Points that were observed in this image are always visible.
 
     Args:
         layer: The points.
-        place: Position of the frame.
-        camera: Of the picture.
-        usable: Field of view (H, W) in it; None for all of the picture.
+        index: Index of the image in the scene.
+        camera: Camera of the picture.
+        usable: Field of view (H, W) bool in the picture; None for all of it.
 
     Returns:
         Indices of points, ascending.
     """
-    model, pose = layer.scene.model, layer.scene.model.cam_from_world[place]
-    places = project(model.xyz, camera, pose)
+    model, pose = layer.scene.model, layer.scene.model.cam_from_world[index]
+    projected = project(model.xyz, camera, pose)
     if usable is None:
         usable = np.ones((camera.height, camera.width), bool)
-    shown = np.flatnonzero(inside_mask(usable, places.xy))
-    hidden = ~_in_front(model.xyz[shown], layer.spacing[shown], camera, pose)
+    candidates = np.flatnonzero(inside_mask(usable, projected.xy))
+    in_front = _in_front(model.xyz[candidates], layer.spacing[candidates], camera, pose)
     observed = np.zeros(len(model.xyz), bool)
-    observed[layer.seen[layer.starts[place] : layer.starts[place + 1]]] = True
-    return shown[~hidden | observed[shown]]
+    observed[layer.observed_in(index)] = True
+    return candidates[in_front | observed[candidates]]
 
 
 def _in_front(xyz: FloatArray, spacing: FloatArray, camera: PinholeCamera, pose: FloatArray) -> NDArray[np.bool_]:
+    """Which points (N,) are not hidden by nearer ones."""
     width = min(BUFFER_WIDTH, camera.width)
     coarse = camera.fitted((width, max(2, round(width * camera.height / camera.width))))
-    places = project(xyz, coarse, pose)
+    projected = project(xyz, coarse, pose)
     if not len(xyz):
         return np.zeros(0, bool)
     middle = float(np.median(spacing))
-    size = np.minimum(spacing, LARGEST * middle)
-    # A stray hides a whole patch of the surface behind it: points far from their neighbours hide nothing.
-    dense = spacing <= STRAY * middle
-    splats = Projected(np.where(dense[:, None], places.xy, np.nan), places.depth)
-    buffer = rasterise(splats, coarse, SPLAT * coarse.fx * size / np.maximum(places.depth, 1e-12))
-    cell = np.round(places.xy).astype(np.int64).clip(0, [coarse.width - 1, coarse.height - 1])
+    size = np.minimum(spacing, MAX_SPACING * middle)
+    # Points far from their neighbours hide nothing: such a stray would hide a whole patch of the surface behind it.
+    dense = spacing <= STRAY_SPACING * middle
+    splats = Projected(np.where(dense[:, None], projected.xy, np.nan), projected.depth)
+    buffer = rasterise(splats, coarse, SPLAT_RADIUS_SPACINGS * coarse.fx * size / np.maximum(projected.depth, 1e-12))
+    cell = np.round(projected.xy).astype(np.int64).clip(0, [coarse.width - 1, coarse.height - 1])
     nearest = buffer.depth[cell[:, 1], cell[:, 0]]
-    return places.depth <= nearest + DEPTH_SHARE * places.depth + SPACINGS * size
+    return projected.depth <= nearest + HIDDEN_DEPTH_SHARE * projected.depth + HIDDEN_SPACINGS * size

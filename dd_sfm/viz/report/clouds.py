@@ -1,4 +1,4 @@
-"""The clouds of a comparison from the same viewpoints, beside the frame that the camera saw there."""
+"""Pictures of the clouds of a comparison: through cameras, beside their frames, and from outside."""
 
 from pathlib import Path
 
@@ -13,21 +13,26 @@ from dd_sfm.cameras import camera_centres
 from dd_sfm.evaluation.comparison.result import Column, Comparison
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.structures import FloatArray, Model
-from dd_sfm.viz.render.vantage import splat
-from dd_sfm.viz.render.viewpoints import Viewpoint, closest_view, look_along
-from dd_sfm.viz.report.figures import COLOURS, framed_points, viewing_axes
+from dd_sfm.viz.render.splat import draw_points
+from dd_sfm.viz.render.viewpoints import Viewpoint, fit_view, look_along
+from dd_sfm.viz.report.plots import RUN_COLOURS, framed_points, viewing_axes
 
-WIDTH, HEIGHT = 560, 420
-CAMERA_WIDTH = 480
+OUTSIDE_SIZE_PX = 560, 420
+"""Width and height of a picture from outside."""
+CAMERA_WIDTH_PX = 480
+"""Width of a picture through a camera."""
 
 
 def frame_path(column: Column, frame: int) -> Path | None:
-    """The picture of a source frame in a run's folder; None when it is gone."""
+    """Path of the image of a source frame in a run's folder; None when there is none."""
     return next(iter(sorted((column.folder / "frames").glob(f"{frame:08d}.*"))), None)
 
 
 def field_box(column: Column, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the field of view in a frame of a shape (H, W, ...), with a margin; or all of it."""
+    """Left, top, right and bottom of the field of view with a margin, in a frame of a shape (H, W, ...).
+
+    Without a mask of that shape it is the whole frame.
+    """
     height, width = shape[:2]
     path = column.folder / "field_of_view.png"
     mask = read_mask(path) if path.is_file() else np.ones((height, width), bool)
@@ -40,27 +45,27 @@ def field_box(column: Column, shape: tuple[int, ...]) -> tuple[int, int, int, in
 
 
 def camera_view(model: Model, frame: int, box: tuple[int, int, int, int]) -> Viewpoint:
-    """What the camera of a frame sees in a part of the picture, :data:`CAMERA_WIDTH` wide."""
+    """The camera of a frame, cropped to a box (left, top, right, bottom) and scaled to :data:`CAMERA_WIDTH_PX`."""
     left, top, right, bottom = box
     part = model.camera.cropped((left, top), (right - left, bottom - top))
-    height = max(1, round(CAMERA_WIDTH * part.height / part.width))
-    return Viewpoint(part.fitted((CAMERA_WIDTH, height)), model.cam_from_world[frame])
+    height = max(1, round(CAMERA_WIDTH_PX * part.height / part.width))
+    return Viewpoint(part.fitted((CAMERA_WIDTH_PX, height)), model.cam_from_world[frame])
 
 
 def outside_views(comparison: Comparison) -> dict[str, Viewpoint]:
-    """Two views of the whole from outside, by name: obliquely from behind the cameras, and from the side."""
+    """Two viewpoints that show all of the clouds from outside, by name."""
     right, down, forward = viewing_axes(comparison)
     points, views = framed_points(comparison), {}
     for title, direction in (
         ("from behind the cameras", -forward - 0.55 * down + 0.5 * right),
         ("from the side", -right - 0.35 * down - 0.15 * forward),
     ):
-        views[title] = closest_view(look_along(-direction, down), points, (WIDTH, HEIGHT))
+        views[title] = fit_view(look_along(-direction, down), points, OUTSIDE_SIZE_PX)
     return views
 
 
 def cloud_figures(comparison: Comparison) -> dict[str, Figure]:
-    """``camera_view.png``: the frame and every cloud through its camera; ``clouds.png``: the clouds from outside."""
+    """Draw ``camera_view.png``, a frame beside the clouds seen by its camera, and ``clouds.png``, seen from outside."""
     return {"camera_view.png": _camera_figure(comparison), "clouds.png": _outside_figure(comparison)}
 
 
@@ -83,24 +88,24 @@ def _camera_figure(comparison: Comparison) -> Figure:
             photo = cv2.resize(read_image(path)[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
         _show(row[0], photo, f"frame {frame}")
         for axes, column in zip(row[1:], columns, strict=True):
-            _show(axes, _drawing(column, view, path=False), _title(column))
+            _show(axes, _cloud_picture(column, view, path=False), _title(column))
     return figure
 
 
 def _outside_figure(comparison: Comparison) -> Figure:
     columns, views = _drawn(comparison), outside_views(comparison)
     cells = [(column, title) for title in views for column in columns]
-    # A row for every view; a single run has its views side by side.
+    # Every view has its own row; the views of a single run are side by side.
     across = 2
     down = -(-len(cells) // across)
     figure = Figure(figsize=(11, 11 / across * 0.79 * down + 0.3), layout="constrained")
     for axes, (column, title) in zip(figure.subplots(down, across).flat, cells, strict=True):
-        _show(axes, _drawing(column, views[title], path=True), f"{_title(column)}, {title}")
+        _show(axes, _cloud_picture(column, views[title], path=True), f"{_title(column)}, {title}")
     return figure
 
 
 def middle_frames(comparison: Comparison, count: int = 2) -> list[int]:
-    """Frames registered by as many runs as possible, spread over the video."""
+    """Choose ``count`` frames, evenly spread, that all runs registered, or else the first one."""
     registered = [set(c.model.cam_from_world) for c in _drawn(comparison) if c.model is not None]
     common = sorted(set.intersection(*registered)) or sorted(registered[0])
     places = [(k + 0.5) / count for k in range(count)]
@@ -108,8 +113,8 @@ def middle_frames(comparison: Comparison, count: int = 2) -> list[int]:
 
 
 def _drawn(comparison: Comparison) -> list[Column]:
-    """The learned run and SIFT, as far as they found a model."""
-    return [c for c in comparison.columns[:2] if c.model is not None] or comparison.found[:1]
+    """The learned run and SIFT, as far as they have a model, else the first run with one."""
+    return [c for c in comparison.columns[:2] if c.model is not None] or comparison.with_model[:1]
 
 
 def _title(column: Column) -> str:
@@ -126,19 +131,20 @@ def _show(axes: Axes, picture: NDArray[np.uint8], title: str) -> None:
         spine.set_color("#cccccc")
 
 
-def _drawing(column: Column, view: Viewpoint, *, path: bool) -> NDArray[np.uint8]:
+def _cloud_picture(column: Column, view: Viewpoint, *, path: bool) -> NDArray[np.uint8]:
+    """The cloud of a run from a viewpoint, with ``path`` also the path of its cameras."""
     assert column.model is not None
     xyz, rgb = column.model.xyz, column.model.rgb
     if path:
         line = _path_points(column.model)
-        colour = np.round(255 * np.array(to_rgb(COLOURS.get(column.name, "k")))).astype(np.uint8)
+        colour = np.round(255 * np.array(to_rgb(RUN_COLOURS.get(column.name, "k")))).astype(np.uint8)
         xyz = np.concatenate([xyz, line])
         rgb = np.concatenate([rgb, np.broadcast_to(colour, (len(line), 3))])
-    return splat(xyz, rgb, view, radius_px=1.3 if path else 1.6)
+    return draw_points(xyz, rgb, view.camera, view.cam_from_world, radius_px=1.3 if path else 1.6)
 
 
 def _path_points(model: Model, steps: int = 12) -> FloatArray:
-    """The camera path as close points (N, 3); gaps of missing frames are bridged."""
+    """The camera path as closely spaced points (N, 3); it bridges frames without a pose."""
     centres = camera_centres(np.stack([model.cam_from_world[f] for f in sorted(model.cam_from_world)]))
     at = np.linspace(0, len(centres) - 1, max(2, steps * len(centres)))
     return np.stack([np.interp(at, np.arange(len(centres)), axis) for axis in centres.T], 1)

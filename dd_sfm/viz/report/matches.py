@@ -1,4 +1,4 @@
-"""Pictures of matches: a near and a far pair of frames, every run beside the other."""
+"""Pictures of matches in a near and a far pair of frames, the runs side by side."""
 
 import logging
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera
+from dd_sfm.errors import InputError
 from dd_sfm.evaluation.comparison.result import Column, Comparison
 from dd_sfm.io.colmap_own import database_matches
 from dd_sfm.io.images import read_image
@@ -23,30 +24,36 @@ logger = logging.getLogger(__name__)
 
 NEAR_GAP, FAR_GAP = 3, 10
 """Frames between the two of a pair; SIFT is matched over 10."""
-LINES = 70
+MAX_LINES = 70
+"""Largest number of matches in a picture that are joined by a line."""
 MAX_EPIPOLAR_PX = 2.0
-"""Epipolar error up to which a match counts as verified."""
-TRUE_PX = 2.0
-"""Distance from the true place up to which a match is right."""
+"""Largest epipolar error of a verified match."""
+MAX_TRUE_ERROR_PX = 2.0
+"""Largest distance of a correct match from its true position."""
 
 
 @dataclass(frozen=True)
 class PairMatches:
-    """Matches of a run in a pair of frames, source pixels: ``xy0``, ``xy1`` (N, 2), verified by one epipolar geometry.
+    """Verified matches of a run in a pair of frames.
 
-    ``tried``: before verification; ``right`` (N,) bool where the truth is known, with ``judged`` (N,) where it is.
+    ``xy0`` and ``xy1`` (N, 2): pixels of the source, which one epipolar geometry explains; ``candidates``: number of
+    matches before verification; ``correct`` (N,) bool: agrees with the ground truth; ``checked`` (N,) bool: the ground
+    truth is known.
     """
 
     xy0: FloatArray
     xy1: FloatArray
-    tried: int
-    right: NDArray[np.bool_]
-    judged: NDArray[np.bool_]
+    candidates: int
+    correct: NDArray[np.bool_]
+    checked: NDArray[np.bool_]
 
 
 def choose_pairs(comparison: Comparison) -> list[tuple[str, int, int]]:
-    """A near and a far pair from the middle of the video; it starts where true depth is known, if it is anywhere."""
-    frames, truth = comparison.frames, comparison.in_truth
+    """Choose a near and a far pair of frames (name, first, second) in the middle of the video.
+
+    The first frame of a pair has true depth, where any frame has.
+    """
+    frames, truth = comparison.frames, comparison.ground_truth
     pairs = []
     for name, gap in (("near", NEAR_GAP), ("far", FAR_GAP)):
         gap = min(gap, max(1, len(frames) // 2))
@@ -60,27 +67,26 @@ def choose_pairs(comparison: Comparison) -> list[tuple[str, int, int]]:
 
 
 def pair_matches(column: Column, comparison: Comparison, first: int, second: int) -> PairMatches | None:
-    """The matches of a run in two frames, verified. None when the run left neither matches nor tracks.
+    """The verified matches of a run in two frames; None when the run left neither matches nor tracks.
 
-    For the learned descriptor these are its tracks seen in both frames; for SIFT its own matches of the pair, since
-    many of them fit into no track.
+    For the learned descriptor these are its tracks that are seen in both frames. For SIFT they are the matches of the
+    pair, since many of them belong to no track.
     """
     try:
-        places = _direct(column, first, second) or _along_tracks(column, comparison.frames, first, second)
-    except (OSError, KeyError, ValueError, BadZipFile):
+        pixels = _sift_matches(column, first, second) or _track_matches(column, comparison.frames, first, second)
+    except (InputError, OSError, KeyError, ValueError, BadZipFile):
         return None
-    xy0, xy1 = places
-    camera = _camera(column)
-    good = _verified(xy0, xy1, camera)
-    xy0, xy1 = xy0[good], xy1[good]
-    right = judged = np.zeros(len(xy0), bool)
-    if comparison.in_truth is not None:
-        right, judged = comparison.in_truth.matches_within(first, second, xy0, xy1, TRUE_PX)
-    return PairMatches(xy0, xy1, len(good), right, judged)
+    xy0, xy1 = pixels
+    verified = _verified(xy0, xy1, _camera(column))
+    xy0, xy1 = xy0[verified], xy1[verified]
+    correct = checked = np.zeros(len(xy0), bool)
+    if comparison.ground_truth is not None:
+        correct, checked = comparison.ground_truth.check_matches(first, second, xy0, xy1, MAX_TRUE_ERROR_PX)
+    return PairMatches(xy0, xy1, len(verified), correct, checked)
 
 
-def _direct(column: Column, first: int, second: int) -> tuple[FloatArray, FloatArray] | None:
-    """SIFT's matches of the pair; None for other runs and pairs it was not given."""
+def _sift_matches(column: Column, first: int, second: int) -> tuple[FloatArray, FloatArray] | None:
+    """SIFT's matches of a pair; None for other runs, and for pairs that SIFT was not given."""
     paths = [frame_path(column, frame) for frame in (first, second)]
     database = column.folder / "sift.db"
     if not database.is_file() or paths[0] is None or paths[1] is None:
@@ -88,7 +94,8 @@ def _direct(column: Column, first: int, second: int) -> tuple[FloatArray, FloatA
     return database_matches(database, (paths[0].name, paths[1].name))
 
 
-def _along_tracks(column: Column, frames: tuple[int, ...], first: int, second: int) -> tuple[FloatArray, FloatArray]:
+def _track_matches(column: Column, frames: tuple[int, ...], first: int, second: int) -> tuple[FloatArray, FloatArray]:
+    """Pixels (N, 2) in both frames of the tracks that both see."""
     tracks = read_matches(column.folder).tracks
     rows = [np.flatnonzero(tracks.frame == frames.index(f)) for f in (first, second)]
     _, a, b = np.intersect1d(tracks.track[rows[0]], tracks.track[rows[1]], return_indices=True)
@@ -100,7 +107,7 @@ def _camera(column: Column) -> PinholeCamera | None:
 
 
 def _verified(xy0: FloatArray, xy1: FloatArray, camera: PinholeCamera | None) -> NDArray[np.bool_]:
-    """Matches (N,) that one essential matrix explains; the same test for every run."""
+    """Matches (N,) that one essential matrix explains, or a fundamental matrix where the camera is unknown."""
     if len(xy0) < 8:
         return np.zeros(len(xy0), bool)
     matrix = camera.matrix if camera is not None else None
@@ -112,7 +119,7 @@ def _verified(xy0: FloatArray, xy1: FloatArray, camera: PinholeCamera | None) ->
 
 
 def match_figures(comparison: Comparison) -> tuple[dict[str, Figure], list[dict[str, Any]]]:
-    """``matches_near.png`` and ``matches_far.png``, and the numbers of every pair and run."""
+    """Draw ``matches_near.png`` and ``matches_far.png``; also returns the numbers of every pair and run."""
     figures, numbers = {}, []
     for name, first, second in choose_pairs(comparison):
         found = {
@@ -130,9 +137,9 @@ def match_figures(comparison: Comparison) -> tuple[dict[str, Figure], list[dict[
 
 
 def _numbers(matches: PairMatches) -> dict[str, Any]:
-    judged = int(matches.judged.sum())
-    share = float(matches.right.sum() / judged) if judged else None
-    return {"matches": matches.tried, "verified": len(matches.xy0), "with_truth": judged, "right_share": share}
+    checked = int(matches.checked.sum())
+    share = float(matches.correct.sum() / checked) if checked else None
+    return {"matches": matches.candidates, "verified": len(matches.xy0), "with_truth": checked, "right_share": share}
 
 
 def _figure(comparison: Comparison, first: int, second: int, found: dict[str, PairMatches | None]) -> Figure:
@@ -151,12 +158,12 @@ def _figure(comparison: Comparison, first: int, second: int, found: dict[str, Pa
 
 
 def _title(matches: PairMatches | None) -> str:
-    if matches is None or not matches.tried:
+    if matches is None or not matches.candidates:
         return "no match"
-    text = f"{len(matches.xy0):,} verified matches of {matches.tried:,}"
-    if matches.judged.any():
-        share = 100 * matches.right.sum() / matches.judged.sum()
-        text += f"; {share:.0f} % within {TRUE_PX:g} px of the truth"
+    text = f"{len(matches.xy0):,} verified matches of {matches.candidates:,}"
+    if matches.checked.any():
+        share = 100 * matches.correct.sum() / matches.checked.sum()
+        text += f"; {share:.0f} % within {MAX_TRUE_ERROR_PX:g} px of the truth"
     return text
 
 
@@ -175,7 +182,7 @@ def _picture(
     gap = 8
     shift = small[0].shape[0] + gap
     picture = np.concatenate([small[0], np.full((gap, width, 3), 255, np.uint8), small[1]])
-    # Faded, so that the matches stand out.
+    # The frames are faded, so that the matches stand out.
     picture = (0.75 * picture.astype(np.float32) + 0.25 * 255 * (picture == 255)).astype(np.uint8)
     if matches is None or not len(matches.xy0):
         return picture
@@ -186,24 +193,24 @@ def _picture(
     for a, b, colour in zip(start.tolist(), end.tolist(), colours, strict=True):
         cv2.circle(picture, a, radius, colour, -1, cv2.LINE_AA)
         cv2.circle(picture, b, radius, colour, -1, cv2.LINE_AA)
-    for k in _spread(matches.xy0):
+    for k in _chosen_lines(len(matches.xy0)):
         cv2.line(picture, start[k].tolist(), end[k].tolist(), colours[k], 1, cv2.LINE_AA)
     return picture
 
 
-def _spread(xy: FloatArray) -> NDArray[np.int64]:
-    """Some matches, evenly over the list: which is in no order of place."""
-    order = np.random.default_rng(0).permutation(len(xy))
-    return np.sort(order[:LINES])
+def _chosen_lines(count: int) -> NDArray[np.int64]:
+    """Indices of the matches that are joined by lines: at random, the same ones on every call."""
+    order = np.random.default_rng(0).permutation(count)
+    return np.sort(order[:MAX_LINES])
 
 
 def _colours(matches: PairMatches, width: float) -> list[tuple[int, int, int]]:
-    """Green when right, red when wrong; by place in the first frame where the truth is not known."""
+    """Green when correct, red when wrong; where no ground truth is known, by the position in the first frame."""
     place = matches.xy0 - matches.xy0.mean(0)
     hue = (np.arctan2(place[:, 1], place[:, 0]) / (2 * np.pi)) % 1.0
     strength = np.clip(np.hypot(*place.T) / (0.25 * width), 0.35, 1.0)
     rgb = hsv_to_rgb(np.stack([hue, strength, np.ones(len(hue))], 1)) * 255
-    if matches.judged.any():
-        rgb = np.where(matches.right[:, None], [60.0, 220.0, 110.0], [255.0, 60.0, 50.0])
-        rgb[~matches.judged] = [235.0, 235.0, 235.0]
+    if matches.checked.any():
+        rgb = np.where(matches.correct[:, None], [60.0, 220.0, 110.0], [255.0, 60.0, 50.0])
+        rgb[~matches.checked] = [235.0, 235.0, 235.0]
     return [(int(r), int(g), int(b)) for r, g, b in rgb]

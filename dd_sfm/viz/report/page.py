@@ -1,4 +1,4 @@
-"""The HTML of the report: tables and pictures without a script, the 3D view with one; nothing is fetched."""
+"""The HTML page of the report. Only the 3D view needs a script, and nothing is fetched from the network."""
 
 import base64
 import json
@@ -10,11 +10,11 @@ from typing import Any
 from dd_sfm import __version__
 from dd_sfm.evaluation.comparison.result import Comparison
 from dd_sfm.evaluation.comparison.table import Row, table_rows
-from dd_sfm.viz.report.cloud_payload import CloudPayload
+from dd_sfm.viz.report.interactive_view import InteractiveCloud
 
 ASSETS = Path(__file__).parent / "assets"
 
-ALT = {
+ALT_TEXT = {
     "timeline.png": "Which frames each run registered",
     "camera_view.png": "Frames of the video beside the clouds seen through the same cameras",
     "clouds.png": "The clouds from outside",
@@ -30,18 +30,18 @@ def page(
     images: Mapping[str, bytes],
     pairs: Sequence[Mapping[str, Any]],
     payload: Mapping[str, Any],
-    clouds: Sequence[CloudPayload],
+    clouds: Sequence[InteractiveCloud],
     *,
     title: str,
 ) -> str:
-    """The whole page.
+    """Put the whole page together.
 
     Args:
-        comparison: What it tells of.
-        images: PNG files by name, those of :data:`ALT`.
+        comparison: The result to report.
+        images: PNG files by name, those of :data:`ALT_TEXT`.
         pairs: Numbers of the match pictures.
-        payload: What the 3D view draws.
-        clouds: How far the clouds were thinned for it.
+        payload: Data of the 3D view.
+        clouds: The clouds in the 3D view.
         title: Name of the video.
     """
     parts = [
@@ -81,7 +81,7 @@ def page(
 
 
 def _head(title: str) -> str:
-    # An icon of nothing: browsers otherwise ask for one.
+    # An empty icon: browsers request one otherwise.
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
@@ -129,18 +129,18 @@ def _explanation(comparison: Comparison) -> str:
     lines = []
     if number is not None:
         lines.append(
-            f"A mean over all points favours whoever keeps few: the best {number:,} points of each are compared as "
-            "well, ranked by the error that each run expects of its points (points.ply: uncertainty)."
+            f"A mean over all points favours the run that keeps few. So the best {number:,} points of each are "
+            "compared as well, ranked by the error that each run expects of its points (points.ply: uncertainty)."
         )
     if comparison.figures["reference"] is None or comparison.figures["warnings"]:
         lines.append(
-            "A reprojection error says how well a model agrees with itself, not how right it is: for true errors "
-            "compare a rendered clip with --reference."
+            "A reprojection error says how consistent a model is, not how accurate: true errors are known for rendered "
+            "clips, compared with --reference."
         )
     elif comparison.unit != "mm":
         lines.append(
-            "The reference is itself a reconstruction: differences as small as its own errors say nothing about which "
-            "run is right."
+            "The reference is itself a reconstruction: differences as small as its own errors do not tell which run is "
+            "right."
         )
     lines.append(
         "Each run drops observations beyond a limit of its own, which lowers its reprojection error; true errors do "
@@ -148,7 +148,7 @@ def _explanation(comparison: Comparison) -> str:
     )
     lines.append(
         "SIFT is COLMAP's own from features to points. A tick marks the better of the first two columns, however "
-        "small the difference; the sentence above takes 2 % for the same, of cameras 10 %."
+        "small the difference; the sentence above counts differences below 2 % as equal, of cameras below 10 %."
     )
     return f'<p class="soft">{escape(" ".join(lines))}</p>'
 
@@ -158,12 +158,12 @@ def _figure(images: Mapping[str, bytes], name: str, caption: str) -> str:
         return ""
     source = base64.b64encode(images[name]).decode()
     return (
-        f'<figure><img alt="{escape(ALT[name])}" src="data:image/png;base64,{source}">'
+        f'<figure><img alt="{escape(ALT_TEXT[name])}" src="data:image/png;base64,{source}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
 
-def _viewer(comparison: Comparison, clouds: Sequence[CloudPayload]) -> str:
+def _viewer(comparison: Comparison, clouds: Sequence[InteractiveCloud]) -> str:
     names = "".join(
         f'<span class="{c.content["name"]}" data-cloud="{c.content["name"]}">{escape(c.content["label"])}</span>'
         for c in clouds
@@ -186,8 +186,8 @@ def _viewer(comparison: Comparison, clouds: Sequence[CloudPayload]) -> str:
         if c.shown < c.total
     ]
     note = f"Thinned for this view only. {'; '.join(thinned)}." if thinned else "All points are shown."
-    apart = [c.label for c in comparison.found if not c.aligned]
-    note += f" Not in one frame: {', '.join(apart)}." if apart else ""
+    apart = [c.label for c in comparison.with_model if not c.aligned]
+    note += f" Not aligned: {', '.join(apart)}." if apart else ""
     note = f"Drag to turn, right button or two fingers to move, wheel to zoom after a click. {note}"
     return f"""<section id="interactive"><h2>Turn them</h2>
 <noscript><p class="soft">This part needs JavaScript; everything else does not.</p></noscript>
@@ -213,7 +213,7 @@ def _matches(images: Mapping[str, bytes], pairs: Sequence[Mapping[str, Any]]) ->
             continue
         first, second = rows[0]["frames"]
         truth = any(p["right_share"] is not None for p in rows)
-        colour = "Green: right, red: wrong by the truth, white: not known." if truth else "Coloured by place."
+        colour = "Green: correct, red: wrong, white: not known." if truth else "Coloured by position."
         figures.append(
             _figure(
                 images,
@@ -234,7 +234,7 @@ def _paths(comparison: Comparison) -> str:
                 f"{column.label}: aligned by {alignment['images_used']} of {alignment['images_common']} common images, "
                 f"{alignment['camera_distance_rms_pct_path']:.2g} % of the path apart (rms)"
             )
-    return "; ".join(parts) + "." if parts else "One run only."
+    return "; ".join(parts) + "." if parts else "No two runs were aligned."
 
 
 def _notes(comparison: Comparison) -> str:

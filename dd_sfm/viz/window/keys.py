@@ -1,4 +1,4 @@
-"""The keys of the viewer's window: what each does to the state, and what must be drawn anew."""
+"""The keys of the viewer's window: what each one changes in the state, and what must be redrawn then."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,15 +10,19 @@ POINTS, CAMERAS, VIEW, SIZE, NOTHING = "points", "cameras", "view", "size", "not
 
 @dataclass(frozen=True)
 class Key:
-    """A letter, what it does in words, the change (with step -1 when Shift is held), and what that makes stale."""
+    """A key of the window.
+
+    ``text``: what it does, in words; ``change``: changes the state, with step -1 when Shift is held, and returns a line
+    to print; ``redraw``: which parts of the picture the change affects.
+    """
 
     letter: str
     text: str
     change: Callable[[ViewState, int], str]
-    stale: tuple[str, ...]
+    redraw: tuple[str, ...]
 
 
-def _free(state: ViewState, step: int) -> str:
+def _leave_camera(state: ViewState, step: int) -> str:
     state.camera = None
     return "view: free"
 
@@ -31,10 +35,10 @@ KEYS = (
     Key("T", "only points seen by more frames (Shift: fewer)", lambda s, d: s.step_track(d), (POINTS,)),
     Key("B", "clip box: choose a side (Shift: the one before)", lambda s, d: s.next_side(d), (NOTHING,)),
     Key("X", "clip box: cut off more there (Shift: less)", lambda s, d: s.step_clip(d), (POINTS,)),
-    Key("R", "take filters, clip box and picked points back", lambda s, d: s.reset(), (POINTS, CAMERAS)),
+    Key("R", "reset filters, clip box and picked points", lambda s, d: s.reset(), (POINTS, CAMERAS)),
     Key("N", "look through the next camera (Shift: the one before)", lambda s, d: s.next_camera(d), (VIEW, CAMERAS)),
-    Key("F", "back to the view of the whole", _free, (VIEW, CAMERAS)),
-    Key("O", "two runs: side by side or overlaid", lambda s, d: s.toggle("beside"), (POINTS, CAMERAS, VIEW)),
+    Key("F", "back to the view of the whole", _leave_camera, (VIEW, CAMERAS)),
+    Key("O", "two runs: side by side or overlaid", lambda s, d: s.toggle("side_by_side"), (POINTS, CAMERAS, VIEW)),
     Key("A", "two runs: both, the first, the second", lambda s, d: s.next_only(), (POINTS, CAMERAS)),
     Key("K", "cameras on or off", lambda s, d: s.toggle("cameras"), (CAMERAS,)),
     Key("I", "pictures in the cameras on or off", lambda s, d: s.toggle("thumbnails"), (CAMERAS,)),
@@ -49,7 +53,7 @@ MOUSE = (
 
 
 def help_text() -> str:
-    """What the keys and the mouse do, a line each."""
+    """What the keys and the mouse do, one line each."""
     rows = [*MOUSE, *((key.letter, key.text) for key in KEYS)]
     rows += [("1 2 3 4", "view from the front, the top, the side, an angle")]
     rows += [("P", "write a picture of the window"), ("H", "print this list"), ("Q or Esc", "quit")]

@@ -1,4 +1,4 @@
-"""What a state shows as Open3D's geometry: whole arrays at a time, no object per point."""
+"""Open3D geometry of what a state shows, built from whole arrays."""
 
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ PICK_RGB = (20, 160, 90)
 
 
 class Shapes:
-    """Clouds, camera outlines, pictures in them, and marks of picked points; filled anew when the state changes."""
+    """Clouds, camera frustums, pictures in them, and marks of picked points, updated when the state changes."""
 
     def __init__(self, state: ViewState) -> None:
         import open3d
@@ -25,22 +25,22 @@ class Shapes:
         self.clouds = [kind() for kind in kinds]
         self.lines = [self._geometry.LineSet() for _ in state.clouds]
         self.pictures, self.marks = self._geometry.TriangleMesh(), self._geometry.TriangleMesh()
-        self.fill_points()
-        self.fill_cameras()
+        self.update_points()
+        self.update_cameras()
 
     @property
     def all(self) -> list[Any]:
-        """Everything there is to draw."""
+        """All geometry to draw."""
         return [*self.clouds, *self.lines, self.pictures, self.marks]
 
     @property
-    def points(self) -> int:
-        """How many points are filled in; a mesh has none to leave out."""
+    def point_count(self) -> int:
+        """Number of points that are drawn; meshes, which are never thinned, do not count."""
         clouds = [g for g, cloud in zip(self.clouds, self.state.clouds, strict=True) if not len(cloud.faces)]
         return sum(len(np.asarray(geometry.points)) for geometry in clouds)
 
-    def fill_points(self, every: int = 1) -> list[Any]:
-        """Fill in the visible points, or every N-th of them; returns what has changed."""
+    def update_points(self, every: int = 1) -> list[Any]:
+        """Update the visible points, or every N-th of them; returns the geometry that has changed."""
         vectors = self._utility.Vector3dVector
         for k, (geometry, cloud) in enumerate(zip(self.clouds, self.state.clouds, strict=True)):
             visible = self.state.visible(k)
@@ -58,10 +58,10 @@ class Shapes:
     def _pictures(self) -> Pictures:
         return camera_pictures(self.state.clouds[0], self.state.frustum_depth())
 
-    def fill_cameras(self) -> list[Any]:
-        """Fill in outlines, pictures and marks; returns what has changed."""
+    def update_cameras(self) -> list[Any]:
+        """Update frustums, pictures and marks; returns the geometry that has changed."""
         vectors = self._utility.Vector3dVector
-        # Looking through a camera, its own outline and those around it would stand before the eye.
+        # Looking through a camera, its own frustum and those around it would cover the view.
         on = self.state.cameras and self.state.camera is None
         for k, geometry in enumerate(self.lines):
             own = RUN_RGB[k] if len(self.clouds) > 1 else None
@@ -75,10 +75,10 @@ class Shapes:
         self.pictures.vertices = vectors(self._pictures.vertices)
         self.pictures.vertex_colors = vectors(self._pictures.rgb / 255.0)
         self.pictures.triangles = self._utility.Vector3iVector(self._pictures.triangles[: None if shown else 0])
-        return [*self.lines, self.pictures, self.fill_marks()]
+        return [*self.lines, self.pictures, self.update_marks()]
 
-    def fill_marks(self) -> Any:
-        """Fill in balls at the picked points; returns them."""
+    def update_marks(self) -> Any:
+        """Update the balls at picked points; returns their geometry."""
         ball: Any = self._geometry.TriangleMesh()
         for k, point in self.state.picks:
             place = self.state.clouds[k].xyz[point] + self.state.offset(k)

@@ -1,4 +1,4 @@
-"""What a viewer shows at the moment, without a window: colours, filters, clip box, current camera, picked points."""
+"""The state of a viewer, without a window: colours, filters, clip box, current camera and picked points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,35 +9,39 @@ from numpy.typing import NDArray
 from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import UsageError
 from dd_sfm.structures import FloatArray
-from dd_sfm.viz.render.cloud_view import Shown
-from dd_sfm.viz.render.colours import RUN_RGB, Scale, scale_of
-from dd_sfm.viz.render.viewpoints import bulk, viewing_axes
+from dd_sfm.viz.render.cloud_view import CloudView
+from dd_sfm.viz.render.colours import RUN_RGB, ColourScale, colour_scale
+from dd_sfm.viz.render.viewpoints import bulk_points, viewing_axes
 
 COLOURS = ("photo", "error", "tracks", "uncertainty", "run")
-SIDES = ("left", "right", "top", "bottom", "near", "far")
-SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5, 0.3)
-"""Steps of the filters by error and uncertainty: this share of the points passes, those with the least first."""
-LENGTHS = (0, 3, 4, 5, 7, 10, 15, 20, 30)
+CLIP_SIDES = ("left", "right", "top", "bottom", "near", "far")
+KEPT_SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5, 0.3)
+"""Steps of the filters by error and uncertainty: shares of the points that pass, the best ones first."""
+MIN_TRACK_LENGTHS = (0, 3, 4, 5, 7, 10, 15, 20, 30)
+"""Steps of the filter by track length."""
 CLIP_STEP = 0.05
+"""Share of the extent that a step of the clip box cuts off."""
 
 
 @dataclass
 class ViewState:
-    """The state of a view of one or two clouds, which are in one frame.
+    """The state of a view of one or two clouds in common coordinates.
 
-    ``clip`` (6,) shares of the clouds' extent cut off at :data:`SIDES`, as the mean camera sees them; ``only``: the
-    one cloud shown, None for all; ``camera``: position among the first cloud's cameras, None for a free view;
-    ``mm_per_unit``: of the scene, when it is known.
+    ``mm_per_unit``: length of a scene unit, None when unknown; ``side_by_side``: draw two clouds beside each other;
+    ``only``: index of the only cloud shown, None for all; ``cameras``, ``thumbnails``: draw the cameras, and pictures
+    in them; ``camera``: index of the first cloud's camera that the view looks through, None for a free view; ``side``:
+    index of the side of the clip box that keys move; ``clip`` (6,): share of the clouds' extent that is cut off at
+    each of :data:`CLIP_SIDES`, as the mean camera sees them; ``picks``: cloud and point index of picked points.
     """
 
-    clouds: tuple[Shown, ...]
+    clouds: tuple[CloudView, ...]
     mm_per_unit: float | None = None
     colour: str = "photo"
     point_size: float = 1.0
     max_error_px: float = np.inf
     max_uncertainty: float = np.inf
     min_track: int = 0
-    beside: bool = False
+    side_by_side: bool = False
     only: int | None = None
     cameras: bool = True
     thumbnails: bool = True
@@ -49,63 +53,64 @@ class ViewState:
     def __post_init__(self) -> None:
         self.axes = viewing_axes(self.clouds[0].cam_from_world)
         self._turned = [cloud.xyz @ self.axes.T for cloud in self.clouds]
-        core = np.concatenate([bulk(turned) for turned in self._turned])
+        core = np.concatenate([bulk_points(turned) for turned in self._turned])
         self.low, self.high = core.min(0), core.max(0)
-        self._scales = {name: self._find_scale(name) for name in self.colours_known if name not in ("photo", "run")}
+        self._scales = {name: self._find_scale(name) for name in self.available_colours if name not in ("photo", "run")}
 
     @property
-    def colours_known(self) -> list[str]:
-        """The colourings for which there is something known."""
-        known = {
+    def available_colours(self) -> list[str]:
+        """The colourings whose values are known."""
+        is_known = {
             "photo": True,
             "error": any(np.isfinite(c.error_px).any() for c in self.clouds),
             "tracks": any(c.track_length.any() for c in self.clouds),
             "uncertainty": any(np.isfinite(c.uncertainty).any() for c in self.clouds),
             "run": len(self.clouds) > 1,
         }
-        return [name for name in COLOURS if known[name]]
+        return [name for name in COLOURS if is_known[name]]
 
     def set_colour(self, name: str) -> None:
         """Colour by ``name``.
 
         Raises:
-            UsageError: If it is unknown, or nothing is known to colour by.
+            UsageError: If there is no such colouring, or the clouds do not have its values.
         """
         if name not in COLOURS:
             raise UsageError(f"--colour {name}: unknown; expected one of {', '.join(COLOURS)}")
-        if name not in self.colours_known:
+        if name not in self.available_colours:
             raise UsageError(
                 f"--colour {name}: {self.clouds[0].source} has no such values; expected one of "
-                f"{', '.join(self.colours_known)}"
+                f"{', '.join(self.available_colours)}"
             )
         self.colour = name
 
-    def _column(self, name: str, k: int) -> FloatArray:
+    def _values(self, name: str, k: int) -> FloatArray:
+        """Values (P,) of a cloud that a colouring or filter goes by; NaN where unknown."""
         cloud = self.clouds[k]
         if name == "tracks":
             return np.where(cloud.track_length > 0, cloud.track_length, np.nan)
         return cloud.error_px if name == "error" else cloud.uncertainty
 
-    def _find_scale(self, name: str) -> Scale:
-        values = np.concatenate([self._column(name, k) for k in range(len(self.clouds))])
+    def _find_scale(self, name: str) -> ColourScale:
+        values = np.concatenate([self._values(name, k) for k in range(len(self.clouds))])
         if name == "tracks":
-            return scale_of("views of a point", values, "viridis")
-        return scale_of("reprojection error [px]" if name == "error" else "expected relative error", values)
+            return colour_scale("views of a point", values, "viridis")
+        return colour_scale("reprojection error [px]" if name == "error" else "expected relative error", values)
 
     @property
-    def scale(self) -> Scale | None:
+    def scale(self) -> ColourScale | None:
         """The colour scale, the same for all clouds; None for photo and run."""
         return self._scales.get(self.colour)
 
     def colours(self, k: int) -> NDArray[np.uint8]:
         """Colours (P, 3) of all points of a cloud."""
         if self.scale is not None:
-            return self.scale.rgb(self._column(self.colour, k))
+            return self.scale.rgb(self._values(self.colour, k))
         cloud = self.clouds[k]
         return cloud.rgb if self.colour == "photo" else np.broadcast_to(np.array(RUN_RGB[k], np.uint8), cloud.rgb.shape)
 
     def visible(self, k: int) -> NDArray[np.bool_]:
-        """Which points (P,) of a cloud pass the filters and the clip box; a point of unknown error passes."""
+        """Which points (P,) of a cloud pass the filters and the clip box; unknown values pass."""
         cloud = self.clouds[k]
         if self.only not in (None, k):
             return np.zeros(len(cloud.xyz), bool)
@@ -115,21 +120,21 @@ class ViewState:
         if self.clip.any():
             extent = self.high - self.low
             low, high = self.low + self.clip[::2] * extent, self.high - self.clip[1::2] * extent
-            # A side that cuts nothing off lets strays beyond the bulk pass as well.
+            # A side that cuts off nothing does not cut off strays outside the extent either.
             low = np.where(self.clip[::2] > 0, low, -np.inf)
             high = np.where(self.clip[1::2] > 0, high, np.inf)
             keep &= ((self._turned[k] >= low) & (self._turned[k] <= high)).all(1)
         return keep
 
     def offset(self, k: int) -> FloatArray:
-        """By how much (3,) a cloud is moved aside."""
-        if not self.beside:
+        """Translation (3,) that moves a cloud beside the first one."""
+        if not self.side_by_side:
             return np.zeros(3)
         return k * 1.1 * float(self.high[0] - self.low[0]) * self.axes[0]
 
     def next_colour(self, step: int = 1) -> str:
-        """Go to another colouring."""
-        known = self.colours_known
+        """Go to the next colouring, or with -1 to the previous one."""
+        known = self.available_colours
         self.colour = known[(known.index(self.colour) + step) % len(known)]
         if self.scale is None:
             return f"colour: {self.colour}"
@@ -137,12 +142,12 @@ class ViewState:
         return f"colour: {self.colour} ({self.scale.label} {self.scale.low:.3g} to {self.scale.high:.3g}, {ends})"
 
     def step_filter(self, name: str, step: int = 1) -> str:
-        """Make the filter by error or uncertainty stricter, or with -1 looser."""
-        values = np.concatenate([self._column(name, k) for k in range(len(self.clouds))])
+        """Make the filter by error or uncertainty stricter, or looser with -1."""
+        values = np.concatenate([self._values(name, k) for k in range(len(self.clouds))])
         values = values[np.isfinite(values)]
         if not len(values):
             return f"{name}: not known"
-        limits = [np.inf, *(float(np.quantile(values, share)) for share in SHARES[1:])]
+        limits = [np.inf, *(float(np.quantile(values, share)) for share in KEPT_SHARES[1:])]
         attribute = "max_error_px" if name == "error" else "max_uncertainty"
         now = getattr(self, attribute)
         limit = _next(limits, now, -step)
@@ -151,25 +156,25 @@ class ViewState:
         return f"{name}: all" if np.isinf(limit) else f"{name}: up to {limit:.3g}{unit} ({self.counts()})"
 
     def step_track(self, step: int = 1) -> str:
-        """Ask for more views of a point, or with -1 for fewer."""
-        self.min_track = int(_next(LENGTHS, self.min_track, step))
+        """Require more views of a point, or fewer with -1."""
+        self.min_track = int(_next(MIN_TRACK_LENGTHS, self.min_track, step))
         return f"views: {self.min_track} or more ({self.counts()})" if self.min_track else "views: all"
 
     def step_size(self, step: int = 1) -> str:
-        """Larger points, or with -1 smaller ones."""
+        """Make points larger, or smaller with -1."""
         self.point_size = float(np.clip(self.point_size * 1.25**step, 0.25, 10.0))
         return f"point size: {self.point_size:.2f}"
 
     def next_side(self, step: int = 1) -> str:
-        """Choose the side of the clip box that :meth:`step_clip` moves."""
-        self.side = (self.side + step) % len(SIDES)
-        return f"clip box: {SIDES[self.side]} side, {self.clip[self.side]:.0%} cut off"
+        """Choose the next side of the clip box for :meth:`step_clip`, or with -1 the previous one."""
+        self.side = (self.side + step) % len(CLIP_SIDES)
+        return f"clip box: {CLIP_SIDES[self.side]} side, {self.clip[self.side]:.0%} cut off"
 
     def step_clip(self, step: int = 1) -> str:
-        """Move the side inwards, or with -1 outwards; opposite sides never meet."""
+        """Move the chosen side of the clip box inwards, or outwards with -1; opposite sides never meet."""
         room = 1 - CLIP_STEP - self.clip[self.side ^ 1]
         self.clip[self.side] = min(max(round(self.clip[self.side] + step * CLIP_STEP, 6), 0.0), room)
-        return f"clip box: {SIDES[self.side]} side, {self.clip[self.side]:.0%} cut off ({self.counts()})"
+        return f"clip box: {CLIP_SIDES[self.side]} side, {self.clip[self.side]:.0%} cut off ({self.counts()})"
 
     def next_camera(self, step: int = 1) -> str:
         """Look through the next camera; past the last comes the first."""
@@ -178,7 +183,7 @@ class ViewState:
             return "camera: none, this is a cloud only"
         start = -1 if step > 0 else 0
         self.camera = ((start if self.camera is None else self.camera) + step) % count
-        return f"camera: frame {self.clouds[0].numbers[self.camera]} ({self.camera + 1} of {count})"
+        return f"camera: frame {self.clouds[0].frame_numbers[self.camera]} ({self.camera + 1} of {count})"
 
     def next_only(self) -> str:
         """Both clouds, the first alone, the second alone."""
@@ -187,14 +192,14 @@ class ViewState:
         return "shown: " + ("all" if self.only is None else self.clouds[self.only].label)
 
     def toggle(self, name: str) -> str:
-        """Switch ``beside``, ``cameras`` or ``thumbnails``."""
+        """Switch ``side_by_side``, ``cameras`` or ``thumbnails``."""
         setattr(self, name, not getattr(self, name))
-        if name == "beside":
-            return "runs: " + ("side by side" if self.beside else "overlaid")
+        if name == "side_by_side":
+            return "runs: " + ("side by side" if self.side_by_side else "overlaid")
         return f"{name}: {'on' if getattr(self, name) else 'off'}"
 
     def reset(self) -> str:
-        """Take all filters, the clip box and picked points back."""
+        """Reset all filters, the clip box and picked points."""
         self.max_error_px = self.max_uncertainty = np.inf
         self.min_track, self.only, self.side = 0, None, 0
         self.clip[:] = 0
@@ -202,42 +207,40 @@ class ViewState:
         return f"filters: none ({self.counts()})"
 
     def counts(self) -> str:
-        """How many points are visible, in words."""
+        """How many points of each cloud are visible, in words."""
         return ", ".join(f"{int(self.visible(k).sum()):,} of {len(c.xyz):,}" for k, c in enumerate(self.clouds))
 
     @property
-    def parts(self) -> str:
+    def point_words(self) -> str:
         """What :meth:`counts` counts, in words: points, or the vertices of a mesh."""
-        return " and ".join(dict.fromkeys(cloud.parts for cloud in self.clouds))
+        return " and ".join(dict.fromkeys(cloud.point_word for cloud in self.clouds))
 
     def pick(self, cloud: int, point: int) -> str:
-        """Pick a point; the second one gives a distance, a third starts anew."""
+        """Pick a point; the second one gives a distance, a third one starts again."""
         if len(self.picks) >= 2:
             self.picks.clear()
         self.picks.append((cloud, point))
-        place = self.clouds[cloud].xyz[point]
-        said = (
-            f"point {len(self.picks)}: {self.clouds[cloud].label} {point} at ({', '.join(f'{v:.4g}' for v in place)})"
-        )
-        return f"{said}; distance {self.length(self.distance())}" if len(self.picks) == 2 else said
+        xyz = ", ".join(f"{v:.4g}" for v in self.clouds[cloud].xyz[point])
+        text = f"point {len(self.picks)}: {self.clouds[cloud].label} {point} at ({xyz})"
+        return f"{text}; distance {self.length_text(self.distance())}" if len(self.picks) == 2 else text
 
     def distance(self) -> float:
-        """Between the two picked points, in scene units, NaN without two; side by side, it is as if overlaid."""
+        """Distance between the two picked points in scene units, as if the clouds were overlaid; NaN without two."""
         if len(self.picks) < 2:
             return float("nan")
         first, second = (self.clouds[k].xyz[point] for k, point in self.picks)
         return float(np.linalg.norm(first - second))
 
-    def length(self, value: float) -> str:
-        """A length with its unit."""
+    def length_text(self, value: float) -> str:
+        """A length in scene units as text, in mm where the scale is known."""
         return f"{value:.4g} scene units" if self.mm_per_unit is None else f"{value * self.mm_per_unit:.4g} mm"
 
     def mark_radius(self) -> float:
-        """Of the ball at a picked point."""
+        """Radius of the ball at a picked point."""
         return 0.006 * float(np.linalg.norm(self.high - self.low))
 
     def frustum_depth(self) -> float:
-        """How long the cameras are drawn: a small part of how far they see, so that they do not cover the cloud."""
+        """Length of the frustums in scene units, small beside their distance from the cloud, so as not to cover it."""
         cloud = self.clouds[0]
         centres = camera_centres(cloud.cam_from_world)
         if not len(centres):
@@ -249,7 +252,7 @@ class ViewState:
 
 
 def _next(values: Sequence[float], now: float, step: int) -> float:
-    """The nearest of ``values`` above ``now``, or with a negative step below; the last one there when there is none."""
+    """The closest of ``values`` above ``now``, or below it with a negative step; the extreme one if there is none."""
     beyond = [v for v in values if (v > now if step > 0 else v < now)]
     if not beyond:
         return max(values) if step > 0 else min(values)

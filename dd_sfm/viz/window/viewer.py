@@ -1,4 +1,4 @@
-"""The viewer's window. All that it shows is in :class:`ViewState`; here it is handed to Open3D."""
+"""The viewer's window, drawn by Open3D; what it shows is in :class:`ViewState`."""
 
 import math
 import subprocess
@@ -15,10 +15,10 @@ from dd_sfm.errors import DeviceError
 from dd_sfm.io.images import write_image
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.cloud_view import median_spacing
-from dd_sfm.viz.render.labels import PAPER
-from dd_sfm.viz.render.orbit import Orbit, orbit_of, point_at
+from dd_sfm.viz.render.labels import BACKGROUND_RGB
+from dd_sfm.viz.render.orbit import Orbit, orbit_from_viewpoint, point_at
 from dd_sfm.viz.render.splat import project
-from dd_sfm.viz.render.viewpoints import Viewpoint, find_viewpoint
+from dd_sfm.viz.render.viewpoints import Viewpoint, camera_index, find_viewpoint, parse_camera_view
 from dd_sfm.viz.window.keys import CAMERAS, KEYS, POINTS, SIZE, VIEW, VIEW_KEYS, Key, help_text
 from dd_sfm.viz.window.shapes import Shapes
 from dd_sfm.viz.window.state import ViewState
@@ -26,29 +26,28 @@ from dd_sfm.viz.window.state import ViewState
 SHIFT, CTRL = 1, 2
 LEFT = 0
 CLICK_PX = 3.0
-FLUID_S = 0.08
+"""A press of a button that moves the mouse by no more than this is a click."""
+MAX_DRAW_S = 0.08
 """Longest time to draw the points while the mouse moves."""
-POINT_PX = (1.5, 5.0)
-"""Diameter of the usual points: by their spacing in the first view, within these bounds."""
-# Tried in a process of its own: a missing library may end it, and without a display Open3D draws into nowhere.
+POINT_SIZE_RANGE_PX = (1.5, 5.0)
+"""Smallest and largest default diameter of the points, which is chosen by their spacing in the first view."""
+# Run in a separate process: a missing library may end it, and without a display Open3D fails silently.
 PROBE = """
-import open3d
-window = open3d.visualization.Visualizer()
-made = window.create_window(width=64, height=64, visible=False)
-print("" if made else "No display")
+import open3d, sys
+sys.exit(not open3d.visualization.Visualizer().create_window(width=64, height=64, visible=False))
 """
 
 
 def check_display() -> None:
-    """See that a window can be opened.
+    """Check that a window can be opened, by an Open3D that can be imported.
 
     Raises:
-        DeviceError: If there is no display. (That Open3D can be imported is for the caller to know.)
+        DeviceError: If there is no display.
     """
-    tried = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)
-    if tried.returncode or "No display" in tried.stdout:
+    tried = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, check=False)
+    if tried.returncode:
         raise DeviceError(
-            "view: no display found to open a window on; expected one (DISPLAY or WAYLAND_DISPLAY). Render a picture "
+            "view: no display to open a window on; expected one (DISPLAY or WAYLAND_DISPLAY). Render a picture "
             "instead: --screenshot FILE.png"
         )
 
@@ -63,18 +62,18 @@ def open_window(state: ViewState, view: str, width: int, height: int, say: Calla
     """
     window = Window(state, view, width, height, say)
     say(help_text())
-    say(f"shown: {state.counts()} {state.parts}")
+    say(f"shown: {state.counts()} {state.point_words}")
     window.run()
 
 
 class Window:
-    """Open3D's window with our state, keys and mouse.
+    """An Open3D window that shows a state, with its own keys and mouse.
 
     Args:
         state: What to show.
-        view: Where from at first: front, top, side, oblique or camera:N.
-        width: Of the window, in pixels.
-        height: The same.
+        view: The first view: front, top, side, oblique or camera:N.
+        width: Width of the window in pixels.
+        height: Height of the window in pixels.
         say: Prints a line.
     """
 
@@ -85,7 +84,7 @@ class Window:
         self.state, self.say, self.view = state, say, view
         self.orbit = self._start(view, width, height)
         spacing_px = median_spacing(state.clouds[0].xyz) * self.orbit.camera.fx / self.orbit.distance
-        self._point_px = float(np.clip(0.7 * spacing_px, *POINT_PX))
+        self._point_px = float(np.clip(0.7 * spacing_px, *POINT_SIZE_RANGE_PX))
         open3d.utility.set_verbosity_level(open3d.utility.VerbosityLevel.Error)
         self.visualizer: Any = open3d.visualization.VisualizerWithKeyCallback()
         if not self.visualizer.create_window("dd-sfm view", width, height):
@@ -94,7 +93,7 @@ class Window:
             )
         options = self.visualizer.get_render_option()
         options.light_on, options.mesh_show_back_face = False, True
-        options.background_color = np.array(PAPER) / 255
+        options.background_color = np.array(BACKGROUND_RGB) / 255
         self.shapes, self.seconds_per_point, self._every = Shapes(state), 0.0, 1
         self._pointer, self._pressed, self._button, self._mods = (0.0, 0.0), (0.0, 0.0), -1, 0
         for geometry in self.shapes.all:
@@ -105,12 +104,12 @@ class Window:
 
     def run(self) -> None:
         """Show the window until it is closed."""
-        self.seconds_per_point = self._draw_seconds() / max(self.shapes.points, 1)
+        self.seconds_per_point = self._draw_seconds() / max(self.shapes.point_count, 1)
         self.visualizer.run()
         self.visualizer.destroy_window()
 
     def _draw_seconds(self) -> float:
-        """The shorter of two: the first also moves the points to the graphics card."""
+        """Time to draw the window: the shorter of two, as the first also moves the points to the graphics card."""
         times = []
         for _ in range(2):
             start = time.perf_counter()
@@ -120,7 +119,7 @@ class Window:
         return min(times)
 
     def capture(self) -> FloatArray:
-        """What the window shows (H, W, 3) uint8."""
+        """The picture in the window (H, W, 3) uint8."""
         self.visualizer.poll_events()
         self.visualizer.update_renderer()
         shown = np.asarray(self.visualizer.capture_screen_float_buffer(do_render=True))
@@ -151,28 +150,28 @@ class Window:
         self.visualizer.register_key_action_callback(ord(letter), pressed)
 
     def press(self, key: Key, step: int = 1) -> None:
-        """Do what a key does; ``step`` is -1 with Shift."""
+        """Do what a key does and redraw; ``step`` is -1 with Shift."""
         self.say(key.change(self.state, step))
-        stale = self.shapes.fill_points() if POINTS in key.stale else []
-        stale += self.shapes.fill_cameras() if CAMERAS in key.stale else []
-        for geometry in stale:
+        changed = self.shapes.update_points() if POINTS in key.redraw else []
+        changed += self.shapes.update_cameras() if CAMERAS in key.redraw else []
+        for geometry in changed:
             self.visualizer.update_geometry(geometry)
-        if SIZE in key.stale:
+        if SIZE in key.redraw:
             self._set_size()
-        if VIEW in key.stale:
+        if VIEW in key.redraw:
             self._change_view()
 
     def look_from(self, name: str, step: int = 1) -> None:
-        """Go to a view by name, no longer through a camera."""
+        """Go to a named view, and no longer look through a camera."""
         self.view = name
-        self.press(Key("", "", lambda s, d: self._free(name), (VIEW, CAMERAS)))
+        self.press(Key("", "", lambda s, d: self._leave_camera(name), (VIEW, CAMERAS)))
 
-    def _free(self, name: str) -> str:
+    def _leave_camera(self, name: str) -> str:
         self.state.camera = None
         return f"view: {name}"
 
     def write_picture(self) -> None:
-        """Write what the window shows to view-NNN.png in the working folder, a new file each time."""
+        """Write the picture in the window to a new file view-NNN.png in the working folder."""
         number = next(n for n in range(1, 10_000) if not Path(f"view-{n:03d}.png").exists())
         path = Path(f"view-{number:03d}.png")
         write_image(path, self.capture())
@@ -181,7 +180,7 @@ class Window:
     # Mouse
 
     def button(self, button: int, action: int, mods: int) -> bool:
-        """A mouse button went down (action 1) or up (0); while one is held, the others do nothing."""
+        """A mouse button was pressed (action 1) or released (0); while one is held, the others do nothing."""
         if action and self._button < 0:
             self._button, self._mods, self._pressed = button, mods, self._pointer
             self._thin(True)
@@ -194,15 +193,15 @@ class Window:
         return False
 
     def _thin(self, moving: bool) -> None:
-        """Where drawing is slow, as without a graphics card, show only as many points while moving as stay fluid."""
+        """Draw only some points while the mouse moves where drawing all is slow, as without a graphics card."""
         if moving:
-            self._every = math.ceil(self.shapes.points * self.seconds_per_point / FLUID_S)
+            self._every = math.ceil(self.shapes.point_count * self.seconds_per_point / MAX_DRAW_S)
         if self._every > 1:
-            for geometry in self.shapes.fill_points(self._every if moving else 1):
+            for geometry in self.shapes.update_points(self._every if moving else 1):
                 self.visualizer.update_geometry(geometry)
 
     def move(self, x: float, y: float) -> bool:
-        """The pointer moved to a pixel."""
+        """The mouse pointer moved to a pixel."""
         dx, dy = x - self._pointer[0], y - self._pointer[1]
         self._pointer = (x, y)
         if self._button < 0:
@@ -217,13 +216,13 @@ class Window:
         return False
 
     def scroll(self, steps: float) -> bool:
-        """The wheel turned."""
+        """The mouse wheel turned."""
         self.orbit = self.orbit.zoomed(steps)
         self._look()
         return False
 
     def pick(self, x: float, y: float) -> None:
-        """Pick the nearest visible point at a pixel, and say where it is or how far from the one before."""
+        """Pick the nearest visible point at a pixel, and print its position and its distance from the one before."""
         best: tuple[float, int, int] | None = None
         viewpoint = self.orbit.viewpoint
         for k, cloud in enumerate(self.state.clouds):
@@ -236,33 +235,34 @@ class Window:
             self.say("no point here")
             return
         self.say(self.state.pick(best[1], best[2]))
-        self.visualizer.update_geometry(self.shapes.fill_marks())
+        self.visualizer.update_geometry(self.shapes.update_marks())
 
     # Views
 
     def _start(self, view: str, width: int, height: int) -> Orbit:
         first = self.state.clouds[0]
-        if view.startswith("camera:"):
+        number = parse_camera_view(view)
+        if number is not None:
             viewpoint = find_viewpoint(view, first, first.xyz, width, height)
-            self.state.camera = first.numbers.index(int(view.removeprefix("camera:")))
-            return orbit_of(viewpoint, first.xyz)
+            self.state.camera = camera_index(first, number)
+            return orbit_from_viewpoint(viewpoint, first.xyz)
         points = np.concatenate([c.xyz + self.state.offset(k) for k, c in enumerate(self.state.clouds)])
-        return orbit_of(find_viewpoint(view, first, points, width, height), points)
+        return orbit_from_viewpoint(find_viewpoint(view, first, points, width, height), points)
 
     def _change_view(self) -> None:
         self._fit_window()
         width, height = self.orbit.camera.width, self.orbit.camera.height
         if self.state.camera is None:
-            view = "front" if self.view.startswith("camera:") else self.view
+            view = self.view if parse_camera_view(self.view) is None else "front"
             self.orbit = self._start(view, width, height)
         else:
             first, k = self.state.clouds[0], self.state.camera
             camera = first.images[k].camera.fitted((width, height))
-            self.orbit = orbit_of(Viewpoint(camera, first.cam_from_world[k]), first.xyz)
+            self.orbit = orbit_from_viewpoint(Viewpoint(camera, first.cam_from_world[k]), first.xyz)
         self._look()
 
     def _fit_window(self) -> None:
-        """Follow a window that was made larger or smaller."""
+        """Adapt the orbit to a window that was resized."""
         now = self.visualizer.get_view_control().convert_to_pinhole_camera_parameters().intrinsic
         if (now.width, now.height) != (self.orbit.camera.width, self.orbit.camera.height):
             self.orbit = self.orbit.resized(now.width, now.height)

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: which frames are registered, the camera paths, the spread of errors, lengths and angles."""
+"""Plots of a comparison: registered frames, camera paths, and histograms of errors, track lengths and angles."""
 
 from collections.abc import Callable
 
@@ -13,12 +13,12 @@ from dd_sfm.sfm.geometry import measured_errors_px
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render import viewpoints
 
-COLOURS = {"learned": "#c8553d", "sift": "#2b6a99", "sift_default": "#8a9aa3"}
-REFERENCE = "#3f3f3f"
+RUN_COLOURS = {"learned": "#c8553d", "sift": "#2b6a99", "sift_default": "#8a9aa3"}
+REFERENCE_COLOUR = "#3f3f3f"
 
 
 def timeline_figure(comparison: Comparison) -> Figure:
-    """A line for every run: frames registered in its largest model, in another, not at all, or not used."""
+    """Draw a line for every run: frames registered in its largest model, in another one, not at all, or not used."""
     frames = np.array(sorted({*comparison.frames, *comparison.dropped}))
     lines = comparison.columns
     state = np.zeros((len(lines), len(frames)))
@@ -48,7 +48,7 @@ def timeline_figure(comparison: Comparison) -> Figure:
 
 
 def trajectory_figure(comparison: Comparison) -> Figure:
-    """The camera paths of all runs from two sides, and of the reference."""
+    """Draw the camera paths of all runs and of the reference, from two sides."""
     figure = Figure(figsize=(11, 5), layout="constrained")
     panels = figure.subplots(1, 2)
     axes_of_view = viewing_axes(comparison)
@@ -58,12 +58,14 @@ def trajectory_figure(comparison: Comparison) -> Figure:
     ):
         if len(comparison.reference_path):
             path = comparison.reference_path @ axes_of_view.T
-            axes.plot(path[:, across], path[:, down], color=REFERENCE, linewidth=4, alpha=0.25, label="reference")
-        for column in comparison.found:
-            label = column.label if column.aligned else f"{column.label} (in a frame of its own)"
-            for k, part in enumerate(_unbroken(column, comparison.frames)):
+            axes.plot(
+                path[:, across], path[:, down], color=REFERENCE_COLOUR, linewidth=4, alpha=0.25, label="reference"
+            )
+        for column in comparison.with_model:
+            label = column.label if column.aligned else f"{column.label} (in its own coordinates)"
+            for k, part in enumerate(_path_segments(column, comparison.frames)):
                 path = part @ axes_of_view.T
-                line = {"color": COLOURS.get(column.name, "k"), "label": label if k == 0 else None}
+                line = {"color": RUN_COLOURS.get(column.name, "k"), "label": label if k == 0 else None}
                 axes.plot(path[:, across], path[:, down], ".-", markersize=3, linewidth=1.2, **line)
         axes.set_aspect("equal", "datalim")
         axes.invert_yaxis()
@@ -73,8 +75,8 @@ def trajectory_figure(comparison: Comparison) -> Figure:
     return figure
 
 
-def _unbroken(column: Column, frames: tuple[int, ...]) -> list[FloatArray]:
-    """Camera centres of runs of registered frames: no line leads over a frame without a pose."""
+def _path_segments(column: Column, frames: tuple[int, ...]) -> list[FloatArray]:
+    """Camera centres (N, 3) of each sequence of registered frames: no line bridges a frame without a pose."""
     assert column.model is not None
     poses = column.model.cam_from_world
     registered = np.array([f in poses for f in frames])
@@ -84,21 +86,23 @@ def _unbroken(column: Column, frames: tuple[int, ...]) -> list[FloatArray]:
 
 
 def viewing_axes(comparison: Comparison) -> FloatArray:
-    """Rows: right, down and forward of the mean camera in the common frame (3, 3)."""
-    model = comparison.found[0].model
+    """Axes (3, 3) of the mean camera in common coordinates; the rows are right, down and forward."""
+    model = comparison.with_model[0].model
     assert model is not None
     return viewpoints.viewing_axes(np.stack(list(model.cam_from_world.values())))
 
 
 def framed_points(comparison: Comparison) -> FloatArray:
-    """What a picture of the clouds must hold (N, 3): the bulk of the first, and the cameras of it."""
-    model = comparison.found[0].model
+    """Points (N, 3) that a picture of the clouds must show: the bulk of the first cloud, and its cameras."""
+    model = comparison.with_model[0].model
     assert model is not None
-    return np.concatenate([viewpoints.bulk(model.xyz), camera_centres(np.stack(list(model.cam_from_world.values())))])
+    return np.concatenate(
+        [viewpoints.bulk_points(model.xyz), camera_centres(np.stack(list(model.cam_from_world.values())))]
+    )
 
 
-def middle_and_reach(comparison: Comparison) -> tuple[FloatArray, float]:
-    """Middle (3,) of :func:`framed_points`, and the distance that all of them are within."""
+def centre_and_radius(comparison: Comparison) -> tuple[FloatArray, float]:
+    """Centre (3,) of :func:`framed_points`, and the distance from it that all of them are within."""
     points = framed_points(comparison)
     axes = viewing_axes(comparison)
     turned = points @ axes.T
@@ -107,8 +111,11 @@ def middle_and_reach(comparison: Comparison) -> tuple[FloatArray, float]:
 
 
 def histogram_figure(comparison: Comparison) -> Figure:
-    """Counts on a logarithmic scale, since the runs differ by far in number."""
-    has_truth = any(np.isfinite(c.points.true_mm).any() for c in comparison.found if c.points is not None)
+    """Draw histograms of errors, track lengths and angles.
+
+    Counts are on a logarithmic scale, since the runs differ much in their number of points.
+    """
+    has_truth = any(np.isfinite(c.points.true_error_mm).any() for c in comparison.with_model if c.points is not None)
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     panels = figure.subplots(1, 4 if has_truth else 3)
     _histogram(
@@ -119,10 +126,12 @@ def histogram_figure(comparison: Comparison) -> Figure:
         "observations",
         cut=99,
     )
-    _histogram(panels[1], comparison, lambda p: p.length.astype(float), "track length [views]", "points", whole=True)
+    _histogram(
+        panels[1], comparison, lambda p: p.track_length.astype(float), "track length [views]", "points", whole=True
+    )
     _histogram(panels[2], comparison, lambda p: p.angle_deg, "triangulation angle [deg]", "points", cut=99.5)
     if has_truth:
-        _histogram(panels[3], comparison, lambda p: p.true_mm, "true error [mm]", "points", logarithmic=True)
+        _histogram(panels[3], comparison, lambda p: p.true_error_mm, "true error [mm]", "points", logarithmic=True)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
     return figure
@@ -139,7 +148,7 @@ def _histogram(
     whole: bool = False,
     logarithmic: bool = False,
 ) -> None:
-    per_run = {c.name: values(c.points) for c in comparison.found if c.points is not None}
+    per_run = {c.name: values(c.points) for c in comparison.with_model if c.points is not None}
     per_run = {run: found[np.isfinite(found)] for run, found in per_run.items()}
     per_run = {run: found for run, found in per_run.items() if len(found)}
     low, top = 0.0, max(float(np.percentile(found, cut)) for found in per_run.values())
@@ -152,9 +161,11 @@ def _histogram(
         axes.set_xscale("log")
     for run, found in per_run.items():
         label = comparison.column(run).label
-        axes.hist(found, bins=bins.tolist(), histtype="stepfilled", color=COLOURS.get(run, "k"), alpha=0.18)
-        axes.hist(found, bins=bins.tolist(), histtype="step", color=COLOURS.get(run, "k"), label=label, linewidth=1.4)
-        axes.axvline(float(np.median(found)), color=COLOURS.get(run, "k"), linestyle=":", linewidth=1)
+        axes.hist(found, bins=bins.tolist(), histtype="stepfilled", color=RUN_COLOURS.get(run, "k"), alpha=0.18)
+        axes.hist(
+            found, bins=bins.tolist(), histtype="step", color=RUN_COLOURS.get(run, "k"), label=label, linewidth=1.4
+        )
+        axes.axvline(float(np.median(found)), color=RUN_COLOURS.get(run, "k"), linestyle=":", linewidth=1)
     axes.set_yscale("log")
     axes.set(xlabel=name, ylabel=counted, xlim=(bins[0], bins[-1]))
     axes.spines[["top", "right"]].set_visible(False)

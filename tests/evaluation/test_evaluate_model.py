@@ -261,8 +261,8 @@ def test_a_reference_of_another_video_is_doubted(measured, truth):
     figures = measured(to_own_world(pose_only(other_path()))).figures
     assert figures["camera_misfit"] > 0.5
     [warning] = figures["warnings"]
-    assert "the cameras are off by" in warning
-    assert f"is {truth} of the same video? If it is, this model failed" in warning
+    assert "the cameras are still off by" in warning
+    assert f"Does {truth} show the same video? If it does, this model failed" in warning
 
 
 def test_the_same_path_with_other_turns_is_doubted(measured):
@@ -274,8 +274,8 @@ def test_the_same_path_with_other_turns_is_doubted(measured):
     figures = measured(to_own_world(pose_only(poses))).figures
     assert figures["camera_misfit"] < 0.2
     [warning] = figures["warnings"]
-    assert warning.startswith("the cameras turn another way: their turns are off by ")
-    assert "of the same video? If it is, this model failed" in warning
+    assert warning.startswith("the cameras rotate in another way than the reference's: the errors of their rotations ")
+    assert "show the same video? If it does, this model failed" in warning
 
 
 def test_points_nowhere_near_the_surface_are_doubted(measured):
@@ -284,7 +284,7 @@ def test_points_nowhere_near_the_surface_are_doubted(measured):
     figures = measured(to_own_world(replace(model, xyz=xyz))).figures
     assert figures["camera_misfit"] < 1e-9
     [warning] = figures["warnings"]
-    assert warning.startswith("half of the points are more than")
+    assert warning.startswith("after alignment half of the points are still off by more than")
 
 
 def test_wrong_cameras_and_outliers_are_no_other_video(measured):

@@ -8,7 +8,7 @@ from test_matching_accuracy import patches_of
 from dd_sfm.config import MatchConfig
 from dd_sfm.evaluation.matching.accuracy import DescriptorMatcher
 from dd_sfm.evaluation.matching.reference import View
-from dd_sfm.evaluation.matching.with_patches import TRUSTED_CELLS, AlignedMatcher
+from dd_sfm.evaluation.matching.with_patches import MAX_RESIDUAL_CELLS, PatchRefinedMatcher
 from dd_sfm.features.view_matching import ViewMatches
 
 MOTION = np.array([[1.06, -0.08, 2.3], [0.07, 0.97, -4.6]])
@@ -47,7 +47,7 @@ def errors(places, points):
 def test_patches_bring_places_to_a_tenth_of_a_pixel(plain, points):
     source, target = views()
     before = errors(plain(source, target, points), points)
-    after = errors(AlignedMatcher(plain, grid_of, CONFIG)(source, target, points), points)
+    after = errors(PatchRefinedMatcher(plain, grid_of, CONFIG)(source, target, points), points)
     assert after.shape == before.shape
     assert np.median(before) > 0.2
     assert np.median(after) < 0.1
@@ -56,19 +56,19 @@ def test_patches_bring_places_to_a_tenth_of_a_pixel(plain, points):
 
 def test_few_points_are_aligned_by_the_motion_of_the_query_points(plain, points):
     source, target = views()
-    matcher = AlignedMatcher(plain, grid_of, CONFIG)
+    matcher = PatchRefinedMatcher(plain, grid_of, CONFIG)
     assert np.median(errors(matcher(source, target, points[:3]), points[:3])) < 0.1
 
 
 def test_without_texture_every_point_keeps_its_place(plain, points):
     source, target = views(flat=True)
-    found = AlignedMatcher(plain, grid_of, CONFIG)(source, target, points)
+    found = PatchRefinedMatcher(plain, grid_of, CONFIG)(source, target, points)
     assert np.array_equal(found, plain(source, target, points))
 
 
 def test_without_usable_cells_points_are_lost_and_still_counted(plain, points):
     source, target = views()
-    found = AlignedMatcher(plain, grid_of, CONFIG)(source, View(1, target.image, np.zeros_like(MASK)), points)
+    found = PatchRefinedMatcher(plain, grid_of, CONFIG)(source, View(1, target.image, np.zeros_like(MASK)), points)
     assert found.shape == points.shape
     assert np.isnan(found).all()
 
@@ -76,10 +76,10 @@ def test_without_usable_cells_points_are_lost_and_still_counted(plain, points):
 def test_a_place_far_from_the_neighbours_motion_is_not_taken(plain, points, monkeypatch):
     # Points 0 and 1 are aligned, the second to a place beyond what is trusted; 60 is a query point.
     there = torch.tensor([[70.25, 60.5], [80.0, 60.0], [1.0, 1.0]])
-    far = torch.tensor([0.9, 1.1, 0.0]) * TRUSTED_CELLS * plain.stride
+    far = torch.tensor([0.9, 1.1, 0.0]) * MAX_RESIDUAL_CELLS * plain.stride
     held = ViewMatches(torch.tensor([0, 1, 60]), there, torch.ones(3), far, 1.0)
     monkeypatch.setattr("dd_sfm.evaluation.matching.with_patches.match_views", lambda *args, **kwargs: held)
     source, target = views()
     expected = plain(source, target, points)
     expected[0] = [70.25, 60.5]
-    assert np.array_equal(AlignedMatcher(plain, grid_of, CONFIG)(source, target, points), expected)
+    assert np.array_equal(PatchRefinedMatcher(plain, grid_of, CONFIG)(source, target, points), expected)

@@ -6,15 +6,26 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import OutputError
+from dd_sfm.evaluation.model.alignment import align_cameras
 from dd_sfm.evaluation.model.evaluate import Evaluation
+from dd_sfm.evaluation.model.frame_numbering import Numbering
 from dd_sfm.evaluation.model.trajectory import Trajectory
-from dd_sfm.viz.render.figures import cloud_figure, error_figure, trajectory_figure, viewing_axes, write_figures
+from dd_sfm.viz.render.evaluation_plots import (
+    cloud_figure,
+    error_figure,
+    trajectory_figure,
+    viewing_axes,
+    write_figures,
+)
 
 
 def evaluation(error):
     poses = np.stack([np.column_stack([np.eye(3), [-0.1 * k, 0, 0]]) for k in range(5)])
     xyz = np.random.default_rng(0).normal(size=(len(error), 3)) + np.array([0, 0, 5])
-    return Evaluation({}, Trajectory(np.arange(5), poses, poses, 0.4), xyz, np.array(error), "mm", "mm", {})
+    trajectory = Trajectory(np.arange(5), poses, poses, 0.4)
+    alignment = align_cameras(poses, poses)
+    numbering = Numbering.SAME_NUMBERS
+    return Evaluation({}, trajectory, xyz, np.array(error), "mm", "mm", {}, alignment, numbering)
 
 
 @pytest.mark.parametrize("error", [np.linspace(0, 3, 50), np.zeros(50), np.array([0.5, np.nan])])

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation as PNG: drawn without a display and without matplotlib's global state."""
+"""Plots of an evaluation as PNG, drawn without a display and without matplotlib's global state."""
 
 import io
 from dataclasses import dataclass
@@ -18,12 +18,13 @@ from dd_sfm.evaluation.model.evaluate import Evaluation
 from dd_sfm.io.atomic import write_bytes
 from dd_sfm.viz.render import viewpoints
 
-ESTIMATE, REFERENCE = "#d1495b", "#30638e"
-MOST_POINTS = 60_000
+ESTIMATE_COLOUR, REFERENCE_COLOUR = "#d1495b", "#30638e"
+MAX_POINTS = 60_000
+"""Largest number of points in the plot of the cloud."""
 
 
 def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
-    """Write cloud.png, trajectory.png and errors.png; without points the first is left out.
+    """Write cloud.png, trajectory.png and errors.png; without known errors there is no cloud.png.
 
     Raises:
         OutputError: If they cannot be written.
@@ -50,18 +51,18 @@ def png(figure: Figure, dpi: int = 130) -> bytes:
 
 
 def cloud_figure(evaluation: Evaluation) -> Figure:
-    """The cloud as the cameras see it on the whole, and from the side, coloured by each point's error."""
+    """Plot the cloud along the mean viewing direction and from the side, coloured by the points' errors."""
     known = np.flatnonzero(np.isfinite(evaluation.error))
-    # Evenly thinned, the same on every call.
-    known = known[:: max(1, len(known) // MOST_POINTS)]
+    # Thinned evenly, the same way on every call.
+    known = known[:: max(1, len(known) // MAX_POINTS)]
     right, down, forward = viewing_axes(evaluation)
     points, path = evaluation.xyz[known], camera_centres(evaluation.trajectory.estimate)
     error = evaluation.error[known]
     low, top = _log_range(error)
-    held = np.concatenate([viewpoints.bulk(points), path])
-    limits = {axis.index: _limits(held[:, axis.index]) for axis in (right, down, forward)}
+    framed = np.concatenate([viewpoints.bulk_points(points), path])
+    limits = {axis.index: _limits(framed[:, axis.index]) for axis in (right, down, forward)}
     lengths = [limits[axis.index][1] - limits[axis.index][0] for axis in (right, forward, down)]
-    # Both panels have one height: widths in proportion give them one scale, and no room is lost.
+    # Both panels have the same height: widths in proportion to the lengths give both the same scale.
     tall = float(np.clip(10.5 * lengths[2] / (lengths[0] + lengths[1]), 2.5, 9))
     figure = Figure(figsize=(13, tall + 0.9), layout="constrained")
     panels = figure.subplots(1, 2, width_ratios=lengths[:2])
@@ -75,13 +76,13 @@ def cloud_figure(evaluation: Evaluation) -> Figure:
             points[order, across.index], points[order, down.index], c=np.clip(error[order], low, top), s=size,
             linewidths=0, cmap="viridis", norm=LogNorm(low, top),
         )  # fmt: skip
-        axes.plot(path[:, across.index], path[:, down.index], color=ESTIMATE, linewidth=1.5)
+        axes.plot(path[:, across.index], path[:, down.index], color=ESTIMATE_COLOUR, linewidth=1.5)
         axes.set_title(title)
         axes.set_aspect("equal", "box")
         axes.set_xlim(*limits[across.index])
         axes.set_ylim(*limits[down.index])
         _label(axes, across, down, evaluation.unit)
-    # Not a legend, which would lie on points; where there is more room.
+    # In the title of the wider panel, as a legend would cover points.
     wider = panels[int(lengths[1] > lengths[0])]
     wider.set_title(f"{wider.get_title()}; red: path of the cameras")
     name = f"{_error_name(evaluation)} [{evaluation.error_unit}]"
@@ -91,20 +92,23 @@ def cloud_figure(evaluation: Evaluation) -> Figure:
 
 @dataclass(frozen=True)
 class DrawnAxis:
-    """An axis of the reference's frame, ``index`` 0 to 2; ``sign`` is -1 where it points to the left or up."""
+    """An axis of the reference's coordinates as it is drawn.
+
+    ``index``: 0 to 2; ``sign``: -1 where the axis points to the left, upwards or towards the viewer.
+    """
 
     index: int
     sign: float
 
     def of(self, xyz: NDArray[Any]) -> NDArray[Any]:
-        """Points (N, 3) along the direction that is drawn (N,)."""
+        """Coordinates (N,) of points (N, 3) along the drawn direction."""
         return self.sign * xyz[:, self.index]
 
 
 def viewing_axes(evaluation: Evaluation) -> tuple[DrawnAxis, DrawnAxis, DrawnAxis]:
-    """The axes of the reference that are nearest to right, down and forward of its mean camera.
+    """The axes of the reference that are closest to right, down and forward of its mean camera.
 
-    Both pictures show the reference's own coordinates, so that a place in one is found in the other and in its mesh.
+    Plots show the reference's own coordinates, so that a place in one is easy to find in another and in its mesh.
     """
     rows = viewpoints.viewing_axes(evaluation.trajectory.reference)
     best = max(permutations(range(3)), key=lambda order: sum(abs(rows[k, i]) for k, i in enumerate(order)))
@@ -113,7 +117,7 @@ def viewing_axes(evaluation: Evaluation) -> tuple[DrawnAxis, DrawnAxis, DrawnAxi
 
 
 def _label(axes: Axes, across: DrawnAxis, down: DrawnAxis, unit: str) -> None:
-    """Names of the axes, which run to the right and downwards where they are not negative."""
+    """Name the axes of a plot and give them their directions."""
     axes.set(xlabel=f"{'xyz'[across.index]} of the reference [{unit}]", ylabel=f"{'xyz'[down.index]} [{unit}]")
     if across.sign < 0:
         axes.invert_xaxis()
@@ -128,7 +132,7 @@ def _error_name(evaluation: Evaluation) -> str:
 
 
 def trajectory_figure(evaluation: Evaluation) -> Figure:
-    """Camera paths of model and reference from two sides, and the errors along the frames."""
+    """Plot the camera paths of model and reference from two sides, and the errors over the frames."""
     trajectory = evaluation.trajectory
     right, down, forward = viewing_axes(evaluation)
     estimate, reference = (camera_centres(p) for p in (trajectory.estimate, trajectory.reference))
@@ -137,8 +141,8 @@ def trajectory_figure(evaluation: Evaluation) -> Figure:
     for column, across in enumerate((right, forward)):
         axes = figure.add_subplot(grid[0, column])
         for centres, colour, style, label in (
-            (reference, REFERENCE, "-", "reference"),
-            (estimate, ESTIMATE, "--", "model"),
+            (reference, REFERENCE_COLOUR, "-", "reference"),
+            (estimate, ESTIMATE_COLOUR, "--", "model"),
         ):
             axes.plot(centres[:, across.index], centres[:, down.index], style, color=colour, label=label)
             axes.plot(*centres[0, [across.index, down.index]], "o", color=colour, markersize=5)
@@ -155,7 +159,7 @@ def trajectory_figure(evaluation: Evaluation) -> Figure:
         )
     ):
         axes = figure.add_subplot(grid[1, column])
-        axes.plot(trajectory.frames, values, ".-", color=ESTIMATE)
+        axes.plot(trajectory.frames, values, ".-", color=ESTIMATE_COLOUR)
         axes.set(xlabel="frame", ylabel=name)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
@@ -163,26 +167,28 @@ def trajectory_figure(evaluation: Evaluation) -> Figure:
 
 
 def error_figure(evaluation: Evaluation) -> Figure:
-    """Histogram of the points' errors, and the share of points below each error."""
+    """Plot a histogram of the points' errors, and the share of points below each error."""
     error = evaluation.error[np.isfinite(evaluation.error)]
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
     if not len(error):
-        axes.text(0.5, 0.5, "no point with a known error", ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no points with known errors", ha="center", transform=axes.transAxes)
         return figure
     low, top = _log_range(error)
-    axes.hist(error, bins=np.geomspace(low, top, 80).tolist(), color=REFERENCE, alpha=0.8)
+    axes.hist(error, bins=np.geomspace(low, top, 80).tolist(), color=REFERENCE_COLOUR, alpha=0.8)
     axes.set_xscale("log")
     for value, label in ((np.median(error), "median"), (np.percentile(error, 90), "90 % below")):
         style = "--" if label == "median" else ":"
-        axes.axvline(value, color=ESTIMATE, linestyle=style, label=f"{label}: {value:.3g} {evaluation.error_unit}")
+        axes.axvline(
+            value, color=ESTIMATE_COLOUR, linestyle=style, label=f"{label}: {value:.3g} {evaluation.error_unit}"
+        )
     axes.set(
         title=f"{len(error):,} points with a known error",
         xlabel=f"{_error_name(evaluation)} [{evaluation.error_unit}]",
         ylabel="points",
         xlim=(low, top),
     )
-    # Above the panel: where it is free of bars inside depends on the errors.
+    # Above the panel, as bars may be anywhere inside.
     figure.legend(loc="outside upper right", ncols=2)
     share = axes.twinx()
     share.plot(np.sort(error), 100 * np.arange(1, len(error) + 1) / len(error), color="0.3")
@@ -191,14 +197,14 @@ def error_figure(evaluation: Evaluation) -> Figure:
 
 
 def _log_range(error: NDArray[Any]) -> tuple[float, float]:
-    """From the smallest to the largest errors of the bulk: most are small and a few are large by far."""
+    """Range of a logarithmic axis from the 1st to the 99th percentile of the errors, over at most four decades."""
     low, top = (float(v) for v in np.percentile(error, [1, 99]))
     top = max(top, 1e-9)
     return min(max(low, top * 1e-4), top / 10), top
 
 
 def _limits(values: NDArray[Any]) -> tuple[float, float]:
-    """Range of values with a margin."""
+    """Range of the values with a margin."""
     low, high = float(values.min()), float(values.max())
     margin = 0.04 * max(high - low, 1e-9)
     return low - margin, high + margin

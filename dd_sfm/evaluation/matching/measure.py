@@ -1,4 +1,4 @@
-"""Several ways of matching measured on several references."""
+"""Measure the accuracy of several matchers on several references."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -9,14 +9,14 @@ from dd_sfm.evaluation.matching.reference import open_reference
 from dd_sfm.progress import Progress, silent
 
 PAPER_THRESHOLDS = (3.0, 6.0, 12.0)
-"""Thresholds of Liu et al., CVPR 2020, in pixels of the image that the network sees."""
+"""Thresholds of Liu et al., CVPR 2020, in working pixels."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way of matching; ``make`` is called anew for every reference and gives its rows' names and matchers.
+    """A way of matching; ``make`` creates its matchers by name, anew for every reference.
 
-    Matchers made together may share what they hold, as a plain and an aligned one their maps.
+    Matchers that are created together may share their descriptor maps.
     """
 
     make: Callable[[], dict[str, PointMatcher]]
@@ -24,9 +24,10 @@ class Method:
 
 @dataclass(frozen=True)
 class MatchingResult:
-    """A row of the table: ``row.thresholds_px`` are in source pixels, ``scale`` is working pixels per source pixel.
+    """The accuracy of a matcher on a reference at one frame gap.
 
-    ``data`` is the reference as it was given.
+    ``data``: the reference as the user named it; ``scale``: working pixels per source pixel, while
+    ``row.thresholds_px`` are in source pixels.
     """
 
     data: str
@@ -46,16 +47,16 @@ def measure_matching(
     pairs_per_gap: int = 8,
     progress: Progress = silent,
 ) -> list[MatchingResult]:
-    """Percentage of correct keypoints for all methods on the same pairs and points of every reference.
+    """Measure the percentage of correct keypoints of all methods, on the same pairs and points of every reference.
 
     Args:
-        data: References as :func:`dd_sfm.evaluation.matching.reference.open_reference` takes them.
-        methods: What is measured.
+        data: References, see :func:`dd_sfm.evaluation.matching.reference.open_reference`.
+        methods: The methods to measure.
         working_height_px: Height of the field of view in working pixels.
-        gaps: Distances between the frames of a pair.
-        thresholds_px: In source pixels; in working pixels with ``in_working_px``.
-        in_working_px: See there.
-        pairs_per_gap: Most pairs a gap.
+        gaps: Distances in frames between the two frames of a pair.
+        thresholds_px: Largest errors of a correct point, in source pixels or with ``in_working_px`` in working pixels.
+        in_working_px: Whether thresholds are in working pixels.
+        pairs_per_gap: Largest number of pairs per gap.
         progress: Shows the pairs.
 
     Raises:
@@ -66,7 +67,7 @@ def measure_matching(
         reference = open_reference(text, working_height_px)
         scale = reference.grid.scale
         limits = [t / scale if in_working_px else t for t in thresholds_px]
-        for name, matcher in (named for method in methods for named in method.make().items()):
+        for name, matcher in (item for method in methods for item in method.make().items()):
             rows = pck_table(
                 matcher, reference, gaps=gaps, thresholds_px=limits, pairs_per_gap=pairs_per_gap, progress=progress
             )
@@ -75,5 +76,5 @@ def measure_matching(
 
 
 def matching_json(results: Sequence[MatchingResult]) -> list[dict[str, Any]]:
-    """Results as JSON holds them."""
+    """The results as content of a JSON file."""
     return [{"data": r.data, "method": r.method, **asdict(r.row), "working_px_per_source_px": r.scale} for r in results]

@@ -9,8 +9,9 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.comparison.compare import compare_runs, plain_figures
+from dd_sfm.evaluation.comparison.compare import compare_runs
 from dd_sfm.evaluation.comparison.table import table_rows
+from dd_sfm.io.atomic import json_content
 
 
 def runs_of(folder, learned, sift):
@@ -75,7 +76,7 @@ def test_true_errors_against_a_rendered_clip(tmp_path):
         if row.group.startswith(f"At equal number: the {comparison.figures['points_at_equal_number']} points of each")
     ]
     known = [runs[name]["best"]["points_with_truth"] for name in ("learned", "sift")]
-    assert next(row.cells for row in equal if "true place known" in row.label) == tuple(map(str, known))
+    assert next(row.cells for row in equal if "known true error" in row.label) == tuple(map(str, known))
     assert {
         "true error of a point, median [mm]",
         "surface with a point within 1 mm",
@@ -98,8 +99,8 @@ def test_models_that_share_no_image_are_shown_apart_with_a_note(tmp_path):
     )
     assert comparison.column("sift").aligned is False
     assert comparison.figures["notes"] == [
-        "sift and learned share no registered image; at least 3 along a path are needed to bring them into one frame: "
-        "each is shown in a frame of its own"
+        "sift and learned share no registered image; at least 3 along a path are needed to align them, so each is "
+        "shown in its own coordinates"
     ]
     assert comparison.figures["runs"]["sift"]["alignment"] is None
 
@@ -108,7 +109,7 @@ def test_a_run_without_a_model_is_a_column_that_says_so(tmp_path):
     learned, sift = usual_runs(tmp_path)
     lost = write_comparison_run(tmp_path / "none" / "sift_default", None, features="sift")
     comparison = compare_runs([learned, sift, entry(lost, "no model from 16 frames")])
-    assert [c.name for c in comparison.found] == ["learned", "sift"]
+    assert [c.name for c in comparison.with_model] == ["learned", "sift"]
     assert comparison.figures["runs"]["sift_default"]["failure"] == "no model from 16 frames"
     assert all(len(row.cells) == 3 for row in table_rows(comparison))
 
@@ -131,7 +132,7 @@ def test_an_empty_cloud(tmp_path):
         empty.camera, empty.cam_from_world, np.zeros((0, 3)), np.zeros((0, 3), np.uint8), np.zeros(0), none, none,
         np.zeros((0, 2)),
     )  # fmt: skip
-    with pytest.raises(InputError, match=r"sift/sparse/0: the sift model holds no points; expected a cloud"):
+    with pytest.raises(InputError, match=r"sift/sparse/0: the model of sift has no points; expected a cloud"):
         compare_runs(runs_of(tmp_path, full, empty))
 
 
@@ -147,7 +148,7 @@ def check_unmeasured(comparison, warning):
     figures = comparison.figures
     (found,) = figures["warnings"]
     assert re.search(warning, found), found
-    assert (comparison.unit, len(comparison.reference_path), comparison.in_truth) == ("scene units", 0, None)
+    assert (comparison.unit, len(comparison.reference_path), comparison.ground_truth) == ("scene units", 0, None)
     assert all(run["truth"] is None and run["points"] for run in figures["runs"].values())
     assert figures["runs"]["sift"]["alignment"]["images_common"] == FRAMES
     assert figures["verdict"].startswith("The learned descriptor wins")
@@ -166,8 +167,8 @@ def test_a_reference_of_another_video(tmp_path):
     for frame, pose in model.cam_from_world.items():
         model.cam_from_world[frame] = np.column_stack([pose[:, :3], rng.uniform(-9, 9, 3)])
     comparison = compare_runs(entries, write_run(tmp_path / "other", model))
-    check_unmeasured(comparison, "other: the cameras of no run follow its path .* the truth of the same video")
-    assert any(note.startswith("sift: its cameras do not follow those of") for note in comparison.figures["notes"])
+    check_unmeasured(comparison, "other: its cameras match those of no run; .* a reference of the same video")
+    assert any(note.startswith("sift: its cameras do not match those of") for note in comparison.figures["notes"])
 
 
 def test_a_reference_of_the_same_path_that_looks_elsewhere(tmp_path):
@@ -177,7 +178,9 @@ def test_a_reference_of_the_same_path_that_looks_elsewhere(tmp_path):
         turn = Rotation.from_rotvec([0.1 * np.sin(2.0 * frame), 0.1 * np.cos(1.3 * frame), 0.0]).as_matrix()
         model.cam_from_world[frame] = turn @ pose
     other = write_run(tmp_path / "other", model)
-    check_unmeasured(compare_runs(entries, other), "the cameras of no run follow its path or turn as its cameras do")
+    check_unmeasured(
+        compare_runs(entries, other), "other: its cameras match those of no run; .* a reference of the same video"
+    )
 
 
 def test_a_reference_that_counts_from_one_is_noted(tmp_path):
@@ -202,10 +205,10 @@ def test_frames_thinned_out_are_not_dropped(tmp_path):
 
 
 def test_figures_are_json_without_nan(tmp_path):
-    figures = plain_figures(compare_runs(usual_runs(tmp_path)).figures | {"odd": float("nan"), "n": np.int64(3)})
+    figures = json_content(compare_runs(usual_runs(tmp_path)).figures | {"odd": float("nan"), "n": np.int64(3)})
     assert json.loads(json.dumps(figures, allow_nan=False))["odd"] is None
     assert figures["n"] == 3
-    odd = plain_figures({"path": "data/NaNo", "far": [np.inf, np.float32(2)], "run": ("a", None, True)})
+    odd = json_content({"path": "data/NaNo", "far": [np.inf, np.float32(2)], "run": ("a", None, True)})
     assert odd == {"path": "data/NaNo", "far": [None, 2.0], "run": ["a", None, True]}
 
 

@@ -62,7 +62,7 @@ def test_the_whole_page_runs(beside_the_demo, capsys):
     assert len(run.points) > 300
     assert len(read_cloud(beside_the_demo / "sure.ply")) == len(names["sure"]) > 50
     assert names["position"] < 0.5
-    assert np.median(names["error"]) < 1.0
+    assert 0 < np.median(names["error"]) < 1.0
     assert "densify: done before" in capsys.readouterr().out
 
 

@@ -29,10 +29,14 @@ def test_every_method_says_what_each_of_its_stages_depends_on(name):
 @pytest.mark.slow
 def test_a_third_method_is_one_file_and_one_line(monkeypatch, tmp_path):
     monkeypatch.setitem(METHODS, "orb", OrbFeatures())
-    config = load_config(Config, None, ["features=orb", "frames.end=16", "dense.spacing_px=12", "runtime.device=cpu"])
+    config = load_config(
+        Config,
+        None,
+        ["features=orb", "frames.end=16", "dense.spacing_px=6", "dense.adjust_points=0", "runtime.device=cpu"],
+    )
     metrics = run(RunRequest(DEMO / "clip.mp4", tmp_path / "run", config, str(DEMO / "calibration.txt")))
     assert metrics["features"] == "orb"
     assert metrics["weights"] is None
     assert metrics["frames_registered"] >= 12
-    assert metrics["points"] > 1000
+    assert metrics["points"] > 300
     assert metrics == read_metrics(tmp_path / "run")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
+from zipfile import BadZipFile
 
 import numpy as np
 import yaml
@@ -78,7 +79,7 @@ class ExtractedFrames:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile, yaml.YAMLError) as error:
         found = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
         raise InputError(
             f"{path}: {found}; expected what dd-sfm reconstruct writes. Repeat the run with --overwrite"

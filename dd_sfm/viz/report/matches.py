@@ -3,7 +3,6 @@
 import logging
 from dataclasses import dataclass
 from typing import Any
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -74,7 +73,7 @@ def pair_matches(column: Column, comparison: Comparison, first: int, second: int
     """
     try:
         pixels = _sift_matches(column, first, second) or _track_matches(column, comparison.frames, first, second)
-    except (InputError, OSError, KeyError, ValueError, BadZipFile):
+    except (InputError, ValueError):
         return None
     xy0, xy1 = pixels
     verified = _verified(xy0, xy1, _camera(column))

@@ -58,6 +58,6 @@ def flow_matcher(source: View, target: View, xy: NDArray[Any]) -> NDArray[Any]:
     """
     estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
     flow = estimator.calc(equalised_grey(source.image), equalised_grey(target.image), None)
-    places = np.ascontiguousarray(xy, np.float32)[:, None]
-    moved = cv2.remap(flow, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    pixels = np.ascontiguousarray(xy, np.float32)[:, None]
+    moved = cv2.remap(flow, pixels, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return xy + moved[:, 0]

@@ -23,13 +23,13 @@ SUSPECT_CAMERA_MISFIT = 0.2
 TURNING_STEP_SHARE = 1 / 6
 """Rotations are compared between cameras that are this share of the sequence apart."""
 MIN_TURNING_DEG = 0.5
-"""Rotations of the reference whose median is smaller than this tell nothing."""
+"""Where the rotations of the reference have a smaller median than this, they are not compared."""
 ROTATION_NOISE_DEG = 1.25
 """Median rotation error that noise alone explains: cameras that shake by 0.4 degrees about every axis reach 1.2."""
 MAX_TURNING_MISFIT = 0.8
 """Turning misfit (:func:`turning_misfit`) above which model and reference show different videos.
 
-The centres alone do not tell: scopes in two colons both go straight ahead. docs/design-notes.md has the measurements.
+Centres alone cannot decide: scopes in two colons both go straight ahead. docs/design-notes.md has the measurements.
 """
 
 
@@ -90,7 +90,7 @@ def turning_misfit(cam_from_world: FloatArray, reference: FloatArray) -> float |
         reference: The same cameras in the reference (N, 3, 4).
 
     Returns:
-        The ratio, or None where the reference rotates too little to tell.
+        The ratio, or None where the reference rotates too little to compare.
     """
     step = max(1, round(TURNING_STEP_SHARE * len(reference)))
     if len(reference) <= step:

@@ -84,8 +84,8 @@ def match_frame_numbers(run: NumberedPoses, reference: NumberedPoses) -> CommonF
         The common frames, possibly none.
     """
     found = [_common_frames(run, reference, numbered) for numbered in _likely_numberings(run, reference)]
-    most = max(len(c.run) for c in found)
-    likely = [c for c in found if len(c.run) >= max(3, 0.8 * most)]
+    largest = max(len(c.run) for c in found)
+    likely = [c for c in found if len(c.run) >= max(3, 0.8 * largest)]
     best = likely[0] if likely else max(found, key=lambda c: len(c.run))
     for other in likely[1:]:
         if len(other.run) >= MIN_FRAMES_TO_FIT and _fits_twice_as_well(other, best):

@@ -62,15 +62,15 @@ def find_model(folder: Path) -> Path:
         InputError: If there is none.
     """
     if not folder.is_dir():
-        found = "is a file" if folder.exists() else "not found"
-        raise InputError(f"{folder}: {found}; expected a run folder or a COLMAP model folder")
-    place = find_model_folder(folder)
-    if place is None:
+        problem = "is a file" if folder.exists() else "not found"
+        raise InputError(f"{folder}: {problem}; expected a run folder or a COLMAP model folder")
+    found = find_model_folder(folder)
+    if found is None:
         raise InputError(
             f"{folder}: no model found; expected a run folder with sparse/0, or a folder with images.bin or "
             "images.txt. Finish the run: dd-sfm reconstruct"
         )
-    return place
+    return found
 
 
 def frame_numbers(folder: Path, names: list[str]) -> dict[str, int]:
@@ -106,8 +106,8 @@ def open_run(path: Path) -> EvaluatedRun:
         if not names:
             raise InputError(f"{folder}: the model has no registered image; expected at least 3")
         model = read_model(binary, frame_numbers(folder, names))
-    place = run_around(path, folder)
-    return _with_records(path, folder, model, place) if place else EvaluatedRun(path, folder, model, {}, {}, 0)
+    run = run_around(path, folder)
+    return _with_records(path, folder, model, run) if run else EvaluatedRun(path, folder, model, {}, {}, 0)
 
 
 def _with_records(root: Path, folder: Path, model: Model, run: Path) -> EvaluatedRun:
@@ -161,9 +161,9 @@ def common_frames(run: EvaluatedRun, reference: PoseReference) -> CommonFrames:
     ours = NumberedPoses(kind, run.model.cam_from_world, frames, run.source_number)
     kind = "run" if reference.is_run else reference.kind
     found = match_frame_numbers(ours, NumberedPoses(kind, reference.cam_from_world, reference.frames))
-    most = len(found.run)
-    if most < 3:
-        count = "no frame" if not most else f"{most} frame{'s' if most > 1 else ''}"
+    common = len(found.run)
+    if common < 3:
+        count = "no frame" if not common else f"{common} frame{'s' if common > 1 else ''}"
         raise InputError(
             f"{run.root}: {count} in common with {reference.path} (frames {_span(run.model.cam_from_world)} against "
             f"{_span(reference.cam_from_world)}); expected at least 3. Is it the same video?"

@@ -14,7 +14,7 @@ from dd_sfm.io.truth import RenderedTruth
 from dd_sfm.structures import FloatArray, IntArray, Model
 
 COMPLETENESS_MM = (0.5, 1.0)
-"""A place on the surface is covered when a point lies within this distance in mm ..."""
+"""A point of the surface is covered when a point lies within this distance in mm ..."""
 COMPLETENESS_PCT = (0.5, 1.0)
 """... or within this percentage of the median distance from the camera."""
 BEST_COUNTS = (1000, 5000, 20000)
@@ -123,11 +123,11 @@ def point_errors(
         error = error / observed.distance
     ordered = error[np.lexsort((error, observed.point))]
     lengths = np.bincount(observed.point, minlength=count)
-    seen = lengths > 0
-    first = (np.cumsum(lengths) - lengths)[seen]
+    has_any = lengths > 0
+    first = (np.cumsum(lengths) - lengths)[has_any]
     result = np.full(count, np.nan)
     # The median is the mean of the two middle values, which are the same one for an odd number.
-    result[seen] = (ordered[first + (lengths[seen] - 1) // 2] + ordered[first + lengths[seen] // 2]) / 2
+    result[has_any] = (ordered[first + (lengths[has_any] - 1) // 2] + ordered[first + lengths[has_any] // 2]) / 2
     return result
 
 

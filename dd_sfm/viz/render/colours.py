@@ -30,8 +30,8 @@ class ColourScale:
         table = colour_table(self.name)
         span = max(self.high - self.low, 1e-12)
         known = np.isfinite(values)
-        place = np.clip((np.where(known, values, self.low) - self.low) / span, 0.0, 1.0)
-        colours = table[np.round(place * (len(table) - 1)).astype(np.int64)]
+        position = np.clip((np.where(known, values, self.low) - self.low) / span, 0.0, 1.0)
+        colours = table[np.round(position * (len(table) - 1)).astype(np.int64)]
         colours[~known] = UNKNOWN_RGB
         return colours
 

@@ -66,8 +66,8 @@ def orbit_from_viewpoint(viewpoint: Viewpoint, points: FloatArray) -> Orbit:
     """An orbit that starts at a viewpoint, at the median depth of the points (N, 3) that are in the picture."""
     projected = project(points, viewpoint.camera, viewpoint.cam_from_world)
     with np.errstate(invalid="ignore"):
-        seen = ((projected.xy >= 0) & (projected.xy < viewpoint.camera.size)).all(1)
-    distance = float(np.median(projected.depth[seen])) if seen.any() else 1.0
+        in_picture = ((projected.xy >= 0) & (projected.xy < viewpoint.camera.size)).all(1)
+    distance = float(np.median(projected.depth[in_picture])) if in_picture.any() else 1.0
     pivot = camera_to_world(np.array([0.0, 0.0, distance]), viewpoint.cam_from_world)
     return Orbit(_centred(viewpoint.camera), viewpoint.cam_from_world[:, :3], pivot, distance)
 

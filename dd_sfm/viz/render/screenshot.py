@@ -78,11 +78,11 @@ def render_screenshot(state: ViewState, view: str, width: int, height: int) -> N
     size = max(text_size(height) - 5, 10)
     head = 2 * size if len(views) > 1 else 0
     foot = COLOUR_BAR_LINES * size if state.scale is not None else 0
-    least = head + foot + len(rows) * (_strip_height(size, len(groups[0])) * (len(views) > 1) + MIN_PANEL_PX)
-    if height < least or width < MIN_PANEL_PX * len(rows[0]):
+    min_height = head + foot + len(rows) * (_strip_height(size, len(groups[0])) * (len(views) > 1) + MIN_PANEL_PX)
+    if height < min_height or width < MIN_PANEL_PX * len(rows[0]):
         raise UsageError(
             f"--size {width}x{height}: too small for these views and their labels; expected at least "
-            f"{max(width, MIN_PANEL_PX * len(rows[0]))}x{max(height, least)}"
+            f"{max(width, MIN_PANEL_PX * len(rows[0]))}x{max(height, min_height)}"
         )
     across, down = _edges(width, len(rows[0])), _edges(height - head - foot, len(rows))
     draw_row = _several_views_row if len(views) > 1 else _single_view_row
@@ -107,11 +107,11 @@ def check_visible(state: ViewState) -> None:
     filters = []
     if np.isfinite(state.max_error_px):
         known = [float(c.error_px[np.isfinite(c.error_px)].min(initial=np.inf)) for c in clouds]
-        least = f"the smallest is {min(known):.3g} px" if np.isfinite(min(known)) else "no point has a finite one"
-        filters.append(f"--max-error {state.max_error_px:g} ({least})")
+        smallest = f"the smallest is {min(known):.3g} px" if np.isfinite(min(known)) else "no point has a finite one"
+        filters.append(f"--max-error {state.max_error_px:g} ({smallest})")
     if state.min_track:
-        most = max(int(c.track_length.max(initial=0)) for c in clouds)
-        filters.append(f"--min-track {state.min_track} (the longest has {most})")
+        longest = max(int(c.track_length.max(initial=0)) for c in clouds)
+        filters.append(f"--min-track {state.min_track} (the longest has {longest})")
     raise InputError(
         f"{' and '.join(str(c.source) for c in clouds)}: no point passes {' and '.join(filters) or 'the filters'}; "
         "expected at least one. Relax the filter"
@@ -239,10 +239,10 @@ def _mesh(state: ViewState, k: int, mask: NDArray[np.bool_], viewpoint: Viewpoin
         own = pieces == n
         i, j = (v.ravel() for v in np.meshgrid(np.arange(n + 1), np.arange(n + 1)))
         share = np.stack([i, j, n - i - j], 1)[i + j <= n] / n
-        places = np.einsum("sc,fcd->fsd", share, corners[own]).reshape(-1, 3)
+        xyz = np.einsum("sc,fcd->fsd", share, corners[own]).reshape(-1, 3)
         colours = np.einsum("sc,fcd->fsd", share, rgb[own].astype(np.float32)).reshape(-1, 3)
         radius = np.repeat(0.7 * edge_px[own] / n, len(share))
-        parts.append((places, np.round(colours).astype(np.uint8), np.maximum(radius, 0.8)))
+        parts.append((xyz, np.round(colours).astype(np.uint8), np.maximum(radius, 0.8)))
     xyz, colours, radius = (np.concatenate(column) for column in zip(*parts, strict=True))
     return xyz, colours, radius
 

@@ -82,8 +82,8 @@ def rasterise(projected: Projected, camera: PinholeCamera, radius_px: FloatArray
     width, height, border = camera.width, camera.height, MAX_RADIUS_PX
     with np.errstate(invalid="ignore"):
         low, high = -border - 0.5, [width + border - 0.5, height + border - 0.5]
-        shown = ((projected.xy > low) & (projected.xy < high)).all(1)
-    point = np.flatnonzero(shown)
+        reaches_picture = ((projected.xy > low) & (projected.xy < high)).all(1)
+    point = np.flatnonzero(reaches_picture)
     radius = np.clip(radius_px[point], 0.0, MAX_RADIUS_PX)
     order = np.argsort(-radius, kind="stable")
     point, radius = point[order], radius[order]

@@ -117,8 +117,8 @@ def overview(axes: FloatArray, cloud: CloudView, points: FloatArray, width: int,
 
     A mesh has no strays, so all of it is shown.
     """
-    held = points if len(cloud.faces) else bulk_points(points)
-    return fit_view(axes, np.concatenate([held, camera_centres(cloud.cam_from_world)]), (width, height))
+    framed = points if len(cloud.faces) else bulk_points(points)
+    return fit_view(axes, np.concatenate([framed, camera_centres(cloud.cam_from_world)]), (width, height))
 
 
 def look_along(forward: FloatArray, down: FloatArray) -> FloatArray:
@@ -157,9 +157,13 @@ def bulk_points(points: FloatArray) -> FloatArray:
     low, high = np.percentile(points, (1, 99), axis=0)
     size = max(float((high - low).max()) / BULK_CELLS, 1e-12)
     # Strays that are far away fall into the outermost cells, which do not count.
-    place = np.clip(np.floor((points - low) / size), -BULK_CELLS, 2 * BULK_CELLS).astype(np.int64) + BULK_CELLS
-    _, cell, count = np.unique(place @ [1, 4 * BULK_CELLS, 16 * BULK_CELLS**2], return_inverse=True, return_counts=True)
-    filled = (count >= max(2, MIN_CELL_SHARE * len(points)))[cell] & ((place > 0) & (place < 3 * BULK_CELLS)).all(1)
+    cell_xyz = np.clip(np.floor((points - low) / size), -BULK_CELLS, 2 * BULK_CELLS).astype(np.int64) + BULK_CELLS
+    _, cell, count = np.unique(
+        cell_xyz @ [1, 4 * BULK_CELLS, 16 * BULK_CELLS**2], return_inverse=True, return_counts=True
+    )
+    filled = (count >= max(2, MIN_CELL_SHARE * len(points)))[cell] & ((cell_xyz > 0) & (cell_xyz < 3 * BULK_CELLS)).all(
+        1
+    )
     if not filled.any():
         return points
     low, high = points[filled].min(0) - size / 2, points[filled].max(0) + size / 2

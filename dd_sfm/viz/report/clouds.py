@@ -108,8 +108,8 @@ def middle_frames(comparison: Comparison, count: int = 2) -> list[int]:
     """Choose ``count`` frames, evenly spread, that all runs registered, or else the first one."""
     registered = [set(c.model.cam_from_world) for c in _drawn(comparison) if c.model is not None]
     common = sorted(set.intersection(*registered)) or sorted(registered[0])
-    places = [(k + 0.5) / count for k in range(count)]
-    return list(dict.fromkeys(common[int(p * len(common))] for p in places))
+    shares = [(k + 0.5) / count for k in range(count)]
+    return list(dict.fromkeys(common[int(share * len(common))] for share in shares))
 
 
 def _drawn(comparison: Comparison) -> list[Column]:

@@ -87,13 +87,15 @@ def _camera_distance(points: FloatArray, steps: int = 12) -> float:
     return 1.03 * farthest
 
 
-def _cloud(column: Column, centre: FloatArray, radius: float, turn: FloatArray, most: int) -> InteractiveCloud:
+def _cloud(column: Column, centre: FloatArray, radius: float, turn: FloatArray, max_points: int) -> InteractiveCloud:
     model, points = column.model, column.points
     assert model is not None
     assert points is not None
     total = len(model.xyz)
     # At random, since points are ordered by frame; the same ones on every call.
-    chosen = np.arange(total) if total <= most else np.sort(np.random.default_rng(0).permutation(total)[:most])
+    chosen = (
+        np.arange(total) if total <= max_points else np.sort(np.random.default_rng(0).permutation(total)[:max_points])
+    )
     xyz = ((model.xyz[chosen] - centre) / radius) @ turn.T
     poses = np.stack([model.cam_from_world[f] for f in sorted(model.cam_from_world)])
     centres = ((camera_centres(poses) - centre) / radius) @ turn.T

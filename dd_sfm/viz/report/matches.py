@@ -205,9 +205,9 @@ def _chosen_lines(count: int) -> NDArray[np.int64]:
 
 def _colours(matches: PairMatches, width: float) -> list[tuple[int, int, int]]:
     """Green when correct, red when wrong; where no ground truth is known, by the position in the first frame."""
-    place = matches.xy0 - matches.xy0.mean(0)
-    hue = (np.arctan2(place[:, 1], place[:, 0]) / (2 * np.pi)) % 1.0
-    strength = np.clip(np.hypot(*place.T) / (0.25 * width), 0.35, 1.0)
+    offset = matches.xy0 - matches.xy0.mean(0)
+    hue = (np.arctan2(offset[:, 1], offset[:, 0]) / (2 * np.pi)) % 1.0
+    strength = np.clip(np.hypot(*offset.T) / (0.25 * width), 0.35, 1.0)
     rgb = hsv_to_rgb(np.stack([hue, strength, np.ones(len(hue))], 1)) * 255
     if matches.checked.any():
         rgb = np.where(matches.correct[:, None], [60.0, 220.0, 110.0], [255.0, 60.0, 50.0])

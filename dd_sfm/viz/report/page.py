@@ -168,7 +168,7 @@ def _viewer(comparison: Comparison, clouds: Sequence[InteractiveCloud]) -> str:
         f'<span class="{c.content["name"]}" data-cloud="{c.content["name"]}">{escape(c.content["label"])}</span>'
         for c in clouds
     )
-    shown = "".join(
+    buttons = "".join(
         f'<button type="button" id="show-{c.content["name"]}">{escape(c.content["label"])}</button>' for c in clouds
     )
     split = '<button type="button" id="split">side by side</button>' if len(clouds) > 1 else ""
@@ -194,7 +194,7 @@ def _viewer(comparison: Comparison, clouds: Sequence[InteractiveCloud]) -> str:
 <div class="noscript-hidden">
 <div id="view"><div id="view-names">{names}</div></div>
 <div id="view-controls">
-<fieldset><legend>show</legend>{shown}<button type="button" id="show-cameras">cameras</button>{split}</fieldset>
+<fieldset><legend>show</legend>{buttons}<button type="button" id="show-cameras">cameras</button>{split}</fieldset>
 <fieldset><legend>colour</legend>{colours}</fieldset>
 <label>point size <input type="range" id="size" min="1" max="8" step="0.5" value="3"></label>
 <fieldset><button type="button" id="turn">turning</button>

@@ -41,8 +41,8 @@ def timeline_figure(comparison: Comparison) -> Figure:
     axes.spines[:].set_visible(False)
     axes.tick_params(left=False)
     names = ("not registered", "registered", "in a further model", "not used")
-    shown = [k for k in (1, 2, 0, 3) if (state == k).any()]
-    handles = [axes.fill_between([], [], color=shades(k), label=names[k]) for k in shown]
+    states = [k for k in (1, 2, 0, 3) if (state == k).any()]
+    handles = [axes.fill_between([], [], color=shades(k), label=names[k]) for k in states]
     figure.legend(handles=handles, loc="outside upper right", ncols=4, frameon=False)
     return figure
 
@@ -80,8 +80,8 @@ def _path_segments(column: Column, frames: tuple[int, ...]) -> list[FloatArray]:
     assert column.model is not None
     poses = column.model.cam_from_world
     registered = np.array([f in poses for f in frames])
-    places = np.flatnonzero(registered)
-    parts = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+    indices = np.flatnonzero(registered)
+    parts = np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
     return [camera_centres(np.stack([poses[frames[k]] for k in part])) for part in parts if len(part)]
 
 

@@ -71,18 +71,18 @@ class Shapes:
             geometry.points = vectors(lines.ends.reshape(-1, 3) + self.state.offset(k))
             geometry.lines = self._utility.Vector2iVector(np.arange(2 * len(lines.ends)).reshape(-1, 2))
             geometry.colors = vectors(lines.rgb / 255.0)
-        shown = on and self.state.thumbnails and self.state.only in (None, 0)
+        show_pictures = on and self.state.thumbnails and self.state.only in (None, 0)
         self.pictures.vertices = vectors(self._pictures.vertices)
         self.pictures.vertex_colors = vectors(self._pictures.rgb / 255.0)
-        self.pictures.triangles = self._utility.Vector3iVector(self._pictures.triangles[: None if shown else 0])
+        self.pictures.triangles = self._utility.Vector3iVector(self._pictures.triangles[: None if show_pictures else 0])
         return [*self.lines, self.pictures, self.update_marks()]
 
     def update_marks(self) -> Any:
         """Update the balls at picked points; returns their geometry."""
         ball: Any = self._geometry.TriangleMesh()
         for k, point in self.state.picks:
-            place = self.state.clouds[k].xyz[point] + self.state.offset(k)
-            ball += self._geometry.TriangleMesh.create_sphere(self.state.mark_radius(), 12).translate(place)
+            centre = self.state.clouds[k].xyz[point] + self.state.offset(k)
+            ball += self._geometry.TriangleMesh.create_sphere(self.state.mark_radius(), 12).translate(centre)
         ball.paint_uniform_color(np.array(PICK_RGB) / 255)
         self.marks.vertices, self.marks.triangles = ball.vertices, ball.triangles
         self.marks.vertex_colors = ball.vertex_colors

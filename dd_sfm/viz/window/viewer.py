@@ -122,8 +122,8 @@ class Window:
         """The picture in the window (H, W, 3) uint8."""
         self.visualizer.poll_events()
         self.visualizer.update_renderer()
-        shown = np.asarray(self.visualizer.capture_screen_float_buffer(do_render=True))
-        return np.round(shown * 255).astype(np.uint8)
+        picture = np.asarray(self.visualizer.capture_screen_float_buffer(do_render=True))
+        return np.round(picture * 255).astype(np.uint8)
 
     # Keys
 
@@ -227,10 +227,10 @@ class Window:
         viewpoint = self.orbit.viewpoint
         for k, cloud in enumerate(self.state.clouds):
             visible = np.flatnonzero(self.state.visible(k))
-            places = project(cloud.xyz[visible] + self.state.offset(k), viewpoint.camera, viewpoint.cam_from_world)
-            found = point_at(places, x, y)
-            if found is not None and (best is None or places.depth[found] < best[0]):
-                best = float(places.depth[found]), k, int(visible[found])
+            projected = project(cloud.xyz[visible] + self.state.offset(k), viewpoint.camera, viewpoint.cam_from_world)
+            found = point_at(projected, x, y)
+            if found is not None and (best is None or projected.depth[found] < best[0]):
+                best = float(projected.depth[found]), k, int(visible[found])
         if best is None:
             self.say("no point here")
             return

@@ -1,10 +1,13 @@
 """Nearest-neighbour search in a dense map on a CPU: every 4th cell first, then hill climbing from the best few."""
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from dd_sfm.ops.compiled import compiled_for_workers, compiled_part
+from dd_sfm.ops.compiled import BoolArray, Float32Array, Int64Array, compiled_for_workers, compiled_part
 
 STRIPS = 60
 """The coarse cells are divided into at most this many strips; the best cell of each is a candidate."""
@@ -63,7 +66,7 @@ def _coarse_cells(usable: Tensor) -> Tensor:
 
 
 @compiled_part
-def _dot(a, b):  # type: ignore[no-untyped-def]
+def _dot(a: Float32Array, b: Float32Array) -> Any:
     total = np.float32(0)
     for k in range(a.shape[0]):
         total += a[k] * b[k]
@@ -71,7 +74,7 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
 
 
 @compiled_part
-def _strip_peaks(response, strip, places, values):  # type: ignore[no-untyped-def]
+def _strip_peaks(response: NDArray[Any], strip: int, places: Int64Array, values: NDArray[Any]) -> None:
     """Find the peaks of the best strips, best first: their coarse cells into ``places``, -1 where there is none."""
     top = places.shape[0]
     for t in range(top):
@@ -95,7 +98,9 @@ def _strip_peaks(response, strip, places, values):  # type: ignore[no-untyped-de
 
 
 @compiled_part
-def _best_around(place, step, flat, allowed, width, query):  # type: ignore[no-untyped-def]
+def _best_around(
+    place: int, step: int, flat: Float32Array, allowed: BoolArray, width: int, query: Float32Array
+) -> tuple[int, Any]:
     """Find the best allowed cell of the 3 x 3 around one, ``step`` apart; similarity -2 where none is allowed."""
     height = allowed.shape[0] // width
     row, column = place // width, place % width
@@ -113,7 +118,17 @@ def _best_around(place, step, flat, allowed, width, query):  # type: ignore[no-u
 
 
 @compiled_for_workers
-def _hill_climb(response, strip, coarse, flat, allowed, width, queries, index, best):  # type: ignore[no-untyped-def]
+def _hill_climb(
+    response: NDArray[Any],
+    strip: int,
+    coarse: Int64Array,
+    flat: Float32Array,
+    allowed: BoolArray,
+    width: int,
+    queries: Float32Array,
+    index: Int64Array,
+    best: Float32Array,
+) -> None:
     """Climb from the best coarse cells of every query, first in steps of 2, then from the best two in steps of 1."""
     places, values = np.empty(CANDIDATES, np.int64), np.empty(CANDIDATES, response.dtype)
     near, similarity = np.empty(CANDIDATES, np.int64), np.empty(CANDIDATES, np.float32)
@@ -125,12 +140,12 @@ def _hill_climb(response, strip, coarse, flat, allowed, width, queries, index, b
                 continue
             near[t], similarity[t] = _best_around(coarse[places[t]], 2, flat, allowed, width, queries[n])
         for _ in range(2):
-            t = np.argmax(similarity)
-            place, value = near[t], similarity[t]
+            top = np.argmax(similarity)
+            place, value = near[top], similarity[top]
             if value < -2:
                 break
             for _ in range(2):
                 place, value = _best_around(place, 1, flat, allowed, width, queries[n])
             if value > best[n]:
                 index[n], best[n] = place, value
-            similarity[t] = -3
+            similarity[top] = -3

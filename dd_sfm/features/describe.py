@@ -35,7 +35,8 @@ def use_bfloat16(config: Config, device: torch.device) -> bool:
 def describe_image(network: nn.Module, image: np.ndarray, device: torch.device, *, bfloat16: bool) -> Tensor:
     """Descriptors (D, H // stride, W // stride) float16 of an RGB uint8 image (H, W, 3)."""
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-        return network(network_input(image, device))[0].half()
+        descriptors: Tensor = network(network_input(image, device))[0].half()
+    return descriptors
 
 
 def descriptor_map(descriptors: Tensor, mask: NDArray[np.bool_], grid: WorkingGrid) -> DescriptorMap:

@@ -60,7 +60,7 @@ def subcell_peak(descriptors: Tensor, queries: Tensor, cell: Tensor, *, chunk: i
     flat = descriptors.flatten(1).t()
     dx, dy, solve = paraboloid(flat.device)
     parts = []
-    for place, query in zip(cell.split(chunk), queries.split(chunk), strict=True):
+    for place, query in zip(torch.split(cell, chunk), torch.split(queries, chunk), strict=True):
         index = (place[:, 1:] + dy).clamp(0, height - 1) * width + (place[:, :1] + dx).clamp(0, width - 1)
         parts.append(torch.einsum("nkd,nd->nk", flat[index].float(), query.float()) @ solve)
     # The response is about gx dx + gy dy + xx dx^2 + xy dx dy + yy dy^2 and a constant.

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dd_sfm.ops.compiled import compiled_for_workers, compiled_part, inlined_part
+from dd_sfm.ops.compiled import Float32Array, Number, compiled_for_workers, compiled_part, inlined_part
 
 MIN_VARIANCE = 0.05
 """Smallest variance of grey values of a patch with texture; below it, rounding dominates."""
@@ -100,7 +100,9 @@ def alignment_threads(device: torch.device) -> int:
 
 
 @compiled_part
-def _template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-untyped-def]
+def _template(
+    source: Float32Array, u: Number, v: Number, radius: int, grey: Float32Array, jx: Float32Array, jy: Float32Array
+) -> tuple[Any, Any, Any]:
     """Sample a patch and its steepest descent images; return the Hessian's entries, all 0 without texture.
 
     The patch has zero mean and unit norm. The components of the gradients along a constant and along the patch
@@ -145,7 +147,9 @@ def _template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-untyped-de
 
 
 @inlined_part
-def _sample_template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-untyped-def]
+def _sample_template(
+    source: Float32Array, u: Number, v: Number, radius: int, grey: Float32Array, jx: Float32Array, jy: Float32Array
+) -> None:
     """Fill a patch of grey values and their gradients; beyond the image its edge goes on."""
     height, width = source.shape[1:]
     side = 2 * radius + 1
@@ -170,7 +174,16 @@ def _sample_template(source, u, v, radius, grey, jx, jy):  # type: ignore[no-unt
 
 
 @compiled_part
-def _correlate(target, x0, y0, warp, radius, grey, jx, jy):  # type: ignore[no-untyped-def]
+def _correlate(
+    target: Float32Array,
+    x0: Number,
+    y0: Number,
+    warp: Float32Array,
+    radius: int,
+    grey: Float32Array,
+    jx: Float32Array,
+    jy: Float32Array,
+) -> tuple[Any, Any, Any]:
     """Correlate a patch with the target at a place; also returns the right side of the normal equations."""
     height, width = target.shape
     flat = target.ravel()
@@ -218,7 +231,16 @@ def _correlate(target, x0, y0, warp, radius, grey, jx, jy):  # type: ignore[no-u
 
 
 @compiled_for_workers
-def _align_compiled(source, target, xy0, xy1, affine, radius, iterations, most):  # type: ignore[no-untyped-def]
+def _align_compiled(
+    source: Float32Array,
+    target: Float32Array,
+    xy0: Float32Array,
+    xy1: Float32Array,
+    affine: Float32Array,
+    radius: int,
+    iterations: int,
+    most: Number,
+) -> tuple[Float32Array, Float32Array, Float32Array]:
     """The compiled loop of :func:`align_patches` over all points."""
     count = xy0.shape[0]
     size = (2 * radius + 1) ** 2

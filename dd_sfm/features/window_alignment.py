@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dd_sfm.features.matching import paraboloid
-from dd_sfm.ops.compiled import compiled_for_workers, compiled_part
+from dd_sfm.ops.compiled import BoolArray, Float32Array, Index, Number, compiled_for_workers, compiled_part
 
 RADIUS = 8
 """Half the side of a window in cells."""
@@ -70,7 +70,7 @@ def align_windows(
 
 
 @compiled_part
-def _sample_descriptor(image, usable, x, y, out):  # type: ignore[no-untyped-def]
+def _sample_descriptor(image: Float32Array, usable: BoolArray, x: Number, y: Number, out: Float32Array) -> bool:
     """Interpolate the unit-norm descriptor at (x, y) into ``out``; return whether its cell is usable."""
     height, width, size = image.shape
     if x < np.float32(-0.5) or y < np.float32(-0.5) or x > width - np.float32(0.5) or y > height - np.float32(0.5):
@@ -100,7 +100,9 @@ def _sample_descriptor(image, usable, x, y, out):  # type: ignore[no-untyped-def
 
 
 @compiled_part
-def _fit_response(target, query, column, row, solve, fit):  # type: ignore[no-untyped-def]
+def _fit_response(
+    target: Float32Array, query: Float32Array, column: Index, row: Index, solve: Float32Array, fit: Float32Array
+) -> None:
     """Fit a paraboloid to a descriptor's response at 5 x 5 cells: gx, gy, xx, xy, yy into ``fit``."""
     size = query.shape[0]
     for k in range(5):
@@ -116,7 +118,18 @@ def _fit_response(target, query, column, row, solve, fit):  # type: ignore[no-un
 
 
 @compiled_part
-def _descriptor_gradients(target, usable, queries, valid, offset, weight, solve, window, gradient, active_weight):  # type: ignore[no-untyped-def]
+def _descriptor_gradients(
+    target: Float32Array,
+    usable: BoolArray,
+    queries: Float32Array,
+    valid: BoolArray,
+    offset: Float32Array,
+    weight: Float32Array,
+    solve: Float32Array,
+    window: Float32Array,
+    gradient: Float32Array,
+    active_weight: Float32Array,
+) -> tuple[Any, Any, Any, Any]:
     """Compute the gradient of every descriptor's similarity at its place in a window, and its weight.
 
     ``window`` holds x, y and the four entries of its affine map. Returns the sum of the weights and the
@@ -149,7 +162,16 @@ def _descriptor_gradients(target, usable, queries, valid, offset, weight, solve,
 
 
 @compiled_part
-def _update_window(window, gradient, active_weight, offset, total, hxx, hxy, hyy):  # type: ignore[no-untyped-def]
+def _update_window(
+    window: Float32Array,
+    gradient: Float32Array,
+    active_weight: Float32Array,
+    offset: Float32Array,
+    total: Number,
+    hxx: Number,
+    hxy: Number,
+    hyy: Number,
+) -> None:
     """Update a window by the weighted mean of its descriptors' steps, and deform it by how these vary across it."""
     zero, stiff = np.float32(0), np.float32(STIFFNESS)
     most, far, bend = np.float32(MAX_DESCRIPTOR_STEP), np.float32(MAX_WINDOW_STEP), np.float32(MAX_AFFINE_STEP)
@@ -190,7 +212,18 @@ def _update_window(window, gradient, active_weight, offset, total, hxx, hxy, hyy
 
 
 @compiled_for_workers
-def _align_compiled(source, target, usable0, usable1, cell0, cell1, offset, weight, solve, iterations):  # type: ignore[no-untyped-def]
+def _align_compiled(
+    source: Float32Array,
+    target: Float32Array,
+    usable0: BoolArray,
+    usable1: BoolArray,
+    cell0: Float32Array,
+    cell1: Float32Array,
+    offset: Float32Array,
+    weight: Float32Array,
+    solve: Float32Array,
+    iterations: int,
+) -> Float32Array:
     """The compiled loop of :func:`align_windows` over all points."""
     size, count = source.shape[2], offset.shape[0]
     place = cell1.copy()

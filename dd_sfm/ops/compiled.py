@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+import numpy as np
 import torch
 from numba import njit
+from numpy.typing import NDArray
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+Float32Array = NDArray[np.float32]
+"""An array of 32-bit numbers in a compiled loop: an image, a patch, a matrix or a vector."""
+Int64Array = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+Number = np.float32 | float
+Index = np.int32 | np.int64 | int
 
 
 def set_threads(count: int) -> None:

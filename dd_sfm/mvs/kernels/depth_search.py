@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from dd_sfm.mvs.kernels.slanted_patches import (
     NO_TEXTURE,
     PATCH,
-    Float32Array,
-    Number,
     normalise,
     reference_patch,
     view_patch,
 )
-from dd_sfm.ops.compiled import compiled, compiled_part
+from dd_sfm.ops.compiled import Float32Array, Number, compiled, compiled_part
 
 CONVERGED_PX = 0.02
 """A depth has converged when a step moves its patch by less than this in every view."""

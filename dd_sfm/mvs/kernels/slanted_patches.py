@@ -3,13 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dd_sfm.ops.compiled import compiled_part, inlined_part
+from dd_sfm.ops.compiled import Float32Array, Number, compiled_part, inlined_part
 
-Float32Array = NDArray[np.float32]
-"""An image (H, W), a flat patch, a matrix or a vector of 32-bit numbers."""
-Number = np.float32 | float
 Warp = tuple[Any, Any, Any, Any, Any, Any, Any, Any, Any]
 """See :func:`plane_warp`."""
 

@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 from dd_sfm.mvs.kernels.slanted_patches import (
     NO_TEXTURE,
     PATCH,
-    Float32Array,
-    Number,
     moved_patch,
     normalise,
     plane_warp,
     reference_patch,
 )
-from dd_sfm.ops.compiled import compiled, compiled_part
+from dd_sfm.ops.compiled import Float32Array, Number, compiled, compiled_part
 
 CONVERGED_PX = 0.01
 """A patch has converged when a step is shorter than this."""

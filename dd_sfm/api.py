@@ -174,13 +174,11 @@ def compare(
         config: See :func:`reconstruct`; the features are those of each run.
         calibration: See :func:`reconstruct`.
         mask: See :func:`reconstruct`.
-        sift: How SIFT is set up: "tuned" (more points on smooth tissue), or "strong" (and affine shape and domain size
-            pooling).
+        sift: How SIFT is set up: "tuned" for smooth tissue, or "strong" (and affine shape, domain size pooling).
         default_sift: Whether SIFT runs with COLMAP's defaults as well.
         reference: Rendered clip, JHU sequence, COLMAP model or run to measure all runs against.
         overwrite: Start over in the folder of an earlier comparison.
-        progress: See :func:`reconstruct`.
-        on_stage: See :func:`reconstruct`.
+        progress, on_stage: See :func:`reconstruct`.
 
     Returns:
         The runs and their figures; ``figures["warnings"]`` says why nothing was measured against a reference.
@@ -195,14 +193,13 @@ def compare(
     """
     from dd_sfm.viz.report.write import check_report, write_report
 
-    folder, say = Path(out), on_stage or _say_nothing
-    settings = _settings(config)
+    folder, say, settings = Path(out), on_stage or _say_nothing, _settings(config)
     _check_comparison(settings, sift)
     request = CompareRequest(_request(source, out, settings, calibration, mask, overwrite), sift, default_sift)
     labels = LABELS | {"sift": LABELS["sift_strong" if sift == "strong" else "sift"]}
-    against = None if reference is None else Path(reference)
     with log_kept():
         check_report(folder)
+        against = None if reference is None else Path(reference)
         if against is not None:
             # A reference that cannot be read is reported before hours of work, not after them.
             open_pose_reference(against)

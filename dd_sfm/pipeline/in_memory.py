@@ -212,45 +212,53 @@ def match_images(
         >>> matches = match_images(image0, image1, descriptor=load_descriptor())
         >>> best = matches.xy1[matches.scores > 0.8]
     """
-    config, settings = config or MatchConfig(), masks or MasksConfig()
+    config, settings, stride = config or MatchConfig(), masks or MasksConfig(), descriptor.stride
     check_config(Config(match=config))
-    for name, image in (("image0", image0), ("image1", image1)):
-        _check_image(name, image)
-    height, stride = working_height_px, descriptor.stride
-    if image0.shape == image1.shape:
-        frames, grid = _working_frames([image0, image1], [mask0, mask1], height, settings, stride)
-        grids = [grid, grid]
-    else:
-        alone = [
-            _working_frames([image], [mask], height, settings, stride)
-            for image, mask in ((image0, mask0), (image1, mask1))
-        ]
-        frames, grids = [a[0][0] for a in alone], [a[1] for a in alone]
+    frames, grids = _frames_of_pair((image0, image1), (mask0, mask1), working_height_px, settings, stride)
     asked, row = _asked_points(frames[0], grids[0], queries)
     # Around the points asked for there are always others: a few alone would have no neighbours to agree with.
-    chosen = query_points(frames[0], config, asked)
-    xy = np.concatenate([asked, chosen])
-    views = []
-    for frame, grid in zip(frames, grids, strict=True):
-        found = descriptor._map(frame, grid)
-        views.append(MatchView(found.descriptors, found.usable, smooth_gradients(frame.image)))
+    xy = np.concatenate([asked, query_points(frames[0], config, asked)])
+    view0, view1 = (_match_view(descriptor, frame, grid) for frame, grid in zip(frames, grids, strict=True))
     is_half = descriptor.precision == "bfloat16"
-    matched = match_views(views[0], views[1], xy, config, stride, bfloat16=is_half)
-    index, found_xy, score = (tensor.cpu().numpy() for tensor in (matched.index, matched.xy, matched.score))
+    matched = match_views(view0, view1, xy, config, stride, bfloat16=is_half)
     if queries is None:
-        row, all_queries = np.arange(len(xy)), grids[0].to_source(xy.astype(np.float64))
-    else:
-        is_asked = index < len(asked)
-        index, found_xy, score = index[is_asked], found_xy[is_asked], score[is_asked]
-        all_queries = np.array(queries, np.float64)
+        row, queries = np.arange(len(xy)), grids[0].to_source(xy.astype(np.float64))
+    index, found_xy, score = (tensor.cpu().numpy() for tensor in (matched.index, matched.xy, matched.score))
+    # The others were only searched for the sake of those asked for.
+    is_asked = index < len(row)
+    index, all_queries = row[index[is_asked]], np.array(queries, np.float64)
     return ImageMatches(
-        all_queries[row[index]],
-        grids[1].to_source(found_xy.astype(np.float64)),
-        score.astype(np.float32),
-        row[index],
+        all_queries[index],
+        grids[1].to_source(found_xy[is_asked].astype(np.float64)),
+        score[is_asked].astype(np.float32),
+        index,
         all_queries,
         matched.inlier_ratio,
     )
+
+
+def _frames_of_pair(
+    images: tuple[Image, Image],
+    masks: tuple[Mask | None, Mask | None],
+    height_px: int,
+    settings: MasksConfig,
+    stride: int,
+) -> tuple[list[WorkingFrame], list[WorkingGrid]]:
+    """Two images at working size, on one grid where they are of one size."""
+    for name, image in zip(("image0", "image1"), images, strict=True):
+        _check_image(name, image)
+    if images[0].shape == images[1].shape:
+        frames, grid = _working_frames(list(images), list(masks), height_px, settings, stride)
+        return frames, [grid, grid]
+    alone = [
+        _working_frames([image], [mask], height_px, settings, stride) for image, mask in zip(images, masks, strict=True)
+    ]
+    return [frames[0] for frames, _ in alone], [grid for _, grid in alone]
+
+
+def _match_view(descriptor: Descriptor, frame: WorkingFrame, grid: WorkingGrid) -> MatchView:
+    found = descriptor._map(frame, grid)
+    return MatchView(found.descriptors, found.usable, smooth_gradients(frame.image))
 
 
 def _asked_points(

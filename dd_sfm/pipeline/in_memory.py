@@ -219,8 +219,7 @@ def match_images(
     # Around the points asked for there are always others: a few alone would have no neighbours to agree with.
     xy = np.concatenate([asked, query_points(frames[0], config, asked)])
     view0, view1 = (_match_view(descriptor, frame, grid) for frame, grid in zip(frames, grids, strict=True))
-    is_half = descriptor.precision == "bfloat16"
-    matched = match_views(view0, view1, xy, config, stride, bfloat16=is_half)
+    matched = match_views(view0, view1, xy, config, stride, bfloat16=descriptor.precision == "bfloat16")
     if queries is None:
         row, queries = np.arange(len(xy)), grids[0].to_source(xy.astype(np.float64))
     index, found_xy, score = (tensor.cpu().numpy() for tensor in (matched.index, matched.xy, matched.score))

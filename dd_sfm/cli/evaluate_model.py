@@ -1,6 +1,5 @@
 """dd-sfm evaluate model."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,7 +61,7 @@ def model(
             check_made_by(target / "evaluation.json", MADE_BY, overwrite)
             _check_figures(target, MADE_BY, overwrite)
         evaluation = api.evaluate_model(run, reference, best=counts, gaps=distances)
-        replaced = _replaced_reference(target / "evaluation.json", reference)
+        replaced = _replaced_reference(target, reference)
         _write(target, evaluation)
     if not messages.quiet:
         evaluation_table(evaluation.figures)
@@ -109,13 +108,12 @@ def _check_figures(target: Path, made_by: str, overwrite: bool) -> None:
             raise made_by_another(path, made_by)
 
 
-def _replaced_reference(path: Path, reference: Path) -> str:
+def _replaced_reference(target: Path, reference: Path) -> str:
     """The reference of the evaluation that is replaced, if it is another one; "" otherwise."""
-    try:
-        before = str(json.loads(path.read_text())["reference"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return before if Path(before).resolve() != reference.resolve() else ""
+    from dd_sfm.io.run_folder import read_evaluation
+
+    before = read_evaluation(target).get("reference")
+    return str(before) if before and Path(before).resolve() != reference.resolve() else ""
 
 
 def _write(target: Path, evaluation: "Evaluation") -> None:

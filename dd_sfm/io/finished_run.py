@@ -16,10 +16,22 @@ from dd_sfm.io.clouds import read_cloud
 from dd_sfm.io.colmap_database import log_kept
 from dd_sfm.io.colmap_source import Reconstruction, read_reconstruction
 from dd_sfm.io.images import read_image, read_mask
-from dd_sfm.io.run_folder import check_finished, load_frames, read_config, read_frame_records, read_metrics
+from dd_sfm.io.run_folder import (
+    CONFIG,
+    FRAMES,
+    METRICS,
+    STAGES,
+    load_frames,
+    read_config,
+    read_frame_records,
+    read_metrics,
+)
 from dd_sfm.io.scene import Scene, open_scene
 from dd_sfm.notes import Note
 from dd_sfm.structures import FrameRecord, PointCloud
+
+REQUIRED = (FRAMES, METRICS, CONFIG, "points.ply", "sparse/0")
+"""What every finished run has."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +241,25 @@ class Run:
     def to_pycolmap(self) -> Reconstruction:
         """The first model as a ``pycolmap.Reconstruction``; see :meth:`RunModel.to_pycolmap`."""
         return self.models[0].to_pycolmap()
+
+
+def check_finished(run: Path) -> None:
+    """See that a folder is that of a finished run.
+
+    Raises:
+        InputError: If it is missing, of something else, or of a run that is not finished.
+    """
+    if not run.is_dir():
+        found = "is a file" if run.exists() else "not found"
+        raise InputError(f"{run}: {found}; expected the folder of a run, made by dd-sfm reconstruct")
+    missing = [name for name in REQUIRED if not (run / name).exists()]
+    if not missing:
+        return
+    if not any((run / name).is_file() for name in (STAGES, FRAMES)):
+        raise InputError(f"{run}: not the folder of a run; expected one made by dd-sfm reconstruct")
+    raise InputError(
+        f"{run}: the run is not finished: {', '.join(missing)} missing. Repeat dd-sfm reconstruct to go on with it"
+    )
 
 
 def open_run(path: str | Path) -> Run:

@@ -40,8 +40,6 @@ POINTS, METRICS, STAGES, CONFIG, EVALUATION = (
     "densify.json", "metrics.json", "stages.json", "config.yaml", "evaluation.json"
 )  # fmt: skip
 STAGES_FORMAT = 1
-REQUIRED = (FRAMES, METRICS, CONFIG, "points.ply", "sparse/0")
-"""What every finished run has."""
 TRACK_ARRAYS = ("track", "frame", "xy", "score", "anchor")
 
 
@@ -344,23 +342,12 @@ def read_stages(run: Path, names: Sequence[str]) -> StoredStages:
         ) from error
 
 
-def check_finished(run: Path) -> None:
-    """See that a folder is that of a finished run.
-
-    Raises:
-        InputError: If it is missing, of something else, or of a run that is not finished.
-    """
-    if not run.is_dir():
-        found = "is a file" if run.exists() else "not found"
-        raise InputError(f"{run}: {found}; expected the folder of a run, made by dd-sfm reconstruct")
-    missing = [name for name in REQUIRED if not (run / name).exists()]
-    if not missing:
-        return
-    if not any((run / name).is_file() for name in (STAGES, FRAMES)):
-        raise InputError(f"{run}: not the folder of a run; expected one made by dd-sfm reconstruct")
-    raise InputError(
-        f"{run}: the run is not finished: {', '.join(missing)} missing. Repeat dd-sfm reconstruct to go on with it"
-    )
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """Read the ``evaluation.json`` that ``dd-sfm evaluate model`` left; empty when there is none that can be read."""
+    try:
+        return dict(json.loads((folder / EVALUATION).read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def read_config(run: Path) -> Config:

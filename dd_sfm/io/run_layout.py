@@ -1,6 +1,5 @@
 """Which files of a run folder are ours, by the stage that makes them: only these are ever removed."""
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -8,8 +7,10 @@ from pathlib import Path
 from typing import get_args
 
 from dd_sfm.config import Mapper
+from dd_sfm.io import run_folder
 from dd_sfm.io.clouds import is_own_mesh
 from dd_sfm.io.lock import LOCK, locked
+from dd_sfm.io.run_folder import read_evaluation
 
 NUMBER = r"\d{8}"
 MODEL = r"\d+/(cameras|images|points3D|rigs|frames)\.bin"
@@ -33,13 +34,13 @@ MADE_BY = {
     "densify": {"": r"points\.ply|densify\.json|metrics\.json", "sparse": MODEL},
 }
 """By folder ("" for the run folder itself) a pattern of the files in it; each may end in ``.partial`` after a break."""
-OWN_FILES = ("stages.json", "config.yaml", "run.log")
+OWN_FILES = (run_folder.STAGES, run_folder.CONFIG, "run.log")
 EVALUATION = ("cloud.png", "trajectory.png", "errors.png", "trajectory.tum", "reference.tum")
 
 
 def is_run(folder: Path) -> bool:
     """Whether a folder holds a run, finished or not."""
-    return (folder / "stages.json").is_file()
+    return (folder / run_folder.STAGES).is_file()
 
 
 def locked_if_run(folder: Path) -> AbstractContextManager[None]:
@@ -98,15 +99,10 @@ def _products(out: Path) -> Iterator[Path]:
     """What ``dd-sfm mesh`` and ``dd-sfm evaluate model`` wrote into the run, by their own marks."""
     if is_own_mesh(out / "mesh.ply"):
         yield out / "mesh.ply"
-    record = out / "evaluation.json"
-    try:
-        is_ours = json.loads(record.read_text())["made_by"].startswith("dd-sfm")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        is_ours = False
-    if is_ours:
+    if str(read_evaluation(out).get("made_by", "")).startswith("dd-sfm"):
         # The record last: after a break the pictures are still known as ours.
         yield from (out / "evaluation" / name for name in EVALUATION)
-        yield record
+        yield out / run_folder.EVALUATION
 
 
 def _is_folder(path: Path) -> bool:
@@ -134,12 +130,12 @@ def run_with(path: Path) -> Path | None:
 
 
 def _is_name_of_run(inside: str) -> bool:
-    products = ("mesh.ply", "evaluation.json", *(f"evaluation/{name}" for name in EVALUATION))
+    products = ("mesh.ply", run_folder.EVALUATION, *(f"evaluation/{name}" for name in EVALUATION))
     return inside in (*OWN_FILES, *products) or _is_name_of_stage(inside)
 
 
 def is_reserved(inside: Path) -> bool:
     """Whether a path, relative to a run's folder, is one that commands write to, or lies in a folder of theirs."""
     top = inside.parts[0]
-    names = (*OWN_FILES, "mesh.ply", "evaluation", "evaluation.json")
+    names = (*OWN_FILES, "mesh.ply", "evaluation", run_folder.EVALUATION)
     return top in names or any(top in stage or _fits(stage.get("", "(?!)"), top) for stage in MADE_BY.values())

@@ -8,19 +8,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dd_sfm.api import Comparison as Comparison
     from dd_sfm.api import Config as Config
+    from dd_sfm.api import ConfigError as ConfigError
     from dd_sfm.api import DDSfMError as DDSfMError
     from dd_sfm.api import Descriptor as Descriptor
     from dd_sfm.api import DescriptorMap as DescriptorMap
+    from dd_sfm.api import DeviceError as DeviceError
     from dd_sfm.api import Evaluation as Evaluation
     from dd_sfm.api import ImageMatches as ImageMatches
+    from dd_sfm.api import InputError as InputError
     from dd_sfm.api import MasksConfig as MasksConfig
     from dd_sfm.api import MatchConfig as MatchConfig
+    from dd_sfm.api import Note as Note
+    from dd_sfm.api import NoteCode as NoteCode
     from dd_sfm.api import Observations as Observations
+    from dd_sfm.api import OutputError as OutputError
     from dd_sfm.api import PinholeCamera as PinholeCamera
     from dd_sfm.api import PointCloud as PointCloud
+    from dd_sfm.api import Progress as Progress
+    from dd_sfm.api import ReconstructionError as ReconstructionError
     from dd_sfm.api import Run as Run
     from dd_sfm.api import RunFrame as RunFrame
     from dd_sfm.api import RunModel as RunModel
+    from dd_sfm.api import ShapeError as ShapeError
+    from dd_sfm.api import StoppedError as StoppedError
+    from dd_sfm.api import WeightsError as WeightsError
     from dd_sfm.api import compare as compare
     from dd_sfm.api import configure as configure
     from dd_sfm.api import describe as describe
@@ -37,19 +48,30 @@ __version__ = "0.2.0"
 __all__ = (
     "Comparison",
     "Config",
+    "ConfigError",
     "DDSfMError",
     "Descriptor",
     "DescriptorMap",
+    "DeviceError",
     "Evaluation",
     "ImageMatches",
+    "InputError",
     "MasksConfig",
     "MatchConfig",
+    "Note",
+    "NoteCode",
     "Observations",
+    "OutputError",
     "PinholeCamera",
     "PointCloud",
+    "Progress",
+    "ReconstructionError",
     "Run",
     "RunFrame",
     "RunModel",
+    "ShapeError",
+    "StoppedError",
+    "WeightsError",
     "compare",
     "configure",
     "describe",

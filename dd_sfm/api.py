@@ -14,8 +14,15 @@ from dd_sfm.config import Config as Config
 from dd_sfm.config import MasksConfig as MasksConfig
 from dd_sfm.config import MatchConfig as MatchConfig
 from dd_sfm.config_checks import check_config
-from dd_sfm.errors import ConfigError, InputError
+from dd_sfm.errors import ConfigError as ConfigError
 from dd_sfm.errors import DDSfMError as DDSfMError
+from dd_sfm.errors import DeviceError as DeviceError
+from dd_sfm.errors import InputError as InputError
+from dd_sfm.errors import OutputError as OutputError
+from dd_sfm.errors import ReconstructionError as ReconstructionError
+from dd_sfm.errors import ShapeError as ShapeError
+from dd_sfm.errors import StoppedError as StoppedError
+from dd_sfm.errors import WeightsError as WeightsError
 from dd_sfm.evaluation.comparison.compare import compare_runs
 from dd_sfm.evaluation.comparison.result import Comparison as Comparison
 from dd_sfm.evaluation.comparison.result import Entry
@@ -32,6 +39,8 @@ from dd_sfm.io.finished_run import RunFrame as RunFrame
 from dd_sfm.io.finished_run import RunModel as RunModel
 from dd_sfm.io.finished_run import open_run as open_run
 from dd_sfm.io.video import iter_frames, open_source
+from dd_sfm.notes import Note as Note
+from dd_sfm.notes import NoteCode as NoteCode
 from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.pipeline.compare import CompareRequest, comparing, run_all
 from dd_sfm.pipeline.in_memory import Descriptor as Descriptor
@@ -40,7 +49,8 @@ from dd_sfm.pipeline.in_memory import ImageMatches as ImageMatches
 from dd_sfm.pipeline.in_memory import describe as describe
 from dd_sfm.pipeline.in_memory import load_descriptor as load_descriptor
 from dd_sfm.pipeline.in_memory import match_images as match_images
-from dd_sfm.pipeline.run import RunRequest, run
+from dd_sfm.pipeline.run import run
+from dd_sfm.pipeline.stage_work import RunRequest
 from dd_sfm.presets import configure as configure
 from dd_sfm.progress import Progress as Progress
 from dd_sfm.progress import silent
@@ -290,4 +300,4 @@ def _check_comparison(config: Config, sift: str) -> None:
 
 
 def _say_nothing(line: str) -> None:
-    """Takes what nobody asked to be told."""
+    """Ignore the lines that say what is being done."""

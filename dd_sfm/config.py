@@ -231,4 +231,4 @@ class Config:
     sift: SiftConfig = field(default_factory=SiftConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     features: str = "learned"
-    """Which features: the learned dense descriptor or COLMAP's sift."""
+    """Which features: the learned dense descriptor or COLMAP's SIFT."""

@@ -70,6 +70,7 @@ def load_config(
     config = build_config(cls, renamed, where=str(path))
     if base is not None:
         config = build_config(cls, _merge(dump_config(base), renamed), where=str(path))
+    _check_one_name_each(cls, overrides)
     for text in overrides:
         config = _override(config, text)
     for option, (key, value) in (options or {}).items():
@@ -233,12 +234,26 @@ def _tell_new_name(where: str, old: str, new: str) -> None:
     logger.warning("%s: %s is now %s; please rename it", where, old, new)
 
 
+def _check_one_name_each(cls: Any, overrides: Sequence[str]) -> None:
+    """Refuse overrides that set one key by its name of now and by that of an earlier version."""
+    names: dict[str, str] = {}
+    for text in overrides:
+        given = text.partition("=")[0].strip()
+        key = _new_name(cls, given)
+        other = names.setdefault(key, given)
+        if other != given:
+            old = given if given != key else other
+            raise ConfigError(
+                f"--set {text}: '{old}' is what '{key}' was called before, and both are there; expected one of them"
+            )
+
+
 def _override(config: Any, text: str) -> Any:
     given, equals, value_text = text.partition("=")
     if not equals or not given.strip():
         raise ConfigError(f"--set {text}: expected key.path=value, such as match.query_spacing_px=4")
     path = _new_name(type(config), given.strip())
-    if path != given.strip():
+    if path != given.strip() and _kind(type(config), path) is not None:
         _tell_new_name(f"--set {text}", given.strip(), path)
     value = _parsed(_kind(type(config), path), value_text, text)
     return _replaced(config, path, value, f"--set {text}")

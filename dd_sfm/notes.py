@@ -38,6 +38,15 @@ class NoteCode(StrEnum):
         )
 
 
+OLDER_SENTENCES = {
+    "no calibration:": NoteCode.NO_CALIBRATION,
+    "calibration: the principal point": NoteCode.CALIBRATION_CENTRE,
+    "calibration: a focal length": NoteCode.CALIBRATION_FIELD_OF_VIEW,
+    "calibration: the focal length": NoteCode.CALIBRATION_FOCAL_LENGTH,
+}
+"""How the sentences began that doubt the camera, in runs of the version that stored no codes."""
+
+
 @dataclass(frozen=True)
 class Note:
     """One thing that went less well. ``text`` is a whole sentence without a full stop."""
@@ -58,6 +67,7 @@ class Note:
             KeyError: If it has no text.
         """
         if isinstance(value, str):
-            return cls(NoteCode.UNKNOWN, value)
-        code = str(value["code"])
-        return cls(NoteCode(code) if code in set(NoteCode) else NoteCode.UNKNOWN, str(value["text"]))
+            code = next((code for start, code in OLDER_SENTENCES.items() if value.startswith(start)), NoteCode.UNKNOWN)
+            return cls(code, value)
+        code_text, text = str(value["code"]), str(value["text"])
+        return cls(NoteCode(code_text) if code_text in set(NoteCode) else NoteCode.UNKNOWN, text)

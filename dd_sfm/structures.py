@@ -135,7 +135,8 @@ class Tracks:
     ``track`` (O,) int64 numbers the tracks 0..T-1; ``frame`` (O,) int64 is the *position* in the FrameSet (not the
     source number); ``xy`` (O, 2) float32 source pixels, centres at integers; ``score`` (O,) float32 in [0, 1];
     ``anchor`` (O,) bool marks the observation the others were measured against. A track has at most one
-    observation in a frame.
+    observation in a frame. Longer tracks with higher scores reach the mapper first; a method without scores states 1.
+    ``anchor`` is kept for the reader of ``tracks.npz``: no stage depends on it.
     """
 
     track: IntArray
@@ -150,6 +151,11 @@ class Tracks:
         _check(self.xy.shape == (n, 2), f"xy {self.xy.shape}; expected ({n}, 2)")
         _check(self.score.shape == (n,), f"score {self.score.shape}; expected ({n},)")
         _check(self.anchor.shape == (n,), f"anchor {self.anchor.shape}; expected ({n},)")
+        if n:
+            step, later = np.diff(self.track), np.diff(self.frame) > 0
+            numbered = self.track[0] == 0 and bool(np.isin(step, (0, 1)).all())
+            _check(numbered, "track: not numbered 0, 1, ... in ascending order; expected rows sorted by track")
+            _check(bool((later | (step > 0)).all()), "frame: not ascending within a track; expected each frame once")
 
     @property
     def count(self) -> int:
@@ -188,7 +194,10 @@ class Model:
 
 @dataclass(frozen=True)
 class MatchResult:
-    """What matching found: ``tracks`` in source pixels, and the ``pairs`` of frame positions that were tried."""
+    """What matching found.
+
+    ``tracks`` in source pixels; ``pairs`` of frame positions that were tried, which are only counted.
+    """
 
     tracks: Tracks
     pairs: list[tuple[int, int]]

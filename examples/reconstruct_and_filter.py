@@ -1,4 +1,4 @@
-"""Reconstruct the first frames of the demo clip, keep the points that are sure, and write them to a PLY file.
+"""Reconstruct the first frames of the demo clip, and write the points with the smallest expected errors to a PLY file.
 
 Run as a script from the root of the repository, or cell by cell in an editor that knows ``# %%``.
 """

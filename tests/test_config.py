@@ -213,3 +213,19 @@ def test_a_renamed_key_is_told_on_the_error_stream():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert done.stderr == "--set densify.passes=1: densify.passes is now triangulation.passes; please rename it\n"
+
+
+def test_a_key_under_both_of_its_names_is_refused():
+    for overrides in (
+        ["map.ladder=[global]", "map.mappers=[relaxed]"],
+        ["map.mappers=[relaxed]", "map.ladder=[global]"],
+    ):
+        with pytest.raises(ConfigError, match=r"'map\.ladder' is what 'map\.mappers' was called before"):
+            load_config(Config, None, overrides)
+    assert load_config(Config, None, ["map.ladder=[global]", "map.ladder=[relaxed]"]).map.mappers == ("relaxed",)
+
+
+def test_an_unknown_key_of_a_renamed_section_is_not_said_to_be_renamed(caplog):
+    with pytest.raises(ConfigError, match="unknown key"):
+        load_config(Config, None, ["densify.nonsense=1"])
+    assert caplog.records == []

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from dd_sfm.config import Config
-from dd_sfm.features.learned import densify_tracks, map_inputs, points_inputs
+from dd_sfm.features.dense_tracks import densify_tracks, map_inputs, points_inputs
 from dd_sfm.features.method import Job
+from dd_sfm.io.atomic import write_json
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.sfm.mapping import map_poses
 from dd_sfm.structures import FinishedModel, MapResult, MatchResult, Tracks
@@ -28,8 +29,8 @@ class OrbFeatures:
         return None
 
     def stage_inputs(self, config: Config) -> Mapping[str, Any]:
-        """The toy has no settings of its own."""
-        return {"describe": [], "match": ["orb"], "map": map_inputs(config), "densify": points_inputs(config)}
+        """No settings of its own; the number counts up when the code changes what is found."""
+        return {"describe": [], "match": ["orb", 1], "map": map_inputs(config), "densify": points_inputs(config)}
 
     def describe(self, job: Job) -> None:
         """Frames are described while they are matched."""
@@ -61,6 +62,9 @@ class OrbFeatures:
         ]
         table = np.array(sorted(rows))
         track = table[:, 0].astype(np.int64)
+        folder = job.out / "match"
+        folder.mkdir(exist_ok=True)
+        write_json(folder / "matches.json", {"tracks": int(track[-1]) + 1})
         tracks = Tracks(
             track,
             table[:, 1].astype(np.int64),

@@ -45,6 +45,7 @@ def convert(
     Example: dd-sfm convert runs/nose -o exports/nose --to nerfstudio
     """
     from dd_sfm.export.convert import convert as run
+    from dd_sfm.export.formats import FORMATS
 
     done = run(
         source, out, to, images=images, copy_images=copy_images, overwrite=overwrite, progress=make_progress(quiet)
@@ -52,5 +53,5 @@ def convert(
     say = make_say(quiet)
     for note in done.notes:
         say(f"note: {note}")
-    points = "" if to == "tum" else f", {done.points:,} points"
+    points = f", {done.points:,} points" if FORMATS[to].has_points else ""
     say(f"{to}: {done.path}, {done.images} images with a pose{points}")

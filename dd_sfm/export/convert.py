@@ -63,6 +63,7 @@ def convert(
     if out.resolve() == source.resolve():
         raise ConfigError(f"{out}: is the source itself; expected another folder. Choose one with -o")
     _check_not_in_run(out)
+    _check_ending(out, target)
     file = form.file if form.file and out.suffix.lower() in form.file.suffixes and not out.is_dir() else None
     if file and copy_images:
         raise ConfigError(f"--copy-images: {out} is a file; expected a folder with -o, or leave the option out")
@@ -84,6 +85,21 @@ def convert(
             if copy_images and not form.has_images:
                 copy_image_files(scene, folder, progress)
     return Conversion(out, len(scene.registered), len(scene.model.xyz), (*scene.notes, *notes))
+
+
+def _check_ending(out: Path, target: str) -> None:
+    """A path that ends like the file of another format is no name for a folder."""
+    others = [name for name, form in FORMATS.items() if form.file and out.suffix.lower() in form.file.suffixes]
+    if others and target not in others and not out.is_dir():
+        raise ConfigError(
+            f"{out}: --to {target} does not write {out.suffix} files, --to {others[0]} does; expected a folder"
+            f"{_own_endings(target)}. Choose another with -o"
+        )
+
+
+def _own_endings(target: str) -> str:
+    file = FORMATS[target].file
+    return f" or a name that ends in {' or '.join(file.suffixes)}" if file else ""
 
 
 def _check_not_in_run(out: Path) -> None:

@@ -30,6 +30,8 @@ class Format:
     write: Write
     has_colours: bool = True
     """Whether colours of points are written: those of a sequence are then taken from its images."""
+    has_points: bool = True
+    """Whether points are written, beside cameras."""
     has_images: bool = False
     """Whether images are part of it, so that they need not be asked for."""
     file: SingleFile | None = None
@@ -42,6 +44,8 @@ FORMATS = {
     "nerfstudio": Format(nerfstudio.write, has_images=True),
     "hloc": Format(hloc.write, has_colours=False),
     "ply": Format(ply.write, file=SingleFile(ply.NAME, (".ply",), ply.is_one)),
-    "tum": Format(tum.write, has_colours=False, file=SingleFile(tum.NAME, (".tum", ".txt"), tum.is_one)),
+    "tum": Format(
+        tum.write, has_colours=False, has_points=False, file=SingleFile(tum.NAME, (".tum", ".txt"), tum.is_one)
+    ),
 }
 """The formats by the name that ``dd-sfm convert --to`` knows them by."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dd_sfm.config import Config
-from dd_sfm.errors import OutputError
+from dd_sfm.errors import OutputError, ShapeError
 from dd_sfm.features.weights import load_weights
 from dd_sfm.io.atomic import atomic_file
 from dd_sfm.io.run_folder import GRID, read_grid, write_grid
@@ -33,9 +33,20 @@ def use_bfloat16(config: Config, device: torch.device) -> bool:
 
 @torch.inference_mode()
 def describe_image(network: nn.Module, image: np.ndarray, device: torch.device, *, bfloat16: bool) -> Tensor:
-    """Descriptors (D, H // stride, W // stride) float16 of an RGB uint8 image (H, W, 3)."""
+    """Descriptors (D, H // stride, W // stride) float16 of an RGB uint8 image (H, W, 3).
+
+    Raises:
+        ShapeError: If the network does not keep to :class:`dd_sfm.features.networks.interface.DescriptorNetwork`.
+    """
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         descriptors: Tensor = network(network_input(image, device))[0].half()
+    stride = int(cast(int, network.stride))
+    expected = (network.dim, image.shape[0] // stride, image.shape[1] // stride)
+    if descriptors.shape != expected:
+        raise ShapeError(
+            f"{type(network).__name__}: descriptors {tuple(descriptors.shape)} of an image {image.shape}; expected "
+            f"{expected} for its stride of {stride}"
+        )
     return descriptors
 
 

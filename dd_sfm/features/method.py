@@ -1,8 +1,9 @@
 """What a feature method does for a run: the seam between the pipeline and the kinds of features it can work with.
 
 A method is an object with the functions of :class:`FeatureMethod` and holds no state of its own: what one stage makes
-the next is given, or finds in the run folder. A new one is a module beside ``learned.py`` and ``sift.py`` and a line
-in ``methods.py``.
+the next is given, or finds in the run folder. What a method keeps there for itself goes into ``describe/``, ``match/``
+and ``map/``, which are removed when the stage of that name is done again. A new method is a module beside
+``learned.py`` and ``sift.py`` and a line in ``methods.py``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -48,9 +49,10 @@ class FeatureMethod(Protocol):
         """Name of the weights that a run uses; None for a method without."""
 
     def stage_inputs(self, config: Config) -> Mapping[str, Any]:
-        """What the result of the stages describe, match, map and densify depends on, as JSON can hold it.
+        """What the result of each of the stages describe, match, map and densify depends on, as JSON can hold it.
 
-        A stage is done again when this changes, or when a stage before it is done again.
+        A stage is done again when this changes, or when a stage before it is done again. Code does not count: a method
+        that is changed so that it finds something else puts a number into the inputs and counts it up.
         """
 
     def describe(self, job: Job) -> None:

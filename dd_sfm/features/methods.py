@@ -1,4 +1,4 @@
-"""The feature methods by the names that ``--features`` takes."""
+"""The feature methods by name: the values of the setting ``features`` and of ``--features``."""
 
 from dd_sfm.errors import ConfigError
 from dd_sfm.features.learned import LearnedFeatures
@@ -18,5 +18,5 @@ def feature_method(name: str) -> FeatureMethod:
         ConfigError: If there is none.
     """
     if name not in METHODS:
-        raise ConfigError(f"features: '{name}' is unknown; expected one of: {', '.join(METHODS)}")
+        raise ConfigError(f"--features {name}: expected one of {', '.join(METHODS)}")
     return METHODS[name]

@@ -1,4 +1,4 @@
-"""SIFT on the same frames and masks: the opponent, given a fair chance.
+"""SIFT on the same frames and masks, with settings that suit endoscopy: what learned features are compared with.
 
 Features, matches, two-view geometries, poses and points are COLMAP's own, as a user of COLMAP would get them: nothing
 of ours chooses among its matches or triangulates its points.
@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from dd_sfm.config import Config, SiftConfig, dump_config
 from dd_sfm.errors import ReconstructionError
+from dd_sfm.features.dense_tracks import mapper_inputs
 from dd_sfm.features.method import Job
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import colmap_camera, remove_database, silence
@@ -62,7 +63,7 @@ class SiftFeatures:
         return {
             "describe": [],
             "match": [settings["features"], pairs, settings["sift"], settings["runtime"]["seed"]],
-            "map": [settings["map"], None],
+            "map": [mapper_inputs(config), None],
             "densify": [],
         }
 

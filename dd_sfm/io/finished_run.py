@@ -1,7 +1,7 @@
 """A finished run, opened for reading: its poses, points, frames, masks, figures and settings."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from dd_sfm.io.run_folder import (
     load_frames,
     read_config,
     read_frame_records,
+    read_frames,
     read_metrics,
 )
 from dd_sfm.io.scene import Scene, open_scene
@@ -160,8 +161,8 @@ class Run:
 
     @property
     def camera(self) -> PinholeCamera:
-        """The camera of all frames, without distortion; see :attr:`RunModel.camera`."""
-        return self.models[0].camera
+        """The camera of all frames, without distortion; ``is_guess`` where there was no calibration."""
+        return replace(self.models[0].camera, is_guess=read_frames(self.path).camera.is_guess)
 
     @property
     def poses(self) -> dict[int, NDArray[np.float64]]:
@@ -229,8 +230,10 @@ class Run:
     def notes(self) -> tuple[Note, ...]:
         """What went less well: a code, and a sentence."""
         texts = self.metrics.get("degradations", [])
-        # Older versions wrote no codes.
-        codes = self.metrics.get("degradation_codes") or [""] * len(texts)
+        codes = self.metrics.get("degradation_codes", [])
+        if len(codes) != len(texts):
+            # An older version, which wrote no codes.
+            return tuple(Note.from_json(text) for text in texts)
         return tuple(Note.from_json({"code": code, "text": text}) for code, text in zip(codes, texts, strict=True))
 
     @cached_property
@@ -269,7 +272,7 @@ def open_run(path: str | Path) -> Run:
         path: The run folder that ``reconstruct`` wrote.
 
     Raises:
-        InputError: If there is no run, or it is not finished. What is damaged is told when it is read.
+        InputError: If there is no run, or it is not finished. A damaged file raises its error when it is read.
 
     Example:
         >>> run = open_run("runs/nose")

@@ -22,18 +22,23 @@ MADE_BY = {
         "frames": rf"{NUMBER}\.(png|jpg)",
         "masks": rf"{NUMBER}\.(png|jpg)\.png",
     },
-    "describe": {"descriptors": rf"grid\.json|{NUMBER}(\.npy)?"},
+    "describe": {"descriptors": rf"grid\.json|{NUMBER}(\.npy)?", "describe": r".*"},
     "match": {
+        "match": r".*",
         "": rf"tracks\.npz|sift\.partial\.txt|sift(\.partial)?\.db{JOURNAL}",
         "matches": rf"{NUMBER}(\.npz)?",
     },
     "map": {
+        "map": r".*",
         "": rf"map\.json|database\.db(\.partial)?{JOURNAL}",
         "poses": rf"{MODEL}|\.({'|'.join(get_args(Mapper))})/.*",
     },
     "densify": {"": r"points\.ply|densify\.json|metrics\.json", "sparse": MODEL},
 }
-"""By folder ("" for the run folder itself) a pattern of the files in it; each may end in ``.partial`` after a break."""
+"""By folder ("" for the run folder itself) a pattern of the files in it; each may end in ``.partial`` after a break.
+
+The folders called like a stage are free for what a feature method keeps of that stage.
+"""
 OWN_FILES = (run_folder.STAGES, run_folder.CONFIG, "run.log")
 EVALUATION = ("cloud.png", "trajectory.png", "errors.png", "trajectory.tum", "reference.tum")
 

@@ -15,7 +15,8 @@ from dd_sfm.io.atomic import output_error
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.run_layout import is_empty, is_run, own_files
 from dd_sfm.pipeline.metrics import reset_memory_peaks
-from dd_sfm.pipeline.run import RunRequest, check_request, fingerprints, run
+from dd_sfm.pipeline.run import check_request, fingerprints, run
+from dd_sfm.pipeline.stage_work import RunRequest
 from dd_sfm.pipeline.stages import StageRecord, make_folder
 from dd_sfm.progress import Progress
 
@@ -74,7 +75,7 @@ def run_all(request: CompareRequest, progress: Progress, say: Callable[[str], No
     Args:
         request: What to compare.
         progress: Shows long stages.
-        say: Told of each stage in a line.
+        say: Given a line when a stage begins.
 
     Raises:
         OutputError: If the folder holds something else.

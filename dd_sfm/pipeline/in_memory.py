@@ -117,7 +117,7 @@ def load_descriptor(
     """
     if precision not in ("auto", "float32", "bfloat16"):
         raise ConfigError(f"precision {precision!r}: unknown; expected auto, float32 or bfloat16")
-    on = device if isinstance(device, torch.device) else _device(device)
+    on = _device(device)
     network = load_weights(str(name_or_path), on)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     bfloat16 = use_bfloat16(Config(describe=DescribeConfig(precision=precision)), on)
@@ -309,7 +309,10 @@ def _check_image(name: str, image: Any) -> None:
         raise ShapeError(f"{name}: found {found}; expected RGB (H, W, 3) uint8 of at least {LEAST_PX} pixels a side")
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str | torch.device) -> torch.device:
+    if isinstance(name, torch.device):
+        resolve_device(RuntimeConfig(device="cuda" if name.type == "cuda" else "cpu"))
+        return name
     if name not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device {name!r}: unknown; expected auto, cpu, cuda or a torch.device")
     return resolve_device(RuntimeConfig(device=name))  # type: ignore[arg-type]

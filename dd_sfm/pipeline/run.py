@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,28 +22,12 @@ from dd_sfm.ops.compiled import using_threads
 from dd_sfm.pipeline.frames import check_source
 from dd_sfm.pipeline.metrics import run_metrics
 from dd_sfm.pipeline.run_log import logging_to
-from dd_sfm.pipeline.stage_work import STAGE_WORK, Work
+from dd_sfm.pipeline.stage_work import STAGE_WORK, RunRequest, Work
 from dd_sfm.pipeline.stages import STAGES, StageRecord, make_folder, stage_fingerprints
 from dd_sfm.progress import Progress, silent
 from dd_sfm.runtime import cpu_threads, resolve_device
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What a run is asked to do.
-
-    ``last``: the stage to stop after; ``overwrite``: start over in a folder of an earlier run.
-    """
-
-    source: Path
-    out: Path
-    config: Config
-    calibration: str | None = None
-    mask: Path | None = None
-    overwrite: bool = False
-    last: str = STAGES[-1]
 
 
 def check_request(request: RunRequest) -> torch.device:
@@ -98,9 +81,7 @@ def run(
         with locked(request.out):
             record = StageRecord.open(request.out, overwrite=request.overwrite)
             record.claim(request.source)
-            work = Work(
-                request.source, request.out, request.config, request.calibration, request.mask, device, progress
-            )
+            work = Work(request, device, progress)
             stages = _Stages(work, record, expected, say)
             with (
                 logging_to(request.out / "run.log"),

@@ -20,21 +20,44 @@ from dd_sfm.io.run_folder import (
 )
 from dd_sfm.pipeline.frames import extract_frames
 from dd_sfm.pipeline.metrics import model_figures
+from dd_sfm.pipeline.stages import STAGES
 from dd_sfm.progress import Progress
 from dd_sfm.sfm.point_cloud import to_cloud
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run is asked to do.
+
+    ``last``: the stage to stop after; ``overwrite``: start over in a folder of an earlier run.
+    """
+
+    source: Path
+    out: Path
+    config: Config
+    calibration: str | None = None
+    mask: Path | None = None
+    overwrite: bool = False
+    last: str = STAGES[-1]
 
 
 @dataclass(frozen=True)
 class Work:
     """What the stages of a run are given."""
 
-    source: Path
-    out: Path
-    config: Config
-    calibration: str | None
-    mask: Path | None
+    request: RunRequest
     device: torch.device
     progress: Progress
+
+    @property
+    def out(self) -> Path:
+        """The run folder."""
+        return self.request.out
+
+    @property
+    def config(self) -> Config:
+        """The settings of the run."""
+        return self.request.config
 
     @property
     def method(self) -> FeatureMethod:
@@ -47,12 +70,13 @@ class Work:
 
 
 def _extract(work: Work) -> None:
+    request = work.request
     extract_frames(
-        work.source,
-        work.out,
-        work.config,
-        calibration=work.calibration,
-        mask=work.mask,
+        request.source,
+        request.out,
+        request.config,
+        calibration=request.calibration,
+        mask=request.mask,
         progress=work.progress,
     )
 

@@ -29,7 +29,7 @@ STAGES = tuple(KEY_FILES)
 
 def fingerprint(*parts: Any) -> str:
     """A short hash of anything that JSON can hold."""
-    text = json.dumps([FORMAT, *parts], sort_keys=True, default=str)
+    text = json.dumps([FORMAT, *parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -64,6 +64,7 @@ def stage_fingerprints(
         settings["describe"]["working_height_px"],
     ]
     inputs = {"frames": frames, **method_inputs}
+    assert set(inputs) == set(STAGES), f"inputs of {sorted(inputs)}; a method states those of {STAGES[1:]}"
     result, before = {}, ""
     for stage in STAGES:
         before = result[stage] = fingerprint(stage, inputs[stage], before)

@@ -108,7 +108,9 @@ def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Confi
         notes.append(Note(NoteCode.FALLBACK_MAPPER, text))
     if len(models) > 1:
         sizes = ", ".join(str(len(m)) for m in models)
-        notes.append(Note(NoteCode.SEVERAL_MODELS, f"the frames fell into {len(models)} models of {sizes}"))
+        notes.append(
+            Note(NoteCode.SEVERAL_MODELS, f"no mapper joined all frames: {len(models)} models of {sizes} frames")
+        )
     if best.jump > config.map.max_scale_jump and best.jump_frame is not None:
         index = frames.frames[best.jump_frame].index
         text = f"the scale of the scene changes by a factor {best.jump:.1f} at frame {index}: do not trust sizes"

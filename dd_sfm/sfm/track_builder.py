@@ -45,7 +45,7 @@ class ReferenceMatches:
         return list(self.found)
 
     def save(self, path: Path) -> None:
-        """Write an .npz, atomic_file the file only when it is complete."""
+        """Write an .npz file that is either complete or not there."""
         arrays = {
             "reference": np.array(self.reference),
             "xy": self.xy,

@@ -9,6 +9,7 @@ from dd_sfm.cli.app import explain
 from dd_sfm.cli.console import summary
 from dd_sfm.cli.options import ConfigOptions, resolve_config
 from dd_sfm.errors import ConfigError
+from dd_sfm.features.methods import METHODS
 from dd_sfm.io.lock import locked
 
 
@@ -170,7 +171,7 @@ def test_unknown_features_are_one_clear_line(dd_sfm, tiny_clip, tmp_path):
     for option in (("--features", "orb"), ("--set", "features=orb")):
         ran = dd_sfm("extract", tiny_clip, "-o", tmp_path / "run", *option)
         assert ran.code == 2
-        assert ran.err == "dd-sfm: features: 'orb' is unknown; expected one of: learned, sift\n"
+        assert ran.err == f"dd-sfm: --features orb: expected one of {', '.join(METHODS)}\n"
     assert not (tmp_path / "run").exists()
 
 

@@ -6,6 +6,7 @@ import re
 import pytest
 from converting import write_small_run
 
+from dd_sfm.errors import ConfigError
 from dd_sfm.export.convert import MARKER, convert
 from dd_sfm.export.formats import FORMATS
 
@@ -42,3 +43,14 @@ def test_a_format_of_one_file_is_known_again(run, tmp_path, target):
 def test_the_help_names_every_format(dd_sfm, target):
     words = re.split(r"[\s,.:]+", dd_sfm("convert", "--help").out)
     assert words.count(target) >= 2, "both in the description and at --to"
+
+
+@pytest.mark.parametrize("target", [name for name, form in FORMATS.items() if form.file])
+def test_a_name_that_ends_like_another_format_is_refused(run, tmp_path, target):
+    for other, form in FORMATS.items():
+        if other == target or (form.file and set(form.file.suffixes) & set(FORMATS[target].file.suffixes)):
+            continue
+        path = tmp_path / f"out{FORMATS[target].file.suffixes[0]}"
+        with pytest.raises(ConfigError, match=f"--to {other} does not write .* files, --to {target} does"):
+            convert(run, path, other)
+        assert not path.exists()

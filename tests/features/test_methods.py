@@ -1,5 +1,6 @@
 """The seam for features: a third method is one file (``toy_features.py``) and one line."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,16 @@ from dd_sfm.config import Config, load_config
 from dd_sfm.errors import ConfigError
 from dd_sfm.features.methods import METHODS, feature_method
 from dd_sfm.io.run_folder import read_metrics
-from dd_sfm.pipeline.run import RunRequest, run
+from dd_sfm.io.run_layout import remove_own
+from dd_sfm.pipeline.run import run
+from dd_sfm.pipeline.stage_work import RunRequest
 from dd_sfm.pipeline.stages import STAGES
 
 DEMO = Path(__file__).parents[2] / "demo_videos" / "sinus"
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"features: 'surf' is unknown; expected one of: learned, sift"):
+    with pytest.raises(ConfigError, match=f"--features surf: expected one of {', '.join(METHODS)}"):
         feature_method("surf")
 
 
@@ -24,6 +27,11 @@ def test_an_unknown_method_is_refused_with_the_known_ones():
 def test_every_method_says_what_each_of_its_stages_depends_on(name):
     assert set(METHODS[name].stage_inputs(Config())) == set(STAGES[1:])
     assert METHODS[name].resumes <= set(STAGES)
+
+
+def test_the_help_names_every_method(dd_sfm):
+    words = re.split(r"[\s,.]+", dd_sfm("reconstruct", "--help").out)
+    assert set(METHODS) <= set(words)
 
 
 @pytest.mark.slow
@@ -40,3 +48,10 @@ def test_a_third_method_is_one_file_and_one_line(monkeypatch, tmp_path):
     assert metrics["frames_registered"] >= 12
     assert metrics["points"] > 300
     assert metrics == read_metrics(tmp_path / "run")
+    # What the method keeps for itself goes with its stage.
+    kept = tmp_path / "run" / "match" / "matches.json"
+    assert kept.is_file()
+    remove_own(tmp_path / "run", "map")
+    assert kept.is_file()
+    remove_own(tmp_path / "run", "match")
+    assert not kept.parent.exists()

@@ -11,7 +11,8 @@ from conftest import circle_mask, write_video
 from dd_sfm.config import Config, SiftConfig, load_config
 from dd_sfm.errors import ReconstructionError
 from dd_sfm.features.sift import extraction_options, sift_pairs
-from dd_sfm.pipeline.run import RunRequest, run
+from dd_sfm.pipeline.run import run
+from dd_sfm.pipeline.stage_work import RunRequest
 from dd_sfm.progress import silent
 from dd_sfm.sfm.pairs import window_pairs
 

@@ -7,8 +7,8 @@ from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedE
 from dd_sfm.io.lock import LOCK
 from dd_sfm.pipeline import compare
 from dd_sfm.pipeline.compare import CompareRequest, check_folder, comparing, run_all
-from dd_sfm.pipeline.run import RunRequest
 from dd_sfm.pipeline.run import run as real_run
+from dd_sfm.pipeline.stage_work import RunRequest
 from dd_sfm.progress import silent
 
 

@@ -2,8 +2,10 @@
 
 import pytest
 
-from dd_sfm.config import Config, load_config
-from dd_sfm.pipeline.run import RunRequest, fingerprints
+from dd_sfm.config import Config, dump_config, load_config
+from dd_sfm.features.methods import METHODS
+from dd_sfm.pipeline.run import fingerprints
+from dd_sfm.pipeline.stage_work import RunRequest
 from dd_sfm.pipeline.stages import STAGES
 
 
@@ -37,3 +39,17 @@ def test_sift_is_not_matched_again_for_settings_of_the_learned_descriptor(again)
     assert again("sift", "sift.overlap=5") == ["match", "map", "densify"]
     assert again("sift", "map.min_inliers=25") == ["map", "densify"]
     assert again("sift", "pairs.reference_every=6", before=["sift.pairs=both"]) == ["match", "map", "densify"]
+
+
+@pytest.mark.parametrize("features", ["learned", "sift"])
+def test_finished_stages_of_the_first_version_still_hold(features):
+    """Settings have other names now; what runs of version 0.1 have stored was made with those of then."""
+    config = load_config(Config, None, [f"features={features}"])
+    found, settings = METHODS[features].stage_inputs(config), dump_config(config)
+    mapping = {"ladder": settings["map"]["mappers"]} | {k: v for k, v in settings["map"].items() if k != "mappers"}
+    if features == "learned":
+        assert found["map"] == [mapping, settings["triangulation"]]
+        assert found["densify"] == [settings["triangulation"], settings["dense"]]
+    else:
+        assert found["map"] == [mapping, None]
+        assert found["densify"] == []

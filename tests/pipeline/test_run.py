@@ -12,7 +12,8 @@ from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedE
 from dd_sfm.features.describe import descriptor_path
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.pipeline import run as running
-from dd_sfm.pipeline.run import RunRequest, run
+from dd_sfm.pipeline.run import run
+from dd_sfm.pipeline.stage_work import RunRequest
 from dd_sfm.progress import silent
 from dd_sfm.structures import MatchResult, Tracks
 

@@ -1,6 +1,6 @@
 """A compact dense descriptor for CPUs: a small U-Net on contrast-normalised input.
 
-About 1.8M parameters and 13 GFLOP a frame of 500 x 500 working pixels. Colour alone drifts with the light
+About 1.4M parameters and 13 GFLOP a frame of 500 x 500 working pixels. Colour alone drifts with the light
 of an endoscope, so the network also sees grey and red-to-green ratio normalised by their local contrast.
 """
 

@@ -85,7 +85,8 @@ def test_what_a_training_leaves(go, tmp_path):
     assert 0 <= records[-1]["waiting_share"] <= 1
     assert records[-1]["pairs_per_s"] == result.pairs_per_s > 0
     assert {p.name for p in (out / "display").iterdir()} == {"00000002_1_run_8-11.jpg", "00000004_1_run_8-11.jpg"}
-    assert read_image(out / "display" / "00000004_1_run_8-11.jpg").shape == (224, 608, 3)
+    # Two frames of 160 x 120 beside each other, twice as large: with its margin the crop is the whole frame.
+    assert read_image(out / "display" / "00000004_1_run_8-11.jpg").shape == (240, 640, 3)
     assert yaml.safe_load((out / "training.yaml").read_text())["config"]["steps"] == 4
     assert load_weights(str(out), CPU).dim == 64
 

@@ -55,6 +55,7 @@ def matching(
     data: Annotated[
         list[str],
         typer.Argument(
+            metavar="DATA",
             help="JHU sequences, rendered clips, runs or COLMAP models with images (binary or text): FOLDER or "
             "FOLDER:FIRST-LAST.",
             show_default=False,

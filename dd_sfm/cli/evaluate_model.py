@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @expand_options
 def model(
     *,
-    run: Annotated[Path, typer.Argument(help="Run folder or COLMAP model folder.", show_default=False)],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or COLMAP model folder.", show_default=False)],
     reference: Annotated[
         Path,
         typer.Option(

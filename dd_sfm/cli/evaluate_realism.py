@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def realism(
-    clips: Annotated[list[Path], typer.Argument(help="Rendered clips: videos or their folders.", show_default=False)],
+    clips: Annotated[
+        list[Path],
+        typer.Argument(metavar="CLIPS", help="Rendered clips: videos or their folders.", show_default=False),
+    ],
     real: Annotated[
         list[Path] | None, typer.Option("--real", help="A real video; repeat for more.", show_default=False)
     ] = None,

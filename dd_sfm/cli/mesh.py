@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def mesh(
     run: Annotated[
-        Path, typer.Argument(help="Run folder, COLMAP model, or PLY file with normals.", show_default=False)
+        Path,
+        typer.Argument(metavar="RUN", help="Run folder, COLMAP model, or PLY file with normals.", show_default=False),
     ],
     out: Annotated[
         Path | None,

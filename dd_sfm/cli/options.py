@@ -17,7 +17,7 @@ RUN, GENERAL = "Run", "General"
 OPTION_NAMES = {"effects.blur_px960": "--blur"}
 """Options that are not called like the last part of their key."""
 
-Source = Annotated[Path, typer.Argument(help="Video file, or folder of images.", show_default=False)]
+Source = Annotated[Path, typer.Argument(metavar="VIDEO", help="Video file, or folder of images.", show_default=False)]
 Out = Annotated[Path, typer.Option("--output", "-o", help="Run folder to write.", show_default=False)]
 ConfigFile = Annotated[
     str | None,
@@ -25,7 +25,12 @@ ConfigFile = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set a key, as match.max_queries=2000.", rich_help_panel=GENERAL),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set one key of the configuration, as SECTION.KEY=VALUE; repeat for more.",
+        rich_help_panel=GENERAL,
+    ),
 ]
 Device = Annotated[
     str | None, typer.Option("--device", help="auto, cpu or cuda.", rich_help_panel=GENERAL, show_default="auto")

@@ -55,7 +55,10 @@ class OverlayOptions:
 def overlay(
     *,
     run: Annotated[
-        Path, typer.Argument(help="Run folder, COLMAP model with images, or JHU sequence.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="RUN", help="Run folder, COLMAP model with images, or JHU sequence.", show_default=False
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--output", "-o", help="Video to write: .mp4 (H.264) or .gif.", show_default=False)

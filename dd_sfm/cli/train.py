@@ -70,6 +70,7 @@ def train(
     data: Annotated[
         list[str] | None,
         typer.Argument(
+            metavar="DATA",
             help="PATH[:FIRST-LAST][@WEIGHT]: JHU sequences, COLMAP models with images, run folders, rendered clips, "
             "videos, images, folders of these, or synth:ORGAN[:SEED[+]].",
             show_default=False,

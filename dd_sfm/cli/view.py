@@ -50,11 +50,14 @@ class ViewOptions:
 def view(
     *,
     run: Annotated[
-        Path, typer.Argument(help="Run folder, COLMAP model, JHU sequence or PLY file.", show_default=False)
+        Path,
+        typer.Argument(metavar="RUN", help="Run folder, COLMAP model, JHU sequence or PLY file.", show_default=False),
     ],
     run2: Annotated[
         Path | None,
-        typer.Argument(help="A second one of the same video, brought beside the first.", show_default=False),
+        typer.Argument(
+            metavar="RUN2", help="A second one of the same video, brought beside the first.", show_default=False
+        ),
     ] = None,
     options: ViewOptions,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing screenshot.")] = False,

@@ -93,6 +93,11 @@ class ImageMatches:
     def __len__(self) -> int:
         return len(self.xy0)
 
+    def __repr__(self) -> str:
+        return (
+            f"<ImageMatches: {len(self)} of {len(self.queries)} points matched, inlier ratio {self.inlier_ratio:.2f}>"
+        )
+
 
 def load_descriptor(
     name_or_path: str | Path = DescribeConfig.weights,

@@ -1,7 +1,6 @@
 """Stage: densify. From tracks and poses to the final points: adjusted poses, dense points, tracks in their gaps."""
 
 import logging
-from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -21,21 +20,12 @@ from dd_sfm.sfm.point_cleaning import clean, not_isolated
 from dd_sfm.sfm.point_selection import concatenate_points, depths, select_points
 from dd_sfm.sfm.track_adjustment import adjust_tracks
 from dd_sfm.sfm.triangulation import triangulate
-from dd_sfm.structures import FloatArray, FrameSet, Model, Tracks
+from dd_sfm.structures import FinishedModel, FloatArray, FrameSet, Model, Tracks
 
 logger = logging.getLogger(__name__)
 
 TRACK_GAP_FACTOR = 1.5
 """Tracks are several times less exact than dense points: they fill only gaps that are wider by this factor."""
-
-
-@dataclass(frozen=True)
-class Densified:
-    """``model``; ``uncertainty`` (P,): relative error that half of such points stay below; ``figures`` for metrics."""
-
-    model: Model
-    uncertainty: FloatArray
-    figures: dict[str, int] = field(default_factory=dict)
 
 
 def densify_model(
@@ -45,7 +35,7 @@ def densify_model(
     camera: PinholeCamera,
     config: Config,
     progress: Progress,
-) -> Densified:
+) -> FinishedModel:
     """Make the final points of one model.
 
     Tracks and poses are adjusted to each other; then, round by round, dense points make the poses better and the
@@ -62,7 +52,7 @@ def densify_model(
     model = adjust_tracks(frames, tracks, poses, camera, config)
     if not (config.dense.enabled and len(model.xyz)):
         sparse = clean(model)
-        return Densified(sparse, track_uncertainty(sparse))
+        return FinishedModel(sparse, track_uncertainty(sparse))
     images = GreyImages(frames, working_grid(frames, config, 2))
     for _ in range(config.dense.adjust_rounds if config.dense.adjust_points else 0):
         refined = refine_poses(images, model, config, progress)
@@ -72,7 +62,7 @@ def densify_model(
     return fill_gaps(dense, clean(model), config, scale)
 
 
-def fill_gaps(dense: DensePoints, sparse: Model, config: Config, working_scale: float) -> Densified:
+def fill_gaps(dense: DensePoints, sparse: Model, config: Config, working_scale: float) -> FinishedModel:
     """Add points of tracks where no dense point is near, and drop what hangs alone in space.
 
     Args:
@@ -82,7 +72,7 @@ def fill_gaps(dense: DensePoints, sparse: Model, config: Config, working_scale: 
         working_scale: Working pixels in a source pixel.
     """
     if not len(dense.model.xyz):
-        return Densified(sparse, track_uncertainty(sparse), dense.figures)
+        return FinishedModel(sparse, track_uncertainty(sparse), dense.figures)
     uncertainty = GAP_ERROR_FACTOR * track_uncertainty(sparse)
     distance = depths(sparse)
     footprint = distance / (sparse.camera.fx * working_scale)
@@ -96,4 +86,4 @@ def fill_gaps(dense: DensePoints, sparse: Model, config: Config, working_scale: 
     keep = not_isolated(model)
     figures = dense.figures | {"track_points": int(fills.sum()), "isolated_dropped": int((~keep).sum())}
     logger.info("points: %s", figures)
-    return Densified(select_points(model, keep), uncertainty[keep], figures)
+    return FinishedModel(select_points(model, keep), uncertainty[keep], figures)

@@ -1,14 +1,19 @@
 """The machine: which device, how many threads."""
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
 from dd_sfm.config import RuntimeConfig
 from dd_sfm.errors import DeviceError
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 
 def resolve_device(runtime: RuntimeConfig) -> torch.device:
@@ -56,3 +61,33 @@ def workers(device: torch.device) -> Iterator[ThreadPoolExecutor]:
             yield pool
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def worker_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of threads; when the block is left by an error, what has not begun is dropped."""
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[ItemT], ResultT], items: Iterable[ItemT], ahead: int
+) -> Iterator[ResultT]:
+    """Results of a function in the order of its items, worked out by a pool while the caller uses earlier ones.
+
+    Args:
+        pool: Does the work.
+        function: Called in its threads.
+        items: Taken in the caller's thread, one by one as there is room.
+        ahead: Most results that are in work, or wait, beside the one yielded: memory does not grow with the items.
+    """
+    pending: deque[Future[ResultT]] = deque()
+    for item in items:
+        pending.append(pool.submit(function, item))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
@@ -119,6 +118,6 @@ def iter_frames(source: SourceInfo, numbers: Iterable[int]) -> Iterator[tuple[in
                 ok, image = capture.retrieve()
                 if not ok:
                     break
-                yield number, np.ascontiguousarray(image[..., ::-1])
+                yield number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
                 next_number = next(wanted, None)
             number += 1

@@ -44,42 +44,81 @@ def chosen_numbers(info: SourceInfo, config: FramesConfig) -> range:
     )
 
 
+def small_size(width: int, height: int, scale: float) -> tuple[int, int]:
+    """Width and height of an image resized by ``scale``, at least 16 pixels each."""
+    return max(16, round(width * scale)), max(16, round(height * scale))
+
+
 def small_grey(image: NDArray[Any], scale: float) -> NDArray[Any]:
     """A grey copy (h, w) uint8 of an RGB image, resized by ``scale`` but at least 16 pixels wide and high."""
-    size = (max(16, round(image.shape[1] * scale)), max(16, round(image.shape[0] * scale)))
+    size = small_size(image.shape[1], image.shape[0], scale)
     return cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
 
 
-def sharpness_of(image: NDArray[Any], field_of_view: NDArray[np.bool_], scale: float) -> float:
+def small_area(area: NDArray[np.bool_], scale: float) -> NDArray[np.bool_]:
+    """The pixels of :func:`small_grey` in an area (H, W) of the image."""
+    size = small_size(area.shape[1], area.shape[0], scale)
+    return cv2.resize(area.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+
+
+def sharpness_area(field_of_view: NDArray[np.bool_], scale: float) -> NDArray[np.bool_]:
+    """Where :func:`sharpness_of` measures: the field of view (H, W) at working size without its rim."""
+    return cv2.erode(small_area(field_of_view, scale).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+
+
+def sharpness_of(image: NDArray[Any], inside: NDArray[np.bool_], scale: float) -> float:
     """Mean response of a Laplacian of Gaussian relative to brightness, at working size.
 
     Relative to brightness, since exposure changes; clipped, since a highlight's edge outshines all tissue.
+
+    Args:
+        image: RGB (H, W, 3) uint8.
+        inside: From :func:`sharpness_area`.
+        scale: Working pixels per source pixel.
     """
-    grey = small_grey(image, scale).astype(np.float32)
-    mask = cv2.resize(field_of_view.astype(np.uint8), grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    inside = cv2.erode(mask, np.ones((9, 9), np.uint8)) > 0
     if not inside.any():
         return 0.0
+    grey = small_grey(image, scale).astype(np.float32)
     response = np.abs(cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), 1.2), cv2.CV_32F)) / (grey + 16.0)
     return float(np.minimum(response, 0.1)[inside].mean() * 100)
 
 
-def find_blurred(sharpness: list[float], config: FramesConfig) -> Drops:
-    """Source numbers of frames much less sharp than their neighbours, with the reason."""
-    numbers = range(config.start, config.start + len(sharpness) * max(1, config.every), max(1, config.every))
-    values = np.array(sharpness)
-    dropped: Drops = {}
-    in_a_row = 0
-    for k, number in enumerate(numbers):
-        near = np.delete(values[max(0, k - NEIGHBOURS) : k + NEIGHBOURS + 1], min(k, NEIGHBOURS))
+class BlurFilter:
+    """Tells blurred frames from sharp ones in the order of the video.
+
+    A frame is judged by its neighbours on both sides: as soon as NEIGHBOURS frames after it are measured, or at the
+    end of the video by those that there are.
+
+    Args:
+        min_sharpness: Share of its neighbours' median sharpness that a frame has at least.
+    """
+
+    def __init__(self, min_sharpness: float) -> None:
+        self.min_sharpness = min_sharpness
+        self.values: list[float] = []
+        """Sharpness of the frames measured so far; judge a frame only when its neighbours are among them."""
+        self._judged = 0
+        self._in_a_row = 0
+
+    def judge_next(self) -> str:
+        """The measurement by which the first frame not yet judged is blurred, as a text; empty for a sharp one."""
+        k, self._judged = self._judged, self._judged + 1
+        values = np.array(self.values[max(0, k - NEIGHBOURS) : k + NEIGHBOURS + 1])
+        near = np.delete(values, min(k, NEIGHBOURS))
         usual = float(np.median(near)) if len(near) else 0.0
-        if values[k] < config.min_sharpness * usual and in_a_row < MAX_DROPS_IN_A_ROW:
-            detail = f"blurred: sharpness {values[k]:.3f}, neighbours {usual:.3f}"
-            dropped[number] = DropReason.BLURRED, detail
-            in_a_row += 1
-        else:
-            in_a_row = 0
-    return dropped
+        if self.values[k] < self.min_sharpness * usual and self._in_a_row < MAX_DROPS_IN_A_ROW:
+            self._in_a_row += 1
+            return f"blurred: sharpness {self.values[k]:.3f}, neighbours {usual:.3f}"
+        self._in_a_row = 0
+        return ""
+
+
+def find_blurred(numbers: range, sharpness: list[float], min_sharpness: float) -> Drops:
+    """Source numbers of frames much less sharp than their neighbours, with the reason."""
+    blur = BlurFilter(min_sharpness)
+    blur.values = sharpness
+    details = [(number, blur.judge_next()) for number in numbers]
+    return {number: (DropReason.BLURRED, detail) for number, detail in details if detail}
 
 
 def thin(candidates: list[int], most: int | None, dropped: Drops) -> list[int]:

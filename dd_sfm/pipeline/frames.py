@@ -1,7 +1,8 @@
 """Stage: frames. From a video or a folder of images to the frames, masks and camera of a run."""
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,30 +27,17 @@ from dd_sfm.pipeline.frame_selection import (
     drop_notes,
     find_blurred,
     require_three,
-    sharpness_of,
     thin,
 )
-from dd_sfm.pipeline.frame_writer import FrameWriter
+from dd_sfm.pipeline.frame_writer import FrameWriter, View
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, read_user_mask
 from dd_sfm.progress import Progress
-from dd_sfm.structures import DropReason, FrameRecord, FrameSet
+from dd_sfm.structures import FrameRecord, FrameSet
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class View:
-    """What all frames of a source share.
-
-    ``lens``: what undoes distortion; ``field_of_view`` (H, W) bool in undistorted frames; ``usable``: that, eroded;
-    ``height``: of the field of view in source pixels.
-    """
-
-    lens: Undistortion
-    field_of_view: NDArray[np.bool_]
-    usable: NDArray[np.bool_]
-    height: int
-    notes: tuple[Note, ...]
+SEEK_FROM = 1000
+"""Samples from before this frame are read up to: seeking takes as long as going past some 60 frames unshown."""
 
 
 def check_source(source: Path, config: Config, calibration: str | None, mask: Path | None) -> None:
@@ -82,18 +70,17 @@ def extract_frames(
     info = open_source(source)
     numbers = chosen_numbers(info, config.frames)
     view = _view(info, numbers, config, calibration, mask)
-    notes = list(view.notes)
-    sharpness = _sharpness_pass(info, numbers, view.field_of_view, view.height, config, progress)
+    notes = calibration_notes(view.lens.camera, view.field_of_view) if calibration else []
+    sharpness, dropped = _write_chosen(info, numbers, FrameWriter(out, config, view), config, progress)
+    if not sharpness:
+        raise _nothing_decoded(info)
     if len(sharpness) < len(numbers):
         text = f"the video ends early: {len(sharpness)} of {len(numbers)} frames could be decoded"
         notes.append(Note(NoteCode.VIDEO_ENDS_EARLY, text))
         logger.warning("%s: %s", source, text)
         # What the container promises is not there: the last frame decoded is the last one known.
-        info = replace(info, frame_count=numbers[len(sharpness) - 1] + 1 if sharpness else 0)
+        info = replace(info, frame_count=numbers[len(sharpness) - 1] + 1)
         numbers = numbers[: len(sharpness)]
-    dropped = find_blurred(sharpness, config.frames)
-    chosen = thin([n for n in numbers if n not in dropped], config.frames.max_frames, dropped)
-    _write_frames(info, chosen, FrameWriter(out, config, view.lens, view.usable, view.height), dropped, progress)
     records = _records(info, numbers, sharpness, dropped)
     require_three(source, records)
     write_mask(out / "field_of_view.png", view.usable)
@@ -117,30 +104,40 @@ def extract_frames(
 def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | None, mask: Path | None) -> View:
     """Find the field of view and the lens."""
     known = read_calibration(calibration, width=info.width, height=info.height) if calibration else None
-    samples = _samples(info, numbers)
     if mask is not None:
         field_of_view = read_user_mask(mask, info.width, info.height)
     else:
-        field_of_view = find_field_of_view(samples, str(info.path))
+        field_of_view = find_field_of_view(_samples(info, numbers), str(info.path))
     height = mask_height(field_of_view)
     if known is not None:
         lens = undistortion(known)
     else:
         lens = Undistortion(guess_camera(field_of_view, config.camera.field_of_view_deg), None)
     field_of_view = lens.apply(field_of_view.astype(np.uint8), nearest=True) > 0
-    notes = calibration_notes(lens.camera, field_of_view) if known is not None else []
-    return View(lens, field_of_view, erode_mask(field_of_view, config.masks), height, tuple(notes))
+    return View(lens, field_of_view, erode_mask(field_of_view, config.masks), height)
 
 
-def _write_frames(info: SourceInfo, chosen: list[int], writer: FrameWriter, dropped: Drops, progress: Progress) -> None:
-    """Write the chosen frames; those without motion are entered into ``dropped``."""
-    numbers = covering_range(chosen)
-    for number, image in progress(iter_frames(info, numbers), total=len(numbers), label="write frames"):
-        if number in dropped:
-            continue
-        detail = writer.offer(number, image)
-        if detail:
-            dropped[number] = DropReason.NO_MOTION, detail
+def _write_chosen(
+    info: SourceInfo, numbers: range, writer: FrameWriter, config: Config, progress: Progress
+) -> tuple[list[float], Drops]:
+    """Write the frames that are used; returns the sharpness of all, and which are dropped.
+
+    The sharpness of a frame's neighbours decides whether it is used, for which a few frames are held; where there may
+    be more frames than ``max_frames`` that of all decides, and the source is read twice.
+    """
+
+    def read(wanted: range, label: str) -> Iterator[tuple[int, NDArray[Any]]]:
+        return progress(iter_frames(info, wanted), total=len(wanted), label=label)
+
+    most, dropped = config.frames.max_frames, Drops()
+    if most is None or len(numbers) <= most:
+        return writer.write_sharp(read(numbers, "read frames"), dropped), dropped
+    sharpness = writer.sharpness(read(numbers, "read frames"))
+    numbers = numbers[: len(sharpness)]
+    dropped = find_blurred(numbers, sharpness, config.frames.min_sharpness)
+    chosen = covering_range(thin([n for n in numbers if n not in dropped], most, dropped))
+    writer.write((item for item in read(chosen, "write frames") if item[0] not in dropped), dropped)
+    return sharpness, dropped
 
 
 def _records(info: SourceInfo, numbers: range, sharpness: list[float], dropped: Drops) -> list[FrameRecord]:
@@ -153,35 +150,32 @@ def _records(info: SourceInfo, numbers: range, sharpness: list[float], dropped: 
 
 
 def _samples(info: SourceInfo, numbers: range, count: int = 16) -> list[NDArray[Any]]:
-    """Frames spread over the range; seeking where the container allows it."""
+    """Frames spread over the range; seeking where the container allows it and reading up to them would take longer."""
     spread = [numbers[int(i)] for i in np.linspace(0, len(numbers) - 1, min(count, len(numbers)))]
-    if info.names:
-        return [image for n in spread for _, image in iter_frames(info, range(n, n + 1))]
-    capture = cv2.VideoCapture(str(info.path))
-    found = []
-    try:
-        for number in spread:
-            capture.set(cv2.CAP_PROP_POS_FRAMES, number)
-            ok, image = capture.read()
-            if ok:
-                found.append(np.ascontiguousarray(image[..., ::-1]))
-    finally:
-        capture.release()
+    if info.names or spread[-1] < SEEK_FROM:
+        found = [image for _, image in iter_frames(info, spread)]
+    else:
+        found = _seek(info, spread)
     if len(found) < 3:
         found = [image for _, image in iter_frames(info, numbers[:count])]
     if not found:
-        raise InputError(f"{info.path}: no frame of the chosen range can be decoded; expected at least 3")
+        raise _nothing_decoded(info)
     return found
 
 
-def _sharpness_pass(
-    info: SourceInfo,
-    numbers: range,
-    field_of_view: NDArray[np.bool_],
-    height: int,
-    config: Config,
-    progress: Progress,
-) -> list[float]:
-    scale = min(1.0, config.describe.working_height_px / max(1, height))
-    frames = progress(iter_frames(info, numbers), total=len(numbers), label="read frames")
-    return [sharpness_of(image, field_of_view, scale) for _, image in frames]
+def _seek(info: SourceInfo, numbers: list[int]) -> list[NDArray[Any]]:
+    capture = cv2.VideoCapture(str(info.path))
+    found = []
+    try:
+        for number in numbers:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, number)
+            ok, image = capture.read()
+            if ok:
+                found.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    finally:
+        capture.release()
+    return found
+
+
+def _nothing_decoded(info: SourceInfo) -> InputError:
+    return InputError(f"{info.path}: no frame of the chosen range can be decoded; expected at least 3")

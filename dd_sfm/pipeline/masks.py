@@ -128,7 +128,8 @@ def frame_mask(image: NDArray[Any], field_of_view: Mask, config: MasksConfig) ->
         field_of_view: (H, W) bool, already eroded.
         config: Level and growth.
     """
-    blown = (image.min(2) >= config.highlight_level).astype(np.uint8)
+    level = config.highlight_level
+    blown = cv2.inRange(image, (level, level, level), (255, 255, 255))
     radius = round(config.highlight_grow_px * mask_height(field_of_view) / 1000)
     if radius > 0:
         blown = cv2.dilate(blown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))

@@ -6,7 +6,7 @@ import pytest
 from conftest import circle_mask, moving_frames, write_video
 
 from dd_sfm.config import Config, MasksConfig, load_config
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, OutputError
 from dd_sfm.io.images import read_image, read_mask, write_mask
 from dd_sfm.io.run_folder import load_frames, read_frames
 from dd_sfm.notes import NoteCode
@@ -89,6 +89,31 @@ def test_blurred_and_repeated_frames_are_dropped_with_the_reason(tmp_path):
     assert blurred.startswith("1 of 14 frames left out as blurred")
     assert still.startswith("1 of 14 frames left out as they moved by less than")
     assert not (tmp_path / "run" / "frames" / "00000005.png").exists()
+
+
+def test_frames_chosen_as_they_come_are_those_chosen_with_all_known(tmp_path):
+    frames = moving_frames(24)
+    for k in (0, 6, 7, 23):
+        frames[k] = cv2.GaussianBlur(frames[k], (0, 0), 5)
+    frames[15] = frames[14]
+    clip = write_video(tmp_path / "clip.avi", frames)
+    extract(clip, tmp_path / "once")
+    # There may be too many frames, so that the sharpness of all is measured first; in the end there are not.
+    extract(clip, tmp_path / "twice", "frames.max_frames=23")
+    assert records(tmp_path / "once") == records(tmp_path / "twice")
+    assert [r["index"] for r in records(tmp_path / "once") if not r["kept"]] == [0, 6, 7, 15, 23]
+    files = [sorted(p.name for p in (tmp_path / run / "frames").iterdir()) for run in ("once", "twice")]
+    assert files[0] == files[1] == [f"{k:08d}.png" for k in range(24) if k not in (0, 6, 7, 15, 23)]
+
+
+def test_a_frame_that_cannot_be_written_ends_the_work(tiny_clip, tmp_path, monkeypatch):
+    def refuse(path, image):
+        raise OutputError(f"{path}: the disk is full")
+
+    monkeypatch.setattr("dd_sfm.pipeline.frame_writer.write_image", refuse)
+    with pytest.raises(OutputError, match="00000000.png: the disk is full"):
+        extract(tiny_clip, tmp_path)
+    assert not (tmp_path / "frames.json").exists()
 
 
 def test_a_long_blurred_stretch_is_not_lost(tmp_path):

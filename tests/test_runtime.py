@@ -1,0 +1,46 @@
+import threading
+
+import pytest
+
+from dd_sfm.runtime import map_ahead, worker_threads
+
+
+def test_results_come_in_order_and_few_are_begun_ahead():
+    taken, begun = [], []
+
+    def items():
+        for k in range(20):
+            taken.append(k)
+            yield k
+
+    def double(k):
+        begun.append(k)
+        return 2 * k
+
+    with worker_threads(3) as pool:
+        for position, result in enumerate(map_ahead(pool, double, items(), 4)):
+            assert result == 2 * position
+            assert len(taken) <= position + 5
+    assert sorted(begun) == list(range(20))
+
+
+def test_after_an_error_what_has_not_begun_is_dropped():
+    started, release = [], threading.Event()
+
+    def work(k):
+        started.append(k)
+        if k == 0:
+            raise ValueError("zero")
+        release.wait(5)
+
+    def work_ahead():
+        with worker_threads(2) as pool:
+            list(map_ahead(pool, work, range(50), 20))
+
+    # The workers are held until the error has come through.
+    timer = threading.Timer(0.1, release.set)
+    timer.start()
+    with pytest.raises(ValueError, match="zero"):
+        work_ahead()
+    timer.join()
+    assert len(started) < 20

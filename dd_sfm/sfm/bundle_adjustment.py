@@ -22,11 +22,21 @@ def bundle_adjust(model: Model, frames: FrameSet, *, refine_focal: bool, scale_p
     Returns:
         The model with new poses, points and, if asked for, focal length.
     """
+    return bundle_adjust_counted(model, frames, refine_focal=refine_focal, scale_px=scale_px, threads=threads)[0]
+
+
+def bundle_adjust_counted(
+    model: Model, frames: FrameSet, *, refine_focal: bool, scale_px: float, threads: int
+) -> tuple[Model, int]:
+    """:func:`bundle_adjust`, and how many steps Ceres tried."""
     options = _options(refine_focal=refine_focal, scale_px=scale_px, threads=threads)
     silence()
     reconstruction = to_reconstruction(model, image_names(frames))
-    pycolmap.create_default_bundle_adjuster(options, _all_images(reconstruction), reconstruction).solve()
-    return with_geometry_of(model, reconstruction)
+    adjuster = pycolmap.create_default_bundle_adjuster(options, _all_images(reconstruction), reconstruction)
+    # The default adjuster is Ceres'; its annotation names the base class.
+    solved = adjuster.solve().ceres_summary  # type: ignore[attr-defined]
+    steps = solved.num_successful_steps + solved.num_unsuccessful_steps
+    return with_geometry_of(model, reconstruction), int(steps)
 
 
 def free_focal(folder: Path, *, scale_px: float, threads: int) -> float:

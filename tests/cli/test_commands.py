@@ -22,16 +22,6 @@ def test_every_command_explains_itself_with_an_example(dd_sfm, command):
     assert f"Example: dd-sfm {command}" in ran.out
 
 
-def test_bench_looks_at_its_file_before_it_measures(dd_sfm, tmp_path, monkeypatch):
-    monkeypatch.setattr("dd_sfm.cli.bench.SECONDS", 0.0)
-    ran = dd_sfm("bench", "-o", tmp_path / "none" / "bench.json", "--size", 64)
-    assert (ran.code, ran.out) == (1, "")
-    assert "cannot be written" in ran.err
-    (tmp_path / "bench.json").write_text("mine")
-    assert dd_sfm("bench", "-o", tmp_path / "bench.json", "--size", 64).code == 1
-    assert (tmp_path / "bench.json").read_text() == "mine"
-
-
 def test_version(dd_sfm):
     import dd_sfm as package
 

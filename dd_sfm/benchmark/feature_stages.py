@@ -1,0 +1,178 @@
+"""Describing and matching, measured on the made-up scene."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from dd_sfm.benchmark.limits import GATHER, MATRIX, finished
+from dd_sfm.benchmark.measure import Task
+from dd_sfm.benchmark.scene import BenchmarkScene
+from dd_sfm.config import Config
+from dd_sfm.features.consensus import local_affine
+from dd_sfm.features.describe import describe_image, descriptor_map, use_bfloat16
+from dd_sfm.features.matching import match_cells
+from dd_sfm.features.patch_alignment import align_patches
+from dd_sfm.features.queries import query_points
+from dd_sfm.features.view_matching import MatchView, match_views, smooth_gradients
+from dd_sfm.features.weights import load_weights
+from dd_sfm.ops.sampling import image_to_cell, sample_descriptors
+from dd_sfm.ops.working import WorkingFrame
+
+TARGET_OFFSET = 2
+"""The reference is matched with the view so many positions after it: under 3 degrees."""
+ALIGNMENT_STEPS = 8
+"""Steps of the alignment of patches. None is short enough to end it early, as the patches show different places."""
+
+
+@dataclass(frozen=True)
+class Describing:
+    """The network on a device, and how it runs there."""
+
+    network: torch.nn.Module
+    device: torch.device
+    bfloat16: bool
+    config: Config
+
+    @classmethod
+    def load(cls, config: Config, device: torch.device) -> "Describing":
+        """The network that the configuration names."""
+        network = load_weights(config.describe.weights, device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return cls(network, device, use_bfloat16(config, device), config)
+
+    @property
+    def bound(self) -> str:
+        """The kind of matrix product that it is made of."""
+        return f"{MATRIX} {'bfloat16' if self.bfloat16 else 'float32'}"
+
+    def describe(self, image: NDArray[np.uint8]) -> Tensor:
+        """Descriptors of an image, on the device."""
+        return describe_image(self.network, image, self.device, bfloat16=self.bfloat16)
+
+    def view(self, scene: BenchmarkScene, position: int) -> MatchView:
+        """What matching needs of a frame of the scene."""
+        image = scene.images[position]
+        mask = np.ones(image.shape[:2], bool)
+        held = descriptor_map(self.describe(image), mask, scene.views.grid)
+        return MatchView(held.descriptors, held.usable, smooth_gradients(image))
+
+
+def describe_tasks(scene: BenchmarkScene, describing: Describing, threads: tuple[int, ...]) -> list[Task]:
+    """Frames described: on a CPU one by each thread at the same time, as a run does."""
+    image = scene.images[scene.reference]
+    with FlopCounterMode(display=False) as counter:
+        describing.describe(image)
+    gflop = counter.get_total_flops() / 1e9
+    note = f"{image.shape[1]} x {image.shape[0]}, {gflop:.3g} GFLOP a frame"
+    return [
+        Task(
+            "describe", "describe", "frames/s", count,
+            finished(partial(_in_threads, partial(describing.describe, image), count), describing.device),
+            describing.device.type, count, bound_by=describing.bound, cost=gflop, note=note,
+        )
+        for count in threads
+    ]  # fmt: skip
+
+
+def match_tasks(scene: BenchmarkScene, describing: Describing, threads: tuple[int, ...]) -> list[Task]:
+    """A pair of frames matched, and the parts that this takes."""
+    config, device = describing.config.match, describing.device
+    source, target = (describing.view(scene, scene.reference + k) for k in (0, TARGET_OFFSET))
+    image = scene.images[scene.reference]
+    xy = query_points(WorkingFrame(image, np.ones(image.shape[:2], bool)), config)
+    stride = scene.views.grid.stride
+    points = torch.from_numpy(xy).to(device)
+    queries = sample_descriptors(source.descriptors, image_to_cell(points, stride).to(points.dtype))
+    search = partial(match_cells, queries, target.descriptors, target.usable, config, bfloat16=describing.bfloat16)
+    whole = partial(match_views, source, target, xy, config, stride, bfloat16=describing.bfloat16)
+    found = whole()
+    xy0, xy1 = xy[found.index.cpu().numpy()], found.xy.cpu().numpy()
+    similarities, note = _similarities(len(xy), target.usable, describing)
+    cost = 2 * queries.shape[1] / 1e3
+    affine = np.tile(np.eye(2), (len(xy0), 1, 1))
+    patches = partial(
+        align_patches, source.images, target.images[0], torch.from_numpy(xy0), torch.from_numpy(xy1), affine,
+        radius=config.patch_radius_px,
+    )  # fmt: skip
+    parts: list[tuple[str, str, float, Any, dict[str, Any]]] = [
+        (
+            "search",
+            "Msimilarities/s",
+            similarities / 1e6,
+            search,
+            {"bound_by": describing.bound, "cost": cost, "note": note},
+        ),
+        ("neighbours", "matches/s", len(xy0), partial(local_affine, xy0, xy1), {}),
+        ("patches", "matches/s", len(xy0), patches, {}),
+        ("whole pair", "matches/s", len(xy0), whole, {"note": f"{len(xy0)} matches of {len(xy)} points"}),
+    ]
+    if device.type == "cuda":
+        # The others are the CPU's there, too.
+        parts = [part for part in parts if part[0] in ("search", "whole pair")]
+    return [
+        Task(
+            "match", f"match, {name}", unit, amount * count,
+            finished(partial(_in_threads, work, count), device), device.type, count, **more,
+        )
+        for name, unit, amount, work, more in parts
+        for count in threads
+    ]  # fmt: skip
+
+
+def patch_tasks(scene: BenchmarkScene, config: Config, threads: tuple[int, ...], points: int) -> list[Task]:
+    """Patches aligned between two frames. The samples are those of the grey images, with their gradients or without.
+
+    A patch of the source is sampled in three images at once, that of the target once at the start and once a step.
+    """
+    radius = config.match.patch_radius_px
+    size = scene.images[0].shape[0]
+    rng = np.random.default_rng(2)
+    reach = radius + ALIGNMENT_STEPS + 2
+    xy0, xy1 = (rng.uniform(reach, size - 1 - reach, (points, 2)).astype(np.float32) for _ in range(2))
+    source, target = (smooth_gradients(scene.images[k]) for k in (0, len(scene.images) - 1))
+    affine = np.tile(np.eye(2), (points, 1, 1))
+    work = partial(
+        align_patches, source, target[0], torch.from_numpy(xy0), torch.from_numpy(xy1), affine, radius=radius,
+        iterations=ALIGNMENT_STEPS,
+    )  # fmt: skip
+    side = 2 * radius + 1
+    samples = points * side**2 * (3 + 1 + ALIGNMENT_STEPS)
+    note = f"{side} x {side}, {ALIGNMENT_STEPS} steps"
+    return [
+        Task(
+            "align", "match, alignment of patches", "Msamples/s", samples * count / 1e6,
+            partial(_in_threads, work, count), threads=count, bound_by=GATHER, note=note,
+        )
+        for count in threads
+    ]  # fmt: skip
+
+
+def _similarities(queries: int, usable: Tensor, describing: Describing) -> tuple[int, str]:
+    """Similarities that the matrix product of a search makes, and how it searches."""
+    search = describing.config.match.search
+    exhaustive = search == "exhaustive" or (search == "auto" and describing.device.type == "cuda")
+    if exhaustive:
+        return queries * int(usable.sum()), "every usable cell"
+    # The coarse search looks at every 4th cell along both axes.
+    return queries * int(usable[1::4, 1::4].sum()), "every 4th cell along both axes, then around the best"
+
+
+def _in_threads(work: Any, count: int) -> None:
+    """Do the same work once in each of so many threads, with one thread of torch each."""
+    if count == 1:
+        work()
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(lambda _: work(), range(count)))
+    finally:
+        torch.set_num_threads(before)

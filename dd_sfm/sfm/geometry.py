@@ -1,4 +1,4 @@
-"""Geometry of many ragged tracks at once: projection, robust triangulation, angles, alignment.
+"""Geometry of many ragged tracks at once: projection, angles, alignment.
 
 Observations are flat arrays sorted by track; ``starts`` (T,) holds where each track begins, so that a sum over a
 track is one ``np.add.reduceat``. Nothing here loops over points.
@@ -40,18 +40,6 @@ class Rays:
         """Camera centres (O, 3) in the world."""
         return camera_centres(self.cam_from_world)
 
-    @property
-    def directions(self) -> Floats:
-        """Unit viewing directions (O, 3) in the world."""
-        local = np.concatenate([self.normalised, np.ones((len(self.track), 1))], 1)
-        world = np.einsum("oji,oj->oi", self.cam_from_world[:, :, :3], local)
-        return np.asarray(world / np.linalg.norm(world, axis=1, keepdims=True))
-
-    def take(self, keep: NDArray[np.bool_]) -> "tuple[Rays, Ints]":
-        """The observations under a mask, tracks renumbered without gaps; and the old numbers (T',)."""
-        old, track = np.unique(self.track[keep], return_inverse=True)
-        return Rays(track, self.cam_from_world[keep], self.normalised[keep], self.focal_px), old
-
 
 def observation_rays(track: Ints, frame: Ints, xy: Floats, poses: Floats, camera: PinholeCamera) -> Rays:
     """Observations as rays.
@@ -89,68 +77,6 @@ def measured_errors_px(error_px: Floats) -> Floats:
     """Reprojection errors without those that are zero by construction; all where there are no others."""
     measured = error_px[is_measured(error_px)]
     return measured if len(measured) else error_px
-
-
-def midpoints(centre0: Floats, direction0: Floats, centre1: Floats, direction1: Floats) -> Floats:
-    """Points (N, 3) halfway between two rays each; for parallel rays, far away along the first."""
-    cosine = (direction0 * direction1).sum(1)
-    between = centre1 - centre0
-    along0, along1 = (between * direction0).sum(1), (between * direction1).sum(1)
-    denominator = np.maximum(1 - cosine**2, 1e-12)
-    depth0 = (along0 - cosine * along1) / denominator
-    depth1 = (cosine * along0 - along1) / denominator
-    return np.asarray((centre0 + depth0[:, None] * direction0 + centre1 + depth1[:, None] * direction1) / 2)
-
-
-def consensus_points(rays: Rays, *, threshold_px: float, hypotheses: int, rng: np.random.Generator) -> Floats:
-    """A robust first point (T, 3) for every track: the best of several two-view hypotheses.
-
-    Each hypothesis is the midpoint of two of the track's rays; the one with the lowest truncated squared error
-    (MSAC, Torr and Zisserman, CVIU 2000) over all of the track's observations wins.
-    """
-    starts = rays.starts
-    lengths = np.diff(np.r_[starts, len(rays.track)])
-    centres, directions = rays.centres, rays.directions
-    best = np.full(len(starts), np.inf)
-    points = np.zeros((len(starts), 3))
-    for number in range(hypotheses):
-        if number == 0:
-            first, second = starts, starts + lengths - 1
-        else:
-            first = starts + (rng.random(len(starts)) * lengths).astype(np.int64)
-            shift = 1 + (rng.random(len(starts)) * np.maximum(lengths - 1, 1)).astype(np.int64)
-            second = starts + (first - starts + shift) % lengths
-        guess = midpoints(centres[first], directions[first], centres[second], directions[second])
-        error = np.minimum(reprojection_errors_px(rays, guess), threshold_px)
-        cost = np.add.reduceat(error**2, starts)
-        better = cost < best
-        best[better], points[better] = cost[better], guess[better]
-    return points
-
-
-def refine_points(rays: Rays, points: Floats, *, scale_px: float, iterations: int = 6) -> Floats:
-    """Minimise the robust reprojection error of every track over its point.
-
-    Gauss-Newton with Cauchy weights 1 / (1 + (e / scale)^2) and a little damping; the normal equations of all
-    tracks are accumulated together and solved as a batch of 3 x 3 systems.
-    """
-    starts = rays.starts
-    points = points.copy()
-    for _ in range(iterations):
-        local = world_to_camera(points[rays.track], rays.cam_from_world)
-        depth = np.where(np.abs(local[:, 2]) > 1e-9, local[:, 2], 1e-9)
-        projected = local[:, :2] / depth[:, None]
-        residual = (projected - rays.normalised) * rays.focal_px
-        weight = 1 / (1 + np.square(residual).sum(1) / scale_px**2)
-        rotation = rays.cam_from_world[:, :, :3]
-        rows = rotation[:, :2] - projected[..., None] * rotation[:, 2:3]
-        jacobian = rows * (rays.focal_px / depth[:, None])[..., None]
-        weighted = jacobian * weight[:, None, None]
-        normal = np.add.reduceat(np.einsum("oki,okj->oij", weighted, jacobian), starts)
-        gradient = np.add.reduceat(np.einsum("oki,ok->oi", weighted, residual), starts)
-        damping = 1e-6 * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(3) + 1e-12 * np.eye(3)
-        points -= np.linalg.solve(normal + damping, gradient[..., None])[..., 0]
-    return points
 
 
 def widest_angles_deg(rays: Rays, points: Floats) -> Floats:

@@ -1,11 +1,13 @@
 """Whether a model has one scale along its path, which a small reprojection error does not tell by itself."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera, stack_poses, world_to_camera
-from dd_sfm.sfm.geometry import consensus_points, observation_rays, refine_points, widest_angles_deg
-from dd_sfm.structures import FloatArray, Tracks
+from dd_sfm.sfm.ray_consensus import first_points
+from dd_sfm.structures import FloatArray, IntArray, Tracks
 
 
 def scale_ratios(
@@ -36,41 +38,56 @@ def scale_ratios(
     Returns:
         Median depth ratio (after / before) by frame position, for frames with enough tracks on both sides.
     """
-    registered = np.array(sorted(cam_from_world))
+    registered = np.array(sorted(cam_from_world), np.int64)
     poses = stack_poses(cam_from_world)
-    by_frame = {int(f): np.flatnonzero(tracks.frame == f) for f in registered}
+    rows = np.flatnonzero(np.isin(tracks.frame, registered))
+    seen = _Observations(tracks.track[rows], tracks.frame[rows], camera.normalise(tracks.xy[rows]), camera.focal)
+    rank = np.searchsorted(registered, seen.frame)
     result = {}
     for k in range(4, len(registered) - 4, every):
         sides = []
-        for part in (registered[max(0, k - window) : k], registered[k : k + window]):
-            rows = np.sort(np.concatenate([by_frame[int(f)] for f in part]))
-            sides.append(_depths(tracks, rows, poses, camera, poses[registered[k]], min_angle_deg))
-        common, before, after = np.intersect1d(sides[0][0], sides[1][0], return_indices=True)
+        for start, end in ((max(0, k - window), k), (k, k + window)):
+            part = seen.where((rank >= start) & (rank < end))
+            sides.append(_depths(part, poses, poses[registered[k]], min_angle_deg))
+        common, before, after = np.intersect1d(sides[0][0], sides[1][0], assume_unique=True, return_indices=True)
         if len(common) >= min_tracks:
             result[int(registered[k])] = float(np.median(sides[1][1][after] / sides[0][1][before]))
     return result
 
 
+@dataclass(frozen=True)
+class _Observations:
+    """``track`` (O,) sorted, ``frame`` (O,), ``normalised`` (O, 2): places at depth 1; ``focal`` (2,) in pixels."""
+
+    track: IntArray
+    frame: IntArray
+    normalised: FloatArray
+    focal: FloatArray
+
+    def where(self, keep: NDArray[np.bool_]) -> "_Observations":
+        """Those under a mask."""
+        return _Observations(self.track[keep], self.frame[keep], self.normalised[keep], self.focal)
+
+
 def _depths(
-    tracks: Tracks,
-    rows: NDArray[np.int64],
-    poses: FloatArray,
-    camera: PinholeCamera,
-    viewpoint: FloatArray,
-    min_angle_deg: float,
-) -> tuple[NDArray[np.int64], FloatArray]:
+    seen: _Observations, poses: FloatArray, viewpoint: FloatArray, min_angle_deg: float
+) -> tuple[IntArray, FloatArray]:
     """Track numbers and their depths from ``viewpoint``, triangulated from some observations alone."""
-    lengths = np.bincount(tracks.track[rows], minlength=tracks.count)
-    rows = rows[lengths[tracks.track[rows]] >= 2]
-    if not len(rows):
-        return np.zeros(0, np.int64), np.zeros(0)
-    numbers, track = np.unique(tracks.track[rows], return_inverse=True)
-    rays = observation_rays(track, tracks.frame[rows], tracks.xy[rows], poses, camera)
-    rng = np.random.default_rng(0)
-    points = refine_points(rays, consensus_points(rays, threshold_px=6.0, hypotheses=4, rng=rng), scale_px=2.0)
+    starts = np.flatnonzero(np.diff(seen.track, prepend=-1))
+    points, cosine = first_points(
+        np.append(starts, len(seen.track)),
+        seen.frame,
+        seen.normalised,
+        poses,
+        seen.focal,
+        threshold_px=6.0,
+        scale_px=2.0,
+        hypotheses=4,
+        seed=0,
+    )
     depth = world_to_camera(points, viewpoint)[:, 2]
-    good = (widest_angles_deg(rays, points) >= min_angle_deg) & (depth > 0)
-    return numbers[good], depth[good]
+    good = (cosine <= np.cos(np.radians(min_angle_deg))) & (depth > 0)
+    return seen.track[starts][good], depth[good]
 
 
 def largest_scale_jump(ratios: dict[int, float]) -> tuple[int | None, float]:

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scene import make_scene
 
-from dd_sfm.config import Config
+from dd_sfm.config import Config, RuntimeConfig
 from dd_sfm.pipeline.metrics import model_figures
 from dd_sfm.sfm.point_cleaning import clean
 from dd_sfm.sfm.point_cloud import to_cloud
@@ -29,13 +31,17 @@ def test_points_are_right_in_spite_of_wrong_observations(scene):
     assert figures["points"] == len(model.xyz)
 
 
-def test_blocks_change_nothing(scene, monkeypatch):
+def test_threads_change_nothing(scene):
     frames, tracks, truth = scene
-    whole, _ = triangulate(tracks, truth.cam_from_world, frames.camera, Config())
-    monkeypatch.setattr("dd_sfm.sfm.triangulation.CHUNK_OBSERVATIONS", 500)
-    parts, _ = triangulate(tracks, truth.cam_from_world, frames.camera, Config())
-    # Random hypotheses differ between blocks, so a few borderline points may too.
-    assert abs(len(parts.xyz) - len(whole.xyz)) <= 0.01 * len(whole.xyz)
+    one, three = (
+        triangulate(
+            tracks, truth.cam_from_world, frames.camera, replace(Config(), runtime=RuntimeConfig(threads=count))
+        )
+        for count in (1, 3)
+    )
+    assert np.array_equal(one[0].xyz, three[0].xyz)
+    assert np.array_equal(one[0].point, three[0].point)
+    assert np.array_equal(one[1], three[1])
 
 
 def test_no_tracks():

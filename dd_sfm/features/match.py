@@ -19,9 +19,10 @@ from dd_sfm.config import Config
 from dd_sfm.errors import OutputError
 from dd_sfm.features.describe import DescriptorCache, use_bfloat16
 from dd_sfm.features.queries import query_points
-from dd_sfm.features.view_matching import MatchView, match_views, smooth_gradients
+from dd_sfm.features.view_matching import MatchView, match_views, packed_grey
 from dd_sfm.io.working import load_working
 from dd_sfm.notes import Note, NoteCode
+from dd_sfm.ops.compiled import Int64Array
 from dd_sfm.ops.working import WorkingFrame
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import workers
@@ -53,17 +54,17 @@ class Matcher:
         self.maps = DescriptorCache(frames, out, device)
         self.bfloat16 = use_bfloat16(config, device)
         self._lock = threading.Lock()
-        self._images: dict[int, tuple[WorkingFrame, NDArray[np.float32]]] = {}
+        self._images: dict[int, tuple[WorkingFrame, Int64Array]] = {}
 
-    def image(self, position: int) -> tuple[WorkingFrame, NDArray[np.float32]]:
-        """The working frame and its smoothed grey image with gradients (3, H, W)."""
+    def image(self, position: int) -> tuple[WorkingFrame, Int64Array]:
+        """The working frame and its smoothed grey image (H, W), packed."""
         with self._lock:
             return self._load_image(position)
 
-    def _load_image(self, position: int) -> tuple[WorkingFrame, NDArray[np.float32]]:
+    def _load_image(self, position: int) -> tuple[WorkingFrame, Int64Array]:
         if position not in self._images:
             frame = load_working(self.frames.frames[position], self.maps.grid)
-            self._images[position] = (frame, smooth_gradients(frame.image))
+            self._images[position] = (frame, packed_grey(frame.image))
             if len(self._images) > self.maps.capacity:
                 self._images.pop(next(iter(self._images)))
         return self._images[position]

@@ -9,12 +9,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dd_sfm.ops.compiled import Float32Array, Number, compiled_for_workers, compiled_part, inlined_part
+from dd_sfm.ops.compiled import Float32Array, Int64Array, Number, compiled_for_workers, compiled_part
+from dd_sfm.ops.packed_image import STEPS, packed_sample, packed_value, packed_window
 
-MIN_VARIANCE = 0.05
-"""Smallest variance of grey values of a patch with texture; below it, rounding dominates."""
-CONVERGED_PX = 0.01
-"""The iteration ends when a step is shorter than this."""
+MIN_VARIANCE = 0.05 * STEPS**2
+"""Smallest variance of grey values of a patch with texture, in steps; below it, rounding dominates."""
+CONVERGED_PX = 0.1
+"""The iteration ends when a step is shorter than this: the next one would be several times shorter."""
+START_SIGMA_PX = 0.22
+"""Standard error of initial matches, in terms of that of aligned patches.
+
+Patches alone slide along edges; so a place is the most likely one given the patch and the initial match. The standard
+error of patches takes what is left of the difference for independent noise, and is about as much too small.
+"""
+LEAST_GAIN = 0.6
+"""Steps are lengthened for correlations down to this."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +40,9 @@ class Alignment:
     sigma_px: Tensor
 
 
-def gradient_images(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Grey image (H, W) -> (3, H, W): grey, and its central differences along x and y."""
-    padded = np.pad(image.astype(np.float32), 1, mode="edge")
-    dx = (padded[1:-1, 2:] - padded[1:-1, :-2]) / 2
-    dy = (padded[2:, 1:-1] - padded[:-2, 1:-1]) / 2
-    return np.stack([padded[1:-1, 1:-1], dx, dy])
-
-
 def align_patches(
-    source: NDArray[np.float32],
-    target: NDArray[np.float32],
+    source: Int64Array,
+    target: Int64Array,
     xy0: Tensor,
     xy1: Tensor,
     affine: NDArray[Any],
@@ -53,11 +54,12 @@ def align_patches(
     """Refine ``xy1`` so that the target patch looks like the source patch around ``xy0``.
 
     Inverse compositional Lucas-Kanade (Baker and Matthews, IJCV 2004) on patches of zero mean and unit norm; the
-    source patch is laid into the target through a fixed local affine map, so that wide baselines stay aligned.
+    source patch is laid into the target through a fixed local affine map, so that wide baselines stay aligned. The
+    initial match counts as a measurement too: without texture along an edge a patch stays where it was.
 
     Args:
-        source: (3, H, W) from :func:`gradient_images`.
-        target: (H', W') grey.
+        source: Grey image (H, W) from :func:`dd_sfm.ops.packed_image.pack_image`.
+        target: The same of the other view (H', W').
         xy0: Points in the source (N, 2) float.
         xy1: Initial matches in the target (N, 2) float.
         affine: d(target) / d(source) at each point (N, 2, 2).
@@ -69,15 +71,16 @@ def align_patches(
     start = np.ascontiguousarray(xy1.cpu().numpy(), np.float32)
     origin = np.ascontiguousarray(xy0.cpu().numpy(), np.float32)
     warp = np.ascontiguousarray(affine, np.float32)
-    image = np.ascontiguousarray(target, np.float32)
     # The compiled loop would use a NaN as an index.
     good = np.isfinite(origin).all(1) & np.isfinite(start).all(1) & np.isfinite(warp).all((1, 2))
     rows = np.flatnonzero(good)
+    steps = np.arange(-radius, radius + 1, dtype=np.float32)
+    offset = np.stack([g.ravel() for g in np.meshgrid(steps, steps)])
     parts = np.array_split(rows, alignment_threads(xy1.device))
 
     def align(part: NDArray[np.int64]) -> tuple[NDArray[np.float32], ...]:
         most = np.float32(max_move_px)
-        return tuple(_align_compiled(source, image, origin[part], start[part], warp[part], radius, iterations, most))
+        return tuple(_align_compiled(source, target, origin[part], start[part], warp[part], offset, iterations, most))
 
     if len(parts) == 1:
         found = [align(rows)]
@@ -101,30 +104,30 @@ def alignment_threads(device: torch.device) -> int:
 
 @compiled_part
 def _template(
-    source: Float32Array, u: Number, v: Number, radius: int, grey: Float32Array, jx: Float32Array, jy: Float32Array
+    source: Int64Array, u: Number, v: Number, window: Float32Array, patch: Float32Array, template: Float32Array
 ) -> tuple[Any, Any, Any]:
     """Sample a patch and its steepest descent images; return the Hessian's entries, all 0 without texture.
 
     The patch has zero mean and unit norm. The components of the gradients along a constant and along the patch
     change only the mean and the norm, which normalisation removes; so they are taken out.
     """
-    side = 2 * radius + 1
-    size = side * side
-    one = np.float32(1)
-    _sample_template(source, u, v, radius, grey, jx, jy)
+    _sample_template(source, u, v, window, patch, template)
+    grey, jx, jy = template[0], template[1], template[2]
+    size = grey.shape[0]
+    one, count = np.float32(1), np.float32(size)
     mean, mean_x, mean_y = np.float32(0), np.float32(0), np.float32(0)
     for k in range(size):
         mean += grey[k]
         mean_x += jx[k]
         mean_y += jy[k]
-    mean /= size
-    mean_x /= size
-    mean_y /= size
+    mean /= count
+    mean_x /= count
+    mean_y /= count
     norm = np.float32(0)
     for k in range(size):
         grey[k] -= mean
         norm += grey[k] * grey[k]
-    if norm < np.float32(MIN_VARIANCE) * size:
+    if norm < np.float32(MIN_VARIANCE) * count:
         return np.float32(0), np.float32(0), np.float32(0)
     scale = one / np.sqrt(norm)
     along_x, along_y = np.float32(0), np.float32(0)
@@ -146,132 +149,124 @@ def _template(
     return hxx, hxy, hyy
 
 
-@inlined_part
+@compiled_part
 def _sample_template(
-    source: Float32Array, u: Number, v: Number, radius: int, grey: Float32Array, jx: Float32Array, jy: Float32Array
+    source: Int64Array, u: Number, v: Number, window: Float32Array, patch: Float32Array, template: Float32Array
 ) -> None:
-    """Fill a patch of grey values and their gradients; beyond the image its edge goes on."""
-    height, width = source.shape[1:]
-    side = 2 * radius + 1
+    """Fill a patch of grey values and their central differences; beyond the image its edge goes on.
+
+    All its samples lie at the same place between their pixels: no scattered loads are needed.
+    """
+    side = patch.shape[0] - 2
+    row, column = np.int32(np.floor(v)), np.int32(np.floor(u))
+    fx, fy = u - np.float32(column), v - np.float32(row)
+    packed_window(source, row - side // 2 - 1, column - side // 2 - 1, window)
     one = np.float32(1)
-    flat, flat_x, flat_y = source[0].ravel(), source[1].ravel(), source[2].ravel()
-    most_x, most_y = np.float32(width) - np.float32(1.001), np.float32(height) - np.float32(1.001)
+    a, b, c, d = (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
+    for i in range(side + 2):
+        upper, lower = window[i], window[i + 1]
+        for j in range(side + 2):
+            patch[i, j] = upper[j] * a + upper[j + 1] * b + lower[j] * c + lower[j + 1] * d
+    half = np.float32(0.5)
     for i in range(side):
-        y = min(max(v + np.float32(i - radius), np.float32(0)), most_y)
-        row = np.int32(y)
-        fy = y - np.float32(row)
+        above, middle, below = patch[i], patch[i + 1], patch[i + 2]
+        line = template[:, i * side : (i + 1) * side]
+        grey, jx, jy = line[0], line[1], line[2]
         for j in range(side):
-            x = min(max(u + np.float32(j - radius), np.float32(0)), most_x)
-            column = np.int32(x)
-            fx = x - np.float32(column)
-            at = row * np.int32(width) + column
-            below = at + np.int32(width)
-            a, b, c, d = (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
-            k = i * side + j
-            grey[k] = flat[at] * a + flat[at + 1] * b + flat[below] * c + flat[below + 1] * d
-            jx[k] = flat_x[at] * a + flat_x[at + 1] * b + flat_x[below] * c + flat_x[below + 1] * d
-            jy[k] = flat_y[at] * a + flat_y[at + 1] * b + flat_y[below] * c + flat_y[below + 1] * d
+            grey[j] = middle[j + 1]
+            jx[j] = (middle[j + 2] - middle[j]) * half
+            jy[j] = (below[j + 1] - above[j + 1]) * half
 
 
 @compiled_part
 def _correlate(
-    target: Float32Array,
-    x0: Number,
-    y0: Number,
-    warp: Float32Array,
-    radius: int,
-    grey: Float32Array,
-    jx: Float32Array,
-    jy: Float32Array,
+    target: Int64Array, x0: Number, y0: Number, warp: Float32Array, offset: Float32Array, template: Float32Array
 ) -> tuple[Any, Any, Any]:
     """Correlate a patch with the target at a place; also returns the right side of the normal equations."""
-    height, width = target.shape
+    height, width = np.int32(target.shape[0]), np.int32(target.shape[1])
     flat = target.ravel()
-    side = 2 * radius + 1
+    du, dv = offset[0], offset[1]
+    grey, jx, jy = template[0], template[1], template[2]
+    zero, one = np.float32(0), np.float32(1)
+    xu, xv, yu, yv = warp[0, 0], warp[0, 1], warp[1, 0], warp[1, 1]
     most_x, most_y = np.float32(width) - np.float32(1.001), np.float32(height) - np.float32(1.001)
     # A value of the patch is subtracted from all: the sum of squares then loses fewer digits.
-    middle = flat[
-        np.uint32(
-            np.int32(min(max(y0, np.float32(0)), most_y)) * np.int32(width)
-            + np.int32(min(max(x0, np.float32(0)), most_x))
-        )
-    ]
-    total = np.float32(0)
-    square = np.float32(0)
-    dot = np.float32(0)
-    bx = np.float32(0)
-    by = np.float32(0)
-    for i in range(side):
-        dv = np.float32(i - radius)
-        left, top = x0 + warp[0, 1] * dv, y0 + warp[1, 1] * dv
-        for j in range(side):
-            du = np.float32(j - radius)
-            x = min(max(left + warp[0, 0] * du, np.float32(0)), most_x)
-            y = min(max(top + warp[1, 0] * du, np.float32(0)), most_y)
-            column, row = np.int32(x), np.int32(y)
-            fx, fy = x - np.float32(column), y - np.float32(row)
-            at = np.uint32(row * np.int32(width) + column)
-            p00, p01 = flat[at], flat[at + np.uint32(1)]
-            p10, p11 = flat[at + np.uint32(width)], flat[at + np.uint32(width + 1)]
-            upper = p00 + (p01 - p00) * fx
-            lower = p10 + (p11 - p10) * fx
-            value = upper + (lower - upper) * fy - middle
-            k = i * side + j
-            total += value
-            square += value * value
-            dot += value * grey[k]
-            bx += value * jx[k]
-            by += value * jy[k]
-    size = np.float32(side * side)
+    at = np.int32(min(max(y0, zero), most_y)) * width + np.int32(min(max(x0, zero), most_x))
+    middle = packed_value(flat[np.uint32(at)])
+    total, square, dot, bx, by = zero, zero, zero, zero, zero
+    for k in range(du.shape[0]):
+        x = min(max(x0 + xu * du[k] + xv * dv[k], zero), most_x)
+        y = min(max(y0 + yu * du[k] + yv * dv[k], zero), most_y)
+        column, row = np.int32(x), np.int32(y)
+        cell = flat[np.uint32(row * width + column)]
+        value = packed_sample(cell, x - np.float32(column), y - np.float32(row)) - middle
+        total += value
+        square += value * value
+        dot += value * grey[k]
+        bx += value * jx[k]
+        by += value * jy[k]
+    size = np.float32(du.shape[0])
     variance = square - total * total / size
     if variance < np.float32(MIN_VARIANCE) * size:
-        return np.float32(0), np.float32(0), np.float32(0)
+        return zero, zero, zero
     norm = np.sqrt(variance)
-    return min(dot / norm, np.float32(1)), bx / norm, by / norm
+    return min(dot / norm, one), bx / norm, by / norm
+
+
+@compiled_part
+def _solve(hxx: Number, hxy: Number, hyy: Number, bx: Number, by: Number) -> tuple[Any, Any]:
+    """Solve two symmetric equations."""
+    determinant = max(hxx * hyy - hxy * hxy, np.float32(1e-12))
+    return (hyy * bx - hxy * by) / determinant, (hxx * by - hxy * bx) / determinant
 
 
 @compiled_for_workers
 def _align_compiled(
-    source: Float32Array,
-    target: Float32Array,
+    source: Int64Array,
+    target: Int64Array,
     xy0: Float32Array,
     xy1: Float32Array,
     affine: Float32Array,
-    radius: int,
+    offset: Float32Array,
     iterations: int,
     most: Number,
 ) -> tuple[Float32Array, Float32Array, Float32Array]:
-    """The compiled loop of :func:`align_patches` over all points."""
-    count = xy0.shape[0]
-    size = (2 * radius + 1) ** 2
+    """The compiled loop of :func:`align_patches` over all points; ``offset`` (2, S) of a patch's samples."""
+    count, size = xy0.shape[0], offset.shape[1]
+    side = int(np.sqrt(size) + 0.5)
+    zero, one, two = np.float32(0), np.float32(1), np.float32(2)
+    window, patch = np.empty((side + 3, side + 3), np.float32), np.empty((side + 2, side + 2), np.float32)
+    template = np.empty((3, size), np.float32)
     place = xy1.copy()
     score = np.empty(count, np.float32)
     sigma = np.empty(count, np.float32)
-    grey, jx, jy = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
     for n in range(count):
-        hxx, hxy, hyy = _template(source, xy0[n, 0], xy0[n, 1], radius, grey, jx, jy)
-        if hxx <= 0:
-            score[n], sigma[n] = 0, np.float32(1e3)
+        hxx, hxy, hyy = _template(source, xy0[n, 0], xy0[n, 1], window, patch, template)
+        if hxx <= zero:
+            score[n], sigma[n] = zero, np.float32(1e3)
             continue
-        determinant = max(hxx * hyy - hxy * hxy, np.float32(1e-12))
-        warp = affine[n]
-        x, y = xy1[n, 0], xy1[n, 1]
-        ncc, bx, by = _correlate(target, x, y, warp, radius, grey, jx, jy)
+        warp, x, y = affine[n], xy1[n, 0], xy1[n, 1]
+        # How far it has moved, in pixels of the source.
+        u, v = zero, zero
+        ncc, noise, far = zero, zero, False
         for _ in range(iterations):
-            du, dv = (hyy * bx - hxy * by) / determinant, (hxx * by - hxy * bx) / determinant
+            ncc, bx, by = _correlate(target, x, y, warp, offset, template)
+            # The squared difference of two unit-norm patches is 2 - 2 ncc, spread over the samples.
+            noise = max(two - two * ncc, zero) / np.float32(size)
+            prior = noise / np.float32(START_SIGMA_PX**2)
+            # Noise takes up a part of the target's unit norm: its texture, and with it the step, is as much shorter.
+            gain = one / max(ncc, np.float32(LEAST_GAIN))
+            du, dv = _solve(hxx + prior, hxy, hyy + prior, gain * bx + prior * u, gain * by + prior * v)
             dx, dy = warp[0, 0] * du + warp[0, 1] * dv, warp[1, 0] * du + warp[1, 1] * dv
             length = np.sqrt(dx * dx + dy * dy)
-            shorten = np.float32(1) / max(length, np.float32(1))
-            x -= dx * shorten
-            y -= dy * shorten
-            if length < CONVERGED_PX:
+            shorten = one / max(length, one)
+            u, v, x, y = u - du * shorten, v - dv * shorten, x - dx * shorten, y - dy * shorten
+            far = (x - xy1[n, 0]) ** 2 + (y - xy1[n, 1]) ** 2 > most * most
+            if far or length < np.float32(CONVERGED_PX):
                 break
-            ncc, bx, by = _correlate(target, x, y, warp, radius, grey, jx, jy)
-        is_far = (x - xy1[n, 0]) ** 2 + (y - xy1[n, 1]) ** 2 > most * most
-        if not is_far:
+        if not far:
             place[n, 0], place[n, 1] = x, y
-        smallest = (hxx + hyy) / 2 - np.sqrt(((hxx - hyy) / 2) ** 2 + hxy * hxy)
-        # The squared difference of two unit-norm patches is 2 - 2 ncc, spread over the samples.
-        sigma[n] = np.sqrt(max(2 - 2 * ncc, np.float32(0)) / size / max(smallest, np.float32(1e-9)))
-        score[n] = np.float32(-1) if is_far else ncc
+        smallest = (hxx + hyy) / two - np.sqrt(((hxx - hyy) / two) ** 2 + hxy * hxy)
+        sigma[n] = np.sqrt(noise / max(smallest, np.float32(1e-9)))
+        score[n] = -one if far else ncc
     return place, score, sigma

@@ -12,7 +12,9 @@ from torch import Tensor
 from dd_sfm.config import MatchConfig
 from dd_sfm.features.consensus import local_affine
 from dd_sfm.features.matching import match_cells, subcell_peak
-from dd_sfm.features.patch_alignment import align_patches, gradient_images
+from dd_sfm.features.patch_alignment import align_patches
+from dd_sfm.ops.compiled import Int64Array
+from dd_sfm.ops.packed_image import pack_image
 from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
 
 
@@ -20,13 +22,13 @@ from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
 class MatchView:
     """The data of a view that matching needs.
 
-    ``descriptors`` (D, H // stride, W // stride) of unit norm, ``usable`` the same cells, bool; ``images`` (3, H, W)
-    from :func:`smooth_gradients`.
+    ``descriptors`` (D, H // stride, W // stride) of unit norm, ``usable`` the same cells, bool; ``image`` (H, W)
+    from :func:`packed_grey`.
     """
 
     descriptors: Tensor
     usable: Tensor
-    images: NDArray[np.float32]
+    image: Int64Array
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,10 @@ class ViewMatches:
     inlier_ratio: float
 
 
-def smooth_gradients(image: NDArray[Any]) -> NDArray[np.float32]:
-    """RGB (H, W, 3) uint8 -> its smoothed grey image with gradients (3, H, W), as patches are aligned on."""
+def packed_grey(image: NDArray[Any]) -> Int64Array:
+    """RGB (H, W, 3) uint8 -> its smoothed grey image (H, W), packed, as patches are aligned on."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return gradient_images(cv2.GaussianBlur(grey, (0, 0), 1.0))
+    return pack_image(cv2.GaussianBlur(grey, (0, 0), 1.0))
 
 
 def confidence(sigma_px: Tensor) -> Tensor:
@@ -102,8 +104,8 @@ def _refine(
     xy0, xy1, index, score = xy0[keep], xy1[keep], index[keep], similarity[keep].clamp(0, 1)
     expected = torch.from_numpy(predicted).to(xy1)[keep]
     if config.subpixel and len(index):
-        aligned = align_patches(source.images, target.images[0], xy0, xy1, affine[agree], radius=config.patch_radius_px)
-        good = aligned.ncc >= config.min_ncc
+        aligned = align_patches(source.image, target.image, xy0, xy1, affine[agree], radius=config.patch_radius_px)
+        good = (aligned.ncc >= config.min_ncc) & (aligned.sigma_px <= config.max_sigma_px)
         xy1, index, score = aligned.xy[good], index[good], confidence(aligned.sigma_px[good])
         expected = expected[good]
     return ViewMatches(index, xy1, score, (xy1 - expected).norm(dim=1), ratio)

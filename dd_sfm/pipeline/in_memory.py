@@ -15,7 +15,7 @@ from dd_sfm.config_checks import check_config
 from dd_sfm.errors import ConfigError, ShapeError
 from dd_sfm.features.describe import describe_image, descriptor_map, use_bfloat16
 from dd_sfm.features.queries import query_points
-from dd_sfm.features.view_matching import MatchView, match_views, smooth_gradients
+from dd_sfm.features.view_matching import MatchView, match_views, packed_grey
 from dd_sfm.features.weights import load_weights
 from dd_sfm.io.images import MASK_THRESHOLD
 from dd_sfm.ops.pixels import inside_mask
@@ -262,7 +262,7 @@ def _frames_of_pair(
 
 def _match_view(descriptor: Descriptor, frame: WorkingFrame, grid: WorkingGrid) -> MatchView:
     found = descriptor._map(frame, grid)
-    return MatchView(found.descriptors, found.usable, smooth_gradients(frame.image))
+    return MatchView(found.descriptors, found.usable, packed_grey(frame.image))
 
 
 def _asked_points(

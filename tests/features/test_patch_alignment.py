@@ -3,13 +3,14 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from dd_sfm.features.patch_alignment import align_patches, alignment_threads, gradient_images
+from dd_sfm.features.patch_alignment import align_patches, alignment_threads
+from dd_sfm.ops.packed_image import pack_image
 
 
 @pytest.fixture
 def texture():
     rng = np.random.default_rng(0)
-    return (gaussian_filter(rng.normal(size=(120, 140)), 2.0) * 600 + 120).astype(np.float32)
+    return (gaussian_filter(rng.normal(size=(120, 140)), 2.0) * 250 + 120).clip(0, 255).astype(np.float32)
 
 
 def grid_points():
@@ -29,8 +30,8 @@ def test_shift_under_changed_light(texture, shift):
     target = warped(texture, np.eye(2), np.array(shift)) * 0.6 + 30
     xy = grid_points()
     found = align_patches(
-        gradient_images(texture),
-        target,
+        pack_image(texture),
+        pack_image(target),
         xy,
         xy.clone(),
         np.tile(np.eye(2), (len(xy), 1, 1)),
@@ -46,7 +47,7 @@ def test_known_affine_map_is_used(texture):
     xy = grid_points()
     true = xy @ torch.tensor(matrix, dtype=torch.float32).t() + torch.tensor(shift, dtype=torch.float32)
     affine = np.tile(matrix, (len(xy), 1, 1))
-    found = align_patches(gradient_images(texture), target, xy, true + 0.8, affine)
+    found = align_patches(pack_image(texture), pack_image(target), xy, true + 0.8, affine)
     inside = ((true > 12) & (true < torch.tensor([128.0, 108.0]))).all(1)
     assert (found.xy - true)[inside].norm(dim=1).max() < 0.1
 
@@ -54,8 +55,8 @@ def test_known_affine_map_is_used(texture):
 def test_far_moves_are_refused(texture):
     xy = grid_points()
     found = align_patches(
-        gradient_images(texture),
-        texture,
+        pack_image(texture),
+        pack_image(texture),
         xy,
         xy + 2.0,
         np.tile(np.eye(2), (len(xy), 1, 1)),
@@ -68,7 +69,7 @@ def test_far_moves_are_refused(texture):
 
 def test_no_points():
     empty = torch.zeros(0, 2)
-    found = align_patches(np.zeros((3, 30, 30), np.float32), np.zeros((30, 30)), empty, empty, np.zeros((0, 2, 2)))
+    found = align_patches(np.zeros((30, 30), np.int64), np.zeros((30, 30), np.int64), empty, empty, np.zeros((0, 2, 2)))
     assert found.xy.shape == (0, 2)
     assert found.ncc.shape == (0,)
 
@@ -80,7 +81,7 @@ def test_without_texture_there_is_no_match(texture, level):
     speck = flat.copy()
     speck[60, 70] = 40.0
     for source, target in ((texture, flat), (flat, texture), (flat, flat), (texture, speck)):
-        found = align_patches(gradient_images(source), target, xy, xy + 0.3, affine, radius=12)
+        found = align_patches(pack_image(source), pack_image(target), xy, xy + 0.3, affine, radius=12)
         assert found.ncc.abs().max() <= 1
         assert found.ncc.median() == 0
 
@@ -88,7 +89,12 @@ def test_without_texture_there_is_no_match(texture, level):
 def test_dim_texture_is_matched_like_bright_one(texture):
     xy = grid_points()
     found = align_patches(
-        gradient_images(texture), texture * 0.02 + 3, xy, xy + 0.4, np.tile(np.eye(2), (len(xy), 1, 1)), radius=12
+        pack_image(texture),
+        pack_image(texture * 0.02 + 3),
+        xy,
+        xy + 0.4,
+        np.tile(np.eye(2), (len(xy), 1, 1)),
+        radius=12,
     )
     assert (found.xy - xy).norm(dim=1).max() < 0.05
     assert 0.99 < found.ncc.min() <= found.ncc.max() <= 1
@@ -98,7 +104,7 @@ def test_numbers_that_are_not_finite_are_left_alone(texture):
     xy = grid_points()
     lost = xy.clone()
     lost[3] = float("nan")
-    found = align_patches(gradient_images(texture), texture, xy, lost, np.tile(np.eye(2), (len(xy), 1, 1)))
+    found = align_patches(pack_image(texture), pack_image(texture), xy, lost, np.tile(np.eye(2), (len(xy), 1, 1)))
     assert found.ncc[3] == -1
     assert found.ncc[4] > 0.99
 
@@ -111,3 +117,14 @@ def test_the_points_of_a_gpu_are_shared_by_the_configured_threads():
         assert alignment_threads(torch.device("cpu")) == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_patch_does_not_slide_along_an_edge():
+    rng = np.random.default_rng(1)
+    edge = 120 + 60 * np.tanh((np.arange(100) - 50) / 3)
+    source, target = (pack_image(np.tile(edge, (90, 1)) + rng.normal(0, 4, (90, 100))) for _ in range(2))
+    xy = torch.tensor([[50.0, y] for y in range(20, 70, 5)])
+    found = align_patches(source, target, xy, xy + torch.tensor([1.0, 0.0]), np.tile(np.eye(2), (len(xy), 1, 1)))
+    across, along = (found.xy - xy).abs().unbind(1)
+    assert across.max() < 0.1
+    assert along.max() < 0.3

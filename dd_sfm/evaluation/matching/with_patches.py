@@ -12,7 +12,7 @@ from dd_sfm.config import MatchConfig
 from dd_sfm.evaluation.matching.accuracy import DescriptorMatcher
 from dd_sfm.evaluation.matching.reference import View
 from dd_sfm.features.point_search import usable_cells
-from dd_sfm.features.view_matching import MatchView, match_views, smooth_gradients
+from dd_sfm.features.view_matching import MatchView, match_views, packed_grey
 
 MAX_RESIDUAL_CELLS = 1.0
 """Largest distance in cells of a refined position from where the motion of its neighbours predicts it.
@@ -60,4 +60,4 @@ class PatchRefinedMatcher:
         descriptors = self.matcher.map(view).float()
         usable = usable_cells(view.mask, self.matcher.stride, descriptors.shape[-2:])
         on_device = torch.from_numpy(usable.copy()).to(descriptors.device)
-        return MatchView(descriptors, on_device, smooth_gradients(view.image))
+        return MatchView(descriptors, on_device, packed_grey(view.image))

@@ -20,15 +20,13 @@ from dd_sfm.features.describe import describe_image, descriptor_map, use_bfloat1
 from dd_sfm.features.matching import match_cells
 from dd_sfm.features.patch_alignment import align_patches
 from dd_sfm.features.queries import query_points
-from dd_sfm.features.view_matching import MatchView, match_views, smooth_gradients
+from dd_sfm.features.view_matching import MatchView, match_views, packed_grey
 from dd_sfm.features.weights import load_weights
 from dd_sfm.ops.sampling import image_to_cell, sample_descriptors
 from dd_sfm.ops.working import WorkingFrame
 
 TARGET_OFFSET = 2
 """The reference is matched with the view so many positions after it: under 3 degrees."""
-ALIGNMENT_STEPS = 8
-"""Steps of the alignment of patches. None is short enough to end it early, as the patches show different places."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Describing:
         image = scene.images[position]
         mask = np.ones(image.shape[:2], bool)
         held = descriptor_map(self.describe(image), mask, scene.views.grid)
-        return MatchView(held.descriptors, held.usable, smooth_gradients(image))
+        return MatchView(held.descriptors, held.usable, packed_grey(image))
 
 
 def describe_tasks(scene: BenchmarkScene, describing: Describing, threads: tuple[int, ...]) -> list[Task]:
@@ -98,7 +96,7 @@ def match_tasks(scene: BenchmarkScene, describing: Describing, threads: tuple[in
     cost = 2 * queries.shape[1] / 1e3
     affine = np.tile(np.eye(2), (len(xy0), 1, 1))
     patches = partial(
-        align_patches, source.images, target.images[0], torch.from_numpy(xy0), torch.from_numpy(xy1), affine,
+        align_patches, source.image, target.image, torch.from_numpy(xy0), torch.from_numpy(xy1), affine,
         radius=config.patch_radius_px,
     )  # fmt: skip
     parts: list[tuple[str, str, float, Any, dict[str, Any]]] = [
@@ -127,28 +125,19 @@ def match_tasks(scene: BenchmarkScene, describing: Describing, threads: tuple[in
 
 
 def patch_tasks(scene: BenchmarkScene, config: Config, threads: tuple[int, ...], points: int) -> list[Task]:
-    """Patches aligned between two frames. The samples are those of the grey images, with their gradients or without.
-
-    A patch of the source is sampled in three images at once, that of the target once at the start and once a step.
-    """
+    """Patches aligned between two frames in a single step: each is sampled once in the source and in the target."""
     radius = config.match.patch_radius_px
-    size = scene.images[0].shape[0]
-    rng = np.random.default_rng(2)
-    reach = radius + ALIGNMENT_STEPS + 2
-    xy0, xy1 = (rng.uniform(reach, size - 1 - reach, (points, 2)).astype(np.float32) for _ in range(2))
-    source, target = (smooth_gradients(scene.images[k]) for k in (0, len(scene.images) - 1))
+    side, size = 2 * radius + 1, scene.images[0].shape[0]
+    xy = np.random.default_rng(2).uniform(side, size - 1 - side, (points, 2)).astype(np.float32)
+    source, target = (packed_grey(scene.images[scene.reference + k]) for k in (0, 1))
+    places = torch.from_numpy(xy)
     affine = np.tile(np.eye(2), (points, 1, 1))
-    work = partial(
-        align_patches, source, target[0], torch.from_numpy(xy0), torch.from_numpy(xy1), affine, radius=radius,
-        iterations=ALIGNMENT_STEPS,
-    )  # fmt: skip
-    side = 2 * radius + 1
-    samples = points * side**2 * (3 + 1 + ALIGNMENT_STEPS)
-    note = f"{side} x {side}, {ALIGNMENT_STEPS} steps"
+    work = partial(align_patches, source, target, places, places, affine, radius=radius, iterations=1)
+    samples = 2 * points * side**2
     return [
         Task(
             "align", "match, alignment of patches", "Msamples/s", samples * count / 1e6,
-            partial(_in_threads, work, count), threads=count, bound_by=GATHER, note=note,
+            partial(_in_threads, work, count), threads=count, bound_by=GATHER, note=f"{side} x {side}",
         )
         for count in threads
     ]  # fmt: skip

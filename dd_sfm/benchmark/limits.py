@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch.nn.functional import grid_sample
 
 from dd_sfm.benchmark.measure import Task
 from dd_sfm.io.atomic import atomic_file
-from dd_sfm.ops.compiled import Float32Array, compiled
+from dd_sfm.ops.compiled import Float32Array, Int64Array, compiled
+from dd_sfm.ops.packed_image import pack_image, packed_sample
 
 MATRIX, GATHER = "matrix product", "gather"
 """Kinds of limits; that of the matrix product is followed by the type of its numbers."""
@@ -59,13 +61,16 @@ def gather_tasks(device: torch.device, threads: tuple[int, ...], origins: int) -
     x, y = _places(rng)
     corner = _origins(origins, 500 - PATCH_SIDE - 3)
     amount = len(x) * len(corner) / 1e6
+    packed = pack_image(image)
+    layouts = (
+        ("image of float32", partial(_sum_samples, image, x, y, corner), "four loads a sample"),
+        ("packed image", partial(_sum_packed, packed, x, y, corner), "one load of 64 bits a sample"),
+    )
     return [
-        Task(
-            "gather", "gather, image of float32", "Msamples/s", amount,
-            lambda: _sum_samples(image, x, y, corner), threads=count, bound=GATHER, note="four loads a sample",
-        )
+        Task("gather", f"gather, {name}", "Msamples/s", amount, work, threads=count, bound=GATHER, note=note)
+        for name, work, note in layouts
         for count in threads
-    ]  # fmt: skip
+    ]
 
 
 def disk_tasks(folder: Path, megabytes: int) -> list[Task]:
@@ -123,6 +128,24 @@ def _sum_samples(image: Float32Array, x: Float32Array, y: Float32Array, corner: 
             p10, p11 = flat[at + width], flat[at + width + np.int32(1)]
             top, low = p00 + (p01 - p00) * fx, p10 + (p11 - p10) * fx
             total += top + (low - top) * fy
+        result += total
+    return result
+
+
+@compiled
+def _sum_packed(packed: Int64Array, x: Float32Array, y: Float32Array, corner: Float32Array) -> Any:
+    """The same of an image as :func:`dd_sfm.ops.packed_image.pack_image` lays it out, in its steps."""
+    flat = packed.ravel()
+    width = np.int32(packed.shape[1])
+    result = np.float32(0)
+    for n in prange(corner.shape[0]):
+        cx, cy = corner[n, 0], corner[n, 1]
+        total = np.float32(0)
+        for k in range(x.shape[0]):
+            px, py = cx + x[k], cy + y[k]
+            column, row = np.int32(px), np.int32(py)
+            fx, fy = px - np.float32(column), py - np.float32(row)
+            total += packed_sample(flat[row * width + column], fx, fy)
         result += total
     return result
 

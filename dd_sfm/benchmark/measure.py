@@ -5,7 +5,7 @@ What else the machine does then slows neighbouring turns alike, and a share of a
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 
 from dd_sfm.ops.compiled import using_threads
@@ -45,13 +45,22 @@ class Task:
 
 @dataclass(frozen=True)
 class Measured:
-    """A task's rate: the median, and that of every round; and its share of a limit, None where none was measured."""
+    """A task's rate: the median, and that of every round; and its shares of the limits of its kind, fastest first."""
 
     task: Task
     value: float
     rounds: tuple[float, ...]
-    share: float | None = None
-    limit: Task | None = field(default=None)
+    shares: tuple[tuple[Task, float], ...] = ()
+
+    @property
+    def share(self) -> float | None:
+        """Its share of the fastest limit, None where none was measured."""
+        return self.shares[0][1] if self.shares else None
+
+    @property
+    def limit(self) -> Task | None:
+        """That limit."""
+        return self.shares[0][0] if self.shares else None
 
 
 def measure(tasks: Sequence[Task], *, rounds: int, seconds: float, progress: Progress) -> list[Measured]:
@@ -93,8 +102,8 @@ def _measured(task: Task, own: list[float], tasks: Sequence[Task], rates: list[l
         and other.bound == task.bound_by
         and (other.device, other.threads) == (task.device, task.threads)
     ]
-    if not limits:
-        return Measured(task, median(own), tuple(own))
-    fastest = max(limits, key=lambda k: median(rates[k]))
-    share = median(rate * task.cost / limit for rate, limit in zip(own, rates[fastest], strict=True))
-    return Measured(task, median(own), tuple(own), share, tasks[fastest])
+    shares = []
+    for k in sorted(limits, key=lambda k: -median(rates[k])):
+        share = median(rate * task.cost / limit for rate, limit in zip(own, rates[k], strict=True))
+        shares.append((tasks[k], share))
+    return Measured(task, median(own), tuple(own), tuple(shares))

@@ -87,6 +87,7 @@ def _row(found: Measured) -> dict[str, Any]:
         "rounds": [_digits(value) for value in found.rounds],
         "share_of_limit": None if found.share is None else round(found.share, 4),
         "limit": None if limit is None else limit.name,
+        "shares": {task.name: round(share, 4) for task, share in found.shares},
         "ns_per_sample_and_core": _digits(ns_per_sample(found)),
         "note": task.note,
     }

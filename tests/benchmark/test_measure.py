@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from dd_sfm.benchmark.limits import _sum_samples
+from dd_sfm.benchmark.limits import _sum_packed, _sum_samples
 from dd_sfm.benchmark.measure import Measured, Task, measure
 from dd_sfm.benchmark.report import cpu_model, ns_per_sample, table
+from dd_sfm.ops.packed_image import STEPS, pack_image
 from dd_sfm.progress import silent
 
 
@@ -45,6 +46,9 @@ def test_shares_are_of_the_fastest_limit_with_the_same_threads(clock):
     found = measure([*limits, task(clock, 4.0, bound_by="gather", cost=3)], rounds=1, seconds=0, progress=silent)
     assert found[-1].share == pytest.approx(10 / 4 * 3 / 20)
     assert found[-1].limit.name == "fast limit"
+    assert {limit.name: share for limit, share in found[-1].shares} == pytest.approx(
+        {"fast limit": 0.375, "slow limit": 0.75}
+    )
     lines = table(found)
     assert len({len(line.rstrip()) for line in lines[1:4]}) == 1
     assert "38 %  fast limit" in lines[-1]
@@ -60,7 +64,9 @@ def test_gather_interpolates():
     x, y = np.array([0.25, 1.5], np.float32), np.array([0.5, 2.75], np.float32)
     corner = np.array([[3, 4], [20, 10]], np.float32)
     expected = sum(3 * (cx + a) + 2 * (cy + b) for cx, cy in corner for a, b in zip(x, y, strict=True))
-    assert _sum_samples(3 * columns + 2 * rows, x, y, corner) == pytest.approx(expected, rel=1e-5)
+    image = 3 * columns + 2 * rows
+    assert _sum_samples(image, x, y, corner) == pytest.approx(expected, rel=1e-5)
+    assert _sum_packed(pack_image(image), x, y, corner) == pytest.approx(STEPS * expected, rel=1e-5)
 
 
 def test_the_processor_has_a_name(tmp_path):

@@ -28,10 +28,9 @@ def scene(tmp_path_factory):
     return make_scene(tmp_path_factory.mktemp("scene"), size=160, points=300)
 
 
-def bench(parts, threads=1, device="cpu", disk=None):
-    return run_benchmark(
-        Config(), (torch.device(device),), TINY, threads=threads, disk=disk, parts=parts, progress=silent
-    )  # fmt: skip
+def bench(parts, threads=1, device="cpu", disk=None, settings=TINY):
+    devices = (torch.device(device),)
+    return run_benchmark(Config(), devices, settings, threads=threads, disk=disk, parts=parts, progress=silent)
 
 
 FAST = {"matrix", "gather", "disk", "match", "align", "depth", "planes", "adjust"}
@@ -84,7 +83,7 @@ def test_the_same_seed_makes_the_same_scene(scene, tmp_path):
 
 @pytest.mark.slow
 def test_describing_and_rendering():
-    found = {m.task.name: m for m in bench({"describe", "render"})}
+    found = {m.task.name: m for m in bench({"describe", "render"}, settings=replace(TINY, matrix_side=1024))}
     described = found["describe"]
     # Most of the network's arithmetic are products of matrices, so that it cannot be faster than these.
     assert 0 < described.share < 1.2

@@ -74,7 +74,12 @@ def gather_tasks(device: torch.device, threads: tuple[int, ...], origins: int) -
 
 
 def disk_tasks(folder: Path, megabytes: int) -> list[Task]:
-    """A file written to the disk, and read from it; the system's copies in memory are dropped before reading."""
+    """A file written to the disk, and read from it; the system's copies in memory are dropped before reading.
+
+    Args:
+        folder: A temporary folder for the file, in the folder that is measured.
+        megabytes: Size of the file.
+    """
     content = np.random.default_rng(0).bytes(megabytes * 1_000_000)
     path = folder / "dd-sfm-bench.bin"
 
@@ -90,7 +95,7 @@ def disk_tasks(folder: Path, megabytes: int) -> list[Task]:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             file.read()
 
-    note = f"{megabytes} MB in {folder}"
+    note = f"{megabytes} MB in {folder.parent}"
     return [
         Task("disk", "disk, write", "MB/s", megabytes, write, note=note),
         Task("disk", "disk, read", "MB/s", megabytes, read, note=note),

@@ -32,7 +32,7 @@ class BenchmarkSettings:
 
     rounds: int = 5
     """Turns of every task."""
-    seconds: float = 0.2
+    seconds: float = 0.15
     """Least length of a turn."""
     size: int = 500
     """Side of the frames in working pixels: 500 is that of a run."""

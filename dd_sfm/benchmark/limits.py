@@ -97,8 +97,8 @@ def disk_tasks(folder: Path, megabytes: int) -> list[Task]:
 
     note = f"{megabytes} MB in {folder.parent}"
     return [
-        Task("disk", "disk, write", "MB/s", megabytes, write, note=note),
-        Task("disk", "disk, read", "MB/s", megabytes, read, note=note),
+        Task("disk", "disk, write", "MB/s", megabytes, write, note=note, waits=True),
+        Task("disk", "disk, read", "MB/s", megabytes, read, note=note, waits=True),
     ]
 
 

@@ -28,6 +28,7 @@ class Task:
         bound_by: The kind of limit it is set against; empty where no measured limit applies.
         cost: Units of the limit that one of its own units takes, such as GFLOP a frame.
         note: What the reader should know, in a few words.
+        waits: Whether it waits for something other than the processor, as for a disk.
     """
 
     part: str
@@ -41,6 +42,7 @@ class Task:
     bound_by: str = ""
     cost: float = 1.0
     note: str = ""
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,15 +85,19 @@ def measure(tasks: Sequence[Task], *, rounds: int, seconds: float, progress: Pro
 
 
 def _rate(task: Task, seconds: float) -> float:
-    """Units a second in one turn."""
+    """Units a second in one turn.
+
+    What keeps one thread busy is measured in seconds of the processor, which are the same on a machine that also does
+    other work.
+    """
+    is_busy = task.device == "cpu" and task.threads == 1 and not task.waits
+    clock = time.process_time if is_busy else time.perf_counter
     with using_threads(task.threads):
-        calls, started = 0, time.perf_counter()
-        while True:
+        calls, started, first = 0, time.perf_counter(), clock()
+        while not calls or time.perf_counter() - started < seconds:
             task.work()
             calls += 1
-            passed = time.perf_counter() - started
-            if passed >= seconds:
-                return calls * task.amount / passed
+        return calls * task.amount / max(clock() - first, 1e-9)
 
 
 def _measured(task: Task, own: list[float], tasks: Sequence[Task], rates: list[list[float]]) -> Measured:

@@ -14,7 +14,8 @@ from dd_sfm.progress import silent
 def clock(monkeypatch):
     """A clock that only :func:`task`'s work moves."""
     now = [0.0]
-    monkeypatch.setattr("dd_sfm.benchmark.measure.time.perf_counter", lambda: now[0])
+    for name in ("perf_counter", "process_time"):
+        monkeypatch.setattr(f"dd_sfm.benchmark.measure.time.{name}", lambda: now[0])
     return now
 
 
@@ -52,6 +53,16 @@ def test_shares_are_of_the_fastest_limit_with_the_same_threads(clock):
     lines = table(found)
     assert len({len(line.rstrip()) for line in lines[1:4]}) == 1
     assert "38 %  fast limit" in lines[-1]
+
+
+def test_one_thread_is_measured_in_seconds_of_the_processor(monkeypatch):
+    wall = iter(range(100))
+    monkeypatch.setattr("dd_sfm.benchmark.measure.time.perf_counter", lambda: next(wall))
+    monkeypatch.setattr("dd_sfm.benchmark.measure.time.process_time", lambda: next(wall) / 1000)
+    tasks = [Task("part", name, "things/s", 1, lambda: None, waits=name == "waits") for name in ("works", "waits")]
+    works, waits = measure(tasks, rounds=1, seconds=0.5, progress=silent)
+    assert works.value > 100
+    assert waits.value < 1
 
 
 def test_nanoseconds_are_those_of_a_core():

@@ -8,7 +8,6 @@ import signal
 from typing import Any
 
 import cv2
-import numba
 import numpy as np
 import pytest
 import torch
@@ -33,7 +32,6 @@ def process_state() -> dict[str, Any]:
         "torch gradients": torch.is_grad_enabled(),
         "torch default type": torch.get_default_dtype(),
         "torch seed": torch.get_rng_state().numpy().tobytes(),
-        "numba threads": numba.get_num_threads(),
         "OpenCV threads": cv2.getNumThreads(),
         "OpenCV log": cv2.utils.logging.getLogLevel(),
         "NumPy seed": np.random.get_state()[1].tobytes(),

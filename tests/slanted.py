@@ -10,6 +10,8 @@ from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, DenseConfig, DescribeConfig, RuntimeConfig, TriangulationConfig
 from dd_sfm.io.images import write_image, write_mask
 from dd_sfm.mvs.depth_maps import DepthMap
+from dd_sfm.mvs.kernels.dense_search import DenseSearch
+from dd_sfm.ops.bilinear_cells import bilinear_cells
 from dd_sfm.structures import Frame, FrameSet, Model
 
 CAMERA = PinholeCamera(160, 120, 100.0, 100.0, 79.5, 59.5)
@@ -66,6 +68,14 @@ def on_plane(pose, pixels):
 def picture(pose):
     """Grey (120, 160) float32 of a camera."""
     return texture(on_plane(pose, every_pixel(1))).reshape(120, 160).astype(np.float32)
+
+
+def loaded(images, kind=DenseSearch):
+    """A dense search with images in its slots, and these slots."""
+    search = kind(len(images), *images[0].shape)
+    for slot, image in enumerate(images):
+        search.load(slot, bilinear_cells(image))
+    return search, np.arange(len(images), dtype=np.int32)
 
 
 def every_pixel(step, margin=0):

@@ -119,5 +119,5 @@ def _seen_by(
     ratio[inside] = np.where(planes[:, 0] > 0, there * depth[inside], np.inf)
     sigma[inside] = other.sigma[index]
     place = np.round(other.pixels[index]).astype(np.int64)
-    seen[inside] = views.image(other.frame)[1][place[:, 1], place[:, 0]]
+    seen[inside] = views.images.mask(other.frame)[place[:, 1], place[:, 0]]
     return ratio, sigma, seen

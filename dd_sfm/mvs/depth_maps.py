@@ -12,12 +12,9 @@ from scipy.spatial import cKDTree
 
 from dd_sfm.config import Config
 from dd_sfm.mvs.kernels.depth_planes import fit_planes
-from dd_sfm.mvs.kernels.depth_search import best_hypothesis, refine_depth
 from dd_sfm.mvs.kernels.slanted_patches import PATCH
 from dd_sfm.mvs.views import PosedViews, choose_views
-from dd_sfm.ops.compiled import set_threads
 from dd_sfm.progress import Progress
-from dd_sfm.runtime import cpu_threads
 
 MIN_START_POINTS = 20
 """Fewest sparse points of a frame that its search can start from."""
@@ -66,12 +63,11 @@ def depth_maps(
 
     Args:
         views: Images, poses and sparse points.
-        config: Spacing of the references and number of threads.
+        config: Spacing of the references.
         progress: Shows the references.
         step: Working pixels between those whose depth is searched.
         label: What is shown beside the progress.
     """
-    set_threads(cpu_threads(config.runtime))
     references = sorted(views.points_seen)[:: config.dense.every]
     found = (depth_map(views, f, step) for f in progress(references, total=len(references), label=label))
     return [m for m in found if m is not None]
@@ -86,18 +82,15 @@ def depth_map(views: PosedViews, frame: int, step: int) -> DepthMap | None:
     rows, columns = np.mgrid[step // 2 : grid.height : step, step // 2 : grid.width : step]
     shape = rows.shape
     pixels = np.stack([columns, rows], -1).reshape(-1, 2).astype(np.float32)
-    reference, mask = views.image(frame)
-    images = np.stack([views.image(v)[0] for v in chosen])
+    search, shown = views.images.on_device((frame, *chosen))
     matrices, shifts = views.transfers(frame, chosen)
     hypotheses = _hypotheses(views, frame, pixels)
-    hypotheses[~mask[rows.ravel(), columns.ravel()]] = 0
-    best, _ = best_hypothesis(reference, images, matrices, shifts, pixels, hypotheses, 2.0)
+    hypotheses[~views.images.mask(frame)[rows.ravel(), columns.ravel()]] = 0
+    best, _ = search.choose(shown, matrices, shifts, pixels, hypotheses, 2.0)
     planes = np.where(best[:, None] >= 0, hypotheses[np.arange(len(pixels)), np.maximum(best, 0)], 0)
 
     def refine(planes: NDArray[Any], spacing: float, iterations: int, most_px: float) -> Any:
-        return refine_depth(
-            reference, images, matrices, shifts, pixels, planes.astype(np.float32), spacing, iterations, most_px
-        )
+        return search.refine(shown, matrices, shifts, pixels, planes.astype(np.float32), spacing, iterations, most_px)
 
     def fit(inverse: NDArray[Any], information: NDArray[Any], radius: int) -> NDArray[np.float32]:
         found = fit_planes(inverse.reshape(shape), information.reshape(shape), radius, PLANE_TOLERANCE)

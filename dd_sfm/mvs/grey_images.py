@@ -1,16 +1,21 @@
 """Frames as the depth search sees them: grey, in working pixels, without highlights and with less shading."""
 
 import threading
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.io.working import load_working
+from dd_sfm.mvs.kernels.dense_search import DenseSearch
+from dd_sfm.ops.bilinear_cells import UNITS, bilinear_cells
 from dd_sfm.structures import FrameSet, WorkingGrid
 
 CACHE_BYTES = 400_000_000
-"""Images kept in memory: some 300 frames."""
+"""Images kept in memory: some 400 frames."""
+SLOTS = 40
+"""Images ready for the search: a reference and its views, and those of the references around it."""
 SHADING_SIGMA_PX = 20.0
 """Standard deviation in working pixels of what counts as slow."""
 HIGHLIGHT_PX = 11
@@ -33,15 +38,45 @@ class GreyImages:
 
     def __init__(self, frames: FrameSet, grid: WorkingGrid) -> None:
         self.frames, self.grid = frames, grid
-        self._cache: dict[int, tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
-        self._capacity = max(2, CACHE_BYTES // (5 * grid.width * grid.height))
+        self._cache: dict[int, tuple[NDArray[np.int16], NDArray[np.bool_]]] = {}
+        self._capacity = max(2, CACHE_BYTES // (3 * grid.width * grid.height))
         self._lock = threading.Lock()
+        self._search = DenseSearch(SLOTS, grid.height, grid.width)
+        self._slots: dict[int, int] = {}
 
     def __getitem__(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Grey image (H, W) and usable area (H, W)."""
+        grey, mask = self._held(frame)
+        return grey.astype(np.float32) / np.float32(UNITS), mask
+
+    def mask(self, frame: int) -> NDArray[np.bool_]:
+        """Usable area (H, W)."""
+        return self._held(frame)[1]
+
+    def on_device(self, frames: Sequence[int]) -> tuple[DenseSearch, NDArray[np.int32]]:
+        """The dense search with these frames loaded, and the slots they are in.
+
+        Slots hold until the next call.
+        """
+        search = self._search
+        for frame in frames:
+            if frame in self._slots:
+                self._slots[frame] = self._slots.pop(frame)
+        for frame in frames:
+            if frame not in self._slots:
+                free = len(self._slots) if len(self._slots) < search.slots else self._slots.pop(next(iter(self._slots)))
+                search.load(free, bilinear_cells(self[frame][0]))
+                self._slots[frame] = free
+        return search, np.array([self._slots[frame] for frame in frames], np.int32)
+
+    def _held(self, frame: int) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
         with self._lock:
-            if frame not in self._cache:
+            if frame in self._cache:
+                self._cache[frame] = self._cache.pop(frame)
+            else:
                 working = load_working(self.frames.frames[frame], self.grid)
-                self._cache[frame] = (search_image(working.image, working.mask), working.mask)
+                grey = search_image(working.image, working.mask)
+                self._cache[frame] = np.rint(grey * UNITS).astype(np.int16), working.mask
                 if len(self._cache) > self._capacity:
                     self._cache.pop(next(iter(self._cache)))
             return self._cache[frame]

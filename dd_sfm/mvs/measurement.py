@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from dd_sfm.config import DenseConfig
 from dd_sfm.mvs.depth_maps import DepthMap
 from dd_sfm.mvs.fusion import FusedPixels
-from dd_sfm.mvs.kernels.view_alignment import align_in_view
 from dd_sfm.mvs.views import PosedViews
 from dd_sfm.progress import Progress
 from dd_sfm.sfm.point_selection import select_points
@@ -92,23 +91,21 @@ def _measure_map(
     grid = views.grid
     pixels, planes = depth_map.pixels[fused.pixels], fused.planes
     points = views.world(depth_map.frame, pixels, planes[:, 0])
-    count = len(pixels)
+    count, chosen = len(pixels), depth_map.views
     rows = [(np.arange(count), np.full(count, depth_map.frame), pixels.astype(np.float64), np.zeros(count))]
-    reference = views.image(depth_map.frame)[0]
-    matrices, shifts = views.transfers(depth_map.frame, depth_map.views)
-    for k, view in enumerate(depth_map.views):
-        asked = np.flatnonzero(depth_map.correlation[fused.pixels, k] > config.min_correlation)
-        if not len(asked):
-            continue
-        image, mask = views.image(view)
-        place, score = align_in_view(
-            reference, image, matrices[k], shifts[k], pixels[asked], planes[asked], ALIGNMENT_STEPS, MAX_SHIFT_PX
-        )
+    search, shown = views.images.on_device((depth_map.frame, *chosen))
+    matrices, shifts = views.transfers(depth_map.frame, chosen)
+    asked = depth_map.correlation[fused.pixels] > config.min_correlation
+    places, scores = search.align(
+        shown, matrices, shifts, pixels, planes.astype(np.float32), asked, ALIGNMENT_STEPS, MAX_SHIFT_PX
+    )
+    for k, view in enumerate(chosen):
+        found = np.flatnonzero(scores[:, k] > config.min_correlation)
+        place = places[found, k].astype(np.float64)
+        mask = views.images.mask(view)
         cell = np.clip(np.round(place).astype(np.int64), 0, np.array(mask.shape[::-1]) - 1)
-        predicted = views.project(points[asked], view)[0]
-        error = np.linalg.norm(place - predicted, axis=1) / grid.scale
-        good = (score > config.min_correlation) & (error <= limit_px) & mask[cell[:, 1], cell[:, 0]]
-        found = asked[good]
-        rows.append((found, np.full(len(found), view), place[good].astype(np.float64), error[good]))
+        error = np.linalg.norm(place - views.project(points[found], view)[0], axis=1) / grid.scale
+        good = (error <= limit_px) & mask[cell[:, 1], cell[:, 0]]
+        rows.append((found[good], np.full(int(good.sum()), view), place[good], error[good]))
     point, frame, xy, error = (np.concatenate([r[k] for r in rows]) for k in range(4))
     return _Measured(points, point, frame, grid.to_source(xy), error)

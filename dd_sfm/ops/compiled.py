@@ -4,12 +4,12 @@ import ast
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-import numba
 import numpy as np
 import torch
 from numba import njit
@@ -24,53 +24,60 @@ Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 Number = np.float32 | float
 Index = np.int32 | np.int64 | int
-
-
-def set_threads(count: int) -> None:
-    """Use so many threads in the loops of :func:`compiled`."""
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+RANGES_PER_THREAD = 8
+"""Ranges that :func:`over_cores` makes of a thread's share, so that all threads end at about the same time..."""
+LEAST_RANGE = 64
+"""...and least steps of a range."""
 
 
 @contextmanager
 def using_threads(count: int) -> Iterator[None]:
-    """Let torch and the loops of :func:`compiled` use so many threads within a block."""
-    before = torch.get_num_threads(), numba.get_num_threads()
+    """Let torch and :func:`over_cores` use so many threads within a block."""
+    before = torch.get_num_threads()
     torch.set_num_threads(count)
-    set_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        set_threads(before[1])
+        torch.set_num_threads(before)
 
 
-def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Compile a loop for all cores. Not to be called from two threads at once."""
-    return _compile(function, parallel=True)
+def over_cores(loop: Callable[..., None], count: int, *arguments: Any) -> None:
+    """Call a compiled ``loop(first, last, *arguments)`` for ranges that make up ``count``, in as many threads as torch.
+
+    Loops of numba's own threads take twice as long to compile, and cannot be called from two threads at once.
+    """
+    threads = torch.get_num_threads()
+    size = max(LEAST_RANGE, -(-count // (RANGES_PER_THREAD * threads)))
+    if threads == 1 or count <= size:
+        loop(0, count, *arguments)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(lambda first: loop(first, min(first + size, count), *arguments), range(0, count, size)):
+            pass
 
 
 def compiled_for_workers(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Compile a loop for one core that lets other threads of the process run meanwhile."""
-    return _compile(function, nogil=True)
+    """Compile a loop that lets other threads of the process run meanwhile. Kept on disk where a folder is writable."""
+    return _compile(function)
 
 
 def compiled_part(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Compile a function that only compiled loops call."""
-    return njit(fastmath=True)(function)
+    return njit(fastmath=True, error_model="numpy")(function)
 
 
 def inlined_part(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """A function that is written out wherever compiled loops call it."""
-    return njit(fastmath=True, inline="always")(function)
+    return njit(fastmath=True, error_model="numpy", inline="always")(function)
 
 
-def _compile(function: Callable[..., Any], *, parallel: bool = False, nogil: bool = False) -> Callable[..., Any]:
+def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
     """Kept on disk where a folder may be written to, else compiled anew in every process."""
     try:
-        loop: Any = njit(fastmath=True, cache=True, parallel=parallel, nogil=nogil)(function)
+        loop: Any = njit(fastmath=True, error_model="numpy", cache=True, nogil=True)(function)
     except RuntimeError:
         # numba finds neither the package's folder nor the user's cache writable: a system-wide install, no home.
-        return njit(fastmath=True, parallel=parallel, nogil=nogil)(function)
+        return njit(fastmath=True, error_model="numpy", nogil=True)(function)
     # numba takes what is on disk for current as long as the function's own file is unchanged. The loop also holds what
     # it calls and the constants it uses, so every source that it may have them from has to be unchanged.
     if hasattr(loop, "_cache"):  # NUMBA_DISABLE_JIT leaves plain functions.

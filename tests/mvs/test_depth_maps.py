@@ -120,7 +120,7 @@ def test_depth_of_a_plane(views):
 def test_nothing_is_searched_outside_the_mask(views, tmp_path):
     frames = write_clip(tmp_path)
     masked = PosedViews(GreyImages(frames, views.grid), views.model)
-    image, mask = masked.image(MIDDLE)
+    image, mask = masked.images._held(MIDDLE)
     right = mask.copy()
     right[:, :80] = False
     masked.images._cache[MIDDLE] = image, right

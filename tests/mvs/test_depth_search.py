@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-from slanted import every_pixel, inverse_depth, picture, poses, transfers
-
-from dd_sfm.mvs.kernels.depth_search import best_hypothesis, refine_depth
+from slanted import every_pixel, inverse_depth, loaded, picture, poses, transfers
 
 REFERENCE, VIEWS = 6, (2, 4, 8, 10)
 PIXELS = every_pixel(8, 4)
@@ -22,7 +20,15 @@ def plane():
 
 
 def refine(inputs, planes, iterations=8):
-    return refine_depth(*inputs, PIXELS, planes.astype(np.float32), 1.0, iterations, 0.7)
+    reference, images, matrices, shifts = inputs
+    search, shown = loaded([reference, *images])
+    return search.refine(shown, matrices, shifts, PIXELS, planes.astype(np.float32), 1.0, iterations, 0.7)
+
+
+def choose(inputs, kinds, pixels=PIXELS):
+    reference, images, matrices, shifts = inputs
+    search, shown = loaded([reference, *images])
+    return search.choose(shown, matrices, shifts, pixels, kinds, 2.0)
 
 
 @pytest.mark.parametrize("factor", [0.97, 1.0, 1.03])
@@ -71,7 +77,7 @@ def test_a_view_that_shows_something_else_does_not_spoil_the_depth(plane):
 def test_the_true_hypothesis_is_chosen(plane):
     inputs, true = plane
     kinds = np.stack([true * [f, 1, 1] for f in (0.8, 1.1, 1.0, 1.3)], 1).astype(np.float32)
-    best, score = best_hypothesis(*inputs, PIXELS, kinds, 2.0)
+    best, score = choose(inputs, kinds)
     assert (best[INNER] == 2).all()
     assert score[INNER].min() > 0.99
 
@@ -79,12 +85,12 @@ def test_the_true_hypothesis_is_chosen(plane):
 def test_no_hypothesis_holds(plane):
     (reference, images, matrices, shifts), true = plane
     none = np.zeros((len(PIXELS), 4, 3), np.float32)
-    best, score = best_hypothesis(reference, images, matrices, shifts, PIXELS, none, 2.0)
+    best, score = choose((reference, images, matrices, shifts), none)
     assert (best == -1).all()
     assert (score == -1).all()
     kinds = np.repeat(true[:, None], 4, 1)
     # One view cannot be confirmed by another.
-    best, _ = best_hypothesis(reference, images[:1], matrices[:1], shifts[:1], PIXELS, kinds, 2.0)
+    best, _ = choose((reference, images[:1], matrices[:1], shifts[:1]), kinds)
     assert (best == -1).all()
-    best, _ = best_hypothesis(reference, images, matrices, shifts, PIXELS[:0], kinds[:0], 2.0)
+    best, _ = choose((reference, images, matrices, shifts), kinds[:0], PIXELS[:0])
     assert len(best) == 0

@@ -41,6 +41,9 @@ class Flat:
     def __getitem__(self, frame):
         return np.zeros(self.usable.shape, np.float32), self.usable
 
+    def mask(self, frame):
+        return self.usable
+
 
 def maps_of(*frames, factors=None, sigma=0.01):
     """Exact maps, inverse depths times ``factors``."""
@@ -90,7 +93,7 @@ def test_references_that_look_elsewhere_do_not_count_against(views):
 def test_references_that_are_masked_there_do_not_count_against(views):
     frame = 8
     part = PosedViews(views.images, views.model)
-    image, mask = part.image(frame)
+    image, mask = part.images._held(frame)
     left = mask.copy()
     left[:, 80:] = False
     other = exact_map(frame)

@@ -7,6 +7,7 @@ from slanted import CONFIG, write_clip
 
 from dd_sfm.io.working import working_grid
 from dd_sfm.mvs.grey_images import GreyImages, search_image, small_highlights
+from dd_sfm.ops.bilinear_cells import bilinear_cells
 
 
 def colour(grey):
@@ -73,14 +74,25 @@ def test_many_spots_are_texture():
 def test_images_are_read_once_while_there_is_room(tmp_path, monkeypatch):
     frames = write_clip(tmp_path)
     images = GreyImages(frames, working_grid(frames, CONFIG, 2))
-    assert images[0][0] is images[0][0]
+    assert images.mask(0) is images.mask(0)
     grey, mask = images[1]
     assert grey.dtype == np.float32
     assert grey.shape == mask.shape == (images.grid.height, images.grid.width)
     monkeypatch.setattr("dd_sfm.mvs.grey_images.CACHE_BYTES", 0)
     tight = GreyImages(frames, images.grid)
-    first = tight[0][0]
+    first = tight.mask(0)
     for position in (1, 2):
         tight[position]
-    assert tight[0][0] is not first
-    assert (tight[0][0] == first).all()
+    assert tight.mask(0) is not first
+    assert (tight.mask(0) == first).all()
+
+
+def test_slots_of_the_search_are_used_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("dd_sfm.mvs.grey_images.SLOTS", 3)
+    frames = write_clip(tmp_path)
+    images = GreyImages(frames, working_grid(frames, CONFIG, 2))
+    for asked in ((0, 1, 2), (2, 3), (0, 3, 2), (4, 5, 6)):
+        search, slots = images.on_device(asked)
+        assert len(set(slots.tolist())) == len(asked)
+        for frame, slot in zip(asked, slots, strict=True):
+            assert (search._cells[slot] == bilinear_cells(images[frame][0]).ravel()).all()

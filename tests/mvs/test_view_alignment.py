@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-from slanted import every_pixel, inverse_depth, picture, poses, transfers
-
-from dd_sfm.mvs.kernels.view_alignment import align_in_view
+from slanted import every_pixel, inverse_depth, loaded, picture, poses, transfers
 
 REFERENCE, VIEW = 6, 8
 PIXELS = every_pixel(8, 4)
@@ -19,6 +17,16 @@ def pair():
     matrices, shifts = transfers(where[REFERENCE], [where[VIEW]])
     seen = np.column_stack([PIXELS, np.ones(len(PIXELS))]) @ matrices[0].T.astype(float) + planes[:, :1] * shifts[0]
     return picture(where[REFERENCE]), picture(where[VIEW]), matrices[0], shifts[0], planes, seen[:, :2] / seen[:, 2:]
+
+
+def align_in_view(reference, view, matrix, shift, pixels, planes, iterations, most_px):
+    """Places (N, 2) and correlations (N,) in one view; the one before it is not asked for, and has none."""
+    search, shown = loaded([reference, view, view])
+    matrices, shifts = np.stack([matrix, matrix]), np.stack([shift, shift])
+    asked = np.tile([False, True], (len(pixels), 1))
+    place, score = search.align(shown, matrices, shifts, pixels, planes, asked, iterations, most_px)
+    assert (score[:, 0] == -1).all()
+    return place[:, 1], score[:, 1]
 
 
 def offset(by):

@@ -4,7 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
+import numpy as np
 import pytest
+import torch
+
+from dd_sfm.ops.compiled import compiled_for_workers, over_cores, using_threads
 
 ROOT = Path(__file__).parents[2]
 LOOP = """
@@ -67,3 +72,31 @@ def test_a_loop_is_compiled_anew_when_a_source_of_its_parts_changes(run):
     parts.write_text(parts.read_text().replace("FACTOR = 2.0", "FACTOR = 5.0"))
     assert start() == (-15.0, 0)
     assert start() == (-15.0, 1)
+
+
+def test_compiled_loops_need_no_writable_folder(monkeypatch):
+    def refused(locator):
+        raise OSError("read-only")
+
+    monkeypatch.setattr("numba.core.caching._CacheLocator.ensure_cache_path", refused)
+
+    def twice(values):
+        return 2 * values
+
+    with pytest.raises(RuntimeError, match="cannot cache"):
+        numba.njit(cache=True)(twice)
+    assert compiled_for_workers(twice).py_func is twice
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("count", [0, 1, 1000])
+def test_every_step_is_done_once(threads, count):
+    def loop(first, last, done):
+        done[first:last] += 1
+
+    done = np.zeros(count, int)
+    before = torch.get_num_threads()
+    with using_threads(threads):
+        over_cores(loop, count, done)
+    assert (done == 1).all()
+    assert torch.get_num_threads() == before

@@ -1,17 +1,15 @@
 """Robust planes through a map of inverse depths, compiled by numba."""
 
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
-from dd_sfm.ops.compiled import compiled, inlined_part
+from dd_sfm.ops.compiled import compiled_for_workers, inlined_part, over_cores
 
 MAX_JUMP = 0.15
 """Neighbours whose inverse depth differs by more than this share take no part in a first plane."""
 MIN_NEIGHBOURS = 5
 
 
-@compiled
 def fit_planes(
     inverse: NDArray[np.float32], information: NDArray[np.float32], radius: int, tolerance: float
 ) -> NDArray[np.float32]:
@@ -26,10 +24,24 @@ def fit_planes(
     Returns:
         (H, W, 3) float32: inverse depth and its slopes per cell; 0 where too few neighbours are known.
     """
-    height, width = inverse.shape
-    result = np.zeros((height, width, 3), np.float32)
-    for r in prange(height):
-        for c in range(width):
+    result = np.zeros((*inverse.shape, 3), np.float32)
+    over_cores(_fit_loop, len(inverse), inverse, information, radius, tolerance, result)
+    return result
+
+
+@compiled_for_workers
+def _fit_loop(
+    first: int,
+    last: int,
+    inverse: NDArray[np.float32],
+    information: NDArray[np.float32],
+    radius: int,
+    tolerance: float,
+    result: NDArray[np.float32],
+) -> None:
+    """The rows from ``first`` to ``last`` of :func:`fit_planes`."""
+    for r in range(first, last):
+        for c in range(inverse.shape[1]):
             if inverse[r, c] <= 0:
                 continue
             a, gu, gv = _fit_plane(inverse, information, r, c, radius, tolerance)
@@ -37,7 +49,6 @@ def fit_planes(
                 result[r, c, 0] = a
                 result[r, c, 1] = gu
                 result[r, c, 2] = gv
-    return result
 
 
 @inlined_part

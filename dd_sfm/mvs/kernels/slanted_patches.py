@@ -1,100 +1,126 @@
-"""Compiled sampling of image patches that lie on a slanted plane in space: what depth search and alignment share."""
+"""Compiled sampling of image patches that lie on a slanted plane in space: what depth search and alignment share.
 
+All of it works on single pixels, in 32-bit numbers and without memory of its own, so that the same source is compiled
+for loops on a CPU and for threads of a GPU.
+"""
+
+from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dd_sfm.ops.compiled import Float32Array, Number, compiled_part, inlined_part
+from dd_sfm.ops.bilinear_cells import UNITS, unpacked
+from dd_sfm.ops.compiled import Float32Array, Int64Array, Number, compiled_part
 
 Warp = tuple[Any, Any, Any, Any, Any, Any, Any, Any, Any]
 """See :func:`plane_warp`."""
 
 PATCH = 11
 """Samples along a patch's side."""
-EDGE_GREY = np.float32(25.0)
+ROOM = 128
+"""Samples that a patch has room for: ``PATCH`` squared, filled up to whole vectors of the processor."""
+EDGE_GREY = np.float32(25.0 * UNITS)
 """A sample whose grey differs so much from that in the middle counts half."""
-NO_TEXTURE = np.float32(0.05)
-"""Variance of grey below which a view's patch shows nothing."""
+NO_TEXTURE = np.float32(0.05 * UNITS**2)
+"""Variance of grey below which a view's patch shows nothing..."""
+NO_REFERENCE_TEXTURE = np.float32(0.15 * UNITS**2)
+"""...and one of the reference."""
 
 
-@inlined_part
-def bilinear(image: Float32Array, x: Number, y: Number) -> Any:
-    """The image (H, W) at one fractional place inside it."""
-    c, r = int(x), int(y)
-    fx, fy = x - c, y - r
-    top = image[r, c] * (1 - fx) + image[r, c + 1] * fx
-    low = image[r + 1, c] * (1 - fx) + image[r + 1, c + 1] * fx
-    return top * (1 - fy) + low * fy
+@cache
+def patch_offsets(side: int) -> NDArray[np.float32]:
+    """Where the samples of a patch lie: columns and rows (2, M) float32 counted from its middle, row by row.
 
-
-@compiled_part
-def normalise(values: Float32Array, weights: Float32Array, count: int, least: Number) -> Any:
-    """Bring the first ``count`` values to zero weighted mean and unit weighted norm, times the roots of the weights.
-
-    Plain sums of products of such values are then weighted ones.
-
-    Args:
-        values: Grey values; overwritten.
-        weights: Roots of weights whose sum is ``count``.
-        count: How many.
-        least: Variance below which there is no texture.
-
-    Returns:
-        The factor, or 0 where there is no texture.
+    M is ``side`` squared, rounded up to 16: what fills it up lies in the middle, and has no weight.
     """
-    mean = np.float32(0)
-    for k in range(count):
-        mean += values[k] * weights[k] * weights[k]
-    mean /= np.float32(count)
-    norm = np.float32(0)
-    for k in range(count):
-        values[k] = (values[k] - mean) * weights[k]
-        norm += values[k] * values[k]
-    if norm < count * least:
-        return np.float32(0)
-    scale = np.float32(1) / np.sqrt(norm)
-    for k in range(count):
-        values[k] *= scale
-    return scale
+    half = side // 2
+    count = side * side
+    offsets = np.zeros((2, -(-count // 16) * 16), np.float32)
+    rows, columns = np.mgrid[-half : half + 1, -half : half + 1]
+    offsets[:, :count] = columns.ravel(), rows.ravel()
+    return offsets
 
 
 @compiled_part
 def reference_patch(
-    image: Float32Array, u: Number, v: Number, step: Number, side: int, patch: Float32Array, weights: Float32Array
+    flat: Int64Array,
+    width: Any,
+    height: Any,
+    u: Number,
+    v: Number,
+    step: Number,
+    offsets: Float32Array,
+    side: Any,
+    patch: Float32Array,
+    weights: Float32Array,
 ) -> Any:
-    """Fill ``patch`` with normalised grey values and ``weights`` with their roots; see :func:`normalise`.
+    """Sample the patch around a pixel of the reference, and bring it to zero weighted mean and unit weighted norm.
+
+    Args:
+        flat: Cells of the reference (H * W,).
+        width: Its columns.
+        height: Its rows.
+        u: Column of the pixel.
+        v: Row of the pixel.
+        step: Pixels between samples.
+        offsets: Of ``side``, see :func:`patch_offsets`.
+        side: Samples along the patch's side.
+        patch: Gets the normalised samples times their weights (M,): the weighted correlation with other samples is
+            their plain sum of products.
+        weights: Gets the weights (M,), whose sum is ``side`` squared.
+
+    Returns:
+        How many samples of full weight these are worth, 0 where there is no texture or the patch leaves the image.
+    """
+    one, half = np.float32(1), side // 2
+    reach = np.float32(half) * step + one
+    if u < reach or v < reach or u >= np.float32(width) - reach - one or v >= np.float32(height) - reach - one:
+        return np.float32(0)
+    for k in range(offsets.shape[1]):
+        x, y = u + offsets[0, k] * step, v + offsets[1, k] * step
+        column, row = np.int32(x), np.int32(y)
+        fx, fy = x - np.float32(column), y - np.float32(row)
+        a, b, c, d = unpacked(flat[np.uint32(row * width + column)])
+        patch[k] = a + b * fx + (c + d * fx) * fy
+    middle = np.float32(0)
+    for i in range(half - 1, half + 2):
+        for j in range(half - 1, half + 2):
+            middle += patch[i * side + j]
+    return _normalise(patch, weights, middle / np.float32(9), side * side, offsets.shape[1])
+
+
+@compiled_part
+def _normalise(patch: Float32Array, weights: Float32Array, middle: Number, count: Any, room: Any) -> Any:
+    """Weight the samples of a reference by how near their grey is to that in the middle, and normalise them.
 
     Samples whose grey is far from that in the middle lie on another surface, or on another part of this one: across
     the contour of a fold a patch would otherwise stick to the nearer side.
 
     Returns:
-        How many samples of full weight these are worth, 0 where there is no texture or the patch leaves the image.
+        As :func:`reference_patch`.
     """
-    half = side // 2
-    reach = half * step + 1
-    if u < reach or v < reach or u >= image.shape[1] - reach - 1 or v >= image.shape[0] - reach - 1:
-        return np.float32(0)
-    count = side * side
-    k = 0
-    for i in range(side):
-        for j in range(side):
-            patch[k] = bilinear(image, u + (j - half) * step, v + (i - half) * step)
-            k += 1
-    middle = np.float32(0)
-    for i in range(half - 1, half + 2):
-        for j in range(half - 1, half + 2):
-            middle += patch[i * side + j] / np.float32(9)
-    total, squares = np.float32(0), np.float32(0)
-    for m in range(count):
-        away = (patch[m] - middle) / EDGE_GREY
-        weights[m] = np.float32(1) / (np.float32(1) + away * away)
-        total += weights[m]
-        squares += weights[m] * weights[m]
-    scale = np.float32(count) / total
-    for m in range(count):
-        weights[m] = np.sqrt(weights[m] * scale)
-    if normalise(patch, weights, count, np.float32(0.15)) == 0:
-        return np.float32(0)
+    zero, one = np.float32(0), np.float32(1)
+    total, squares, mean = zero, zero, zero
+    for k in range(room):
+        patch[k] -= middle
+        away = patch[k] / EDGE_GREY
+        weight = one / (one + away * away) if k < count else zero
+        weights[k] = weight
+        total += weight
+        squares += weight * weight
+        mean += weight * patch[k]
+    mean /= total
+    scale, norm = np.float32(count) / total, zero
+    for k in range(room):
+        weights[k] *= scale
+        patch[k] -= mean
+        norm += weights[k] * patch[k] * patch[k]
+    if norm < np.float32(count) * NO_REFERENCE_TEXTURE:
+        return zero
+    inverse = one / np.sqrt(norm)
+    for k in range(room):
+        patch[k] *= weights[k] * inverse
     return total * total / squares
 
 
@@ -115,25 +141,37 @@ def plane_warp(
 
 
 @compiled_part
-def is_inside(warp: Warp, reach: Number, ox: Number, oy: Number, image: Float32Array) -> bool:
+def is_inside(warp: Warp, reach: Number, ox: Number, oy: Number, width: Any, height: Any) -> bool:
     """Whether a warped square, ``reach`` to each side and moved by (ox, oy), can be sampled: its corners tell."""
     x0, xu, xv, y0, yu, yv, z0, zu, zv = warp
-    height, width = image.shape
+    one = np.float32(1)
+    most_x, most_y = np.float32(width) - np.float32(2), np.float32(height) - np.float32(2)
     for corner in range(4):
         du = reach if corner & 1 else -reach
         dv = reach if corner & 2 else -reach
         z = z0 + zu * du + zv * dv
-        if z < 1e-6:
+        if z < np.float32(1e-6):
             return False
         x, y = (x0 + xu * du + xv * dv) / z + ox, (y0 + yu * du + yv * dv) / z + oy
-        if x < 1 or y < 1 or x >= width - 2 or y >= height - 2:
+        if x < one or y < one or x >= most_x or y >= most_y:
             return False
     return True
 
 
 @compiled_part
-def view_patch(
-    image: Float32Array,
+def grey_at(flat: Int64Array, width: Any, x: Number, y: Number) -> Any:
+    """Value of the pixel at the upper left of a place: a constant near a patch's samples.
+
+    Taken off them it keeps the digits that sums of squares would lose.
+    """
+    return np.float32(np.int16(flat[np.uint32(np.int32(y) * width + np.int32(x))]))
+
+
+@compiled_part
+def correlate(
+    flat: Int64Array,
+    width: Any,
+    height: Any,
     matrix: Float32Array,
     shift: Float32Array,
     u: Number,
@@ -142,77 +180,36 @@ def view_patch(
     gu: Number,
     gv: Number,
     step: Number,
-    side: int,
-    values: Float32Array,
-    slopes: Float32Array,
+    offsets: Float32Array,
+    side: Any,
+    patch: Float32Array,
+    weights: Float32Array,
 ) -> Any:
-    """Sample a view; ``slopes`` get the change of grey with w. Returns the change of place with w, or -1 outside."""
-    half = side // 2
+    """Correlation of a view with a patch of the reference on a plane; -1 where the view does not show it.
+
+    Args as :func:`dd_sfm.mvs.kernels.depth_search.vote` has them.
+    """
+    zero, one = np.float32(0), np.float32(1)
     warp = plane_warp(matrix, shift, u, v, w, gu, gv)
-    # The loop below then needs no test, and runs in vectors.
-    if not is_inside(warp, np.float32(half) * step, np.float32(0), np.float32(0), image):
-        return np.float32(-1)
+    if not is_inside(warp, np.float32(side // 2) * step, zero, zero, width, height):
+        return -one
     x0, xu, xv, y0, yu, yv, z0, zu, zv = warp
-    bx, by, bz = shift[0], shift[1], shift[2]
-    width = np.int32(image.shape[1])
-    flat = image.ravel()
-    one = np.float32(1)
-    for i in range(side):
-        dv = np.float32(i - half) * step
-        for j in range(side):
-            du = np.float32(j - half) * step
-            z = one / (z0 + zu * du + zv * dv)
-            x = (x0 + xu * du + xv * dv) * z
-            y = (y0 + yu * du + yv * dv) * z
-            col, row = np.int32(x), np.int32(y)
-            fx, fy = x - np.float32(col), y - np.float32(row)
-            at = row * width + col
-            p00, p01 = flat[at], flat[at + 1]
-            p10, p11 = flat[at + width], flat[at + width + 1]
-            top, low = p00 + (p01 - p00) * fx, p10 + (p11 - p10) * fx
-            k = i * side + j
-            values[k] = top + (low - top) * fy
-            gx = (p01 - p00) * (one - fy) + (p11 - p10) * fy
-            slopes[k] = (gx * (bx - x * bz) + (low - top) * (by - y * bz)) * z
-    x, y = x0 / z0, y0 / z0
-    dx, dy = (bx - x * bz) / z0, (by - y * bz) / z0
-    return np.sqrt(dx * dx + dy * dy)
-
-
-@compiled_part
-def moved_patch(
-    image: Float32Array,
-    warp: Warp,
-    ox: Number,
-    oy: Number,
-    side: int,
-    values: Float32Array,
-    sx: Float32Array,
-    sy: Float32Array,
-) -> bool:
-    """Sample a view moved by (ox, oy) pixels, with the slopes of grey along x and y; False outside."""
-    half = side // 2
-    if not is_inside(warp, np.float32(half), ox, oy, image):
-        return False
-    x0, xu, xv, y0, yu, yv, z0, zu, zv = warp
-    width = np.int32(image.shape[1])
-    flat = image.ravel()
-    one = np.float32(1)
-    for i in range(side):
-        dv = np.float32(i - half)
-        for j in range(side):
-            du = np.float32(j - half)
-            z = one / (z0 + zu * du + zv * dv)
-            x = (x0 + xu * du + xv * dv) * z + ox
-            y = (y0 + yu * du + yv * dv) * z + oy
-            col, row = np.int32(x), np.int32(y)
-            fx, fy = x - np.float32(col), y - np.float32(row)
-            at = row * width + col
-            p00, p01 = flat[at], flat[at + 1]
-            p10, p11 = flat[at + width], flat[at + width + 1]
-            top, low = p00 + (p01 - p00) * fx, p10 + (p11 - p10) * fx
-            k = i * side + j
-            values[k] = top + (low - top) * fy
-            sx[k] = (p01 - p00) * (one - fy) + (p11 - p10) * fy
-            sy[k] = low - top
-    return True
+    middle = grey_at(flat, width, x0 / z0, y0 / z0)
+    total, squares, along = zero, zero, zero
+    for k in range(offsets.shape[1]):
+        du, dv = offsets[0, k] * step, offsets[1, k] * step
+        z = one / (z0 + zu * du + zv * dv)
+        x, y = (x0 + xu * du + xv * dv) * z, (y0 + yu * du + yv * dv) * z
+        column, row = np.int32(x), np.int32(y)
+        fx, fy = x - np.float32(column), y - np.float32(row)
+        a, b, c, d = unpacked(flat[np.uint32(row * width + column)])
+        value = a - middle + b * fx + (c + d * fx) * fy
+        weighted = weights[k] * value
+        total += weighted
+        squares += weighted * value
+        along += patch[k] * value
+    count = np.float32(side * side)
+    norm = squares - total * total / count
+    if norm < count * NO_TEXTURE:
+        return -one
+    return along / np.sqrt(norm)

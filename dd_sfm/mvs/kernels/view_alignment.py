@@ -1,114 +1,183 @@
-"""Where a view shows a slanted patch, free in both directions of the image: an observation of its own."""
+"""Where a view shows a slanted patch, free in both directions of the image: an observation of its own.
+
+As in :mod:`dd_sfm.mvs.kernels.depth_search`, this is what is done for one pixel, on a CPU as on a GPU.
+"""
 
 from typing import Any
 
 import numpy as np
-from numba import prange
-from numpy.typing import NDArray
 
 from dd_sfm.mvs.kernels.slanted_patches import (
     NO_TEXTURE,
     PATCH,
-    moved_patch,
-    normalise,
+    Warp,
+    grey_at,
+    is_inside,
     plane_warp,
     reference_patch,
 )
-from dd_sfm.ops.compiled import Float32Array, Number, compiled, compiled_part
+from dd_sfm.ops.bilinear_cells import unpacked
+from dd_sfm.ops.compiled import Float32Array, Int64Array, Number, compiled_part
 
-CONVERGED_PX = 0.01
+CONVERGED_PX = np.float32(0.01)
 """A patch has converged when a step is shorter than this."""
+DAMPING = np.float32(0.02)
+"""Share of the hessian's trace that is added to its diagonal."""
 
 
-@compiled
-def align_in_view(
-    reference: Float32Array,
-    view: Float32Array,
-    matrix: Float32Array,
-    shift: Float32Array,
+@compiled_part
+def align_pixel(
+    n: Any,
+    cells: Int64Array,
+    width: Any,
+    shown: Any,
+    matrices: Float32Array,
+    shifts: Float32Array,
     pixels: Float32Array,
-    planes: NDArray[Any],
-    iterations: int,
-    most_px: float,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Where a view really shows each pixel's patch: a shift in the image, free in both directions.
+    planes: Float32Array,
+    asked: Any,
+    iterations: Any,
+    most_px: Number,
+    offsets: Float32Array,
+    patch: Float32Array,
+    weights: Float32Array,
+    place: Float32Array,
+    score: Float32Array,
+) -> None:
+    """Find where views really show the patch of a pixel: a shift in each image, free in both directions.
 
-    Args:
-        reference: Grey reference (H, W) float32.
-        view: Grey view (H, W) float32.
-        matrix: A (3, 3) float32.
-        shift: b (3,) float32.
-        pixels: (N, 2) float32.
-        planes: Inverse depth and its slopes (N, 3) float32.
-        iterations: Most Gauss-Newton steps.
-        most_px: Furthest from the predicted place.
-
-    Returns:
-        Place in the view (N, 2) float32 and correlation there (N,) float32, -1 where it failed.
+    Args as :mod:`dd_sfm.mvs.kernels.depth_search` has them, and ``asked`` (N, V) bool: which views are looked at;
+    ``iterations``: most Gauss-Newton steps; ``most_px``: furthest from the predicted place; ``place`` (N, V, 2): gets
+    the places in the views; ``score`` (N, V): gets the correlations there, -1 where there is none.
     """
-    count = pixels.shape[0]
-    place = np.zeros((count, 2), np.float32)
-    score = np.full(count, -1.0, np.float32)
-    size = PATCH * PATCH
-    for n in prange(count):
-        patch, weights, values = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
-        sx, sy = np.empty(size, np.float32), np.empty(size, np.float32)
-        u, v = pixels[n, 0], pixels[n, 1]
-        if reference_patch(reference, u, v, 1.0, PATCH, patch, weights) == 0:
-            continue
-        warp = plane_warp(matrix, shift, u, v, planes[n, 0], planes[n, 1], planes[n, 2])
-        ox, oy = np.float32(0), np.float32(0)
-        for turn in range(iterations + 1):
-            score[n] = -1.0
-            if ox * ox + oy * oy > most_px * most_px or not moved_patch(view, warp, ox, oy, PATCH, values, sx, sy):
-                break
-            scale = normalise(values, weights, size, NO_TEXTURE)
-            if scale == 0:
-                break
-            ncc, dx, dy = _step(patch, weights, values, sx, sy, scale, size)
-            score[n] = ncc
-            place[n, 0], place[n, 1] = warp[0] / warp[6] + ox, warp[3] / warp[6] + oy
-            if turn == iterations or dx * dx + dy * dy < CONVERGED_PX * CONVERGED_PX:
-                break
-            ox, oy = ox + dx, oy + dy
-    return place, score
+    zero, one = np.float32(0), np.float32(1)
+    for j in range(matrices.shape[0]):
+        score[n, j] = -one
+    u, v = pixels[n, 0], pixels[n, 1]
+    height = np.int32(cells.shape[1] // width)
+    if reference_patch(cells[shown[0]], width, height, u, v, one, offsets, PATCH, patch, weights) == zero:
+        return
+    for j in range(matrices.shape[0]):
+        if asked[n, j]:
+            warp = plane_warp(matrices[j], shifts[j], u, v, planes[n, 0], planes[n, 1], planes[n, 2])
+            x, y, ncc = _align(cells[shown[1 + j]], width, height, warp, iterations, most_px, offsets, patch, weights)
+            place[n, j, 0], place[n, j, 1], score[n, j] = x, y, ncc
+
+
+@compiled_part
+def _align(
+    flat: Int64Array,
+    width: Any,
+    height: Any,
+    warp: Warp,
+    iterations: Any,
+    most_px: Number,
+    offsets: Float32Array,
+    patch: Float32Array,
+    weights: Float32Array,
+) -> tuple[Any, Any, Any]:
+    """Place in a view, and correlation there, -1 where it is too far, outside or without texture."""
+    zero, one = np.float32(0), np.float32(1)
+    ox, oy, ncc = zero, zero, -one
+    for turn in range(iterations + 1):
+        if ox * ox + oy * oy > most_px * most_px:
+            return zero, zero, -one
+        if not is_inside(warp, np.float32(PATCH // 2), ox, oy, width, height):
+            return zero, zero, -one
+        ncc, dx, dy = _step(flat, width, warp, ox, oy, offsets, patch, weights)
+        if ncc <= -one:
+            return zero, zero, -one
+        if turn == iterations or dx * dx + dy * dy < CONVERGED_PX * CONVERGED_PX:
+            break
+        ox, oy = ox + dx, oy + dy
+    return warp[0] / warp[6] + ox, warp[3] / warp[6] + oy, ncc
 
 
 @compiled_part
 def _step(
+    flat: Int64Array,
+    width: Any,
+    warp: Warp,
+    ox: Number,
+    oy: Number,
+    offsets: Float32Array,
     patch: Float32Array,
     weights: Float32Array,
-    values: Float32Array,
-    sx: Float32Array,
-    sy: Float32Array,
-    scale: Number,
-    size: int,
 ) -> tuple[Any, Any, Any]:
-    """Correlation of two normalised patches, and the Gauss-Newton step of the second towards the first."""
-    mx, my = np.float32(0), np.float32(0)
-    for m in range(size):
-        mx += sx[m] * weights[m] * weights[m]
-        my += sy[m] * weights[m] * weights[m]
-    mx, my = mx / size, my / size
-    ncc, ax, ay = np.float32(0), np.float32(0), np.float32(0)
-    for m in range(size):
-        ncc += patch[m] * values[m]
-        sx[m] = (sx[m] - mx) * weights[m] * scale
-        sy[m] = (sy[m] - my) * weights[m] * scale
-        ax += sx[m] * values[m]
-        ay += sy[m] * values[m]
-    hxx, hxy, hyy, bx, by = np.float32(0), np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-    for m in range(size):
-        jx, jy = sx[m] - ax * values[m], sy[m] - ay * values[m]
-        error = values[m] - patch[m]
-        hxx += jx * jx
-        hxy += jx * jy
-        hyy += jy * jy
-        bx += jx * error
-        by += jy * error
-    # A little damping: along an edge nothing tells where the patch is, and it stays where it was predicted.
-    damping = np.float32(0.02) * (hxx + hyy) + np.float32(1e-9)
+    """Correlation of a view's patch, moved by (ox, oy), with the reference's, and the Gauss-Newton step towards it.
+
+    Returns:
+        Correlation, -1 without texture, and the step along x and y.
+    """
+    zero, one = np.float32(0), np.float32(1)
+    middle = grey_at(flat, width, warp[0] / warp[6] + ox, warp[3] / warp[6] + oy)
+    sv, sx, sy, svv, svx, svy, sxx, sxy, syy, spv, spx, spy = _sums(
+        flat, width, warp, ox, oy, middle, offsets, patch, weights
+    )
+    count = np.float32(PATCH * PATCH)
+    mean = sv / count
+    norm = svv - sv * mean
+    if norm < count * NO_TEXTURE:
+        return -one, zero, zero
+    inverse = one / np.sqrt(norm)
+    square = inverse * inverse
+    ncc = spv * inverse
+    ax, ay = (svx - sx * mean) * square, (svy - sy * mean) * square
+    hxx = (sxx - sx * sx / count) * square - ax * ax
+    hxy = (sxy - sx * sy / count) * square - ax * ay
+    hyy = (syy - sy * sy / count) * square - ay * ay
+    gx, gy = ax * ncc - spx * inverse, ay * ncc - spy * inverse
+    # Along an edge nothing tells where the patch is, and damping lets it stay where it was predicted.
+    damping = DAMPING * (hxx + hyy) + np.float32(1e-9)
     hxx += damping
     hyy += damping
     determinant = hxx * hyy - hxy * hxy
-    return ncc, -(hyy * bx - hxy * by) / determinant, -(hxx * by - hxy * bx) / determinant
+    return ncc, -(hyy * gx - hxy * gy) / determinant, -(hxx * gy - hxy * gx) / determinant
+
+
+@compiled_part
+def _sums(
+    flat: Int64Array,
+    width: Any,
+    warp: Warp,
+    ox: Number,
+    oy: Number,
+    middle: Number,
+    offsets: Float32Array,
+    patch: Float32Array,
+    weights: Float32Array,
+) -> tuple[Any, Any, Any, Any, Any, Any, Any, Any, Any, Any, Any, Any]:
+    """One pass over a patch's samples in a view: all that correlation, gradient and hessian are made of.
+
+    Returns:
+        Weighted sums of values v less ``middle`` and of slopes x and y; of the products vv, vx, vy, xx, xy and yy; and
+        sums of the products of v, x and y with the reference's patch.
+    """
+    zero, one = np.float32(0), np.float32(1)
+    x0, xu, xv, y0, yu, yv, z0, zu, zv = warp
+    sv, sx, sy, svv, svx, svy, sxx, sxy, syy = zero, zero, zero, zero, zero, zero, zero, zero, zero
+    spv, spx, spy = zero, zero, zero
+    for k in range(offsets.shape[1]):
+        du, dv = offsets[0, k], offsets[1, k]
+        z = one / (z0 + zu * du + zv * dv)
+        x, y = (x0 + xu * du + xv * dv) * z + ox, (y0 + yu * du + yv * dv) * z + oy
+        column, row = np.int32(x), np.int32(y)
+        fx, fy = x - np.float32(column), y - np.float32(row)
+        a, b, c, d = unpacked(flat[np.uint32(row * width + column)])
+        gx, gy = b + d * fy, c + d * fx
+        value = a - middle + b * fx + gy * fy
+        weight, p = weights[k], patch[k]
+        wv, wx, wy = weight * value, weight * gx, weight * gy
+        sv += wv
+        sx += wx
+        sy += wy
+        svv += wv * value
+        svx += wv * gx
+        svy += wv * gy
+        sxx += wx * gx
+        sxy += wx * gy
+        syy += wy * gy
+        spv += p * value
+        spx += p * gx
+        spy += p * gy
+    return sv, sx, sy, svv, svx, svy, sxx, sxy, syy, spv, spx, spy

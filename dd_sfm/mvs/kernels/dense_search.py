@@ -1,0 +1,151 @@
+"""The dense search on a device: images that stay there, and the three searches over pixels.
+
+:class:`DenseSearch` runs on the CPU, :class:`dd_sfm.mvs.kernels.cuda_search.CudaSearch` on a GPU; what is done for a
+pixel is the same source in both.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.mvs.kernels.cpu_loops import align_loop, choose_loop, refine_loop
+from dd_sfm.mvs.kernels.depth_search import COARSE_PATCH
+from dd_sfm.mvs.kernels.slanted_patches import PATCH, patch_offsets
+from dd_sfm.ops.bilinear_cells import Cells
+from dd_sfm.ops.compiled import over_cores
+
+
+class DenseSearch:
+    """The dense search on the CPU.
+
+    Args:
+        slots: Images held at once.
+        height: Their rows.
+        width: Their columns.
+    """
+
+    def __init__(self, slots: int, height: int, width: int) -> None:
+        self.slots, self.height, self.width = slots, height, width
+        # Memory is taken as slots are filled.
+        self._cells = np.zeros((slots, height * width), np.int64)
+
+    def load(self, slot: int, cells: Cells) -> None:
+        """Put the bilinear cells (H, W) of an image into a slot."""
+        self._cells[slot] = cells.ravel()
+
+    def choose(
+        self,
+        shown: NDArray[np.int32],
+        matrices: NDArray[np.float32],
+        shifts: NDArray[np.float32],
+        pixels: NDArray[np.float32],
+        hypotheses: NDArray[np.float32],
+        spacing: float,
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The hypothesis with the best mean correlation for every pixel.
+
+        Args:
+            shown: Slots of the reference and of the views (1 + V,).
+            matrices: A (V, 3, 3), see :mod:`dd_sfm.mvs.kernels.depth_search`.
+            shifts: b (V, 3).
+            pixels: (N, 2).
+            hypotheses: Inverse depth and its slopes (N, K, 3).
+            spacing: Pixels between samples; patches have 7 x 7.
+
+        Returns:
+            Index of the best hypothesis (N,), -1 for none, and its score (N,): the mean of the better half of views.
+        """
+        best, score = np.empty(len(pixels), np.int32), np.empty(len(pixels), np.float32)
+        self._run(
+            choose_loop, shown, matrices, shifts, (pixels, hypotheses), (np.float32(spacing),),
+            patch_offsets(COARSE_PATCH), (best, score),
+        )  # fmt: skip
+        return best, score
+
+    def refine(
+        self,
+        shown: NDArray[np.int32],
+        matrices: NDArray[np.float32],
+        shifts: NDArray[np.float32],
+        pixels: NDArray[np.float32],
+        planes: NDArray[np.float32],
+        spacing: float,
+        iterations: int,
+        most_px: float,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Gauss-Newton on inverse depth with patches of zero mean and unit norm.
+
+        Args:
+            shown: Slots of the reference and of the views (1 + V,).
+            matrices: A (V, 3, 3).
+            shifts: b (V, 3).
+            pixels: (N, 2).
+            planes: Inverse depth and its slopes (N, 3).
+            spacing: Pixels between samples; patches have 11 x 11.
+            iterations: Most steps; a pixel that hardly moves in any view has converged earlier.
+            most_px: Largest movement of a step in any view.
+
+        Returns:
+            Inverse depth (N,), 0 where it failed; information (N,): inverse variance of the inverse depth; and the
+            correlation in each view (N, V), -1 where it is not seen.
+        """
+        inverse, information = np.empty(len(pixels), np.float32), np.empty(len(pixels), np.float32)
+        correlation = np.empty((len(pixels), len(matrices)), np.float32)
+        self._run(
+            refine_loop, shown, matrices, shifts, (pixels, planes),
+            (np.float32(spacing), np.int32(iterations), np.float32(most_px)), patch_offsets(PATCH),
+            (inverse, information, correlation),
+        )  # fmt: skip
+        return inverse, information, correlation
+
+    def align(
+        self,
+        shown: NDArray[np.int32],
+        matrices: NDArray[np.float32],
+        shifts: NDArray[np.float32],
+        pixels: NDArray[np.float32],
+        planes: NDArray[np.float32],
+        asked: NDArray[np.bool_],
+        iterations: int,
+        most_px: float,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Where views really show each pixel's patch: a shift in each image, free in both directions.
+
+        Args:
+            shown: Slots of the reference and of the views (1 + V,).
+            matrices: A (V, 3, 3).
+            shifts: b (V, 3).
+            pixels: (N, 2).
+            planes: Inverse depth and its slopes (N, 3).
+            asked: Which views are looked at (N, V).
+            iterations: Most Gauss-Newton steps.
+            most_px: Furthest from the predicted place.
+
+        Returns:
+            Places in the views (N, V, 2), and correlations there (N, V), -1 where there is none.
+        """
+        place = np.zeros((len(pixels), len(matrices), 2), np.float32)
+        score = np.empty((len(pixels), len(matrices)), np.float32)
+        self._run(
+            align_loop, shown, matrices, shifts, (pixels, planes, asked), (np.int32(iterations), np.float32(most_px)),
+            patch_offsets(PATCH), (place, score),
+        )  # fmt: skip
+        return place, score
+
+    def _run(
+        self,
+        loop: Any,
+        shown: NDArray[np.int32],
+        matrices: NDArray[np.float32],
+        shifts: NDArray[np.float32],
+        inputs: tuple[NDArray[Any], ...],
+        settings: tuple[Any, ...],
+        offsets: NDArray[np.float32],
+        results: tuple[NDArray[Any], ...],
+    ) -> None:
+        """Do a loop over the pixels."""
+        over_cores(
+            loop, len(inputs[0]), self._cells, np.int32(self.width), np.asarray(shown, np.int32), matrices, shifts,
+            *inputs, *settings, offsets, *results,
+        )  # fmt: skip

@@ -215,6 +215,8 @@ class RuntimeConfig:
     """CPU threads; null: as many as this process may use."""
     seed: int = 0
     """Seed of every random choice."""
+    cache_gb: float | None = None
+    """Most disk for descriptors; frames that do not fit are described again to be matched. null: no limit."""
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ RANGES = {
     "sift.overlap": Range(1),
     "runtime.threads": Range(1),
     "runtime.seed": Range(0, 2**31 - 1),
+    "runtime.cache_gb": Range(0),
 }
 """By key what it may be; of a list every number."""
 

@@ -1,11 +1,12 @@
 """The machine: which device, how many threads."""
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
@@ -91,3 +92,38 @@ def map_ahead(
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
+
+
+class Recent(Generic[ItemT, ResultT]):
+    """The results of a function for the keys asked for last, shared by threads: each is worked out once.
+
+    Args:
+        function: Called outside of any lock, in the thread that first asks for a key.
+        capacity: Results held at once; one in use is not counted when newer ones have pushed it out.
+    """
+
+    def __init__(self, function: Callable[[ItemT], ResultT], capacity: int) -> None:
+        self.function, self.capacity = function, capacity
+        self._held: dict[ItemT, Future[ResultT]] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __getitem__(self, key: ItemT) -> ResultT:
+        with self._lock:
+            held = self._held.pop(key, None)
+            future: Future[ResultT] = Future() if held is None else held
+            # The last one asked for is the last one to go.
+            self._held[key] = future
+            if len(self._held) > self.capacity:
+                self._held.pop(next(iter(self._held)))
+        if held is None:
+            try:
+                future.set_result(self.function(key))
+            except BaseException as error:
+                with self._lock:
+                    if self._held.get(key) is future:
+                        del self._held[key]
+                future.set_exception(error)
+        return future.result()

@@ -260,11 +260,15 @@ def test_matches_are_those_of_a_reconstruction(descriptor, images, tmp_path):
     found = dd_sfm.match_images(
         *(read_image(frames.frames[k].path) for k in (0, 2)), descriptor=descriptor, mask0=circle_mask()
     )
-    assert np.array_equal(found.query, expected.query)
-    assert found.xy0 == pytest.approx(grid.to_source(queries[expected.query].astype(float)))
-    assert found.xy1 == pytest.approx(grid.to_source(expected.xy.astype(float)), abs=1e-4)
-    assert found.scores == pytest.approx(expected.score, abs=1e-4)
-    assert found.inlier_ratio == expected.inlier_ratio
+    # But for what descriptors lose where they are packed.
+    common, ours, theirs = np.intersect1d(found.query, expected.query, return_indices=True)
+    assert len(common) > 0.97 * max(len(found.query), len(expected.query))
+    assert found.xy0[ours] == pytest.approx(grid.to_source(queries[common].astype(float)))
+    apart = np.linalg.norm(found.xy1[ours] - grid.to_source(expected.xy[theirs].astype(float)), axis=1)
+    assert np.median(apart) < 0.01
+    assert np.percentile(apart, 95) < 0.1
+    assert np.median(np.abs(found.scores[ours] - expected.score[theirs])) < 0.01
+    assert found.inlier_ratio == pytest.approx(expected.inlier_ratio, abs=0.02)
 
 
 # Runs

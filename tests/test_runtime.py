@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from dd_sfm.runtime import map_ahead, worker_threads
+from dd_sfm.runtime import Recent, map_ahead, worker_threads
 
 
 def test_results_come_in_order_and_few_are_begun_ahead():
@@ -44,3 +44,26 @@ def test_after_an_error_what_has_not_begun_is_dropped():
         work_ahead()
     timer.join()
     assert len(started) < 20
+
+
+def test_the_last_results_are_held_and_each_is_worked_out_once():
+    calls = []
+
+    def square(k):
+        calls.append(k)
+        if k < 0:
+            raise ValueError("negative")
+        return k * k
+
+    recent = Recent(square, 3)
+    assert [recent[k] for k in (1, 2, 3, 1, 4, 1, 2)] == [1, 4, 9, 1, 16, 1, 4]
+    assert calls == [1, 2, 3, 4, 2]
+    assert len(recent) == 3
+    for _ in range(2):
+        with pytest.raises(ValueError, match="negative"):
+            recent[-1]
+    # An error is not held.
+    assert calls[-2:] == [-1, -1]
+    with worker_threads(4) as pool:
+        assert list(pool.map(lambda _: recent[7], range(20))) == [49] * 20
+    assert calls.count(7) == 1

@@ -1,7 +1,6 @@
-"""Stage: describe. Every frame's dense descriptors, cached on disk as fp16."""
+"""Stage: describe. Every frame's dense descriptors, packed and cached on disk."""
 
 import logging
-import threading
 from pathlib import Path
 from typing import cast
 
@@ -11,17 +10,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dd_sfm.config import Config
-from dd_sfm.errors import OutputError, ShapeError
+from dd_sfm.errors import ShapeError
+from dd_sfm.features.descriptor_files import DescriptorFiles
+from dd_sfm.features.packed_map import PackedMap, find_basis, pack, stored_cells
+from dd_sfm.features.point_search import usable_cells
 from dd_sfm.features.weights import load_weights
-from dd_sfm.io.atomic import atomic_file
-from dd_sfm.io.run_folder import GRID, read_grid, write_grid
 from dd_sfm.io.working import load_working, working_grid
 from dd_sfm.ops.network_input import network_input
+from dd_sfm.ops.working import WorkingFrame
 from dd_sfm.progress import Progress
-from dd_sfm.runtime import has_bfloat16, workers
+from dd_sfm.runtime import cpu_threads, has_bfloat16, map_ahead, worker_threads, workers
+from dd_sfm.sfm.pairs import pool_descriptors
 from dd_sfm.structures import DescriptorMap, Frame, FrameSet, WorkingGrid
 
 logger = logging.getLogger(__name__)
+
+BASIS_FRAMES = 3
+"""Frames, spread over the video, that the channels of the stored descriptors are chosen by."""
 
 
 def use_bfloat16(config: Config, device: torch.device) -> bool:
@@ -55,88 +60,107 @@ def descriptor_map(descriptors: Tensor, mask: NDArray[np.bool_], grid: WorkingGr
 
     The descriptors stay float16 on a GPU and become float32 on a CPU.
     """
-    stride = grid.stride
-    usable = mask[stride // 2 :: stride, stride // 2 :: stride][: descriptors.shape[1], : descriptors.shape[2]]
+    usable = usable_cells(mask, grid.stride, descriptors.shape[1:])
     # In memory a cell's numbers stand side by side, whatever the order of the axes.
     beside = descriptors.permute(1, 2, 0).contiguous().permute(2, 0, 1)
     half = beside.device.type == "cuda"
     return DescriptorMap(beside if half else beside.float(), torch.from_numpy(usable.copy()).to(beside.device), grid)
 
 
+class Describer:
+    """The network on a device, and what is kept of its maps.
+
+    Args:
+        config: The configuration.
+        device: Where the network runs.
+
+    Raises:
+        WeightsError: If the weights cannot be used.
+    """
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        self.device = device
+        self.network = load_weights(config.describe.weights, device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.stride = int(cast(int, self.network.stride))
+        self.dim = int(cast(int, self.network.dim))
+        self.bfloat16 = use_bfloat16(config, device)
+
+    def describe(self, frame: WorkingFrame) -> tuple[Tensor, NDArray[np.bool_]]:
+        """Descriptors (D, H, W) float16 and which cells (H, W) of them are inside the mask."""
+        found = describe_image(self.network, frame.image, self.device, bfloat16=self.bfloat16)
+        return found, usable_cells(frame.mask, self.stride, found.shape[1:])
+
+    @torch.inference_mode()
+    def moment(self, frame: WorkingFrame) -> Tensor:
+        """Mean outer product (D, D) of a frame's descriptors."""
+        found, usable = self.describe(frame)
+        cells = found.permute(1, 2, 0)[torch.from_numpy(usable.copy())].float()
+        return (cells.t() @ cells / max(1, len(cells))).cpu()
+
+    @torch.inference_mode()
+    def pack(self, frame: WorkingFrame, basis: Tensor) -> tuple[PackedMap, NDArray[np.float32]]:
+        """A frame's descriptors as they are stored, and those of the frame as a whole (E,)."""
+        found, usable = self.describe(frame)
+        pooled = pool_descriptors(found, torch.from_numpy(usable.copy()).to(found.device))
+        return pack(found, usable, basis), pooled.cpu().numpy()
+
+
 def describe_frames(frames: FrameSet, out: Path, config: Config, device: torch.device, progress: Progress) -> None:
-    """Write ``out/descriptors``: grid.json and one fp16 array (D, H, W) a frame; frames already there are kept.
+    """Write ``out/descriptors``, as far as ``runtime.cache_gb`` has room; frames already there are kept.
+
+    Frames are read and written by threads beside those of the network; a few at a time are in memory.
 
     Raises:
         WeightsError: If the weights cannot be used.
         OutputError: If the cache cannot be written.
     """
-    network = load_weights(config.describe.weights, device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    folder = out / "descriptors"
-    folder.mkdir(parents=True, exist_ok=True)
-    grid = working_grid(frames, config, int(cast(int, network.stride)))
-    write_grid(out, grid)
-    bfloat16 = use_bfloat16(config, device)
-    logger.info("describe: %s on %s, %s", config.describe.weights, device, "bfloat16" if bfloat16 else "float32")
+    describer, files = Describer(config, device), DescriptorFiles(out, config.runtime.cache_gb)
+    grid = working_grid(frames, config, describer.stride)
+    precision = "bfloat16" if describer.bfloat16 else "float32"
+    logger.info("describe: %s on %s, %s", config.describe.weights, device, precision)
+    if not files.holds(grid):
+        files.begin(grid, _choose_basis(describer, frames, grid))
+    basis = files.basis()
+    _state_need(frames, grid, files, len(basis.t()))
 
-    def describe(frame: Frame) -> None:
-        path = descriptor_path(out, frame.index)
-        if not path.exists():
-            descriptors = describe_image(network, load_working(frame, grid).image, device, bfloat16=bfloat16)
-            _save(path, descriptors.cpu().numpy())
+    def describe(item: tuple[Frame, WorkingFrame]) -> tuple[Frame, PackedMap, NDArray[np.float32]]:
+        return item[0], *describer.pack(item[1], basis)
 
-    with workers(device) as pool:
-        for _ in progress(pool.map(describe, frames.frames), total=len(frames), label="describe"):
+    def save(item: tuple[Frame, PackedMap, NDArray[np.float32]]) -> None:
+        files.save(item[0].index, item[1], item[2])
+
+    left = [frame for frame in frames.frames if not files.has(frame.index)]
+    count = cpu_threads(config.runtime)
+    with worker_threads(count) as disk, workers(device) as network:
+        loaded = map_ahead(disk, lambda frame: (frame, load_working(frame, grid)), left, count)
+        described = map_ahead(network, describe, loaded, count)
+        for _ in progress(map_ahead(disk, save, described, count), total=len(left), label="describe"):
             pass
 
 
-def _save(path: Path, array: np.ndarray) -> None:
-    try:
-        with atomic_file(path) as partial, partial.open("wb") as file:
-            np.save(file, array)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); free some space and repeat") from error
+def _choose_basis(describer: Describer, frames: FrameSet, grid: WorkingGrid) -> Tensor:
+    """The channels that are stored, by frames spread over the video."""
+    places = np.linspace(0, len(frames), 2 * BASIS_FRAMES + 1)[1::2].astype(int)
+    chosen = [frames.frames[place] for place in np.unique(places)]
+    with workers(describer.device) as pool:
+        moments = list(pool.map(lambda frame: describer.moment(load_working(frame, grid)), chosen))
+    return find_basis(torch.stack(moments).mean(0))
 
 
-def descriptor_path(out: Path, index: int) -> Path:
-    """The cache file of a source frame."""
-    return out / "descriptors" / f"{index:08d}.npy"
+def _state_need(frames: FrameSet, grid: WorkingGrid, files: DescriptorFiles, channels: int) -> None:
+    """Say how much disk the descriptors take before they are made."""
+    mask = load_working(frames.frames[0], grid).mask
+    shape = grid.height // grid.stride, grid.width // grid.stride
+    size = int(stored_cells(usable_cells(mask, grid.stride, shape)).sum()) * channels
+    need = size * len(frames)
+    logger.info("descriptors: %d frames of %.2f MB, %.2f GB on disk", len(frames), size / 1e6, need / 1e9)
+    if need > files.limit:
+        text = "runtime.cache_gb: %.2f GB hold %d frames; the others are described again when they are matched"
+        logger.warning(text, files.limit / 1e9, files.limit / max(1, size))
 
 
-def has_descriptors(frames: FrameSet, out: Path) -> bool:
-    """Whether every frame's descriptors are in the cache, and where their cells lie."""
-    return (out / GRID).is_file() and all(descriptor_path(out, frame.index).is_file() for frame in frames.frames)
-
-
-class DescriptorCache:
-    """Reads descriptor maps of a run, keeping the last few in memory.
-
-    Args:
-        frames: The run's frames.
-        out: The run folder.
-        device: Where maps are put.
-        capacity: Maps held at once; memory does not grow with the number of frames.
-    """
-
-    def __init__(self, frames: FrameSet, out: Path, device: torch.device, capacity: int = 12) -> None:
-        self.frames, self.out, self.device, self.capacity = frames, out, device, capacity
-        self.grid = read_grid(out)
-        self._held: dict[int, DescriptorMap] = {}
-        self._lock = threading.Lock()
-
-    def __getitem__(self, position: int) -> DescriptorMap:
-        with self._lock:
-            return self._load(position)
-
-    def _load(self, position: int) -> DescriptorMap:
-        if position in self._held:
-            self._held[position] = self._held.pop(position)
-            return self._held[position]
-        frame = self.frames.frames[position]
-        array = np.load(descriptor_path(self.out, frame.index))
-        mask = load_working(frame, self.grid).mask
-        found = descriptor_map(torch.from_numpy(array).to(self.device), mask, self.grid)
-        self._held[position] = found
-        if len(self._held) > self.capacity:
-            self._held.pop(next(iter(self._held)))
-        return found
+def has_descriptors(frames: FrameSet, out: Path, config: Config) -> bool:
+    """Whether the descriptors of all frames are in the cache, as far as they are to be kept."""
+    files = DescriptorFiles(out, config.runtime.cache_gb)
+    return files.is_begun() and all(files.has(frame.index) for frame in frames.frames)

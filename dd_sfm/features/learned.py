@@ -46,7 +46,7 @@ class LearnedFeatures:
 
     def is_described(self, job: Job) -> bool:
         """Whether every frame has its descriptors."""
-        return has_descriptors(job.frames, job.out)
+        return has_descriptors(job.frames, job.out, job.config)
 
     def match(self, job: Job) -> MatchResult:
         """Find points of reference frames in the frames around them; finished reference frames are kept."""

@@ -6,7 +6,6 @@ a later reference frame it is anchored anew there and goes on; new query points 
 """
 
 import logging
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from dd_sfm.config import Config
 from dd_sfm.errors import OutputError
-from dd_sfm.features.describe import DescriptorCache, use_bfloat16
+from dd_sfm.features.describe import use_bfloat16
+from dd_sfm.features.descriptor_cache import DescriptorCache
 from dd_sfm.features.queries import query_points
 from dd_sfm.features.view_matching import MatchView, match_views, packed_grey
 from dd_sfm.io.working import load_working
@@ -25,11 +25,10 @@ from dd_sfm.notes import Note, NoteCode
 from dd_sfm.ops.compiled import Int64Array
 from dd_sfm.ops.working import WorkingFrame
 from dd_sfm.progress import Progress
-from dd_sfm.runtime import workers
+from dd_sfm.runtime import Recent, workers
 from dd_sfm.sfm.pairs import (
     adaptive_targets,
     loop_targets,
-    pool_descriptors,
     reference_positions,
     window_targets,
 )
@@ -37,6 +36,11 @@ from dd_sfm.sfm.track_builder import PairFound, ReferenceMatches, TrackBuilder
 from dd_sfm.structures import FrameSet, MatchResult
 
 logger = logging.getLogger(__name__)
+
+MAX_MAPS = 32
+"""Descriptor maps in memory at most, of some 13 MB each."""
+MAX_IMAGES = 64
+"""Working images in memory at most, of some 3 MB each. Reading one takes longer than a map."""
 
 
 class Matcher:
@@ -51,23 +55,20 @@ class Matcher:
 
     def __init__(self, frames: FrameSet, out: Path, config: Config, device: torch.device) -> None:
         self.frames, self.config, self.device = frames, config, device
-        self.maps = DescriptorCache(frames, out, device)
+        # The frames of one reference: with fewer in memory, each of them would be read again for the next one.
+        count = 2 * len(config.pairs.offsets) + config.pairs.loop_candidates + 2
+        self.maps = DescriptorCache(frames, out, config, device, min(count, MAX_MAPS))
         self.bfloat16 = use_bfloat16(config, device)
-        self._lock = threading.Lock()
-        self._images: dict[int, tuple[WorkingFrame, Int64Array]] = {}
+        span = 2 * max(abs(o) for o in config.pairs.offsets) + config.pairs.reference_every
+        self._images = Recent(self._load_image, min(span, MAX_IMAGES))
 
     def image(self, position: int) -> tuple[WorkingFrame, Int64Array]:
         """The working frame and its smoothed grey image (H, W), packed."""
-        with self._lock:
-            return self._load_image(position)
+        return self._images[position]
 
     def _load_image(self, position: int) -> tuple[WorkingFrame, Int64Array]:
-        if position not in self._images:
-            frame = load_working(self.frames.frames[position], self.maps.grid)
-            self._images[position] = (frame, packed_grey(frame.image))
-            if len(self._images) > self.maps.capacity:
-                self._images.pop(next(iter(self._images)))
-        return self._images[position]
+        frame = load_working(self.frames.frames[position], self.maps.grid)
+        return frame, packed_grey(frame.image)
 
     def match(self, reference: int, target: int, xy: NDArray[Any]) -> PairFound:
         """Find query points (N, 2) of the reference in the target, in working pixels."""
@@ -103,6 +104,7 @@ def match_frames(frames: FrameSet, out: Path, config: Config, device: torch.devi
         path = folder / f"{frames.frames[reference].index:08d}.npz"
         matches = ReferenceMatches.load(path) if path.exists() else None
         if matches is None:
+            matcher.maps.needed_from = max(0, reference - max(abs(o) for o in config.pairs.offsets))
             matches = _match_reference(matcher, builder, reference, pooled)
             _save(matches, path)
         builder.add(matches)
@@ -124,9 +126,7 @@ def _save(matches: ReferenceMatches, path: Path) -> None:
 def _pool_all(matcher: Matcher, config: Config) -> Tensor:
     """Image descriptors (F, E) of all frames."""
     count = len(matcher.frames)
-    if count <= max(config.pairs.offsets):
-        return torch.zeros(count, 1)
-    return torch.stack([pool_descriptors(m.descriptors, m.usable) for m in (matcher.maps[p] for p in range(count))])
+    return torch.zeros(count, 1) if count <= max(config.pairs.offsets) else matcher.maps.pooled()
 
 
 def _match_reference(

@@ -1,6 +1,7 @@
 """Files that are either complete or not there: written to a temporary name beside the target, then renamed."""
 
 import errno
+import io
 import json
 import math
 from collections.abc import Iterator
@@ -74,6 +75,13 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write text as UTF-8, atomically; see :func:`write_bytes`."""
     write_bytes(path, content.encode())
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as .npy, atomically; see :func:`write_bytes`."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_bytes(path, buffer.getvalue())
 
 
 def write_json(path: Path, content: Any) -> None:

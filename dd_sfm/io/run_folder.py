@@ -223,9 +223,17 @@ def _frame(run: Path, record: FrameRecord, suffix: str) -> Frame:
     return Frame(record.index, run / "frames" / name, run / "masks" / f"{name}.png", record.time_s)
 
 
-def write_grid(run: Path, grid: WorkingGrid) -> None:
-    """Write ``descriptors/grid.json``."""
-    write_json(run / GRID, asdict(grid))
+def write_grid(run: Path, grid: WorkingGrid, descriptors: int) -> None:
+    """Write ``descriptors/grid.json``; ``descriptors`` is the format of the files beside it."""
+    write_json(run / GRID, {"format": descriptors, **asdict(grid)})
+
+
+def has_grid(run: Path, descriptors: int) -> bool:
+    """Whether there is a ``descriptors/grid.json`` with descriptors of this format beside it."""
+    try:
+        return bool(json.loads((run / GRID).read_text())["format"] == descriptors)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def read_grid(run: Path) -> WorkingGrid:

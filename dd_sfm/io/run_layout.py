@@ -22,7 +22,7 @@ MADE_BY = {
         "frames": rf"{NUMBER}\.(png|jpg)",
         "masks": rf"{NUMBER}\.(png|jpg)\.png",
     },
-    "describe": {"descriptors": rf"grid\.json|{NUMBER}(\.npy)?", "describe": r".*"},
+    "describe": {"descriptors": rf"grid\.json|basis\.npy|{NUMBER}(\.npz|(\.pooled)?\.npy)?", "describe": r".*"},
     "match": {
         "match": r".*",
         "": rf"tracks\.npz|sift\.partial\.txt|sift(\.partial)?\.db{JOURNAL}",

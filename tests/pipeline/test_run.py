@@ -9,7 +9,7 @@ import pytest
 
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError, WeightsError
-from dd_sfm.features.describe import descriptor_path
+from dd_sfm.features.descriptor_files import FORMAT
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.pipeline import run as running
 from dd_sfm.pipeline.run import run
@@ -144,9 +144,11 @@ def test_a_run_goes_on_after_a_stop(request_of, ends, monkeypatch):
 def test_deleted_descriptors_are_made_again_only_to_match(request_of, monkeypatch):
     def describe(frames, out, *rest):
         (out / "descriptors").mkdir(exist_ok=True)
-        (out / "descriptors" / "grid.json").write_text("{}")
+        (out / "descriptors" / "grid.json").write_text(json.dumps({"format": FORMAT}))
+        (out / "descriptors" / "basis.npy").touch()
         for frame in frames.frames:
-            descriptor_path(out, frame.index).touch()
+            for ending in ("npz", "pooled.npy"):
+                (out / "descriptors" / f"{frame.index:08d}.{ending}").touch()
 
     nothing = Tracks(*(np.zeros(shape, kind) for shape, kind in TRACKS))
     monkeypatch.setattr(PLACES["describe_frames"], describe)
@@ -163,7 +165,7 @@ def test_deleted_descriptors_are_made_again_only_to_match(request_of, monkeypatc
     assert lines == ["frames: done before", "describe ...", "match ..."]
     assert (request_of.out / "descriptors" / "grid.json").exists()
     # One that is missing is enough.
-    lost = sorted((request_of.out / "descriptors").glob("*.npy"))[2]
+    lost = sorted((request_of.out / "descriptors").glob("*.npz"))[2]
     lost.unlink()
     lines.clear()
     run(request_of, silent, lines.append)

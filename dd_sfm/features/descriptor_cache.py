@@ -1,0 +1,65 @@
+"""The descriptor maps of a run as matching asks for them: the last few in memory, the others on disk or made anew."""
+
+import threading
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dd_sfm.config import Config
+from dd_sfm.features.describe import Describer
+from dd_sfm.features.descriptor_files import DescriptorFiles
+from dd_sfm.features.packed_map import unpack
+from dd_sfm.io.run_folder import read_grid
+from dd_sfm.io.working import load_working
+from dd_sfm.runtime import Recent
+from dd_sfm.structures import DescriptorMap, FrameSet
+
+
+class DescriptorCache:
+    """Descriptor maps by the position of their frame.
+
+    Args:
+        frames: The run's frames.
+        out: The run folder, with descriptors.
+        config: The configuration.
+        device: Where maps are put.
+        capacity: Maps held at once; memory does not grow with the number of frames.
+    """
+
+    def __init__(self, frames: FrameSet, out: Path, config: Config, device: torch.device, capacity: int = 12) -> None:
+        self.frames, self.config, self.device = frames, config, device
+        self.files = DescriptorFiles(out, config.runtime.cache_gb)
+        self.grid = read_grid(out)
+        self.needed_from = 0
+        """Position of the first frame that later pairs are known to need."""
+        self._recent = Recent(self._load, capacity)
+        self._describer: tuple[Describer, Tensor] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def capacity(self) -> int:
+        """Maps held at once."""
+        return self._recent.capacity
+
+    def __len__(self) -> int:
+        return len(self._recent)
+
+    def __getitem__(self, position: int) -> DescriptorMap:
+        return self._recent[position]
+
+    def pooled(self) -> Tensor:
+        """Descriptors (F, E) of all frames as a whole."""
+        return self.files.pooled(frame.index for frame in self.frames.frames)
+
+    def _load(self, position: int) -> DescriptorMap:
+        frame = self.frames.frames[position]
+        packed = self.files.load(frame.index)
+        if packed is None:
+            with self._lock:
+                if self._describer is None:
+                    self._describer = Describer(self.config, self.device), self.files.basis()
+            describer, basis = self._describer
+            packed, _ = describer.pack(load_working(frame, self.grid), basis)
+            self.files.save(frame.index, packed, needed_from=self.frames.frames[self.needed_from].index)
+        return unpack(packed, self.grid, self.device)

@@ -1,5 +1,6 @@
 """Dense search, alignment in views, planes and bundle adjustment, measured on the made-up scene."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,9 +12,7 @@ from dd_sfm.benchmark.measure import Task
 from dd_sfm.benchmark.scene import BenchmarkScene, disturbed_model
 from dd_sfm.mvs.depth_maps import PLANE_TOLERANCE, depth_map
 from dd_sfm.mvs.kernels.depth_planes import fit_planes
-from dd_sfm.mvs.kernels.depth_search import refine_depth
 from dd_sfm.mvs.kernels.slanted_patches import PATCH
-from dd_sfm.mvs.kernels.view_alignment import align_in_view
 from dd_sfm.mvs.views import choose_views
 from dd_sfm.sfm.bundle_adjustment import bundle_adjust_counted
 
@@ -44,7 +43,7 @@ def dense_tasks(scene: BenchmarkScene, threads: tuple[int, ...], step: int = STE
          {"bound_by": GATHER, "note": f"{patch}, {views} views"}),
         ("depth", "depth search, map of a frame", "pixels/s", inverse.size,
          partial(depth_map, scene.views, scene.reference, step), {"note": f"{views} views"}),
-        ("align", "densify, alignment in a view", "Msamples/s", aligned / 1e6, align,
+        ("align", "densify, alignment in views", "Msamples/s", aligned / 1e6, align,
          {"bound_by": GATHER, "note": patch}),
         ("planes", "densify, planes", "Mcells/s", inverse.size / 1e6, fit, {"note": "5 x 5"}),
     ]  # fmt: skip
@@ -65,26 +64,31 @@ def adjust_tasks(scene: BenchmarkScene, threads: int) -> list[Task]:
     return [Task("adjust", "bundle adjustment", "Mobservations/s", amount, adjust, threads=threads, note=note)]
 
 
-def _vote(scene: BenchmarkScene, pixels: NDArray[np.float32], planes: NDArray[np.float32]) -> tuple[partial[Any], int]:
+def _vote(
+    scene: BenchmarkScene, pixels: NDArray[np.float32], planes: NDArray[np.float32]
+) -> tuple[Callable[[], Any], int]:
     """One vote of every view for every pixel, and the samples that it takes."""
     chosen = choose_views(scene.views, scene.reference)
-    reference = scene.views.image(scene.reference)[0]
-    images = np.stack([scene.views.image(v)[0] for v in chosen])
+    search, shown = scene.views.images.on_device((scene.reference, *chosen))
     matrices, shifts = scene.views.transfers(scene.reference, chosen)
-    work = partial(refine_depth, reference, images, matrices, shifts, pixels, planes, 1.0, 0, 0.5)
+    work = partial(search.refine, shown, matrices, shifts, pixels, planes, 1.0, 0, 0.5)
     inverse, _, correlation = work()
     seen = int((correlation > -1).sum()) + int((inverse > 0).sum())
     return work, seen * PATCH**2
 
 
-def _align(scene: BenchmarkScene, pixels: NDArray[np.float32], planes: NDArray[np.float32]) -> tuple[partial[Any], int]:
-    """Every pixel's patch looked at in one view, and the samples that it takes."""
-    view = scene.reference + 1
-    reference, image = scene.views.image(scene.reference)[0], scene.views.image(view)[0]
-    matrices, shifts = scene.views.transfers(scene.reference, (view,))
-    work = partial(align_in_view, reference, image, matrices[0], shifts[0], pixels, planes, 0, 3.0)
+def _align(
+    scene: BenchmarkScene, pixels: NDArray[np.float32], planes: NDArray[np.float32]
+) -> tuple[Callable[[], Any], int]:
+    """Every pixel's patch looked at in its views, and the samples that it takes."""
+    chosen = choose_views(scene.views, scene.reference)
+    search, shown = scene.views.images.on_device((scene.reference, *chosen))
+    matrices, shifts = scene.views.transfers(scene.reference, chosen)
+    asked = np.ones((len(pixels), len(chosen)), bool)
+    work = partial(search.align, shown, matrices, shifts, pixels, planes, asked, 0, 3.0)
     _, score = work()
-    return work, 2 * int((score > -1).sum()) * PATCH**2
+    seen = score > -1
+    return work, int(seen.sum() + seen.any(1).sum()) * PATCH**2
 
 
 def _grid(size: int, step: int, margin: int) -> NDArray[np.float32]:

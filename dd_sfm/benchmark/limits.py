@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import prange
 from torch.nn.functional import grid_sample
 
 from dd_sfm.benchmark.measure import Task
 from dd_sfm.io.atomic import atomic_file
-from dd_sfm.ops.compiled import Float32Array, Int64Array, compiled
+from dd_sfm.ops.compiled import Float32Array, Int64Array, compiled_for_workers, over_cores
 from dd_sfm.ops.packed_image import pack_image, packed_sample
 
 MATRIX, GATHER = "matrix product", "gather"
@@ -61,10 +60,18 @@ def gather_tasks(device: torch.device, threads: tuple[int, ...], origins: int) -
     x, y = _places(rng)
     corner = _origins(origins, 500 - PATCH_SIDE - 3)
     amount = len(x) * len(corner) / 1e6
-    packed = pack_image(image)
+    packed, sums = pack_image(image), np.empty(len(corner), np.float32)
     layouts = (
-        ("image of float32", partial(_sum_samples, image, x, y, corner), "four loads a sample"),
-        ("packed image", partial(_sum_packed, packed, x, y, corner), "one load of 64 bits a sample"),
+        (
+            "image of float32",
+            partial(over_cores, _sum_samples, len(corner), image, x, y, corner, sums),
+            "four loads a sample",
+        ),
+        (
+            "packed image",
+            partial(over_cores, _sum_packed, len(corner), packed, x, y, corner, sums),
+            "one load of 64 bits a sample",
+        ),
     )
     return [
         Task("gather", f"gather, {name}", "Msamples/s", amount, work, threads=count, bound=GATHER, note=note)
@@ -115,13 +122,20 @@ def _origins(count: int, limit: int) -> Float32Array:
     return np.column_stack([columns, (2 * rows) % limit]).astype(np.float32)
 
 
-@compiled
-def _sum_samples(image: Float32Array, x: Float32Array, y: Float32Array, corner: Float32Array) -> Any:
-    """The sum of an image (H, W) at places (K,), relative to each of the corners (N, 2)."""
+@compiled_for_workers
+def _sum_samples(
+    first: int,
+    last: int,
+    image: Float32Array,
+    x: Float32Array,
+    y: Float32Array,
+    corner: Float32Array,
+    sums: Float32Array,
+) -> None:
+    """The sums (N,) of an image (H, W) at places (K,), relative to each of the corners (N, 2) in a range."""
     flat = image.ravel()
     width = np.int32(image.shape[1])
-    result = np.float32(0)
-    for n in prange(corner.shape[0]):
+    for n in range(first, last):
         cx, cy = corner[n, 0], corner[n, 1]
         total = np.float32(0)
         for k in range(x.shape[0]):
@@ -133,17 +147,23 @@ def _sum_samples(image: Float32Array, x: Float32Array, y: Float32Array, corner: 
             p10, p11 = flat[at + width], flat[at + width + np.int32(1)]
             top, low = p00 + (p01 - p00) * fx, p10 + (p11 - p10) * fx
             total += top + (low - top) * fy
-        result += total
-    return result
+        sums[n] = total
 
 
-@compiled
-def _sum_packed(packed: Int64Array, x: Float32Array, y: Float32Array, corner: Float32Array) -> Any:
+@compiled_for_workers
+def _sum_packed(
+    first: int,
+    last: int,
+    packed: Int64Array,
+    x: Float32Array,
+    y: Float32Array,
+    corner: Float32Array,
+    sums: Float32Array,
+) -> None:
     """The same of an image as :func:`dd_sfm.ops.packed_image.pack_image` lays it out, in its steps."""
     flat = packed.ravel()
     width = np.int32(packed.shape[1])
-    result = np.float32(0)
-    for n in prange(corner.shape[0]):
+    for n in range(first, last):
         cx, cy = corner[n, 0], corner[n, 1]
         total = np.float32(0)
         for k in range(x.shape[0]):
@@ -151,8 +171,7 @@ def _sum_packed(packed: Int64Array, x: Float32Array, y: Float32Array, corner: Fl
             column, row = np.int32(px), np.int32(py)
             fx, fy = px - np.float32(column), py - np.float32(row)
             total += packed_sample(flat[row * width + column], fx, fy)
-        result += total
-    return result
+        sums[n] = total
 
 
 def _gather_on_gpu(device: torch.device) -> Task:

@@ -74,10 +74,12 @@ def test_gather_interpolates():
     rows, columns = np.mgrid[:20, :30].astype(np.float32)
     x, y = np.array([0.25, 1.5], np.float32), np.array([0.5, 2.75], np.float32)
     corner = np.array([[3, 4], [20, 10]], np.float32)
-    expected = sum(3 * (cx + a) + 2 * (cy + b) for cx, cy in corner for a, b in zip(x, y, strict=True))
-    image = 3 * columns + 2 * rows
-    assert _sum_samples(image, x, y, corner) == pytest.approx(expected, rel=1e-5)
-    assert _sum_packed(pack_image(image), x, y, corner) == pytest.approx(STEPS * expected, rel=1e-5)
+    expected = [sum(3 * (cx + a) + 2 * (cy + b) for a, b in zip(x, y, strict=True)) for cx, cy in corner]
+    image, sums = 3 * columns + 2 * rows, np.zeros(2, np.float32)
+    _sum_samples(0, 2, image, x, y, corner, sums)
+    assert sums == pytest.approx(expected, rel=1e-5)
+    _sum_packed(1, 2, pack_image(image), x, y, corner, sums)
+    assert sums == pytest.approx([expected[0], STEPS * expected[1]], rel=1e-5)
 
 
 def test_the_processor_has_a_name(tmp_path):

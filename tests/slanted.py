@@ -11,7 +11,7 @@ from dd_sfm.config import Config, DenseConfig, DescribeConfig, RuntimeConfig, Tr
 from dd_sfm.io.images import write_image, write_mask
 from dd_sfm.mvs.depth_maps import DepthMap
 from dd_sfm.mvs.kernels.dense_search import DenseSearch
-from dd_sfm.ops.bilinear_cells import bilinear_cells
+from dd_sfm.ops.packed_image import pack_image
 from dd_sfm.structures import Frame, FrameSet, Model
 
 CAMERA = PinholeCamera(160, 120, 100.0, 100.0, 79.5, 59.5)
@@ -74,7 +74,7 @@ def loaded(images, kind=DenseSearch):
     """A dense search with images in its slots, and these slots."""
     search = kind(len(images), *images[0].shape)
     for slot, image in enumerate(images):
-        search.load(slot, bilinear_cells(image))
+        search.load(slot, pack_image(image))
     return search, np.arange(len(images), dtype=np.int32)
 
 

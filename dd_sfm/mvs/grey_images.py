@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.io.working import load_working
 from dd_sfm.mvs.kernels.dense_search import DenseSearch
-from dd_sfm.ops.bilinear_cells import UNITS, bilinear_cells
+from dd_sfm.ops.packed_image import STEPS, pack_image
 from dd_sfm.structures import FrameSet, WorkingGrid
 
 CACHE_BYTES = 400_000_000
@@ -47,7 +47,7 @@ class GreyImages:
     def __getitem__(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Grey image (H, W) and usable area (H, W)."""
         grey, mask = self._held(frame)
-        return grey.astype(np.float32) / np.float32(UNITS), mask
+        return grey.astype(np.float32) / np.float32(STEPS), mask
 
     def mask(self, frame: int) -> NDArray[np.bool_]:
         """Usable area (H, W)."""
@@ -65,7 +65,7 @@ class GreyImages:
         for frame in frames:
             if frame not in self._slots:
                 free = len(self._slots) if len(self._slots) < search.slots else self._slots.pop(next(iter(self._slots)))
-                search.load(free, bilinear_cells(self[frame][0]))
+                search.load(free, pack_image(self[frame][0]))
                 self._slots[frame] = free
         return search, np.array([self._slots[frame] for frame in frames], np.int32)
 
@@ -76,7 +76,7 @@ class GreyImages:
             else:
                 working = load_working(self.frames.frames[frame], self.grid)
                 grey = search_image(working.image, working.mask)
-                self._cache[frame] = np.rint(grey * UNITS).astype(np.int16), working.mask
+                self._cache[frame] = np.rint(grey * STEPS).astype(np.int16), working.mask
                 if len(self._cache) > self._capacity:
                     self._cache.pop(next(iter(self._cache)))
             return self._cache[frame]

@@ -17,13 +17,16 @@ STEPS = 64
 
 
 def pack_image(grey: NDArray[Any]) -> Int64Array:
-    """Pack a grey image (H, W) of values in [0, 255]; beyond its last row and column the image goes on as its edge."""
-    steps = np.rint(np.clip(grey, 0, 255) * STEPS).astype(np.int16)
+    """Pack a grey image (H, W) of values in [-255, 255]; beyond its last row and column it goes on as its edge.
+
+    Where neighbours differ by up to 255 grey levels, every sum of coefficients is exact.
+    """
+    steps = np.rint(np.clip(grey, -255, 255) * STEPS).astype(np.int32)
     padded = np.pad(steps, ((0, 1), (0, 1)), mode="edge")
     right, below, both = padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
-    # The last coefficient is within 2 * 255 * 64, which 16 bits just hold; so every sum is exact.
     cells = np.stack([steps, right - steps, below - steps, both - right - below + steps], 2)
-    packed: Int64Array = cells.astype("<i2").view("<i8")[..., 0].astype(np.int64, copy=False)
+    most = np.iinfo(np.int16).max
+    packed: Int64Array = cells.clip(-most, most).astype("<i2").view("<i8")[..., 0].astype(np.int64, copy=False)
     return packed
 
 
@@ -34,10 +37,20 @@ def packed_value(cell: int) -> Any:
 
 
 @inlined_part
+def packed_coefficients(cell: int) -> tuple[Any, Any, Any, Any]:
+    """The coefficients a, b, c and d of a packed pixel as float32, in steps."""
+    return (
+        np.float32(np.int16(cell)),
+        np.float32(np.int16(cell >> 16)),
+        np.float32(np.int16(cell >> 32)),
+        np.float32(np.int16(cell >> 48)),
+    )
+
+
+@inlined_part
 def packed_sample(cell: int, fx: Number, fy: Number) -> Any:
     """Grey in steps at the fractional place (fx, fy) within a packed pixel, both in [0, 1]."""
-    a, b = np.float32(np.int16(cell)), np.float32(np.int16(cell >> 16))
-    c, d = np.float32(np.int16(cell >> 32)), np.float32(np.int16(cell >> 48))
+    a, b, c, d = packed_coefficients(cell)
     return a + b * fx + (c + d * fx) * fy
 
 

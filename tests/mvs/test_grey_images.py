@@ -7,7 +7,7 @@ from slanted import CONFIG, write_clip
 
 from dd_sfm.io.working import working_grid
 from dd_sfm.mvs.grey_images import GreyImages, search_image, small_highlights
-from dd_sfm.ops.bilinear_cells import bilinear_cells
+from dd_sfm.ops.packed_image import pack_image
 
 
 def colour(grey):
@@ -95,4 +95,4 @@ def test_slots_of_the_search_are_used_again(tmp_path, monkeypatch):
         search, slots = images.on_device(asked)
         assert len(set(slots.tolist())) == len(asked)
         for frame, slot in zip(asked, slots, strict=True):
-            assert (search._cells[slot] == bilinear_cells(images[frame][0]).ravel()).all()
+            assert (search._cells[slot] == pack_image(images[frame][0]).ravel()).all()

@@ -12,7 +12,7 @@ from dd_sfm.mvs.kernels.slanted_patches import (
     patch_offsets,
     reference_patch,
 )
-from dd_sfm.ops.bilinear_cells import UNITS, bilinear_cells
+from dd_sfm.ops.packed_image import STEPS, pack_image
 
 SIDE = 11
 U, V = np.float32(80), np.float32(60)
@@ -22,7 +22,7 @@ OFFSETS = patch_offsets(SIDE)
 def patch_of(image, u=U, v=V):
     """Normalised samples times weights, weights, and their worth."""
     patch, weights = np.zeros(ROOM, np.float32), np.zeros(ROOM, np.float32)
-    flat, (height, width) = bilinear_cells(image).ravel(), image.shape
+    flat, (height, width) = pack_image(image).ravel(), image.shape
     worth = reference_patch.py_func(flat, width, height, u, v, np.float32(1), OFFSETS, SIDE, patch, weights)
     return patch, weights, worth
 
@@ -37,7 +37,7 @@ def sample():
 
     def at(factor, view=None):
         view = picture(where[8]) if view is None else view
-        flat, (height, width) = bilinear_cells(view).ravel(), view.shape
+        flat, (height, width) = pack_image(view).ravel(), view.shape
         here = np.float32(w * factor)
         place = matrix, shift, U, V, here, gu, gv, np.float32(1), OFFSETS
         voted = vote.py_func(flat, width, height, *place, patch, weights)
@@ -101,7 +101,7 @@ def test_samples_across_an_edge_hardly_count():
     image += np.random.default_rng(1).normal(0, 3, image.shape).astype(np.float32)
     _, found, worth = patch_of(image, np.float32(20), np.float32(20))
     weights = found[:121].reshape(11, 11)
-    assert EDGE_GREY / UNITS == 25
+    assert EDGE_GREY / STEPS == 25
     assert weights.sum() == pytest.approx(121, rel=1e-4)
     assert weights[:, :8].min() > 20 * weights[:, 8:].max()
     assert 80 < worth < 95  # about 8 of 11 columns

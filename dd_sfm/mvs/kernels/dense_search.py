@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from dd_sfm.mvs.kernels.cpu_loops import align_loop, choose_loop, refine_loop
 from dd_sfm.mvs.kernels.depth_search import COARSE_PATCH
 from dd_sfm.mvs.kernels.slanted_patches import PATCH, patch_offsets
-from dd_sfm.ops.bilinear_cells import Cells
-from dd_sfm.ops.compiled import over_cores
+from dd_sfm.ops.compiled import Int64Array, over_cores
 
 
 class DenseSearch:
@@ -30,8 +29,8 @@ class DenseSearch:
         # Memory is taken as slots are filled.
         self._cells = np.zeros((slots, height * width), np.int64)
 
-    def load(self, slot: int, cells: Cells) -> None:
-        """Put the bilinear cells (H, W) of an image into a slot."""
+    def load(self, slot: int, cells: Int64Array) -> None:
+        """Put the packed pixels (H, W) of an image into a slot."""
         self._cells[slot] = cells.ravel()
 
     def choose(

@@ -31,8 +31,8 @@ from dd_sfm.mvs.kernels.slanted_patches import (
     plane_warp,
     reference_patch,
 )
-from dd_sfm.ops.bilinear_cells import unpacked
 from dd_sfm.ops.compiled import Float32Array, Int64Array, Number, compiled_part
+from dd_sfm.ops.packed_image import packed_coefficients
 
 CONVERGED_PX = np.float32(0.02)
 """A depth has converged when a step moves its patch by less than this in every view."""
@@ -191,7 +191,7 @@ def _sums(
         x, y = (x0 + xu * du + xv * dv) * z, (y0 + yu * du + yv * dv) * z
         column, row = np.int32(x), np.int32(y)
         fx, fy = x - np.float32(column), y - np.float32(row)
-        a, b, c, d = unpacked(flat[np.uint32(row * width + column)])
+        a, b, c, d = packed_coefficients(flat[np.uint32(row * width + column)])
         down = c + d * fx
         value = a - middle + b * fx + down * fy
         slope = ((b + d * fy) * (bx - x * bz) + down * (by - y * bz)) * z

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.ops.bilinear_cells import UNITS, unpacked
 from dd_sfm.ops.compiled import Float32Array, Int64Array, Number, compiled_part
+from dd_sfm.ops.packed_image import STEPS, packed_coefficients
 
 Warp = tuple[Any, Any, Any, Any, Any, Any, Any, Any, Any]
 """See :func:`plane_warp`."""
@@ -20,11 +20,11 @@ PATCH = 11
 """Samples along a patch's side."""
 ROOM = 128
 """Samples that a patch has room for: ``PATCH`` squared, filled up to whole vectors of the processor."""
-EDGE_GREY = np.float32(25.0 * UNITS)
+EDGE_GREY = np.float32(25.0 * STEPS)
 """A sample whose grey differs so much from that in the middle counts half."""
-NO_TEXTURE = np.float32(0.05 * UNITS**2)
+NO_TEXTURE = np.float32(0.05 * STEPS**2)
 """Variance of grey below which a view's patch shows nothing..."""
-NO_REFERENCE_TEXTURE = np.float32(0.15 * UNITS**2)
+NO_REFERENCE_TEXTURE = np.float32(0.15 * STEPS**2)
 """...and one of the reference."""
 
 
@@ -81,7 +81,7 @@ def reference_patch(
         x, y = u + offsets[0, k] * step, v + offsets[1, k] * step
         column, row = np.int32(x), np.int32(y)
         fx, fy = x - np.float32(column), y - np.float32(row)
-        a, b, c, d = unpacked(flat[np.uint32(row * width + column)])
+        a, b, c, d = packed_coefficients(flat[np.uint32(row * width + column)])
         patch[k] = a + b * fx + (c + d * fx) * fy
     middle = np.float32(0)
     for i in range(half - 1, half + 2):
@@ -202,7 +202,7 @@ def correlate(
         x, y = (x0 + xu * du + xv * dv) * z, (y0 + yu * du + yv * dv) * z
         column, row = np.int32(x), np.int32(y)
         fx, fy = x - np.float32(column), y - np.float32(row)
-        a, b, c, d = unpacked(flat[np.uint32(row * width + column)])
+        a, b, c, d = packed_coefficients(flat[np.uint32(row * width + column)])
         value = a - middle + b * fx + (c + d * fx) * fy
         weighted = weights[k] * value
         total += weighted

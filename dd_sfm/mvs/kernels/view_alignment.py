@@ -16,8 +16,8 @@ from dd_sfm.mvs.kernels.slanted_patches import (
     plane_warp,
     reference_patch,
 )
-from dd_sfm.ops.bilinear_cells import unpacked
 from dd_sfm.ops.compiled import Float32Array, Int64Array, Number, compiled_part
+from dd_sfm.ops.packed_image import packed_coefficients
 
 CONVERGED_PX = np.float32(0.01)
 """A patch has converged when a step is shorter than this."""
@@ -163,7 +163,7 @@ def _sums(
         x, y = (x0 + xu * du + xv * dv) * z + ox, (y0 + yu * du + yv * dv) * z + oy
         column, row = np.int32(x), np.int32(y)
         fx, fy = x - np.float32(column), y - np.float32(row)
-        a, b, c, d = unpacked(flat[np.uint32(row * width + column)])
+        a, b, c, d = packed_coefficients(flat[np.uint32(row * width + column)])
         gx, gy = b + d * fy, c + d * fx
         value = a - middle + b * fx + gy * fy
         weight, p = weights[k], patch[k]

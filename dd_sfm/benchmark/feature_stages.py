@@ -17,12 +17,11 @@ from dd_sfm.benchmark.scene import BenchmarkScene
 from dd_sfm.config import Config
 from dd_sfm.features.consensus import local_affine
 from dd_sfm.features.describe import describe_image, descriptor_map, use_bfloat16
-from dd_sfm.features.matching import match_cells
 from dd_sfm.features.patch_alignment import align_patches
 from dd_sfm.features.queries import query_points
-from dd_sfm.features.view_matching import MatchView, match_views, packed_grey
+from dd_sfm.features.view_matching import MatchView, match_view, match_views, packed_grey
 from dd_sfm.features.weights import load_weights
-from dd_sfm.ops.sampling import image_to_cell, sample_descriptors
+from dd_sfm.ops.sampling import image_to_cell
 from dd_sfm.ops.working import WorkingFrame
 
 TARGET_OFFSET = 2
@@ -59,7 +58,7 @@ class Describing:
         image = scene.images[position]
         mask = np.ones(image.shape[:2], bool)
         held = descriptor_map(self.describe(image), mask, scene.views.grid)
-        return MatchView(held.descriptors, held.usable, packed_grey(image))
+        return match_view(held.descriptors, held.usable, image, self.config.match, bfloat16=self.bfloat16)
 
 
 def describe_tasks(scene: BenchmarkScene, describing: Describing, threads: tuple[int, ...]) -> list[Task]:
@@ -87,12 +86,12 @@ def match_tasks(scene: BenchmarkScene, describing: Describing, threads: tuple[in
     xy = query_points(WorkingFrame(image, np.ones(image.shape[:2], bool)), config)
     stride = scene.views.grid.stride
     points = torch.from_numpy(xy).to(device)
-    queries = sample_descriptors(source.descriptors, image_to_cell(points, stride).to(points.dtype))
-    search = partial(match_cells, queries, target.descriptors, target.usable, config, bfloat16=describing.bfloat16)
-    whole = partial(match_views, source, target, xy, config, stride, bfloat16=describing.bfloat16)
+    queries = source.map.sample(image_to_cell(points, stride).to(points.dtype))
+    search = partial(target.map.search, queries)
+    whole = partial(match_views, source, target, xy, config, stride)
     found = whole()
     xy0, xy1 = xy[found.index.cpu().numpy()], found.xy.cpu().numpy()
-    similarities, note = _similarities(len(xy), target.usable, describing)
+    similarities, note = _similarities(len(xy), (image.shape[0] // stride, image.shape[1] // stride), describing)
     cost = 2 * queries.shape[1] / 1e3
     affine = np.tile(np.eye(2), (len(xy0), 1, 1))
     patches = partial(
@@ -143,14 +142,16 @@ def patch_tasks(scene: BenchmarkScene, config: Config, threads: tuple[int, ...],
     ]  # fmt: skip
 
 
-def _similarities(queries: int, usable: Tensor, describing: Describing) -> tuple[int, str]:
+def _similarities(queries: int, cells: tuple[int, int], describing: Describing) -> tuple[int, str]:
     """Similarities that the matrix product of a search makes, and how it searches."""
     search = describing.config.match.search
     exhaustive = search == "exhaustive" or (search == "auto" and describing.device.type == "cuda")
     if exhaustive:
-        return queries * int(usable.sum()), "every usable cell"
+        return queries * cells[0] * cells[1], "every usable cell"
     # The coarse search looks at every 4th cell along both axes.
-    return queries * int(usable[1::4, 1::4].sum()), "every 4th cell along both axes, then around the best"
+    return queries * len(range(1, cells[0], 4)) * len(
+        range(1, cells[1], 4)
+    ), "every 4th cell along both axes, then around the best"
 
 
 def _in_threads(work: Any, count: int) -> None:

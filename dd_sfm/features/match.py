@@ -19,10 +19,9 @@ from dd_sfm.errors import OutputError
 from dd_sfm.features.describe import use_bfloat16
 from dd_sfm.features.descriptor_cache import DescriptorCache
 from dd_sfm.features.queries import query_points
-from dd_sfm.features.view_matching import MatchView, match_views, packed_grey
+from dd_sfm.features.view_matching import MatchView, match_view, match_views
 from dd_sfm.io.working import load_working
 from dd_sfm.notes import Note, NoteCode
-from dd_sfm.ops.compiled import Int64Array
 from dd_sfm.ops.working import WorkingFrame
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import Recent, workers
@@ -37,14 +36,12 @@ from dd_sfm.structures import FrameSet, MatchResult
 
 logger = logging.getLogger(__name__)
 
-MAX_MAPS = 32
-"""Descriptor maps in memory at most, of some 13 MB each."""
-MAX_IMAGES = 64
-"""Working images in memory at most, of some 3 MB each. Reading one takes longer than a map."""
+MAX_VIEWS = 48
+"""Views in memory at most, of some 7 MB each: with fewer than the windows reach, they are prepared again."""
 
 
 class Matcher:
-    """Matches query points of one frame in another; holds the few images and maps in use.
+    """Matches query points of one frame in another; holds the few views in use.
 
     Args:
         frames: The run's frames.
@@ -55,25 +52,20 @@ class Matcher:
 
     def __init__(self, frames: FrameSet, out: Path, config: Config, device: torch.device) -> None:
         self.frames, self.config, self.device = frames, config, device
-        # The frames of one reference: with fewer in memory, each of them would be read again for the next one.
-        count = 2 * len(config.pairs.offsets) + config.pairs.loop_candidates + 2
-        self.maps = DescriptorCache(frames, out, config, device, min(count, MAX_MAPS))
+        # The rest of matching reads the views that are made of them.
+        self.maps = DescriptorCache(frames, out, config, device, 1)
         self.bfloat16 = use_bfloat16(config, device)
         span = 2 * max(abs(o) for o in config.pairs.offsets) + config.pairs.reference_every
-        self._images = Recent(self._load_image, min(span, MAX_IMAGES))
+        self._views = Recent(self._prepare, min(span, MAX_VIEWS))
 
-    def image(self, position: int) -> tuple[WorkingFrame, Int64Array]:
-        """The working frame and its smoothed grey image (H, W), packed."""
-        return self._images[position]
-
-    def _load_image(self, position: int) -> tuple[WorkingFrame, Int64Array]:
+    def _prepare(self, position: int) -> tuple[WorkingFrame, MatchView]:
+        held = self.maps[position]
         frame = load_working(self.frames.frames[position], self.maps.grid)
-        return frame, packed_grey(frame.image)
+        return frame, match_view(held.descriptors, held.usable, frame.image, self.config.match, bfloat16=self.bfloat16)
 
     def match(self, reference: int, target: int, xy: NDArray[Any]) -> PairFound:
         """Find query points (N, 2) of the reference in the target, in working pixels."""
-        config, stride = self.config.match, self.maps.grid.stride
-        found = match_views(self.view(reference), self.view(target), xy, config, stride, bfloat16=self.bfloat16)
+        found = match_views(self.view(reference), self.view(target), xy, self.config.match, self.maps.grid.stride)
         return PairFound(
             found.index.cpu().numpy(),
             found.xy.cpu().numpy().astype(np.float32),
@@ -81,10 +73,13 @@ class Matcher:
             found.inlier_ratio,
         )
 
+    def frame(self, position: int) -> WorkingFrame:
+        """A frame at working size."""
+        return self._views[position][0]
+
     def view(self, position: int) -> MatchView:
-        """A frame's descriptors and images."""
-        held = self.maps[position]
-        return MatchView(held.descriptors, held.usable, self.image(position)[1])
+        """A frame's descriptors and image, as matching needs them."""
+        return self._views[position][1]
 
 
 def match_frames(frames: FrameSet, out: Path, config: Config, device: torch.device, progress: Progress) -> MatchResult:
@@ -126,7 +121,10 @@ def _save(matches: ReferenceMatches, path: Path) -> None:
 def _pool_all(matcher: Matcher, config: Config) -> Tensor:
     """Image descriptors (F, E) of all frames."""
     count = len(matcher.frames)
-    return torch.zeros(count, 1) if count <= max(config.pairs.offsets) else matcher.maps.pooled()
+    if count <= 2 * max(abs(o) for o in config.pairs.offsets):
+        # Every two frames are too near to each other for a loop.
+        return torch.zeros(count, 1)
+    return matcher.maps.pooled()
 
 
 def _match_reference(
@@ -135,7 +133,7 @@ def _match_reference(
     """Choose the queries of a reference frame and find them in its targets."""
     config, count = matcher.config, len(matcher.frames)
     tracks, old_xy = builder.continuing(reference, config.match.query_spacing_px / 3)
-    new_xy = query_points(matcher.image(reference)[0], config.match, old_xy)
+    new_xy = query_points(matcher.frame(reference), config.match, old_xy)
     new_xy = new_xy[: max(0, config.match.max_queries - len(old_xy))]
     xy = np.concatenate([old_xy, new_xy]).astype(np.float32)
     if config.pairs.scheme == "adaptive":

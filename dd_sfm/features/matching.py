@@ -3,9 +3,7 @@
 import torch
 from torch import Tensor
 
-from dd_sfm.config import MatchConfig
 from dd_sfm.errors import ShapeError
-from dd_sfm.features.coarse_search import search_coarse
 
 
 def match_nearest(
@@ -81,39 +79,3 @@ def paraboloid(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     design = torch.stack([x, y, x * x, x * y, y * y, torch.ones_like(x)], 1)
     solve = torch.linalg.pinv(design * weight[:, None]) * weight
     return dx.to(device), dy.to(device), solve[:5].t().float().to(device)
-
-
-def match_cells(
-    queries: Tensor, descriptors: Tensor, usable: Tensor, config: MatchConfig, *, bfloat16: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Find the most similar usable cell of a map for every query, by the search that the configuration asks for.
-
-    Args:
-        queries: Unit-norm descriptors (N, D).
-        descriptors: Unit-norm map (D, H, W).
-        usable: (H, W) bool.
-        config: ``search`` (coarse to fine or exhaustive) and block sizes.
-        bfloat16: Let the coarse search choose its candidates in half precision.
-
-    Returns:
-        Cells (N, 2) int64 (column, row) and cosine similarities (N,) float32; without any usable cell, cell (0, 0)
-        and similarity -2.
-    """
-    width = usable.shape[1]
-    if not bool(usable.any()):
-        return torch.zeros((len(queries), 2), dtype=torch.int64, device=queries.device), queries.new_full(
-            (len(queries),), -2.0
-        )
-    flat = descriptors.flatten(1).t()
-    if config.search == "exhaustive" or (config.search == "auto" and queries.device.type == "cuda"):
-        cells = torch.nonzero(usable.flatten())[:, 0]
-        index, best = match_nearest(
-            queries.to(flat.dtype), flat[cells], chunk_queries=config.chunk_queries, chunk_cells=config.chunk_cells
-        )
-        index = cells[index]
-    else:
-        index, best = search_coarse(
-            queries.cpu(), flat.cpu(), usable.cpu(), chunk=config.chunk_queries, bfloat16=bfloat16
-        )
-        index, best = index.to(queries.device), best.to(queries.device)
-    return torch.stack([index % width, index // width], 1), best

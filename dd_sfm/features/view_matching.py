@@ -11,23 +11,18 @@ from torch import Tensor
 
 from dd_sfm.config import MatchConfig
 from dd_sfm.features.consensus import local_affine
-from dd_sfm.features.matching import match_cells, subcell_peak
 from dd_sfm.features.patch_alignment import align_patches
+from dd_sfm.features.search_map import SearchMap, search_map
 from dd_sfm.ops.compiled import Int64Array
 from dd_sfm.ops.packed_image import pack_image
-from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_descriptors
+from dd_sfm.ops.sampling import cell_to_image, image_to_cell
 
 
 @dataclass(frozen=True)
 class MatchView:
-    """The data of a view that matching needs.
+    """What matching needs of a view: ``map``, its descriptors; ``image`` (H, W) from :func:`packed_grey`."""
 
-    ``descriptors`` (D, H // stride, W // stride) of unit norm, ``usable`` the same cells, bool; ``image`` (H, W)
-    from :func:`packed_grey`.
-    """
-
-    descriptors: Tensor
-    usable: Tensor
+    map: SearchMap
     image: Int64Array
 
 
@@ -52,6 +47,21 @@ def packed_grey(image: NDArray[Any]) -> Int64Array:
     return pack_image(cv2.GaussianBlur(grey, (0, 0), 1.0))
 
 
+def match_view(
+    descriptors: Tensor, usable: Tensor, image: NDArray[Any], config: MatchConfig, *, bfloat16: bool = False
+) -> MatchView:
+    """Prepare a view for matching; once for all views that it is matched with.
+
+    Args:
+        descriptors: (D, H // stride, W // stride) of unit norm.
+        usable: The same cells, bool.
+        image: RGB (H, W, 3) uint8.
+        config: Kind of search.
+        bfloat16: Let the coarse search choose its candidates in half precision.
+    """
+    return MatchView(search_map(descriptors, usable, config, bfloat16=bfloat16), packed_grey(image))
+
+
 def confidence(sigma_px: Tensor) -> Tensor:
     """A score in (0, 1] from the standard error of aligned patches: one half at a third of a pixel."""
     return 1.0 / (1.0 + (3.0 * sigma_px) ** 2)
@@ -59,7 +69,7 @@ def confidence(sigma_px: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def match_views(
-    source: MatchView, target: MatchView, xy: NDArray[Any], config: MatchConfig, stride: int, *, bfloat16: bool = False
+    source: MatchView, target: MatchView, xy: NDArray[Any], config: MatchConfig, stride: int
 ) -> ViewMatches:
     """Match points (N, 2) of a view in another, in pixels; matches that fail a check are left out.
 
@@ -67,17 +77,15 @@ def match_views(
         source: The view that the points are in.
         target: The view that is searched.
         xy: Query points (N, 2) of the source.
-        config: Search, checks and alignment.
+        config: Checks and alignment.
         stride: Pixels a cell.
-        bfloat16: Let the coarse search choose its candidates in half precision.
     """
-    points = torch.from_numpy(np.ascontiguousarray(xy)).to(source.descriptors.device)
-    queries = sample_descriptors(source.descriptors, image_to_cell(points, stride).to(points.dtype))
-    cell, similarity = match_cells(queries, target.descriptors, target.usable, config, bfloat16=bfloat16)
-    place = subcell_peak(target.descriptors, queries, cell)
+    points = torch.from_numpy(np.ascontiguousarray(xy)).to(source.map.device)
+    queries = source.map.sample(image_to_cell(points, stride).to(points.dtype))
+    cell, similarity = target.map.search(queries)
+    place = target.map.refine(queries, cell)
     # The match is matched back to the source: one more search, which removes most errors.
-    found = sample_descriptors(target.descriptors, place)
-    back, _ = match_cells(found, source.descriptors, source.usable, config, bfloat16=bfloat16)
+    back, _ = source.map.search(target.map.sample(place))
     cycle = (cell_to_image(back.float(), stride) - points).norm(dim=1)
     keep = (cycle <= config.max_cycle_px) & (similarity >= config.min_similarity)
     index = torch.nonzero(keep)[:, 0]

@@ -15,7 +15,7 @@ from dd_sfm.config_checks import check_config
 from dd_sfm.errors import ConfigError, ShapeError
 from dd_sfm.features.describe import describe_image, descriptor_map, use_bfloat16
 from dd_sfm.features.queries import query_points
-from dd_sfm.features.view_matching import MatchView, match_views, packed_grey
+from dd_sfm.features.view_matching import MatchView, match_view, match_views
 from dd_sfm.features.weights import load_weights
 from dd_sfm.io.images import MASK_THRESHOLD
 from dd_sfm.ops.pixels import inside_mask
@@ -223,8 +223,8 @@ def match_images(
     asked, row = _asked_points(frames[0], grids[0], queries)
     # Around the points asked for there are always others: a few alone would have no neighbours to agree with.
     xy = np.concatenate([asked, query_points(frames[0], config, asked)])
-    view0, view1 = (_match_view(descriptor, frame, grid) for frame, grid in zip(frames, grids, strict=True))
-    matched = match_views(view0, view1, xy, config, stride, bfloat16=descriptor.precision == "bfloat16")
+    view0, view1 = (_match_view(descriptor, frame, grid, config) for frame, grid in zip(frames, grids, strict=True))
+    matched = match_views(view0, view1, xy, config, stride)
     if queries is None:
         row, queries = np.arange(len(xy)), grids[0].to_source(xy.astype(np.float64))
     index, found_xy, score = (tensor.cpu().numpy() for tensor in (matched.index, matched.xy, matched.score))
@@ -260,9 +260,10 @@ def _frames_of_pair(
     return [frames[0] for frames, _ in alone], [grid for _, grid in alone]
 
 
-def _match_view(descriptor: Descriptor, frame: WorkingFrame, grid: WorkingGrid) -> MatchView:
+def _match_view(descriptor: Descriptor, frame: WorkingFrame, grid: WorkingGrid, config: MatchConfig) -> MatchView:
     found = descriptor._map(frame, grid)
-    return MatchView(found.descriptors, found.usable, packed_grey(frame.image))
+    bfloat16 = descriptor.precision == "bfloat16"
+    return match_view(found.descriptors, found.usable, frame.image, config, bfloat16=bfloat16)
 
 
 def _asked_points(

@@ -37,7 +37,7 @@ def described(tmp_path_factory):
 def test_matches_are_right_to_a_pixel_or_two(described):
     frames, out, config = described
     matcher, truth = Matcher(frames, out, config, CPU), read_truth(DEMO)
-    queries = query_points(matcher.image(0)[0], config.match)
+    queries = query_points(matcher.frame(0), config.match)
     found = matcher.match(0, 5, queries)
     assert len(found.query) > 0.5 * len(queries)
     grid = matcher.maps.grid
@@ -56,12 +56,13 @@ def test_coarse_search_agrees_with_exhaustive(described):
     for search in ("coarse", "exhaustive"):
         settings = load_config(Config, None, [*OVERRIDES, f"match.search={search}", "match.subpixel=false"])
         matcher = Matcher(frames, out, settings, CPU)
-        queries = query_points(matcher.image(0)[0], settings.match)
+        queries = query_points(matcher.frame(0), settings.match)
         found = matcher.match(0, 4, queries)
         results.append(dict(zip(found.query.tolist(), map(tuple, found.xy), strict=True)))
     common = results[0].keys() & results[1].keys()
     assert len(common) > 0.95 * len(results[1])
-    same = [np.allclose(results[0][k], results[1][k], atol=0.05) for k in common]
+    # The coarse search reads descriptors in 8 bits.
+    same = [np.allclose(results[0][k], results[1][k], atol=0.2) for k in common]
     assert np.mean(same) > 0.97
 
 

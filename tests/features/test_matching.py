@@ -3,7 +3,8 @@ import torch
 
 from dd_sfm.config import MatchConfig
 from dd_sfm.errors import ShapeError
-from dd_sfm.features.matching import match_cells, match_nearest, subcell_peak
+from dd_sfm.features.matching import match_nearest, subcell_peak
+from dd_sfm.features.search_map import search_map
 from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_bilinear
 
 
@@ -50,7 +51,7 @@ def test_every_cell_finds_itself(search):
         -1, 2
     )
     queries = descriptors[:, cells[:, 1], cells[:, 0]].t()
-    found, similarity = match_cells(queries, descriptors, usable, MatchConfig(search=search))
+    found, similarity = search_map(descriptors, usable, MatchConfig(search=search)).search(queries)
     assert (found == cells).all(1).float().mean() >= 0.99
     assert float(similarity.min()) > 0.99
 
@@ -61,16 +62,16 @@ def test_unusable_cells_are_never_matched(search):
     usable = torch.zeros(40, 48, dtype=torch.bool)
     usable[10:30, 5:25] = True
     queries = descriptors.flatten(1).t()[::5]
-    found, _ = match_cells(queries, descriptors, usable, MatchConfig(search=search))
+    found, _ = search_map(descriptors, usable, MatchConfig(search=search)).search(queries)
     assert usable[found[:, 1], found[:, 0]].all()
 
 
-def test_nothing_usable_gives_similarity_below_any_threshold():
-    descriptors = smooth_map()
-    found, similarity = match_cells(
-        descriptors.flatten(1).t()[:3], descriptors, torch.zeros(40, 48, dtype=torch.bool), MatchConfig()
-    )
-    assert found.shape == (3, 2)
+@pytest.mark.parametrize("search", ["exhaustive", "coarse"])
+def test_nothing_usable_gives_similarity_below_any_threshold(search):
+    descriptors, nothing = smooth_map(), torch.zeros(40, 48, dtype=torch.bool)
+    queries = descriptors.flatten(1).t()[:3]
+    found, similarity = search_map(descriptors, nothing, MatchConfig(search=search)).search(queries)
+    assert found.tolist() == [[0, 0]] * 3
     assert (similarity < -1).all()
 
 

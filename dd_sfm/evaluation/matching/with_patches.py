@@ -12,7 +12,7 @@ from dd_sfm.config import MatchConfig
 from dd_sfm.evaluation.matching.accuracy import DescriptorMatcher
 from dd_sfm.evaluation.matching.reference import View
 from dd_sfm.features.point_search import usable_cells
-from dd_sfm.features.view_matching import MatchView, match_views, packed_grey
+from dd_sfm.features.view_matching import MatchView, match_view, match_views
 
 MAX_RESIDUAL_CELLS = 1.0
 """Largest distance in cells of a refined position from where the motion of its neighbours predicts it.
@@ -49,9 +49,7 @@ class PatchRefinedMatcher:
         """Find points (N, 2) of the source in the target; returns positions (N, 2), both in working pixels."""
         positions = self.matcher(source, target, xy)
         query_xy = np.concatenate([xy, self.queries(source)]).astype(np.float32)
-        found = match_views(
-            self._view(source), self._view(target), query_xy, self.config, self.matcher.stride, bfloat16=self.bfloat16
-        )
+        found = match_views(self._view(source), self._view(target), query_xy, self.config, self.matcher.stride)
         refined = (found.index < len(xy)) & (found.residual_px <= MAX_RESIDUAL_CELLS * self.matcher.stride)
         positions[found.index[refined].cpu().numpy()] = found.xy[refined].cpu().numpy()
         return positions
@@ -60,4 +58,4 @@ class PatchRefinedMatcher:
         descriptors = self.matcher.map(view).float()
         usable = usable_cells(view.mask, self.matcher.stride, descriptors.shape[-2:])
         on_device = torch.from_numpy(usable.copy()).to(descriptors.device)
-        return MatchView(descriptors, on_device, packed_grey(view.image))
+        return match_view(descriptors, on_device, view.image, self.config, bfloat16=self.bfloat16)

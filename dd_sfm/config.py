@@ -131,7 +131,7 @@ class MapConfig:
 
     mappers: tuple[Mapper, ...] = ("global", "incremental", "relaxed")
     """Mappers tried in this order; the first result that holds up is taken."""
-    tracks_per_frame: int = 1000
+    tracks_per_frame: int = 300
     """Tracks given to the mapper, per frame, well spread and longest first."""
     min_registered: float = 0.95
     """A result holds up when it registers this share of the frames in one model..."""

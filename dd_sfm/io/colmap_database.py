@@ -150,6 +150,8 @@ def verify(path: Path, *, max_error_px: float, min_inliers: int, seed: int, thre
     options.ransac.max_error = max_error_px
     options.ransac.random_seed = seed
     options.ransac.max_num_trials = 1000
+    # Most matches are right, and then the first few trials find them; COLMAP would always make 100.
+    options.ransac.min_num_trials = 30
     verifier = pycolmap.GeometricVerifierOptions()
     verifier.num_threads = threads
     pycolmap.geometric_verification(path, verifier, two_view_geometry_options=options)

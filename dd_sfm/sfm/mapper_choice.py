@@ -55,9 +55,16 @@ def candidate_folder(out: Path, mapper: str) -> Path:
 
 
 def try_mappers(
-    frames: FrameSet, tracks: Tracks, out: Path, config: Config, progress: Progress, pairs: VerifiedPairs
+    frames: FrameSet,
+    tracks: Tracks,
+    out: Path,
+    config: Config,
+    progress: Progress,
+    pairs: VerifiedPairs,
+    *,
+    poses_only: bool = False,
 ) -> tuple[Candidate, dict[str, float]]:
-    """Try the configured mappers until one's result holds up.
+    """Try the configured mappers until one's result holds up; ``poses_only``: see :func:`run_mapper`.
 
     Returns:
         The best result, and the seconds of each mapper that was tried.
@@ -69,7 +76,7 @@ def try_mappers(
     seconds: dict[str, float] = {}
     for mapper in progress(config.map.mappers, total=len(config.map.mappers), label="map"):
         started = time.monotonic()
-        candidate = _try_mapper(mapper, frames, tracks, out, config)
+        candidate = _try_mapper(mapper, frames, tracks, out, config, poses_only=poses_only)
         seconds[mapper] = round(time.monotonic() - started, 2)
         candidates.append(candidate)
         logger.info("map: %s: %s", mapper, _describe(candidate, frames))
@@ -98,25 +105,30 @@ def _no_model_hint(pairs: VerifiedPairs) -> str:
     )
 
 
-def _try_mapper(mapper: Mapper, frames: FrameSet, tracks: Tracks, out: Path, config: Config) -> Candidate:
+def _try_mapper(
+    mapper: Mapper, frames: FrameSet, tracks: Tracks, out: Path, config: Config, *, poses_only: bool
+) -> Candidate:
     """Run a mapper and judge its largest model; a guessed focal length that runs away is held in a second try."""
     refine = frames.camera.is_guess
-    models = _run(mapper, frames, out, config, refine_focal=refine)
+    models = _run(mapper, frames, out, config, refine_focal=refine, poses_only=poses_only)
     if refine and models and not _focal_in_bounds(models[0].camera, frames.camera, config):
         logger.warning("map: %s: focal length ran away to %.0f px; kept at the guess", mapper, models[0].camera.fx)
-        models = _run(mapper, frames, out, config, refine_focal=False)
+        models = _run(mapper, frames, out, config, refine_focal=False, poses_only=poses_only)
     jump_frame, jump = None, 1.0
     if models:
         jump_frame, jump = largest_scale_jump(scale_ratios(tracks, models[0].poses, models[0].camera))
     return Candidate(mapper, models, jump_frame, jump)
 
 
-def _run(mapper: Mapper, frames: FrameSet, out: Path, config: Config, *, refine_focal: bool) -> list[MappedModel]:
+def _run(
+    mapper: Mapper, frames: FrameSet, out: Path, config: Config, *, refine_focal: bool, poses_only: bool
+) -> list[MappedModel]:
     folder = candidate_folder(out, mapper)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     images = frames.frames[0].path.parent
-    found = run_mapper(mapper, out / "database.db", images, folder, config, refine_focal=refine_focal)
+    database = out / "database.db"
+    found = run_mapper(mapper, database, images, folder, config, refine_focal=refine_focal, poses_only=poses_only)
     return read_models(found, frames)
 
 

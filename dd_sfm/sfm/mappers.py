@@ -25,6 +25,9 @@ Reconstructions = dict[int, pycolmap.Reconstruction]
 MIN_POINTS = 10
 """The global mapper gives every frame a pose, even on noise: one that sees fewer points than this has none."""
 
+POSE_TRACKS = 150
+"""Tracks of each frame, longest first, that the global mapper needs where only its poses are used."""
+
 
 @dataclass(frozen=True)
 class MappedModel:
@@ -36,7 +39,14 @@ class MappedModel:
 
 
 def run_mapper(
-    name: Mapper, database: Path, images: Path, folder: Path, config: Config, *, refine_focal: bool
+    name: Mapper,
+    database: Path,
+    images: Path,
+    folder: Path,
+    config: Config,
+    *,
+    refine_focal: bool,
+    poses_only: bool = False,
 ) -> Reconstructions:
     """Run one of :data:`MAPPERS` on a database.
 
@@ -47,18 +57,21 @@ def run_mapper(
         folder: Where COLMAP writes a folder 0, 1, ... for every reconstruction.
         config: Threads, seed and the fewest matches of a pair.
         refine_focal: Whether the mapper adjusts the focal length.
+        poses_only: Whether its points are not used, so that the global mapper may leave out what only they need.
 
     Returns:
         The reconstructions by folder; none when the mapper gave up.
     """
     try:
-        return MAPPERS[name](database, images, folder, config, refine_focal=refine_focal)
+        return MAPPERS[name](database, images, folder, config, refine_focal=refine_focal, poses_only=poses_only)
     except (RuntimeError, ValueError) as error:
         logger.warning("map: %s mapper gave up: %s", name, error)
         return {}
 
 
-def _global(database: Path, images: Path, folder: Path, config: Config, *, refine_focal: bool) -> Reconstructions:
+def _global(
+    database: Path, images: Path, folder: Path, config: Config, *, refine_focal: bool, poses_only: bool
+) -> Reconstructions:
     options = pycolmap.GlobalPipelineOptions()
     options.num_threads = options.mapper.num_threads = cpu_threads(config.runtime)
     options.random_seed = options.mapper.random_seed = config.runtime.seed
@@ -66,6 +79,10 @@ def _global(database: Path, images: Path, folder: Path, config: Config, *, refin
     mapper = options.mapper
     mapper.rotation_averaging.random_seed = mapper.global_positioning.random_seed = config.runtime.seed
     mapper.retriangulation.random_seed = config.runtime.seed
+    if poses_only:
+        # Retriangulation adds observations up to 15 px off to tracks: more points of SIFT, worse poses of dense tracks.
+        mapper.skip_retriangulation = True
+        mapper.track_required_tracks_per_view = POSE_TRACKS
     adjustment = mapper.bundle_adjustment
     adjustment.refine_focal_length = refine_focal
     adjustment.refine_principal_point = adjustment.refine_extra_params = False
@@ -74,9 +91,16 @@ def _global(database: Path, images: Path, folder: Path, config: Config, *, refin
 
 
 def _incremental(
-    database: Path, images: Path, folder: Path, config: Config, *, refine_focal: bool, relaxed: bool = False
+    database: Path,
+    images: Path,
+    folder: Path,
+    config: Config,
+    *,
+    refine_focal: bool,
+    poses_only: bool,
+    relaxed: bool = False,
 ) -> Reconstructions:
-    """COLMAP's own mapper with settings for small angles and weak matches."""
+    """COLMAP's own mapper with settings for small angles and weak matches; its poses come from all of its points."""
     options = pycolmap.IncrementalPipelineOptions()
     options.num_threads = cpu_threads(config.runtime)
     options.random_seed = config.runtime.seed

@@ -46,7 +46,7 @@ def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progr
     )
     seconds = {"verify": round(time.monotonic() - started, 2)}
     logger.info("map: %d tracks; %d of %d pairs verified", chosen.count, pairs.verified, pairs.tried)
-    best, tried = try_mappers(frames, chosen, out, config, progress, pairs)
+    best, tried = try_mappers(frames, chosen, out, config, progress, pairs, poses_only=True)
     poses = register_remaining(best.poses[0], best.cameras[0], frames, tracks, config)
     return _result(best, poses, frames, out, config, pairs, seconds | tried)
 

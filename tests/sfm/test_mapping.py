@@ -99,6 +99,23 @@ def test_a_focal_length_that_the_matches_contradict_is_named(tmp_path, times, co
     assert len(told) == is_told
 
 
+def test_only_mapping_of_own_tracks_leaves_out_what_points_need(tmp_path, monkeypatch):
+    frames, tracks, _ = make_scene(3, folder=tmp_path)
+    asked = []
+
+    def nothing(*given, refine_focal, poses_only):
+        asked.append(poses_only)
+        return {}
+
+    monkeypatch.setitem(MAPPERS, "global", nothing)
+    config = load_config(Config, None, ["map.mappers=[global]"])
+    with pytest.raises(ReconstructionError):
+        map_poses(frames, tracks, tmp_path, config, silent)
+    with pytest.raises(ReconstructionError):
+        map_database(frames, tracks, tmp_path, config, silent, VerifiedPairs(1, 1, 1))
+    assert asked == [True, False]
+
+
 def test_a_fallback_to_another_mapper_is_named(tmp_path, monkeypatch):
     frames, tracks, _ = make_scene(folder=tmp_path)
     monkeypatch.setitem(MAPPERS, "global", lambda *args, **options: {})
@@ -190,7 +207,7 @@ def test_a_frame_registered_in_a_second_try_is_not_missing(tmp_path, monkeypatch
 def test_why_there_is_no_model(tmp_path, monkeypatch, verified, says):
     frames, tracks, _ = make_scene(frames=3, folder=tmp_path)
     empty = dd_sfm.sfm.mapper_choice.Candidate("global", [], None, 1.0)
-    monkeypatch.setattr(dd_sfm.sfm.mapper_choice, "_try_mapper", lambda *given: empty)
+    monkeypatch.setattr(dd_sfm.sfm.mapper_choice, "_try_mapper", lambda *given, **options: empty)
     pairs = VerifiedPairs(3, verified, 2578)
     with pytest.raises(
         ReconstructionError, match=rf"3 frames \({verified} of 3 pairs verified, 2578 matches\); {says}"
@@ -237,7 +254,7 @@ def test_models_on_disk_are_in_the_order_of_the_result(tmp_path):
 def test_equally_large_models_are_in_the_order_of_the_video(tmp_path, monkeypatch):
     frames, tracks, truth = make_scene(12, folder=tmp_path)
 
-    def found(name, database, images, folder, config, *, refine_focal):
+    def found(name, database, images, folder, config, *, refine_focal, poses_only):
         # Written by COLMAP in an order of its own: the last frames first, a model too small for us in between.
         for number, kept in enumerate((range(8, 12), range(5, 7), range(4), range(4, 12))):
             rows = np.isin(truth.frame, kept)

@@ -51,11 +51,11 @@ def _seconds(folder: Path) -> dict[str, float]:
     """The same in this process."""
     config = Config()
     scene = make_scene(folder, size=SIZE, points=POINTS)
-    describing = Describing.load(config, torch.device("cpu"))
+    describing = Describing(config, torch.device("cpu"), scene)
     model = scene.model
 
     def match() -> Any:
-        return [task.work() for task in match_tasks(scene, describing, (1,))]
+        return [task.work() for task in match_tasks(describing, (1,))]
 
     calls: dict[str, Callable[[], Any]] = {
         "match": match,

@@ -117,9 +117,9 @@ def _stages(
     for device in devices:
         threads = counts if device.type == "cpu" else (1,)
         if {"describe", "match"} & set(parts):
-            describing = Describing.load(config, device)
-            tasks += describe_tasks(scene, describing, threads) if "describe" in parts else []
-            tasks += match_tasks(scene, describing, threads) if "match" in parts else []
+            describing = Describing(config, device, scene)
+            tasks += describe_tasks(describing, threads) if "describe" in parts else []
+            tasks += match_tasks(describing, threads) if "match" in parts else []
     if _has_cpu(devices):
         tasks += patch_tasks(scene, config, counts, settings.patches) if "align" in parts else []
         tasks += dense_tasks(scene, counts) if {"align", "depth", "planes"} & set(parts) else []

@@ -95,7 +95,8 @@ def _fit_compiled(
     count, k = index.shape[0], index.shape[1] - 1
     away, there, weight = np.empty((k, 2)), np.empty((k, 2)), np.empty(k)
     affine, predicted, support = np.empty((count, 2, 2)), np.empty((count, 2)), np.empty(count)
-    fit, start = np.empty((3, 2)), np.empty(2)
+    fit, start, moves = np.empty((3, 2)), np.empty(2), np.empty(k)
+    # Element by element: expressions of whole arrays take several times as long to compile.
     for n in range(count):
         spread = 0.0
         for i in range(k):
@@ -104,15 +105,21 @@ def _fit_compiled(
                 there[i, c] = xy1[index[n, i + 1], c]
                 spread += away[i, c] ** 2 / k
         for c in range(2):
-            start[c] = np.median(there[:, c] - away[:, c])
+            for i in range(k):
+                moves[i] = there[i, c] - away[i, c]
+            start[c] = np.median(moves)
         # At first nothing is deformed, and residuals may be twice as large.
         fit[0, 0], fit[0, 1], fit[1, 0], fit[1, 1] = 1.0, 0.0, 0.0, 1.0
-        fit[2] = start
+        fit[2, 0], fit[2, 1] = start[0], start[1]
         _reweight(away, there, fit, 2 * scale_px, weight)
         for _ in range(rounds):
             _fit_weighted(away, there, weight, 0.1 * max(spread, 1.0), start, fit)
             _reweight(away, there, fit, scale_px, weight)
-        affine[n] = fit[:2].T
-        predicted[n] = fit[2]
-        support[n] = weight.mean()
+        agreeing = 0.0
+        for i in range(k):
+            agreeing += weight[i] / k
+        support[n] = agreeing
+        for c in range(2):
+            affine[n, c, 0], affine[n, c, 1] = fit[0, c], fit[1, c]
+            predicted[n, c] = fit[2, c]
     return affine, predicted, support

@@ -84,8 +84,8 @@ def pool_descriptors(descriptors: Tensor, usable: Tensor) -> Tensor:
     Returns:
         (D * (D + 1) / 2,) float32 of unit norm.
     """
-    cells = descriptors.flatten(1)[:, usable.flatten()].float()
-    moment = cells @ cells.t() / max(1, cells.shape[1])
+    cells = descriptors.permute(1, 2, 0)[usable].float()
+    moment = cells.t() @ cells / max(1, len(cells))
     moment = moment - torch.eye(len(moment), device=moment.device) * moment.diagonal().mean()
     rows, columns = torch.triu_indices(len(moment), len(moment))
     vector = moment[rows, columns]

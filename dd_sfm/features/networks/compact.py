@@ -21,17 +21,24 @@ def local_contrast(image: Tensor, size: int) -> Tensor:
     Returns:
         (B, C, H, W), in [-3, 3].
     """
-    pad = size // 2
-
-    def box(x: Tensor) -> Tensor:
-        # Two one-dimensional means cost size + size instead of size * size.
-        x = functional.avg_pool2d(x, (size, 1), stride=1, padding=(pad, 0), count_include_pad=False)
-        return functional.avg_pool2d(x, (1, size), stride=1, padding=(0, pad), count_include_pad=False)
-
-    mean = box(image)
+    mean = _box_mean(image, size)
     # Rounding may turn the variance of a flat area slightly negative, whose root would be NaN.
-    variance = (box(image * image) - mean * mean).clamp_min(0.0)
+    variance = (_box_mean(image * image, size) - mean * mean).clamp_min(0.0)
     return ((image - mean) / (variance + 1e-4).sqrt()).clamp(-3.0, 3.0)
+
+
+def _box_mean(image: Tensor, size: int) -> Tensor:
+    # Two one-dimensional means cost size + size instead of size * size.
+    return _column_mean(_column_mean(image, size).transpose(2, 3), size).transpose(2, 3).contiguous()
+
+
+def _column_mean(image: Tensor, size: int) -> Tensor:
+    """Means of ``size`` pixels above each other, of those inside the image (B, C, H, W)."""
+    batch, channels, height, width = image.shape
+    # With a row's pixels as channels, side by side in memory, a CPU adds many of them at once.
+    columns = image.contiguous().view(batch * channels, height, 1, width).permute(0, 3, 1, 2)
+    mean = functional.avg_pool2d(columns, (size, 1), stride=1, padding=(size // 2, 0), count_include_pad=False)
+    return mean.permute(0, 2, 3, 1).reshape(image.shape)
 
 
 def input_channels(image: Tensor) -> Tensor:

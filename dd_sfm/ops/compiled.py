@@ -20,6 +20,7 @@ Result = TypeVar("Result")
 
 Float32Array = NDArray[np.float32]
 """An array of 32-bit numbers in a compiled loop: an image, a patch, a matrix or a vector."""
+Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 Number = np.float32 | float

@@ -6,9 +6,7 @@ Observations are flat arrays sorted by track; ``starts`` (T + 1,) holds where ea
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.ops.compiled import Int64Array, compiled_for_workers, compiled_part
-
-Float64Array = NDArray[np.float64]
+from dd_sfm.ops.compiled import Float64Array, Int64Array, compiled_for_workers, compiled_part
 
 BEHIND = 1e30
 """Squared error of a point behind the camera: infinity would not survive the compiler's fast arithmetic."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dd_sfm.ops.compiled import BoolArray, Float64Array, Int64Array, compiled_for_workers
 from dd_sfm.structures import Tracks
 
 
@@ -26,17 +27,26 @@ def mapper_tracks(tracks: Tracks, per_frame: int, size: tuple[int, int], *, min_
     starts = np.searchsorted(tracks.track, np.arange(tracks.count + 1))
     length = np.diff(starts)
     worth = np.add.reduceat(tracks.score, starts[:-1]) if tracks.count else np.zeros(0)
-    filled = np.zeros(len(used))
-    chosen = np.zeros(tracks.count, bool)
-    for track in np.argsort(-worth, kind="stable"):
-        if length[track] < min_views:
-            continue
-        places = bucket[starts[track] : starts[track + 1]]
-        if (filled[places] < quota[places]).mean() >= 0.5:
-            chosen[track] = True
-            filled[places] += 1
+    order = np.argsort(-worth, kind="stable")
+    chosen = _choose(order[length[order] >= min_views], starts, bucket, quota)
     rows = chosen[tracks.track]
     number = np.cumsum(chosen) - 1
     return Tracks(
         number[tracks.track[rows]], tracks.frame[rows], tracks.xy[rows], tracks.score[rows], tracks.anchor[rows]
     )
+
+
+@compiled_for_workers
+def _choose(order: Int64Array, starts: Int64Array, bucket: Int64Array, quota: Float64Array) -> BoolArray:
+    """Which tracks (T,) are taken, one after the other, where half of their observations find room."""
+    chosen, filled = np.zeros(len(starts) - 1, np.bool_), np.zeros(len(quota), np.int64)
+    for track in order:
+        places = bucket[starts[track] : starts[track + 1]]
+        room = 0
+        for place in places:
+            room += filled[place] < quota[place]
+        if 2 * room >= len(places):
+            chosen[track] = True
+            for place in places:
+                filled[place] += 1
+    return chosen

@@ -17,6 +17,7 @@ from dd_sfm.cli.compare import compare
 from dd_sfm.cli.convert import convert
 from dd_sfm.cli.doctor import doctor
 from dd_sfm.cli.evaluate import evaluate
+from dd_sfm.cli.heap import give_back_large_blocks
 from dd_sfm.cli.mesh import mesh
 from dd_sfm.cli.overlay import overlay
 from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
@@ -89,6 +90,7 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 def main() -> None:
     """Entry point of the ``dd-sfm`` script."""
+    give_back_large_blocks()
     try:
         app()
     except Exception as error:

@@ -4,14 +4,12 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
-
 from dd_sfm.config import Config, dump_config
 from dd_sfm.features.dense_tracks import densify_tracks, map_inputs, points_inputs
 from dd_sfm.features.describe import describe_frames, has_descriptors
 from dd_sfm.features.match import match_frames
 from dd_sfm.features.method import Job
-from dd_sfm.features.weights import find_weights, load_weights
+from dd_sfm.features.weights import check_weights, find_weights
 from dd_sfm.sfm.mapping import map_poses
 from dd_sfm.structures import FinishedModel, MapResult, MatchResult, Tracks
 
@@ -23,7 +21,7 @@ class LearnedFeatures:
 
     def check(self, config: Config) -> None:
         """See that the weights can be loaded."""
-        load_weights(config.describe.weights, torch.device("cpu"))
+        check_weights(config.describe.weights)
 
     def weights(self, config: Config) -> str | None:
         """Name or path of the weights."""

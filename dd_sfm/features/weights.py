@@ -2,6 +2,8 @@
 
 import difflib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from dd_sfm.io.atomic import write_bytes
 from dd_sfm.resources import models_folder
 
 FORMAT = "1"
+Shapes = dict[str, tuple[int, ...]]
+"""Of tensors, by name."""
 
 
 def list_weights() -> list[str]:
@@ -79,7 +83,7 @@ def read_architecture(name_or_path: str) -> tuple[str, dict[str, Any]]:
         WeightsError: If the file is missing, corrupt, or of an unknown architecture.
     """
     path = find_weights(name_or_path)
-    metadata, _ = _read(path)
+    metadata, _ = _read_header(path)
     try:
         return metadata["architecture"], dict(json.loads(metadata.get("options", "{}")))
     except (TypeError, ValueError) as error:
@@ -92,7 +96,7 @@ def read_training_sources(name_or_path: str) -> list[str]:
     Raises:
         WeightsError: If the file is missing, corrupt, or of an unknown architecture.
     """
-    metadata, _ = _read(find_weights(name_or_path))
+    metadata, _ = _read_header(find_weights(name_or_path))
     try:
         return [str(name) for name in json.loads(metadata.get("training", "{}"))["data"]]
     except (ValueError, KeyError, TypeError):
@@ -107,40 +111,64 @@ def load_weights(name_or_path: str, device: torch.device) -> nn.Module:
             architecture's tensors.
     """
     path = find_weights(name_or_path)
-    metadata, tensors = _read(path)
-    architecture = metadata["architecture"]
-    try:
-        # A new network draws random weights, which are then replaced: the caller's random numbers are not to change.
-        with torch.random.fork_rng(devices=[]):
-            network = build_network(architecture, **json.loads(metadata.get("options", "{}")))
-    except (TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: options of {architecture} cannot be used ({error})") from error
-    _check_tensors(path, architecture, network.state_dict(), tensors)
-    network.load_state_dict(tensors)
+    network = _build(path, torch.device("cpu"))
+    with _open(path) as file:
+        network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     return network.to(device).eval()
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """Metadata, in which the architecture is a known one, and tensors."""
+def check_weights(name_or_path: str) -> None:
+    """See that weights can be loaded, by the header of the file alone.
+
+    Raises:
+        WeightsError: As :func:`load_weights` does.
+    """
+    _build(find_weights(name_or_path), torch.device("meta"))
+
+
+def _build(path: Path, device: torch.device) -> nn.Module:
+    """A network with random weights for a file that holds exactly its tensors."""
+    metadata, shapes = _read_header(path)
+    architecture = metadata["architecture"]
+    try:
+        # A new network draws random weights, which are then replaced: the caller's random numbers are not to change.
+        with torch.random.fork_rng(devices=[]), device:
+            network = build_network(architecture, **json.loads(metadata.get("options", "{}")))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: options of {architecture} cannot be used ({error})") from error
+    _check_tensors(path, architecture, {name: tuple(t.shape) for name, t in network.state_dict().items()}, shapes)
+    return network
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            yield file
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
             f"{path}: not a readable safetensors file ({error}); expected weights by dd-sfm train"
         ) from error
+
+
+def _read_header(path: Path) -> tuple[dict[str, str], Shapes]:
+    """Metadata, in which the architecture is a known one, and the shapes of the tensors."""
+    with _open(path) as file:
+        metadata = file.metadata() or {}
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     architecture = metadata.get("architecture", "")
     if architecture not in ARCHITECTURES:
         raise WeightsError(
             f"{path}: architecture '{architecture or 'not stated'}'; expected one of {', '.join(ARCHITECTURES)}"
         )
-    return metadata, tensors
+    return metadata, shapes
 
 
-def _check_tensors(path: Path, architecture: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:
+def _check_tensors(
+    path: Path, architecture: str, wanted: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]
+) -> None:
     missing, unexpected = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    wrong = [n for n in wanted.keys() & found.keys() if wanted[n].shape != found[n].shape]
+    wrong = [n for n in wanted.keys() & found.keys() if wanted[n] != found[n]]
     if not (missing or unexpected or wrong):
         return
     problems = [

@@ -5,7 +5,7 @@ import torch
 
 from dd_sfm.errors import WeightsError
 from dd_sfm.features.networks import build_network
-from dd_sfm.features.weights import list_weights, load_weights, read_training_sources, save_weights
+from dd_sfm.features.weights import check_weights, list_weights, load_weights, read_training_sources, save_weights
 
 CPU = torch.device("cpu")
 
@@ -33,6 +33,7 @@ def test_shipped_weights_load_and_are_small():
 
     assert "compact" in list_weights()
     for name in list_weights():
+        check_weights(name)
         assert load_weights(name, CPU).training is False
         assert (models_folder() / name / "weights.safetensors").stat().st_size < 10e6
         assert (models_folder() / name / "README.md").is_file()
@@ -57,8 +58,9 @@ def test_weights_that_do_not_say_what_they_were_trained_on(tmp_path, training):
 def test_other_tensors_are_named(tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(path, build_network("compact", dim=32), "compact", {})
-    with pytest.raises(WeightsError, match=r"of another shape \(centre.running_mean"):
-        load_weights(str(path), CPU)
+    for load in (lambda: load_weights(str(path), CPU), lambda: check_weights(str(path))):
+        with pytest.raises(WeightsError, match=r"of another shape \(centre.running_mean"):
+            load()
 
 
 def test_options_that_the_network_does_not_know(tmp_path):

@@ -8,8 +8,21 @@ from dd_sfm.io.colmap_model import image_names
 from dd_sfm.io.colmap_reconstruction import to_reconstruction, with_geometry_of
 from dd_sfm.structures import FrameSet, Model
 
+CONVERGED = 1e-5
+"""Relative change of the cost below which poses do not change. COLMAP never stops early by itself."""
+NEARLY_CONVERGED = 1e-4
+"""The same where poses are adjusted again with new points: half of the steps."""
 
-def bundle_adjust(model: Model, frames: FrameSet, *, refine_focal: bool, scale_px: float, threads: int) -> Model:
+
+def bundle_adjust(
+    model: Model,
+    frames: FrameSet,
+    *,
+    refine_focal: bool,
+    scale_px: float,
+    threads: int,
+    tolerance: float = CONVERGED,
+) -> Model:
     """Refine poses and points together; intrinsics stay fixed unless the focal length was a guess.
 
     Args:
@@ -18,18 +31,23 @@ def bundle_adjust(model: Model, frames: FrameSet, *, refine_focal: bool, scale_p
         refine_focal: Whether the focal length moves too.
         scale_px: Residual at which the Cauchy loss turns down an observation.
         threads: CPU threads.
+        tolerance: Relative change of the cost at which it ends.
 
     Returns:
         The model with new poses, points and, if asked for, focal length.
     """
-    return bundle_adjust_counted(model, frames, refine_focal=refine_focal, scale_px=scale_px, threads=threads)[0]
+    options = _options(refine_focal=refine_focal, scale_px=scale_px, threads=threads, tolerance=tolerance)
+    return _solve(model, frames, options)[0]
 
 
 def bundle_adjust_counted(
     model: Model, frames: FrameSet, *, refine_focal: bool, scale_px: float, threads: int
 ) -> tuple[Model, int]:
     """:func:`bundle_adjust`, and how many steps Ceres tried."""
-    options = _options(refine_focal=refine_focal, scale_px=scale_px, threads=threads)
+    return _solve(model, frames, _options(refine_focal=refine_focal, scale_px=scale_px, threads=threads))
+
+
+def _solve(model: Model, frames: FrameSet, options: pycolmap.BundleAdjustmentOptions) -> tuple[Model, int]:
     silence()
     reconstruction = to_reconstruction(model, image_names(frames))
     adjuster = pycolmap.create_default_bundle_adjuster(options, _all_images(reconstruction), reconstruction)
@@ -54,7 +72,9 @@ def free_focal(folder: Path, *, scale_px: float, threads: int) -> float:
     return float(next(iter(reconstruction.cameras.values())).mean_focal_length())
 
 
-def _options(*, refine_focal: bool, scale_px: float, threads: int) -> pycolmap.BundleAdjustmentOptions:
+def _options(
+    *, refine_focal: bool, scale_px: float, threads: int, tolerance: float = CONVERGED
+) -> pycolmap.BundleAdjustmentOptions:
     options = pycolmap.BundleAdjustmentOptions()
     options.refine_focal_length = refine_focal
     options.refine_principal_point = options.refine_extra_params = False
@@ -63,16 +83,21 @@ def _options(*, refine_focal: bool, scale_px: float, threads: int) -> pycolmap.B
     options.ceres.use_gpu = False
     options.ceres.solver_options.num_threads = threads
     options.ceres.solver_options.max_num_iterations = 50
-    # COLMAP never stops early by itself; below this the poses do not change, and it takes a third of the time.
-    options.ceres.solver_options.function_tolerance = 1e-5
+    options.ceres.solver_options.function_tolerance = tolerance
     options.print_summary = False
     return options
 
 
 def _all_images(reconstruction: pycolmap.Reconstruction) -> pycolmap.BundleAdjustmentConfig:
-    """All registered images; position, rotation and scale of the whole are held by two cameras."""
+    """All registered images; the one in the middle holds position and rotation of the whole.
+
+    The size of the whole is left to the damping of the steps: were it held by a second camera, that one would have
+    fewer unknowns than the others, for which Ceres has no code of fixed size.
+    """
     config = pycolmap.BundleAdjustmentConfig()
-    for image in reconstruction.reg_image_ids():
+    images = sorted(reconstruction.reg_image_ids())
+    for image in images:
         config.add_image(image)
-    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    if images:
+        config.set_constant_rig_from_world_pose(reconstruction.images[images[len(images) // 2]].frame_id)
     return config

@@ -25,8 +25,11 @@ Reconstructions = dict[int, pycolmap.Reconstruction]
 MIN_POINTS = 10
 """The global mapper gives every frame a pose, even on noise: one that sees fewer points than this has none."""
 
-POSE_TRACKS = 150
-"""Tracks of each frame, longest first, that the global mapper needs where only its poses are used."""
+POSE_SHARE = 0.5
+"""Share of its tracks, longest first, that the global mapper needs where only its poses are used.
+
+With a smaller one they no longer spread over every frame.
+"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def _global(
     if poses_only:
         # Retriangulation adds observations up to 15 px off to tracks: more points of SIFT, worse poses of dense tracks.
         mapper.skip_retriangulation = True
-        mapper.track_required_tracks_per_view = POSE_TRACKS
+        mapper.track_required_tracks_per_view = round(POSE_SHARE * config.map.tracks_per_frame)
     adjustment = mapper.bundle_adjustment
     adjustment.refine_focal_length = refine_focal
     adjustment.refine_principal_point = adjustment.refine_extra_params = False

@@ -1,11 +1,13 @@
 """The machine: which device, how many threads."""
 
+import ctypes
+import gc
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Generic, TypeVar
 
 import torch
@@ -45,6 +47,14 @@ def cpu_has_bfloat16() -> bool:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device is faster in bfloat16."""
     return device.type == "cuda" or cpu_has_bfloat16()
+
+
+def release_memory() -> None:
+    """Give memory that nothing uses any more back to the system: caches that hold themselves, and gaps in the heap."""
+    gc.collect()
+    # glibc alone knows this.
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from dd_sfm.pipeline.run_log import logging_to
 from dd_sfm.pipeline.stage_work import STAGE_WORK, RunRequest, Work
 from dd_sfm.pipeline.stages import STAGES, StageRecord, make_folder, stage_fingerprints
 from dd_sfm.progress import Progress, silent
-from dd_sfm.runtime import cpu_threads, resolve_device
+from dd_sfm.runtime import cpu_threads, release_memory, resolve_device
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +138,7 @@ class _Stages:
             with suppress(OutputError):
                 self.record.break_off(stage, time.monotonic() - started)
             raise
+        release_memory()
         self.record.finish(stage, time.monotonic() - started)
         self.current = ""
         logger.info("%s: %.1f s", stage, self.record.seconds(stage))

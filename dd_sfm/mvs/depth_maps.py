@@ -30,7 +30,8 @@ class DepthMap:
 
     ``pixels`` (N, 2) float32 working pixels, row by row over a grid of ``shape``; ``planes`` (N, 3) float32: inverse
     depth, 0 where unknown, and its slopes per pixel; ``sigma`` (N,) float32: relative standard error of the depth as
-    the patches predict it; ``views``: frame positions searched, ``correlation`` (N, V) float32 in each.
+    the patches predict it; ``views``: frame positions searched, ``correlation`` (N, V) float16 in each, most of a
+    map's memory.
     """
 
     frame: int
@@ -39,7 +40,7 @@ class DepthMap:
     planes: NDArray[np.float32]
     sigma: NDArray[np.float32]
     views: tuple[int, ...]
-    correlation: NDArray[np.float32]
+    correlation: NDArray[np.float16]
 
     def discontinuity(self) -> NDArray[np.float32]:
         """How far the farthest known depth that a pixel's patch reaches lies behind its own plane (N,), as a logarithm.
@@ -103,7 +104,7 @@ def depth_map(views: PosedViews, frame: int, step: int) -> DepthMap | None:
     known = (planes[:, 0] > 0) & (information > 0)
     planes[~known] = 0
     sigma = np.where(known, 1 / (np.sqrt(np.maximum(information, 1e-12)) * np.maximum(planes[:, 0], 1e-9)), np.inf)
-    return DepthMap(frame, shape, pixels, planes, sigma.astype(np.float32), chosen, correlation)
+    return DepthMap(frame, shape, pixels, planes, sigma.astype(np.float32), chosen, correlation.astype(np.float16))
 
 
 def _hypotheses(views: PosedViews, frame: int, pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px, widest_angles_deg
+from dd_sfm.sfm.point_blocks import model_angles_deg, model_errors_px
 from dd_sfm.structures import FloatArray, Model
 
 GAP_ERROR_FACTOR = 2.0
@@ -22,11 +22,10 @@ def track_uncertainty(model: Model) -> FloatArray:
     """
     if not len(model.xyz):
         return np.zeros(0)
-    rays = model_rays(model)
     views = np.bincount(model.point, minlength=len(model.xyz))
-    error = reprojection_errors_px(rays, model.xyz) / model.camera.fx
+    error = model_errors_px(model) / model.camera.fx
     variance = np.bincount(model.point, weights=error**2, minlength=len(model.xyz)) / views
-    angle = np.sin(np.radians(np.maximum(widest_angles_deg(rays, model.xyz), 0.3)))
+    angle = np.sin(np.radians(np.maximum(model_angles_deg(model), 0.3)))
     propagated = 2 * np.sqrt(variance + (0.3 / model.camera.fx) ** 2) / angle / np.sqrt(np.maximum(views - 1.5, 1))
     return np.asarray(np.sqrt(0.02**2 + (2.3 * propagated) ** 2))
 

@@ -17,7 +17,8 @@ from dd_sfm.io.run_folder import (
     read_poses,
 )
 from dd_sfm.notes import Note, NoteCode
-from dd_sfm.sfm.geometry import measured_errors_px, model_rays, reprojection_errors_px, widest_angles_deg
+from dd_sfm.sfm.geometry import measured_errors_px
+from dd_sfm.sfm.point_blocks import model_angles_deg, model_errors_px
 from dd_sfm.structures import DropReason, Model
 
 UNSURE = 0.1
@@ -79,8 +80,7 @@ def model_figures(model: Model) -> dict[str, float | int]:
     """Points, observations, track length, reprojection errors (source pixels) and triangulation angle."""
     if not len(model.point):
         return {"points": 0, "observations": 0}
-    rays = model_rays(model)
-    error = measured_errors_px(reprojection_errors_px(rays, model.xyz))
+    error = measured_errors_px(model_errors_px(model))
     return {
         "points": len(model.xyz),
         "observations": len(model.point),
@@ -88,7 +88,7 @@ def model_figures(model: Model) -> dict[str, float | int]:
         "mean_reprojection_error_px": round(float(error.mean()), 4),
         "median_reprojection_error_px": round(float(np.median(error)), 4),
         "p90_reprojection_error_px": round(float(np.percentile(error, 90)), 4),
-        "median_triangulation_angle_deg": round(float(np.median(widest_angles_deg(rays, model.xyz))), 3),
+        "median_triangulation_angle_deg": round(float(np.median(model_angles_deg(model))), 3),
     }
 
 

@@ -5,8 +5,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from dd_sfm.cameras import camera_centres, stack_poses
-from dd_sfm.sfm.geometry import model_rays, widest_angles_deg
+from dd_sfm.sfm.point_blocks import model_angles_deg, point_blocks
 from dd_sfm.structures import Model, PointCloud
+
+POINTS = 50_000
+"""Points whose neighbours are in memory at once."""
 
 
 def point_normals(model: Model, neighbours: int = 16) -> NDArray[np.float64]:
@@ -16,16 +19,21 @@ def point_normals(model: Model, neighbours: int = 16) -> NDArray[np.float64]:
     direction to the cameras that see the point. With fewer than 3 points: that mean direction itself.
     """
     count = len(model.xyz)
-    towards = _towards_cameras(model)
+    towards = np.concatenate([_towards_cameras(block) for block in point_blocks(model)] or [np.zeros((0, 3))])
     if count < 3:
         return towards
-    k = min(neighbours, count)
-    index = cKDTree(model.xyz).query(model.xyz, k=k)[1]
-    local = model.xyz[index] - model.xyz[index].mean(1, keepdims=True)
-    normals = np.linalg.eigh(local.transpose(0, 2, 1) @ local)[1][:, :, 0]
+    tree, k = cKDTree(model.xyz), min(neighbours, count)
+    normals = np.concatenate([_flattest(model.xyz, tree, k, slice(n, n + POINTS)) for n in range(0, count, POINTS)])
     away = (normals * towards).sum(1) < 0
     normals[away] *= -1
     return normals
+
+
+def _flattest(xyz: NDArray[np.float64], tree: cKDTree, neighbours: int, part: slice) -> NDArray[np.float64]:
+    """The direction in which the points around some of them spread least."""
+    near = xyz[tree.query(xyz[part], k=neighbours)[1]]
+    near -= near.mean(1, keepdims=True)
+    return np.asarray(np.linalg.eigh(near.transpose(0, 2, 1) @ near)[1][:, :, 0])
 
 
 def _towards_cameras(model: Model) -> NDArray[np.float64]:
@@ -49,6 +57,6 @@ def to_cloud(model: Model, uncertainty: NDArray[np.float64] | None = None) -> Po
         normals=point_normals(model),
         error_px=model.error_px,
         track_length=np.bincount(model.point, minlength=len(model.xyz)),
-        triangulation_angle_deg=widest_angles_deg(model_rays(model), model.xyz) if len(model.xyz) else None,
+        triangulation_angle_deg=model_angles_deg(model) if len(model.xyz) else None,
         uncertainty=uncertainty,
     )

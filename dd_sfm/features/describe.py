@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dd_sfm.config import Config
 from dd_sfm.errors import ShapeError
 from dd_sfm.features.descriptor_files import DescriptorFiles
+from dd_sfm.features.held_maps import HeldMaps
 from dd_sfm.features.packed_map import PackedMap, find_basis, pack, stored_cells
 from dd_sfm.features.point_search import usable_cells
 from dd_sfm.features.weights import load_weights
@@ -106,8 +107,17 @@ class Describer:
         return pack(found, usable, basis), pooled.cpu().numpy()
 
 
-def describe_frames(frames: FrameSet, out: Path, config: Config, device: torch.device, progress: Progress) -> None:
+def describe_frames(
+    frames: FrameSet,
+    out: Path,
+    config: Config,
+    device: torch.device,
+    progress: Progress,
+    held: HeldMaps | None = None,
+) -> None:
     """Write ``out/descriptors``, as far as ``runtime.cache_gb`` has room; frames already there are kept.
+
+    What is made is also left in ``held``, as far as that has room.
 
     Frames are read and written by threads beside those of the network; a few at a time are in memory.
 
@@ -125,7 +135,10 @@ def describe_frames(frames: FrameSet, out: Path, config: Config, device: torch.d
     _state_need(frames, grid, files, len(basis.t()))
 
     def describe(item: tuple[Frame, WorkingFrame]) -> tuple[Frame, PackedMap, NDArray[np.float32]]:
-        return item[0], *describer.pack(item[1], basis)
+        packed, pooled = describer.pack(item[1], basis)
+        if held is not None:
+            held.offer(item[0].index, packed, grid)
+        return item[0], packed, pooled
 
     def save(item: tuple[Frame, PackedMap, NDArray[np.float32]]) -> None:
         files.save(item[0].index, item[1], item[2])

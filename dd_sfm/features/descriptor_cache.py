@@ -9,6 +9,7 @@ from torch import Tensor
 from dd_sfm.config import Config
 from dd_sfm.features.describe import Describer
 from dd_sfm.features.descriptor_files import DescriptorFiles
+from dd_sfm.features.held_maps import HeldMaps
 from dd_sfm.features.packed_map import unpack
 from dd_sfm.io.run_folder import read_grid
 from dd_sfm.io.working import load_working
@@ -25,10 +26,20 @@ class DescriptorCache:
         config: The configuration.
         device: Where maps are put.
         capacity: Maps held at once; memory does not grow with the number of frames.
+        held: Maps that are there already, beside those.
     """
 
-    def __init__(self, frames: FrameSet, out: Path, config: Config, device: torch.device, capacity: int = 12) -> None:
+    def __init__(
+        self,
+        frames: FrameSet,
+        out: Path,
+        config: Config,
+        device: torch.device,
+        capacity: int = 12,
+        held: HeldMaps | None = None,
+    ) -> None:
         self.frames, self.config, self.device = frames, config, device
+        self.held = HeldMaps(device) if held is None else held
         self.files = DescriptorFiles(out, config.runtime.cache_gb)
         self.grid = read_grid(out)
         self.needed_from = 0
@@ -54,6 +65,9 @@ class DescriptorCache:
 
     def _load(self, position: int) -> DescriptorMap:
         frame = self.frames.frames[position]
+        held = self.held.get(frame.index)
+        if held is not None:
+            return held
         packed = self.files.load(frame.index)
         if packed is None:
             with self._lock:

@@ -7,11 +7,15 @@ from typing import Any
 from dd_sfm.config import Config, dump_config
 from dd_sfm.features.dense_tracks import densify_tracks, map_inputs, points_inputs
 from dd_sfm.features.describe import describe_frames, has_descriptors
+from dd_sfm.features.held_maps import HeldMaps
 from dd_sfm.features.match import match_frames
 from dd_sfm.features.method import Job
 from dd_sfm.features.weights import check_weights, find_weights
 from dd_sfm.sfm.mapping import map_poses
 from dd_sfm.structures import FinishedModel, MapResult, MatchResult, Tracks
+
+DESCRIPTORS = "descriptors"
+"""Key of the maps that describing leaves in a GPU's memory for matching."""
 
 
 class LearnedFeatures:
@@ -40,7 +44,8 @@ class LearnedFeatures:
 
     def describe(self, job: Job) -> None:
         """Write the descriptors of all frames; frames already there are kept."""
-        describe_frames(job.frames, job.out, job.config, job.device, job.progress)
+        held = job.memory[DESCRIPTORS] = HeldMaps(job.device)
+        describe_frames(job.frames, job.out, job.config, job.device, job.progress, held)
 
     def is_described(self, job: Job) -> bool:
         """Whether every frame has its descriptors."""
@@ -48,7 +53,8 @@ class LearnedFeatures:
 
     def match(self, job: Job) -> MatchResult:
         """Find points of reference frames in the frames around them; finished reference frames are kept."""
-        return match_frames(job.frames, job.out, job.config, job.device, job.progress)
+        held = job.memory.pop(DESCRIPTORS, None)
+        return match_frames(job.frames, job.out, job.config, job.device, job.progress, held)
 
     def map(self, job: Job, tracks: Tracks) -> MapResult:
         """Find the poses from the tracks."""

@@ -18,6 +18,7 @@ from dd_sfm.config import Config
 from dd_sfm.errors import OutputError
 from dd_sfm.features.describe import use_bfloat16
 from dd_sfm.features.descriptor_cache import DescriptorCache
+from dd_sfm.features.held_maps import HeldMaps
 from dd_sfm.features.queries import query_points
 from dd_sfm.features.view_matching import MatchView, match_view, match_views
 from dd_sfm.io.working import load_working
@@ -48,12 +49,15 @@ class Matcher:
         out: The run folder, with descriptors.
         config: The configuration.
         device: Where responses are computed.
+        held: Maps that are there already.
     """
 
-    def __init__(self, frames: FrameSet, out: Path, config: Config, device: torch.device) -> None:
+    def __init__(
+        self, frames: FrameSet, out: Path, config: Config, device: torch.device, held: HeldMaps | None = None
+    ) -> None:
         self.frames, self.config, self.device = frames, config, device
         # The rest of matching reads the views that are made of them.
-        self.maps = DescriptorCache(frames, out, config, device, 1)
+        self.maps = DescriptorCache(frames, out, config, device, 1, held)
         self.bfloat16 = use_bfloat16(config, device)
         span = 2 * max(abs(o) for o in config.pairs.offsets) + config.pairs.reference_every
         self._views = Recent(self._prepare, min(span, MAX_VIEWS))
@@ -82,14 +86,21 @@ class Matcher:
         return self._views[position][1]
 
 
-def match_frames(frames: FrameSet, out: Path, config: Config, device: torch.device, progress: Progress) -> MatchResult:
-    """Match all reference frames and assemble the tracks.
+def match_frames(
+    frames: FrameSet,
+    out: Path,
+    config: Config,
+    device: torch.device,
+    progress: Progress,
+    held: HeldMaps | None = None,
+) -> MatchResult:
+    """Match all reference frames and assemble the tracks; maps in ``held`` are not read from disk.
 
     Each finished reference frame is kept under ``out/matches``; a repeated call goes on after the last one.
     """
     folder = out / "matches"
     folder.mkdir(parents=True, exist_ok=True)
-    matcher = Matcher(frames, out, config, device)
+    matcher = Matcher(frames, out, config, device, held)
     builder = TrackBuilder(len(frames), config.match.max_anchors)
     pooled = _pool_all(matcher, config) if config.pairs.loop_candidates else None
     references = reference_positions(len(frames), config.pairs)

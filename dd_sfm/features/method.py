@@ -7,7 +7,7 @@ and ``map/``, which are removed when the stage of that name is done again. A new
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +22,8 @@ from dd_sfm.structures import FinishedModel, FrameSet, MapResult, MatchResult, T
 class Job:
     """What every stage of a method is given.
 
-    ``frames``: the frames with masks and camera; ``out``: the run folder; ``device``: where tensors are put.
+    ``frames``: the frames with masks and camera; ``out``: the run folder; ``device``: where tensors are put;
+    ``memory``: what a stage leaves for a later one of the same call, which must do without as well.
     """
 
     frames: FrameSet
@@ -30,6 +31,7 @@ class Job:
     config: Config
     device: torch.device
     progress: Progress
+    memory: dict[str, Any] = field(default_factory=dict)
 
 
 class FeatureMethod(Protocol):

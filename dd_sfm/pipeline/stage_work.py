@@ -1,8 +1,9 @@
 """What each stage of a run does: reads what the stage before made, lets the feature method work, writes the result."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -43,11 +44,12 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class Work:
-    """What the stages of a run are given."""
+    """What the stages of a run are given; ``memory``: see :class:`dd_sfm.features.method.Job`."""
 
     request: RunRequest
     device: torch.device
     progress: Progress
+    memory: dict[str, Any] = field(default_factory=dict)
 
     @property
     def out(self) -> Path:
@@ -66,7 +68,7 @@ class Work:
 
     def job(self) -> Job:
         """The frames of the run, as its feature method is given them."""
-        return Job(load_frames(self.out), self.out, self.config, self.device, self.progress)
+        return Job(load_frames(self.out), self.out, self.config, self.device, self.progress, self.memory)
 
 
 def _extract(work: Work) -> None:

@@ -9,6 +9,7 @@ import torch
 from dd_sfm.config import Config, load_config
 from dd_sfm.features.describe import describe_frames, has_descriptors
 from dd_sfm.features.descriptor_cache import DescriptorCache
+from dd_sfm.features.held_maps import HeldMaps
 from dd_sfm.features.match import Matcher, match_frames
 from dd_sfm.features.queries import query_points
 from dd_sfm.features.view_matching import confidence
@@ -111,6 +112,21 @@ def test_maps_that_are_not_on_disk_are_made_anew(described, tmp_path):
     assert np.array_equal(found.xy, expected.xy)
     # Matching has come to the end, and the first frames have made room for those that it needed last.
     assert min(int(path.stem) for path in (tmp_path / "run" / "descriptors").glob("*.npz")) > 0
+
+
+@pytest.mark.slow
+def test_maps_that_describing_left_in_memory_are_matched(described, tmp_path, monkeypatch):
+    frames, out, config = described
+    assert not HeldMaps(CPU).has_room()
+    monkeypatch.setattr(HeldMaps, "has_room", lambda self: len(self._maps) < 5)
+    held = HeldMaps(CPU)
+    describe_frames(frames, tmp_path, config, CPU, silent, held)
+    assert sum(held.get(frame.index) is not None for frame in frames.frames) == 5
+    cache = DescriptorCache(frames, tmp_path, config, CPU, held=held)
+    for position, frame in enumerate(frames.frames):
+        assert torch.equal(cache[position].descriptors, DescriptorCache(frames, out, config, CPU)[position].descriptors)
+        if held.get(frame.index) is not None:
+            assert cache[position] is held.get(frame.index)
 
 
 @pytest.mark.gpu

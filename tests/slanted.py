@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, DenseConfig, DescribeConfig, RuntimeConfig, TriangulationConfig
 from dd_sfm.io.images import write_image, write_mask
-from dd_sfm.mvs.depth_maps import DepthMap
+from dd_sfm.mvs.depth_maps import DepthMap, grid_pixels
 from dd_sfm.mvs.kernels.dense_search import DenseSearch
 from dd_sfm.ops.packed_image import pack_image
 from dd_sfm.structures import Frame, FrameSet, Model
@@ -95,11 +95,12 @@ def transfers(reference, views):
 
 def exact_map(frame, *, factor=1.0, sigma=0.01, step=4, views=()):
     """The true depth map of a frame, inverse depths times ``factor``."""
-    rows, columns = np.mgrid[step // 2 : 120 : step, step // 2 : 160 : step]
-    pixels = np.stack([columns, rows], -1).reshape(-1, 2).astype(np.float32)
+    shape = len(range(step // 2, 120, step)), len(range(step // 2, 160, step))
+    pixels = grid_pixels(shape, step)
     planes = inverse_depth(poses()[frame], pixels) * np.float32(factor)
     sigmas = np.full(len(pixels), sigma, np.float32)
-    return DepthMap(frame, rows.shape, pixels, planes, sigmas, views, np.ones((len(pixels), len(views)), np.float32))
+    visible = np.packbits(np.ones((len(pixels), len(views)), bool), axis=1)
+    return DepthMap(frame, shape, step, planes, sigmas, views, visible, 1.0)
 
 
 def plane_model(spacing=2.0):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dd_sfm.benchmark.limits import GATHER
 from dd_sfm.benchmark.measure import Task
 from dd_sfm.benchmark.scene import BenchmarkScene, disturbed_model
+from dd_sfm.config import DenseConfig
 from dd_sfm.mvs.depth_maps import PLANE_TOLERANCE, depth_map
 from dd_sfm.mvs.kernels.depth_planes import fit_planes
 from dd_sfm.mvs.kernels.slanted_patches import PATCH
@@ -36,13 +37,14 @@ def dense_tasks(scene: BenchmarkScene, threads: tuple[int, ...], step: int = STE
     every = _grid(size, step, 0)
     side = len(range(0, size, step))
     inverse = scene.planes(every)[:, 0].reshape(side, side)
+    search = partial(depth_map, scene.views, scene.reference, step, DenseConfig().min_correlation)
     fit = partial(fit_planes, inverse, np.ones_like(inverse), 2, PLANE_TOLERANCE)
     patch, views = f"{PATCH} x {PATCH}", len(choose_views(scene.views, scene.reference))
     parts: list[tuple[str, str, str, float, Any, dict[str, Any]]] = [
         ("depth", "depth search, votes", "Msamples/s", votes / 1e6, vote,
          {"bound_by": GATHER, "note": f"{patch}, {views} views"}),
         ("depth", "depth search, map of a frame", "pixels/s", inverse.size,
-         partial(depth_map, scene.views, scene.reference, step), {"note": f"{views} views"}),
+         search, {"note": f"{views} views"}),
         ("align", "densify, alignment in views", "Msamples/s", aligned / 1e6, align,
          {"bound_by": GATHER, "note": patch}),
         ("planes", "densify, planes", "Mcells/s", inverse.size / 1e6, fit, {"note": "5 x 5"}),

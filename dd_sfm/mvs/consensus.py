@@ -73,7 +73,8 @@ def consensus(views: PosedViews, maps: Sequence[DepthMap], number: int) -> Conse
     """
     own = maps[number]
     known = np.flatnonzero(own.planes[:, 0] > 0)
-    points = views.world(own.frame, own.pixels[known], own.planes[known, 0])
+    pixels = own.pixels[known]
+    points = views.world(own.frame, pixels, own.planes[known, 0])
     nearest = sorted(range(len(maps)), key=lambda k: abs(maps[k].frame - own.frame))[1 : NEIGHBOURS + 1]
     ratios = np.ones((len(nearest) + 1, len(known)))
     weights = np.zeros((len(nearest) + 1, len(known)))
@@ -92,7 +93,7 @@ def consensus(views: PosedViews, maps: Sequence[DepthMap], number: int) -> Conse
     spread = np.sqrt(((ratios - mean) ** 2 * weights).sum(0) / total)
     planes = own.planes[known] * mean[:, None]
     share = np.minimum(votes / np.maximum(possible, 2), 1.0)
-    place = np.round(own.pixels[known]).astype(np.int64)
+    place = pixels.astype(np.int64)
     offset = texture_offset(views.image(own.frame)[0], PATCH)[place[:, 1], place[:, 0]]
     return Consensus(known, planes.astype(np.float32), votes, share, spread, own.discontinuity()[known], offset)
 
@@ -107,17 +108,16 @@ def _seen_by(
         the points lie in the usable part of its frame (N,).
     """
     xy, depth = views.project(points, other.frame)
-    first, step = other.pixels[0], other.pixels[1, 0] - other.pixels[0, 0]
-    cell = np.round((np.nan_to_num(xy, nan=-1e6) - first) / step).astype(np.int64)
+    cell = np.round((np.nan_to_num(xy, nan=-1e6) - other.step // 2) / other.step).astype(np.int64)
     inside = (cell >= 0).all(1) & (cell < np.array(other.shape[::-1])).all(1) & (depth > 0)
     ratio, sigma = np.full(len(points), np.inf), np.full(len(points), np.inf)
     seen = np.zeros(len(points), bool)
     index = cell[inside, 1] * other.shape[1] + cell[inside, 0]
     planes = other.planes[index]
-    away = xy[inside] - other.pixels[index]
+    pixels = cell[inside] * other.step + other.step // 2
+    away = xy[inside] - pixels
     there = planes[:, 0] + (planes[:, 1:] * away).sum(1)
     ratio[inside] = np.where(planes[:, 0] > 0, there * depth[inside], np.inf)
     sigma[inside] = other.sigma[index]
-    place = np.round(other.pixels[index]).astype(np.int64)
-    seen[inside] = views.images.mask(other.frame)[place[:, 1], place[:, 0]]
+    seen[inside] = views.images.mask(other.frame)[pixels[:, 1], pixels[:, 0]]
     return ratio, sigma, seen

@@ -1,10 +1,11 @@
 """The dense points of a model: depth maps, fused, and measured in their views."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dd_sfm.config import Config
-from dd_sfm.mvs.depth_maps import depth_maps
+from dd_sfm.mvs.depth_maps import DepthMap, depth_maps
 from dd_sfm.mvs.fusion import fuse
 from dd_sfm.mvs.grey_images import GreyImages
 from dd_sfm.mvs.measurement import measure_points
@@ -25,7 +26,9 @@ class DensePoints:
     figures: dict[str, int]
 
 
-def dense_points(images: GreyImages, model: Model, config: Config, progress: Progress) -> DensePoints:
+def dense_points(
+    images: GreyImages, model: Model, config: Config, progress: Progress, before: Sequence[DepthMap] = ()
+) -> DensePoints:
     """Search the depth of every pixel of the references and keep what the references agree on.
 
     Args:
@@ -33,10 +36,11 @@ def dense_points(images: GreyImages, model: Model, config: Config, progress: Pro
         model: Poses, and points to start from.
         config: The configuration.
         progress: Shows the references.
+        before: Coarser depth maps with nearly the same poses, to start from.
     """
     views = PosedViews(images, model)
     step = max(1, round(config.dense.spacing_px * views.grid.scale))
-    maps = depth_maps(views, config, progress, step=step)
+    maps = depth_maps(views, config, progress, step=step, before=before)
     fused = fuse(views, maps, config.dense) if maps else []
     limit = config.triangulation.max_reprojection_px * error_scale(images.frames)
     points, uncertainty = measure_points(views, maps, fused, config.dense, limit_px=limit, progress=progress)

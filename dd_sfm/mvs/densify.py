@@ -1,6 +1,7 @@
 """Stage: densify. From tracks and poses to the final points: adjusted poses, dense points, tracks in their gaps."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -9,6 +10,7 @@ from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
 from dd_sfm.io.working import working_grid
 from dd_sfm.mvs.dense_points import DensePoints, dense_points
+from dd_sfm.mvs.depth_maps import DepthMap
 from dd_sfm.mvs.grey_images import GreyImages
 from dd_sfm.mvs.pose_refinement import refine_poses
 from dd_sfm.mvs.thinning import best_per_cell
@@ -54,10 +56,11 @@ def densify_model(
         sparse = clean(model)
         return FinishedModel(sparse, track_uncertainty(sparse))
     images = GreyImages(frames, working_grid(frames, config, 2))
+    maps: Sequence[DepthMap] = ()
     for _ in range(config.dense.adjust_rounds if config.dense.adjust_points else 0):
-        refined = refine_poses(images, model, config, progress)
+        refined, maps = refine_poses(images, model, config, progress, maps)
         model, _ = triangulate(tracks, refined.cam_from_world, refined.camera, config, scale=error_scale(frames))
-    dense = dense_points(images, model, config, progress)
+    dense = dense_points(images, model, config, progress, maps)
     scale = working_scale(frames.field_of_view_px, config.describe.working_height_px)
     return fill_gaps(dense, clean(model), config, scale)
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,22 +24,67 @@ PLANE_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
+class Pass:
+    """One round of refinement: pixels between samples, most steps, the longest of them, and one that ends it.
+
+    Lengths are working pixels in whatever view moves the most.
+    """
+
+    spacing: float
+    iterations: int
+    most_px: float
+    converged_px: float
+
+
+COARSE, FINE = Pass(2.0, 6, 0.7, 0.1), Pass(1.0, 8, 0.5, 0.03)
+FROM_POINTS = (Pass(2.0, 6, 0.7, 0.2), COARSE, FINE)
+"""Coarse patches pull in what starts a few pixels off; planes carry slant from one pass to the next."""
+FROM_OTHER_MAP = (COARSE, FINE)
+"""Depths of another grid are nearer, and know their slant."""
+FROM_SAME_MAP = (FINE,)
+"""What has moved since are the poses, by a fraction of a pixel."""
+
+
+@dataclass(frozen=True)
 class DepthMap:
     """Depth of a reference frame on a grid of working pixels.
 
-    ``pixels`` (N, 2) float32 working pixels, row by row over a grid of ``shape``; ``planes`` (N, 3) float32: inverse
-    depth, 0 where unknown, and its slopes per pixel; ``sigma`` (N,) float32: relative standard error of the depth as
-    the patches predict it; ``views``: frame positions searched, ``correlation`` (N, V) float16 in each, most of a
-    map's memory.
+    ``shape`` of the grid; ``step``: working pixels between its pixels, of which the first lies at half of it;
+    ``planes`` (N, 3) float32, row by row: inverse depth, 0 where unknown, and its slopes per pixel; ``sigma`` (N,)
+    float32: relative standard error of the depth as the patches predict it; ``views``: frame positions searched;
+    ``visible`` (N, ceil(V / 8)) uint8: which of them show the pixel's patch, in bits; ``baseline``: mean distance from
+    the reference's camera to theirs, which tells the scale of the poses.
     """
 
     frame: int
     shape: tuple[int, int]
-    pixels: NDArray[np.float32]
+    step: int
     planes: NDArray[np.float32]
     sigma: NDArray[np.float32]
     views: tuple[int, ...]
-    correlation: NDArray[np.float16]
+    visible: NDArray[np.uint8]
+    baseline: float
+
+    @property
+    def pixels(self) -> NDArray[np.float32]:
+        """The pixels (N, 2), columns and rows, row by row."""
+        return grid_pixels(self.shape, self.step)
+
+    def visible_in(self, pixels: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which views (K, V) show the patches of pixels (K,)."""
+        return np.unpackbits(self.visible[pixels], axis=1, count=len(self.views)).astype(bool)
+
+    def planes_at(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Planes (K, 3) at other working pixels (K, 2): those of the nearest pixels of the grid, moved along them."""
+        cell = np.clip(
+            np.round((pixels - self.step // 2) / self.step).astype(np.int64), 0, np.array(self.shape[::-1]) - 1
+        )
+        nearest = cell[:, 1] * self.shape[1] + cell[:, 0]
+        planes = self.planes[nearest]
+        away = pixels - (cell * self.step + self.step // 2)
+        moved = planes[:, 0] + (planes[:, 1:] * away).sum(1)
+        planes[:, 0] = np.where((planes[:, 0] > 0) & (moved > 0), moved, 0)
+        return np.asarray(planes, np.float32)
 
     def discontinuity(self) -> NDArray[np.float32]:
         """How far the farthest known depth that a pixel's patch reaches lies behind its own plane (N,), as a logarithm.
@@ -49,62 +93,123 @@ class DepthMap:
         the farther one. 0 where the depth is unknown.
         """
         inverse = self.planes[:, 0].reshape(self.shape)
-        step = float(self.pixels[1, 0] - self.pixels[0, 0]) if len(self.pixels) > 1 else 1.0
-        reach = max(1, math.ceil(PATCH // 2 / step))
+        reach = max(1, math.ceil(PATCH // 2 / self.step))
         around = cv2.erode(np.where(inverse > 0, inverse, np.inf).astype(np.float32), np.ones((2 * reach + 1,) * 2))
-        lowest = inverse - np.abs(self.planes[:, 1:]).sum(1).reshape(self.shape) * reach * step
+        lowest = inverse - np.abs(self.planes[:, 1:]).sum(1).reshape(self.shape) * reach * self.step
         ratio = np.where(inverse > 0, np.maximum(lowest, 1e-9) / np.minimum(around, 1e9), 1)
         return np.log(np.maximum(ratio, 1)).ravel().astype(np.float32)
 
 
+def grid_pixels(shape: tuple[int, int], step: int) -> NDArray[np.float32]:
+    """Pixels (N, 2) of a grid, columns and rows, row by row; the first lies at half a step."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    return (np.stack([columns, rows], -1).reshape(-1, 2) * step + step // 2).astype(np.float32)
+
+
 def depth_maps(
-    views: PosedViews, config: Config, progress: Progress, *, step: int, label: str = "depth"
+    views: PosedViews,
+    config: Config,
+    progress: Progress,
+    *,
+    step: int,
+    label: str = "depth",
+    before: Sequence[DepthMap] = (),
 ) -> Sequence[DepthMap]:
     """Depth maps of every ``dense.every``-th frame that sees points, without those that cannot be searched.
 
     Args:
         views: Images, poses and sparse points.
-        config: Spacing of the references.
+        config: Spacing of the references, and correlation of a patch that counts as seen.
         progress: Shows the references.
         step: Working pixels between those whose depth is searched.
         label: What is shown beside the progress.
+        before: Maps of the same frames with slightly other poses, to start from.
     """
     references = sorted(views.points_seen)[:: config.dense.every]
-    found = (depth_map(views, f, step) for f in progress(references, total=len(references), label=label))
+    start = {m.frame: m for m in before}
+    least = config.dense.min_correlation
+    found = (
+        depth_map(views, f, step, least, start.get(f)) for f in progress(references, total=len(references), label=label)
+    )
     return [m for m in found if m is not None]
 
 
-def depth_map(views: PosedViews, frame: int, step: int) -> DepthMap | None:
-    """Search the depth of every ``step``-th usable pixel; None for a frame without views or points to start from."""
-    chosen = choose_views(views, frame)
+def depth_map(
+    views: PosedViews, frame: int, step: int, least_correlation: float, before: DepthMap | None = None
+) -> DepthMap | None:
+    """Search the depth of every ``step``-th usable pixel; None for a frame without views or points to start from.
+
+    Args:
+        views: Images, poses and sparse points.
+        frame: The reference.
+        step: Working pixels between those whose depth is searched.
+        least_correlation: Of a patch that counts as seen in a view.
+        before: A map of this frame with slightly other poses, to start from.
+    """
+    chosen = before.views if before is not None else choose_views(views, frame)
     if len(chosen) < 2 or len(views.points_seen[frame]) < MIN_START_POINTS:
         return None
     grid = views.grid
-    rows, columns = np.mgrid[step // 2 : grid.height : step, step // 2 : grid.width : step]
-    shape = rows.shape
-    pixels = np.stack([columns, rows], -1).reshape(-1, 2).astype(np.float32)
-    search, shown = views.images.on_device((frame, *chosen))
-    matrices, shifts = views.transfers(frame, chosen)
-    hypotheses = _hypotheses(views, frame, pixels)
-    hypotheses[~views.images.mask(frame)[rows.ravel(), columns.ravel()]] = 0
-    best, _ = search.choose(shown, matrices, shifts, pixels, hypotheses, 2.0)
-    planes = np.where(best[:, None] >= 0, hypotheses[np.arange(len(pixels)), np.maximum(best, 0)], 0)
-
-    def refine(planes: NDArray[Any], spacing: float, iterations: int, most_px: float) -> Any:
-        return search.refine(shown, matrices, shifts, pixels, planes.astype(np.float32), spacing, iterations, most_px)
-
-    def fit(inverse: NDArray[Any], information: NDArray[Any], radius: int) -> NDArray[np.float32]:
-        found = fit_planes(inverse.reshape(shape), information.reshape(shape), radius, PLANE_TOLERANCE)
-        return np.asarray(found.reshape(-1, 3) / np.array([1, step, step], np.float32), np.float32)
-
-    # Coarse patches pull in what starts a few pixels off; planes carry slant from one round to the next.
-    for spacing, iterations, most_px in ((2.0, 5, 0.7), (2.0, 4, 0.7), (1.0, 5, 0.5)):
-        inverse, information, correlation = refine(planes, spacing, iterations, most_px)
-        planes = fit(inverse, information, 3 if spacing > 1 else 2)
+    shape = len(range(step // 2, grid.height, step)), len(range(step // 2, grid.width, step))
+    reference = _Reference(views, frame, chosen, shape, step)
+    planes, passes = reference.start(before)
+    information = correlation = np.zeros(0, np.float32)
+    for p in passes:
+        inverse, information, correlation = reference.refine(planes, p)
+        planes = reference.fit(inverse, information, 3 if p.spacing > 1 else 2)
     known = (planes[:, 0] > 0) & (information > 0)
     planes[~known] = 0
     sigma = np.where(known, 1 / (np.sqrt(np.maximum(information, 1e-12)) * np.maximum(planes[:, 0], 1e-9)), np.inf)
-    return DepthMap(frame, shape, pixels, planes, sigma.astype(np.float32), chosen, correlation.astype(np.float16))
+    visible = np.packbits(correlation > least_correlation, axis=1)
+    return DepthMap(frame, shape, step, planes, sigma.astype(np.float32), chosen, visible, reference.baseline)
+
+
+class _Reference:
+    """A frame, the views that it is searched in, and the grid of pixels whose depth is searched."""
+
+    def __init__(
+        self, views: PosedViews, frame: int, chosen: tuple[int, ...], shape: tuple[int, int], step: int
+    ) -> None:
+        self.views, self.frame, self.shape, self.step = views, frame, shape, step
+        self.pixels = grid_pixels(shape, step)
+        self.search, self.shown = views.images.on_device((frame, *chosen))
+        self.matrices, self.shifts = views.transfers(frame, chosen)
+        self.baseline = float(np.mean([np.linalg.norm(views.centres[v] - views.centres[frame]) for v in chosen]))
+
+    def start(self, before: DepthMap | None) -> tuple[NDArray[np.float32], tuple[Pass, ...]]:
+        """Planes (N, 3) to start from, and how they are refined."""
+        if before is not None:
+            rescale = np.float32(before.baseline / self.baseline)
+            if before.step == self.step:
+                return before.planes * rescale, FROM_SAME_MAP
+            return self._complete(before.planes_at(self.pixels) * rescale), FROM_OTHER_MAP
+        planes = self._complete(np.zeros((len(self.pixels), 3), np.float32))
+        return self.fit(planes[:, 0], np.ones(len(planes), np.float32), 3), FROM_POINTS
+
+    def _complete(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Try the depths of sparse points where no plane is known, and none where the frame cannot be used."""
+        columns, rows = self.pixels.astype(np.int64).T
+        usable = self.views.images.mask(self.frame)[rows, columns]
+        planes[~usable] = 0
+        empty = np.flatnonzero(usable & (planes[:, 0] <= 0))
+        hypotheses = _hypotheses(self.views, self.frame, self.pixels[empty])
+        best, _ = self.search.choose(self.shown, self.matrices, self.shifts, self.pixels[empty], hypotheses, 2.0)
+        planes[empty] = np.where(best[:, None] >= 0, hypotheses[np.arange(len(empty)), np.maximum(best, 0)], 0)
+        return planes
+
+    def refine(
+        self, planes: NDArray[np.float32], how: Pass
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Inverse depths (N,), their information (N,), and correlations (N, V)."""
+        return self.search.refine(
+            self.shown, self.matrices, self.shifts, self.pixels, planes, how.spacing, how.iterations, how.most_px,
+            how.converged_px,
+        )  # fmt: skip
+
+    def fit(self, inverse: NDArray[np.float32], information: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
+        """Robust planes (N, 3) through inverse depths (N,)."""
+        found = fit_planes(inverse.reshape(self.shape), information.reshape(self.shape), radius, PLANE_TOLERANCE)
+        return np.asarray(found.reshape(-1, 3) / np.array([1, self.step, self.step], np.float32), np.float32)
 
 
 def _hypotheses(views: PosedViews, frame: int, pixels: NDArray[np.float32]) -> NDArray[np.float32]:

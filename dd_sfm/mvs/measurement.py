@@ -95,7 +95,7 @@ def _measure_map(
     rows = [(np.arange(count), np.full(count, depth_map.frame), pixels.astype(np.float64), np.zeros(count))]
     search, shown = views.images.on_device((depth_map.frame, *chosen))
     matrices, shifts = views.transfers(depth_map.frame, chosen)
-    asked = depth_map.correlation[fused.pixels] > config.min_correlation
+    asked = depth_map.visible_in(fused.pixels)
     places, scores = search.align(
         shown, matrices, shifts, pixels, planes.astype(np.float32), asked, ALIGNMENT_STEPS, MAX_SHIFT_PX
     )

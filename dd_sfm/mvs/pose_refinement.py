@@ -1,11 +1,12 @@
 """Poses adjusted with well-measured dense points added to the tracks."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
 from dd_sfm.config import Config
-from dd_sfm.mvs.depth_maps import depth_maps
+from dd_sfm.mvs.depth_maps import DepthMap, depth_maps
 from dd_sfm.mvs.fusion import FusedPixels, consistent_pixels
 from dd_sfm.mvs.grey_images import GreyImages
 from dd_sfm.mvs.measurement import measure_points
@@ -20,7 +21,9 @@ from dd_sfm.structures import Model
 logger = logging.getLogger(__name__)
 
 
-def refine_poses(images: GreyImages, model: Model, config: Config, progress: Progress) -> Model:
+def refine_poses(
+    images: GreyImages, model: Model, config: Config, progress: Progress, before: Sequence[DepthMap] = ()
+) -> tuple[Model, Sequence[DepthMap]]:
     """Adjust the poses with well-measured dense points added to the tracks.
 
     The tracks must stay in: dense points see short stretches of the path, and alone they let it drift.
@@ -30,14 +33,16 @@ def refine_poses(images: GreyImages, model: Model, config: Config, progress: Pro
         model: Points of the tracks, and poses.
         config: The configuration.
         progress: Shows the references.
+        before: Depth maps of the last round, to start from.
 
     Returns:
-        Poses, camera and the tracks' points after the adjustment, thinned: the points only serve as a start.
+        Poses, camera and the tracks' points after the adjustment, thinned: the points only serve as a start; and the
+        depth maps with the poses as they were.
     """
     views = PosedViews(images, model)
-    maps = depth_maps(views, config, progress, step=config.dense.adjust_spacing_px, label="adjust")
+    maps = depth_maps(views, config, progress, step=config.dense.adjust_spacing_px, label="adjust", before=before)
     if len(maps) < 2:
-        return model
+        return model, maps
     scale = error_scale(images.frames)
     rng = np.random.default_rng(config.runtime.seed)
     confident, _ = consistent_pixels(views, maps, config.dense)
@@ -47,7 +52,7 @@ def refine_poses(images: GreyImages, model: Model, config: Config, progress: Pro
     size = (model.camera.width, model.camera.height)
     part = concatenate_points(spread_subset(model, size, config.triangulation.adjust_points_per_frame), dense)
     logger.info("adjust: %d dense points and %d of tracks", len(dense.xyz), len(part.xyz) - len(dense.xyz))
-    return bundle_adjust(
+    adjusted = bundle_adjust(
         part,
         images.frames,
         refine_focal=model.camera.is_guess,
@@ -55,6 +60,7 @@ def refine_poses(images: GreyImages, model: Model, config: Config, progress: Pro
         threads=cpu_threads(config.runtime),
         tolerance=NEARLY_CONVERGED,
     )
+    return adjusted, maps
 
 
 def _sample(pixels: FusedPixels, count: int, rng: np.random.Generator) -> FusedPixels:

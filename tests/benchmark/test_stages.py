@@ -61,7 +61,7 @@ def test_only_what_is_asked_for_and_its_limits():
 
 def test_views_see_the_plane_where_the_model_has_it(scene):
     assert len(choose_views(scene.views, scene.reference)) == len(scene.images) - 1
-    found = depth_map(scene.views, scene.reference, 8)
+    found = depth_map(scene.views, scene.reference, 8, 0.6)
     known = found.planes[:, 0] > 0
     true = scene.planes(found.pixels)
     assert known.mean() > 0.5

@@ -78,7 +78,7 @@ def test_too_few_references_give_no_points(clip, frames):
     found = dense_points(images(clip), part, replace(CONFIG, dense=replace(CONFIG.dense, every=1)), silent)
     assert found.figures["depth_maps"] == len(frames)
     assert len(found.model.xyz) == len(found.uncertainty) == 0
-    assert refine_poses(images(clip), part, CONFIG, silent) is part
+    assert refine_poses(images(clip), part, CONFIG, silent)[0] is part
 
 
 def test_joined_points_keep_their_observations():
@@ -102,9 +102,10 @@ def test_dense_points_mend_disturbed_poses(clip):
     anchor = np.r_[True, np.diff(truth.point) > 0]
     tracks = Tracks(truth.point, truth.frame, noisy, np.ones(len(noisy), np.float32), anchor)
     model, _ = triangulate(tracks, moved, CAMERA, CONFIG, scale=2.0)
-    better = refine_poses(images(clip), model, CONFIG, silent)
+    better, maps = refine_poses(images(clip), model, CONFIG, silent)
     # Adjusting so few tracks alone would make the poses worse.
     alone = bundle_adjust(model, clip, refine_focal=False, scale_px=0.5, threads=1)
     assert centre_error(better.cam_from_world) < 0.15 * centre_error(moved)
     assert centre_error(better.cam_from_world) < 0.15 * centre_error(alone.cam_from_world)
     assert better.camera == CAMERA
+    assert len(maps) == 5

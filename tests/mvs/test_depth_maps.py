@@ -20,7 +20,7 @@ from slanted import (
 )
 
 from dd_sfm.io.working import working_grid
-from dd_sfm.mvs.depth_maps import DepthMap, depth_map
+from dd_sfm.mvs.depth_maps import DepthMap, depth_map, grid_pixels
 from dd_sfm.mvs.grey_images import GreyImages
 from dd_sfm.mvs.views import PosedViews, choose_views
 from dd_sfm.sfm.point_selection import select_points
@@ -100,12 +100,12 @@ def test_frames_that_see_something_else_are_no_views(views, turn_deg):
 
 
 def test_depth_of_a_plane(views):
-    found = depth_map(views, MIDDLE, 4)
+    found = depth_map(views, MIDDLE, 4, 0.6)
     true = inverse_depth(poses()[MIDDLE], found.pixels)
     known = found.planes[:, 0] > 0
     assert found.shape == (30, 40)
     assert found.frame == MIDDLE
-    assert found.correlation.shape == (1200, len(found.views))
+    assert found.visible_in(np.flatnonzero(known)).shape == (known.sum(), len(found.views))
     inner = (np.abs(found.pixels - [CAMERA.cx, CAMERA.cy]) < [60, 45]).all(1)
     assert known[inner].all()
     error = np.abs(found.planes[:, 0] / true[:, 0] - 1)
@@ -124,7 +124,7 @@ def test_nothing_is_searched_outside_the_mask(views, tmp_path):
     right = mask.copy()
     right[:, :80] = False
     masked.images._cache[MIDDLE] = image, right
-    found = depth_map(masked, MIDDLE, 4)
+    found = depth_map(masked, MIDDLE, 4, 0.6)
     known = found.planes[:, 0] > 0
     assert not known[found.pixels[:, 0] < 80].any()
     assert known[found.pixels[:, 0] > 88].mean() > 0.6
@@ -133,7 +133,7 @@ def test_nothing_is_searched_outside_the_mask(views, tmp_path):
 def test_too_little_to_start_from(views):
     few = select_points(views.model, np.arange(len(views.model.xyz)) < 12)
     alone = PosedViews(views.images, few)
-    assert depth_map(alone, int(few.frame[0]), 4) is None
+    assert depth_map(alone, int(few.frame[0]), 4, 0.6) is None
     single = {MIDDLE: poses()[MIDDLE]}
     rows = views.model.frame == MIDDLE
     seen, point = np.unique(views.model.point[rows], return_inverse=True)
@@ -141,7 +141,7 @@ def test_too_little_to_start_from(views):
         views.model, cam_from_world=single, xyz=views.model.xyz[seen], rgb=views.model.rgb[seen],
         error_px=views.model.error_px[seen], point=point, frame=views.model.frame[rows], xy=views.model.xy[rows],
     )  # fmt: skip
-    assert depth_map(PosedViews(views.images, model), MIDDLE, 4) is None
+    assert depth_map(PosedViews(views.images, model), MIDDLE, 4, 0.6) is None
 
 
 def test_the_nearer_side_of_an_edge_is_told():
@@ -149,15 +149,37 @@ def test_the_nearer_side_of_an_edge_is_told():
     planes = np.zeros((10, 12, 3), np.float32)
     planes[:, :6, 0], planes[:, 6:, 0] = near, far
     planes[:, 0, 0] = 0
-    rows, columns = np.mgrid[2:42:4, 2:50:4]
-    pixels = np.stack([columns, rows], -1).reshape(-1, 2).astype(np.float32)
-    count = len(pixels)
-    found = DepthMap(0, (10, 12), pixels, planes.reshape(-1, 3), np.ones(count), (1,), np.ones((count, 1)))
+    visible = np.zeros((120, 1), np.uint8)
+    found = DepthMap(0, (10, 12), 4, planes.reshape(-1, 3), np.ones(120), (1,), visible, 1.0)
     discontinuity = found.discontinuity().reshape(10, 12)
     # A patch of 11 pixels reaches two cells of 4.
     assert discontinuity[:, 4:6] == pytest.approx(np.log(30 / 20), rel=1e-5)
     assert (discontinuity[:, :4] == 0).all()
     assert (discontinuity[:, 6:] == 0).all()
+
+
+def test_planes_go_on_to_other_pixels():
+    found = exact_map(MIDDLE, step=8)
+    found.planes[0, 0] = 0
+    planes = found.planes_at(grid_pixels((30, 40), 4)).reshape(30, 40, 3)
+    true = inverse_depth(poses()[MIDDLE], grid_pixels((30, 40), 4)).reshape(30, 40, 3)
+    assert (planes[:2, :2, 0] == 0).sum() == (planes[..., 0] == 0).sum() > 0
+    assert planes[2:, 2:] == pytest.approx(true[2:, 2:], rel=1e-4)
+
+
+@pytest.mark.parametrize("step", [4, 8])
+def test_a_search_begins_where_the_last_one_ended(views, step):
+    """The poses are moved and scaled in between, as an adjustment does."""
+    first = depth_map(views, MIDDLE, 8, 0.6)
+    rng = np.random.default_rng(4)
+    moved = {k: np.column_stack([p[:, :3], 1.5 * (p[:, 3] + rng.normal(0, 0.01, 3))]) for k, p in poses().items()}
+    model = replace(views.model, cam_from_world=moved, xyz=1.5 * views.model.xyz)
+    found = depth_map(PosedViews(views.images, model), MIDDLE, step, 0.6, first)
+    assert found.baseline == pytest.approx(1.5 * first.baseline, rel=0.01)
+    true = inverse_depth(poses()[MIDDLE], found.pixels)[:, 0] / 1.5
+    inner = (np.abs(found.pixels - [CAMERA.cx, CAMERA.cy]) < [60, 45]).all(1)
+    assert (found.planes[inner, 0] > 0).all()
+    assert np.median(np.abs(found.planes[inner, 0] / true[inner] - 1)) < 0.01
 
 
 def test_a_slanted_surface_is_no_edge():

@@ -214,7 +214,7 @@ def test_observations_too_far_from_the_prediction_are_dropped(views):
 
 def test_views_with_little_correlation_are_not_asked(views):
     maps = [exact_map(6, step=8, views=(3, 4, 8, 9))]
-    maps[0].correlation[:, 1:] = 0.2
+    maps[0].visible[:] = 128  # the first view alone
     model, _ = measure_points(views, maps, [whole(maps[0])], DENSE, limit_px=1.0, progress=silent)
     assert len(model.xyz) == 0
 

@@ -51,6 +51,7 @@ def refine_loop(
     step: Number,
     iterations: Any,
     most_px: Number,
+    converged_px: Number,
     offsets: Float32Array,
     inverse: Float32Array,
     information: Float32Array,
@@ -60,8 +61,8 @@ def refine_loop(
     patch, weights = np.empty(ROOM, np.float32), np.empty(ROOM, np.float32)
     for n in range(first, last):
         refine_pixel(
-            n, cells, width, shown, matrices, shifts, pixels, planes, step, iterations, most_px, offsets, patch,
-            weights, inverse, information, correlation,
+            n, cells, width, shown, matrices, shifts, pixels, planes, step, iterations, most_px, converged_px, offsets,
+            patch, weights, inverse, information, correlation,
         )  # fmt: skip
 
 

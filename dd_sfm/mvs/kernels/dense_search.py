@@ -72,6 +72,7 @@ class DenseSearch:
         spacing: float,
         iterations: int,
         most_px: float,
+        converged_px: float = 0.02,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Gauss-Newton on inverse depth with patches of zero mean and unit norm.
 
@@ -82,8 +83,9 @@ class DenseSearch:
             pixels: (N, 2).
             planes: Inverse depth and its slopes (N, 3).
             spacing: Pixels between samples; patches have 11 x 11.
-            iterations: Most steps; a pixel that hardly moves in any view has converged earlier.
+            iterations: Most steps.
             most_px: Largest movement of a step in any view.
+            converged_px: A step that moves the patch by less than this in every view is the last.
 
         Returns:
             Inverse depth (N,), 0 where it failed; information (N,): inverse variance of the inverse depth; and the
@@ -93,7 +95,8 @@ class DenseSearch:
         correlation = np.empty((len(pixels), len(matrices)), np.float32)
         self._run(
             refine_loop, shown, matrices, shifts, (pixels, planes),
-            (np.float32(spacing), np.int32(iterations), np.float32(most_px)), patch_offsets(PATCH),
+            (np.float32(spacing), np.int32(iterations), np.float32(most_px), np.float32(converged_px)),
+            patch_offsets(PATCH),
             (inverse, information, correlation),
         )  # fmt: skip
         return inverse, information, correlation

@@ -34,8 +34,6 @@ from dd_sfm.mvs.kernels.slanted_patches import (
 from dd_sfm.ops.compiled import Float32Array, Int64Array, Number, compiled_part
 from dd_sfm.ops.packed_image import packed_coefficients
 
-CONVERGED_PX = np.float32(0.02)
-"""A depth has converged when a step moves its patch by less than this in every view."""
 MIN_NCC = np.float32(0.3)
 """A view votes for a depth by how far its correlation lies above this."""
 SAMPLES_AS_ONE = np.float32(9.0)
@@ -219,6 +217,7 @@ def refine_pixel(
     step: Number,
     iterations: Any,
     most_px: Number,
+    converged_px: Number,
     offsets: Float32Array,
     patch: Float32Array,
     weights: Float32Array,
@@ -229,7 +228,8 @@ def refine_pixel(
     """Refine a depth by Gauss-Newton with patches of zero mean and unit norm.
 
     Args as the module has them, and ``planes`` (N, 3): inverse depth and its slopes; ``iterations``: most steps;
-    ``most_px``: largest movement of a step in any view; ``inverse`` (N,): gets the inverse depth, 0 where it failed;
+    ``most_px``: largest movement of a step in any view; ``converged_px``: movement by which the last one ends;
+    ``inverse`` (N,): gets the inverse depth, 0 where it failed;
     ``information`` (N,): gets the inverse variance of it; ``correlation`` (N, V): gets that of each view.
     """
     zero, one = np.float32(0), np.float32(1)
@@ -257,7 +257,7 @@ def refine_pixel(
         w += min(max(change, -most), most)
         if w <= np.float32(0.2) * start or w > np.float32(5) * start:
             return
-        if abs(change) * fastest < CONVERGED_PX:
+        if abs(change) * fastest < converged_px:
             break
     variance = max(residual, np.float32(1e-3)) / worth * SAMPLES_AS_ONE
     inverse[n], information[n] = w, hessian / variance

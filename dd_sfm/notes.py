@@ -23,6 +23,7 @@ class NoteCode(StrEnum):
     SCALE_JUMP = "scale_jump"
     NO_DEPTH_MAPS = "no_depth_maps"
     NO_DEPTH_AGREEMENT = "no_depth_agreement"
+    DENSE_SEARCH_ON_CPU = "dense_search_on_cpu"
     UNCERTAIN_POINTS = "uncertain_points"
     UNKNOWN = "unknown"
     """A note of a run of an older version, which stored only the sentence."""

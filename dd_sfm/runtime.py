@@ -23,15 +23,29 @@ def resolve_device(runtime: RuntimeConfig) -> torch.device:
     """The device to work on.
 
     Raises:
-        DeviceError: If CUDA is asked for and there is no CUDA device.
+        DeviceError: If CUDA is asked for and there is no CUDA device, or the one there cannot be used.
     """
     if runtime.device == "cpu":
         return torch.device("cpu")
     if torch.cuda.is_available():
+        _try_gpu(runtime.device)
         return torch.device("cuda")
     if runtime.device == "cuda":
         raise DeviceError("--device cuda: no CUDA device found by torch; expected one. Use --device auto or cpu")
     return torch.device("cpu")
+
+
+def _try_gpu(asked: str) -> None:
+    """See that the GPU computes: it may be too old for this build of torch, or have no memory left."""
+    try:
+        torch.ones(16, device="cuda").sum().item()
+    except RuntimeError as error:
+        name = torch.cuda.get_device_name()
+        reason = str(error).splitlines()[0]
+        raise DeviceError(
+            f"--device {asked}: the GPU {name} cannot be used ({reason}); expected one that this build of torch "
+            "supports, with free memory. Use --device cpu"
+        ) from error
 
 
 def cpu_threads(runtime: RuntimeConfig) -> int:

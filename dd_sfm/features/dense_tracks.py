@@ -46,7 +46,7 @@ def densify_tracks(job: Job, tracks: Tracks, found: MapResult) -> Iterator[Finis
         ReconstructionError: If the first model has no point.
     """
     for number, (poses, camera) in enumerate(zip(found.models, found.cameras, strict=True)):
-        dense = densify_model(job.frames, tracks, poses, camera, job.config, job.progress)
+        dense = densify_model(job.frames, tracks, poses, camera, job.config, job.progress, job.device)
         if number == 0 and not len(dense.model.xyz):
             raise ReconstructionError(
                 f"{job.out}: none of {tracks.count} tracks could be triangulated with the poses found; "

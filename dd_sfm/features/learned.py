@@ -4,13 +4,17 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+
 from dd_sfm.config import Config, dump_config
+from dd_sfm.errors import DeviceError
 from dd_sfm.features.dense_tracks import densify_tracks, map_inputs, points_inputs
 from dd_sfm.features.describe import describe_frames, has_descriptors
 from dd_sfm.features.held_maps import HeldMaps
 from dd_sfm.features.match import match_frames
 from dd_sfm.features.method import Job
 from dd_sfm.features.weights import check_weights, find_weights
+from dd_sfm.mvs.device import why_not_on_gpu
 from dd_sfm.sfm.mapping import map_poses
 from dd_sfm.structures import FinishedModel, MapResult, MatchResult, Tracks
 
@@ -24,8 +28,15 @@ class LearnedFeatures:
     resumes = frozenset({"describe", "match"})
 
     def check(self, config: Config) -> None:
-        """See that the weights can be loaded."""
+        """See that the weights can be loaded, and that a GPU that is asked for can be used in all stages."""
         check_weights(config.describe.weights)
+        if config.runtime.device == "cuda" and config.dense.enabled and torch.cuda.is_available():
+            problem = why_not_on_gpu()
+            if problem:
+                raise DeviceError(
+                    f"--device cuda: numba cannot compile the dense search for the GPU ({problem}); expected "
+                    "numba-cuda for the driver's CUDA version. Install dd-sfm[cuda12] or [cuda13], or use --device auto"
+                )
 
     def weights(self, config: Config) -> str | None:
         """Name or path of the weights."""

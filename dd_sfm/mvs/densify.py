@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import torch
 from scipy.spatial import cKDTree
 
 from dd_sfm.cameras import PinholeCamera
@@ -11,6 +13,7 @@ from dd_sfm.config import Config
 from dd_sfm.io.working import working_grid
 from dd_sfm.mvs.dense_points import DensePoints, dense_points
 from dd_sfm.mvs.depth_maps import DepthMap
+from dd_sfm.mvs.device import dense_search_for
 from dd_sfm.mvs.grey_images import GreyImages
 from dd_sfm.mvs.pose_refinement import refine_poses
 from dd_sfm.mvs.thinning import best_per_cell
@@ -26,6 +29,7 @@ from dd_sfm.structures import FinishedModel, FloatArray, FrameSet, Model, Tracks
 
 logger = logging.getLogger(__name__)
 
+CPU = torch.device("cpu")
 TRACK_GAP_FACTOR = 1.5
 """Tracks are several times less exact than dense points: they fill only gaps that are wider by this factor."""
 
@@ -37,6 +41,7 @@ def densify_model(
     camera: PinholeCamera,
     config: Config,
     progress: Progress,
+    device: torch.device = CPU,
 ) -> FinishedModel:
     """Make the final points of one model.
 
@@ -50,19 +55,25 @@ def densify_model(
         camera: The mapper's camera.
         config: The configuration.
         progress: Shows the dense search.
+        device: Where depths are searched.
     """
     model = adjust_tracks(frames, tracks, poses, camera, config)
     if not (config.dense.enabled and len(model.xyz)):
         sparse = clean(model)
         return FinishedModel(sparse, track_uncertainty(sparse))
-    images = GreyImages(frames, working_grid(frames, config, 2))
+    grid = working_grid(frames, config, 2)
+    search = dense_search_for(device, grid, len(frames))
+    images = GreyImages(frames, grid, search)
     maps: Sequence[DepthMap] = ()
     for _ in range(config.dense.adjust_rounds if config.dense.adjust_points else 0):
         refined, maps = refine_poses(images, model, config, progress, maps)
         model, _ = triangulate(tracks, refined.cam_from_world, refined.camera, config, scale=error_scale(frames))
     dense = dense_points(images, model, config, progress, maps)
     scale = working_scale(frames.field_of_view_px, config.describe.working_height_px)
-    return fill_gaps(dense, clean(model), config, scale)
+    finished = fill_gaps(dense, clean(model), config, scale)
+    if device.type == "cuda" and not search.on_gpu:
+        return replace(finished, figures={**finished.figures, "searched_on_cpu": 1})
+    return finished
 
 
 def fill_gaps(dense: DensePoints, sparse: Model, config: Config, working_scale: float) -> FinishedModel:

@@ -34,14 +34,15 @@ class GreyImages:
     Args:
         frames: The run's frames.
         grid: Working pixels.
+        search: Where depths are searched; None: on the CPU.
     """
 
-    def __init__(self, frames: FrameSet, grid: WorkingGrid) -> None:
+    def __init__(self, frames: FrameSet, grid: WorkingGrid, search: DenseSearch | None = None) -> None:
         self.frames, self.grid = frames, grid
         self._cache: dict[int, tuple[NDArray[np.int16], NDArray[np.bool_]]] = {}
         self._capacity = max(2, CACHE_BYTES // (3 * grid.width * grid.height))
         self._lock = threading.Lock()
-        self._search = DenseSearch(SLOTS, grid.height, grid.width)
+        self._search = search or DenseSearch(SLOTS, grid.height, grid.width)
         self._slots: dict[int, int] = {}
 
     def __getitem__(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

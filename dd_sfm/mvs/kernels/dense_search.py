@@ -24,10 +24,15 @@ class DenseSearch:
         width: Their columns.
     """
 
+    on_gpu = False
+
     def __init__(self, slots: int, height: int, width: int) -> None:
         self.slots, self.height, self.width = slots, height, width
-        # Memory is taken as slots are filled.
-        self._cells = np.zeros((slots, height * width), np.int64)
+        self._cells = self._make_slots()
+
+    def _make_slots(self) -> Any:
+        """Room for packed images (S, H * W); memory is taken as slots are filled."""
+        return np.zeros((self.slots, self.height * self.width), np.int64)
 
     def load(self, slot: int, cells: Int64Array) -> None:
         """Put the packed pixels (H, W) of an image into a slot."""

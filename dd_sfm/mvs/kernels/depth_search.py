@@ -17,6 +17,7 @@ unless it is said otherwise:
 - ``patch`` (M,) and ``weights`` (M,): the reference's, or room for them.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -151,14 +152,14 @@ def vote(
     norm = svv - sv * mean
     if norm < count * NO_TEXTURE:
         return -one, zero, zero, zero
-    inverse = one / np.sqrt(norm)
+    inverse = one / math.sqrt(norm)
     ncc = spv * inverse
     # The change of a normalised patch has no part along a constant nor along the patch itself.
     along = (svs - ss * mean) * inverse * inverse
     hessian = max((sss - ss * ss / count) * inverse * inverse - along * along, zero)
     gradient = along * ncc - sps * inverse
     dx, dy = (shift[0] - x * shift[2]) / z, (shift[1] - y * shift[2]) / z
-    return ncc, hessian, gradient, np.sqrt(dx * dx + dy * dy)
+    return ncc, hessian, gradient, math.sqrt(dx * dx + dy * dy)
 
 
 @compiled_part

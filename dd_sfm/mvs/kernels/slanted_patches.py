@@ -4,6 +4,7 @@ All of it works on single pixels, in 32-bit numbers and without memory of its ow
 for loops on a CPU and for threads of a GPU.
 """
 
+import math
 from functools import cache
 from typing import Any
 
@@ -118,7 +119,7 @@ def _normalise(patch: Float32Array, weights: Float32Array, middle: Number, count
         norm += weights[k] * patch[k] * patch[k]
     if norm < np.float32(count) * NO_REFERENCE_TEXTURE:
         return zero
-    inverse = one / np.sqrt(norm)
+    inverse = one / math.sqrt(norm)
     for k in range(room):
         patch[k] *= weights[k] * inverse
     return total * total / squares
@@ -212,4 +213,4 @@ def correlate(
     norm = squares - total * total / count
     if norm < count * NO_TEXTURE:
         return -one
-    return along / np.sqrt(norm)
+    return along / math.sqrt(norm)

@@ -3,6 +3,7 @@
 As in :mod:`dd_sfm.mvs.kernels.depth_search`, this is what is done for one pixel, on a CPU as on a GPU.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def _step(
     norm = svv - sv * mean
     if norm < count * NO_TEXTURE:
         return -one, zero, zero
-    inverse = one / np.sqrt(norm)
+    inverse = one / math.sqrt(norm)
     square = inverse * inverse
     ncc = spv * inverse
     ax, ay = (svx - sx * mean) * square, (svy - sy * mean) * square

@@ -126,14 +126,13 @@ def _point_bytes(model: Model, index_in_image: NDArray[np.int64]) -> bytes:
     header["error"], header["length"] = model.error_px, lengths
     elements = np.empty(len(model.point), TRACK_ELEMENT)
     elements["image"], elements["index"] = model.frame + 1, index_in_image
-    size, width = POINT_HEADER.itemsize, TRACK_ELEMENT.itemsize
-    before = np.cumsum(lengths) - lengths
-    offsets = np.arange(count) * size + before * width
-    buffer = np.empty(count * size + len(elements) * width, np.uint8)
-    buffer[offsets[:, None] + np.arange(size)] = header.view(np.uint8).reshape(count, size)
-    element_offsets = (model.point + 1) * size + np.arange(len(elements)) * width
-    buffer[element_offsets[:, None] + np.arange(width)] = elements.view(np.uint8).reshape(-1, width)
-    return struct.pack("<Q", count) + buffer.tobytes()
+    # Headers and elements take turns, each in its own order.
+    turns = np.stack([np.full(count, POINT_HEADER.itemsize), lengths * TRACK_ELEMENT.itemsize], 1)
+    is_header = np.repeat(np.tile(np.array([True, False]), count), turns.ravel())
+    content = np.empty(len(is_header), np.uint8)
+    content[is_header] = header.view(np.uint8)
+    content[~is_header] = elements.view(np.uint8)
+    return struct.pack("<Q", count) + content.tobytes()
 
 
 def read_model(folder: Path, positions: Mapping[str, int] | None = None) -> Model:

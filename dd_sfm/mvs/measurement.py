@@ -53,35 +53,44 @@ def measure_points(
     Returns:
         The points with all observations, black, and their expected relative error (P,).
     """
-    parts: list[_Measured] = []
+    parts: list[Model] = []
     expected: list[FloatArray] = []
-    total = 0
     for depth_map, pixels in progress(list(zip(maps, fused, strict=True)), total=len(maps), label="measure"):
         found = _measure_map(views, depth_map, pixels, config, limit_px)
         keep = np.bincount(found.point, minlength=len(found.xyz)) >= MIN_VIEWS
-        number = total + np.cumsum(keep) - 1
-        rows = keep[found.point]
-        parts.append(
-            _Measured(found.xyz[keep], number[found.point[rows]], found.frame[rows], found.xy[rows], found.error[rows])
-        )
+        parts.append(_kept(found, keep, views.model))
         expected.append(pixels.uncertainty[keep])
-        total += int(keep.sum())
     if not parts:
         return select_points(views.model, np.zeros(len(views.model.xyz), bool)), np.zeros(0)
     return _joined(views.model, parts), np.concatenate(expected).astype(np.float64)
 
 
-def _joined(model: Model, parts: list[_Measured]) -> Model:
-    """The points of all maps with the poses and the camera of a model."""
-    xyz = np.concatenate([p.xyz for p in parts])
-    point, frame = np.concatenate([p.point for p in parts]), np.concatenate([p.frame for p in parts])
-    xy, error = np.concatenate([p.xy for p in parts]), np.concatenate([p.error for p in parts])
-    order = np.lexsort((frame, point))
+def _kept(found: _Measured, keep: NDArray[np.bool_], model: Model) -> Model:
+    """The points of one map under a mask, with the poses and the camera of a model."""
+    rows = np.flatnonzero(keep[found.point])
+    point = (np.cumsum(keep) - 1)[found.point[rows]]
+    xyz = found.xyz[keep]
     # The error in a point's own reference is zero by construction and no measurement.
     count = np.maximum(np.bincount(point, minlength=len(xyz)) - 1, 1)
-    mean = np.bincount(point, weights=error, minlength=len(xyz)) / count
-    black = np.zeros((len(xyz), 3), np.uint8)
-    return Model(model.camera, model.cam_from_world, xyz, black, mean, point[order], frame[order], xy[order])
+    mean = np.bincount(point, weights=found.error[rows], minlength=len(xyz)) / count
+    order = np.lexsort((found.frame[rows], point))
+    rows, black = rows[order], np.zeros((len(xyz), 3), np.uint8)
+    return Model(model.camera, model.cam_from_world, xyz, black, mean, point[order], found.frame[rows], found.xy[rows])
+
+
+def _joined(model: Model, parts: list[Model]) -> Model:
+    """The points of all maps with the poses and the camera of a model."""
+    first = np.cumsum([0, *(len(p.xyz) for p in parts)])
+    return Model(
+        model.camera,
+        model.cam_from_world,
+        np.concatenate([p.xyz for p in parts]),
+        np.concatenate([p.rgb for p in parts]),
+        np.concatenate([p.error_px for p in parts]),
+        np.concatenate([p.point + n for p, n in zip(parts, first[:-1], strict=True)]),
+        np.concatenate([p.frame for p in parts]),
+        np.concatenate([p.xy for p in parts]),
+    )
 
 
 def _measure_map(

@@ -117,8 +117,6 @@ class MatchConfig:
     """Half the side of these patches in working pixels."""
     min_ncc: float = 0.6
     """Least normalised correlation of the aligned patches."""
-    max_sigma_px: float = 0.18
-    """Largest standard error of an aligned patch in working pixels, its noise taken for independent."""
     chunk_queries: int = 512
     """Queries per block of the response; memory only."""
     chunk_cells: int = 8192

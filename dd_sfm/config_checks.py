@@ -57,7 +57,6 @@ RANGES = {
     "match.min_support": SHARE,
     "match.patch_radius_px": Range(1),
     "match.min_ncc": CORRELATION,
-    "match.max_sigma_px": POSITIVE,
     "match.chunk_queries": Range(1),
     "match.chunk_cells": Range(1),
     "map.tracks_per_frame": Range(1),

@@ -15,6 +15,8 @@ STRIPS = 64
 """The coarse cells are divided into so many strips; the best cell of each is a candidate."""
 CANDIDATES = 5
 """Number of candidates that hill climbing starts from."""
+MAX_CLIMB = 0.1
+"""Largest gain of similarity expected of the last, single steps: a place that is further behind is given up."""
 MAX_OFFSET = 0.6
 """Largest distance in cells, along each axis, of a peak from the best cell."""
 
@@ -192,7 +194,7 @@ def _hill_climb(
         for _ in range(2):
             top = np.argmax(similarity)
             place, value = near[top], similarity[top]
-            if value < -2:
+            if value < max(best[n] - np.float32(MAX_CLIMB), np.float32(-2)):
                 break
             for _ in range(2):
                 place, value = _best_around(place, 1, cells, step, usable, queries[n])

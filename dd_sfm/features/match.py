@@ -138,6 +138,11 @@ def _pool_all(matcher: Matcher, config: Config) -> Tensor:
     return matcher.maps.pooled()
 
 
+def _tiled_order(xy: NDArray[Any]) -> NDArray[np.int64]:
+    """An order of points (N, 2) in strips of some pixels' height, along each of them."""
+    return np.lexsort((xy[:, 0], xy[:, 1] // 24))
+
+
 def _match_reference(
     matcher: Matcher, builder: TrackBuilder, reference: int, pooled: Tensor | None
 ) -> ReferenceMatches:
@@ -146,6 +151,9 @@ def _match_reference(
     tracks, old_xy = builder.continuing(reference, config.match.query_spacing_px / 3)
     new_xy = query_points(matcher.frame(reference), config.match, old_xy)
     new_xy = new_xy[: max(0, config.match.max_queries - len(old_xy))]
+    # Points near to each other need the same parts of maps and images.
+    by_place = _tiled_order(old_xy)
+    tracks, old_xy, new_xy = tracks[by_place], old_xy[by_place], new_xy[_tiled_order(new_xy)]
     xy = np.concatenate([old_xy, new_xy]).astype(np.float32)
     if config.pairs.scheme == "adaptive":
         sample = np.random.default_rng([config.runtime.seed, reference]).permutation(len(xy))[

@@ -14,16 +14,10 @@ from dd_sfm.ops.packed_image import STEPS, packed_sample, packed_value, packed_w
 
 MIN_VARIANCE = 0.05 * STEPS**2
 """Smallest variance of grey values of a patch with texture, in steps; below it, rounding dominates."""
-CONVERGED_PX = 0.1
-"""The iteration ends when a step is shorter than this: the next one would be several times shorter."""
-START_SIGMA_PX = 0.22
-"""Standard error of initial matches, in terms of that of aligned patches.
-
-Patches alone slide along edges; so a place is the most likely one given the patch and the initial match. The standard
-error of patches takes what is left of the difference for independent noise, and is about as much too small.
-"""
-LEAST_GAIN = 0.6
-"""Steps are lengthened for correlations down to this."""
+CONVERGED_PX = 0.05
+"""The iteration ends when a step is shorter than this."""
+MAX_SHRINKING = 0.5
+"""Steps are lengthened as if they shrank by no more than this factor from one to the next."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +42,13 @@ def align_patches(
     affine: NDArray[Any],
     *,
     radius: int = 10,
-    iterations: int = 8,
+    iterations: int = 5,
     max_move_px: float = 3.0,
 ) -> Alignment:
     """Refine ``xy1`` so that the target patch looks like the source patch around ``xy0``.
 
     Inverse compositional Lucas-Kanade (Baker and Matthews, IJCV 2004) on patches of zero mean and unit norm; the
-    source patch is laid into the target through a fixed local affine map, so that wide baselines stay aligned. The
-    initial match counts as a measurement too: without texture along an edge a patch stays where it was.
+    source patch is laid into the target through a fixed local affine map, so that wide baselines stay aligned.
 
     Args:
         source: Grey image (H, W) from :func:`dd_sfm.ops.packed_image.pack_image`.
@@ -213,13 +206,6 @@ def _correlate(
     return min(dot / norm, one), bx / norm, by / norm
 
 
-@compiled_part
-def _solve(hxx: Number, hxy: Number, hyy: Number, bx: Number, by: Number) -> tuple[Any, Any]:
-    """Solve two symmetric equations."""
-    determinant = max(hxx * hyy - hxy * hxy, np.float32(1e-12))
-    return (hyy * bx - hxy * by) / determinant, (hxx * by - hxy * bx) / determinant
-
-
 @compiled_for_workers
 def _align_compiled(
     source: Int64Array,
@@ -245,28 +231,28 @@ def _align_compiled(
         if hxx <= zero:
             score[n], sigma[n] = zero, np.float32(1e3)
             continue
+        determinant = max(hxx * hyy - hxy * hxy, np.float32(1e-12))
         warp, x, y = affine[n], xy1[n, 0], xy1[n, 1]
-        # How far it has moved, in pixels of the source.
-        u, v = zero, zero
-        ncc, noise, far = zero, zero, False
+        ncc, far, u, v = zero, False, zero, zero
         for _ in range(iterations):
             ncc, bx, by = _correlate(target, x, y, warp, offset, template)
-            # The squared difference of two unit-norm patches is 2 - 2 ncc, spread over the samples.
-            noise = max(two - two * ncc, zero) / np.float32(size)
-            prior = noise / np.float32(START_SIGMA_PX**2)
-            # Noise takes up a part of the target's unit norm: its texture, and with it the step, is as much shorter.
-            gain = one / max(ncc, np.float32(LEAST_GAIN))
-            du, dv = _solve(hxx + prior, hxy, hyy + prior, gain * bx + prior * u, gain * by + prior * v)
-            dx, dy = warp[0, 0] * du + warp[0, 1] * dv, warp[1, 0] * du + warp[1, 1] * dv
+            du, dv = (hyy * bx - hxy * by) / determinant, (hxx * by - hxy * bx) / determinant
+            # Noise in the gradients makes steps too short, always by about the same factor: what all steps to come
+            # would add up to is estimated from the last one (Aitken's method), along it.
+            shrinking = (du * u + dv * v) / max(u * u + v * v, np.float32(1e-8))
+            longer = one / (one - min(max(shrinking, zero), np.float32(MAX_SHRINKING)))
+            u, v = du * longer, dv * longer
+            dx, dy = warp[0, 0] * u + warp[0, 1] * v, warp[1, 0] * u + warp[1, 1] * v
             length = np.sqrt(dx * dx + dy * dy)
             shorten = one / max(length, one)
-            u, v, x, y = u - du * shorten, v - dv * shorten, x - dx * shorten, y - dy * shorten
+            x, y = x - dx * shorten, y - dy * shorten
             far = (x - xy1[n, 0]) ** 2 + (y - xy1[n, 1]) ** 2 > most * most
             if far or length < np.float32(CONVERGED_PX):
                 break
         if not far:
             place[n, 0], place[n, 1] = x, y
         smallest = (hxx + hyy) / two - np.sqrt(((hxx - hyy) / two) ** 2 + hxy * hxy)
-        sigma[n] = np.sqrt(noise / max(smallest, np.float32(1e-9)))
+        # The squared difference of two unit-norm patches is 2 - 2 ncc, spread over the samples.
+        sigma[n] = np.sqrt(max(two - two * ncc, zero) / np.float32(size) / max(smallest, np.float32(1e-9)))
         score[n] = -one if far else ncc
     return place, score, sigma

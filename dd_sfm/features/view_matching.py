@@ -113,7 +113,7 @@ def _refine(
     expected = torch.from_numpy(predicted).to(xy1)[keep]
     if config.subpixel and len(index):
         aligned = align_patches(source.image, target.image, xy0, xy1, affine[agree], radius=config.patch_radius_px)
-        good = (aligned.ncc >= config.min_ncc) & (aligned.sigma_px <= config.max_sigma_px)
+        good = aligned.ncc >= config.min_ncc
         xy1, index, score = aligned.xy[good], index[good], confidence(aligned.sigma_px[good])
         expected = expected[good]
     return ViewMatches(index, xy1, score, (xy1 - expected).norm(dim=1), ratio)

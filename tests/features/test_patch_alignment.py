@@ -117,14 +117,3 @@ def test_the_points_of_a_gpu_are_shared_by_the_configured_threads():
         assert alignment_threads(torch.device("cpu")) == 1
     finally:
         torch.set_num_threads(before)
-
-
-def test_a_patch_does_not_slide_along_an_edge():
-    rng = np.random.default_rng(1)
-    edge = 120 + 60 * np.tanh((np.arange(100) - 50) / 3)
-    source, target = (pack_image(np.tile(edge, (90, 1)) + rng.normal(0, 4, (90, 100))) for _ in range(2))
-    xy = torch.tensor([[50.0, y] for y in range(20, 70, 5)])
-    found = align_patches(source, target, xy, xy + torch.tensor([1.0, 0.0]), np.tile(np.eye(2), (len(xy), 1, 1)))
-    across, along = (found.xy - xy).abs().unbind(1)
-    assert across.max() < 0.1
-    assert along.max() < 0.3

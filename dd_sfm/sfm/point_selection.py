@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.cameras import camera_centres, stack_poses
+from dd_sfm.sfm.point_blocks import point_blocks
 from dd_sfm.structures import FloatArray, Model
 
 
@@ -40,11 +41,15 @@ def concatenate_points(first: Model, second: Model) -> Model:
 
 def depths(model: Model) -> FloatArray:
     """Median distance (P,) of every point to the cameras that see it, in scene units."""
+    return np.concatenate([_depths(block) for block in point_blocks(model)] or [np.zeros(0)])
+
+
+def _depths(model: Model) -> FloatArray:
     centres = camera_centres(stack_poses(model.cam_from_world))
     distance = np.linalg.norm(model.xyz[model.point] - centres[model.frame], axis=1)
     order = np.lexsort((distance, model.point))
     count = np.bincount(model.point, minlength=len(model.xyz))
-    return distance[order][np.cumsum(count) - count + count // 2] if len(order) else np.zeros(0)
+    return np.asarray(distance[order][np.cumsum(count) - count + count // 2])
 
 
 def spread_subset(model: Model, size: tuple[int, int], per_frame: int) -> Model:

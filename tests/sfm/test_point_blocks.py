@@ -4,6 +4,7 @@ from dd_sfm.cameras import PinholeCamera
 from dd_sfm.sfm import point_blocks
 from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.sfm.point_cloud import point_normals
+from dd_sfm.sfm.point_selection import depths
 from dd_sfm.structures import Model
 
 
@@ -33,10 +34,11 @@ def test_blocks_hold_whole_points_and_all_of_them():
 
 def test_what_is_measured_in_blocks_is_what_is_measured_at_once(monkeypatch):
     whole = model()
-    normals = point_normals(whole)
+    normals, distance = point_normals(whole), depths(whole)
     monkeypatch.setattr(point_blocks.point_blocks, "__defaults__", (20,))
     monkeypatch.setattr("dd_sfm.sfm.point_cloud.POINTS", 7)
     rays = model_rays(whole)
     assert np.array_equal(point_blocks.model_errors_px(whole), reprojection_errors_px(rays, whole.xyz))
     assert np.array_equal(point_blocks.model_angles_deg(whole), widest_angles_deg(rays, whole.xyz))
     assert np.allclose(point_normals(whole), normals)
+    assert np.array_equal(depths(whole), distance)

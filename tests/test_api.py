@@ -255,7 +255,7 @@ def test_matches_are_those_of_a_reconstruction(descriptor, images, tmp_path):
     )  # fmt: skip
     describe_frames(frames, out, config, CPU, silent)
     matcher = Matcher(frames, out, config, CPU)
-    queries = query_points(matcher.image(0)[0], config.match)
+    queries = query_points(matcher.frame(0), config.match)
     expected, grid = matcher.match(0, 2, queries), matcher.maps.grid
     found = dd_sfm.match_images(
         *(read_image(frames.frames[k].path) for k in (0, 2)), descriptor=descriptor, mask0=circle_mask()

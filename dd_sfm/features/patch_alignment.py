@@ -42,7 +42,7 @@ def align_patches(
     affine: NDArray[Any],
     *,
     radius: int = 10,
-    iterations: int = 5,
+    iterations: int = 8,
     max_move_px: float = 3.0,
 ) -> Alignment:
     """Refine ``xy1`` so that the target patch looks like the source patch around ``xy0``.

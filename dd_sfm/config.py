@@ -185,9 +185,9 @@ class DenseConfig:
     """...of at most this expected relative error."""
     adjust_spacing_px: int = 8
     """*Working pixels* between the depths that poses are adjusted with, before the search proper."""
-    adjust_rounds: int = 3
+    adjust_rounds: int = 4
     """How often poses are adjusted with dense points, before the search proper."""
-    adjust_points: int = 400
+    adjust_points: int = 600
     """Dense points of each reference that take part in adjusting the poses (0: poses stay as the tracks gave them)."""
 
 

@@ -135,7 +135,11 @@ def depth_maps(
 
 
 def depth_map(
-    views: PosedViews, frame: int, step: int, least_correlation: float, before: DepthMap | None = None
+    views: PosedViews,
+    frame: int,
+    step: int,
+    least_correlation: float,
+    before: DepthMap | None = None,
 ) -> DepthMap | None:
     """Search the depth of every ``step``-th usable pixel; None for a frame without views or points to start from.
 
@@ -146,7 +150,8 @@ def depth_map(
         least_correlation: Of a patch that counts as seen in a view.
         before: A map of this frame with slightly other poses, to start from.
     """
-    chosen = before.views if before is not None else choose_views(views, frame)
+    goes_on = before is not None and before.step == step
+    chosen = before.views if before is not None and goes_on else choose_views(views, frame)
     if len(chosen) < 2 or len(views.points_seen[frame]) < MIN_START_POINTS:
         return None
     grid = views.grid
@@ -161,7 +166,7 @@ def depth_map(
     planes[~known] = 0
     sigma = np.where(known, 1 / (np.sqrt(np.maximum(information, 1e-12)) * np.maximum(planes[:, 0], 1e-9)), np.inf)
     visible = np.packbits(correlation > least_correlation, axis=1)
-    return DepthMap(frame, shape, step, planes, sigma.astype(np.float32), chosen, visible, reference.baseline)
+    return DepthMap(frame, shape, step, planes, sigma.astype(np.float32), chosen, visible, reference.baseline(chosen))
 
 
 class _Reference:
@@ -174,17 +179,21 @@ class _Reference:
         self.pixels = grid_pixels(shape, step)
         self.search, self.shown = views.images.on_device((frame, *chosen))
         self.matrices, self.shifts = views.transfers(frame, chosen)
-        self.baseline = float(np.mean([np.linalg.norm(views.centres[v] - views.centres[frame]) for v in chosen]))
 
     def start(self, before: DepthMap | None) -> tuple[NDArray[np.float32], tuple[Pass, ...]]:
         """Planes (N, 3) to start from, and how they are refined."""
         if before is not None:
-            rescale = np.float32(before.baseline / self.baseline)
+            rescale = np.float32(before.baseline / self.baseline(before.views))
             if before.step == self.step:
                 return before.planes * rescale, FROM_SAME_MAP
             return self._complete(before.planes_at(self.pixels) * rescale), FROM_OTHER_MAP
         planes = self._complete(np.zeros((len(self.pixels), 3), np.float32))
         return self.fit(planes[:, 0], np.ones(len(planes), np.float32), 3), FROM_POINTS
+
+    def baseline(self, frames: tuple[int, ...]) -> float:
+        """Mean distance from the reference's camera to those of other frames."""
+        centres = self.views.centres
+        return float(np.mean([np.linalg.norm(centres[f] - centres[self.frame]) for f in frames]))
 
     def _complete(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Try the depths of sparse points where no plane is known, and none where the frame cannot be used."""

@@ -4,7 +4,7 @@ import logging
 
 import torch
 
-from dd_sfm.mvs.grey_images import SLOTS
+from dd_sfm.mvs.grey_images import LEAST_SLOTS, slots_for
 from dd_sfm.mvs.kernels.dense_search import DenseSearch
 from dd_sfm.structures import WorkingGrid
 
@@ -25,7 +25,7 @@ def why_not_on_gpu() -> str:
 def dense_search_for(device: torch.device, grid: WorkingGrid, frames: int) -> DenseSearch:
     """The dense search for a number of frames of a working grid, on a device."""
     if device.type != "cuda" or why_not_on_gpu():
-        return DenseSearch(SLOTS, grid.height, grid.width)
+        return DenseSearch(slots_for(grid, frames), grid.height, grid.width)
     from dd_sfm.mvs.kernels.cuda_search import CudaSearch
 
-    return CudaSearch(min(max(frames, SLOTS), MOST_SLOTS), grid.height, grid.width)
+    return CudaSearch(min(max(frames, LEAST_SLOTS), MOST_SLOTS), grid.height, grid.width)

@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dd_sfm.io.working import load_working
@@ -14,8 +16,10 @@ from dd_sfm.structures import FrameSet, WorkingGrid
 
 CACHE_BYTES = 400_000_000
 """Images kept in memory: some 400 frames."""
-SLOTS = 40
-"""Images ready for the search: a reference and its views, and those of the references around it."""
+SLOT_BYTES = 250_000_000
+"""Images ready for the search: some 100."""
+LEAST_SLOTS = 32
+"""A reference, its views, and those of the references around it."""
 SHADING_SIGMA_PX = 20.0
 """Standard deviation in working pixels of what counts as slow."""
 HIGHLIGHT_PX = 11
@@ -42,7 +46,7 @@ class GreyImages:
         self._cache: dict[int, tuple[NDArray[np.int16], NDArray[np.bool_]]] = {}
         self._capacity = max(2, CACHE_BYTES // (3 * grid.width * grid.height))
         self._lock = threading.Lock()
-        self._search = search or DenseSearch(SLOTS, grid.height, grid.width)
+        self._search = search or DenseSearch(slots_for(grid, len(frames)), grid.height, grid.width)
         self._slots: dict[int, int] = {}
 
     def __getitem__(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -63,10 +67,11 @@ class GreyImages:
         for frame in frames:
             if frame in self._slots:
                 self._slots[frame] = self._slots.pop(frame)
-        for frame in frames:
-            if frame not in self._slots:
+        missing = [frame for frame in frames if frame not in self._slots]
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            for frame, cells in zip(missing, pool.map(lambda f: pack_image(self[f][0]), missing), strict=True):
                 free = len(self._slots) if len(self._slots) < search.slots else self._slots.pop(next(iter(self._slots)))
-                search.load(free, pack_image(self[frame][0]))
+                search.load(free, cells)
                 self._slots[frame] = free
         return search, np.array([self._slots[frame] for frame in frames], np.int32)
 
@@ -74,13 +79,21 @@ class GreyImages:
         with self._lock:
             if frame in self._cache:
                 self._cache[frame] = self._cache.pop(frame)
-            else:
-                working = load_working(self.frames.frames[frame], self.grid)
-                grey = search_image(working.image, working.mask)
-                self._cache[frame] = np.rint(grey * STEPS).astype(np.int16), working.mask
-                if len(self._cache) > self._capacity:
-                    self._cache.pop(next(iter(self._cache)))
-            return self._cache[frame]
+                return self._cache[frame]
+        # Two threads may read the same frame: that is slower than waiting, and rare.
+        working = load_working(self.frames.frames[frame], self.grid)
+        grey = search_image(working.image, working.mask)
+        found = np.rint(grey * STEPS).astype(np.int16), working.mask
+        with self._lock:
+            self._cache[frame] = found
+            if len(self._cache) > self._capacity:
+                self._cache.pop(next(iter(self._cache)))
+        return found
+
+
+def slots_for(grid: WorkingGrid, frames: int) -> int:
+    """Images of a working grid that are held ready for the search on a CPU, of so many frames."""
+    return min(max(frames, 1), max(LEAST_SLOTS, SLOT_BYTES // (8 * grid.width * grid.height)))
 
 
 def search_image(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -88,7 +88,7 @@ def test_images_are_read_once_while_there_is_room(tmp_path, monkeypatch):
 
 
 def test_slots_of_the_search_are_used_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("dd_sfm.mvs.grey_images.SLOTS", 3)
+    monkeypatch.setattr("dd_sfm.mvs.grey_images.slots_for", lambda grid, frames: 3)
     frames = write_clip(tmp_path)
     images = GreyImages(frames, working_grid(frames, CONFIG, 2))
     for asked in ((0, 1, 2), (2, 3), (0, 3, 2), (4, 5, 6)):

@@ -52,7 +52,7 @@ def test_stages_run_up_to_one_and_are_told(tiny_clip, tmp_path):
     figures = dd_sfm.run_stages(str(tiny_clip), str(tmp_path / "run"), ON_CPU, last="describe", on_stage=told.append)
     assert figures == {}
     assert told == ["frames ...", "describe ..."]
-    assert len(list((tmp_path / "run" / "descriptors").glob("*.npy"))) == 12
+    assert len(list((tmp_path / "run" / "descriptors").glob("*.pooled.npy"))) == 12
     told.clear()
     dd_sfm.run_stages(tiny_clip, tmp_path / "run", ON_CPU, last="describe", on_stage=told.append)
     assert told == ["frames: done before", "describe: done before"]

@@ -1,9 +1,17 @@
 """Dense matching: the most similar cell of a whole map for every query descriptor, with sub-cell refinement."""
 
+import logging
+from functools import cache
+
 import torch
 from torch import Tensor
 
-from dd_sfm.errors import ShapeError
+from dd_sfm.errors import DeviceError, ShapeError
+
+logger = logging.getLogger(__name__)
+
+LEAST_CHUNK = 16
+"""Blocks of fewer queries are not tried."""
 
 
 def match_nearest(
@@ -20,11 +28,35 @@ def match_nearest(
     Returns:
         Index of the best cell (N,) int64 and its cosine similarity (N,) float32.
 
+    A GPU that is short of memory is given smaller blocks.
+
     Raises:
         ShapeError: If D differs or there is no cell.
+        DeviceError: If not even a small block has room on the GPU.
     """
     if queries.shape[-1] != cells.shape[-1] or len(cells) == 0:
         raise ShapeError(f"queries {tuple(queries.shape)} against cells {tuple(cells.shape)}; expected equal D, M > 0")
+    while True:
+        try:
+            return _nearest_of_blocks(queries, cells, chunk_queries, chunk_cells)
+        except torch.OutOfMemoryError as error:
+            if chunk_queries <= LEAST_CHUNK:
+                raise DeviceError(
+                    f"GPU: no room to compare {chunk_queries} points with {chunk_cells} cells; expected some free "
+                    "memory. Use --device cpu"
+                ) from error
+            chunk_queries //= 2
+            _say_short_of_memory(chunk_queries)
+
+
+@cache
+def _say_short_of_memory(chunk: int) -> None:
+    """Warn of smaller blocks; once for each size."""
+    logger.warning("match: the GPU is short of memory; %d points are searched at once", chunk)
+
+
+def _nearest_of_blocks(queries: Tensor, cells: Tensor, chunk_queries: int, chunk_cells: int) -> tuple[Tensor, Tensor]:
+    """See :func:`match_nearest`."""
     best = torch.full((len(queries),), -2.0, device=queries.device)
     index = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
     # Columns as a contiguous (D, m) block: the product then runs without a transposed operand.

@@ -69,9 +69,11 @@ def densify_model(
         refined, maps = refine_poses(images, model, config, progress, maps)
         model, _ = triangulate(tracks, refined.cam_from_world, refined.camera, config, scale=error_scale(frames))
     dense = dense_points(images, model, config, progress, maps)
+    on_gpu = search.on_gpu
+    del images, search, maps
     scale = working_scale(frames.field_of_view_px, config.describe.working_height_px)
     finished = fill_gaps(dense, clean(model), config, scale)
-    if device.type == "cuda" and not search.on_gpu:
+    if device.type == "cuda" and not on_gpu:
         return replace(finished, figures={**finished.figures, "searched_on_cpu": 1})
     return finished
 

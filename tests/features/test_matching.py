@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from dd_sfm.config import MatchConfig
-from dd_sfm.errors import ShapeError
+from dd_sfm.errors import DeviceError, ShapeError
+from dd_sfm.features import matching
 from dd_sfm.features.matching import match_nearest, subcell_peak
 from dd_sfm.features.search_map import search_map
 from dd_sfm.ops.sampling import cell_to_image, image_to_cell, sample_bilinear
@@ -22,6 +23,30 @@ def test_hand_computed_matches():
     index, similarity = match_nearest(queries, cells)
     assert index.tolist() == [1, 0]
     assert similarity.tolist() == pytest.approx([0.8, 1.0])
+
+
+@pytest.mark.parametrize("room", [64, 1])
+def test_a_gpu_short_of_memory_gets_smaller_blocks(room, monkeypatch, caplog):
+    """The GPU is played by blocks that have no room above a size."""
+
+    def short(queries, cells, chunk_queries, chunk_cells):
+        if chunk_queries > room:
+            raise torch.OutOfMemoryError("no room")
+        return whole(queries, cells, chunk_queries, chunk_cells)
+
+    whole = matching._nearest_of_blocks
+    monkeypatch.setattr(matching, "_nearest_of_blocks", short)
+    matching._say_short_of_memory.cache_clear()
+    cells = torch.eye(4)
+    if room < matching.LEAST_CHUNK:
+        with pytest.raises(DeviceError, match="no room to compare 16 points with 8192 cells.*Use --device cpu"):
+            match_nearest(cells, cells)
+        return
+    for _ in range(2):
+        assert match_nearest(cells, cells)[0].tolist() == [0, 1, 2, 3]
+    assert [r.getMessage() for r in caplog.records if "64 points" in r.getMessage()] == [
+        "match: the GPU is short of memory; 64 points are searched at once"
+    ]
 
 
 def test_blocks_change_nothing():

@@ -67,7 +67,7 @@ RANGES = {
     "map.focal_bounds": POSITIVE,
     "triangulation.max_reprojection_px": POSITIVE,
     "triangulation.min_views": Range(2),
-    "triangulation.passes": Range(1),
+    "triangulation.passes": Range(1, 100),
     "triangulation.min_angle_deg": Range(0, 90),
     "triangulation.adjust_points_per_frame": Range(1),
     "dense.every": Range(1),

@@ -34,7 +34,7 @@ def doctor() -> None:
             "memory",
             f"{memory.total / 1e9:.1f} GB, {memory.available / 1e9:.1f} GB free",
         ),
-        ("GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none: the CPU does the work"),
+        ("GPU", _gpu()),
     ]
     for name in list_weights():
         network = load_weights(name, cpu)
@@ -45,6 +45,18 @@ def doctor() -> None:
     rows.append(("viewing", _open3d()))
     for label, text in rows:
         print(f"{label:<10} {text}")
+
+
+def _gpu() -> str:
+    import torch
+
+    from dd_sfm.mvs.device import why_not_on_gpu
+
+    if not torch.cuda.is_available():
+        return "none: the CPU does the work"
+    problem = why_not_on_gpu()
+    dense = f"the CPU ({problem}); dd-sfm[cuda12] or [cuda13] has what numba needs" if problem else "it"
+    return f"{torch.cuda.get_device_name()}; the dense search runs on {dense}"
 
 
 def _video_backends(build: str) -> str:

@@ -146,7 +146,7 @@ def _strip_peaks(response: NDArray[Any], peaks: NDArray[Any], places: Int64Array
     for t in range(top):
         if places[t] >= 0:
             where = places[t]
-            while response[where] != values[t]:
+            while response[where] != values[t] and where + STRIPS < response.shape[0]:
                 where += STRIPS
             places[t] = where
 

@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,12 +70,7 @@ class DescriptorFiles:
         Raises:
             InputError: If they are damaged.
         """
-        try:
-            return torch.from_numpy(np.load(self._basis))
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(
-                f"{self._basis}: damaged ({error}); expected numbers by dd-sfm. Remove {self.folder} and repeat"
-            ) from error
+        return torch.from_numpy(self._read(self._basis))
 
     def map_path(self, index: int) -> Path:
         """Where the map of a source frame lies."""
@@ -102,6 +98,8 @@ class DescriptorFiles:
         if pooled is not None:
             write_array(self._pooled_path(index), pooled)
         with self._lock:
+            if self.map_path(index).is_file():
+                self._used -= self.map_path(index).stat().st_size
             self._make_room(packed.nbytes, needed_from)
             if self._used + packed.nbytes > self.limit:
                 return
@@ -116,8 +114,20 @@ class DescriptorFiles:
             return None
 
     def pooled(self, indices: Iterable[int]) -> Tensor:
-        """The descriptors (F, E) of source frames as a whole."""
-        return torch.from_numpy(np.stack([np.load(self._pooled_path(index)) for index in indices]))
+        """The descriptors (F, E) of source frames as a whole.
+
+        Raises:
+            InputError: If they are damaged.
+        """
+        return torch.from_numpy(np.stack([self._read(self._pooled_path(index)) for index in indices]))
+
+    def _read(self, path: Path) -> NDArray[Any]:
+        try:
+            return np.asarray(np.load(path))
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(
+                f"{path}: damaged ({error}); expected numbers by dd-sfm. Remove {self.folder} and repeat"
+            ) from error
 
     def _make_room(self, size: int, needed_from: int) -> None:
         if self._used + size <= self.limit:

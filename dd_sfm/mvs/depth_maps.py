@@ -114,6 +114,7 @@ def depth_maps(
     step: int,
     label: str = "depth",
     before: Sequence[DepthMap] = (),
+    again: bool = False,
 ) -> Sequence[DepthMap]:
     """Depth maps of every ``dense.every``-th frame that sees points, without those that cannot be searched.
 
@@ -124,12 +125,15 @@ def depth_maps(
         step: Working pixels between those whose depth is searched.
         label: What is shown beside the progress.
         before: Maps of the same frames with slightly other poses, to start from.
+        again: Only refine the depths of maps of the same grid, in the same views.
     """
-    references = sorted(views.points_seen)[:: config.dense.every]
+    # Poses stay where points come and go, so that every round has the same references.
+    references = [f for f in sorted(views.poses)[:: config.dense.every] if f in views.points_seen]
     start = {m.frame: m for m in before}
     least = config.dense.min_correlation
     found = (
-        depth_map(views, f, step, least, start.get(f)) for f in progress(references, total=len(references), label=label)
+        depth_map(views, f, step, least, start.get(f), again=again)
+        for f in progress(references, total=len(references), label=label)
     )
     return [m for m in found if m is not None]
 
@@ -140,6 +144,8 @@ def depth_map(
     step: int,
     least_correlation: float,
     before: DepthMap | None = None,
+    *,
+    again: bool = False,
 ) -> DepthMap | None:
     """Search the depth of every ``step``-th usable pixel; None for a frame without views or points to start from.
 
@@ -149,15 +155,17 @@ def depth_map(
         step: Working pixels between those whose depth is searched.
         least_correlation: Of a patch that counts as seen in a view.
         before: A map of this frame with slightly other poses, to start from.
+        again: Only refine the depths of a map of the same grid, in the same views; pixels that it does not know stay
+            unknown.
     """
-    goes_on = before is not None and before.step == step
-    chosen = before.views if before is not None and goes_on else choose_views(views, frame)
+    again = again and before is not None and before.step == step
+    chosen = before.views if before is not None and again else choose_views(views, frame)
     if len(chosen) < 2 or len(views.points_seen[frame]) < MIN_START_POINTS:
         return None
     grid = views.grid
     shape = len(range(step // 2, grid.height, step)), len(range(step // 2, grid.width, step))
     reference = _Reference(views, frame, chosen, shape, step)
-    planes, passes = reference.start(before)
+    planes, passes = reference.start(before, again=again)
     information = correlation = np.zeros(0, np.float32)
     for p in passes:
         inverse, information, correlation = reference.refine(planes, p)
@@ -180,11 +188,11 @@ class _Reference:
         self.search, self.shown = views.images.on_device((frame, *chosen))
         self.matrices, self.shifts = views.transfers(frame, chosen)
 
-    def start(self, before: DepthMap | None) -> tuple[NDArray[np.float32], tuple[Pass, ...]]:
+    def start(self, before: DepthMap | None, *, again: bool) -> tuple[NDArray[np.float32], tuple[Pass, ...]]:
         """Planes (N, 3) to start from, and how they are refined."""
         if before is not None:
-            rescale = np.float32(before.baseline / self.baseline(before.views))
-            if before.step == self.step:
+            rescale = np.float32(before.baseline / max(self.baseline(before.views), 1e-12))
+            if again:
                 return before.planes * rescale, FROM_SAME_MAP
             return self._complete(before.planes_at(self.pixels) * rescale), FROM_OTHER_MAP
         planes = self._complete(np.zeros((len(self.pixels), 3), np.float32))
@@ -226,6 +234,8 @@ def _hypotheses(views: PosedViews, frame: int, pixels: NDArray[np.float32]) -> N
     points = views.model.xyz[views.points_seen[frame]]
     xy, depth = views.project(points, frame)
     good = depth > 0
+    if good.sum() < START_DEPTHS:
+        return np.zeros((len(pixels), START_DEPTHS, 3), np.float32)
     index = np.asarray(cKDTree(xy[good]).query(pixels, k=START_DEPTHS)[1])
     hypotheses = np.zeros((len(pixels), START_DEPTHS, 3), np.float32)
     hypotheses[..., 0] = (1 / depth[good])[index]

@@ -4,8 +4,8 @@ import logging
 
 import torch
 
-from dd_sfm.mvs.grey_images import LEAST_SLOTS, slots_for
-from dd_sfm.mvs.kernels.dense_search import DenseSearch
+from dd_sfm.mvs.grey_images import slots_for
+from dd_sfm.mvs.kernels.dense_search import LEAST_SLOTS, DenseSearch
 from dd_sfm.structures import WorkingGrid
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,10 @@ def why_not_on_gpu() -> str:
 
 def dense_search_for(device: torch.device, grid: WorkingGrid, frames: int) -> DenseSearch:
     """The dense search for a number of frames of a working grid, on a device."""
-    if device.type != "cuda" or why_not_on_gpu():
+    problem = why_not_on_gpu() if device.type == "cuda" else ""
+    if problem:
+        logger.warning("dense search: on the CPU, as numba cannot compile for the GPU (%s)", problem)
+    if device.type != "cuda" or problem:
         return DenseSearch(slots_for(grid, frames), grid.height, grid.width)
     from dd_sfm.mvs.kernels.cuda_search import CudaSearch
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from dd_sfm.io.working import load_working
-from dd_sfm.mvs.kernels.dense_search import DenseSearch
+from dd_sfm.mvs.kernels.dense_search import LEAST_SLOTS, DenseSearch
 from dd_sfm.ops.packed_image import STEPS, pack_image
 from dd_sfm.structures import FrameSet, WorkingGrid
 
@@ -18,8 +18,6 @@ CACHE_BYTES = 400_000_000
 """Images kept in memory: some 400 frames."""
 SLOT_BYTES = 250_000_000
 """Images ready for the search: some 100."""
-LEAST_SLOTS = 32
-"""A reference, its views, and those of the references around it."""
 SHADING_SIGMA_PX = 20.0
 """Standard deviation in working pixels of what counts as slow."""
 HIGHLIGHT_PX = 11

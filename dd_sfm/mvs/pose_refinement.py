@@ -40,7 +40,9 @@ def refine_poses(
         depth maps with the poses as they were.
     """
     views = PosedViews(images, model)
-    maps = depth_maps(views, config, progress, step=config.dense.adjust_spacing_px, label="adjust", before=before)
+    maps = depth_maps(
+        views, config, progress, step=config.dense.adjust_spacing_px, label="adjust", before=before, again=True
+    )
     if len(maps) < 2:
         return model, maps
     scale = error_scale(images.frames)

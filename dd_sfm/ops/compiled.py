@@ -42,13 +42,15 @@ def using_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def over_cores(loop: Callable[..., None], count: int, *arguments: Any) -> None:
+def over_cores(loop: Callable[..., None], count: int, *arguments: Any, least: int = LEAST_RANGE) -> None:
     """Call a compiled ``loop(first, last, *arguments)`` for ranges that make up ``count``, in as many threads as torch.
+
+    A range has ``least`` steps or more.
 
     Loops of numba's own threads take twice as long to compile, and cannot be called from two threads at once.
     """
     threads = torch.get_num_threads()
-    size = max(LEAST_RANGE, -(-count // (RANGES_PER_THREAD * threads)))
+    size = max(least, -(-count // (RANGES_PER_THREAD * threads)))
     if threads == 1 or count <= size:
         loop(0, count, *arguments)
         return

@@ -104,7 +104,7 @@ def point_notes(figures: Mapping[str, float | int | None]) -> list[Note]:
         notes.append(Note(NoteCode.NO_DEPTH_AGREEMENT, text + MORE_PARALLAX))
     if figures.get("searched_on_cpu"):
         text = (
-            "the dense search ran on the CPU, as numba cannot compile for the GPU. Install dd-sfm[cuda12] or [cuda13]"
+            "the dense search ran on the CPU, as numba cannot compile for the GPU; dd-sfm doctor says why"
         )
         notes.append(Note(NoteCode.DENSE_SEARCH_ON_CPU, text))
     if expected is not None and expected > UNSURE:

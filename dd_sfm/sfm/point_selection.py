@@ -49,7 +49,8 @@ def _depths(model: Model) -> FloatArray:
     distance = np.linalg.norm(model.xyz[model.point] - centres[model.frame], axis=1)
     order = np.lexsort((distance, model.point))
     count = np.bincount(model.point, minlength=len(model.xyz))
-    return np.asarray(distance[order][np.cumsum(count) - count + count // 2])
+    middle = np.minimum(np.cumsum(count) - count + count // 2, len(order) - 1)
+    return np.asarray(distance[order][middle]) if len(order) else np.zeros(len(model.xyz))
 
 
 def spread_subset(model: Model, size: tuple[int, int], per_frame: int) -> Model:

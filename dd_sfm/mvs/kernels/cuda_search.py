@@ -7,10 +7,10 @@ import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
-from dd_sfm.errors import DeviceError
+from dd_sfm.errors import DeviceError, ShapeError
 from dd_sfm.mvs.kernels.cpu_loops import align_loop, choose_loop, refine_loop
-from dd_sfm.mvs.kernels.cuda_loops import align_kernel, choose_kernel, refine_kernel
-from dd_sfm.mvs.kernels.dense_search import DenseSearch
+from dd_sfm.mvs.kernels.cuda_loops import MOST_VIEWS, align_kernel, choose_kernel, refine_kernel
+from dd_sfm.mvs.kernels.dense_search import LEAST_SLOTS, DenseSearch
 from dd_sfm.ops.compiled import Int64Array
 
 logger = logging.getLogger(__name__)
@@ -19,8 +19,6 @@ THREADS = 64
 """Threads of a block: few, as each holds two patches."""
 KERNELS = {choose_loop: choose_kernel, refine_loop: refine_kernel, align_loop: align_kernel}
 """The kernel that does on a GPU what a loop does on the CPU."""
-LEAST_SLOTS = 16
-"""A reference and its views have to be there at once."""
 
 
 def cuda_problem() -> str:
@@ -70,6 +68,8 @@ class CudaSearch(DenseSearch):
         offsets: NDArray[np.float32],
         results: tuple[NDArray[Any], ...],
     ) -> None:
+        if len(matrices) > MOST_VIEWS:
+            raise ShapeError(f"{len(matrices)} views of a reference; expected at most {MOST_VIEWS} on a GPU")
         count = len(inputs[0])
         if not count:
             return

@@ -14,6 +14,9 @@ from dd_sfm.mvs.kernels.depth_search import COARSE_PATCH
 from dd_sfm.mvs.kernels.slanted_patches import PATCH, patch_offsets
 from dd_sfm.ops.compiled import Int64Array, over_cores
 
+LEAST_SLOTS = 32
+"""A reference and its views have to be there at once; those of the next ones may be."""
+
 
 class DenseSearch:
     """The dense search on the CPU.
@@ -98,6 +101,8 @@ class DenseSearch:
         """
         inverse, information = np.empty(len(pixels), np.float32), np.empty(len(pixels), np.float32)
         correlation = np.empty((len(pixels), len(matrices)), np.float32)
+        # A number that is none would be taken for a place in the image.
+        planes = np.where(np.isfinite(planes).all(1, keepdims=True), planes, np.float32(0))
         self._run(
             refine_loop, shown, matrices, shifts, (pixels, planes),
             (np.float32(spacing), np.int32(iterations), np.float32(most_px), np.float32(converged_px)),

@@ -25,7 +25,7 @@ def fit_planes(
         (H, W, 3) float32: inverse depth and its slopes per cell; 0 where too few neighbours are known.
     """
     result = np.zeros((*inverse.shape, 3), np.float32)
-    over_cores(_fit_loop, len(inverse), inverse, information, radius, tolerance, result)
+    over_cores(_fit_loop, len(inverse), inverse, information, radius, tolerance, result, least=4)
     return result
 
 

@@ -188,7 +188,7 @@ def correlate(
 ) -> Any:
     """Correlation of a view with a patch of the reference on a plane; -1 where the view does not show it.
 
-    Args as :func:`dd_sfm.mvs.kernels.depth_search.vote` has them.
+    Args as :mod:`dd_sfm.mvs.kernels.depth_search` has them, and ``side``: samples along the patch's side.
     """
     zero, one = np.float32(0), np.float32(1)
     warp = plane_warp(matrix, shift, u, v, w, gu, gv)

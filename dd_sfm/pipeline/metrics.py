@@ -103,9 +103,7 @@ def point_notes(figures: Mapping[str, float | int | None]) -> list[Note]:
         text = "the dense search found no depth that frames agree on: the points are those of tracks alone. "
         notes.append(Note(NoteCode.NO_DEPTH_AGREEMENT, text + MORE_PARALLAX))
     if figures.get("searched_on_cpu"):
-        text = (
-            "the dense search ran on the CPU, as numba cannot compile for the GPU; dd-sfm doctor says why"
-        )
+        text = "the dense search ran on the CPU, as numba cannot compile for the GPU; dd-sfm doctor says why"
         notes.append(Note(NoteCode.DENSE_SEARCH_ON_CPU, text))
     if expected is not None and expected > UNSURE:
         text = f"half of the points are expected to be more than {100 * expected:.0f} % of their distance off. "

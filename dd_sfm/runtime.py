@@ -118,7 +118,7 @@ def map_ahead(
         yield pending.popleft().result()
 
 
-class Recent(Generic[ItemT, ResultT]):
+class LruCache(Generic[ItemT, ResultT]):
     """The results of a function for the keys asked for last, shared by threads: each is worked out once.
 
     Args:

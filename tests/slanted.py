@@ -12,6 +12,7 @@ from dd_sfm.io.images import write_image, write_mask
 from dd_sfm.mvs.depth_maps import DepthMap, grid_pixels
 from dd_sfm.mvs.kernels.dense_search import DenseSearch
 from dd_sfm.ops.packed_image import pack_image
+from dd_sfm.runtime import LruCache
 from dd_sfm.structures import Frame, FrameSet, Model
 
 CAMERA = PinholeCamera(160, 120, 100.0, 100.0, 79.5, 59.5)
@@ -76,6 +77,12 @@ def loaded(images, kind=DenseSearch):
     for slot, image in enumerate(images):
         search.load(slot, pack_image(image))
     return search, np.arange(len(images), dtype=np.int32)
+
+
+def give_mask(images, frame, mask):
+    """Give one of some grey images another usable area."""
+    before = images._images
+    images._images = LruCache(lambda f: (before[f][0], mask) if f == frame else before[f], FRAMES)
 
 
 def every_pixel(step, margin=0):

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from dd_sfm.runtime import Recent, map_ahead, worker_threads
+from dd_sfm.runtime import LruCache, map_ahead, worker_threads
 
 
 def test_results_come_in_order_and_few_are_begun_ahead():
@@ -55,7 +55,7 @@ def test_the_last_results_are_held_and_each_is_worked_out_once():
             raise ValueError("negative")
         return k * k
 
-    recent = Recent(square, 3)
+    recent = LruCache(square, 3)
     assert [recent[k] for k in (1, 2, 3, 1, 4, 1, 2)] == [1, 4, 9, 1, 16, 1, 4]
     assert calls == [1, 2, 3, 4, 2]
     assert len(recent) == 3

@@ -13,7 +13,7 @@ def give_back_large_blocks() -> None:
     """Let arrays of many megabytes be given back to the system when they are freed.
 
     By itself glibc learns from the first large array that is freed to take all further ones of up to 32 MB from the
-    heap, where small ones that live on keep it from shrinking: a third of what matching and densifying took was free.
+    heap, where small ones that live on keep it from shrinking.
     Smaller arrays stay there, as giving them back and forth takes time. Does nothing with other C libraries.
     """
     with suppress(OSError, AttributeError):

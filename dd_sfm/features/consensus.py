@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from dd_sfm.ops.compiled import Int64Array, compiled_for_workers, compiled_part
-
-Float64Array = NDArray[np.float64]
+from dd_sfm.ops.compiled import Float64Array, Int64Array, compiled_for_workers, compiled_part
 
 
 def local_affine(

@@ -13,7 +13,7 @@ from dd_sfm.features.held_maps import HeldMaps
 from dd_sfm.features.packed_map import unpack
 from dd_sfm.io.run_folder import read_grid
 from dd_sfm.io.working import load_working
-from dd_sfm.runtime import Recent
+from dd_sfm.runtime import LruCache
 from dd_sfm.structures import DescriptorMap, FrameSet
 
 
@@ -44,7 +44,7 @@ class DescriptorCache:
         self.grid = read_grid(out)
         self.needed_from = 0
         """Position of the first frame that later pairs are known to need."""
-        self._recent = Recent(self._load, capacity)
+        self._recent = LruCache(self._load, capacity)
         self._describer: tuple[Describer, Tensor] | None = None
         self._lock = threading.Lock()
 

@@ -18,7 +18,7 @@ from dd_sfm.io.run_folder import GRID, has_grid, read_grid, write_grid
 from dd_sfm.structures import WorkingGrid
 
 FORMAT = 2
-"""Of the files; the first versions wrote every number of all cells as float16, and no format."""
+"""Of the files; those without a number hold all cells in float16, and are made anew."""
 
 
 class DescriptorFiles:

@@ -25,7 +25,7 @@ from dd_sfm.io.working import load_working
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.ops.working import WorkingFrame
 from dd_sfm.progress import Progress
-from dd_sfm.runtime import Recent, workers
+from dd_sfm.runtime import LruCache, workers
 from dd_sfm.sfm.pairs import (
     adaptive_targets,
     loop_targets,
@@ -38,7 +38,9 @@ from dd_sfm.structures import FrameSet, MatchResult
 logger = logging.getLogger(__name__)
 
 MAX_VIEWS = 48
-"""Views in memory at most, of some 7 MB each: with fewer than the windows reach, they are prepared again."""
+"""Views in memory at most: with fewer than the windows reach, they are prepared again."""
+STRIP_PX = 24
+"""Height in working pixels of the strips that points are taken in."""
 
 
 class Matcher:
@@ -60,7 +62,7 @@ class Matcher:
         self.maps = DescriptorCache(frames, out, config, device, 1, held)
         self.bfloat16 = use_bfloat16(config, device)
         span = 2 * max(abs(o) for o in config.pairs.offsets) + config.pairs.reference_every
-        self._views = Recent(self._prepare, min(span, MAX_VIEWS))
+        self._views = LruCache(self._prepare, min(span, MAX_VIEWS))
 
     def _prepare(self, position: int) -> tuple[WorkingFrame, MatchView]:
         held = self.maps[position]
@@ -139,8 +141,8 @@ def _pool_all(matcher: Matcher, config: Config) -> Tensor:
 
 
 def _tiled_order(xy: NDArray[Any]) -> NDArray[np.int64]:
-    """An order of points (N, 2) in strips of some pixels' height, along each of them."""
-    return np.lexsort((xy[:, 0], xy[:, 1] // 24))
+    """An order of points (N, 2) strip by strip, along each of them."""
+    return np.lexsort((xy[:, 0], xy[:, 1] // STRIP_PX))
 
 
 def _match_reference(

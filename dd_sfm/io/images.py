@@ -16,8 +16,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MASK_THRESHOLD = 128
 ENCODING = {
     ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 97],
-    # Differences to the row above alone: half of the time goes where every filter is tried on every row, and files of
-    # frames are no larger.
+    # Differences to the row above alone: trying every filter takes longer, and files of frames are no smaller.
     ".png": [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP],
 }
 """How images are written, by suffix; PNG without loss."""

@@ -1,6 +1,5 @@
 """Frames as the depth search sees them: grey, in working pixels, without highlights and with less shading."""
 
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,12 +11,13 @@ from numpy.typing import NDArray
 from dd_sfm.io.working import load_working
 from dd_sfm.mvs.kernels.dense_search import LEAST_SLOTS, DenseSearch
 from dd_sfm.ops.packed_image import STEPS, pack_image
+from dd_sfm.runtime import LruCache
 from dd_sfm.structures import FrameSet, WorkingGrid
 
 CACHE_BYTES = 400_000_000
-"""Images kept in memory: some 400 frames."""
+"""Images kept in memory."""
 SLOT_BYTES = 250_000_000
-"""Images ready for the search: some 100."""
+"""Images ready for the search on a CPU."""
 SHADING_SIGMA_PX = 20.0
 """Standard deviation in working pixels of what counts as slow."""
 HIGHLIGHT_PX = 11
@@ -41,20 +41,18 @@ class GreyImages:
 
     def __init__(self, frames: FrameSet, grid: WorkingGrid, search: DenseSearch | None = None) -> None:
         self.frames, self.grid = frames, grid
-        self._cache: dict[int, tuple[NDArray[np.int16], NDArray[np.bool_]]] = {}
-        self._capacity = max(2, CACHE_BYTES // (3 * grid.width * grid.height))
-        self._lock = threading.Lock()
+        self._images = LruCache(self._read, max(2, CACHE_BYTES // (3 * grid.width * grid.height)))
         self._search = search or DenseSearch(slots_for(grid, len(frames)), grid.height, grid.width)
         self._slots: dict[int, int] = {}
 
     def __getitem__(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Grey image (H, W) and usable area (H, W)."""
-        grey, mask = self._held(frame)
+        grey, mask = self._images[frame]
         return grey.astype(np.float32) / np.float32(STEPS), mask
 
     def mask(self, frame: int) -> NDArray[np.bool_]:
         """Usable area (H, W)."""
-        return self._held(frame)[1]
+        return self._images[frame][1]
 
     def on_device(self, frames: Sequence[int]) -> tuple[DenseSearch, NDArray[np.int32]]:
         """The dense search with these frames loaded, and the slots they are in.
@@ -73,20 +71,10 @@ class GreyImages:
                 self._slots[frame] = free
         return search, np.array([self._slots[frame] for frame in frames], np.int32)
 
-    def _held(self, frame: int) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
-        with self._lock:
-            if frame in self._cache:
-                self._cache[frame] = self._cache.pop(frame)
-                return self._cache[frame]
-        # Two threads may read the same frame: that is slower than waiting, and rare.
+    def _read(self, frame: int) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
         working = load_working(self.frames.frames[frame], self.grid)
         grey = search_image(working.image, working.mask)
-        found = np.rint(grey * STEPS).astype(np.int16), working.mask
-        with self._lock:
-            self._cache[frame] = found
-            if len(self._cache) > self._capacity:
-                self._cache.pop(next(iter(self._cache)))
-        return found
+        return np.rint(grey * STEPS).astype(np.int16), working.mask
 
 
 def slots_for(grid: WorkingGrid, frames: int) -> int:

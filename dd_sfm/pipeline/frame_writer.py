@@ -1,4 +1,4 @@
-"""Frames on their way from the decoder to the disk: measured, chosen and written, each read only once."""
+"""Frames on their way from the decoder to the disk: measured, chosen and written."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator

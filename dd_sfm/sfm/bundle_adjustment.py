@@ -11,7 +11,7 @@ from dd_sfm.structures import FrameSet, Model
 CONVERGED = 1e-5
 """Relative change of the cost below which poses do not change. COLMAP never stops early by itself."""
 NEARLY_CONVERGED = 1e-4
-"""The same where poses are adjusted again with new points: half of the steps."""
+"""The same where poses are adjusted again with new points."""
 
 
 def bundle_adjust(

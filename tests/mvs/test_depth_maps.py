@@ -11,6 +11,7 @@ from slanted import (
     MIDDLE,
     every_pixel,
     exact_map,
+    give_mask,
     inverse_depth,
     on_plane,
     plane_model,
@@ -120,10 +121,9 @@ def test_depth_of_a_plane(views):
 def test_nothing_is_searched_outside_the_mask(views, tmp_path):
     frames = write_clip(tmp_path)
     masked = PosedViews(GreyImages(frames, views.grid), views.model)
-    image, mask = masked.images._held(MIDDLE)
-    right = mask.copy()
+    right = masked.images.mask(MIDDLE).copy()
     right[:, :80] = False
-    masked.images._cache[MIDDLE] = image, right
+    give_mask(masked.images, MIDDLE, right)
     found = depth_map(masked, MIDDLE, 4, 0.6)
     known = found.planes[:, 0] > 0
     assert not known[found.pixels[:, 0] < 80].any()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
-from slanted import CONFIG, NORMAL, exact_map, inverse_depth, plane_model, poses, write_clip
+from slanted import CONFIG, NORMAL, exact_map, give_mask, inverse_depth, plane_model, poses, write_clip
 
 from dd_sfm.io.working import working_grid
 from dd_sfm.mvs.consensus import DISCONTINUITY, MAX_OFFSET_FACTOR, TEXTURE_OFFSET_PX, Consensus, consensus
@@ -93,14 +93,13 @@ def test_references_that_look_elsewhere_do_not_count_against(views):
 def test_references_that_are_masked_there_do_not_count_against(views):
     frame = 8
     part = PosedViews(views.images, views.model)
-    image, mask = part.images._held(frame)
-    left = mask.copy()
+    left = part.images.mask(frame).copy()
     left[:, 80:] = False
     other = exact_map(frame)
     other.planes[other.pixels[:, 0] >= 80] = 0
     maps = [exact_map(6), exact_map(4), other]
     unknown = consensus(part, maps, 0)
-    part.images._cache[frame] = image, left
+    give_mask(part.images, frame, left)
     masked = consensus(part, maps, 0)
     silent_ = middle(maps[0], masked) & (masked.votes == 2)
     assert silent_.sum() > 50

@@ -108,13 +108,12 @@ def _seen_by(
         the points lie in the usable part of its frame (N,).
     """
     xy, depth = views.project(points, other.frame)
-    cell = np.round((np.nan_to_num(xy, nan=-1e6) - other.step // 2) / other.step).astype(np.int64)
+    cell = other.nearest(np.nan_to_num(xy, nan=-1e6))
     inside = (cell >= 0).all(1) & (cell < np.array(other.shape[::-1])).all(1) & (depth > 0)
     ratio, sigma = np.full(len(points), np.inf), np.full(len(points), np.inf)
     seen = np.zeros(len(points), bool)
-    index = cell[inside, 1] * other.shape[1] + cell[inside, 0]
+    index, pixels = other.index(cell[inside]), other.centre(cell[inside])
     planes = other.planes[index]
-    pixels = cell[inside] * other.step + other.step // 2
     away = xy[inside] - pixels
     there = planes[:, 0] + (planes[:, 1:] * away).sum(1)
     ratio[inside] = np.where(planes[:, 0] > 0, there * depth[inside], np.inf)

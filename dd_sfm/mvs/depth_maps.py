@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -74,15 +75,23 @@ class DepthMap:
         """Which views (K, V) show the patches of pixels (K,)."""
         return np.unpackbits(self.visible[pixels], axis=1, count=len(self.views)).astype(bool)
 
+    def nearest(self, xy: NDArray[Any]) -> NDArray[np.int64]:
+        """The cells (K, 2), column and row, whose pixels are nearest to places (K, 2); also beyond the grid."""
+        return np.asarray(np.round((xy - self.step // 2) / self.step).astype(np.int64))
+
+    def index(self, cell: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which pixels (K,) the cells (K, 2) of the grid are."""
+        return np.asarray(cell[:, 1] * self.shape[1] + cell[:, 0])
+
+    def centre(self, cell: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Columns and rows (K, 2) of the pixels of cells (K, 2)."""
+        return cell * self.step + self.step // 2
+
     def planes_at(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Planes (K, 3) at other working pixels (K, 2): those of the nearest pixels of the grid, moved along them."""
-        cell = np.clip(
-            np.round((pixels - self.step // 2) / self.step).astype(np.int64), 0, np.array(self.shape[::-1]) - 1
-        )
-        nearest = cell[:, 1] * self.shape[1] + cell[:, 0]
-        planes = self.planes[nearest]
-        away = pixels - (cell * self.step + self.step // 2)
-        moved = planes[:, 0] + (planes[:, 1:] * away).sum(1)
+        cell = np.clip(self.nearest(pixels), 0, np.array(self.shape[::-1]) - 1)
+        planes = self.planes[self.index(cell)]
+        moved = planes[:, 0] + (planes[:, 1:] * (pixels - self.centre(cell))).sum(1)
         planes[:, 0] = np.where((planes[:, 0] > 0) & (moved > 0), moved, 0)
         return np.asarray(planes, np.float32)
 

@@ -11,7 +11,7 @@ from dd_sfm.mvs.depth_maps import DepthMap
 from dd_sfm.mvs.fusion import FusedPixels
 from dd_sfm.mvs.views import PosedViews
 from dd_sfm.progress import Progress
-from dd_sfm.sfm.point_selection import select_points
+from dd_sfm.sfm.point_selection import concatenate_points, select_points
 from dd_sfm.structures import FloatArray, Model
 
 MIN_VIEWS = 3
@@ -62,7 +62,7 @@ def measure_points(
         expected.append(pixels.uncertainty[keep])
     if not parts:
         return select_points(views.model, np.zeros(len(views.model.xyz), bool)), np.zeros(0)
-    return _joined(views.model, parts), np.concatenate(expected).astype(np.float64)
+    return concatenate_points(*parts), np.concatenate(expected).astype(np.float64)
 
 
 def _kept(found: _Measured, keep: NDArray[np.bool_], model: Model) -> Model:
@@ -76,21 +76,6 @@ def _kept(found: _Measured, keep: NDArray[np.bool_], model: Model) -> Model:
     order = np.lexsort((found.frame[rows], point))
     rows, black = rows[order], np.zeros((len(xyz), 3), np.uint8)
     return Model(model.camera, model.cam_from_world, xyz, black, mean, point[order], found.frame[rows], found.xy[rows])
-
-
-def _joined(model: Model, parts: list[Model]) -> Model:
-    """The points of all maps with the poses and the camera of a model."""
-    first = np.cumsum([0, *(len(p.xyz) for p in parts)])
-    return Model(
-        model.camera,
-        model.cam_from_world,
-        np.concatenate([p.xyz for p in parts]),
-        np.concatenate([p.rgb for p in parts]),
-        np.concatenate([p.error_px for p in parts]),
-        np.concatenate([p.point + n for p, n in zip(parts, first[:-1], strict=True)]),
-        np.concatenate([p.frame for p in parts]),
-        np.concatenate([p.xy for p in parts]),
-    )
 
 
 def _measure_map(

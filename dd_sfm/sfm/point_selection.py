@@ -26,16 +26,17 @@ def select_points(model: Model, keep: NDArray[np.bool_]) -> Model:
     )
 
 
-def concatenate_points(first: Model, second: Model) -> Model:
-    """The points of two models that share poses and camera."""
+def concatenate_points(*models: Model) -> Model:
+    """The points of one or more models that share poses and camera, one model after the other."""
+    before = np.cumsum([0, *(len(m.xyz) for m in models)])
     return replace(
-        first,
-        xyz=np.concatenate([first.xyz, second.xyz]),
-        rgb=np.concatenate([first.rgb, second.rgb]),
-        error_px=np.concatenate([first.error_px, second.error_px]),
-        point=np.concatenate([first.point, second.point + len(first.xyz)]),
-        frame=np.concatenate([first.frame, second.frame]),
-        xy=np.concatenate([first.xy, second.xy]),
+        models[0],
+        xyz=np.concatenate([m.xyz for m in models]),
+        rgb=np.concatenate([m.rgb for m in models]),
+        error_px=np.concatenate([m.error_px for m in models]),
+        point=np.concatenate([m.point + n for m, n in zip(models, before[:-1], strict=True)]),
+        frame=np.concatenate([m.frame for m in models]),
+        xy=np.concatenate([m.xy for m in models]),
     )
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from dd_sfm.evaluation.model.evaluate import Evaluation
 from dd_sfm.evaluation.model.ground_truth import GroundTruthLookup
 from dd_sfm.evaluation.model.reprojection import reprojection_summary
-from dd_sfm.sfm.geometry import is_measured, model_rays, reprojection_errors_px, widest_angles_deg
+from dd_sfm.sfm.geometry import is_measured
+from dd_sfm.sfm.point_blocks import model_angles_deg, model_errors_px
 from dd_sfm.structures import FloatArray, IntArray, Model
 
 
@@ -97,8 +98,7 @@ class Comparison:
 
 def point_figures(model: Model, expected_error: FloatArray, evaluation: Evaluation | None = None) -> PointFigures:
     """Errors, track lengths and triangulation angles of a model, with the errors that rank its points."""
-    count, rays = len(model.xyz), model_rays(model)
-    error = reprojection_errors_px(rays, model.xyz)
+    count, error = len(model.xyz), model_errors_px(model)
     track_length = np.bincount(model.point, minlength=count)
     in_front = np.isfinite(error)
     views = np.bincount(model.point[in_front], minlength=count)
@@ -109,7 +109,7 @@ def point_figures(model: Model, expected_error: FloatArray, evaluation: Evaluati
     true_error = np.full(len(model.xyz), np.nan)
     if evaluation is not None and evaluation.error_unit == "mm":
         true_error = evaluation.error
-    angle = widest_angles_deg(rays, model.xyz)
+    angle = model_angles_deg(model)
     return PointFigures(error, track_length, angle, mean, expected_error, true_error)
 
 

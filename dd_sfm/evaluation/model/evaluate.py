@@ -39,7 +39,7 @@ from dd_sfm.evaluation.model.surface import (
 from dd_sfm.evaluation.model.trajectory import GAPS, Trajectory, path_length, relative_poses, trajectory_figures
 from dd_sfm.evaluation.model.uncertainty_calibration import calibration_figures
 from dd_sfm.io.clouds import run_uncertainty
-from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px
+from dd_sfm.sfm.point_blocks import model_errors_px
 from dd_sfm.structures import FloatArray, Model
 
 MADE_BY = "dd-sfm evaluate model"
@@ -121,7 +121,7 @@ def _model_figures(
 ) -> dict[str, Any]:
     """All figures that need no true depth; those of the surface and the warnings are still empty."""
     similarity, used = alignment.similarity, alignment.used
-    error_px = reprojection_errors_px(model_rays(run.model), run.model.xyz)
+    error_px = model_errors_px(run.model)
     figures: dict[str, Any] = {
         "made_by": MADE_BY,
         "model": str(run.model_folder),

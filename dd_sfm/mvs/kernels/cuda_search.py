@@ -57,26 +57,14 @@ class CudaSearch(DenseSearch):
         """Put the packed pixels (H, W) of an image into a slot."""
         self._cells[slot].copy_to_device(np.ascontiguousarray(cells.ravel()))
 
-    def _run(
-        self,
-        loop: Any,
-        shown: NDArray[np.int32],
-        matrices: NDArray[np.float32],
-        shifts: NDArray[np.float32],
-        inputs: tuple[NDArray[Any], ...],
-        settings: tuple[Any, ...],
-        offsets: NDArray[np.float32],
-        results: tuple[NDArray[Any], ...],
-    ) -> None:
+    def _run(self, loop: Any, count: int, arguments: tuple[Any, ...], results: tuple[NDArray[Any], ...]) -> None:
+        _, matrices, *_ = arguments
         if len(matrices) > MOST_VIEWS:
             raise ShapeError(f"{len(matrices)} views of a reference; expected at most {MOST_VIEWS} on a GPU")
-        count = len(inputs[0])
         if not count:
             return
-        copied = [cuda.to_device(np.ascontiguousarray(a)) for a in (shown, matrices, shifts, *inputs)]
+        copied = [cuda.to_device(np.ascontiguousarray(a)) if isinstance(a, np.ndarray) else a for a in arguments]
         found = [cuda.device_array(r.shape, r.dtype) for r in results]
-        KERNELS[loop][-(-count // THREADS), THREADS](
-            self._cells, np.int32(self.width), *copied, *settings, cuda.to_device(offsets), *found
-        )
+        KERNELS[loop][-(-count // THREADS), THREADS](self._cells, np.int32(self.width), *copied, *found)
         for result, array in zip(results, found, strict=True):
             array.copy_to_host(result)

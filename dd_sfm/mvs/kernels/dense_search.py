@@ -65,8 +65,9 @@ class DenseSearch:
         """
         best, score = np.empty(len(pixels), np.int32), np.empty(len(pixels), np.float32)
         self._run(
-            choose_loop, shown, matrices, shifts, (pixels, hypotheses), (np.float32(spacing),),
-            patch_offsets(COARSE_PATCH), (best, score),
+            choose_loop, len(pixels),
+            (shown, matrices, shifts, pixels, hypotheses, np.float32(spacing), patch_offsets(COARSE_PATCH)),
+            (best, score),
         )  # fmt: skip
         return best, score
 
@@ -104,9 +105,9 @@ class DenseSearch:
         # A number that is none would be taken for a place in the image.
         planes = np.where(np.isfinite(planes).all(1, keepdims=True), planes, np.float32(0))
         self._run(
-            refine_loop, shown, matrices, shifts, (pixels, planes),
-            (np.float32(spacing), np.int32(iterations), np.float32(most_px), np.float32(converged_px)),
-            patch_offsets(PATCH),
+            refine_loop, len(pixels),
+            (shown, matrices, shifts, pixels, planes, np.float32(spacing), np.int32(iterations), np.float32(most_px),
+             np.float32(converged_px), patch_offsets(PATCH)),
             (inverse, information, correlation),
         )  # fmt: skip
         return inverse, information, correlation
@@ -140,24 +141,13 @@ class DenseSearch:
         place = np.zeros((len(pixels), len(matrices), 2), np.float32)
         score = np.empty((len(pixels), len(matrices)), np.float32)
         self._run(
-            align_loop, shown, matrices, shifts, (pixels, planes, asked), (np.int32(iterations), np.float32(most_px)),
-            patch_offsets(PATCH), (place, score),
+            align_loop, len(pixels),
+            (shown, matrices, shifts, pixels, planes, asked, np.int32(iterations), np.float32(most_px),
+             patch_offsets(PATCH)),
+            (place, score),
         )  # fmt: skip
         return place, score
 
-    def _run(
-        self,
-        loop: Any,
-        shown: NDArray[np.int32],
-        matrices: NDArray[np.float32],
-        shifts: NDArray[np.float32],
-        inputs: tuple[NDArray[Any], ...],
-        settings: tuple[Any, ...],
-        offsets: NDArray[np.float32],
-        results: tuple[NDArray[Any], ...],
-    ) -> None:
-        """Do a loop over the pixels."""
-        over_cores(
-            loop, len(inputs[0]), self._cells, np.int32(self.width), np.asarray(shown, np.int32), matrices, shifts,
-            *inputs, *settings, offsets, *results,
-        )  # fmt: skip
+    def _run(self, loop: Any, count: int, arguments: tuple[Any, ...], results: tuple[NDArray[Any], ...]) -> None:
+        """Do a loop over so many pixels: given the images, ``arguments`` (shown, matrices, ...) and ``results``."""
+        over_cores(loop, count, self._cells, np.int32(self.width), *arguments, *results)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.ops.compiled import Float32Array, Int64Array, Number, compiled_part
-from dd_sfm.ops.packed_image import STEPS, packed_coefficients
+from dd_sfm.ops.packed_image import STEPS, packed_coefficients, packed_sample, packed_value
 
 Warp = tuple[Any, Any, Any, Any, Any, Any, Any, Any, Any]
 """See :func:`plane_warp`."""
@@ -82,8 +82,7 @@ def reference_patch(
         x, y = u + offsets[0, k] * step, v + offsets[1, k] * step
         column, row = np.int32(x), np.int32(y)
         fx, fy = x - np.float32(column), y - np.float32(row)
-        a, b, c, d = packed_coefficients(flat[np.uint32(row * width + column)])
-        patch[k] = a + b * fx + (c + d * fx) * fy
+        patch[k] = packed_sample(flat[np.uint32(row * width + column)], fx, fy)
     middle = np.float32(0)
     for i in range(half - 1, half + 2):
         for j in range(half - 1, half + 2):
@@ -165,7 +164,7 @@ def grey_at(flat: Int64Array, width: Any, x: Number, y: Number) -> Any:
 
     Taken off them it keeps the digits that sums of squares would lose.
     """
-    return np.float32(np.int16(flat[np.uint32(np.int32(y) * width + np.int32(x))]))
+    return packed_value(flat[np.uint32(np.int32(y) * width + np.int32(x))])
 
 
 @compiled_part

@@ -9,6 +9,8 @@ class NoteCode(StrEnum):
     """What a note is about; the values are written to a run's files."""
 
     VIDEO_ENDS_EARLY = "video_ends_early"
+    FRAMES_UNDECODABLE = "frames_undecodable"
+    FRAMES_OF_OTHER_SIZE = "frames_of_other_size"
     FRAMES_BLURRED = "frames_blurred"
     FRAMES_WITHOUT_MOTION = "frames_without_motion"
     CALIBRATION_FIELD_OF_VIEW = "calibration_field_of_view"

@@ -40,6 +40,8 @@ class DropReason(StrEnum):
 
     BLURRED = "blurred"
     NO_MOTION = "no_motion"
+    UNDECODABLE = "undecodable"
+    OTHER_SIZE = "other_size"
     THINNED = "thinned"
     """Nothing is wrong with the frame: ``frames.max_frames`` left it out."""
 

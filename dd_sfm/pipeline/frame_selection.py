@@ -1,5 +1,6 @@
 """Which frames of a source are used: the range asked for, without blurred ones, thinned to a number."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 from dd_sfm.config import FramesConfig
 from dd_sfm.errors import InputError
-from dd_sfm.io.video import SourceInfo, video_hint
+from dd_sfm.io.image_folder import video_hint
+from dd_sfm.io.source import SourceInfo
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.structures import DropReason, FrameRecord
 
@@ -113,11 +115,11 @@ class BlurFilter:
         return ""
 
 
-def find_blurred(numbers: range, sharpness: list[float], min_sharpness: float) -> Drops:
+def find_blurred(sharpness: Mapping[int, float], min_sharpness: float) -> Drops:
     """Source numbers of frames much less sharp than their neighbours, with the reason."""
     blur = BlurFilter(min_sharpness)
-    blur.values = sharpness
-    details = [(number, blur.judge_next()) for number in numbers]
+    blur.values = list(sharpness.values())
+    details = [(number, blur.judge_next()) for number in sharpness]
     return {number: (DropReason.BLURRED, detail) for number, detail in details if detail}
 
 
@@ -144,6 +146,8 @@ def drop_notes(records: list[FrameRecord], config: FramesConfig) -> list[Note]:
     notes = []
     still = f"as they moved by less than {config.min_motion_px:g} working pixels (frames.min_motion_px)"
     reasons = (
+        (DropReason.UNDECODABLE, NoteCode.FRAMES_UNDECODABLE, "as they cannot be decoded"),
+        (DropReason.OTHER_SIZE, NoteCode.FRAMES_OF_OTHER_SIZE, "as they have another size than the others"),
         (DropReason.BLURRED, NoteCode.FRAMES_BLURRED, "as blurred"),
         (DropReason.NO_MOTION, NoteCode.FRAMES_WITHOUT_MOTION, still),
     )

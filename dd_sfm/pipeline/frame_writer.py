@@ -82,14 +82,14 @@ class FrameWriter:
         self.flow = cv2.DISOpticalFlow_create(preset)  # type: ignore[attr-defined]
         self.workers = min(MAX_WORKERS, cpu_threads(config.runtime))
 
-    def sharpness(self, images: Iterable[NumberedImage]) -> list[float]:
-        """The sharpness of frames; nothing is written."""
+    def sharpness(self, images: Iterable[NumberedImage]) -> dict[int, float]:
+        """The sharpness of frames by number; nothing is written."""
 
-        def measure(item: NumberedImage) -> float:
-            return sharpness_of(item[1], self.sharpness_area, self.scale)
+        def measure(item: NumberedImage) -> tuple[int, float]:
+            return item[0], sharpness_of(item[1], self.sharpness_area, self.scale)
 
         with worker_threads(self.workers) as pool:
-            return list(map_ahead(pool, measure, images, self.workers))
+            return dict(map_ahead(pool, measure, images, self.workers))
 
     def write(self, images: Iterable[NumberedImage], dropped: Drops) -> None:
         """Write frames that are known to be sharp; those without motion are entered into ``dropped``."""
@@ -98,18 +98,21 @@ class FrameWriter:
             for _ in map_ahead(pool, self._write, self._moving(measured, dropped), self.workers):
                 pass
 
-    def write_sharp(self, images: Iterable[NumberedImage], dropped: Drops) -> list[float]:
-        """Write frames; those that are blurred or without motion are entered into ``dropped``. Returns the sharpness.
+    def write_sharp(self, images: Iterable[NumberedImage], dropped: Drops) -> dict[int, float]:
+        """Write frames; those that are blurred or without motion are entered into ``dropped``.
+
+        Returns the sharpness of all by number.
 
         A frame is blurred as :func:`dd_sfm.pipeline.frame_selection.find_blurred` would tell it.
         """
         blur = BlurFilter(self.config.frames.min_sharpness)
+        sharpness: dict[int, float] = {}
         with worker_threads(self.workers) as pool:
-            measured = map_ahead(pool, self._measure, images, self.workers)
+            measured = _noted(map_ahead(pool, self._measure, images, self.workers), sharpness)
             moving = self._moving(_sharp(measured, blur, dropped), dropped)
             for _ in map_ahead(pool, self._write, moving, self.workers):
                 pass
-        return blur.values
+        return sharpness
 
     def _measure(self, item: NumberedImage) -> MeasuredFrame:
         return self._undistort(item, sharpness_of(item[1], self.sharpness_area, self.scale))
@@ -138,6 +141,13 @@ class FrameWriter:
         name = f"{frame.number:08d}.{self.config.frames.format}"
         write_image(self.frames / name, frame.image)
         write_mask(self.masks / f"{name}.png", frame_mask(frame.image, self.view.usable, self.config.masks))
+
+
+def _noted(frames: Iterable[MeasuredFrame], sharpness: dict[int, float]) -> Iterator[MeasuredFrame]:
+    """The frames as they are, with their sharpness entered into ``sharpness``."""
+    for frame in frames:
+        sharpness[frame.number] = frame.sharpness
+        yield frame
 
 
 def _sharp(frames: Iterable[MeasuredFrame], blur: BlurFilter, dropped: Drops) -> Iterator[MeasuredFrame]:

@@ -1,7 +1,7 @@
 """Stage: frames. From a video or a folder of images to the frames, masks and camera of a run."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from dd_sfm.pipeline.frame_selection import (
 from dd_sfm.pipeline.frame_writer import FrameWriter, View
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, read_user_mask
 from dd_sfm.progress import Progress
-from dd_sfm.structures import FrameRecord, FrameSet
+from dd_sfm.structures import DropReason, FrameRecord, FrameSet
 
 logger = logging.getLogger(__name__)
 
@@ -70,17 +70,13 @@ def extract_frames(
     info = open_source(source)
     numbers = chosen_numbers(info, config.frames)
     view = _view(info, numbers, config, calibration, mask)
-    notes = calibration_notes(view.lens.camera, view.field_of_view) if calibration else []
+    notes = [*info.notes]
+    notes += calibration_notes(view.lens.camera, view.field_of_view) if calibration else []
     sharpness, dropped = _write_chosen(info, numbers, FrameWriter(out, config, view), config, progress)
     if not sharpness:
         raise _nothing_decoded(info)
-    if len(sharpness) < len(numbers):
-        text = f"the video ends early: {len(sharpness)} of {len(numbers)} frames could be decoded"
-        notes.append(Note(NoteCode.VIDEO_ENDS_EARLY, text))
-        logger.warning("%s: %s", source, text)
-        # What the container promises is not there: the last frame decoded is the last one known.
-        info = replace(info, frame_count=numbers[len(sharpness) - 1] + 1)
-        numbers = numbers[: len(sharpness)]
+    info, numbers, ends_early = _as_found(info, numbers, list(sharpness))
+    notes += ends_early
     records = _records(info, numbers, sharpness, dropped)
     require_three(source, records)
     write_mask(out / "field_of_view.png", view.usable)
@@ -119,8 +115,8 @@ def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | N
 
 def _write_chosen(
     info: SourceInfo, numbers: range, writer: FrameWriter, config: Config, progress: Progress
-) -> tuple[list[float], Drops]:
-    """Write the frames that are used; returns the sharpness of all, and which are dropped.
+) -> tuple[dict[int, float], Drops]:
+    """Write the frames that are used; returns the sharpness of all that can be decoded, and which are dropped.
 
     The sharpness of a frame's neighbours decides whether it is used, for which a few frames are held; where there may
     be more frames than ``max_frames`` that of all decides, and the source is read twice.
@@ -133,19 +129,33 @@ def _write_chosen(
     if most is None or len(numbers) <= most:
         return writer.write_sharp(read(numbers, "read frames"), dropped), dropped
     sharpness = writer.sharpness(read(numbers, "read frames"))
-    numbers = numbers[: len(sharpness)]
-    dropped = find_blurred(numbers, sharpness, config.frames.min_sharpness)
-    chosen = covering_range(thin([n for n in numbers if n not in dropped], most, dropped))
+    dropped = find_blurred(sharpness, config.frames.min_sharpness)
+    chosen = covering_range(thin([n for n in sharpness if n not in dropped], most, dropped))
     writer.write((item for item in read(chosen, "write frames") if item[0] not in dropped), dropped)
     return sharpness, dropped
 
 
-def _records(info: SourceInfo, numbers: range, sharpness: list[float], dropped: Drops) -> list[FrameRecord]:
+def _as_found(info: SourceInfo, numbers: range, decoded: list[int]) -> tuple[SourceInfo, range, list[Note]]:
+    """The source and the chosen numbers up to the last frame there is, and a note where that is less than promised."""
+    ends_early = not info.names and decoded[-1] < numbers[-1]
+    if not ends_early:
+        return info, numbers, []
+    text = f"the video ends early: {len(decoded)} of {len(numbers)} frames could be decoded"
+    logger.warning("%s: %s", info.path, text)
+    last = numbers.index(decoded[-1])
+    note = Note(NoteCode.VIDEO_ENDS_EARLY, text)
+    return replace(info, frame_count=decoded[-1] + 1), numbers[: last + 1], [note]
+
+
+def _records(info: SourceInfo, numbers: range, sharpness: Mapping[int, float], dropped: Drops) -> list[FrameRecord]:
     records = []
-    for number, value in zip(numbers, sharpness, strict=True):
+    for number in numbers:
         reason, detail = dropped.get(number, (None, ""))
+        if number not in sharpness:
+            reason, detail = info.unusable.get(number, (DropReason.UNDECODABLE, "cannot be decoded"))
         name = info.names[number] if info.names else ""
-        records.append(FrameRecord(number, round(number / info.fps, 4), round(value, 4), reason, detail, name))
+        value = round(sharpness.get(number, 0.0), 4)
+        records.append(FrameRecord(number, round(number / info.fps, 4), value, reason, detail, name))
     return records
 
 

@@ -1,0 +1,53 @@
+"""What frames come from: a video or a folder of images, as it was found on opening."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from dd_sfm.notes import Note
+from dd_sfm.structures import DropReason
+
+
+class Crop(NamedTuple):
+    """The part of a picture that is used: its upper left pixel and its size."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def cut(self, image: NDArray[Any]) -> NDArray[Any]:
+        """That part of an image (H, W, ...)."""
+        return image[self.y : self.y + self.height, self.x : self.x + self.width]
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """A video or a folder of images.
+
+    ``width``, ``height``: of a frame, after the crop; ``frame_count`` is what the container says (it may be wrong for
+    a video cut short); ``names`` are the files of a folder, empty for a video; ``unusable``: frames known on opening
+    to be of no use, by number, with the reason; ``notes``: what the user should know of it; ``crop``: the part of the
+    picture that is used, None for all of it.
+    """
+
+    path: Path
+    width: int
+    height: int
+    fps: float
+    frame_count: int
+    names: tuple[str, ...] = ()
+    unusable: Mapping[int, tuple[DropReason, str]] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    crop: Crop | None = None
+
+    def cropped(self, crop: Crop) -> "SourceInfo":
+        """The same source, of whose pictures only a part is used."""
+        return replace(self, crop=crop, width=crop.width, height=crop.height)
+
+    def cut(self, image: NDArray[Any]) -> NDArray[Any]:
+        """The part of a decoded picture (H, W, 3) that is used."""
+        return image if self.crop is None else self.crop.cut(image)

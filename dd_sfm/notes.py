@@ -11,6 +11,8 @@ class NoteCode(StrEnum):
     VIDEO_ENDS_EARLY = "video_ends_early"
     FRAMES_UNDECODABLE = "frames_undecodable"
     FRAMES_OF_OTHER_SIZE = "frames_of_other_size"
+    IMAGES_TURNED = "images_turned"
+    IMAGES_SCALED = "images_scaled"
     FRAMES_BLURRED = "frames_blurred"
     FRAMES_WITHOUT_MOTION = "frames_without_motion"
     CALIBRATION_FIELD_OF_VIEW = "calibration_field_of_view"

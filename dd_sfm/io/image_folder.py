@@ -1,48 +1,220 @@
 """Folders of images as sources of frames."""
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
-from dd_sfm.io.images import list_images, read_image
+from dd_sfm.io.image_files import (
+    SIDEWAYS,
+    UPRIGHT,
+    ImageHeader,
+    UndecodableError,
+    looks_like_image,
+    read_header,
+    read_levels,
+    to_bytes,
+    turned,
+)
+from dd_sfm.io.images import is_hidden, list_images, natural_key
 from dd_sfm.io.source import SourceInfo
+from dd_sfm.io.source_hints import source_hint
+from dd_sfm.notes import Note, NoteCode
+from dd_sfm.structures import DropReason
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".wmv", ".webm", ".ts")
-"""Only for hints: whatever can be decoded is a video."""
+logger = logging.getLogger(__name__)
+
+Unusable = dict[int, tuple[DropReason, str]]
+TOLERATED = 10
+"""One file in so many may be undecodable, or of another size."""
+NAMED = 3
+"""So many undecodable files are named in a message."""
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+"""Bits that cameras use of the 16 of a file."""
+PROBES, SAMPLES = 3, 16
+"""Images decoded on opening: to see whether there are more than 8 bits, and then to see how many are used."""
+COMPARED_PX = 64
+"""Side of the small copies by which it is seen whether EXIF's orientations are of the pictures."""
 
 
 def open_folder(path: Path) -> SourceInfo:
-    """Look at a folder of images.
+    """Look at a folder of images; sizes come from the headers, so that few images are decoded.
 
     Raises:
-        InputError: If it is without images, or they are of mixed sizes.
+        InputError: If it is without images, too many of them cannot be decoded, or they are of mixed sizes.
     """
     try:
         files = list_images(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a folder of images") from error
     except InputError as error:
-        raise InputError(f"{error}{video_hint(path)}") from None
-    height, width = read_image(files[0]).shape[:2]
-    for file in files[1:]:
-        found = read_image(file).shape[:2]
-        if found != (height, width):
-            raise InputError(
-                f"{file}: {found[1]}x{found[0]} pixels; expected {width}x{height} as in {files[0].name}. "
-                "All images must come from one camera at one size"
-            )
-    return SourceInfo(path, width, height, 1.0, len(files), tuple(f.name for f in files))
+        files = sorted((p for p in path.iterdir() if _is_unnamed_image(p)), key=natural_key)
+        if not files:
+            raise InputError(f"{error}{source_hint(path)}") from None
+    return open_images(path, files)
+
+
+def _is_unnamed_image(path: Path) -> bool:
+    return path.is_file() and not is_hidden(path) and looks_like_image(path)
+
+
+def open_images(folder: Path, files: Sequence[Path]) -> SourceInfo:
+    """Look at images of a folder as frames of one camera.
+
+    Raises:
+        InputError: If too many of them cannot be decoded, or they are of mixed sizes.
+    """
+    unusable: Unusable = {}
+    headers: dict[int, ImageHeader] = {}
+    for number, file in enumerate(files):
+        try:
+            headers[number] = read_header(file)
+        except UndecodableError as error:
+            unusable[number] = DropReason.UNDECODABLE, error.reason
+    names = tuple(file.name for file in files)
+    refuse_undecodable(folder, names, {number: detail for number, (_, detail) in unusable.items()}, len(files))
+    turns, notes = _turns(files, headers)
+    sizes = {n: h.upright_size if n in turns else (h.width, h.height) for n, h in headers.items()}
+    (width, height), _ = Counter(sizes.values()).most_common(1)[0]
+    unusable |= _of_other_size(files, sizes, (width, height), turns)
+    white, depth_notes = _white_level([files[n] for n in headers if n not in unusable])
+    return SourceInfo(
+        folder, width, height, 1.0, len(files), names,
+        unusable=unusable, notes=(*notes, *depth_notes), turns=turns, white_level=white,
+    )  # fmt: skip
+
+
+def refuse_undecodable(folder: Path, names: Sequence[str], reasons: Mapping[int, str], count: int) -> None:
+    """See that most images can be decoded.
+
+    Args:
+        folder: What holds the images.
+        names: Their files.
+        reasons: By number, why one cannot be decoded.
+        count: How many were tried.
+
+    Raises:
+        InputError: If more than a tenth of them (and more than one) cannot.
+    """
+    if len(reasons) <= max(1, count // TOLERATED) and len(reasons) < count:
+        return
+    named = "; ".join(f"{names[number]}: {reason}" for number, reason in list(reasons.items())[:NAMED])
+    more = f"; and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
+    raise InputError(
+        f"{folder}: {len(reasons)} of {count} images cannot be decoded ({named}{more}); expected at most a tenth. "
+        "Copy them once more from where they came, or move them out of the folder"
+    )
+
+
+def _turns(files: Sequence[Path], headers: Mapping[int, ImageHeader]) -> tuple[dict[int, int], list[Note]]:
+    """EXIF's orientations that are applied, by number.
+
+    A phone on an eyepiece sets them by chance when the scope points up or down, while its pictures stay as they are;
+    other programs store turned pictures. Where files differ, what gives pictures of one size is taken, else what makes
+    neighbours alike.
+    """
+    said = {number: header.orientation for number, header in headers.items() if header.orientation != UPRIGHT}
+    if len({header.orientation for header in headers.values()}) < 2:
+        return said, []
+    seen = max(Counter(header.upright_size for header in headers.values()).values())
+    stored = max(Counter((header.width, header.height) for header in headers.values()).values())
+    applies = seen > stored if seen != stored else _turning_joins(files, headers)
+    how = "turned upright" if applies else "read as they are stored, which fits the other images"
+    text = f"{len(said)} of {len(headers)} images have another EXIF orientation than the others and are {how}"
+    return said if applies else {}, [Note(NoteCode.IMAGES_TURNED, text)]
+
+
+def _turning_joins(files: Sequence[Path], headers: Mapping[int, ImageHeader]) -> bool:
+    """Whether neighbours of different orientations are more alike when they are turned than as they are stored."""
+    numbers = list(headers)
+    pairs = [(a, b) for a, b in pairwise(numbers) if _differ(headers[a], headers[b])]
+    difference = {True: 0.0, False: 0.0}
+    for pair in _spread(pairs, PROBES):
+        try:
+            pictures = [_small(read_levels(files[n])) for n in pair]
+        except UndecodableError:
+            continue
+        upright = [turned(picture, headers[n].orientation) for picture, n in zip(pictures, pair, strict=True)]
+        difference[True] += float(np.abs(upright[0] - upright[1]).mean())
+        difference[False] += float(np.abs(pictures[0] - pictures[1]).mean())
+    return difference[True] <= difference[False]
+
+
+def _differ(one: ImageHeader, other: ImageHeader) -> bool:
+    return one.orientation != other.orientation
+
+
+def _small(levels: NDArray[Any]) -> NDArray[Any]:
+    return cv2.resize(levels.astype(np.float32), (COMPARED_PX, COMPARED_PX), interpolation=cv2.INTER_AREA)
+
+
+def _of_other_size(
+    files: Sequence[Path], sizes: Mapping[int, tuple[int, int]], usual: tuple[int, int], turns: Mapping[int, int]
+) -> Unusable:
+    """The few images of another size than most.
+
+    Raises:
+        InputError: If they are more than a tenth.
+    """
+    others = [number for number, size in sizes.items() if size != usual]
+    if len(others) * TOLERATED > len(sizes):
+        first, like = others[0], next(number for number, size in sizes.items() if size == usual)
+        width, height = sizes[first]
+        is_turned = turns.get(first) in SIDEWAYS and (height, width) == usual
+        reason = ", turned by its EXIF orientation" if is_turned else ""
+        raise InputError(
+            f"{files[first]}: {width}x{height} pixels{reason}; expected {usual[0]}x{usual[1]} as in {files[like].name}"
+            f". All images must come from one camera at one size ({len(others)} of {len(sizes)} have another)"
+        )
+    usually = f"the others have {usual[0]}x{usual[1]}"
+    return {n: (DropReason.OTHER_SIZE, f"{sizes[n][0]}x{sizes[n][1]} pixels; {usually}") for n in others}
+
+
+def _white_level(files: Sequence[Path]) -> tuple[float, list[Note]]:
+    """The highest level that images of more than 8 bits use, one for all, so that brightness does not jump."""
+    if all(levels.dtype == np.uint8 for levels in _decoded(_spread(files, PROBES))):
+        return 65535.0, []
+    deep = [levels for levels in _decoded(_spread(files, SAMPLES)) if levels.dtype != np.uint8]
+    peak = max((float(np.nanmax(levels)) for levels in deep), default=65535.0)
+    if deep and deep[0].dtype.kind == "f":
+        white = 1.0 if peak <= 1.0 else max(peak, 255.0)
+        return white, [Note(NoteCode.IMAGES_SCALED, f"the images hold fractions: {white:g} is read as white in all")]
+    bits = next(b for b in BIT_DEPTHS if peak < 2**b or b == BIT_DEPTHS[-1])
+    white = float(2**bits - 1)
+    if bits == BIT_DEPTHS[-1]:
+        return white, []
+    text = f"the images use {bits} of their 16 bits: level {white:.0f} is read as white in all of them"
+    return white, [Note(NoteCode.IMAGES_SCALED, text)]
+
+
+def _decoded(files: Iterable[Path]) -> Iterator[NDArray[Any]]:
+    for file in files:
+        try:
+            yield read_levels(file)
+        except UndecodableError:
+            logger.debug("%s: cannot be decoded", file)
+
+
+def _spread(items: Sequence[Any], most: int) -> list[Any]:
+    """At most so many items, evenly spread."""
+    return [items[int(i)] for i in np.linspace(0, len(items) - 1, min(most, len(items)))]
 
 
 def iter_images(source: SourceInfo, numbers: Iterable[int]) -> Iterator[tuple[int, NDArray[Any]]]:
-    """The images of a folder, whole, by number, as RGB (H, W, 3) uint8."""
+    """The images of a folder, whole, by number, as RGB (H, W, 3) uint8; those that cannot be decoded are skipped."""
     for number in numbers:
-        if number < len(source.names):
-            yield number, read_image(source.path / source.names[number])
-
-
-def video_hint(folder: Path) -> str:
-    """Asks whether a video in a folder was meant; empty when there is none."""
-    videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
-    return f". Did you mean {videos[0]}?" if videos else ""
+        if number >= len(source.names) or number in source.unusable:
+            continue
+        try:
+            levels = read_levels(source.path / source.names[number])
+        except UndecodableError as error:
+            logger.warning("%s", error)
+            continue
+        yield number, turned(to_bytes(levels, source.white_level), source.turns.get(number, UPRIGHT))

@@ -13,6 +13,11 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_bytes
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+RARE_SUFFIXES = (
+    ".webp", ".jp2", ".j2k", ".j2c", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pam", ".pfm", ".gif", ".avif", ".heic",
+    ".heif", ".tga", ".jpe", ".jfif", ".dib", ".hdr", ".exr", ".ras", ".sr", ".jxl",
+)  # fmt: skip
+"""Read too, as far as OpenCV or Pillow decode them, but not named in hints."""
 MASK_THRESHOLD = 128
 ENCODING = {
     ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 97],
@@ -60,13 +65,23 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
     return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts]
 
 
+def is_hidden(path: Path) -> bool:
+    """Whether a file or folder is one that systems leave beside those of the user: hidden, or a Mac's metadata."""
+    return path.name.startswith((".", "@")) or path.name == "__MACOSX"
+
+
+def has_image_suffix(path: Path) -> bool:
+    """Whether a file is named as an image, and not hidden, as a Mac's ``._x.jpg`` is."""
+    return path.suffix.lower() in SUFFIXES + RARE_SUFFIXES and not is_hidden(path)
+
+
 def list_images(folder: Path) -> Sequence[Path]:
-    """The images of a folder in natural order.
+    """The images of a folder by their suffixes, in natural order.
 
     Raises:
         InputError: If there is none.
     """
-    found = sorted((p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()), key=natural_key)
+    found = sorted((p for p in folder.iterdir() if has_image_suffix(p) and p.is_file()), key=natural_key)
     if not found:
         raise InputError(f"{folder}: no image found; expected a video file or a folder of {', '.join(SUFFIXES)} files")
     return found

@@ -31,7 +31,8 @@ class SourceInfo:
     ``width``, ``height``: of a frame, after the crop; ``frame_count`` is what the container says (it may be wrong for
     a video cut short); ``names`` are the files of a folder, empty for a video; ``unusable``: frames known on opening
     to be of no use, by number, with the reason; ``notes``: what the user should know of it; ``crop``: the part of the
-    picture that is used, None for all of it.
+    picture that is used, None for all of it; ``turns``: EXIF's orientation, by number, of images that are turned;
+    ``white_level``: the highest level that images of more than 8 bits use.
     """
 
     path: Path
@@ -43,6 +44,8 @@ class SourceInfo:
     unusable: Mapping[int, tuple[DropReason, str]] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     crop: Crop | None = None
+    turns: Mapping[int, int] = field(default_factory=dict)
+    white_level: float = 65535.0
 
     def cropped(self, crop: Crop) -> "SourceInfo":
         """The same source, of whose pictures only a part is used."""

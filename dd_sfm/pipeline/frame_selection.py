@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from dd_sfm.config import FramesConfig
 from dd_sfm.errors import InputError
-from dd_sfm.io.image_folder import video_hint
 from dd_sfm.io.source import SourceInfo
+from dd_sfm.io.source_hints import source_hint
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.structures import DropReason, FrameRecord
 
@@ -33,7 +33,7 @@ def chosen_numbers(info: SourceInfo, config: FramesConfig) -> range:
     if info.names and count < 3:
         raise InputError(
             f"{info.path}: a folder with {count} image{'s' * (count > 1)} ({', '.join(info.names)}); expected a video "
-            f"file or a folder of at least 3 frames{video_hint(info.path)}"
+            f"file or a folder of at least 3 frames{source_hint(info.path)}"
         )
     if count < 3:
         raise InputError(f"{info.path}: {count} frame{'s' * (count > 1)}; expected at least 3")

@@ -14,6 +14,7 @@ from dd_sfm.config import Config
 from dd_sfm.errors import InputError
 from dd_sfm.io.calibration import read_calibration
 from dd_sfm.io.colmap_camera import Undistortion, undistortion
+from dd_sfm.io.image_folder import refuse_undecodable
 from dd_sfm.io.images import write_mask
 from dd_sfm.io.run_folder import ExtractedFrames, load_frames, write_frames
 from dd_sfm.io.video import SourceInfo, iter_frames, open_source
@@ -78,6 +79,9 @@ def extract_frames(
     info, numbers, ends_early = _as_found(info, numbers, list(sharpness))
     notes += ends_early
     records = _records(info, numbers, sharpness, dropped)
+    if info.names:
+        lost = {r.index: r.detail for r in records if r.dropped is DropReason.UNDECODABLE}
+        refuse_undecodable(info.path, info.names, lost, len(records))
     require_three(source, records)
     write_mask(out / "field_of_view.png", view.usable)
     extracted = ExtractedFrames(

@@ -136,6 +136,29 @@ def test_folder_of_images_in_natural_order(tmp_path):
     assert (read_image(frames.frames[10].path) == moving_frames(11)[10]).all()
 
 
+def test_images_that_cannot_be_used_are_left_out_with_the_reason(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for k, frame in enumerate(moving_frames(24)):
+        cv2.imwrite(str(folder / f"frame{k}.png"), np.ascontiguousarray(frame[..., ::-1][: 100 if k == 9 else 120]))
+    (folder / "frame4.png").write_bytes((folder / "frame4.png").read_bytes()[:3000])
+    (folder / "frame23.png").write_bytes(b"")
+    frames = extract(folder, tmp_path / "run")
+    assert [f.index for f in frames.frames] == [k for k in range(24) if k not in (4, 9, 23)]
+    dropped = {r.index: (r.dropped, r.source, r.detail) for r in read_frames(tmp_path / "run").records if not r.kept}
+    assert dropped == {
+        4: (DropReason.UNDECODABLE, "frame4.png", "cannot be decoded (the file is cut short)"),
+        9: (DropReason.OTHER_SIZE, "frame9.png", "160x100 pixels; the others have 160x120"),
+        23: (DropReason.UNDECODABLE, "frame23.png", "the file is empty"),
+    }
+    assert notes(tmp_path / "run") == [
+        "2 of 24 frames left out as they cannot be decoded; frames.json says which",
+        "1 of 24 frames left out as they have another size than the others; frames.json says which",
+    ]
+    frames = extract(folder, tmp_path / "few", "frames.max_frames=10")
+    assert [r["index"] for r in records(tmp_path / "few") if r["dropped"] == "undecodable"] == [4, 23]
+
+
 def test_video_cut_short_is_used_and_said(tmp_path):
     whole = write_video(tmp_path / "whole.avi", moving_frames(20)).read_bytes()
     cut = tmp_path / "cut.avi"

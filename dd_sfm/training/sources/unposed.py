@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
-from dd_sfm.io.images import SUFFIXES, read_image
+from dd_sfm.io.image_folder import open_images
+from dd_sfm.io.images import has_image_suffix
 from dd_sfm.io.video import SourceInfo, iter_frames, open_source
 from dd_sfm.ops.working import field_grid, working_image, working_mask
 from dd_sfm.training.config import TrainConfig
@@ -27,9 +28,8 @@ def open_unposed(
     Raises:
         InputError: If nothing in the range can be decoded.
     """
-    if data.path.is_file() and data.path.suffix.lower() in SUFFIXES:
-        image = read_image(data.path)
-        info = SourceInfo(data.path.parent, image.shape[1], image.shape[0], 1.0, 1, (data.path.name,))
+    if data.path.is_file() and has_image_suffix(data.path):
+        info = open_images(data.path.parent, [data.path])
     else:
         info = open_source(data.path)
     last = info.frame_count - 1 if data.last is None else min(data.last, info.frame_count - 1)

@@ -1,52 +1,18 @@
 """Calibrations in the forms people have them: text, OpenCV or ROS YAML, COLMAP cameras.txt, JHU intrinsics."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
-from dd_sfm.ops.coordinates import from_colmap
+from dd_sfm.io.lens import LENS_MODELS, Lens
 
-MODEL_PARAMETERS = {
-    "SIMPLE_PINHOLE": 3, "PINHOLE": 4, "SIMPLE_RADIAL": 4, "RADIAL": 5, "OPENCV": 8, "OPENCV_FISHEYE": 8,
-    "FULL_OPENCV": 12, "FOV": 5, "SIMPLE_RADIAL_FISHEYE": 4, "RADIAL_FISHEYE": 5, "THIN_PRISM_FISHEYE": 12,
-}  # fmt: skip
-"""COLMAP's camera models and how many parameters each has."""
-
-SINGLE_FOCAL = ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
 FORMS = "'fx,fy,cx,cy', an OpenCV YAML, a COLMAP cameras.txt or a JHU camera_intrinsics_per_view"
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """A COLMAP camera: model name and parameters in COLMAP's order and pixel convention, at width x height."""
-
-    model: str
-    params: tuple[float, ...]
-    width: int
-    height: int
-
-    @property
-    def focal_and_centre(self) -> tuple[float, float, float, float]:
-        """fx, fy, cx, cy (COLMAP's pixels)."""
-        if self.model in SINGLE_FOCAL:
-            f, cx, cy = self.params[:3]
-            return f, f, cx, cy
-        fx, fy, cx, cy = self.params[:4]
-        return fx, fy, cx, cy
-
-    @property
-    def pinhole(self) -> PinholeCamera:
-        """The camera without the distortion, pixel centres at integers."""
-        fx, fy, cx, cy = self.focal_and_centre
-        return PinholeCamera(self.width, self.height, fx, fy, from_colmap(cx), from_colmap(cy))
-
-
-def read_calibration(text: str, *, width: int, height: int) -> Calibration:
+def read_calibration(text: str, *, width: int, height: int) -> Lens:
     """Read a calibration and check that it fits the frames.
 
     Args:
@@ -61,7 +27,7 @@ def read_calibration(text: str, *, width: int, height: int) -> Calibration:
     if numbers is not None:
         if len(numbers) != 4:
             raise InputError(f"--calibration {text}: {len(numbers)} numbers; expected fx,fy,cx,cy")
-        found = Calibration("PINHOLE", tuple(numbers), width, height)
+        found = Lens("PINHOLE", tuple(numbers), width, height)
     else:
         found = _read_file(Path(text), width, height)
     _check(found, text, width, height)
@@ -75,7 +41,7 @@ def _numbers(parts: list[str]) -> list[float] | None:
         return None
 
 
-def _read_file(path: Path, width: int, height: int) -> Calibration:
+def _read_file(path: Path, width: int, height: int) -> Lens:
     try:
         content = path.read_text()
     except (OSError, UnicodeDecodeError, ValueError) as error:
@@ -83,7 +49,7 @@ def _read_file(path: Path, width: int, height: int) -> Calibration:
     if "camera_matrix" in content:
         return _read_opencv(path, content, width, height)
     rows = [line.split() for line in content.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    if rows and len(rows[0]) > 4 and rows[0][1] in MODEL_PARAMETERS:
+    if rows and len(rows[0]) > 4 and rows[0][1] in LENS_MODELS:
         return _read_cameras_txt(path, rows)
     values = _numbers([v for row in rows for v in row])
     if values and all(len(row) == 1 for row in rows):
@@ -91,18 +57,18 @@ def _read_file(path: Path, width: int, height: int) -> Calibration:
     raise InputError(f"--calibration {path}: not a calibration that can be parsed; expected {FORMS}")
 
 
-def _read_cameras_txt(path: Path, rows: list[list[str]]) -> Calibration:
+def _read_cameras_txt(path: Path, rows: list[list[str]]) -> Lens:
     _, model, *rest = rows[0]
     values = _numbers(rest)
-    if values is None or len(values) - 2 != MODEL_PARAMETERS[model]:
+    if values is None or len(values) - 2 != len(LENS_MODELS[model]):
         raise InputError(
             f"--calibration {path}: {max(0, len(rest) - 2)} parameters of model {model} that can be read; "
-            f"expected {MODEL_PARAMETERS[model]}"
+            f"expected {len(LENS_MODELS[model])}"
         )
-    return Calibration(model, tuple(values[2:]), int(values[0]), int(values[1]))
+    return Lens(model, tuple(values[2:]), int(values[0]), int(values[1]))
 
 
-def _read_jhu(path: Path, values: list[float], width: int, height: int) -> Calibration:
+def _read_jhu(path: Path, values: list[float], width: int, height: int) -> Lens:
     """f, cx, cy or fx, fy, cx, cy a view: the first view, told apart by which period repeats."""
     period = next((n for n in (3, 4) if len(values) % n == 0 and values[:n] == values[n : 2 * n]), None)
     period = period or (len(values) if len(values) in (3, 4) else None)
@@ -110,10 +76,10 @@ def _read_jhu(path: Path, values: list[float], width: int, height: int) -> Calib
         raise InputError(f"--calibration {path}: {len(values)} numbers; expected 3 or 4 a view, the same for all views")
     first = values[:period]
     params = (first[0], first[0], first[1], first[2]) if period == 3 else tuple(first)
-    return Calibration("PINHOLE", params, width, height)
+    return Lens("PINHOLE", params, width, height)
 
 
-def _read_opencv(path: Path, content: str, width: int, height: int) -> Calibration:
+def _read_opencv(path: Path, content: str, width: int, height: int) -> Lens:
     """OpenCV's FileStorage and ROS's camera_info; principal points have pixel centres at integers there."""
     # FileStorage writes '%YAML:1.0' and '!!opencv-matrix', which are not YAML to other readers.
     plain = re.sub(r"^%YAML.*$", "", content, flags=re.M).replace("!!opencv-matrix", "")
@@ -129,12 +95,12 @@ def _read_opencv(path: Path, content: str, width: int, height: int) -> Calibrati
         raise InputError(f"--calibration {path}: camera_matrix has {len(matrix)} numbers; expected 9")
     pinhole = (matrix[0], matrix[4], matrix[2] + 0.5, matrix[5] + 0.5)
     if name in ("fisheye", "equidistant", "kannala_brandt"):
-        return Calibration("OPENCV_FISHEYE", pinhole + _padded(distortion, 4, path), *size)
+        return Lens("OPENCV_FISHEYE", pinhole + _padded(distortion, 4, path), *size)
     if not any(distortion):
-        return Calibration("PINHOLE", pinhole, *size)
+        return Lens("PINHOLE", pinhole, *size)
     if len(distortion) <= 4:
-        return Calibration("OPENCV", pinhole + _padded(distortion, 4, path), *size)
-    return Calibration("FULL_OPENCV", pinhole + _padded(distortion, 8, path), *size)
+        return Lens("OPENCV", pinhole + _padded(distortion, 4, path), *size)
+    return Lens("FULL_OPENCV", pinhole + _padded(distortion, 8, path), *size)
 
 
 def _padded(values: list[float], count: int, path: Path) -> tuple[float, ...]:
@@ -149,7 +115,7 @@ def _matrix(value: Any) -> list[float]:
     return [float(v) for v in flat]
 
 
-def _check(found: Calibration, text: str, width: int, height: int) -> None:
+def _check(found: Lens, text: str, width: int, height: int) -> None:
     if (found.width, found.height) != (width, height):
         raise InputError(
             f"--calibration {text}: made for {found.width}x{found.height} pixels; expected {width}x{height}, as the "

@@ -21,7 +21,8 @@ from dd_sfm.config import Config, build_config
 from dd_sfm.config_values import with_new_names
 from dd_sfm.errors import InputError, OutputError
 from dd_sfm.io.atomic import write_bytes, write_json, write_text
-from dd_sfm.io.calibration import Calibration
+from dd_sfm.io.lens import Lens
+from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.notes import Note
 from dd_sfm.structures import (
     DropReason,
@@ -48,7 +49,7 @@ class ExtractedFrames:
     """What ``frames.json`` holds.
 
     ``width``, ``height``: of a source frame; ``camera``: of the frames as written, without distortion; ``lens``: the
-    calibration whose distortion was undone, if any; ``suffix``: ending of the images' names, without the dot.
+    lens whose distortion was undone, if any; ``suffix``: ending of the images' names, without the dot.
     """
 
     source: str
@@ -57,7 +58,7 @@ class ExtractedFrames:
     fps: float
     frames_in_source: int
     camera: PinholeCamera
-    lens: Calibration | None
+    lens: Lens | None
     field_of_view_px: int
     suffix: str
     records: tuple[FrameRecord, ...]
@@ -157,26 +158,28 @@ def read_frame_records(run: Path) -> tuple[FrameRecord, ...]:
         return _records(json.loads(path.read_text()))
 
 
-def read_lens(run: Path) -> Calibration | None:
-    """Read only the calibration whose distortion a run has undone; None where there was nothing to undo.
+def read_undistortion(run: Path) -> Undistortion | None:
+    """Read only how a run has undone the distortion of its frames; None where there was nothing to undo.
 
     Raises:
         InputError: If ``frames.json`` is missing or damaged.
     """
     path = run / FRAMES
     with _readable(path):
-        return _lens(json.loads(path.read_text()))
+        content = json.loads(path.read_text())
+        lens = _lens(content)
+        return Undistortion(PinholeCamera(**content["camera"]), lens) if lens else None
 
 
 def _records(content: Mapping[str, Any]) -> tuple[FrameRecord, ...]:
     return tuple(sorted((_record(record) for record in content["frames"]), key=lambda record: record.index))
 
 
-def _lens(content: Mapping[str, Any]) -> Calibration | None:
+def _lens(content: Mapping[str, Any]) -> Lens | None:
     lens = content.get("undistorted")
     if not lens:
         return None
-    return Calibration(lens["model"], tuple(lens["params"]), int(content["width"]), int(content["height"]))
+    return Lens(lens["model"], tuple(lens["params"]), int(content["width"]), int(content["height"]))
 
 
 def _record(record: Mapping[str, Any]) -> FrameRecord:

@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -11,11 +12,10 @@ from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera, camera_to_world, pose_at, world_to_camera
 from dd_sfm.errors import InputError
-from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.images import read_mask
+from dd_sfm.io.lens import Lens
 from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.ops.pixels import inside_mask, nearest_values
-from dd_sfm.ops.radial import project_distorted, undistort
 
 TRUTH_ARRAYS = ("K", "R", "c", "depth", "depth_frames", "depth_unit_mm", "distortion", "deformation")
 
@@ -38,17 +38,18 @@ class RenderedTruth:
     distortion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(4))
     deformation: float = 0.0
 
-    @property
-    def lens(self) -> Calibration | None:
+    @cached_property
+    def lens(self) -> Lens | None:
         """The camera with its distortion at the size of the depth, None without any."""
         if not self.distortion.any():
             return None
         params = (*self.camera.focal, *to_colmap(self.camera.principal_point), *self.distortion)
-        return Calibration("OPENCV", tuple(map(float, params)), *self.camera.size)
+        return Lens("OPENCV", tuple(map(float, params)), *self.camera.size)
 
     def project(self, points: NDArray[Any], frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Pixels (N, 2) and depths (N,) of world points (N, 3) in a frame; pixels are NaN behind the camera."""
-        return project_distorted(world_to_camera(points, self.cam_from_world[frame]), self.camera, self.distortion)
+        points_cam = world_to_camera(points, self.cam_from_world[frame])
+        return self.camera.project(points_cam) if self.lens is None else self.lens.project(points_cam)
 
     def depth_at(self, frame: int, xy: NDArray[Any]) -> NDArray[np.float64]:
         """Depth in mm at the nearest pixels (N,); 0 outside the frame and where nothing is hit."""
@@ -58,9 +59,8 @@ class RenderedTruth:
     def world_points(self, frame: int, xy: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """World points (N, 3) of pixels of a frame with depth, and which of them hit a surface (N,)."""
         depth = self.depth_at(frame, xy)
-        rays = self.camera.unproject(xy)
-        if self.distortion.any() and len(xy):
-            rays[:, :2] = undistort(xy, self.camera, self.distortion)
+        rays = self.camera.unproject(xy) if self.lens is None else self.lens.unproject(xy)
+        rays = rays / rays[:, 2:]
         return camera_to_world(rays * depth[:, None], self.cam_from_world[frame]), depth > 0
 
     def correspondences(

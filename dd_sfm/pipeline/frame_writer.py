@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.config import Config
-from dd_sfm.io.colmap_camera import Undistortion
 from dd_sfm.io.images import write_image, write_mask
+from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.pipeline.frame_selection import (
     NEIGHBOURS,
     BlurFilter,

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from dd_sfm.config import Config
 from dd_sfm.errors import InputError
 from dd_sfm.io.calibration import read_calibration
-from dd_sfm.io.colmap_camera import Undistortion, undistortion
 from dd_sfm.io.image_folder import refuse_undecodable
 from dd_sfm.io.images import write_mask
 from dd_sfm.io.run_folder import ExtractedFrames, load_frames, write_frames
+from dd_sfm.io.undistortion import Undistortion, undistortion
 from dd_sfm.io.video import SourceInfo, iter_frames, open_source
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.ops.working import mask_height
@@ -112,7 +112,7 @@ def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | N
     if known is not None:
         lens = undistortion(known)
     else:
-        lens = Undistortion(guess_camera(field_of_view, config.camera.field_of_view_deg), None)
+        lens = Undistortion(guess_camera(field_of_view, config.camera.field_of_view_deg))
     field_of_view = lens.apply(field_of_view.astype(np.uint8), nearest=True) > 0
     return View(lens, field_of_view, erode_mask(field_of_view, config.masks), height)
 

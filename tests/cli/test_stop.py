@@ -25,7 +25,7 @@ def start(*arguments):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("module", ["io.colmap_database", "io.colmap_source", "io.colmap_camera", "sfm.mapping"])
+@pytest.mark.parametrize("module", ["io.colmap_database", "io.colmap_source", "io.lens", "sfm.mapping"])
 def test_no_module_leaves_colmaps_handler(module):
     script = f"import dd_sfm.{module}, os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)"
     done = start("-c", script)

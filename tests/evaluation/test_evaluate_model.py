@@ -1,7 +1,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -17,10 +17,10 @@ from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.evaluation.model.evaluate import evaluate_model
 from dd_sfm.evaluation.model.pose_reference import find_model, frame_numbers
 from dd_sfm.evaluation.model.surface import TrueObservations, distinct_cells, point_errors, visible_surface
-from dd_sfm.io.colmap_camera import distort
 from dd_sfm.io.colmap_source import rewrite_model
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.truth import read_truth
+from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.pipeline.metrics import model_figures
 from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px
 from dd_sfm.structures import Model
@@ -104,11 +104,12 @@ def test_a_run_tells_whether_it_has_undone_distortion(tmp_path, is_undone):
     truth, model = write_truth(tmp_path / "bent", BENT), plane_model()
     lens = read_truth(truth).lens
     run = tmp_path / "run"
-    seen = model if is_undone else replace(model, xy=distort(lens, model.xy))
+    seen = model if is_undone else replace(model, xy=Undistortion(lens.pinhole, lens).to_source(model.xy))
     write_run(run / "sparse" / "0", seen)
     records = [{"index": k, "time_s": k / 25, "kept": True, "reason": "", "source": ""} for k in range(FRAMES)]
     undone = {"model": lens.model, "params": lens.params} if is_undone else None
     content = {"width": CAMERA.width, "height": CAMERA.height, "undistorted": undone, "frames": records}
+    content["camera"] = asdict(CAMERA)
     (run / "frames.json").write_text(json.dumps(content))
     assert evaluate_model(run, truth).figures["surface"]["error_p90_mm"] < 1e-6
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.io.calibration import Calibration
-from dd_sfm.io.colmap_camera import distort
 from dd_sfm.io.truth import RenderedTruth
+from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.ops.coordinates import resize_xy
 from dd_sfm.structures import FloatArray
 
@@ -18,21 +17,22 @@ class GroundTruthLookup:
     """Ground truth of a rendered clip, asked for by the frames and pixels of a run on it.
 
     ``clip_frame``: number in the clip of each frame of the run; ``run_width``: width of the run's frames in pixels;
-    ``lens``: distortion of the clip that the run's frames are free of, None for none, at any image size.
+    ``undistortion``: how the run's frames were freed of the clip's distortion, at any image size; None for none.
     """
 
     truth: RenderedTruth
     clip_frame: Mapping[int, int]
     run_width: int
-    lens: Calibration | None = None
+    undistortion: Undistortion | None = None
 
     def to_clip_pixels(self, xy: FloatArray) -> FloatArray:
         """Map pixels (N, 2) of the run's frames to pixels (N, 2) of the clip's depth maps."""
         width = self.truth.depth.shape[2]
-        if self.lens is None or not len(xy):
+        undone = self.undistortion
+        if undone is None or undone.lens is None or not len(xy):
             return resize_xy(xy, width / self.run_width)
-        distorted = distort(self.lens, resize_xy(xy, self.lens.width / self.run_width))
-        return resize_xy(distorted, width / self.lens.width)
+        distorted = undone.to_source(resize_xy(xy, undone.camera.width / self.run_width))
+        return resize_xy(distorted, width / undone.lens.width)
 
     def has_depth(self, frame: int) -> bool:
         """Whether the true depth of a frame of the run is known."""

@@ -7,13 +7,13 @@ from pathlib import Path
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.model.frame_numbering import CommonFrames, NumberedPoses, match_frame_numbers
 from dd_sfm.evaluation.model.ground_truth import GroundTruthLookup
-from dd_sfm.io.calibration import Calibration
 from dd_sfm.io.colmap_model import read_model, read_poses
 from dd_sfm.io.colmap_source import as_binary
 from dd_sfm.io.jhu import read_sequence
-from dd_sfm.io.run_folder import read_frame_records, read_lens
+from dd_sfm.io.run_folder import read_frame_records, read_undistortion
 from dd_sfm.io.scene import find_model_folder, last_number, run_around
 from dd_sfm.io.truth import RenderedTruth, read_truth
+from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.structures import FloatArray, Model
 
 
@@ -41,8 +41,8 @@ class EvaluatedRun:
 
     ``root``: the folder that the user named; ``run``: the folder of the run that the model belongs to, None for other
     models; ``time_s`` and ``source_number``: by frame, the time and the number in the name of the source image, both
-    empty outside run folders; ``frames_used``: number of frames that the mapper was given, 0 when unknown; ``lens``:
-    the distortion that the run has removed from its frames.
+    empty outside run folders; ``frames_used``: number of frames that the mapper was given, 0 when unknown;
+    ``undistortion``: how the run has removed the distortion of its frames, None where it had none to remove.
     """
 
     root: Path
@@ -52,7 +52,7 @@ class EvaluatedRun:
     source_number: dict[int, int]
     frames_used: int
     run: Path | None = None
-    lens: Calibration | None = None
+    undistortion: Undistortion | None = None
 
 
 def find_model(folder: Path) -> Path:
@@ -115,7 +115,7 @@ def _with_records(root: Path, folder: Path, model: Model, run: Path) -> Evaluate
     time_s = {record.index: record.time_s for record in kept}
     numbers = {record.index: last_number(record.source) for record in kept}
     source_number = {index: number for index, number in numbers.items() if number is not None}
-    return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), run, read_lens(run))
+    return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), run, read_undistortion(run))
 
 
 def open_pose_reference(path: Path) -> PoseReference:
@@ -176,8 +176,10 @@ def ground_truth_lookup(run: EvaluatedRun, truth: RenderedTruth, common: CommonF
 
     A model outside run folders is taken to be free of distortion, as COLMAP's models of undistorted images are.
     """
-    lens = run.lens if run.run else truth.lens
-    return GroundTruthLookup(truth, common.reference_number, run.model.camera.width, lens)
+    undone = run.undistortion
+    if not run.run and truth.lens is not None:
+        undone = Undistortion(truth.lens.pinhole, truth.lens)
+    return GroundTruthLookup(truth, common.reference_number, run.model.camera.width, undone)
 
 
 def _span(poses: Mapping[int, FloatArray]) -> str:

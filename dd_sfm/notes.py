@@ -13,6 +13,8 @@ class NoteCode(StrEnum):
     FRAMES_OF_OTHER_SIZE = "frames_of_other_size"
     IMAGES_TURNED = "images_turned"
     IMAGES_SCALED = "images_scaled"
+    FRAMES_BLANK = "frames_blank"
+    FRAMES_OF_OTHER_FIELD = "frames_of_other_field"
     FRAMES_BLURRED = "frames_blurred"
     FRAMES_WITHOUT_MOTION = "frames_without_motion"
     CALIBRATION_FIELD_OF_VIEW = "calibration_field_of_view"

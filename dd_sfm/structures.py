@@ -38,6 +38,10 @@ class Frame:
 class DropReason(StrEnum):
     """Why a source frame is not used; the values are written to ``frames.json``."""
 
+    BLANK = "blank"
+    """Of one colour: black, blue, white."""
+    OTHER_FIELD = "other_field"
+    """A picture of another outline than most frames have: a menu, the room, another zoom."""
     BLURRED = "blurred"
     NO_MOTION = "no_motion"
     UNDECODABLE = "undecodable"

@@ -51,14 +51,19 @@ def small_size(width: int, height: int, scale: float) -> tuple[int, int]:
     return max(16, round(width * scale)), max(16, round(height * scale))
 
 
-def small_grey(image: NDArray[Any], scale: float) -> NDArray[Any]:
-    """A grey copy (h, w) uint8 of an RGB image, resized by ``scale`` but at least 16 pixels wide and high."""
+def small_image(image: NDArray[Any], scale: float) -> NDArray[Any]:
+    """A copy (h, w, 3) of an RGB image, resized by ``scale`` but at least 16 pixels wide and high."""
     size = small_size(image.shape[1], image.shape[0], scale)
-    return cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def small_grey(image: NDArray[Any], scale: float) -> NDArray[Any]:
+    """The same in grey (h, w)."""
+    return cv2.cvtColor(small_image(image, scale), cv2.COLOR_RGB2GRAY)
 
 
 def small_area(area: NDArray[np.bool_], scale: float) -> NDArray[np.bool_]:
-    """The pixels of :func:`small_grey` in an area (H, W) of the image."""
+    """The pixels of :func:`small_image` in an area (H, W) of the image."""
     size = small_size(area.shape[1], area.shape[0], scale)
     return cv2.resize(area.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
 
@@ -68,19 +73,18 @@ def sharpness_area(field_of_view: NDArray[np.bool_], scale: float) -> NDArray[np
     return cv2.erode(small_area(field_of_view, scale).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
 
 
-def sharpness_of(image: NDArray[Any], inside: NDArray[np.bool_], scale: float) -> float:
+def sharpness_of(small: NDArray[Any], inside: NDArray[np.bool_]) -> float:
     """Mean response of a Laplacian of Gaussian relative to brightness, at working size.
 
     Relative to brightness, since exposure changes; clipped, since a highlight's edge outshines all tissue.
 
     Args:
-        image: RGB (H, W, 3) uint8.
+        small: A frame at working size, from :func:`small_image`.
         inside: From :func:`sharpness_area`.
-        scale: Working pixels per source pixel.
     """
     if not inside.any():
         return 0.0
-    grey = small_grey(image, scale).astype(np.float32)
+    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     response = np.abs(cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), 1.2), cv2.CV_32F)) / (grey + 16.0)
     return float(np.minimum(response, 0.1)[inside].mean() * 100)
 
@@ -148,6 +152,8 @@ def drop_notes(records: list[FrameRecord], config: FramesConfig) -> list[Note]:
     reasons = (
         (DropReason.UNDECODABLE, NoteCode.FRAMES_UNDECODABLE, "as they cannot be decoded"),
         (DropReason.OTHER_SIZE, NoteCode.FRAMES_OF_OTHER_SIZE, "as they have another size than the others"),
+        (DropReason.BLANK, NoteCode.FRAMES_BLANK, "as blank"),
+        (DropReason.OTHER_FIELD, NoteCode.FRAMES_OF_OTHER_FIELD, "as they show another field of view than most"),
         (DropReason.BLURRED, NoteCode.FRAMES_BLURRED, "as blurred"),
         (DropReason.NO_MOTION, NoteCode.FRAMES_WITHOUT_MOTION, still),
     )
@@ -168,10 +174,15 @@ def require_three(source: Path, records: list[FrameRecord]) -> None:
     kept = sum(r.kept for r in records)
     if kept >= 3:
         return
-    blurred = sum(r.dropped is DropReason.BLURRED for r in records)
-    still = sum(r.dropped is DropReason.NO_MOTION for r in records)
-    hint = "--set frames.min_motion_px=0" if still >= blurred else "--set frames.min_sharpness=0"
-    raise InputError(
-        f"{source}: {kept} usable frames of {len(records)} ({blurred} too blurred, {still} without motion); "
-        f"expected at least 3. Try {hint}"
+    reasons = (
+        (DropReason.UNDECODABLE, "damaged", ""),
+        (DropReason.OTHER_SIZE, "of another size", ""),
+        (DropReason.BLANK, "blank", ""),
+        (DropReason.OTHER_FIELD, "of another field of view", ""),
+        (DropReason.BLURRED, "too blurred", "--set frames.min_sharpness=0"),
+        (DropReason.NO_MOTION, "without motion", "--set frames.min_motion_px=0"),
     )
+    counts = [(sum(r.dropped is reason for r in records), words, hint) for reason, words, hint in reasons]
+    found = ", ".join(f"{count} {words}" for count, words, hint in counts if count or hint)
+    hint = max(counts, key=lambda item: item[0])[2] or "a piece that shows the scene: --start, --end"
+    raise InputError(f"{source}: {kept} usable frames of {len(records)} ({found}); expected at least 3. Try {hint}")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dd_sfm.config import Config
 from dd_sfm.io.images import write_image, write_mask
 from dd_sfm.io.undistortion import Undistortion
+from dd_sfm.pipeline.frame_content import SceneField
 from dd_sfm.pipeline.frame_selection import (
     NEIGHBOURS,
     BlurFilter,
@@ -21,6 +22,7 @@ from dd_sfm.pipeline.frame_selection import (
     sharpness_of,
     small_area,
     small_grey,
+    small_image,
 )
 from dd_sfm.pipeline.masks import frame_mask
 from dd_sfm.runtime import cpu_threads, map_ahead, worker_threads
@@ -28,6 +30,13 @@ from dd_sfm.structures import DropReason
 
 MAX_WORKERS = 8
 """More are not kept busy by one decoder."""
+ALIKE, ALIKE_LEVELS = 0.8, 4.0
+"""Two frames show the same when they correlate by this much or differ by so many grey levels on average.
+
+Flow from or to a frame without texture is nearly zero, whatever moved: small flow alone says little.
+"""
+LEAST_MOTION_PX = 125
+"""Height of the field of view below which motion is no longer seen well."""
 NumberedImage = tuple[int, NDArray[Any]]
 """Number of a source frame and its RGB image (H, W, 3) uint8."""
 
@@ -37,23 +46,28 @@ class View:
     """What all frames of a source share.
 
     ``lens``: what undoes distortion; ``field_of_view`` (H, W) bool in undistorted frames; ``usable``: that, eroded;
-    ``height``: of the field of view in source pixels.
+    ``height``: of the field of view in source pixels; ``scene``: tells frames that do not show the scene.
     """
 
     lens: Undistortion
     field_of_view: NDArray[np.bool_]
     usable: NDArray[np.bool_]
     height: int
+    scene: SceneField
 
 
 @dataclass(frozen=True)
 class MeasuredFrame:
-    """A frame without distortion, its ``sharpness``, and ``grey``, a small copy by which motion is seen."""
+    """A frame without distortion, its ``sharpness``, and ``grey``, a small copy by which motion is seen.
+
+    ``unfit``: why it does not show the scene, if it does not; it then has neither image nor copy.
+    """
 
     number: int
     image: NDArray[Any]
     sharpness: float
     grey: NDArray[Any]
+    unfit: tuple[DropReason, str] | None = None
 
 
 class FrameWriter:
@@ -74,22 +88,25 @@ class FrameWriter:
         for folder in (self.frames, self.masks):
             folder.mkdir(parents=True, exist_ok=True)
         self.scale = min(1.0, config.describe.working_height_px / max(1, view.height))
-        # Half the working size is enough to see motion, and four times faster.
-        self.motion_scale = self.scale / 2
+        # Half the working size is enough to see motion, and four times faster; a small picture stays large enough.
+        self.motion_scale = max(self.scale / 2, LEAST_MOTION_PX / max(1, view.height))
         self.inside = small_area(view.usable, self.motion_scale)
         self.sharpness_area = sharpness_area(view.field_of_view, self.scale)
         preset = cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST
         self.flow = cv2.DISOpticalFlow_create(preset)  # type: ignore[attr-defined]
         self.workers = min(MAX_WORKERS, cpu_threads(config.runtime))
 
-    def sharpness(self, images: Iterable[NumberedImage]) -> dict[int, float]:
-        """The sharpness of frames by number; nothing is written."""
+    def measure(self, images: Iterable[NumberedImage], dropped: Drops) -> dict[int, float]:
+        """The sharpness of frames by number; those that do not show the scene are entered into ``dropped``."""
 
-        def measure(item: NumberedImage) -> tuple[int, float]:
-            return item[0], sharpness_of(item[1], self.sharpness_area, self.scale)
+        def measure(item: NumberedImage) -> MeasuredFrame:
+            return self._measure(item, keep=False)
 
+        sharpness: dict[int, float] = {}
         with worker_threads(self.workers) as pool:
-            return dict(map_ahead(pool, measure, images, self.workers))
+            for _ in _fit(map_ahead(pool, measure, images, self.workers), sharpness, dropped):
+                pass
+        return sharpness
 
     def write(self, images: Iterable[NumberedImage], dropped: Drops) -> None:
         """Write frames that are known to be sharp; those without motion are entered into ``dropped``."""
@@ -99,23 +116,26 @@ class FrameWriter:
                 pass
 
     def write_sharp(self, images: Iterable[NumberedImage], dropped: Drops) -> dict[int, float]:
-        """Write frames; those that are blurred or without motion are entered into ``dropped``.
+        """Write frames that show the scene, sharp and moved; the others are entered into ``dropped``.
 
-        Returns the sharpness of all by number.
-
-        A frame is blurred as :func:`dd_sfm.pipeline.frame_selection.find_blurred` would tell it.
+        A frame is blurred as :func:`dd_sfm.pipeline.frame_selection.find_blurred` would tell it. Returns the sharpness
+        of all by number.
         """
-        blur = BlurFilter(self.config.frames.min_sharpness)
-        sharpness: dict[int, float] = {}
+        blur, sharpness = BlurFilter(self.config.frames.min_sharpness), dict[int, float]()
         with worker_threads(self.workers) as pool:
-            measured = _noted(map_ahead(pool, self._measure, images, self.workers), sharpness)
+            measured = _fit(map_ahead(pool, self._measure, images, self.workers), sharpness, dropped)
             moving = self._moving(_sharp(measured, blur, dropped), dropped)
             for _ in map_ahead(pool, self._write, moving, self.workers):
                 pass
         return sharpness
 
-    def _measure(self, item: NumberedImage) -> MeasuredFrame:
-        return self._undistort(item, sharpness_of(item[1], self.sharpness_area, self.scale))
+    def _measure(self, item: NumberedImage, *, keep: bool = True) -> MeasuredFrame:
+        small = small_image(item[1], self.scale)
+        sharpness, unfit = sharpness_of(small, self.sharpness_area), self.view.scene.why_unfit(small)
+        if unfit or not keep:
+            nothing = np.zeros((0, 0), np.uint8)
+            return MeasuredFrame(item[0], nothing, sharpness, nothing, unfit)
+        return self._undistort(item, sharpness)
 
     def _undistort(self, item: NumberedImage, sharpness: float = 0.0) -> MeasuredFrame:
         number, image = item
@@ -129,8 +149,9 @@ class FrameWriter:
         for frame in frames:
             if last is not None and least > 0:
                 flow = self.flow.calc(last, frame.grey, None)
-                motion = float(np.median(np.linalg.norm(flow[self.inside], axis=1)) * 2) if self.inside.any() else 0.0
-                if motion < least:
+                moved = np.linalg.norm(flow[self.inside], axis=1) * (self.scale / self.motion_scale)
+                motion = float(np.median(moved)) if self.inside.any() else 0.0
+                if motion < least and _alike(last[self.inside], frame.grey[self.inside]):
                     detail = f"no motion: {motion:.2f} working px since the last frame kept"
                     dropped[frame.number] = DropReason.NO_MOTION, detail
                     continue
@@ -143,11 +164,22 @@ class FrameWriter:
         write_mask(self.masks / f"{name}.png", frame_mask(frame.image, self.view.usable, self.config.masks))
 
 
-def _noted(frames: Iterable[MeasuredFrame], sharpness: dict[int, float]) -> Iterator[MeasuredFrame]:
-    """The frames as they are, with their sharpness entered into ``sharpness``."""
+def _alike(first: NDArray[Any], second: NDArray[Any]) -> bool:
+    """Whether grey values (N,) of the same pixels in two frames are those of one picture, in lighter or darker."""
+    a, b = (values.astype(np.float32) - values.mean(dtype=np.float32) for values in (first, second))
+    if not len(a) or np.abs(a - b).mean() <= ALIKE_LEVELS:
+        return True
+    return float(a @ b) >= ALIKE * float(np.sqrt((a @ a) * (b @ b)))
+
+
+def _fit(frames: Iterable[MeasuredFrame], sharpness: dict[int, float], dropped: Drops) -> Iterator[MeasuredFrame]:
+    """The frames that show the scene; the others go into ``dropped``, and the sharpness of all into ``sharpness``."""
     for frame in frames:
         sharpness[frame.number] = frame.sharpness
-        yield frame
+        if frame.unfit:
+            dropped[frame.number] = frame.unfit
+        else:
+            yield frame
 
 
 def _sharp(frames: Iterable[MeasuredFrame], blur: BlurFilter, dropped: Drops) -> Iterator[MeasuredFrame]:

@@ -21,6 +21,7 @@ from dd_sfm.io.video import SourceInfo, iter_frames, open_source
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.ops.working import mask_height
 from dd_sfm.pipeline.camera_guess import calibration_notes, guess_camera
+from dd_sfm.pipeline.frame_content import overview, scene_field, shrunk
 from dd_sfm.pipeline.frame_selection import (
     Drops,
     chosen_numbers,
@@ -32,6 +33,7 @@ from dd_sfm.pipeline.frame_selection import (
 )
 from dd_sfm.pipeline.frame_writer import FrameWriter, View
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, read_user_mask
+from dd_sfm.pipeline.scene_samples import nothing_decoded, scene_samples
 from dd_sfm.progress import Progress
 from dd_sfm.structures import DropReason, FrameRecord, FrameSet
 
@@ -75,7 +77,7 @@ def extract_frames(
     notes += calibration_notes(view.lens.camera, view.field_of_view) if calibration else []
     sharpness, dropped = _write_chosen(info, numbers, FrameWriter(out, config, view), config, progress)
     if not sharpness:
-        raise _nothing_decoded(info)
+        raise nothing_decoded(str(info.path))
     info, numbers, ends_early = _as_found(info, numbers, list(sharpness))
     notes += ends_early
     records = _records(info, numbers, sharpness, dropped)
@@ -104,17 +106,28 @@ def extract_frames(
 def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | None, mask: Path | None) -> View:
     """Find the field of view and the lens."""
     known = read_calibration(calibration, width=info.width, height=info.height) if calibration else None
-    if mask is not None:
-        field_of_view = read_user_mask(mask, info.width, info.height)
-    else:
-        field_of_view = find_field_of_view(_samples(info, numbers), str(info.path))
+    samples = scene_samples(numbers, lambda wanted: _read(info, wanted), str(info.path))
+    given = read_user_mask(mask, info.width, info.height) if mask is not None else None
+    found = _found_field(samples, given, str(info.path))
+    scene = scene_field(shrunk(found), [overview(sample) for sample in samples])
+    field_of_view = found if given is None else given
     height = mask_height(field_of_view)
     if known is not None:
         lens = undistortion(known)
     else:
         lens = Undistortion(guess_camera(field_of_view, config.camera.field_of_view_deg))
     field_of_view = lens.apply(field_of_view.astype(np.uint8), nearest=True) > 0
-    return View(lens, field_of_view, erode_mask(field_of_view, config.masks), height)
+    return View(lens, field_of_view, erode_mask(field_of_view, config.masks), height, scene)
+
+
+def _found_field(samples: list[NDArray[Any]], given: NDArray[np.bool_] | None, where: str) -> NDArray[np.bool_]:
+    """The field of view (H, W) by which frames are judged; what the user gave where none is found."""
+    try:
+        return find_field_of_view(samples, where)
+    except InputError:
+        if given is None:
+            raise
+        return given
 
 
 def _write_chosen(
@@ -132,9 +145,10 @@ def _write_chosen(
     most, dropped = config.frames.max_frames, Drops()
     if most is None or len(numbers) <= most:
         return writer.write_sharp(read(numbers, "read frames"), dropped), dropped
-    sharpness = writer.sharpness(read(numbers, "read frames"))
-    dropped = find_blurred(sharpness, config.frames.min_sharpness)
-    chosen = covering_range(thin([n for n in sharpness if n not in dropped], most, dropped))
+    sharpness = writer.measure(read(numbers, "read frames"), dropped)
+    fit = {number: value for number, value in sharpness.items() if number not in dropped}
+    dropped |= find_blurred(fit, config.frames.min_sharpness)
+    chosen = covering_range(thin([n for n in fit if n not in dropped], most, dropped))
     writer.write((item for item in read(chosen, "write frames") if item[0] not in dropped), dropped)
     return sharpness, dropped
 
@@ -163,33 +177,18 @@ def _records(info: SourceInfo, numbers: range, sharpness: Mapping[int, float], d
     return records
 
 
-def _samples(info: SourceInfo, numbers: range, count: int = 16) -> list[NDArray[Any]]:
-    """Frames spread over the range; seeking where the container allows it and reading up to them would take longer."""
-    spread = [numbers[int(i)] for i in np.linspace(0, len(numbers) - 1, min(count, len(numbers)))]
-    if info.names or spread[-1] < SEEK_FROM:
-        found = [image for _, image in iter_frames(info, spread)]
-    else:
-        found = _seek(info, spread)
-    if len(found) < 3:
-        found = [image for _, image in iter_frames(info, numbers[:count])]
-    if not found:
-        raise _nothing_decoded(info)
-    return found
+def _read(info: SourceInfo, numbers: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Some frames; seeking where the container allows it and reading up to them would take longer."""
+    return iter_frames(info, numbers) if info.names or numbers[-1] < SEEK_FROM else _seek(info, numbers)
 
 
-def _seek(info: SourceInfo, numbers: list[int]) -> list[NDArray[Any]]:
+def _seek(info: SourceInfo, numbers: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:
     capture = cv2.VideoCapture(str(info.path))
-    found = []
     try:
         for number in numbers:
             capture.set(cv2.CAP_PROP_POS_FRAMES, number)
             ok, image = capture.read()
             if ok:
-                found.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+                yield number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     finally:
         capture.release()
-    return found
-
-
-def _nothing_decoded(info: SourceInfo) -> InputError:
-    return InputError(f"{info.path}: no frame of the chosen range can be decoded; expected at least 3")

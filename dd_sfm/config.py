@@ -25,6 +25,10 @@ class FramesConfig:
     """First source frame."""
     end: int | None = None
     """One past the last source frame; null: to the end."""
+    crop: tuple[int, int, int, int] | None = None
+    """The part of the source's pictures that is used: x, y, width, height in pixels; null: all."""
+    stereo: Literal["left", "right", "top", "bottom"] | None = None
+    """Of the two pictures of a stereo endoscope beside or above each other (within the crop) the one that is used."""
     max_frames: int | None = None
     """Thin evenly to at most this many frames; null: no limit."""
     min_sharpness: float = 0.4

@@ -113,6 +113,9 @@ def check_config(config: Config) -> None:
     check_ranges(config, RANGES)
     if not config.map.mappers:
         raise ConfigError(f"map.mappers []: expected one or more of {', '.join(get_args(Mapper))}")
+    crop = config.frames.crop
+    if crop is not None and (min(crop) < 0 or min(crop[2:]) < 1):
+        raise ConfigError(f"frames.crop {list(crop)}: expected x, y, width, height, none below 0 and no size of 0")
     low, high = config.map.focal_bounds
     if low > high:
         raise ConfigError(f"map.focal_bounds [{low}, {high}]: expected two numbers, the smaller first")

@@ -103,6 +103,10 @@ def test_options_come_last_and_are_named_as_typed():
         ("dense.spacing_px=0", "dense.spacing_px 0.0: expected above 0"),
         ("map.min_registered=2", "map.min_registered 2.0: expected 0 to 1"),
         ("map.mappers=[]", "map.mappers []: expected one or more of global, incremental, relaxed"),
+        (
+            "frames.crop=[-1,0,9,9]",
+            "frames.crop [-1, 0, 9, 9]: expected x, y, width, height, none below 0 and no size of 0",
+        ),
         ("map.focal_bounds=[2,1]", "map.focal_bounds [2.0, 1.0]: expected two numbers, the smaller first"),
     ],
 )

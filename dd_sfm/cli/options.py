@@ -1,6 +1,7 @@
 """Options that commands share, and how they set the configuration."""
 
 import math
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,6 +66,14 @@ class InputOptions:
     every: Annotated[int | None, typer.Option(min=1, help="Use every N-th frame.", rich_help_panel=RUN)] = None
     start: Annotated[int | None, typer.Option(min=0, help="First source frame.", rich_help_panel=RUN)] = None
     end: Annotated[int | None, typer.Option(min=1, help="One past the last source frame.", rich_help_panel=RUN)] = None
+    crop: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,W,H", help="The part of the picture that is used, in pixels.", rich_help_panel=RUN),
+    ] = None
+    stereo: Annotated[
+        str | None,
+        typer.Option(help="left, right, top or bottom: the half of a stereo recording to use.", rich_help_panel=RUN),
+    ] = None
     max_frames: Annotated[int | None, typer.Option(min=3, help="Thin to at most this many.", rich_help_panel=RUN)] = (
         None
     )
@@ -82,6 +91,8 @@ class InputOptions:
             "frames.every": self.every,
             "frames.start": self.start,
             "frames.end": self.end,
+            "frames.crop": None if self.crop is None else _crop(self.crop),
+            "frames.stereo": self.stereo,
             "frames.max_frames": self.max_frames,
             "describe.weights": self.weights,
         }
@@ -147,6 +158,14 @@ def parse_lengths(option: str, text: str) -> tuple[float, ...]:
     if not values or values[0] <= 0:
         raise ConfigError(f"{option} {text}: expected numbers above zero, such as 1,2,4")
     return values
+
+
+def _crop(text: str) -> list[int]:
+    values = [_number("--crop", part) for part in text.split(",")]
+    whole = [int(v) for v in values]
+    if len(whole) != 4 or min(whole) < 0 or min(whole[2:]) < 1 or any(map(operator.ne, values, whole)):
+        raise ConfigError(f"--crop {text}: expected x,y,width,height, such as 320,0,1280,1080")
+    return whole
 
 
 def _number(option: str, part: str) -> float:

@@ -22,6 +22,7 @@ from dd_sfm.config_values import with_new_names
 from dd_sfm.errors import InputError, OutputError
 from dd_sfm.io.atomic import write_bytes, write_json, write_text
 from dd_sfm.io.lens import Lens
+from dd_sfm.io.source import Crop
 from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.notes import Note
 from dd_sfm.structures import (
@@ -48,8 +49,9 @@ TRACK_ARRAYS = ("track", "frame", "xy", "score", "anchor")
 class ExtractedFrames:
     """What ``frames.json`` holds.
 
-    ``width``, ``height``: of a source frame; ``camera``: of the frames as written, without distortion; ``lens``: the
-    lens whose distortion was undone, if any; ``suffix``: ending of the images' names, without the dot.
+    ``width``, ``height``: of a source frame, or of ``crop``, the part of it that is used, None for all; ``camera``: of
+    the frames as written, without distortion; ``lens``: the lens whose distortion was undone, if any; ``suffix``:
+    ending of the images' names, without the dot.
     """
 
     source: str
@@ -63,6 +65,7 @@ class ExtractedFrames:
     suffix: str
     records: tuple[FrameRecord, ...]
     notes: tuple[Note, ...] = ()
+    crop: Crop | None = None
 
     @property
     def kept(self) -> list[FrameRecord]:
@@ -97,6 +100,7 @@ def write_frames(run: Path, frames: ExtractedFrames) -> None:
         "source": frames.source,
         "width": frames.width,
         "height": frames.height,
+        "crop": frames.crop,
         "fps": frames.fps,
         "frames_in_source": frames.frames_in_source,
         "camera": asdict(frames.camera),
@@ -135,6 +139,7 @@ def read_frames(run: Path) -> ExtractedFrames:
             source=str(content.get("source", "")),
             width=int(content["width"]),
             height=int(content["height"]),
+            crop=Crop(*map(int, content["crop"])) if content.get("crop") else None,
             fps=float(content.get("fps", 0.0)),
             # The first versions listed the chosen frames alone.
             frames_in_source=int(content.get("frames_in_source", len(records))),

@@ -31,8 +31,9 @@ class SourceInfo:
     ``width``, ``height``: of a frame, after the crop; ``frame_count`` is what the container says (it may be wrong for
     a video cut short); ``names`` are the files of a folder, empty for a video; ``unusable``: frames known on opening
     to be of no use, by number, with the reason; ``notes``: what the user should know of it; ``crop``: the part of the
-    picture that is used, None for all of it; ``turns``: EXIF's orientation, by number, of images that are turned;
-    ``white_level``: the highest level that images of more than 8 bits use.
+    picture that is used, None for all of it, and ``picture``: then width and height of the whole; ``turns``: EXIF's
+    orientation, by number, of images that are turned; ``white_level``: the highest level that images of more than 8
+    bits use.
     """
 
     path: Path
@@ -44,12 +45,18 @@ class SourceInfo:
     unusable: Mapping[int, tuple[DropReason, str]] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     crop: Crop | None = None
+    picture: tuple[int, int] | None = None
     turns: Mapping[int, int] = field(default_factory=dict)
     white_level: float = 65535.0
 
     def cropped(self, crop: Crop) -> "SourceInfo":
         """The same source, of whose pictures only a part is used."""
-        return replace(self, crop=crop, width=crop.width, height=crop.height)
+        return replace(self, crop=crop, picture=self.picture_size, width=crop.width, height=crop.height)
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Width and height of the whole picture, as it is decoded."""
+        return self.picture or (self.width, self.height)
 
     def cut(self, image: NDArray[Any]) -> NDArray[Any]:
         """The part of a decoded picture (H, W, 3) that is used."""

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from dd_sfm.config import Config
 from dd_sfm.errors import InputError
-from dd_sfm.io.calibration import read_calibration
 from dd_sfm.io.image_folder import refuse_undecodable
 from dd_sfm.io.images import write_mask
 from dd_sfm.io.run_folder import ExtractedFrames, load_frames, write_frames
 from dd_sfm.io.undistortion import Undistortion, undistortion
-from dd_sfm.io.video import SourceInfo, iter_frames, open_source
+from dd_sfm.io.video import SourceInfo, iter_frames
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.ops.working import mask_height
 from dd_sfm.pipeline.camera_guess import calibration_notes, guess_camera
@@ -34,6 +33,7 @@ from dd_sfm.pipeline.frame_selection import (
 from dd_sfm.pipeline.frame_writer import FrameWriter, View
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, read_user_mask
 from dd_sfm.pipeline.scene_samples import nothing_decoded, scene_samples
+from dd_sfm.pipeline.source_part import open_part, part_calibration
 from dd_sfm.progress import Progress
 from dd_sfm.structures import DropReason, FrameRecord, FrameSet
 
@@ -49,12 +49,12 @@ def check_source(source: Path, config: Config, calibration: str | None, mask: Pa
     Raises:
         InputError: If the source cannot be opened or has too few frames, or calibration or mask do not fit it.
     """
-    info = open_source(source)
+    info = open_part(source, config.frames)
     chosen_numbers(info, config.frames)
     if calibration:
-        read_calibration(calibration, width=info.width, height=info.height)
+        part_calibration(calibration, info, config.frames.stereo)
     if mask is not None:
-        read_user_mask(mask, info.width, info.height)
+        read_user_mask(mask, info)
 
 
 def extract_frames(
@@ -70,7 +70,7 @@ def extract_frames(
         mask: The user's mask; None: found from the frames.
         progress: Shows decoding.
     """
-    info = open_source(source)
+    info = open_part(source, config.frames)
     numbers = chosen_numbers(info, config.frames)
     view = _view(info, numbers, config, calibration, mask)
     notes = [*info.notes]
@@ -90,6 +90,7 @@ def extract_frames(
         source=info.path.name,
         width=info.width,
         height=info.height,
+        crop=info.crop,
         fps=info.fps,
         frames_in_source=info.frame_count,
         camera=view.lens.camera,
@@ -105,9 +106,9 @@ def extract_frames(
 
 def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | None, mask: Path | None) -> View:
     """Find the field of view and the lens."""
-    known = read_calibration(calibration, width=info.width, height=info.height) if calibration else None
+    known = part_calibration(calibration, info, config.frames.stereo) if calibration else None
     samples = scene_samples(numbers, lambda wanted: _read(info, wanted), str(info.path))
-    given = read_user_mask(mask, info.width, info.height) if mask is not None else None
+    given = read_user_mask(mask, info) if mask is not None else None
     found = _found_field(samples, given, str(info.path))
     scene = scene_field(shrunk(found), [overview(sample) for sample in samples])
     field_of_view = found if given is None else given
@@ -189,6 +190,6 @@ def _seek(info: SourceInfo, numbers: list[int]) -> Iterator[tuple[int, NDArray[A
             capture.set(cv2.CAP_PROP_POS_FRAMES, number)
             ok, image = capture.read()
             if ok:
-                yield number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+                yield number, info.cut(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
     finally:
         capture.release()

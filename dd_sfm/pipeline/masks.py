@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dd_sfm.config import MasksConfig
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_mask
+from dd_sfm.io.source import SourceInfo
 from dd_sfm.ops.working import mask_height
 
 Mask = NDArray[np.bool_]
@@ -95,16 +96,20 @@ def _static_overlay(frames: NDArray[Any], area: Mask) -> Mask:
     return grown & area if seeds.sum() > 40 else nothing
 
 
-def read_user_mask(path: Path, width: int, height: int) -> Mask:
-    """A mask given by the user: 255 usable, threshold 128.
+def read_user_mask(path: Path, source: SourceInfo) -> Mask:
+    """A mask given by the user, of the source's whole picture or of the part that is used: 255 usable, threshold 128.
 
     Raises:
         InputError: If it cannot be read, has another size than the frames, or is empty.
     """
     mask = read_mask(path)
-    if mask.shape != (height, width):
+    size = mask.shape[1::-1]
+    if size == source.picture_size:
+        mask = source.cut(mask)
+    elif size != (source.width, source.height):
+        whole = f" or {source.picture_size[0]}x{source.picture_size[1]}, as the whole picture" if source.crop else ""
         raise InputError(
-            f"--mask {path}: {mask.shape[1]}x{mask.shape[0]} pixels; expected {width}x{height}, as the frames"
+            f"--mask {path}: {size[0]}x{size[1]} pixels; expected {source.width}x{source.height}, as the frames{whole}"
         )
     if not mask.any():
         raise InputError(f"--mask {path}: no pixel of 128 or more; expected 255 where frames are usable")

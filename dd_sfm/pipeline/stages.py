@@ -25,6 +25,8 @@ KEY_FILES = {
 }
 """By stage the file that the next one starts from."""
 STAGES = tuple(KEY_FILES)
+LATER_KEYS = ("crop", "stereo")
+"""Settings of frames that came later: unset, they leave the fingerprints of older runs as they are."""
 
 
 def fingerprint(*parts: Any) -> str:
@@ -58,7 +60,7 @@ def stage_fingerprints(
         file_identity(source),
         calibration,
         hashlib.sha256(mask.read_bytes()).hexdigest() if mask else None,
-        settings["frames"],
+        _without_unset(settings["frames"]),
         settings["masks"],
         settings["camera"],
         settings["describe"]["working_height_px"],
@@ -69,6 +71,11 @@ def stage_fingerprints(
     for stage in STAGES:
         before = result[stage] = fingerprint(stage, inputs[stage], before)
     return result
+
+
+def _without_unset(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a section without those that an older version did not have, as long as they are not set."""
+    return {key: value for key, value in settings.items() if value is not None or key not in LATER_KEYS}
 
 
 @dataclass

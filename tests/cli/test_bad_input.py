@@ -82,6 +82,13 @@ def test_a_start_past_the_end(refused, tiny_clip):
     )  # fmt: skip
 
 
+def test_a_part_of_the_picture_that_is_none(refused, tiny_clip):
+    for text in ("1,2,3", "0,0,80,-5", "0,0,0,80", "0,0,80.5,60", "left"):
+        refused(tiny_clip, "--crop", text, says=f"--crop {text}", code=2)
+    refused(tiny_clip, "--crop", "100,0,100,120", says="reaches to 200,120 in pictures of 160x120 pixels")
+    refused(tiny_clip, "--stereo", "both", says="--stereo both: expected one of left, right, top, bottom", code=2)
+
+
 def test_a_folder_that_holds_a_mask_beside_the_clip(refused, tmp_path, tiny_clip):
     folder = tmp_path / "clip"
     folder.mkdir()

@@ -1,0 +1,84 @@
+"""The part of a source's pictures that is used: a crop, or one of the two pictures of a stereo endoscope."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from dd_sfm.config import FramesConfig
+from dd_sfm.errors import InputError
+from dd_sfm.io.calibration import read_calibration
+from dd_sfm.io.lens import Lens
+from dd_sfm.io.source import Crop, SourceInfo
+from dd_sfm.io.video import open_source
+from dd_sfm.notes import Note, NoteCode
+
+LEAST_PX = 16
+"""Least width and height of a part."""
+
+
+def open_part(source: Path, config: FramesConfig) -> SourceInfo:
+    """Open a source, of whose pictures ``frames.crop`` and then ``frames.stereo`` take a part.
+
+    Raises:
+        InputError: If it cannot be opened, or the part does not lie within its pictures.
+    """
+    info = open_source(source)
+    if config.crop is not None:
+        info = info.cropped(_within(Crop(*config.crop), info))
+    if config.stereo is not None:
+        before = info.crop or Crop(0, 0, info.width, info.height)
+        info = info.cropped(_within(half(before, config.stereo), info))
+        text = (
+            f"the {config.stereo} half of stereo pictures is used, {info.width}x{info.height} pixels. If the recorder "
+            "squeezed two pictures into one, its pixels are not square, and only a calibration with fx and fy of its "
+            "own gives the right shape"
+        )
+        info = replace(info, notes=(*info.notes, Note(NoteCode.STEREO_HALF, text)))
+    return info
+
+
+def half(whole: Crop, side: str) -> Crop:
+    """One half of a part: left, right, top or bottom."""
+    x, y, width, height = whole
+    if side in ("left", "right"):
+        return Crop(x if side == "left" else x + width - width // 2, y, width // 2, height)
+    return Crop(x, y if side == "top" else y + height - height // 2, width, height // 2)
+
+
+def _within(crop: Crop, info: SourceInfo) -> Crop:
+    width, height = info.picture_size
+    if crop.x + crop.width > width or crop.y + crop.height > height:
+        found = f"reaches to {crop.x + crop.width},{crop.y + crop.height} in pictures of {width}x{height} pixels"
+    elif min(crop.width, crop.height) < LEAST_PX:
+        found = f"{crop.width}x{crop.height} pixels; at least {LEAST_PX} each are needed"
+    else:
+        return crop
+    text = ",".join(map(str, crop))
+    raise InputError(f"{info.path}: the part {text} {found}; expected x,y,width,height within them (--crop, --stereo)")
+
+
+def part_calibration(text: str, info: SourceInfo, stereo: str | None) -> Lens:
+    """The calibration of the part that is used.
+
+    A calibration without a size is of the whole picture, but with ``frames.stereo`` of the half, which is one camera's
+    picture; one with a size is of what has that size.
+
+    Raises:
+        InputError: If it fits neither the whole picture nor the part.
+    """
+    if info.crop is None:
+        return read_calibration(text, width=info.width, height=info.height)
+    width, height = info.picture_size
+    sizes = [(width, height), (info.width, info.height)]
+    failed: list[InputError] = []
+    for size in reversed(sizes) if stereo else sizes:
+        try:
+            found = read_calibration(text, width=size[0], height=size[1])
+        except InputError as error:
+            failed.append(error)
+            continue
+        return (
+            found
+            if size == (info.width, info.height)
+            else found.cropped((info.crop.x, info.crop.y), (info.width, info.height))
+        )
+    raise failed[0]

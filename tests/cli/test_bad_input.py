@@ -84,7 +84,7 @@ def test_a_start_past_the_end(refused, tiny_clip):
 
 def test_a_part_of_the_picture_that_is_none(refused, tiny_clip):
     for text in ("1,2,3", "0,0,80,-5", "0,0,0,80", "0,0,80.5,60", "left"):
-        refused(tiny_clip, "--crop", text, says=f"--crop {text}", code=2)
+        refused(tiny_clip, "--crop", text, says="--crop", code=2)
     refused(tiny_clip, "--crop", "100,0,100,120", says="reaches to 200,120 in pictures of 160x120 pixels")
     refused(tiny_clip, "--stereo", "both", says="--stereo both: expected one of left, right, top, bottom", code=2)
 

@@ -110,7 +110,8 @@ def reconstruct(
         config: From :func:`configure`, or the name of a quality; None: "standard".
         calibration: "fx,fy,cx,cy" at source size in COLMAP's pixels, a file (OpenCV or ROS YAML, COLMAP cameras.txt,
             JHU intrinsics), or a camera. None: the focal length is guessed and refined.
-        mask: Image of the frames' size, 255 where usable; None: the field of view is found.
+        mask: Image of the frames' size, 255 where usable, or a folder of such images named as the frames; None: the
+            field of view is found.
         overwrite: Start over in the folder of an earlier run.
         progress: Shows how far a long stage is; None: nothing is shown.
         on_stage: Called with a line as each stage begins.

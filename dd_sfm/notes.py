@@ -17,6 +17,8 @@ class NoteCode(StrEnum):
     FRAMES_OF_OTHER_FIELD = "frames_of_other_field"
     STEREO_HALF = "stereo_half"
     SIDE_BY_SIDE = "side_by_side"
+    FRAMES_MASKED = "frames_masked"
+    FRAMES_WITHOUT_MASK = "frames_without_mask"
     FRAMES_BLURRED = "frames_blurred"
     FRAMES_WITHOUT_MOTION = "frames_without_motion"
     CALIBRATION_FIELD_OF_VIEW = "calibration_field_of_view"

@@ -42,6 +42,8 @@ class DropReason(StrEnum):
     """Of one colour: black, blue, white."""
     OTHER_FIELD = "other_field"
     """A picture of another outline than most frames have: a menu, the room, another zoom."""
+    MASKED = "masked"
+    """The user's mask leaves next to nothing of it."""
     BLURRED = "blurred"
     NO_MOTION = "no_motion"
     UNDECODABLE = "undecodable"

@@ -61,7 +61,11 @@ class InputOptions:
     ] = None
     mask: Annotated[
         Path | None,
-        typer.Option(help="Image of the frames' size, 255 where usable. Without it: found.", rich_help_panel=RUN),
+        typer.Option(
+            help="Image of the frames' size, 255 where usable, or a folder of such images named as the frames. Without "
+            "it: found.",
+            rich_help_panel=RUN,
+        ),
     ] = None
     every: Annotated[int | None, typer.Option(min=1, help="Use every N-th frame.", rich_help_panel=RUN)] = None
     start: Annotated[int | None, typer.Option(min=0, help="First source frame.", rich_help_panel=RUN)] = None

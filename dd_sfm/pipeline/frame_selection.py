@@ -154,6 +154,7 @@ def drop_notes(records: list[FrameRecord], config: FramesConfig) -> list[Note]:
         (DropReason.OTHER_SIZE, NoteCode.FRAMES_OF_OTHER_SIZE, "as they have another size than the others"),
         (DropReason.BLANK, NoteCode.FRAMES_BLANK, "as blank"),
         (DropReason.OTHER_FIELD, NoteCode.FRAMES_OF_OTHER_FIELD, "as they show another field of view than most"),
+        (DropReason.MASKED, NoteCode.FRAMES_MASKED, "as their mask leaves next to nothing of them"),
         (DropReason.BLURRED, NoteCode.FRAMES_BLURRED, "as blurred"),
         (DropReason.NO_MOTION, NoteCode.FRAMES_WITHOUT_MOTION, still),
     )
@@ -179,10 +180,11 @@ def require_three(source: Path, records: list[FrameRecord]) -> None:
         (DropReason.OTHER_SIZE, "of another size", ""),
         (DropReason.BLANK, "blank", ""),
         (DropReason.OTHER_FIELD, "of another field of view", ""),
+        (DropReason.MASKED, "masked", "masks that are 255 where frames are usable"),
         (DropReason.BLURRED, "too blurred", "--set frames.min_sharpness=0"),
         (DropReason.NO_MOTION, "without motion", "--set frames.min_motion_px=0"),
     )
     counts = [(sum(r.dropped is reason for r in records), words, hint) for reason, words, hint in reasons]
-    found = ", ".join(f"{count} {words}" for count, words, hint in counts if count or hint)
+    found = ", ".join(f"{count} {words}" for count, words, hint in counts if count or hint.startswith("--set"))
     hint = max(counts, key=lambda item: item[0])[2] or "a piece that shows the scene: --start, --end"
     raise InputError(f"{source}: {kept} usable frames of {len(records)} ({found}); expected at least 3. Try {hint}")

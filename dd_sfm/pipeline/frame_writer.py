@@ -25,6 +25,7 @@ from dd_sfm.pipeline.frame_selection import (
     small_image,
 )
 from dd_sfm.pipeline.masks import frame_mask
+from dd_sfm.pipeline.user_masks import UserMasks
 from dd_sfm.runtime import cpu_threads, map_ahead, worker_threads
 from dd_sfm.structures import DropReason
 
@@ -37,6 +38,8 @@ Flow from or to a frame without texture is nearly zero, whatever moved: small fl
 """
 LEAST_MOTION_PX = 125
 """Height of the field of view below which motion is no longer seen well."""
+LEAST_USABLE = 0.01
+"""Share of the field of view that a mask leaves of a frame that is used."""
 NumberedImage = tuple[int, NDArray[Any]]
 """Number of a source frame and its RGB image (H, W, 3) uint8."""
 
@@ -46,7 +49,8 @@ class View:
     """What all frames of a source share.
 
     ``lens``: what undoes distortion; ``field_of_view`` (H, W) bool in undistorted frames; ``usable``: that, eroded;
-    ``height``: of the field of view in source pixels; ``scene``: tells frames that do not show the scene.
+    ``height``: of the field of view in source pixels; ``scene``: tells frames that do not show the scene; ``masks``:
+    the user's, of frames as they are in the source.
     """
 
     lens: Undistortion
@@ -54,19 +58,27 @@ class View:
     usable: NDArray[np.bool_]
     height: int
     scene: SceneField
+    masks: UserMasks
+
+    def usable_in(self, number: int) -> NDArray[np.bool_]:
+        """What of a source frame can be used, but for highlights, once it is undistorted."""
+        own = self.masks.of_frame(number)
+        return self.usable if own is None else self.usable & (self.lens.apply(own.astype(np.uint8), nearest=True) > 0)
 
 
 @dataclass(frozen=True)
 class MeasuredFrame:
     """A frame without distortion, its ``sharpness``, and ``grey``, a small copy by which motion is seen.
 
-    ``unfit``: why it does not show the scene, if it does not; it then has neither image nor copy.
+    ``usable`` (H, W): what of it can be used, but for highlights; ``unfit``: why it does not show the scene, if it does
+    not; it then has no arrays.
     """
 
     number: int
     image: NDArray[Any]
     sharpness: float
     grey: NDArray[Any]
+    usable: NDArray[np.bool_]
     unfit: tuple[DropReason, str] | None = None
 
 
@@ -111,7 +123,7 @@ class FrameWriter:
     def write(self, images: Iterable[NumberedImage], dropped: Drops) -> None:
         """Write frames that are known to be sharp; those without motion are entered into ``dropped``."""
         with worker_threads(self.workers) as pool:
-            measured = map_ahead(pool, self._undistort, images, self.workers)
+            measured = map_ahead(pool, self._read_again, images, self.workers)
             for _ in map_ahead(pool, self._write, self._moving(measured, dropped), self.workers):
                 pass
 
@@ -132,15 +144,29 @@ class FrameWriter:
     def _measure(self, item: NumberedImage, *, keep: bool = True) -> MeasuredFrame:
         small = small_image(item[1], self.scale)
         sharpness, unfit = sharpness_of(small, self.sharpness_area), self.view.scene.why_unfit(small)
+        usable = self.view.usable_in(item[0])
+        unfit = unfit or self._why_masked(usable)
         if unfit or not keep:
             nothing = np.zeros((0, 0), np.uint8)
-            return MeasuredFrame(item[0], nothing, sharpness, nothing, unfit)
-        return self._undistort(item, sharpness)
+            return MeasuredFrame(item[0], nothing, sharpness, nothing, nothing > 0, unfit)
+        return self._undistort(item, usable, sharpness)
 
-    def _undistort(self, item: NumberedImage, sharpness: float = 0.0) -> MeasuredFrame:
+    def _read_again(self, item: NumberedImage) -> MeasuredFrame:
+        return self._undistort(item, self.view.usable_in(item[0]))
+
+    def _undistort(self, item: NumberedImage, usable: NDArray[np.bool_], sharpness: float = 0.0) -> MeasuredFrame:
         number, image = item
         image = self.view.lens.apply(image)
-        return MeasuredFrame(number, image, sharpness, small_grey(image, self.motion_scale))
+        return MeasuredFrame(number, image, sharpness, small_grey(image, self.motion_scale), usable)
+
+    def _why_masked(self, usable: NDArray[np.bool_]) -> tuple[DropReason, str] | None:
+        """Why a frame is left out of which the user's mask leaves next to nothing."""
+        if usable is self.view.usable:
+            return None
+        share = usable.sum() / max(1, self.view.usable.sum())
+        return (
+            (DropReason.MASKED, f"masked: {100 * share:.2f} % of the field is usable") if share < LEAST_USABLE else None
+        )
 
     def _moving(self, frames: Iterable[MeasuredFrame], dropped: Drops) -> Iterator[MeasuredFrame]:
         """The frames that moved since the last one yielded; the others are entered into ``dropped``."""
@@ -161,7 +187,7 @@ class FrameWriter:
     def _write(self, frame: MeasuredFrame) -> None:
         name = f"{frame.number:08d}.{self.config.frames.format}"
         write_image(self.frames / name, frame.image)
-        write_mask(self.masks / f"{name}.png", frame_mask(frame.image, self.view.usable, self.config.masks))
+        write_mask(self.masks / f"{name}.png", frame_mask(frame.image, frame.usable, self.config.masks))
 
 
 def _alike(first: NDArray[Any], second: NDArray[Any]) -> bool:

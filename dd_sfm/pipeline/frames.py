@@ -31,9 +31,10 @@ from dd_sfm.pipeline.frame_selection import (
     thin,
 )
 from dd_sfm.pipeline.frame_writer import FrameWriter, View
-from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, read_user_mask
+from dd_sfm.pipeline.masks import erode_mask, find_field_of_view
 from dd_sfm.pipeline.scene_samples import nothing_decoded, scene_samples
 from dd_sfm.pipeline.source_part import open_part, part_calibration
+from dd_sfm.pipeline.user_masks import UserMasks, read_user_masks
 from dd_sfm.progress import Progress
 from dd_sfm.structures import DropReason, FrameRecord, FrameSet
 
@@ -53,8 +54,7 @@ def check_source(source: Path, config: Config, calibration: str | None, mask: Pa
     chosen_numbers(info, config.frames)
     if calibration:
         part_calibration(calibration, info, config.frames.stereo)
-    if mask is not None:
-        read_user_mask(mask, info)
+    read_user_masks(mask, info)
 
 
 def extract_frames(
@@ -67,7 +67,7 @@ def extract_frames(
         out: The run folder.
         config: Which frames, masks and camera.
         calibration: See :func:`dd_sfm.io.calibration.read_calibration`; None: a guess from the field of view.
-        mask: The user's mask; None: found from the frames.
+        mask: The user's mask, or folder of masks; see :func:`dd_sfm.pipeline.user_masks.read_user_masks`.
         progress: Shows decoding.
     """
     info = open_part(source, config.frames)
@@ -84,6 +84,7 @@ def extract_frames(
     if info.names:
         lost = {r.index: r.detail for r in records if r.dropped is DropReason.UNDECODABLE}
         refuse_undecodable(info.path, info.names, lost, len(records))
+    notes += _mask_notes(view.masks, records)
     require_three(source, records)
     write_mask(out / "field_of_view.png", view.usable)
     extracted = ExtractedFrames(
@@ -108,17 +109,17 @@ def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | N
     """Find the field of view and the lens."""
     known = part_calibration(calibration, info, config.frames.stereo) if calibration else None
     samples = scene_samples(numbers, lambda wanted: _read(info, wanted), str(info.path))
-    given = read_user_mask(mask, info) if mask is not None else None
-    found = _found_field(samples, given, str(info.path))
+    masks = read_user_masks(mask, info)
+    found = _found_field(samples, masks.common, str(info.path))
     scene = scene_field(shrunk(found), [overview(sample) for sample in samples])
-    field_of_view = found if given is None else given
+    field_of_view = found if masks.common is None else masks.common
     height = mask_height(field_of_view)
     if known is not None:
         lens = undistortion(known)
     else:
         lens = Undistortion(guess_camera(field_of_view, config.camera.field_of_view_deg))
     field_of_view = lens.apply(field_of_view.astype(np.uint8), nearest=True) > 0
-    return View(lens, field_of_view, erode_mask(field_of_view, config.masks), height, scene)
+    return View(lens, field_of_view, erode_mask(field_of_view, config.masks), height, scene, masks)
 
 
 def _found_field(samples: list[NDArray[Any]], given: NDArray[np.bool_] | None, where: str) -> NDArray[np.bool_]:
@@ -176,6 +177,16 @@ def _records(info: SourceInfo, numbers: range, sharpness: Mapping[int, float], d
         value = round(sharpness.get(number, 0.0), 4)
         records.append(FrameRecord(number, round(number / info.fps, 4), value, reason, detail, name))
     return records
+
+
+def _mask_notes(masks: UserMasks, records: list[FrameRecord]) -> list[Note]:
+    """How many of the frames used have no mask in the user's folder."""
+    used = [record.index for record in records if record.kept]
+    without = sum(number not in masks.files for number in used)
+    if masks.folder is None or not without:
+        return []
+    text = f"{without} of {len(used)} frames have no mask in {masks.folder.name}: all of their field of view is used"
+    return [Note(NoteCode.FRAMES_WITHOUT_MASK, text)]
 
 
 def _read(info: SourceInfo, numbers: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -1,7 +1,6 @@
 """Which pixels can be used: the field of view, found from the frames themselves, and highlights."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,8 +9,6 @@ from numpy.typing import NDArray
 
 from dd_sfm.config import MasksConfig
 from dd_sfm.errors import InputError
-from dd_sfm.io.images import read_mask
-from dd_sfm.io.source import SourceInfo
 from dd_sfm.ops.working import mask_height
 
 Mask = NDArray[np.bool_]
@@ -94,26 +91,6 @@ def _static_overlay(frames: NDArray[Any], area: Mask) -> Mask:
     grown = cv2.dilate(seeds.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     # A few chance pixels are no text.
     return grown & area if seeds.sum() > 40 else nothing
-
-
-def read_user_mask(path: Path, source: SourceInfo) -> Mask:
-    """A mask given by the user, of the source's whole picture or of the part that is used: 255 usable, threshold 128.
-
-    Raises:
-        InputError: If it cannot be read, has another size than the frames, or is empty.
-    """
-    mask = read_mask(path)
-    size = mask.shape[1::-1]
-    if size == source.picture_size:
-        mask = source.cut(mask)
-    elif size != (source.width, source.height):
-        whole = f" or {source.picture_size[0]}x{source.picture_size[1]}, as the whole picture" if source.crop else ""
-        raise InputError(
-            f"--mask {path}: {size[0]}x{size[1]} pixels; expected {source.width}x{source.height}, as the frames{whole}"
-        )
-    if not mask.any():
-        raise InputError(f"--mask {path}: no pixel of 128 or more; expected 255 where frames are usable")
-    return mask
 
 
 def erode_mask(mask: Mask, config: MasksConfig) -> Mask:

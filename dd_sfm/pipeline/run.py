@@ -38,8 +38,10 @@ def check_request(request: RunRequest) -> torch.device:
     """
     if not request.source.exists():
         raise InputError(f"{request.source}: not found; expected a video file or a folder of images")
-    if request.mask is not None and not request.mask.is_file():
-        raise InputError(f"--mask {request.mask}: not found; expected an image, 255 where frames are usable")
+    if request.mask is not None and not request.mask.exists():
+        raise InputError(
+            f"--mask {request.mask}: not found; expected an image, or a folder of one a frame, 255 where usable"
+        )
     for path in (request.source, request.mask):
         if path is not None and is_own(request.out, path):
             raise InputError(f"{path}: is written by the run in {request.out}; expected a folder beside it with -o")

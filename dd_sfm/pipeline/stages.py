@@ -11,6 +11,7 @@ from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import OutputError
 from dd_sfm.io import run_folder
 from dd_sfm.io.atomic import output_error
+from dd_sfm.io.images import has_image_suffix
 from dd_sfm.io.run_folder import StoredStages, read_stages, write_stages
 from dd_sfm.io.run_layout import OWN_FILES, is_empty, is_run, remove_own
 
@@ -41,6 +42,14 @@ def file_identity(path: Path) -> list[Any]:
     return [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()]
 
 
+def _mask_identity(mask: Path) -> Any:
+    """A hash of a mask's content; of a folder's masks with their names."""
+    if not mask.is_dir():
+        return hashlib.sha256(mask.read_bytes()).hexdigest()
+    files = sorted(path for path in mask.iterdir() if path.is_file() and has_image_suffix(path))
+    return [[path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in files]
+
+
 def stage_fingerprints(
     config: Config, source: Path, calibration: str | None, mask: Path | None, method_inputs: Mapping[str, Any]
 ) -> dict[str, str]:
@@ -50,7 +59,7 @@ def stage_fingerprints(
         config: The configuration.
         source: What the run is made from.
         calibration: As the user gave it; of a file the content counts.
-        mask: The user's mask, of which the content counts.
+        mask: The user's mask or folder of masks, of which the content counts.
         method_inputs: What the later stages depend on, from the feature method.
     """
     settings = dump_config(config)
@@ -59,7 +68,7 @@ def stage_fingerprints(
     frames = [
         file_identity(source),
         calibration,
-        hashlib.sha256(mask.read_bytes()).hexdigest() if mask else None,
+        _mask_identity(mask) if mask else None,
         _without_unset(settings["frames"]),
         settings["masks"],
         settings["camera"],

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dd_sfm.config import Config
 from dd_sfm.io.images import write_image, write_mask
 from dd_sfm.io.undistortion import Undistortion
+from dd_sfm.notes import Note
 from dd_sfm.pipeline.frame_content import SceneField
 from dd_sfm.pipeline.frame_selection import (
     NEIGHBOURS,
@@ -50,7 +51,7 @@ class View:
 
     ``lens``: what undoes distortion; ``field_of_view`` (H, W) bool in undistorted frames; ``usable``: that, eroded;
     ``height``: of the field of view in source pixels; ``scene``: tells frames that do not show the scene; ``masks``:
-    the user's, of frames as they are in the source.
+    the user's, of frames as they are in the source; ``notes``: what was noticed.
     """
 
     lens: Undistortion
@@ -59,6 +60,7 @@ class View:
     height: int
     scene: SceneField
     masks: UserMasks
+    notes: tuple[Note, ...] = ()
 
     def usable_in(self, number: int) -> NDArray[np.bool_]:
         """What of a source frame can be used, but for highlights, once it is undistorted."""

@@ -34,6 +34,7 @@ from dd_sfm.pipeline.frame_writer import FrameWriter, View
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view
 from dd_sfm.pipeline.scene_samples import nothing_decoded, scene_samples
 from dd_sfm.pipeline.source_part import open_part, part_calibration
+from dd_sfm.pipeline.stereo import stereo_notes
 from dd_sfm.pipeline.user_masks import UserMasks, read_user_masks
 from dd_sfm.progress import Progress
 from dd_sfm.structures import DropReason, FrameRecord, FrameSet
@@ -73,7 +74,7 @@ def extract_frames(
     info = open_part(source, config.frames)
     numbers = chosen_numbers(info, config.frames)
     view = _view(info, numbers, config, calibration, mask)
-    notes = [*info.notes]
+    notes = [*info.notes, *view.notes]
     notes += calibration_notes(view.lens.camera, view.field_of_view) if calibration else []
     sharpness, dropped = _write_chosen(info, numbers, FrameWriter(out, config, view), config, progress)
     if not sharpness:
@@ -109,6 +110,7 @@ def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | N
     """Find the field of view and the lens."""
     known = part_calibration(calibration, info, config.frames.stereo) if calibration else None
     samples = scene_samples(numbers, lambda wanted: _read(info, wanted), str(info.path))
+    stereo = stereo_notes(samples) if config.frames.stereo is None else []
     masks = read_user_masks(mask, info)
     found = _found_field(samples, masks.common, str(info.path))
     scene = scene_field(shrunk(found), [overview(sample) for sample in samples])
@@ -119,7 +121,7 @@ def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | N
     else:
         lens = Undistortion(guess_camera(field_of_view, config.camera.field_of_view_deg))
     field_of_view = lens.apply(field_of_view.astype(np.uint8), nearest=True) > 0
-    return View(lens, field_of_view, erode_mask(field_of_view, config.masks), height, scene, masks)
+    return View(lens, field_of_view, erode_mask(field_of_view, config.masks), height, scene, masks, tuple(stereo))
 
 
 def _found_field(samples: list[NDArray[Any]], given: NDArray[np.bool_] | None, where: str) -> NDArray[np.bool_]:

@@ -24,6 +24,8 @@ class NoteCode(StrEnum):
     CALIBRATION_FIELD_OF_VIEW = "calibration_field_of_view"
     CALIBRATION_CENTRE = "calibration_centre"
     CALIBRATION_FOCAL_LENGTH = "calibration_focal_length"
+    LENS_ENDS_EARLY = "lens_ends_early"
+    FIELD_NOT_KEPT = "field_not_kept"
     NO_CALIBRATION = "no_calibration"
     FEW_MATCHES = "few_matches"
     FRAMES_NOT_REGISTERED = "frames_not_registered"

@@ -80,7 +80,7 @@ class FrameSet:
     frames: tuple[Frame, ...]
     camera: PinholeCamera
     field_of_view_px: int
-    """Height of the visible field in source pixels."""
+    """Height of the visible field in pixels of the frames; where a wide lens draws it out, less than all of it."""
 
     def __len__(self) -> int:
         return len(self.frames)

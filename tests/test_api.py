@@ -22,7 +22,8 @@ from dd_sfm.features.match import Matcher
 from dd_sfm.features.queries import query_points
 from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.images import read_image, write_image, write_mask
-from dd_sfm.io.run_folder import ExtractedFrames, write_config, write_frames, write_metrics
+from dd_sfm.io.run_config import write_config
+from dd_sfm.io.run_folder import ExtractedFrames, write_frames, write_metrics
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.pipeline.frames import extract_frames
 from dd_sfm.progress import silent

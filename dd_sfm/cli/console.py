@@ -110,6 +110,12 @@ def _expected(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     return [("expected error", f"half of the points within {100 * expected:.1f} % of their distance{condition}")]
 
 
+def _field(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """The row of the field of view; none where nothing of it was lost, and for runs of older versions."""
+    kept = metrics.get("field_kept")
+    return [] if kept is None or kept > 0.9995 else [("field of view", f"{100 * kept:.1f} % kept without distortion")]
+
+
 def _frames(metrics: dict[str, Any]) -> str:
     """Numbers of frames: in the source, chosen, dropped and registered."""
     total, used = metrics["frames_total"], metrics["frames_used"]
@@ -160,6 +166,7 @@ def summary(metrics: dict[str, Any], out: str) -> None:
         ),
         ("triangulation angle", f"median {metrics['median_triangulation_angle_deg']:.1f} deg"),
         *_expected(metrics),
+        *_field(metrics),
         ("focal length", f"{metrics['focal_length_px']} px{'' if metrics['calibrated'] else ' (not calibrated)'}"),
         ("seconds", _seconds(metrics)),
         ("memory", _memory(metrics)),

@@ -16,13 +16,13 @@ from dd_sfm.io.clouds import read_cloud
 from dd_sfm.io.colmap_database import log_kept
 from dd_sfm.io.colmap_source import Reconstruction, read_reconstruction
 from dd_sfm.io.images import read_image, read_mask
+from dd_sfm.io.run_config import read_config
 from dd_sfm.io.run_folder import (
     CONFIG,
     FRAMES,
     METRICS,
     STAGES,
     load_frames,
-    read_config,
     read_frame_records,
     read_frames,
     read_metrics,

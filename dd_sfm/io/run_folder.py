@@ -3,24 +3,21 @@
 Runs of older versions are read, too: what they did not store gets a default.
 """
 
-import dataclasses
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import yaml
 
 from dd_sfm.cameras import PinholeCamera
-from dd_sfm.config import Config, build_config
-from dd_sfm.config_values import with_new_names
 from dd_sfm.errors import InputError, OutputError
-from dd_sfm.io.atomic import write_bytes, write_json, write_text
+from dd_sfm.io.atomic import write_bytes, write_json
 from dd_sfm.io.lens import Lens
 from dd_sfm.io.source import Crop
 from dd_sfm.io.undistortion import Undistortion
@@ -51,7 +48,8 @@ class ExtractedFrames:
 
     ``width``, ``height``: of a source frame, or of ``crop``, the part of it that is used, None for all; ``camera``: of
     the frames as written, without distortion; ``lens``: the lens whose distortion was undone, if any; ``suffix``:
-    ending of the images' names, without the dot.
+    ending of the images' names, without the dot; ``field_kept``: the share that the frames show of the field of view
+    that the lens shows, None in runs of older versions.
     """
 
     source: str
@@ -66,6 +64,7 @@ class ExtractedFrames:
     records: tuple[FrameRecord, ...]
     notes: tuple[Note, ...] = ()
     crop: Crop | None = None
+    field_kept: float | None = None
 
     @property
     def kept(self) -> list[FrameRecord]:
@@ -78,7 +77,8 @@ class ExtractedFrames:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file of a run is read into one line for the user."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile, yaml.YAMLError) as error:
@@ -106,6 +106,7 @@ def write_frames(run: Path, frames: ExtractedFrames) -> None:
         "camera": asdict(frames.camera),
         "undistorted": {"model": lens.model, "params": lens.params} if lens else None,
         "field_of_view_px": frames.field_of_view_px,
+        "field_kept": frames.field_kept,
         "format": frames.suffix,
         "notes": [note.as_json() for note in frames.notes],
         "frames": [_record_json(record) for record in frames.records],
@@ -132,7 +133,7 @@ def read_frames(run: Path) -> ExtractedFrames:
         InputError: If it is missing or damaged.
     """
     path = run / FRAMES
-    with _readable(path):
+    with readable(path):
         content = json.loads(path.read_text())
         records = _records(content)
         return ExtractedFrames(
@@ -149,6 +150,7 @@ def read_frames(run: Path) -> ExtractedFrames:
             suffix=content.get("format") or _suffix(run, records),
             records=records,
             notes=tuple(Note.from_json(note) for note in content.get("notes", [])),
+            field_kept=content.get("field_kept"),
         )
 
 
@@ -159,7 +161,7 @@ def read_frame_records(run: Path) -> tuple[FrameRecord, ...]:
         InputError: If ``frames.json`` is missing or damaged.
     """
     path = run / FRAMES
-    with _readable(path):
+    with readable(path):
         return _records(json.loads(path.read_text()))
 
 
@@ -170,7 +172,7 @@ def read_undistortion(run: Path) -> Undistortion | None:
         InputError: If ``frames.json`` is missing or damaged.
     """
     path = run / FRAMES
-    with _readable(path):
+    with readable(path):
         content = json.loads(path.read_text())
         lens = _lens(content)
         return Undistortion(PinholeCamera(**content["camera"]), lens) if lens else None
@@ -247,7 +249,7 @@ def has_grid(run: Path, descriptors: int) -> bool:
 def read_grid(run: Path) -> WorkingGrid:
     """Read ``descriptors/grid.json``."""
     path = run / GRID
-    with _readable(path):
+    with readable(path):
         values = json.loads(path.read_text())
         return WorkingGrid(
             values["scale"], tuple(values["origin"]), values["width"], values["height"], values["stride"]
@@ -266,7 +268,7 @@ def write_matches(run: Path, result: MatchResult) -> None:
 def read_matches(run: Path) -> MatchResult:
     """Read ``tracks.npz``."""
     path = run / TRACKS
-    with _readable(path), np.load(path) as arrays:
+    with readable(path), np.load(path) as arrays:
         tracks = Tracks(**{name: arrays[name] for name in TRACK_ARRAYS})
         pairs = [(int(i), int(j)) for i, j in arrays["pairs"]]
         return MatchResult(tracks, pairs, [Note.from_json(note) for note in json.loads(str(arrays["notes"]))])
@@ -283,7 +285,7 @@ def write_poses(run: Path, result: MapResult) -> None:
 def read_poses(run: Path) -> MapResult:
     """Read ``map.json``."""
     path = run / POSES
-    with _readable(path):
+    with readable(path):
         content = json.loads(path.read_text())
         models = [{int(k): np.array(v) for k, v in poses.items()} for poses in content["models"]]
         cameras = [PinholeCamera(**camera) for camera in content["cameras"]]
@@ -301,7 +303,7 @@ def write_point_figures(run: Path, figures: Sequence[Mapping[str, Any]]) -> None
 def read_point_figures(run: Path) -> list[dict[str, Any]]:
     """Read ``densify.json``."""
     path = run / POINTS
-    with _readable(path):
+    with readable(path):
         return [dict(figures) for figures in json.loads(path.read_text())]
 
 
@@ -317,7 +319,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
         InputError: If it is missing or damaged, as for a run that is not finished.
     """
     path = run / METRICS
-    with _readable(path):
+    with readable(path):
         return dict(json.loads(path.read_text()))
 
 
@@ -364,34 +366,3 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
         return dict(json.loads((folder / EVALUATION).read_text()))
     except (OSError, ValueError, TypeError):
         return {}
-
-
-def read_config(run: Path) -> Config:
-    """The configuration that a run was made with.
-
-    Settings that this version does not know, in a run of another one, are left out; those that the run does not
-    state have their default.
-
-    Raises:
-        InputError: If ``config.yaml`` is missing or damaged.
-        ConfigError: If a setting has a value that this version does not know.
-    """
-    path = run / CONFIG
-    with _readable(path):
-        values = _known(Config, with_new_names(Config, dict(yaml.safe_load(path.read_text())), where=str(path)))
-    return build_config(Config, values, where=str(path))
-
-
-def _known(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values whose keys are fields of a dataclass, and likewise in its sections."""
-    kinds = get_type_hints(cls)
-    return {
-        key: _known(kinds[key], value) if dataclasses.is_dataclass(kinds[key]) and isinstance(value, Mapping) else value
-        for key, value in values.items()
-        if key in kinds
-    }
-
-
-def write_config(run: Path, config: Mapping[str, Any]) -> None:
-    """Write ``config.yaml``: the configuration as used."""
-    write_text(run / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera
+from dd_sfm.io.undistortion import KEPT, WIDEST_DEG
 from dd_sfm.notes import Note, NoteCode
 
 VIEW_ANGLES_DEG = 50, 150
@@ -44,6 +45,29 @@ def calibration_notes(camera: PinholeCamera, field_of_view: NDArray[np.bool_]) -
             "as good as that"
         )
         notes.append(Note(NoteCode.CALIBRATION_FIELD_OF_VIEW, text))
+    return notes
+
+
+def field_notes(kept: float, seen: float) -> list[Note]:
+    """What undistorted frames lose of the field of view.
+
+    Args:
+        kept: The share that they show of what the lens shows.
+        seen: The share in which the lens shows anything: a polynomial may turn back before the rim.
+    """
+    notes = []
+    if seen < KEPT:
+        text = (
+            f"calibration: its lens ends before the rim: {100 * (1 - seen):.0f} % of the field of view, where its "
+            "projection turns back, are masked. Calibrate with the board filmed up to the rim, or with another model"
+        )
+        notes.append(Note(NoteCode.LENS_ENDS_EARLY, text))
+    if kept < KEPT:
+        text = (
+            f"undistorted frames keep {100 * kept:.0f} % of the field of view: a flat picture ends at some "
+            f"{WIDEST_DEG:.0f} degrees off the axis"
+        )
+        notes.append(Note(NoteCode.FIELD_NOT_KEPT, text))
     return notes
 
 

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from dd_sfm.config import Config
 from dd_sfm.io.images import write_image, write_mask
 from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.notes import Note
+from dd_sfm.ops.working import mask_height
 from dd_sfm.pipeline.frame_content import SceneField
 from dd_sfm.pipeline.frame_selection import (
     NEIGHBOURS,
@@ -37,6 +39,8 @@ ALIKE, ALIKE_LEVELS = 0.8, 4.0
 
 Flow from or to a frame without texture is nearly zero, whatever moved: small flow alone says little.
 """
+MORE_TO_DESCRIBE = 2.0
+"""An undistorted frame has at most so many times the working pixels of the box around the source's field of view."""
 LEAST_MOTION_PX = 125
 """Height of the field of view below which motion is no longer seen well."""
 LEAST_USABLE = 0.01
@@ -49,23 +53,40 @@ NumberedImage = tuple[int, NDArray[Any]]
 class View:
     """What all frames of a source share.
 
-    ``lens``: what undoes distortion; ``field_of_view`` (H, W) bool in undistorted frames; ``usable``: that, eroded;
-    ``height``: of the field of view in source pixels; ``scene``: tells frames that do not show the scene; ``masks``:
-    the user's, of frames as they are in the source; ``notes``: what was noticed.
+    ``lens``: what undoes distortion; ``field_of_view`` (H, W) bool in frames as they are in the source; ``eroded``: the
+    same without its rim; ``scene``: tells frames that do not show the scene; ``masks``: the user's, in the source;
+    ``notes``: what was noticed.
     """
 
     lens: Undistortion
     field_of_view: NDArray[np.bool_]
-    usable: NDArray[np.bool_]
-    height: int
+    eroded: NDArray[np.bool_]
     scene: SceneField
     masks: UserMasks
     notes: tuple[Note, ...] = ()
 
+    @cached_property
+    def usable(self) -> NDArray[np.bool_]:
+        """What can be used of undistorted frames (H, W)."""
+        return self.lens.apply_to_mask(self.eroded)
+
     def usable_in(self, number: int) -> NDArray[np.bool_]:
         """What of a source frame can be used, but for highlights, once it is undistorted."""
         own = self.masks.of_frame(number)
-        return self.usable if own is None else self.usable & (self.lens.apply(own.astype(np.uint8), nearest=True) > 0)
+        return self.usable if own is None else self.usable & self.lens.apply_to_mask(own)
+
+    @property
+    def height(self) -> int:
+        """Height of the field of view in undistorted frames, by which they are resized to be described.
+
+        At the resolution of their centre, so that what is far off the axis and drawn out there does not count; but of
+        a frame that is much larger than the field in the source as much larger as keeps the work within bounds.
+        """
+        rows, columns = (np.flatnonzero(self.field_of_view.any(axis)) for axis in (1, 0))
+        box = max(1, (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1))
+        drawn_out = self.lens.camera.width * self.lens.camera.height / (MORE_TO_DESCRIBE * box)
+        is_same = self.lens.camera.size == (self.field_of_view.shape[1], self.field_of_view.shape[0])
+        return round(mask_height(self.field_of_view) * (1.0 if is_same else max(self.lens.scale, drawn_out**0.5)))
 
 
 @dataclass(frozen=True)
@@ -101,9 +122,12 @@ class FrameWriter:
         self.frames, self.masks = out / "frames", out / "masks"
         for folder in (self.frames, self.masks):
             folder.mkdir(parents=True, exist_ok=True)
-        self.scale = min(1.0, config.describe.working_height_px / max(1, view.height))
+        self.highlight_height = mask_height(view.eroded) * view.lens.scale
+        source_height, height = mask_height(view.field_of_view), view.height
+        self.scale = min(1.0, config.describe.working_height_px / max(1, source_height))
+        self.undistorted_scale = min(1.0, config.describe.working_height_px / max(1, height))
         # Half the working size is enough to see motion, and four times faster; a small picture stays large enough.
-        self.motion_scale = max(self.scale / 2, LEAST_MOTION_PX / max(1, view.height))
+        self.motion_scale = max(self.undistorted_scale / 2, LEAST_MOTION_PX / max(1, height))
         self.inside = small_area(view.usable, self.motion_scale)
         self.sharpness_area = sharpness_area(view.field_of_view, self.scale)
         preset = cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST
@@ -177,7 +201,7 @@ class FrameWriter:
         for frame in frames:
             if last is not None and least > 0:
                 flow = self.flow.calc(last, frame.grey, None)
-                moved = np.linalg.norm(flow[self.inside], axis=1) * (self.scale / self.motion_scale)
+                moved = np.linalg.norm(flow[self.inside], axis=1) * (self.undistorted_scale / self.motion_scale)
                 motion = float(np.median(moved)) if self.inside.any() else 0.0
                 if motion < least and _alike(last[self.inside], frame.grey[self.inside]):
                     detail = f"no motion: {motion:.2f} working px since the last frame kept"
@@ -189,7 +213,8 @@ class FrameWriter:
     def _write(self, frame: MeasuredFrame) -> None:
         name = f"{frame.number:08d}.{self.config.frames.format}"
         write_image(self.frames / name, frame.image)
-        write_mask(self.masks / f"{name}.png", frame_mask(frame.image, frame.usable, self.config.masks))
+        mask = frame_mask(frame.image, frame.usable, self.config.masks, height=self.highlight_height)
+        write_mask(self.masks / f"{name}.png", mask)
 
 
 def _alike(first: NDArray[Any], second: NDArray[Any]) -> bool:

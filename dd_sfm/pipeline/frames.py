@@ -18,8 +18,7 @@ from dd_sfm.io.run_folder import ExtractedFrames, load_frames, write_frames
 from dd_sfm.io.undistortion import Undistortion, undistortion
 from dd_sfm.io.video import SourceInfo, iter_frames
 from dd_sfm.notes import Note, NoteCode
-from dd_sfm.ops.working import mask_height
-from dd_sfm.pipeline.camera_guess import calibration_notes, guess_camera
+from dd_sfm.pipeline.camera_guess import calibration_notes, field_notes, guess_camera
 from dd_sfm.pipeline.frame_content import overview, scene_field, shrunk
 from dd_sfm.pipeline.frame_selection import (
     Drops,
@@ -75,7 +74,10 @@ def extract_frames(
     numbers = chosen_numbers(info, config.frames)
     view = _view(info, numbers, config, calibration, mask)
     notes = [*info.notes, *view.notes]
-    notes += calibration_notes(view.lens.camera, view.field_of_view) if calibration else []
+    kept, seen = view.lens.shares(view.field_of_view)
+    if calibration:
+        notes += calibration_notes(view.lens.camera, view.lens.apply_to_mask(view.field_of_view))
+        notes += field_notes(kept, seen)
     sharpness, dropped = _write_chosen(info, numbers, FrameWriter(out, config, view), config, progress)
     if not sharpness:
         raise nothing_decoded(str(info.path))
@@ -98,6 +100,7 @@ def extract_frames(
         camera=view.lens.camera,
         lens=view.lens.lens,
         field_of_view_px=view.height,
+        field_kept=round(kept, 4),
         suffix=config.frames.format,
         records=tuple(records),
         notes=(*notes, *drop_notes(records, config.frames)),
@@ -115,13 +118,11 @@ def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | N
     found = _found_field(samples, masks.common, str(info.path))
     scene = scene_field(shrunk(found), [overview(sample) for sample in samples])
     field_of_view = found if masks.common is None else masks.common
-    height = mask_height(field_of_view)
     if known is not None:
-        lens = undistortion(known)
+        lens = undistortion(known, field_of_view)
     else:
         lens = Undistortion(guess_camera(field_of_view, config.camera.field_of_view_deg))
-    field_of_view = lens.apply(field_of_view.astype(np.uint8), nearest=True) > 0
-    return View(lens, field_of_view, erode_mask(field_of_view, config.masks), height, scene, masks, tuple(stereo))
+    return View(lens, field_of_view, erode_mask(field_of_view, config.masks), scene, masks, tuple(stereo))
 
 
 def _found_field(samples: list[NDArray[Any]], given: NDArray[np.bool_] | None, where: str) -> NDArray[np.bool_]:

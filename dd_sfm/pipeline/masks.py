@@ -102,17 +102,19 @@ def erode_mask(mask: Mask, config: MasksConfig) -> Mask:
     return cv2.erode(mask.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
 
 
-def frame_mask(image: NDArray[Any], field_of_view: Mask, config: MasksConfig) -> Mask:
+def frame_mask(image: NDArray[Any], field_of_view: Mask, config: MasksConfig, *, height: float | None = None) -> Mask:
     """The field of view without blown-out areas and highlights.
 
     Args:
         image: RGB (H, W, 3) uint8.
         field_of_view: (H, W) bool, already eroded.
         config: Level and growth.
+        height: Of the field in pixels, by which highlights are grown; None for that of ``field_of_view``.
     """
     level = config.highlight_level
     blown = cv2.inRange(image, (level, level, level), (255, 255, 255))
-    radius = round(config.highlight_grow_px * mask_height(field_of_view) / 1000)
+    height = float(mask_height(field_of_view)) if height is None else height
+    radius = round(config.highlight_grow_px * height / 1000)
     if radius > 0:
         blown = cv2.dilate(blown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
     return field_of_view & (blown == 0)

@@ -67,6 +67,7 @@ def run_metrics(
         "matches_verified": found.pairs.matches,
         "mapper": found.mapper,
         "calibrated": not frames.camera.is_guess,
+        "field_kept": frames.field_kept,
         "focal_length_px": round(found.cameras[0].fx, 2),
         "degradations": [note.text for note in notes],
         "degradation_codes": [note.code.value for note in notes],

@@ -16,7 +16,8 @@ from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import InputError, OutputError, stoppable
 from dd_sfm.features.methods import feature_method
 from dd_sfm.io.lock import locked
-from dd_sfm.io.run_folder import write_config, write_metrics
+from dd_sfm.io.run_config import write_config
+from dd_sfm.io.run_folder import write_metrics
 from dd_sfm.io.run_layout import is_own
 from dd_sfm.ops.compiled import using_threads
 from dd_sfm.pipeline.frames import check_source

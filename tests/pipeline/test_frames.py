@@ -178,6 +178,42 @@ def test_distortion_is_undone_in_frames_and_masks(tiny_clip, tmp_path):
     assert straight.camera.fx == 150
 
 
+def test_a_wide_lens_gets_larger_frames_that_keep_its_field(tiny_clip, tmp_path):
+    path = tmp_path / "cameras.txt"
+    # The half diagonal of 100 px at 65 degrees, then at 85.
+    path.write_text("1 OPENCV_FISHEYE 160 120 88.1 88.1 80 60 0 0 0 0\n")
+    write_mask(tmp_path / "mask.png", np.ones((120, 160), bool))
+    frames = extract(tiny_clip, tmp_path / "wide", calibration=str(path), mask=tmp_path / "mask.png")
+    width, height = frames.camera.size
+    assert width > 200
+    assert width * height <= 2.1 * 160 * 120
+    shapes = {read_mask(p).shape for f in frames.frames for p in (f.mask_path, tmp_path / "wide" / "field_of_view.png")}
+    assert shapes == {(height, width)}
+    assert read_image(frames.frames[0].path).shape[:2] == (height, width)
+    found = read_frames(tmp_path / "wide")
+    assert (found.width, found.height) == (160, 120)
+    assert 0.95 <= found.field_kept <= 1
+    assert NoteCode.FIELD_NOT_KEPT not in {note.code for note in found.notes}
+    path.write_text("1 OPENCV_FISHEYE 160 120 67.4 67.4 80 60 0 0 0 0\n")
+    extract(tiny_clip, tmp_path / "wider", calibration=str(path), mask=tmp_path / "mask.png")
+    found = read_frames(tmp_path / "wider")
+    assert 0.6 < found.field_kept < 0.95
+    assert NoteCode.FIELD_NOT_KEPT in {note.code for note in found.notes}
+
+
+def test_the_field_ends_where_a_lens_turns_back(tiny_clip, tmp_path):
+    path = tmp_path / "cameras.txt"
+    path.write_text("1 SIMPLE_RADIAL 160 120 100 80 60 -0.35\n")
+    write_mask(tmp_path / "mask.png", np.ones((120, 160), bool))
+    frames = extract(tiny_clip, tmp_path / "run", "masks.erode_px=0", calibration=str(path), mask=tmp_path / "mask.png")
+    # The widest circle that rays reach: 2/3 / sqrt(1.05) focal lengths, 15 % less than the picture's corners.
+    turn = frames.camera.fx / np.sqrt(1.05)
+    rows, columns = np.nonzero(read_mask(tmp_path / "run" / "field_of_view.png"))
+    away = np.hypot(columns - frames.camera.cx, rows - frames.camera.cy)
+    assert turn - 3 < away.max() < turn + 1
+    assert NoteCode.LENS_ENDS_EARLY in {note.code for note in read_frames(tmp_path / "run").notes}
+
+
 def test_guessed_camera_spans_the_field_of_view():
     camera = guess_camera(circle_mask(480, 640, 200), 90.0)
     assert camera.is_guess

@@ -19,6 +19,7 @@ class NoteCode(StrEnum):
     SIDE_BY_SIDE = "side_by_side"
     FRAMES_MASKED = "frames_masked"
     FRAMES_WITHOUT_MASK = "frames_without_mask"
+    EDITED_MASKS_NOT_USED = "edited_masks_not_used"
     FRAMES_BLURRED = "frames_blurred"
     FRAMES_WITHOUT_MOTION = "frames_without_motion"
     CALIBRATION_FIELD_OF_VIEW = "calibration_field_of_view"

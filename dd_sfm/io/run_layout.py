@@ -18,7 +18,7 @@ JOURNAL = r"(-shm|-wal|-journal)?"
 """What SQLite leaves beside a database of a killed process; found beside a new one, it would spoil that."""
 MADE_BY = {
     "frames": {
-        "": r"frames\.json|field_of_view\.png",
+        "": r"frames\.json|masks\.json|field_of_view\.png",
         "frames": rf"{NUMBER}\.(png|jpg)",
         "masks": rf"{NUMBER}\.(png|jpg)\.png",
     },

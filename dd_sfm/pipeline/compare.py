@@ -12,6 +12,7 @@ from typing import Literal
 from dd_sfm.config import Config
 from dd_sfm.errors import OutputError, ReconstructionError, stoppable
 from dd_sfm.io.atomic import output_error
+from dd_sfm.io.edited_masks import edited_masks, mask_hash
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.run_layout import is_empty, is_run, own_files
 from dd_sfm.pipeline.metrics import reset_memory_peaks
@@ -149,6 +150,7 @@ def _share_frames(source: RunRequest, target: RunRequest) -> None:
     with locked(source.out), locked(target.out):
         record = StageRecord.open(target.out, overwrite=target.overwrite)
         if record.is_done("frames", expected):
+            _share_edited_masks(source.out, target.out)
             return
         record.clear_from("frames")
         record.begin("frames", expected)
@@ -158,6 +160,25 @@ def _share_frames(source: RunRequest, target: RunRequest) -> None:
         except OSError as error:
             raise output_error(target.out, error) from error
         record.finish("frames", StageRecord.open(source.out, overwrite=False).seconds("frames"))
+
+
+def _share_edited_masks(source: Path, target: Path) -> None:
+    """Give a run the masks that the user has edited in another one.
+
+    Raises:
+        OutputError: If the user has edited the same mask in both, or only in this one.
+    """
+    there = edited_masks(target)
+    for name, content in edited_masks(source).items() | there.items():
+        ours, theirs = source / "masks" / name, target / "masks" / name
+        if not content or (ours.exists() and mask_hash(ours) == there.get(name)):
+            continue
+        if name in there:
+            raise OutputError(
+                f"{theirs}: is edited, and not as {ours}; expected the same masks in all runs. Edit that one"
+            )
+        theirs.unlink(missing_ok=True)
+        _link(ours, theirs)
 
 
 def _link(source: Path, target: Path) -> None:

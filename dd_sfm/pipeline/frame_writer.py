@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.config import Config
+from dd_sfm.io.edited_masks import mask_hash
 from dd_sfm.io.images import write_image, write_mask
 from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.notes import Note
@@ -120,6 +121,8 @@ class FrameWriter:
     def __init__(self, out: Path, config: Config, view: View) -> None:
         self.config, self.view = config, view
         self.frames, self.masks = out / "frames", out / "masks"
+        self.mask_hashes: dict[str, str] = {}
+        """Masks written, by file name."""
         for folder in (self.frames, self.masks):
             folder.mkdir(parents=True, exist_ok=True)
         self.highlight_height = mask_height(view.eroded) * view.lens.scale
@@ -212,9 +215,11 @@ class FrameWriter:
 
     def _write(self, frame: MeasuredFrame) -> None:
         name = f"{frame.number:08d}.{self.config.frames.format}"
+        path = self.masks / f"{name}.png"
         write_image(self.frames / name, frame.image)
         mask = frame_mask(frame.image, frame.usable, self.config.masks, height=self.highlight_height)
-        write_mask(self.masks / f"{name}.png", mask)
+        write_mask(path, mask)
+        self.mask_hashes[path.name] = mask_hash(path)
 
 
 def _alike(first: NDArray[Any], second: NDArray[Any]) -> bool:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.config import Config
 from dd_sfm.errors import InputError
+from dd_sfm.io.edited_masks import ASIDE, put_back, record_masks
 from dd_sfm.io.image_folder import refuse_undecodable
 from dd_sfm.io.images import write_mask
 from dd_sfm.io.run_folder import ExtractedFrames, load_frames, write_frames
@@ -78,7 +79,8 @@ def extract_frames(
     if calibration:
         notes += calibration_notes(view.lens.camera, view.lens.apply_to_mask(view.field_of_view))
         notes += field_notes(kept, seen)
-    sharpness, dropped = _write_chosen(info, numbers, FrameWriter(out, config, view), config, progress)
+    writer = FrameWriter(out, config, view)
+    sharpness, dropped = _write_chosen(info, numbers, writer, config, progress)
     if not sharpness:
         raise nothing_decoded(str(info.path))
     info, numbers, ends_early = _as_found(info, numbers, list(sharpness))
@@ -87,8 +89,9 @@ def extract_frames(
     if info.names:
         lost = {r.index: r.detail for r in records if r.dropped is DropReason.UNDECODABLE}
         refuse_undecodable(info.path, info.names, lost, len(records))
-    notes += _mask_notes(view.masks, records)
     require_three(source, records)
+    notes += _mask_notes(view.masks, records)
+    notes += _put_edits_back(out, info, view, writer.mask_hashes)
     write_mask(out / "field_of_view.png", view.usable)
     extracted = ExtractedFrames(
         source=info.path.name,
@@ -190,6 +193,19 @@ def _mask_notes(masks: UserMasks, records: list[FrameRecord]) -> list[Note]:
         return []
     text = f"{without} of {len(used)} frames have no mask in {masks.folder.name}: all of their field of view is used"
     return [Note(NoteCode.FRAMES_WITHOUT_MASK, text)]
+
+
+def _put_edits_back(out: Path, info: SourceInfo, view: View, hashes: Mapping[str, str]) -> list[Note]:
+    """Give frames that come out as before the masks that the user edited, and note what the others are."""
+    lens = view.lens.lens
+    undone = {"model": lens.model, "params": lens.params, "camera": asdict(view.lens.camera)} if lens else None
+    frames = {"source": info.path.name, "picture": info.picture_size, "crop": info.crop, "undistorted": undone}
+    record_masks(out, hashes, frames)
+    left = put_back(out, {int(name.partition(".")[0]): name for name in hashes}, frames)
+    if not left:
+        return []
+    text = f"{left} edited masks are of frames that are not used, or not like this: {ASIDE} in the run keeps them"
+    return [Note(NoteCode.EDITED_MASKS_NOT_USED, text)]
 
 
 def _read(info: SourceInfo, numbers: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:

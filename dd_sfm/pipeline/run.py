@@ -15,9 +15,10 @@ import dd_sfm
 from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import InputError, OutputError, stoppable
 from dd_sfm.features.methods import feature_method
+from dd_sfm.io.edited_masks import check_edited, edited_masks
 from dd_sfm.io.lock import locked
 from dd_sfm.io.run_config import write_config
-from dd_sfm.io.run_folder import write_metrics
+from dd_sfm.io.run_folder import read_frames, write_metrics
 from dd_sfm.io.run_layout import is_own
 from dd_sfm.ops.compiled import using_threads
 from dd_sfm.pipeline.frames import check_source
@@ -45,7 +46,10 @@ def check_request(request: RunRequest) -> torch.device:
         )
     for path in (request.source, request.mask):
         if path is not None and is_own(request.out, path):
-            raise InputError(f"{path}: is written by the run in {request.out}; expected a folder beside it with -o")
+            hint = ". Masks that are edited there are used without --mask" if path == request.mask else ""
+            raise InputError(
+                f"{path}: is written by the run in {request.out}; expected a folder beside it with -o{hint}"
+            )
     feature_method(request.config.features).check(request.config)
     device = resolve_device(request.config.runtime)
     check_source(request.source, request.config, request.calibration, request.mask)
@@ -55,9 +59,9 @@ def check_request(request: RunRequest) -> torch.device:
 def fingerprints(request: RunRequest) -> dict[str, str]:
     """The fingerprint of every stage of a run."""
     method = feature_method(request.config.features)
-    return stage_fingerprints(
-        request.config, request.source, request.calibration, request.mask, method.stage_inputs(request.config)
-    )
+    inputs = method.stage_inputs(request.config)
+    edited = edited_masks(request.out)
+    return stage_fingerprints(request.config, request.source, request.calibration, request.mask, inputs, edited)
 
 
 def run(
@@ -114,11 +118,22 @@ class _Stages:
                 self.say(f"{stage}: done before")
                 logger.info("%s: done before", stage)
                 kept.append(stage)
-                continue
-            self.record.begin(stage, self.expected[stage])
-            self.say(f"{stage} ...")
-            self._do_stage(stage)
+            else:
+                self.record.begin(stage, self.expected[stage])
+                self.say(f"{stage} ...")
+                self._do_stage(stage)
+            if stage == STAGES[0]:
+                self._see_edited_masks()
         return kept
+
+    def _see_edited_masks(self) -> None:
+        """Find out which masks the user has edited: what was made with others does not hold."""
+        camera = read_frames(self.work.out).camera
+        count = check_edited(self.work.out, (camera.width, camera.height))
+        if count:
+            self.say(f"masks: {count} edited by hand")
+            logger.info("masks: %d edited by hand", count)
+        self.expected = fingerprints(self.work.request)
 
     def _is_done(self, stage: str) -> bool:
         is_done = self.record.is_done(stage, self.expected[stage])

@@ -11,6 +11,7 @@ from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import OutputError
 from dd_sfm.io import run_folder
 from dd_sfm.io.atomic import output_error
+from dd_sfm.io.edited_masks import put_aside
 from dd_sfm.io.images import has_image_suffix
 from dd_sfm.io.run_folder import StoredStages, read_stages, write_stages
 from dd_sfm.io.run_layout import OWN_FILES, is_empty, is_run, remove_own
@@ -51,7 +52,12 @@ def _mask_identity(mask: Path) -> Any:
 
 
 def stage_fingerprints(
-    config: Config, source: Path, calibration: str | None, mask: Path | None, method_inputs: Mapping[str, Any]
+    config: Config,
+    source: Path,
+    calibration: str | None,
+    mask: Path | None,
+    method_inputs: Mapping[str, Any],
+    edited: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The fingerprint of every stage: its settings and inputs, and the fingerprint of the stage before.
 
@@ -61,6 +67,7 @@ def stage_fingerprints(
         calibration: As the user gave it; of a file the content counts.
         mask: The user's mask or folder of masks, of which the content counts.
         method_inputs: What the later stages depend on, from the feature method.
+        edited: Masks of the run that the user has edited, from :func:`dd_sfm.io.edited_masks.edited_masks`.
     """
     settings = dump_config(config)
     if calibration is not None and Path(calibration).is_file():
@@ -75,6 +82,9 @@ def stage_fingerprints(
         settings["describe"]["working_height_px"],
     ]
     inputs = {"frames": frames, **method_inputs}
+    if edited:
+        # Only then, so that what finished runs have stored still holds.
+        inputs["describe"] = [inputs["describe"], dict(edited)]
     assert set(inputs) == set(STAGES), f"inputs of {sorted(inputs)}; a method states those of {STAGES[1:]}"
     result, before = {}, ""
     for stage in STAGES:
@@ -113,7 +123,7 @@ class StageRecord:
         record = cls(out, stored.stages, stored.source)
         if overwrite:
             record.source = ""
-            record.clear_from(STAGES[0])
+            record.clear_from(STAGES[0], start_over=True)
             for name in OWN_FILES:
                 # The record has just been emptied; without it the folder would not be known as a run's.
                 (out / name).unlink(missing_ok=True) if name != run_folder.STAGES else None
@@ -171,12 +181,14 @@ class StageRecord:
         """Seconds spent on a stage so far."""
         return float(self.stages.get(stage, {}).get("seconds", 0.0))
 
-    def clear_from(self, *first: str) -> None:
-        """Remove what a stage and all later ones made.
+    def clear_from(self, *first: str, start_over: bool = False) -> None:
+        """Remove what a stage and all later ones made; masks that the user has edited are put aside.
 
         The record goes first: killed on the way, it must not call done what is no longer there.
         """
         stages = STAGES[STAGES.index(first[0]) :] if first else ()
+        if STAGES[0] in stages:
+            put_aside(self.out, start_over=start_over)
         for stage in stages:
             self.stages.pop(stage, None)
         self._write()

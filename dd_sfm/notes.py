@@ -9,6 +9,11 @@ class NoteCode(StrEnum):
     """What a note is about; the values are written to a run's files."""
 
     VIDEO_ENDS_EARLY = "video_ends_early"
+    INTERLACED = "interlaced"
+    PIXELS_NOT_SQUARE = "pixels_not_square"
+    VIDEO_TURNED = "video_turned"
+    OTHER_VIDEO_STREAMS = "other_video_streams"
+    RECORDINGS_JOINED = "recordings_joined"
     FRAMES_UNDECODABLE = "frames_undecodable"
     FRAMES_OF_OTHER_SIZE = "frames_of_other_size"
     IMAGES_TURNED = "images_turned"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from dd_sfm.io.video_file import VideoFile
 from dd_sfm.notes import Note
 from dd_sfm.structures import DropReason
 
@@ -28,12 +29,12 @@ class Crop(NamedTuple):
 class SourceInfo:
     """A video or a folder of images.
 
-    ``width``, ``height``: of a frame, after the crop; ``frame_count`` is what the container says (it may be wrong for
-    a video cut short); ``names`` are the files of a folder, empty for a video; ``unusable``: frames known on opening
-    to be of no use, by number, with the reason; ``notes``: what the user should know of it; ``crop``: the part of the
-    picture that is used, None for all of it, and ``picture``: then width and height of the whole; ``turns``: EXIF's
-    orientation, by number, of images that are turned; ``white_level``: the highest level that images of more than 8
-    bits use.
+    ``width``, ``height``: of a frame, after the crop; ``frame_count``: those that cannot be decoded are counted;
+    ``fps``: frames a second, on average; ``names`` are the files of a folder, empty for a video; ``unusable``: frames
+    known on opening to be of no use, by number, with the reason; ``notes``: what the user should know of it; ``crop``:
+    the part of the picture that is used, None for all of it, and ``picture``: then width and height of the whole;
+    ``turns``: EXIF's orientation, by number, of images that are turned; ``white_level``: the highest level that images
+    of more than 8 bits use; ``video``: how it is read, None for a folder.
     """
 
     path: Path
@@ -48,6 +49,11 @@ class SourceInfo:
     picture: tuple[int, int] | None = None
     turns: Mapping[int, int] = field(default_factory=dict)
     white_level: float = 65535.0
+    video: VideoFile | None = field(default=None, compare=False, repr=False)
+
+    def time_s(self, number: int) -> float:
+        """When a frame is shown, in seconds from the first one."""
+        return number / self.fps if self.video is None else float(self.video.index.time_s[number])
 
     def cropped(self, crop: Crop) -> "SourceInfo":
         """The same source, of whose pictures only a part is used."""

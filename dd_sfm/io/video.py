@@ -1,19 +1,19 @@
-"""Decoding videos with OpenCV, frame by frame."""
+"""Frames of a source, a video or a folder of images, by their numbers."""
 
-import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
-import cv2
+import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
 from dd_sfm.io.image_folder import iter_images, open_folder
 from dd_sfm.io.source import SourceInfo as SourceInfo
-
-logger = logging.getLogger(__name__)
+from dd_sfm.io.video_decoder import NumberedFrame, iter_decoded
+from dd_sfm.io.video_file import VideoFile, open_video
+from dd_sfm.io.video_picture import PictureMaker, deinterlaced
+from dd_sfm.structures import DropReason
 
 
 def open_source(path: Path) -> SourceInfo:
@@ -28,56 +28,57 @@ def open_source(path: Path) -> SourceInfo:
         raise InputError(f"{path}: not found; expected a video file or a folder of images")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; expected a video")
-    with _opened(path) as capture:
-        if not capture.isOpened() or not capture.grab():
-            raise InputError(f"{path}: no frame can be decoded; expected a video (mp4, avi, mov, mkv, ...)")
-        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        fps = float(capture.get(cv2.CAP_PROP_FPS)) or 25.0
-        count = max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-    return SourceInfo(path, width, height, fps, count)
+    video = open_video(path)
+    width, height = video.display.shown
+    return SourceInfo(path, width, height, video.rate, len(video.index), notes=video.notes, video=video)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A video open for decoding."""
-    # OpenCV's own complaints about a broken file would stand before our one clear line.
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        capture = cv2.VideoCapture(str(path))
-        try:
-            yield capture
-        finally:
-            capture.release()
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-
-
-def iter_frames(source: SourceInfo, numbers: Iterable[int]) -> Iterator[tuple[int, NDArray[Any]]]:
+def iter_frames(
+    source: SourceInfo, numbers: Iterable[int], skipped: MutableMapping[int, tuple[DropReason, str]] | None = None
+) -> Iterator[tuple[int, NDArray[Any]]]:
     """Decode frames in order; memory does not grow with their number.
 
     Args:
         source: From :func:`open_source`.
         numbers: Zero-based frame numbers, ascending.
+        skipped: Frames that are passed over for another reason than that they cannot be decoded are entered here.
 
     Yields:
         Frame number and RGB image (H, W, 3) uint8, cut to the source's crop. Frames that cannot be decoded are
-        skipped; a video that ends early ends the iteration.
+        skipped.
     """
-    for number, image in iter_images(source, numbers) if source.names else _iter_video(source, numbers):
+    if source.video is None:
+        images = iter_images(source, numbers)
+    else:
+        images = _iter_video(source.video, numbers, {} if skipped is None else skipped)
+    for number, image in images:
         yield number, source.cut(image)
 
 
-def _iter_video(source: SourceInfo, numbers: Iterable[int]) -> Iterator[tuple[int, NDArray[Any]]]:
-    with _opened(source.path) as capture:
-        wanted = iter(numbers)
-        next_number = next(wanted, None)
-        number = 0
-        while next_number is not None and capture.grab():
-            if number == next_number:
-                ok, image = capture.retrieve()
-                if not ok:
-                    break
-                yield number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-                next_number = next(wanted, None)
-            number += 1
+def _iter_video(
+    video: VideoFile, numbers: Iterable[int], skipped: MutableMapping[int, tuple[DropReason, str]]
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    display = video.display
+    wanted = np.fromiter(numbers, np.int64)
+    # The fields of a frame are made one with those of its neighbours.
+    needed = np.unique(np.concatenate([wanted - 1, wanted, wanted + 1])) if display.fields else wanted
+    decoded = iter_decoded(video.path, video.stream, video.packets, video.index, needed)
+    frames = _of_size(decoded, (display.width, display.height), skipped)
+    if display.fields:
+        chosen = set(wanted.tolist())
+        frames = (item for item in deinterlaced(frames, display) if item[0] in chosen)
+    picture = PictureMaker(display)
+    for number, frame in frames:
+        yield number, picture(frame)
+
+
+def _of_size(
+    frames: Iterator[NumberedFrame], size: tuple[int, int], skipped: MutableMapping[int, tuple[DropReason, str]]
+) -> Iterator[NumberedFrame]:
+    """The frames of the size that most have; the others are entered into ``skipped``."""
+    for number, frame in frames:
+        if (frame.width, frame.height) == size:
+            yield number, frame
+        else:
+            detail = f"another size: {frame.width}x{frame.height} pixels, most have {size[0]}x{size[1]}"
+            skipped[number] = DropReason.OTHER_SIZE, detail

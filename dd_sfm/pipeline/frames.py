@@ -2,11 +2,10 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,9 +39,6 @@ from dd_sfm.progress import Progress
 from dd_sfm.structures import DropReason, FrameRecord, FrameSet
 
 logger = logging.getLogger(__name__)
-
-SEEK_FROM = 1000
-"""Samples from before this frame are read up to: seeking takes as long as going past some 60 frames unshown."""
 
 
 def check_source(source: Path, config: Config, calibration: str | None, mask: Path | None) -> None:
@@ -83,8 +79,6 @@ def extract_frames(
     sharpness, dropped = _write_chosen(info, numbers, writer, config, progress)
     if not sharpness:
         raise nothing_decoded(str(info.path))
-    info, numbers, ends_early = _as_found(info, numbers, list(sharpness))
-    notes += ends_early
     records = _records(info, numbers, sharpness, dropped)
     if info.names:
         lost = {r.index: r.detail for r in records if r.dropped is DropReason.UNDECODABLE}
@@ -115,7 +109,7 @@ def extract_frames(
 def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | None, mask: Path | None) -> View:
     """Find the field of view and the lens."""
     known = part_calibration(calibration, info, config.frames.stereo) if calibration else None
-    samples = scene_samples(numbers, lambda wanted: _read(info, wanted), str(info.path))
+    samples = scene_samples(numbers, lambda wanted: iter_frames(info, wanted), str(info.path))
     stereo = stereo_notes(samples) if config.frames.stereo is None else []
     masks = read_user_masks(mask, info)
     found = _found_field(samples, masks.common, str(info.path))
@@ -148,40 +142,28 @@ def _write_chosen(
     """
 
     def read(wanted: range, label: str) -> Iterator[tuple[int, NDArray[Any]]]:
-        return progress(iter_frames(info, wanted), total=len(wanted), label=label)
+        return progress(iter_frames(info, wanted, skipped), total=len(wanted), label=label)
 
-    most, dropped = config.frames.max_frames, Drops()
+    most, dropped, skipped = config.frames.max_frames, Drops(), Drops()
     if most is None or len(numbers) <= most:
-        return writer.write_sharp(read(numbers, "read frames"), dropped), dropped
+        return writer.write_sharp(read(numbers, "read frames"), dropped), dropped | skipped
     sharpness = writer.measure(read(numbers, "read frames"), dropped)
     fit = {number: value for number, value in sharpness.items() if number not in dropped}
     dropped |= find_blurred(fit, config.frames.min_sharpness)
     chosen = covering_range(thin([n for n in fit if n not in dropped], most, dropped))
     writer.write((item for item in read(chosen, "write frames") if item[0] not in dropped), dropped)
-    return sharpness, dropped
-
-
-def _as_found(info: SourceInfo, numbers: range, decoded: list[int]) -> tuple[SourceInfo, range, list[Note]]:
-    """The source and the chosen numbers up to the last frame there is, and a note where that is less than promised."""
-    ends_early = not info.names and decoded[-1] < numbers[-1]
-    if not ends_early:
-        return info, numbers, []
-    text = f"the video ends early: {len(decoded)} of {len(numbers)} frames could be decoded"
-    logger.warning("%s: %s", info.path, text)
-    last = numbers.index(decoded[-1])
-    note = Note(NoteCode.VIDEO_ENDS_EARLY, text)
-    return replace(info, frame_count=decoded[-1] + 1), numbers[: last + 1], [note]
+    return sharpness, dropped | skipped
 
 
 def _records(info: SourceInfo, numbers: range, sharpness: Mapping[int, float], dropped: Drops) -> list[FrameRecord]:
     records = []
     for number in numbers:
         reason, detail = dropped.get(number, (None, ""))
-        if number not in sharpness:
+        if number not in sharpness and reason is None:
             reason, detail = info.unusable.get(number, (DropReason.UNDECODABLE, "cannot be decoded"))
         name = info.names[number] if info.names else ""
         value = round(sharpness.get(number, 0.0), 4)
-        records.append(FrameRecord(number, round(number / info.fps, 4), value, reason, detail, name))
+        records.append(FrameRecord(number, round(info.time_s(number), 4), value, reason, detail, name))
     return records
 
 
@@ -206,20 +188,3 @@ def _put_edits_back(out: Path, info: SourceInfo, view: View, hashes: Mapping[str
         return []
     text = f"{left} edited masks are of frames that are not used, or not like this: {ASIDE} in the run keeps them"
     return [Note(NoteCode.EDITED_MASKS_NOT_USED, text)]
-
-
-def _read(info: SourceInfo, numbers: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Some frames; seeking where the container allows it and reading up to them would take longer."""
-    return iter_frames(info, numbers) if info.names or numbers[-1] < SEEK_FROM else _seek(info, numbers)
-
-
-def _seek(info: SourceInfo, numbers: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:
-    capture = cv2.VideoCapture(str(info.path))
-    try:
-        for number in numbers:
-            capture.set(cv2.CAP_PROP_POS_FRAMES, number)
-            ok, image = capture.read()
-            if ok:
-                yield number, info.cut(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-    finally:
-        capture.release()

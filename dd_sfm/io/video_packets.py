@@ -1,0 +1,103 @@
+"""The packets of a video file: which stream is read, and what is known of every packet without decoding it."""
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from dd_sfm.errors import InputError
+
+NO_TIME = -(2**63)
+"""A timestamp that the file does not state."""
+MAX_READ_ERRORS = 50
+"""Errors in a row after which a file is read no further."""
+PICTURES = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+
+
+@dataclass(frozen=True)
+class Packets:
+    """The packets of a stream in the order of the file, which is that of decoding.
+
+    ``pts``, ``dts`` (P,) int64: when a packet is shown and decoded, in units of ``time_base`` seconds, NO_TIME where
+    not stated; ``size`` (P,) int64: bytes; ``key`` (P,) bool: decoding can begin there; ``shown`` (P,) bool: the
+    container does not ask for it to be decoded unshown.
+    """
+
+    pts: NDArray[np.int64]
+    dts: NDArray[np.int64]
+    size: NDArray[np.int64]
+    key: NDArray[np.bool_]
+    shown: NDArray[np.bool_]
+    time_base: float
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open a video file, and only a file.
+
+    Raises:
+        InputError: If it is no file of a kind that can be read.
+    """
+    try:
+        # Names such as "concat:a|b" would be taken for protocols.
+        return av.open(f"file:{path}", metadata_errors="ignore", options={"protocol_whitelist": "file"})
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"{path}: {_why_unreadable(path)}; expected a video (mp4, avi, mov, mkv, ...)") from error
+
+
+def _why_unreadable(path: Path) -> str:
+    """What is wrong with a file that cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if start[4:8] == b"ftyp":
+        return (
+            "no frame can be decoded: the index of this mp4 or mov is missing, so the file was cut off or is not closed"
+        )
+    return "no frame can be decoded"
+
+
+def video_streams(container: InputContainer) -> list[VideoStream]:
+    """The video streams that can be decoded, the largest picture first; cover pictures and thumbnails are none."""
+    found = [s for s in container.streams.video if s.codec_context is not None and not s.disposition & PICTURES]
+    return sorted(found, key=lambda s: -s.codec_context.width * s.codec_context.height)
+
+
+def iter_packets(container: InputContainer, stream: VideoStream) -> Iterator["Packet[Any]"]:
+    """The packets of a stream that hold something, in the order of the file; what cannot be read is passed over."""
+    errors = 0
+    while errors < MAX_READ_ERRORS:
+        try:
+            for packet in container.demux(stream):
+                # An empty packet would end the decoding.
+                if packet.size:
+                    errors = 0
+                    yield packet
+            return
+        except (av.FFmpegError, OSError):
+            errors += 1
+
+
+def read_packets(container: InputContainer, stream: VideoStream) -> Packets:
+    """Read through a file without decoding anything."""
+    pts, dts, size, flags = array("q"), array("q"), array("q"), array("B")
+    for packet in iter_packets(container, stream):
+        pts.append(NO_TIME if packet.pts is None else packet.pts)
+        dts.append(NO_TIME if packet.dts is None else packet.dts)
+        size.append(packet.size)
+        flags.append(packet.is_keyframe + 2 * packet.is_discard)
+    marks = np.array(flags, np.uint8)
+    stamps, decoded, sizes = (np.array(values, np.int64) for values in (pts, dts, size))
+    return Packets(stamps, decoded, sizes, marks % 2 > 0, marks < 2, float(stream.time_base or 0) or 1 / 90000)

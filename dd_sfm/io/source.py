@@ -5,11 +5,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.io.video_file import VideoFile
 from dd_sfm.notes import Note
 from dd_sfm.structures import DropReason
+
+ROUNDED_S = 0.001
+"""Containers round times to this."""
 
 
 class Crop(NamedTuple):
@@ -54,6 +58,11 @@ class SourceInfo:
     def time_s(self, number: int) -> float:
         """When a frame is shown, in seconds from the first one."""
         return number / self.fps if self.video is None else float(self.video.index.time_s[number])
+
+    def number_at(self, seconds: float) -> int:
+        """The first frame of a video that is shown at a time, or after it; one past the last where none is."""
+        times = np.arange(self.frame_count) / self.fps if self.video is None else self.video.index.time_s
+        return int(np.searchsorted(times, seconds - ROUNDED_S))
 
     def cropped(self, crop: Crop) -> "SourceInfo":
         """The same source, of whose pictures only a part is used."""

@@ -20,6 +20,7 @@ class NoteCode(StrEnum):
     IMAGES_SCALED = "images_scaled"
     FRAMES_BLANK = "frames_blank"
     FRAMES_OF_OTHER_FIELD = "frames_of_other_field"
+    DICOM_LEFT_OUT = "dicom_left_out"
     STEREO_HALF = "stereo_half"
     SIDE_BY_SIDE = "side_by_side"
     FRAMES_MASKED = "frames_masked"

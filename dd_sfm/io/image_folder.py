@@ -1,4 +1,4 @@
-"""Folders of images as sources of frames."""
+"""Folders of images as sources of frames; those of DICOM files are handed on."""
 
 import logging
 from collections import Counter
@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
+from dd_sfm.io.dicom_header import SUFFIXES as DICOM_SUFFIXES
+from dd_sfm.io.dicom_header import is_dicom
+from dd_sfm.io.dicom_source import open_dicom_folder
 from dd_sfm.io.image_files import (
     SIDEWAYS,
     UPRIGHT,
@@ -23,7 +26,8 @@ from dd_sfm.io.image_files import (
     to_bytes,
     turned,
 )
-from dd_sfm.io.images import is_hidden, list_images, natural_key
+from dd_sfm.io.images import has_image_suffix, is_hidden, natural_key, no_image_text
+from dd_sfm.io.levels import ALL_BITS, white_level
 from dd_sfm.io.source import SourceInfo
 from dd_sfm.io.source_hints import source_hint
 from dd_sfm.notes import Note, NoteCode
@@ -36,8 +40,6 @@ TOLERATED = 10
 """One file in so many may be undecodable, or of another size."""
 NAMED = 3
 """So many undecodable files are named in a message."""
-BIT_DEPTHS = (8, 10, 12, 14, 16)
-"""Bits that cameras use of the 16 of a file."""
 PROBES, SAMPLES = 3, 16
 """Images decoded on opening: to see whether there are more than 8 bits, and then to see how many are used."""
 COMPARED_PX = 64
@@ -51,18 +53,18 @@ def open_folder(path: Path) -> SourceInfo:
         InputError: If it is without images, too many of them cannot be decoded, or they are of mixed sizes.
     """
     try:
-        files = list_images(path)
+        files = [file for file in path.iterdir() if file.is_file() and not is_hidden(file)]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a folder of images") from error
-    except InputError as error:
-        files = sorted((p for p in path.iterdir() if _is_unnamed_image(p)), key=natural_key)
-        if not files:
-            raise InputError(f"{error}{source_hint(path)}") from None
-    return open_images(path, files)
-
-
-def _is_unnamed_image(path: Path) -> bool:
-    return path.is_file() and not is_hidden(path) and looks_like_image(path)
+    named = [file for file in files if has_image_suffix(file)]
+    others = [file for file in files if not has_image_suffix(file)]
+    dicoms = [file for file in others if is_dicom(file) or file.suffix.lower() in DICOM_SUFFIXES]
+    if len(dicoms) > len(named):
+        return open_dicom_folder(path, sorted(dicoms, key=natural_key))
+    found = sorted(named or filter(looks_like_image, others), key=natural_key)
+    if not found:
+        raise InputError(f"{no_image_text(path)}{source_hint(path)}")
+    return open_images(path, found)
 
 
 def open_images(folder: Path, files: Sequence[Path]) -> SourceInfo:
@@ -180,18 +182,8 @@ def _of_other_size(
 def _white_level(files: Sequence[Path]) -> tuple[float, list[Note]]:
     """The highest level that images of more than 8 bits use, one for all, so that brightness does not jump."""
     if all(levels.dtype == np.uint8 for levels in _decoded(_spread(files, PROBES))):
-        return 65535.0, []
-    deep = [levels for levels in _decoded(_spread(files, SAMPLES)) if levels.dtype != np.uint8]
-    peak = max((float(np.nanmax(levels)) for levels in deep), default=65535.0)
-    if deep and deep[0].dtype.kind == "f":
-        white = 1.0 if peak <= 1.0 else max(peak, 255.0)
-        return white, [Note(NoteCode.IMAGES_SCALED, f"the images hold fractions: {white:g} is read as white in all")]
-    bits = next(b for b in BIT_DEPTHS if peak < 2**b or b == BIT_DEPTHS[-1])
-    white = float(2**bits - 1)
-    if bits == BIT_DEPTHS[-1]:
-        return white, []
-    text = f"the images use {bits} of their 16 bits: level {white:.0f} is read as white in all of them"
-    return white, [Note(NoteCode.IMAGES_SCALED, text)]
+        return ALL_BITS, []
+    return white_level(_decoded(_spread(files, SAMPLES)))
 
 
 def _decoded(files: Iterable[Path]) -> Iterator[NDArray[Any]]:

@@ -83,5 +83,10 @@ def list_images(folder: Path) -> Sequence[Path]:
     """
     found = sorted((p for p in folder.iterdir() if has_image_suffix(p) and p.is_file()), key=natural_key)
     if not found:
-        raise InputError(f"{folder}: no image found; expected a video file or a folder of {', '.join(SUFFIXES)} files")
+        raise InputError(no_image_text(folder))
     return found
+
+
+def no_image_text(folder: Path) -> str:
+    """What is said of a folder without images."""
+    return f"{folder}: no image found; expected a video file or a folder of {', '.join(SUFFIXES)} files"

@@ -5,15 +5,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.io.dicom import DicomFrames
 from dd_sfm.io.video_file import VideoFile
 from dd_sfm.notes import Note
 from dd_sfm.structures import DropReason
-
-ROUNDED_S = 0.001
-"""Containers round times to this."""
 
 
 class Crop(NamedTuple):
@@ -38,7 +35,7 @@ class SourceInfo:
     known on opening to be of no use, by number, with the reason; ``notes``: what the user should know of it; ``crop``:
     the part of the picture that is used, None for all of it, and ``picture``: then width and height of the whole;
     ``turns``: EXIF's orientation, by number, of images that are turned; ``white_level``: the highest level that images
-    of more than 8 bits use; ``video``: how it is read, None for a folder.
+    of more than 8 bits use; ``video``, ``dicom``: how such a file is read, None for another.
     """
 
     path: Path
@@ -54,15 +51,15 @@ class SourceInfo:
     turns: Mapping[int, int] = field(default_factory=dict)
     white_level: float = 65535.0
     video: VideoFile | None = field(default=None, compare=False, repr=False)
+    dicom: DicomFrames | None = field(default=None, compare=False, repr=False)
 
     def time_s(self, number: int) -> float:
         """When a frame is shown, in seconds from the first one."""
-        return number / self.fps if self.video is None else float(self.video.index.time_s[number])
-
-    def number_at(self, seconds: float) -> int:
-        """The first frame of a video that is shown at a time, or after it; one past the last where none is."""
-        times = np.arange(self.frame_count) / self.fps if self.video is None else self.video.index.time_s
-        return int(np.searchsorted(times, seconds - ROUNDED_S))
+        if self.video is not None:
+            return float(self.video.index.time_s[number])
+        if self.dicom is not None and self.dicom.times_s:
+            return self.dicom.times_s[number]
+        return number / self.fps
 
     def cropped(self, crop: Crop) -> "SourceInfo":
         """The same source, of whose pictures only a part is used."""

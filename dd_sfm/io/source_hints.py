@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+from dd_sfm.io.dicom_header import is_dicom
 from dd_sfm.io.images import has_image_suffix, is_hidden
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".wmv", ".webm", ".ts")
 """Only for hints: whatever can be decoded is a video."""
+DEPTH = 3
+"""So deep are folders looked for: exports of DICOM have their files in the third."""
 MOST_NAMED = 4
 """More folders are not listed in one line."""
 
@@ -15,9 +18,10 @@ def source_hint(folder: Path) -> str:
     videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and _is_users_file(p))
     if videos:
         return f". Did you mean {videos[0]}?"
-    inside = _folders_with_images(_folders(folder))
-    if not inside:
-        inside = _folders_with_images([deeper for sub in _folders(folder) for deeper in _folders(sub)])
+    inside, level = list[Path](), [folder]
+    for _ in range(DEPTH):
+        level = [sub for outer in level for sub in _folders(outer)]
+        inside = inside or [sub for sub in level if _holds_images(sub)]
     if len(inside) == 1:
         return f". Did you mean {inside[0]}?"
     if inside:
@@ -32,8 +36,12 @@ def _is_users_file(path: Path) -> bool:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not is_hidden(p))
+    try:
+        return sorted(p for p in folder.iterdir() if p.is_dir() and not is_hidden(p))
+    except OSError:
+        return []
 
 
-def _folders_with_images(folders: list[Path]) -> list[Path]:
-    return [f for f in folders if any(has_image_suffix(p) and p.is_file() for p in f.iterdir())]
+def _holds_images(folder: Path) -> bool:
+    files = [path for path in folder.iterdir() if _is_users_file(path)]
+    return any(has_image_suffix(path) for path in files) or any(is_dicom(path) for path in files)

@@ -1,4 +1,4 @@
-"""Frames of a source, a video or a folder of images, by their numbers."""
+"""Frames of a source, a video, a DICOM file or a folder of images, by their numbers."""
 
 from collections.abc import Iterable, Iterator, MutableMapping
 from pathlib import Path
@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
+from dd_sfm.io.dicom import iter_dicom
+from dd_sfm.io.dicom_header import is_dicom
+from dd_sfm.io.dicom_source import open_dicom
 from dd_sfm.io.image_folder import iter_images, open_folder
 from dd_sfm.io.source import SourceInfo as SourceInfo
 from dd_sfm.io.video_decoder import NumberedFrame, iter_decoded
@@ -17,7 +20,7 @@ from dd_sfm.structures import DropReason
 
 
 def open_source(path: Path) -> SourceInfo:
-    """Look at a video file or a folder of images.
+    """Look at a video file, a DICOM file or a folder of images.
 
     Raises:
         InputError: If it is missing, empty, no video, without images, or of images of mixed sizes.
@@ -28,6 +31,8 @@ def open_source(path: Path) -> SourceInfo:
         raise InputError(f"{path}: not found; expected a video file or a folder of images")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; expected a video")
+    if is_dicom(path):
+        return open_dicom(path)
     video = open_video(path)
     width, height = video.display.shown
     return SourceInfo(path, width, height, video.rate, len(video.index), notes=video.notes, video=video)
@@ -47,7 +52,9 @@ def iter_frames(
         Frame number and RGB image (H, W, 3) uint8, cut to the source's crop. Frames that cannot be decoded are
         skipped.
     """
-    if source.video is None:
+    if source.dicom is not None:
+        images = iter_dicom(source.dicom, numbers)
+    elif source.video is None:
         images = iter_images(source, numbers)
     else:
         images = _iter_video(source.video, numbers, {} if skipped is None else skipped)

@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 from conftest import circle_mask, moving_frames, write_video
-from videos import damage, numbered
 
 from dd_sfm.config import Config, MasksConfig, load_config
 from dd_sfm.errors import InputError, OutputError
@@ -73,32 +72,6 @@ def test_every_start_end_and_most(tiny_clip, tmp_path):
     assert counts(tmp_path / "b") == (12, 12, 8)
     assert [f.index for f in frames.frames] == [0, 3, 7, 11]
     assert sum(r["reason"] == "thinned to --max-frames" for r in records(tmp_path / "b")) == 8
-
-
-def test_start_and_end_may_be_times(tiny_clip, tmp_path):
-    # Frame 3 is shown at 0.12 s, frame 9 at 0.36.
-    frames = extract(tiny_clip, tmp_path / "a", "frames.start=0.1s", "frames.end=0:00.36")
-    assert [f.index for f in frames.frames] == [3, 4, 5, 6, 7, 8]
-    with pytest.raises(InputError, match=r"0 to 11, in 0.44 s; --start 1:02:30 is past the last one"):
-        extract(tiny_clip, tmp_path / "b", "frames.start=1:02:30")
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for k, frame in enumerate(moving_frames(5)):
-        cv2.imwrite(str(folder / f"{k}.png"), frame)
-    with pytest.raises(InputError, match="--end 2s: images of a folder have no times"):
-        extract(folder, tmp_path / "c", "frames.end=2s")
-
-
-def test_frames_that_cannot_be_decoded_are_counted_and_named(tmp_path):
-    path = numbered(tmp_path / "a.mp4", 30)
-    damage(path, [10])
-    frames = extract(path, tmp_path / "run", "frames.min_motion_px=0")
-    found = read_frames(tmp_path / "run")
-    assert len(frames) == found.frames_in_source - 1 == 29
-    (lost,) = [r for r in found.records if not r.kept]
-    assert (lost.dropped, lost.time_s) == (DropReason.UNDECODABLE, round(lost.index / 25, 4))
-    assert found.notes[0].code is NoteCode.FRAMES_UNDECODABLE
-    assert found.notes[0].text.startswith("1 of 30 frames left out as they cannot be decoded")
 
 
 def test_blurred_and_repeated_frames_are_dropped_with_the_reason(tmp_path):

@@ -179,7 +179,7 @@ class Model:
     ``xyz`` (P, 3) float64, ``rgb`` (P, 3) uint8, ``error_px`` (P,) mean reprojection error in source pixels,
     of the observations where it is not zero by construction.
     Observations are rows of (``point`` (O,) index into xyz, ``frame`` (O,) position, ``xy`` (O, 2) source pixels,
-    centres at integers), sorted by point, then by frame.
+    centres at integers), sorted by point, then by frame. There are many: int32 and float32 hold them.
     """
 
     camera: PinholeCamera

@@ -4,7 +4,7 @@ import errno
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,15 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OutputError: If it cannot be written; an older version is then still there.
     """
+    write_parts(path, [content])
+
+
+def write_parts(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file atomically, part by part, so that only one of them is in memory; see :func:`write_bytes`."""
     try:
-        with atomic_file(path) as partial:
-            partial.write_bytes(content)
+        with atomic_file(path) as partial, partial.open("wb") as file:
+            for part in parts:
+                file.write(part)
     except OSError as error:
         raise output_error(path, error) from error
 

@@ -5,7 +5,7 @@ frames are left out: COLMAP makes one trivial rig per camera on reading, and old
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
-from dd_sfm.io.atomic import write_bytes
+from dd_sfm.io.atomic import write_bytes, write_parts
 from dd_sfm.ops.coordinates import from_colmap, to_colmap
+from dd_sfm.ops.point_blocks import point_blocks
 from dd_sfm.structures import FrameSet, Model
 
 PINHOLE, SIMPLE_PINHOLE, OPENCV = 1, 0, 4
@@ -74,15 +75,15 @@ def write_model(
     """
     folder.mkdir(parents=True, exist_ok=True)
     order = np.lexsort((model.point, model.frame))
-    index_in_image = np.zeros(len(order), np.int64)
+    index_in_image = np.zeros(len(order), np.uint32)
     frame_sorted = model.frame[order]
     first = np.searchsorted(frame_sorted, frame_sorted, side="left")
     index_in_image[order] = np.arange(len(order)) - first
     distinct = list(dict.fromkeys(cameras.values() if cameras else [model.camera])) or [model.camera]
     ids = {position: distinct.index(camera) + 1 for position, camera in (cameras or {}).items()}
     write_bytes(folder / "cameras.bin", _camera_bytes(distinct, distortion))
-    write_bytes(folder / "images.bin", _image_bytes(model, image_names(frames), order, ids))
-    write_bytes(folder / "points3D.bin", _point_bytes(model, index_in_image))
+    write_parts(folder / "images.bin", _image_parts(model, image_names(frames), order, ids))
+    write_parts(folder / "points3D.bin", _point_parts(model, index_in_image))
 
 
 def _camera_bytes(cameras: list[PinholeCamera], distortion: NDArray[np.float64] | None) -> bytes:
@@ -98,41 +99,43 @@ def _camera_bytes(cameras: list[PinholeCamera], distortion: NDArray[np.float64] 
     return b"".join(parts)
 
 
-def _image_bytes(model: Model, names: list[str], order: NDArray[np.int64], camera_ids: Mapping[int, int]) -> bytes:
+def _image_parts(
+    model: Model, names: list[str], order: NDArray[np.int64], camera_ids: Mapping[int, int]
+) -> Iterator[bytes]:
     positions = sorted(model.cam_from_world)
     starts = np.searchsorted(model.frame[order], np.array([*positions, positions[-1] + 1] if positions else [0]))
-    parts = [struct.pack("<Q", len(positions))]
+    yield struct.pack("<Q", len(positions))
     for k, position in enumerate(positions):
         pose = model.cam_from_world[position]
         x, y, z, w = Rotation.from_matrix(pose[:, :3]).as_quat()
         rows = order[starts[k] : starts[k + 1]]
         points = np.empty(len(rows), POINT2D)
-        points["xy"] = to_colmap(model.xy[rows])
+        points["xy"] = to_colmap(model.xy[rows].astype(np.float64))
         points["point"] = model.point[rows] + 1
-        parts += [
-            IMAGE_HEADER.pack(position + 1, w, x, y, z, *pose[:, 3], camera_ids.get(position, 1)),
-            names[position].encode() + b"\0",
-            struct.pack("<Q", len(rows)),
-            points.tobytes(),
-        ]
-    return b"".join(parts)
+        yield IMAGE_HEADER.pack(position + 1, w, x, y, z, *pose[:, 3], camera_ids.get(position, 1))
+        yield names[position].encode() + b"\0" + struct.pack("<Q", len(rows))
+        yield points.tobytes()
 
 
-def _point_bytes(model: Model, index_in_image: NDArray[np.int64]) -> bytes:
-    count = len(model.xyz)
-    lengths = np.bincount(model.point, minlength=count)
-    header = np.empty(count, POINT_HEADER)
-    header["id"], header["xyz"], header["rgb"] = np.arange(1, count + 1), model.xyz, model.rgb
-    header["error"], header["length"] = model.error_px, lengths
-    elements = np.empty(len(model.point), TRACK_ELEMENT)
-    elements["image"], elements["index"] = model.frame + 1, index_in_image
-    # Headers and elements take turns, each in its own order.
-    turns = np.stack([np.full(count, POINT_HEADER.itemsize), lengths * TRACK_ELEMENT.itemsize], 1)
-    is_header = np.repeat(np.tile(np.array([True, False]), count), turns.ravel())
-    content = np.empty(len(is_header), np.uint8)
-    content[is_header] = header.view(np.uint8)
-    content[~is_header] = elements.view(np.uint8)
-    return struct.pack("<Q", count) + content.tobytes()
+def _point_parts(model: Model, index_in_image: NDArray[np.uint32]) -> Iterator[bytes]:
+    yield struct.pack("<Q", len(model.xyz))
+    first = row = 0
+    for block in point_blocks(model):
+        count, rows = len(block.xyz), slice(row, row + len(block.point))
+        lengths = np.bincount(block.point, minlength=count)
+        header = np.empty(count, POINT_HEADER)
+        header["id"], header["xyz"], header["rgb"] = np.arange(first + 1, first + count + 1), block.xyz, block.rgb
+        header["error"], header["length"] = block.error_px, lengths
+        elements = np.empty(len(block.point), TRACK_ELEMENT)
+        elements["image"], elements["index"] = block.frame + 1, index_in_image[rows]
+        # Headers and elements take turns, each in its own order.
+        turns = np.stack([np.full(count, POINT_HEADER.itemsize), lengths * TRACK_ELEMENT.itemsize], 1)
+        is_header = np.repeat(np.tile(np.array([True, False]), count), turns.ravel())
+        content = np.empty(len(is_header), np.uint8)
+        content[is_header] = header.view(np.uint8)
+        content[~is_header] = elements.view(np.uint8)
+        yield content.tobytes()
+        first, row = first + count, rows.stop
 
 
 def read_model(folder: Path, positions: Mapping[str, int] | None = None) -> Model:

@@ -23,7 +23,7 @@ def to_reconstruction(model: Model, names: Sequence[str]) -> pycolmap.Reconstruc
     reconstruction.add_camera_with_trivial_rig(colmap_camera(model.camera))
     # Observations are sorted by point already.
     order = np.argsort(model.frame, kind="stable")
-    frame, xy = model.frame[order], to_colmap(model.xy[order])
+    frame, xy = model.frame[order], to_colmap(model.xy[order].astype(np.float64))
     index_in_image = np.empty(len(order), np.int64)
     index_in_image[order] = np.arange(len(order)) - np.searchsorted(frame, frame, side="left")
     for position, pose in sorted(model.cam_from_world.items()):

@@ -26,8 +26,8 @@ class _Measured:
 
     xyz: NDArray[np.float64]
     point: NDArray[np.int64]
-    frame: NDArray[np.int64]
-    xy: NDArray[np.float64]
+    frame: NDArray[np.int32]
+    xy: NDArray[np.float32]
     error: NDArray[np.float64]
 
 
@@ -74,8 +74,8 @@ def _kept(found: _Measured, keep: NDArray[np.bool_], model: Model) -> Model:
     count = np.maximum(np.bincount(point, minlength=len(xyz)) - 1, 1)
     mean = np.bincount(point, weights=found.error[rows], minlength=len(xyz)) / count
     order = np.lexsort((found.frame[rows], point))
-    rows, black = rows[order], np.zeros((len(xyz), 3), np.uint8)
-    return Model(model.camera, model.cam_from_world, xyz, black, mean, point[order], found.frame[rows], found.xy[rows])
+    rows, point, black = rows[order], point[order].astype(np.int32), np.zeros((len(xyz), 3), np.uint8)
+    return Model(model.camera, model.cam_from_world, xyz, black, mean, point, found.frame[rows], found.xy[rows])
 
 
 def _measure_map(
@@ -102,4 +102,4 @@ def _measure_map(
         good = (error <= limit_px) & mask[cell[:, 1], cell[:, 0]]
         rows.append((found[good], np.full(int(good.sum()), view), place[good], error[good]))
     point, frame, xy, error = (np.concatenate([r[k] for r in rows]) for k in range(4))
-    return _Measured(points, point, frame, grid.to_source(xy), error)
+    return _Measured(points, point, frame.astype(np.int32), grid.to_source(xy).astype(np.float32), error)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dd_sfm.sfm.point_blocks import model_angles_deg, model_errors_px
+from dd_sfm.sfm.observation_geometry import model_angles_deg, model_errors_px
 from dd_sfm.structures import FloatArray, Model
 
 GAP_ERROR_FACTOR = 2.0

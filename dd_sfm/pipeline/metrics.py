@@ -18,7 +18,7 @@ from dd_sfm.io.run_folder import (
 )
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.sfm.geometry import measured_errors_px
-from dd_sfm.sfm.point_blocks import model_angles_deg, model_errors_px
+from dd_sfm.sfm.observation_geometry import model_angles_deg, model_errors_px
 from dd_sfm.structures import DropReason, Model
 
 UNSURE = 0.1

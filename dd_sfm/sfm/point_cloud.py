@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from dd_sfm.cameras import camera_centres, stack_poses
-from dd_sfm.sfm.point_blocks import model_angles_deg, point_blocks
+from dd_sfm.ops.point_blocks import point_blocks
+from dd_sfm.sfm.observation_geometry import model_angles_deg
 from dd_sfm.structures import Model, PointCloud
 
 POINTS = 50_000

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.cameras import camera_centres, stack_poses
-from dd_sfm.sfm.point_blocks import point_blocks
+from dd_sfm.ops.point_blocks import point_blocks
 from dd_sfm.structures import FloatArray, Model
 
 
 def select_points(model: Model, keep: NDArray[np.bool_]) -> Model:
     """The model with only the points under a mask (P,)."""
-    number = np.cumsum(keep) - 1
+    number = (np.cumsum(keep) - 1).astype(model.point.dtype)
     rows = keep[model.point]
     return Model(
         model.camera,
@@ -28,7 +28,7 @@ def select_points(model: Model, keep: NDArray[np.bool_]) -> Model:
 
 def concatenate_points(*models: Model) -> Model:
     """The points of one or more models that share poses and camera, one model after the other."""
-    before = np.cumsum([0, *(len(m.xyz) for m in models)])
+    before = np.cumsum([0, *(len(m.xyz) for m in models)]).tolist()
     return replace(
         models[0],
         xyz=np.concatenate([m.xyz for m in models]),

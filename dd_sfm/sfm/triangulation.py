@@ -54,9 +54,9 @@ def triangulate(
         xyz=xyz,
         rgb=np.zeros((len(xyz), 3), np.uint8),
         error_px=np.add.reduceat(error[order], first) / lengths if len(first) else np.zeros(0),
-        point=np.repeat(np.arange(len(xyz)), lengths),
-        frame=frame[order],
-        xy=tracks.xy[kept].astype(np.float64),
+        point=np.repeat(np.arange(len(xyz), dtype=np.int32), lengths),
+        frame=frame[order].astype(np.int32),
+        xy=tracks.xy[kept],
     )
     return model, track[first]
 

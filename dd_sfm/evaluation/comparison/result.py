@@ -11,7 +11,7 @@ from dd_sfm.evaluation.model.evaluate import Evaluation
 from dd_sfm.evaluation.model.ground_truth import GroundTruthLookup
 from dd_sfm.evaluation.model.reprojection import reprojection_summary
 from dd_sfm.sfm.geometry import is_measured
-from dd_sfm.sfm.point_blocks import model_angles_deg, model_errors_px
+from dd_sfm.sfm.observation_geometry import model_angles_deg, model_errors_px
 from dd_sfm.structures import FloatArray, IntArray, Model
 
 

@@ -39,7 +39,7 @@ from dd_sfm.evaluation.model.surface import (
 from dd_sfm.evaluation.model.trajectory import GAPS, Trajectory, path_length, relative_poses, trajectory_figures
 from dd_sfm.evaluation.model.uncertainty_calibration import calibration_figures
 from dd_sfm.io.clouds import run_uncertainty
-from dd_sfm.sfm.point_blocks import model_errors_px
+from dd_sfm.sfm.observation_geometry import model_errors_px
 from dd_sfm.structures import FloatArray, Model
 
 MADE_BY = "dd-sfm evaluate model"

@@ -1,10 +1,9 @@
-"""What is measured at every observation of a model, some points at a time: all rays at once take gigabytes."""
+"""A model some points at a time: what is made of all observations at once takes gigabytes."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from dd_sfm.sfm.geometry import Floats, model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.structures import Model
 
 OBSERVATIONS = 250_000
@@ -29,13 +28,3 @@ def point_blocks(model: Model, observations: int = OBSERVATIONS) -> Iterator[Mod
             model.xy[rows],
         )
         first, row = last, rows.stop
-
-
-def model_errors_px(model: Model) -> Floats:
-    """Reprojection errors (O,) of the observations of a model."""
-    return np.concatenate([reprojection_errors_px(model_rays(m), m.xyz) for m in point_blocks(model)] or [np.zeros(0)])
-
-
-def model_angles_deg(model: Model) -> Floats:
-    """The (nearly) widest angle (P,) between two rays of each point."""
-    return np.concatenate([widest_angles_deg(model_rays(m), m.xyz) for m in point_blocks(model)] or [np.zeros(0)])

@@ -37,13 +37,11 @@ class Pass:
     converged_px: float
 
 
-COARSE, FINE = Pass(2.0, 6, 0.7, 0.1), Pass(1.0, 8, 0.5, 0.03)
-FROM_POINTS = (Pass(2.0, 6, 0.7, 0.2), COARSE, FINE)
+COARSE, FINE = Pass(2.0, 6, 0.7, 0.2), Pass(1.0, 8, 0.5, 0.03)
+FROM_POINTS = (COARSE, FINE)
 """Coarse patches pull in what starts a few pixels off; planes carry slant from one pass to the next."""
-FROM_OTHER_MAP = (COARSE, FINE)
-"""Depths of another grid are nearer, and know their slant."""
-FROM_SAME_MAP = (FINE,)
-"""What has moved since are the poses, by a fraction of a pixel."""
+FROM_MAP = (FINE,)
+"""Depths of another map of the frame know their slant; the poses have moved since by a fraction of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -202,8 +200,8 @@ class _Reference:
         if before is not None:
             rescale = np.float32(before.baseline / max(self.baseline(before.views), 1e-12))
             if again:
-                return before.planes * rescale, FROM_SAME_MAP
-            return self._complete(before.planes_at(self.pixels) * rescale), FROM_OTHER_MAP
+                return before.planes * rescale, FROM_MAP
+            return self._complete(before.planes_at(self.pixels) * rescale), FROM_MAP
         planes = self._complete(np.zeros((len(self.pixels), 3), np.float32))
         return self.fit(planes[:, 0], np.ones(len(planes), np.float32), 3), FROM_POINTS
 

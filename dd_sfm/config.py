@@ -21,10 +21,10 @@ class FramesConfig:
 
     every: int = 1
     """Use every N-th frame."""
-    start: int = 0
-    """First source frame."""
-    end: int | None = None
-    """One past the last source frame; null: to the end."""
+    start: int | str = 0
+    """First source frame: its number, or a time as a text, such as "1:02:30", "62:30" or "12.5s"."""
+    end: int | str | None = None
+    """One past the last source frame, as a number or a time; null: to the end."""
     crop: tuple[int, int, int, int] | None = None
     """The part of the source's pictures that is used: x, y, width, height in pixels; null: all."""
     stereo: Literal["left", "right", "top", "bottom"] | None = None

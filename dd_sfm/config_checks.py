@@ -1,6 +1,7 @@
 """Which values of a configuration can be worked with."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -29,6 +30,7 @@ class Range:
 
 
 POSITIVE, SHARE, CORRELATION = Range(0, above=True), Range(0, 1), Range(-1, 1)
+TIME = re.compile(r"(?:(?:(\d+):(?=[0-5]?\d:))?(\d+):([0-5]?\d(?:\.\d*)?))|(\d+(?:\.\d*)?)s")
 RANGES = {
     "frames.every": Range(1),
     "frames.start": Range(0),
@@ -100,8 +102,19 @@ def check_ranges(config: Any, ranges: Mapping[str, Range]) -> None:
         if isinstance(value, tuple):
             if not value or not all(expected.holds(number) for number in value):
                 raise ConfigError(f"{key} {list(value)}: expected numbers, each {expected}")
-        elif value is not None and not expected.holds(value):
+        elif value is not None and not isinstance(value, str) and not expected.holds(value):
             raise ConfigError(f"{key} {value}: expected {expected}")
+
+
+def seconds_of(time: str) -> float | None:
+    """The seconds of a time such as 1:02:30, 62:30.5 or 12.5s; None for what is no time."""
+    found = TIME.fullmatch(time.strip())
+    if found is None:
+        return None
+    hours, minutes, rest, alone = found.groups()
+    if alone is not None:
+        return float(alone)
+    return 3600.0 * int(hours or 0) + 60.0 * int(minutes) + float(rest)
 
 
 def check_config(config: Config) -> None:
@@ -116,6 +129,10 @@ def check_config(config: Config) -> None:
     crop = config.frames.crop
     if crop is not None and (min(crop) < 0 or min(crop[2:]) < 1):
         raise ConfigError(f"frames.crop {list(crop)}: expected x, y, width, height, none below 0 and no size of 0")
+    for key, value in (("frames.start", config.frames.start), ("frames.end", config.frames.end)):
+        if isinstance(value, str) and seconds_of(value) is None:
+            expected = "a frame number, or a time such as 1:02:30, 62:30 or 12.5s"
+            raise ConfigError(f"{key} {value}: expected {expected}")
     low, high = config.map.focal_bounds
     if low > high:
         raise ConfigError(f"map.focal_bounds [{low}, {high}]: expected two numbers, the smaller first")

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import logging
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ ConfigT = TypeVar("ConfigT")
 
 RENAMED_KEYS = {"densify": "triangulation", "map.ladder": "map.mappers"}
 """Keys and sections of earlier versions by their dotted names, and what they are called now: both are read."""
+WHOLE_NUMBER = re.compile(r"[-+]?\d+")
 KIND_NAMES = {
     str: "text, in quotes",
     Path: "text, in quotes",
@@ -32,6 +34,18 @@ KIND_NAMES = {
     bool: "true or false",
 }
 """What messages call the types that a key may have."""
+
+
+class PlainLoader(yaml.SafeLoader):
+    """YAML in which 1:02:30 is a text, as in YAML 1.2, and not 3750, the number that YAML 1.1 reads to base 60."""
+
+
+PlainLoader.yaml_implicit_resolvers = {
+    first: [("tag:yaml.org,2002:str", re.compile(r"[-+]?\d[\d_]*(:[\d_]+)+(\.[\d_]*)?$")), *resolvers]
+    if first in "-+0123456789"
+    else resolvers
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def load_config(
@@ -58,7 +72,7 @@ def load_config(
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            loaded = yaml.safe_load(path.read_text())
+            loaded = yaml.load(path.read_text(), PlainLoader)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read ({error}); expected a YAML file") from error
         except yaml.YAMLError as error:
@@ -142,7 +156,7 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
-        return _convert(next(a for a in arguments if a is not type(None)), value, where, key)
+        return _convert_union([a for a in arguments if a is not type(None)], value, where, key)
     if origin is Literal:
         if value not in arguments or isinstance(value, bool) != isinstance(arguments[0], bool):
             raise _unfit(where, key, value, f"one of {', '.join(map(str, arguments))}")
@@ -156,6 +170,20 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
     if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
     raise _unfit(where, key, value, KIND_NAMES[kind])
+
+
+def _convert_union(kinds: list[Any], value: Any, where: str, key: str) -> Any:
+    """Convert to the first of several types that takes a value; texts of options may be whole numbers."""
+    if len(kinds) == 1:
+        return _convert(kinds[0], value, where, key)
+    if int in kinds and isinstance(value, str) and WHOLE_NUMBER.fullmatch(value.strip()):
+        value = int(value)
+    for kind in kinds:
+        try:
+            return _convert(kind, value, where, key)
+        except ConfigError:
+            continue
+    raise _unfit(where, key, value, " or ".join(KIND_NAMES[kind] for kind in kinds))
 
 
 def _number(value: float | str, where: str, key: str) -> float:

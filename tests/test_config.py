@@ -10,7 +10,7 @@ import pytest
 import dd_sfm.config_values
 from dd_sfm.cli.options import ConfigOptions, resolve_config
 from dd_sfm.config import Config, build_config, dump_config, load_config
-from dd_sfm.config_checks import RANGES, check_config
+from dd_sfm.config_checks import RANGES, check_config, seconds_of
 from dd_sfm.errors import ConfigError
 from dd_sfm.training.config import TrainConfig
 
@@ -28,6 +28,30 @@ def test_yaml_then_override(tmp_path):
     assert config.match.min_ncc == 0.5
     assert config.pairs.offsets == (1, 2)
     assert config.frames.end == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("7", 7), ("1:02:30", "1:02:30"), ("62:30", "62:30"), ("12.5s", "12.5s"), ("'5s'", "5s")]
+)
+def test_a_frame_is_given_by_its_number_or_its_time(tmp_path, text, value):
+    path = tmp_path / "a.yaml"
+    path.write_text(f"frames:\n  start: {text}\n")
+    config = load_config(Config, path)
+    assert config.frames.start == value
+    assert load_config(Config, None, [f"frames.start={text}"]).frames.start == value
+    check_config(config)
+    assert build_config(Config, dump_config(config), where="test") == config
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [("1:02:30", 3750), ("62:30", 3750), ("0:05.5", 5.5), ("12.5s", 12.5), ("12.5", None), ("1:75", None), ("x", None)],
+)
+def test_times(time, seconds):
+    assert seconds_of(time) == seconds
+    if seconds is None:
+        with pytest.raises(ConfigError, match=r"frames.end .*: expected a frame number, or a time such as 1:02:30"):
+            check_config(build_config(Config, {"frames": {"end": time}}, where="test"))
 
 
 @pytest.mark.parametrize(

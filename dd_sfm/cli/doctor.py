@@ -14,6 +14,7 @@ def doctor() -> None:
 
     Example: dd-sfm doctor
     """
+    import av
     import cv2
     import psutil
     import torch
@@ -28,7 +29,8 @@ def doctor() -> None:
         ("dd-sfm", __version__),
         ("python", platform.python_version()),
         ("packages", ", ".join(f"{p} {metadata.version(p)}" for p in ("torch", "pycolmap", "numpy"))),
-        ("opencv", f"{cv2.__version__}, video by {_video_backends(cv2.getBuildInformation())}"),
+        ("opencv", cv2.__version__),
+        ("video", f"FFmpeg {av.ffmpeg_version_info} by PyAV {av.__version__}"),
         ("processor", f"{cpu_threads(RuntimeConfig())} threads, bfloat16 {'yes' if cpu_has_bfloat16() else 'no'}"),
         (
             "memory",
@@ -57,12 +59,6 @@ def _gpu() -> str:
     problem = why_not_on_gpu()
     dense = f"the CPU ({problem}); dd-sfm[cuda12] or [cuda13] has what numba needs" if problem else "it"
     return f"{torch.cuda.get_device_name()}; the dense search runs on {dense}"
-
-
-def _video_backends(build: str) -> str:
-    lines = (line.strip() for line in build.splitlines())
-    found = [line.split(":")[0] for line in lines if line.split(":")[0] in ("FFMPEG", "GStreamer") and "YES" in line]
-    return ", ".join(found) or "no backend: only folders of images can be read"
 
 
 def _open3d() -> str:

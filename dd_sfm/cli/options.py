@@ -68,8 +68,14 @@ class InputOptions:
         ),
     ] = None
     every: Annotated[int | None, typer.Option(min=1, help="Use every N-th frame.", rich_help_panel=RUN)] = None
-    start: Annotated[int | None, typer.Option(min=0, help="First source frame.", rich_help_panel=RUN)] = None
-    end: Annotated[int | None, typer.Option(min=1, help="One past the last source frame.", rich_help_panel=RUN)] = None
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="N|TIME", help="First source frame, or its time: 1:02:30, 12.5s.", rich_help_panel=RUN),
+    ] = None
+    end: Annotated[
+        str | None,
+        typer.Option(metavar="N|TIME", help="One past the last source frame, or a time.", rich_help_panel=RUN),
+    ] = None
     crop: Annotated[
         str | None,
         typer.Option(metavar="X,Y,W,H", help="The part of the picture that is used, in pixels.", rich_help_panel=RUN),

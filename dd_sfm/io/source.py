@@ -1,5 +1,6 @@
 """What frames come from: a video or a folder of images, as it was found on opening."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,9 @@ from dd_sfm.io.dicom import DicomFrames
 from dd_sfm.io.video_file import VideoFile
 from dd_sfm.notes import Note
 from dd_sfm.structures import DropReason
+
+ROUNDED_S = 0.001
+"""Containers round times to this."""
 
 
 class Crop(NamedTuple):
@@ -61,6 +65,10 @@ class SourceInfo:
             return self.dicom.times_s[number]
         return number / self.fps
 
+    def number_at(self, seconds: float) -> int:
+        """The first frame of a video that is shown at a time, or after it; one past the last where none is."""
+        return bisect_left(range(self.frame_count), seconds - ROUNDED_S, key=self.time_s)
+
     def cropped(self, crop: Crop) -> "SourceInfo":
         """The same source, of whose pictures only a part is used."""
         return replace(self, crop=crop, picture=self.picture_size, width=crop.width, height=crop.height)
@@ -69,6 +77,11 @@ class SourceInfo:
     def picture_size(self) -> tuple[int, int]:
         """Width and height of the whole picture, as it is decoded."""
         return self.picture or (self.width, self.height)
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height of the whole picture before its pixels were made square, where they were not."""
+        return self.picture_size if self.video is None else self.video.display.shown_as_stored
 
     def cut(self, image: NDArray[Any]) -> NDArray[Any]:
         """The part of a decoded picture (H, W, 3) that is used."""

@@ -234,7 +234,8 @@ def _with_aspect(display: Display, aspect: Fraction) -> tuple[Display, list[Note
     if display.square != stored.square:
         text = (
             f"the video's pixels are {aspect.numerator}:{aspect.denominator}, not square: frames of "
-            f"{display.width}x{display.height} were resized to {display.square[0]}x{display.square[1]}"
+            f"{display.width}x{display.height} are made {display.square[0]}x{display.square[1]}. A calibration or mask "
+            "may be of either size"
         )
         notes.append(Note(NoteCode.PIXELS_NOT_SQUARE, text))
     if display.turn != (1, 0, 0, 1):

@@ -51,6 +51,11 @@ class Display:
         width, height = self.square
         return (width, height) if self.turn[0] else (height, width)
 
+    @property
+    def shown_as_stored(self) -> tuple[int, int]:
+        """Width and height of the picture that is shown, with the pixels that are stored."""
+        return (self.width, self.height) if self.turn[0] else (self.height, self.width)
+
     def turned(self, image: NDArray[Any]) -> NDArray[Any]:
         """A stored picture (H, W, 3) as it is shown."""
         a, b, c, d = self.turn

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.config import FramesConfig
+from dd_sfm.config_checks import seconds_of
 from dd_sfm.errors import InputError
 from dd_sfm.io.source import SourceInfo
 from dd_sfm.io.source_hints import source_hint
@@ -24,10 +25,15 @@ MAX_DROPS_IN_A_ROW = 3
 
 
 def chosen_numbers(info: SourceInfo, config: FramesConfig) -> range:
-    """The source numbers that ``--start``, ``--end`` and ``--every`` choose."""
+    """The source numbers that ``--start``, ``--end`` and ``--every`` choose.
+
+    Raises:
+        InputError: If they are fewer than three, or a time is given for a folder of images.
+    """
     count = info.frame_count
-    end = count if config.end is None else min(config.end, count)
-    numbers = range(config.start, end, max(1, config.every))
+    start = _number(info, "--start", config.start)
+    end = count if config.end is None else min(_number(info, "--end", config.end), count)
+    numbers = range(start, end, max(1, config.every))
     if len(numbers) >= 3:
         return numbers
     if info.names and count < 3:
@@ -38,12 +44,24 @@ def chosen_numbers(info: SourceInfo, config: FramesConfig) -> range:
     if count < 3:
         raise InputError(f"{info.path}: {count} frame{'s' * (count > 1)}; expected at least 3")
     has = f"{info.path}: has {count} frames, 0 to {count - 1}"
-    if config.start >= count:
+    if isinstance(config.start, str) or isinstance(config.end, str):
+        has += f", in {info.time_s(count - 1):.2f} s"
+    if start >= count:
         raise InputError(f"{has}; --start {config.start} is past the last one. Choose a smaller --start")
-    asked = f"--start {config.start} --end {end} --every {config.every}"
+    asked = f"--start {config.start} --end {config.end if isinstance(config.end, str) else end} --every {config.every}"
     raise InputError(
         f"{has}; {asked} leaves {len(numbers)} of them; expected at least 3. Choose a wider range or a smaller --every"
     )
+
+
+def _number(info: SourceInfo, option: str, value: int | str) -> int:
+    """The source number of a frame given by its number or its time."""
+    seconds = seconds_of(value) if isinstance(value, str) else None
+    if seconds is None:
+        return int(value)
+    if info.names:
+        raise InputError(f"{info.path}: {option} {value}: images of a folder have no times; expected a frame number")
+    return info.number_at(seconds)
 
 
 def small_size(width: int, height: int, scale: float) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """The part of a source's pictures that is used: a crop, or one of the two pictures of a stereo endoscope."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,13 +67,13 @@ def part_calibration(text: str, info: SourceInfo, stereo: str | None) -> Lens:
         InputError: If it fits neither the whole picture nor the part.
     """
     if info.crop is None:
-        return read_calibration(text, width=info.width, height=info.height)
-    width, height = info.picture_size
-    sizes = [(width, height), (info.width, info.height)]
+        return _whole_calibration(text, info)
+    sizes = [info.picture_size, (info.width, info.height)]
     failed: list[InputError] = []
     for size in reversed(sizes) if stereo else sizes:
+        whole = size == info.picture_size
         try:
-            found = read_calibration(text, width=size[0], height=size[1])
+            found = _whole_calibration(text, info) if whole else read_calibration(text, width=size[0], height=size[1])
         except InputError as error:
             failed.append(error)
             continue
@@ -82,3 +83,29 @@ def part_calibration(text: str, info: SourceInfo, stereo: str | None) -> Lens:
             else found.cropped((info.crop.x, info.crop.y), (info.width, info.height))
         )
     raise failed[0]
+
+
+def _whole_calibration(text: str, info: SourceInfo) -> Lens:
+    """The calibration of the whole picture, also where it is that of the picture before its pixels were made square.
+
+    One without a size is of the pixels for which its focal lengths are more alike in length.
+    """
+    (width, height), stored = info.picture_size, info.stored_size
+    if stored == (width, height):
+        return read_calibration(text, width=width, height=height)
+    found: list[Lens] = []
+    failed: list[InputError] = []
+    for size in ((width, height), stored):
+        try:
+            found.append(read_calibration(text, width=size[0], height=size[1]).resized((width, height)))
+        except InputError as error:
+            failed.append(error)
+    if not found:
+        raise failed[0]
+    return min(found, key=_unlike_focals)
+
+
+def _unlike_focals(lens: Lens) -> float:
+    """How far the two focal lengths are from each other, as a logarithm of their ratio."""
+    fx, fy, _, _ = lens.focal_and_centre
+    return abs(math.log(fx / fy))

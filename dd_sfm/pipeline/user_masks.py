@@ -72,13 +72,15 @@ def _read(path: Path, source: SourceInfo) -> Mask:
     grey: NDArray[Any] = cv2.cvtColor(to_bytes(read_levels(path), DEEP_WHITE), cv2.COLOR_RGB2GRAY)
     size = (grey.shape[1], grey.shape[0])
     _check_size(path, size, source)
+    if size == source.stored_size != source.picture_size:
+        grey, size = cv2.resize(grey, source.picture_size, interpolation=cv2.INTER_LINEAR), source.picture_size
     if size == source.picture_size:
         grey = source.cut(grey)
     return np.asarray(grey >= MASK_THRESHOLD)
 
 
 def _check_size(path: Path, size: tuple[int, int], source: SourceInfo) -> None:
-    if size not in (source.picture_size, (source.width, source.height)):
+    if size not in (source.picture_size, source.stored_size, (source.width, source.height)):
         whole = f" or {source.picture_size[0]}x{source.picture_size[1]}, as the whole picture" if source.crop else ""
         raise InputError(
             f"--mask {path}: {size[0]}x{size[1]} pixels; expected {source.width}x{source.height}, as the frames{whole}"

@@ -46,6 +46,11 @@ class ImageHeader:
     orientation: int = UPRIGHT
 
     @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height of the picture as it is stored."""
+        return self.width, self.height
+
+    @property
     def upright_size(self) -> tuple[int, int]:
         """Width and height of the picture as it is to be seen."""
         turned = self.orientation in SIDEWAYS

@@ -83,7 +83,7 @@ def open_images(folder: Path, files: Sequence[Path]) -> SourceInfo:
     names = tuple(file.name for file in files)
     refuse_undecodable(folder, names, {number: detail for number, (_, detail) in unusable.items()}, len(files))
     turns, notes = _turns(files, headers)
-    sizes = {n: h.upright_size if n in turns else (h.width, h.height) for n, h in headers.items()}
+    sizes = {n: h.upright_size if n in turns else h.stored_size for n, h in headers.items()}
     (width, height), _ = Counter(sizes.values()).most_common(1)[0]
     unusable |= _of_other_size(files, sizes, (width, height), turns)
     white, depth_notes = _white_level([files[n] for n in headers if n not in unusable])
@@ -119,18 +119,22 @@ def _turns(files: Sequence[Path], headers: Mapping[int, ImageHeader]) -> tuple[d
     """EXIF's orientations that are applied, by number.
 
     A phone on an eyepiece sets them by chance when the scope points up or down, while its pictures stay as they are;
-    other programs store turned pictures. Where files differ, what gives pictures of one size is taken, else what makes
-    neighbours alike.
+    other programs store turned pictures. Where files differ, each is read in the way that gives it the size of most,
+    and where both ways do, in the one that makes neighbours alike.
     """
-    said = {number: header.orientation for number, header in headers.items() if header.orientation != UPRIGHT}
+    said = {number: header for number, header in headers.items() if header.orientation != UPRIGHT}
     if len({header.orientation for header in headers.values()}) < 2:
-        return said, []
-    seen = max(Counter(header.upright_size for header in headers.values()).values())
-    stored = max(Counter((header.width, header.height) for header in headers.values()).values())
-    applies = seen > stored if seen != stored else _turning_joins(files, headers)
-    how = "turned upright" if applies else "read as they are stored, which fits the other images"
-    text = f"{len(said)} of {len(headers)} images have another EXIF orientation than the others and are {how}"
-    return said if applies else {}, [Note(NoteCode.IMAGES_TURNED, text)]
+        return {number: header.orientation for number, header in said.items()}, []
+    ways = Counter(header.upright_size for header in headers.values())
+    ways += Counter(header.stored_size for header in said.values())
+    usual = ways.most_common(1)[0][0]
+    joins = _turning_joins(files, headers) if any(map(_fits_both, said.values())) else True
+    turns = {n: h.orientation for n, h in said.items() if (joins if _fits_both(h) else h.upright_size == usual)}
+    kept = len(said) - len(turns)
+    done = [f"turned upright {len(turns)}"] * (len(turns) > 0)
+    done += [f"read as stored, which fits the others, {kept}"] * (kept > 0)
+    text = f"{len(said)} of {len(headers)} images have an EXIF orientation of their own: {', '.join(done)}"
+    return turns, [Note(NoteCode.IMAGES_TURNED, text)]
 
 
 def _turning_joins(files: Sequence[Path], headers: Mapping[int, ImageHeader]) -> bool:
@@ -147,6 +151,11 @@ def _turning_joins(files: Sequence[Path], headers: Mapping[int, ImageHeader]) ->
         difference[True] += float(np.abs(upright[0] - upright[1]).mean())
         difference[False] += float(np.abs(pictures[0] - pictures[1]).mean())
     return difference[True] <= difference[False]
+
+
+def _fits_both(header: ImageHeader) -> bool:
+    """Whether a picture has the same size turned and as it is stored."""
+    return header.upright_size == header.stored_size
 
 
 def _differ(one: ImageHeader, other: ImageHeader) -> bool:

@@ -83,10 +83,16 @@ class PictureMaker:
 
 def turn_of(frame: VideoFrame) -> tuple[int, int, int, int]:
     """How a frame is to be turned and mirrored, by its display matrix; see :class:`Display`."""
-    side = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
-    if side is None:
-        return UPRIGHT
-    a, b, _, c, d = np.frombuffer(bytes(side), np.int32)[:5] / 65536
+    try:
+        side = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+    except ValueError:
+        # PyAV knows no name for some data, such as EXIF's, and then gives out none; a turn it tells all the same.
+        angle = np.radians(-frame.rotation)
+        a, b, c, d = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
+    else:
+        if side is None:
+            return UPRIGHT
+        a, b, _, c, d = np.frombuffer(bytes(side), np.int32)[:5] / 65536
     along, across = max(abs(a), abs(d)), max(abs(b), abs(c))
     if not along and not across:
         return UPRIGHT

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dd_sfm.config import FramesConfig
 from dd_sfm.config_checks import seconds_of
 from dd_sfm.errors import InputError
+from dd_sfm.io.images import has_image_suffix
 from dd_sfm.io.source import SourceInfo
 from dd_sfm.io.source_hints import source_hint
 from dd_sfm.notes import Note, NoteCode
@@ -42,7 +43,8 @@ def chosen_numbers(info: SourceInfo, config: FramesConfig) -> range:
             f"file or a folder of at least 3 frames{source_hint(info.path)}"
         )
     if count < 3:
-        raise InputError(f"{info.path}: {count} frame{'s' * (count > 1)}; expected at least 3")
+        folder = f". Did you mean its folder, {info.path.parent}?" if has_image_suffix(info.path) else ""
+        raise InputError(f"{info.path}: {count} frame{'s' * (count > 1)}; expected at least 3{folder}")
     has = f"{info.path}: has {count} frames, 0 to {count - 1}"
     if isinstance(config.start, str) or isinstance(config.end, str):
         has += f", in {info.time_s(count - 1):.2f} s"

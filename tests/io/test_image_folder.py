@@ -6,10 +6,12 @@ import pytest
 from conftest import moving_frames
 from PIL import Image
 
+from dd_sfm.config import FramesConfig
 from dd_sfm.errors import InputError
 from dd_sfm.io import image_files
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.notes import NoteCode
+from dd_sfm.pipeline.frame_selection import chosen_numbers
 from dd_sfm.structures import DropReason
 
 COUNT = 12
@@ -193,6 +195,29 @@ def test_images_with_different_orientations_are_read_alike(tmp_path, suffix, ori
     assert all(np.abs(found[k].astype(int) - frames[k]).mean() <= limit for k in range(len(frames)))
     (note,) = info.notes
     assert note.code is NoteCode.IMAGES_TURNED
+
+
+def test_each_image_is_turned_as_it_fits_the_others(tmp_path):
+    frames = write_oriented(tmp_path / "images", [1, 6, 1, 1, 8, 1], store_turned=True)
+    exif = Image.Exif()
+    exif[image_files.ORIENTATION_TAG] = 6
+    Image.fromarray(frames[3]).save(tmp_path / "images" / "3.png", exif=exif)
+    info, found = read_all(tmp_path / "images")
+    assert all((found[k] == frames[k]).all() for k in range(len(frames)))
+    (note,) = info.notes
+    assert note.text == (
+        "3 of 6 images have an EXIF orientation of their own: turned upright 2, "
+        "read as stored, which fits the others, 1"
+    )
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif", ".png", ".webp"])
+def test_a_single_image_names_its_folder(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[image_files.ORIENTATION_TAG] = 6
+    Image.fromarray(moving_frames(1)[0]).save(tmp_path / f"a{suffix}", exif=exif)
+    with pytest.raises(InputError, match=f"1 frame; expected at least 3. Did you mean its folder, {tmp_path}?"):
+        chosen_numbers(open_source(tmp_path / f"a{suffix}"), FramesConfig())
 
 
 def test_images_that_are_all_turned_the_same_way(tmp_path):

@@ -200,14 +200,14 @@ def test_output_that_cannot_be_written(refused, tmp_path, tiny_clip):
 
 
 def test_full_disk_while_writing_frames(refused, monkeypatch, tmp_path, tiny_clip):
-    real = Path.write_bytes
+    real = Path.open
 
-    def full(path, content):
+    def full(path, mode="r", *arguments, **named):
         if path.suffix == ".partial" and "frames" in path.parts and "00000005" in path.name:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(path, content)
+        return real(path, mode, *arguments, **named)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "open", full)
     refused(tiny_clip, says="the disk is full; free some space")
     record = json.loads((tmp_path / "run" / "stages.json").read_text())
     assert record["stages"]["frames"]["done"] is False

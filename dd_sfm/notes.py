@@ -14,6 +14,7 @@ class NoteCode(StrEnum):
     VIDEO_TURNED = "video_turned"
     OTHER_VIDEO_STREAMS = "other_video_streams"
     RECORDINGS_JOINED = "recordings_joined"
+    FRAMES_MISSING = "frames_missing"
     FRAMES_UNDECODABLE = "frames_undecodable"
     FRAMES_OF_OTHER_SIZE = "frames_of_other_size"
     IMAGES_TURNED = "images_turned"

@@ -52,7 +52,7 @@ class Decoder:
         self.stream: VideoStream = self.container.streams[self.number]  # type: ignore[assignment]
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = self.threads
-        self._read: Iterator[Packet[Any]] = iter_packets(self.container, self.stream)
+        self._read: Iterator[Packet[Any]] = iter_packets(self.path, self.container, self.stream)
         self._next = 0
 
     def decode(self, first: int, last: int, only: Iterable[int] | None = None) -> Iterator[VideoFrame]:
@@ -100,7 +100,7 @@ class Decoder:
             return False
         try:
             self.container.seek(int(stamp), stream=self.stream)
-            read = iter_packets(self.container, self.stream)
+            read = iter_packets(self.path, self.container, self.stream)
             found = next(read, None)
         except (av.FFmpegError, OSError):
             found = None

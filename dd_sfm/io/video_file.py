@@ -31,6 +31,8 @@ ASPECTS = Fraction(1, 4), Fraction(4)
 """Pixel aspects that are believed."""
 RESTARTING = ("mpegts", "mpeg")
 """Formats in which recordings are joined by joining their files."""
+STEADY_SHARE = 0.9
+"""Share of steps between frames that are alike at a steady rate."""
 COUNTED = ("mov", "avi")
 """Formats whose header says how many frames there are."""
 
@@ -84,7 +86,7 @@ def _main_stream(path: Path, container: InputContainer) -> tuple[VideoStream, Pa
         raise InputError(f"{path}: no video in it that can be decoded (streams: {kinds}); expected a video")
     found = []
     for stream in streams:
-        packets = read_packets(container, stream)
+        packets = read_packets(path, container, stream)
         if len(packets) > 2:
             return stream, packets
         found.append((stream, packets))
@@ -163,10 +165,24 @@ def _notes(container: InputContainer, stream: VideoStream, video: VideoFile) -> 
             "frames are numbered through, and times go on"
         )
         yield Note(NoteCode.RECORDINGS_JOINED, text)
+    missing = _missing(video.index) if container.format.name in RESTARTING else 0
+    if missing:
+        count = "1 frame is" if missing == 1 else f"{missing} frames are"
+        text = f"by the times of the others {count} missing between them: damaged in the file, or lost when recorded"
+        yield Note(NoteCode.FRAMES_MISSING, text)
     stated, found = stream.frames, len(video.packets)
     if stated > found and container.format.name.startswith(COUNTED):
         text = f"the video ends early: {found} of the {stated} frames that its header promises are in the file"
         yield Note(NoteCode.VIDEO_ENDS_EARLY, text)
+
+
+def _missing(index: FrameIndex) -> int:
+    """How many frames are missing between others, where their rate is steady but for gaps."""
+    steps = np.diff(index.time_s)
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    if not usual > 0 or np.mean(np.abs(steps - usual) < 0.1 * usual) < STEADY_SHARE:
+        return 0
+    return int(np.round(steps[steps > 1.5 * usual] / usual - 1).sum())
 
 
 def _examined(video: VideoFile, first: list[VideoFrame], aspect: Fraction) -> VideoFile:

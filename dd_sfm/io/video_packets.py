@@ -1,7 +1,7 @@
 """The packets of a video file: which stream is read, and what is known of every packet without decoding it."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from dd_sfm.errors import InputError
 
 NO_TIME = -(2**63)
 """A timestamp that the file does not state."""
+LEAST_REST = 0.05
+"""Share of a transport stream after its last packet in which another stream is looked for."""
 MAX_READ_ERRORS = 50
 """Errors in a row after which a file is read no further."""
 PICTURES = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
@@ -42,15 +44,16 @@ class Packets:
         return len(self.pts)
 
 
-def open_container(path: Path) -> InputContainer:
-    """Open a video file, and only a file.
+def open_container(path: Path, begin: int = 0) -> InputContainer:
+    """Open a video file, and only a file, from one of its bytes on.
 
     Raises:
         InputError: If it is no file of a kind that can be read.
     """
+    # Names such as "concat:a|b" would be taken for protocols.
+    name = f"subfile,,start,{begin},end,0,,:{path}" if begin else f"file:{path}"
     try:
-        # Names such as "concat:a|b" would be taken for protocols.
-        return av.open(f"file:{path}", metadata_errors="ignore", options={"protocol_whitelist": "file"})
+        return av.open(name, metadata_errors="ignore", options={"protocol_whitelist": "file,subfile"})
     except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{path}: {_why_unreadable(path)}; expected a video (mp4, avi, mov, mkv, ...)") from error
 
@@ -75,25 +78,49 @@ def video_streams(container: InputContainer) -> list[VideoStream]:
     return sorted(found, key=lambda s: -s.codec_context.width * s.codec_context.height)
 
 
-def iter_packets(container: InputContainer, stream: VideoStream) -> Iterator["Packet[Any]"]:
-    """The packets of a stream that hold something, in the order of the file; what cannot be read is passed over."""
-    errors = 0
+def iter_packets(path: Path, container: InputContainer, stream: VideoStream) -> Iterator["Packet[Any]"]:
+    """The packets of a stream that hold something, in the order of the file; what cannot be read is passed over.
+
+    Where a transport stream goes on with a stream of another number, as of a second recording, that is read too.
+    """
+    begin = yield from _packets(container, stream)
+    context, size = stream.codec_context, path.stat().st_size
+    while container.format.name == "mpegts" and 0 < begin < (1 - LEAST_REST) * size:
+        try:
+            rest = open_container(path, begin)
+        except InputError:
+            return
+        with rest:
+            streams = [s for s in video_streams(rest) if s.codec_context.name == context.name]
+            step = (yield from _packets(rest, streams[0])) if streams else 0
+        if not step:
+            return
+        begin += step
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Generator["Packet[Any]", None, int]:
+    """The packets of a stream of a container; returns the place of the last one in the file."""
+    errors, place = 0, 0
     while errors < MAX_READ_ERRORS:
         try:
             for packet in container.demux(stream):
                 # An empty packet would end the decoding.
                 if packet.size:
-                    errors = 0
+                    errors, place = 0, packet.pos or place
                     yield packet
-            return
+            return place
+        except IndexError:
+            # PyAV ends so where other streams appeared within the file.
+            return place
         except (av.FFmpegError, OSError):
             errors += 1
+    return place
 
 
-def read_packets(container: InputContainer, stream: VideoStream) -> Packets:
+def read_packets(path: Path, container: InputContainer, stream: VideoStream) -> Packets:
     """Read through a file without decoding anything."""
     pts, dts, size, flags = array("q"), array("q"), array("q"), array("B")
-    for packet in iter_packets(container, stream):
+    for packet in iter_packets(path, container, stream):
         pts.append(NO_TIME if packet.pts is None else packet.pts)
         dts.append(NO_TIME if packet.dts is None else packet.dts)
         size.append(packet.size)

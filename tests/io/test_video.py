@@ -89,6 +89,14 @@ def test_what_is_not_damaged_is_read(tmp_path, packets, left):
     assert list(read(path, range(50, 60))) == [k for k in found if k >= 50]
 
 
+def test_what_a_transport_stream_lost_is_said(tmp_path):
+    path = damage(make(tmp_path, "a.ts"), [20])
+    assert list(read(path)) == list(range(59))
+    (note,) = open_source(path).notes
+    assert note.code is NoteCode.FRAMES_MISSING
+    assert note.text.startswith("by the times of the others 1 frame is missing")
+
+
 def test_damage_at_the_end_takes_no_other_frames_with_it(tmp_path):
     path = damage(make(tmp_path, "a.mp4"), [59])
     assert len(read(path)) == 59
@@ -106,6 +114,17 @@ def test_joined_recordings_are_one_video(tmp_path, name):
     assert times == pytest.approx([k / 25 for k in range(60)], abs=0.001)
     if name in ("a.ts", "a.vob"):
         assert codes(path) == [NoteCode.RECORDINGS_JOINED]
+
+
+@pytest.mark.parametrize(
+    "other", [{"mpegts_start_pid": "500"}, {"mpegts_start_pid": "500", "mpegts_pmt_start_pid": "5000"}]
+)
+def test_a_second_recording_may_be_a_stream_of_another_number(tmp_path, other):
+    parts = [numbered(tmp_path / f"{k}.ts", 30, first=k, form="mpegts", container=c) for k, c in ((0, {}), (30, other))]
+    path = tmp_path / "a.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert read(path) == {k: k for k in range(60)}
+    assert read(path, [5, 31, 58]) == {5: 5, 31: 31, 58: 58}
 
 
 @pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])

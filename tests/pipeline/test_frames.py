@@ -9,6 +9,7 @@ from dd_sfm.config import Config, MasksConfig, load_config
 from dd_sfm.errors import InputError, OutputError
 from dd_sfm.io.images import read_image, read_mask, write_mask
 from dd_sfm.io.run_folder import load_frames, read_frames
+from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.notes import NoteCode
 from dd_sfm.ops.working import mask_height
 from dd_sfm.pipeline.camera_guess import guess_camera
@@ -266,8 +267,8 @@ def test_text_beside_and_over_the_picture_is_left_out():
 def test_field_of_view_of_the_measuring_clips(shared_data):
     for name in ("sinus", "colon"):
         mask = read_mask(shared_data / "synthetic" / name / "mask.png")
-        capture = cv2.VideoCapture(str(shared_data / "synthetic" / name / "clip.mp4"))
-        frames = [capture.read()[1] for _ in range(40)][::4]
+        clip = open_source(shared_data / "synthetic" / name / "clip.mp4")
+        frames = [image for _, image in iter_frames(clip, range(0, 40, 4))]
         assert overlap(find_field_of_view(frames, name), mask) > 0.9
 
 

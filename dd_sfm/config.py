@@ -53,10 +53,12 @@ class MasksConfig:
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """What is assumed of the camera when no calibration is given."""
+    """The camera: what is assumed without a calibration, and what of a calibrated picture the frames show."""
 
     field_of_view_deg: float = 75.0
-    """Assumed angle across the larger side of the visible field."""
+    """Assumed angle across the larger side of the visible field, when no calibration is given."""
+    calibration_crop: tuple[int, int, int, int] | None = None
+    """x, y, width and height of the part of the calibrated picture that the frames show; None for all of it."""
 
 
 @dataclass(frozen=True)

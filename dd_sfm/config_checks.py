@@ -126,9 +126,10 @@ def check_config(config: Config) -> None:
     check_ranges(config, RANGES)
     if not config.map.mappers:
         raise ConfigError(f"map.mappers []: expected one or more of {', '.join(get_args(Mapper))}")
-    crop = config.frames.crop
-    if crop is not None and (min(crop) < 0 or min(crop[2:]) < 1):
-        raise ConfigError(f"frames.crop {list(crop)}: expected x, y, width, height, none below 0 and no size of 0")
+    crops = {"frames.crop": config.frames.crop, "camera.calibration_crop": config.camera.calibration_crop}
+    for name, crop in crops.items():
+        if crop is not None and (min(crop) < 0 or min(crop[2:]) < 1):
+            raise ConfigError(f"{name} {list(crop)}: expected x, y, width, height, none below 0 and no size of 0")
     for key, value in (("frames.start", config.frames.start), ("frames.end", config.frames.end)):
         if isinstance(value, str) and seconds_of(value) is None:
             expected = "a frame number, or a time such as 1:02:30, 62:30 or 12.5s"

@@ -32,6 +32,8 @@ class NoteCode(StrEnum):
     CALIBRATION_FIELD_OF_VIEW = "calibration_field_of_view"
     CALIBRATION_CENTRE = "calibration_centre"
     CALIBRATION_FOCAL_LENGTH = "calibration_focal_length"
+    CALIBRATION_SCALED = "calibration_scaled"
+    CALIBRATION_CROPPED = "calibration_cropped"
     LENS_ENDS_EARLY = "lens_ends_early"
     FIELD_NOT_KEPT = "field_not_kept"
     NO_CALIBRATION = "no_calibration"

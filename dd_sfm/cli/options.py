@@ -54,8 +54,17 @@ class InputOptions:
     calibration: Annotated[
         str | None,
         typer.Option(
-            help="'fx,fy,cx,cy' at source size (COLMAP's pixels), an OpenCV or ROS YAML, a COLMAP cameras.txt, or a "
-            "JHU intrinsics file. Without it the focal length is guessed.",
+            help="'fx,fy,cx,cy[,k1,k2,p1,p2]' at source size (COLMAP's pixels), or a file of OpenCV, ROS, Kalibr, "
+            "ORB-SLAM, OCamCalib, nerfstudio, COLMAP or JHU; FILE#NAME of several cameras. Without it the focal length "
+            "is guessed.",
+            rich_help_panel=RUN,
+        ),
+    ] = None
+    calibration_crop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="The part of the calibrated picture that the frames show, in its pixels.",
             rich_help_panel=RUN,
         ),
     ] = None
@@ -101,7 +110,10 @@ class InputOptions:
             "frames.every": self.every,
             "frames.start": self.start,
             "frames.end": self.end,
-            "frames.crop": None if self.crop is None else _crop(self.crop),
+            "frames.crop": None if self.crop is None else _crop("--crop", self.crop),
+            "camera.calibration_crop": (
+                None if self.calibration_crop is None else _crop("--calibration-crop", self.calibration_crop)
+            ),
             "frames.stereo": self.stereo,
             "frames.max_frames": self.max_frames,
             "describe.weights": self.weights,
@@ -170,11 +182,11 @@ def parse_lengths(option: str, text: str) -> tuple[float, ...]:
     return values
 
 
-def _crop(text: str) -> list[int]:
-    values = [_number("--crop", part) for part in text.split(",")]
+def _crop(option: str, text: str) -> list[int]:
+    values = [_number(option, part) for part in text.split(",")]
     whole = [int(v) for v in values]
     if len(whole) != 4 or min(whole) < 0 or min(whole[2:]) < 1 or any(map(operator.ne, values, whole)):
-        raise ConfigError(f"--crop {text}: expected x,y,width,height, such as 320,0,1280,1080")
+        raise ConfigError(f"{option} {text}: expected x,y,width,height, such as 320,0,1280,1080")
     return whole
 
 

@@ -60,7 +60,7 @@ def _read_binary(folder: Path, where: Path) -> ColmapSource:
     images = read_images(folder)
     if not images.names:
         raise InputError(f"{where}: the model has no image with a pose; expected at least one")
-    by_id = _read_lenses(folder / "cameras.bin", where)
+    by_id = read_lenses(folder / "cameras.bin", where)
     ids = sorted(images.names, key=lambda i: images.names[i])
     try:
         lenses = [by_id[images.camera_ids[i]] for i in ids]
@@ -74,8 +74,14 @@ def _read_binary(folder: Path, where: Path) -> ColmapSource:
     return ColmapSource(model, names, cameras, bent[0] if bent else "")
 
 
-def _read_lenses(path: Path, where: Path) -> dict[int, pycolmap.Camera]:
-    """cameras.bin by id; COLMAP, which takes a file that was cut short for a whole one, knows how many parameters."""
+def read_lenses(path: Path, where: Path) -> dict[int, pycolmap.Camera]:
+    """The cameras of a cameras.bin by id.
+
+    COLMAP, which takes a file that was cut short for a whole one, only tells how many parameters a model has.
+
+    Raises:
+        InputError: If it is damaged.
+    """
     silence()
     lenses = {}
     try:

@@ -8,6 +8,7 @@ import numpy as np
 from dd_sfm.cameras import Floats, Numbers, PinholeCamera
 from dd_sfm.errors import InputError, ShapeError
 from dd_sfm.io.colmap import pycolmap
+from dd_sfm.ops import own_lenses
 from dd_sfm.ops.coordinates import from_colmap, to_colmap
 from dd_sfm.ops.fisheye import FISHEYE_DISTORTIONS
 
@@ -18,8 +19,10 @@ def _parameter_names() -> dict[str, tuple[str, ...]]:
     return {name: tuple(part.strip() for part in info.split(",")) for name, info in infos.items()}
 
 
-LENS_MODELS = _parameter_names()
+COLMAP_MODELS = _parameter_names()
 """The camera models of the COLMAP that is installed, and the names of their parameters."""
+LENS_MODELS = COLMAP_MODELS | {name: names for name, (names, _) in own_lenses.OWN_LENSES.items()}
+"""The same, and those that calibration tools have and COLMAP does not."""
 
 WITH_TWO_FOCALS = {
     "SIMPLE_PINHOLE": "PINHOLE", "SIMPLE_RADIAL": "OPENCV", "RADIAL": "OPENCV", "SIMPLE_FISHEYE": "FISHEYE",
@@ -27,10 +30,10 @@ WITH_TWO_FOCALS = {
 }  # fmt: skip
 """Models of one focal length, and the one of two that holds their distortion as it is."""
 
-BEYOND_THE_PLANE = ("SIMPLE_DIVISION", "DIVISION", "EUCM", *FISHEYE_DISTORTIONS)
+BEYOND_THE_PLANE = ("SIMPLE_DIVISION", "DIVISION", "EUCM", *own_lenses.BEHIND_THE_PLANE, *FISHEYE_DISTORTIONS)
 """Models that also have pixels for rays at and behind the camera's plane."""
 
-STEPS_PER_DEG, AZIMUTHS = 10, 180
+STEPS_PER_DEG, AZIMUTHS = 10, 72
 """Of the grid of rays on which the end of the field is looked for."""
 CONVERGED, ROUNDS = 1e-10, 30
 """A pixel's ray is found when its error, in focal lengths, is below this; and after how many rounds it has none."""
@@ -38,13 +41,13 @@ CONVERGED, ROUNDS = 1e-10, 30
 
 @dataclass(frozen=True)
 class Lens:
-    """A COLMAP camera: ``model``, ``params`` in COLMAP's order and pixels, of pictures of ``width`` x ``height``.
+    """A camera: ``model``, as a rule of COLMAP's, ``params`` in its order and COLMAP's pixels, and size.
 
     Pixels given and returned have their centres at integers, as everywhere in the package. A ray has a pixel only up
     to where the projection turns back (:attr:`field_limit_deg`): beyond, a polynomial would show the scene mirrored.
 
     Raises:
-        ShapeError: If COLMAP has no such model, or it has another number of parameters.
+        ShapeError: If there is no such model, or it has another number of parameters.
     """
 
     model: str
@@ -69,6 +72,9 @@ class Lens:
         """fx, fy, cx, cy (COLMAP's pixels)."""
         if self.model == "EQUIRECTANGULAR":
             return self.width / (2 * np.pi), self.height / np.pi, self.width / 2, self.height / 2
+        if self.model in own_lenses.OWN_LENSES:
+            fx, fy = own_lenses.focal_lengths(self.model, self.params)
+            return fx, fy, *own_lenses.principal_point(self.model, self.params)
         focal = [self.params[i] for i in self._colmap.focal_length_idxs()]
         cx, cy = (self.params[i] for i in self._colmap.principal_point_idxs())
         return focal[0], focal[-1], cx, cy
@@ -107,7 +113,7 @@ class Lens:
         points = np.asarray(points_cam, np.float64)
         if points.ndim != 2 or points.shape[1] != 3:
             raise ShapeError(f"points_cam {points.shape}; expected (N, 3)")
-        xy = self._project(points)
+        xy = self.project_unlimited(points)
         radius = np.hypot(points[:, 0], points[:, 1])
         angle, azimuth = np.arctan2(radius, points[:, 2]), np.arctan2(points[:, 1], points[:, 0])
         xy[(angle >= self._limit_at(azimuth)) | ~np.isfinite(xy).all(1)] = np.nan
@@ -146,6 +152,8 @@ class Lens:
             if origin != (0.0, 0.0):
                 raise InputError("EQUIRECTANGULAR: a part of a panorama; expected the whole of it")
             return Lens(self.model, (float(size[0]), float(size[1])), *size)
+        if self.model in own_lenses.OWN_LENSES:
+            return Lens(self.model, own_lenses.moved(self.model, self.params, scale, origin), *size)
         lens = self if scale[0] == scale[1] else self._with_two_focals()
         params, camera = list(lens.params), lens._colmap
         focals, centre = camera.focal_length_idxs(), camera.principal_point_idxs()
@@ -166,7 +174,7 @@ class Lens:
     def _colmap(self) -> pycolmap.Camera:
         return pycolmap.Camera(model=self.model, width=self.width, height=self.height, params=list(self.params))
 
-    def _project(self, points: Floats) -> Floats:
+    def project_unlimited(self, points: Floats) -> Floats:
         """Where the model's formula puts points (N, 3), in COLMAP's pixels, also beyond the end of the field."""
         if self.model in FISHEYE_DISTORTIONS:
             # COLMAP projects with these lenses only what is before the camera's plane.
@@ -176,13 +184,15 @@ class Lens:
             fx, fy, cx, cy = self.focal_and_centre
             extra = [self.params[i] for i in self._colmap.extra_params_idxs()]
             return np.asarray(FISHEYE_DISTORTIONS[self.model](flat, extra) * (fx, fy) + (cx, cy))
+        if self.model in own_lenses.OWN_LENSES:
+            return own_lenses.OWN_LENSES[self.model][1](points, self.params)
         check = self.model not in BEYOND_THE_PLANE
         return np.array(self._colmap.img_from_cam(points, check_cheirality=check), np.float64).reshape(-1, 2)
 
     def _places(self, points: Floats) -> Floats:
         """The same in focal lengths from the centre."""
         fx, fy, cx, cy = self.focal_and_centre
-        return (self._project(points) - (cx, cy)) / (fx, fy)
+        return (self.project_unlimited(points) - (cx, cy)) / (fx, fy)
 
     @cached_property
     def _limits(self) -> Floats:

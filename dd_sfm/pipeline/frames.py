@@ -50,7 +50,7 @@ def check_source(source: Path, config: Config, calibration: str | None, mask: Pa
     info = open_part(source, config.frames)
     chosen_numbers(info, config.frames)
     if calibration:
-        part_calibration(calibration, info, config.frames.stereo)
+        part_calibration(calibration, info, config)
     read_user_masks(mask, info)
 
 
@@ -63,7 +63,7 @@ def extract_frames(
         source: A video or a folder of images.
         out: The run folder.
         config: Which frames, masks and camera.
-        calibration: See :func:`dd_sfm.io.calibration.read_calibration`; None: a guess from the field of view.
+        calibration: See :func:`dd_sfm.io.calibration.open_calibration`; None: a guess from the field of view.
         mask: The user's mask, or folder of masks; see :func:`dd_sfm.pipeline.user_masks.read_user_masks`.
         progress: Shows decoding.
     """
@@ -108,7 +108,7 @@ def extract_frames(
 
 def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | None, mask: Path | None) -> View:
     """Find the field of view and the lens."""
-    known = part_calibration(calibration, info, config.frames.stereo) if calibration else None
+    known = part_calibration(calibration, info, config) if calibration else None
     samples = scene_samples(numbers, lambda wanted: iter_frames(info, wanted), str(info.path))
     stereo = stereo_notes(samples) if config.frames.stereo is None else []
     masks = read_user_masks(mask, info)
@@ -116,10 +116,17 @@ def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | N
     scene = scene_field(shrunk(found), [overview(sample) for sample in samples])
     field_of_view = found if masks.common is None else masks.common
     if known is not None:
-        lens = undistortion(known, field_of_view)
+        lens = undistortion(known.lens, field_of_view)
     else:
         lens = Undistortion(guess_camera(field_of_view, config.camera.field_of_view_deg))
-    return View(lens, field_of_view, erode_mask(field_of_view, config.masks), scene, masks, tuple(stereo))
+    return View(
+        lens,
+        field_of_view,
+        erode_mask(field_of_view, config.masks),
+        scene,
+        masks,
+        (*stereo, *(known.notes if known else ())),
+    )
 
 
 def _found_field(samples: list[NDArray[Any]], given: NDArray[np.bool_] | None, where: str) -> NDArray[np.bool_]:

@@ -4,9 +4,9 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from dd_sfm.config import FramesConfig
+from dd_sfm.config import Config, FramesConfig
 from dd_sfm.errors import InputError
-from dd_sfm.io.calibration import read_calibration
+from dd_sfm.io.calibration import Calibration, open_calibration
 from dd_sfm.io.lens import Lens
 from dd_sfm.io.source import Crop, SourceInfo
 from dd_sfm.io.video import open_source
@@ -57,52 +57,53 @@ def _within(crop: Crop, info: SourceInfo) -> Crop:
     raise InputError(f"{info.path}: the part {text} {found}; expected x,y,width,height within them (--crop, --stereo)")
 
 
-def part_calibration(text: str, info: SourceInfo, stereo: str | None) -> Lens:
+def part_calibration(text: str, info: SourceInfo, config: Config) -> Calibration:
     """The calibration of the part that is used.
 
     A calibration without a size is of the whole picture, but with ``frames.stereo`` of the half, which is one camera's
-    picture; one with a size is of what has that size.
+    picture; one with a size is of what has that size, or else the same shape.
 
     Raises:
         InputError: If it fits neither the whole picture nor the part.
     """
-    if info.crop is None:
-        return _whole_calibration(text, info)
-    sizes = [info.picture_size, (info.width, info.height)]
-    failed: list[InputError] = []
-    for size in reversed(sizes) if stereo else sizes:
-        whole = size == info.picture_size
-        try:
-            found = _whole_calibration(text, info) if whole else read_calibration(text, width=size[0], height=size[1])
-        except InputError as error:
-            failed.append(error)
-            continue
-        return (
-            found
-            if size == (info.width, info.height)
-            else found.cropped((info.crop.x, info.crop.y), (info.width, info.height))
-        )
+    own = (info.width, info.height)
+    sizes = [info.picture_size] if info.crop is None else [info.picture_size, own]
+    for exact in (True, False):
+        failed: list[InputError] = []
+        for size in reversed(sizes) if config.frames.stereo else sizes:
+            try:
+                if size != info.picture_size:
+                    return _open(text, size, config, exact)
+                found = _whole_calibration(text, info, config, exact)
+            except InputError as error:
+                failed.append(error)
+                continue
+            return found if info.crop is None else replace(found, lens=found.lens.cropped(info.crop[:2], own))
     raise failed[0]
 
 
-def _whole_calibration(text: str, info: SourceInfo) -> Lens:
+def _open(text: str, size: tuple[int, int], config: Config, exact: bool) -> Calibration:
+    part = config.camera.calibration_crop
+    return open_calibration(text, width=size[0], height=size[1], part=part, exact=exact)
+
+
+def _whole_calibration(text: str, info: SourceInfo, config: Config, exact: bool) -> Calibration:
     """The calibration of the whole picture, also where it is that of the picture before its pixels were made square.
 
     One without a size is of the pixels for which its focal lengths are more alike in length.
     """
-    (width, height), stored = info.picture_size, info.stored_size
-    if stored == (width, height):
-        return read_calibration(text, width=width, height=height)
-    found: list[Lens] = []
+    found: list[Calibration] = []
     failed: list[InputError] = []
-    for size in ((width, height), stored):
+    for size in dict.fromkeys((info.picture_size, info.stored_size)):
         try:
-            found.append(read_calibration(text, width=size[0], height=size[1]).resized((width, height)))
+            one = _open(text, size, config, exact)
         except InputError as error:
             failed.append(error)
+            continue
+        found.append(one if size == info.picture_size else replace(one, lens=one.lens.resized(info.picture_size)))
     if not found:
         raise failed[0]
-    return min(found, key=_unlike_focals)
+    return min(found, key=lambda one: _unlike_focals(one.lens))
 
 
 def _unlike_focals(lens: Lens) -> float:

@@ -11,6 +11,7 @@ from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import OutputError
 from dd_sfm.io import run_folder
 from dd_sfm.io.atomic import output_error
+from dd_sfm.io.calibration import calibration_file
 from dd_sfm.io.edited_masks import put_aside
 from dd_sfm.io.images import has_image_suffix
 from dd_sfm.io.run_folder import StoredStages, read_stages, write_stages
@@ -27,7 +28,7 @@ KEY_FILES = {
 }
 """By stage the file that the next one starts from."""
 STAGES = tuple(KEY_FILES)
-LATER_KEYS = ("crop", "stereo")
+LATER_KEYS = ("calibration_crop", "crop", "stereo")
 """Settings of frames that came later: unset, they leave the fingerprints of older runs as they are."""
 
 
@@ -41,6 +42,15 @@ def file_identity(path: Path) -> list[Any]:
     """What tells a file or folder from another without reading it: path, size, time of change."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()]
+
+
+def _calibration_identity(text: str) -> str:
+    """A hash of a calibration's file, with the camera in it that was asked for; numbers as they are."""
+    file = calibration_file(text)
+    if file is None:
+        return text
+    path, camera = file
+    return hashlib.sha256(path.read_bytes()).hexdigest() + (f"#{camera}" if camera else "")
 
 
 def _mask_identity(mask: Path) -> Any:
@@ -70,15 +80,13 @@ def stage_fingerprints(
         edited: Masks of the run that the user has edited, from :func:`dd_sfm.io.edited_masks.edited_masks`.
     """
     settings = dump_config(config)
-    if calibration is not None and Path(calibration).is_file():
-        calibration = hashlib.sha256(Path(calibration).read_bytes()).hexdigest()
     frames = [
         file_identity(source),
-        calibration,
+        None if calibration is None else _calibration_identity(calibration),
         _mask_identity(mask) if mask else None,
         _without_unset(settings["frames"]),
         settings["masks"],
-        settings["camera"],
+        _without_unset(settings["camera"]),
         settings["describe"]["working_height_px"],
     ]
     inputs = {"frames": frames, **method_inputs}

@@ -5,7 +5,7 @@ import pytest
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError, ShapeError
 from dd_sfm.io.colmap import pycolmap
-from dd_sfm.io.lens import LENS_MODELS, Lens
+from dd_sfm.io.lens import COLMAP_MODELS, LENS_MODELS, Lens
 from dd_sfm.ops.coordinates import to_colmap
 
 EXTRA = {
@@ -16,12 +16,39 @@ EXTRA = {
     "THIN_PRISM_FISHEYE": (-0.03, 0.002, 0.001, -0.0005, 0.001, 0.0, 0.002, 0.001),
     "RAD_TAN_THIN_PRISM_FISHEYE": (-0.03, 0.002, 0.001, 0.0, 0.0, 0.0, 0.001, 0.002, 0.001, 0.0, 0.002, 0.0005),
 }  # fmt: skip
+OWN = {
+    "TILTED_OPENCV": (
+        300.0,
+        310.0,
+        320.0,
+        240.0,
+        0.5,
+        -0.2,
+        0.05,
+        0.001,
+        0.002,
+        *[0.0] * 4,
+        0.001,
+        0,
+        0,
+        0,
+        0.01,
+        0.02,
+    ),
+    "UNIFIED": (600.0, 620.0, 320.0, 240.0, 0.5, 1.1, -0.05, 0.005, 0.001, 0.002, 0.0),
+    "DOUBLE_SPHERE": (300.0, 310.0, 320.0, 240.0, -0.2, 0.6),
+}
 WIDE = [name for name in LENS_MODELS if "FISHEYE" in name]
 
 
 def lens_of(model):
     if model == "EQUIRECTANGULAR":
         return Lens(model, (640.0, 480.0), 640, 480)
+    if model in OWN:
+        return Lens(model, OWN[model], 640, 480)
+    if model == "SCARAMUZZA":
+        polynomial = (300.0, 0.0, -6e-4, -2e-7, -1e-10, 0.0, 0.0)
+        return Lens(model, (320.0, 240.0, 1.001, 0.0005, -0.0003, 1.0, *polynomial), 640, 480)
     focal = (300.0,) if LENS_MODELS[model][0] == "f" else (300.0, 310.0)
     return Lens(model, (*focal, 320.0, 240.0, *EXTRA.get(model, ())), 640, 480)
 
@@ -32,7 +59,7 @@ def rays_to(limit_deg, count=400):
     return np.column_stack([np.sin(angle) * np.cos(azimuth), np.sin(angle) * np.sin(azimuth), np.cos(angle)])
 
 
-@pytest.mark.parametrize("model", LENS_MODELS)
+@pytest.mark.parametrize("model", COLMAP_MODELS)
 def test_every_model_of_the_installed_colmap_projects_as_colmap_does_and_back(model):
     lens, rays = lens_of(model), rays_to(50)
     xy, depth = lens.project(3 * rays)
@@ -42,7 +69,9 @@ def test_every_model_of_the_installed_colmap_projects_as_colmap_does_and_back(mo
     assert lens.unproject(xy) == pytest.approx(rays, abs=1e-8)
 
 
-@pytest.mark.parametrize("model", [*WIDE, "EUCM", "DIVISION", "EQUIRECTANGULAR"])
+@pytest.mark.parametrize(
+    "model", [*WIDE, "EUCM", "DIVISION", "SCARAMUZZA", "UNIFIED", "DOUBLE_SPHERE", "EQUIRECTANGULAR"]
+)
 def test_rays_behind_the_plane_come_back_where_the_model_has_them(model):
     rays = rays_to(115)
     lens = lens_of(model)

@@ -44,6 +44,20 @@ def test_a_crop_comes_before_anything_else(framed, tmp_path):
     assert read_frames(tmp_path / "a").crop is None
 
 
+def test_a_calibration_of_another_size_is_scaled_or_cut(framed, tmp_path):
+    path = tmp_path / "cameras.txt"
+    path.write_text("1 OPENCV 400 300 300 300 240 160 -0.2 0 0 0\n")
+    extract(framed[0], tmp_path / "a", "frames.min_motion_px=0", calibration=str(path))
+    found = read_frames(tmp_path / "a")
+    assert found.lens.params == (150, 150, 120, 80, -0.2, 0, 0, 0)
+    assert NoteCode.CALIBRATION_SCALED in {note.code for note in found.notes}
+    still = "frames.min_motion_px=0"
+    extract(framed[0], tmp_path / "b", still, "camera.calibration_crop=[40,30,300,225]", calibration=str(path))
+    found = read_frames(tmp_path / "b")
+    assert found.lens.params == pytest.approx((200, 200, 200 / 1.5, 130 / 1.5, -0.2, 0, 0, 0))
+    assert NoteCode.CALIBRATION_CROPPED in {note.code for note in found.notes}
+
+
 @pytest.mark.parametrize(
     "camera",
     ["200 150 150 150 120 80 -0.2 0 0 0", "160 120 150 150 80 60 -0.2 0 0 0"],

@@ -20,11 +20,11 @@ from dd_sfm.io.video_packets import Packets, open_container, read_packets, video
 from dd_sfm.io.video_picture import Display, FieldCounts, FieldOrder, count_fields, turn_of
 from dd_sfm.notes import Note, NoteCode
 
-FIRST_PACKETS = 12
+FIRST_PACKETS = 8
 """Packets from the beginning that are decoded to see what the file holds."""
 PLACES = 5
-"""Places over the video at which interlacing is looked for."""
-FRAMES_A_PLACE = 4
+"""Places over the video at which interlacing is looked for, each on so many frames."""
+FRAMES_A_PLACE = 3
 ENOUGH_FRAMES = 3
 """Frames that must move as interlaced ones for a video to be taken as such."""
 ASPECTS = Fraction(1, 4), Fraction(4)

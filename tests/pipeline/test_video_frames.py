@@ -8,10 +8,13 @@ from videos import damage, numbered
 
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import InputError
-from dd_sfm.io.images import read_mask, write_mask
+from dd_sfm.io.images import write_mask
 from dd_sfm.io.run_folder import read_frames
+from dd_sfm.io.video import open_source
 from dd_sfm.notes import NoteCode
 from dd_sfm.pipeline.frames import extract_frames
+from dd_sfm.pipeline.source_part import part_calibration
+from dd_sfm.pipeline.user_masks import read_user_masks
 from dd_sfm.progress import silent
 from dd_sfm.structures import DropReason
 
@@ -47,19 +50,16 @@ def test_calibration_and_mask_of_pixels_that_are_not_square(tmp_path, aspect):
     (tmp_path / "stored.txt").write_text(f"1 OPENCV 96 64 {fx} {fy} {cx} {cy} 0 0 0 0\n")
     (tmp_path / "square.txt").write_text(f"1 PINHOLE {width} {height} 100 100 {cx * across} {cy * down}\n")
     given = ["stored.txt", "square.txt", f"{fx},{fy},{cx},{cy}", f"100,100,{cx * across},{cy * down}"]
-    for k, text in enumerate(given):
+    for text in given:
         text = str(tmp_path / text) if text.endswith(".txt") else text
-        out = tmp_path / str(k)
-        frames = extract(
-            clip, out, "masks.erode_px=0", "frames.min_motion_px=0", calibration=text, mask=tmp_path / "mask.png"
-        )
-        camera = frames.camera
+        camera = part_calibration(text, open_source(clip), None).pinhole
         assert (camera.width, camera.height) == (width, height)
         assert (camera.fx, camera.fy) == pytest.approx((100, 100), rel=0.01)
         assert (camera.cx, camera.cy) == pytest.approx((cx * across - 0.5, cy * down - 0.5), abs=0.5)
-        usable = read_mask(out / "field_of_view.png")
-        assert usable.shape == (height, width)
-        assert usable.mean() == pytest.approx(mask.mean(), abs=0.02)
+    usable = read_user_masks(tmp_path / "mask.png", open_source(clip)).common
+    assert usable is not None
+    assert usable.shape == (height, width)
+    assert usable.mean() == pytest.approx(mask.mean(), abs=0.02)
     (tmp_path / "other.txt").write_text("1 PINHOLE 90 64 100 100 50 30\n")
     with pytest.raises(InputError, match="made for 90x64 pixels"):
         extract(clip, tmp_path / "other", calibration=str(tmp_path / "other.txt"))

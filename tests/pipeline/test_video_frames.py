@@ -52,7 +52,7 @@ def test_calibration_and_mask_of_pixels_that_are_not_square(tmp_path, aspect):
     given = ["stored.txt", "square.txt", f"{fx},{fy},{cx},{cy}", f"100,100,{cx * across},{cy * down}"]
     for text in given:
         text = str(tmp_path / text) if text.endswith(".txt") else text
-        camera = part_calibration(text, open_source(clip), None).pinhole
+        camera = part_calibration(text, open_source(clip), Config()).lens.pinhole
         assert (camera.width, camera.height) == (width, height)
         assert (camera.fx, camera.fy) == pytest.approx((100, 100), rel=0.01)
         assert (camera.cx, camera.cy) == pytest.approx((cx * across - 0.5, cy * down - 0.5), abs=0.5)

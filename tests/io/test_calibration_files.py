@@ -108,6 +108,8 @@ def test_ros_camera_info(tmp_path, names):
     data = K.ravel().tolist()
     path = write(tmp_path, ros(**{k: data, d: [*BENT, 0.0], "distortion_model": "plumb_bob"}))
     lands_at(read(path), opencv(BENT))
+    path = write(tmp_path, f"width: 640\nheight: 480\n{k}: {data}\n{d}: {BENT}\nroi:\n  x_offset: 0\n---\n")
+    lands_at(read(path), opencv(BENT))
     path = write(tmp_path, ros(**{k: data, d: EQUIDISTANT, "distortion_model": "equidistant"}))
     lands_at(read(path), opencv_fisheye(EQUIDISTANT))
     path = write(tmp_path, ros(**{k: data, d: RATIONAL, "distortion_model": "rational_polynomial"}))
@@ -161,6 +163,10 @@ def test_of_several_cameras_one_is_named_or_fits(tmp_path):
     path = file_storage(tmp_path, "stereo.yaml", M1=left, D1=np.array(BENT), M2=right, D2=np.zeros(4))
     assert read(f"{path}#1").model == "OPENCV"
     assert read(f"{path}#2").params[0] == 300
+    two = {"KL": left.tolist(), "DL": BENT, "KR": right.tolist(), "DR": [0.0] * 4}
+    path = write(tmp_path, {"camera-calibration": two}, "stereo.json")
+    assert read(f"{path}#l").model == "OPENCV"
+    assert read(f"{path}#r").params[0] == 300
 
 
 def orb_slam(kind, prefix, names, values):
@@ -275,6 +281,8 @@ def test_numbers_alone(tmp_path):
     np.save(tmp_path / "K.npy", K)
     for name in ("K.txt", "K.csv", "K.npy"):
         lands_at(read(tmp_path / name), opencv([0.0] * 4))
+    path = write(tmp_path, "300 310 326 236.75\n")
+    lands_at(read(path), opencv([0.0] * 4))
     np.savez(tmp_path / "B.npz", mtx=K, dist=np.array([BENT]), rvecs=np.zeros((20, 3, 1)))
     lands_at(read(tmp_path / "B.npz"), opencv(BENT))
     lands_at(
@@ -290,13 +298,15 @@ MATRIX = K.ravel().tolist()
     ("content", "says"),
     [
         ({"camera_matrix": MATRIX, "D": BENT, "distortion_model": "wide_angle"}, "'wide_angle' is not known"),
+        ({"fx": 300, "fy": 310, "cx": 1, "cy": 1, "coefficients": [0.1]}, "'coefficients' is not understood"),
+        ({"fx": 300, "fy": 310, "cx": 1, "cy": 1, "model": "inverse_brown_conrady"}, "'inverse_brown_conrady' is not"),
         ({"camera_matrix": MATRIX, "D": BENT, "alpha": 0.5}, "'alpha' is not understood"),
         ({"camera_matrix": MATRIX, "D": BENT, "my_distortion": [1.0]}, "'my_distortion' is not understood"),
         ({"camera_matrix": MATRIX, "D": [0.1] * 6}, "6 distortion coefficients; expected 4, 5, 8, 12 or 14"),
         ({"camera_matrix": MATRIX, "D": [0.1] * 5, "fisheye_model": 1}, "5 coefficients of a fisheye lens"),
         ({"camera_matrix": MATRIX, "D": ["a"]}, "distortion holds 'a'; expected numbers"),
         ({"camera_matrix": MATRIX, "D": BENT, "distortion_model": "omnidir"}, "without xi"),
-        ({"K": K.T.ravel().tolist(), "D": BENT}, "in the last row, as MATLAB's"),
+        ({"K": K.T.ravel().tolist(), "D": BENT}, "in the last row, as MATLAB"),
         ({"K": MATRIX, "D": BENT, "roi": {"x_offset": 8, "y_offset": 0}}, "region of interest.*--calibration-crop"),
         (kalibr("pinhole", FOCALS, "thin_prism", [0.1]), "distortion_model 'thin_prism' of a pinhole camera"),
         (kalibr("polynomial", FOCALS), "camera_model 'polynomial' is not known"),

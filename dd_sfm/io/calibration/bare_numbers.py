@@ -15,22 +15,24 @@ from dd_sfm.ops.coordinates import from_colmap
 ON_THE_COMMAND_LINE = "fx,fy,cx,cy, and of a lens with distortion k1,k2,p1,p2 or k1,k2,p1,p2,k3 after them"
 
 
-def read_text(text: str, frames: Size) -> FoundLens:
-    """Read numbers separated by commas, in COLMAP's pixels.
+def read_text(text: str, frames: Size, where: str = "") -> FoundLens:
+    """Read numbers separated by commas, in COLMAP's pixels; ``where`` names the file that they are from.
 
     Raises:
         InputError: If something is no number, or their number is another.
     """
-    values = numbers(text, "it", text.split(","))
+    where = where or text
+    values = numbers(where, "it", text.split(","))
     if len(values) not in (4, 8, 9, 12):
-        raise bad(text, f"{len(values)} numbers", ON_THE_COMMAND_LINE)
+        raise bad(where, f"{len(values)} numbers", ON_THE_COMMAND_LINE)
     fx, fy, cx, cy = values[:4]
-    return pinhole(Intrinsics(text, fx, fy, from_colmap(cx), from_colmap(cy), frames, sized=False), values[4:])
+    return pinhole(Intrinsics(where, fx, fy, from_colmap(cx), from_colmap(cy), frames, sized=False), values[4:])
 
 
 def is_matrix(rows: list[list[str]]) -> bool:
-    """Whether rows of words are those of a 3 x 3 matrix."""
-    return [len(row) for row in rows] == [3, 3, 3]
+    """Whether rows of words are those of a 3 x 3 matrix, or of a projection matrix of the first camera, [K 0]."""
+    lengths = [len(row) for row in rows]
+    return lengths == [3, 3, 3] or (lengths == [4, 4, 4] and not any(float(row[3]) for row in rows))
 
 
 def read_matrix(where: str, rows: Any, frames: Size) -> FoundLens:
@@ -39,7 +41,7 @@ def read_matrix(where: str, rows: Any, frames: Size) -> FoundLens:
     Raises:
         InputError: If it has not the form of one.
     """
-    return pinhole(matrix_intrinsics(rows, where, frames, sized=False), [])
+    return pinhole(matrix_intrinsics([row[:3] for row in rows], where, frames, sized=False), [])
 
 
 def read_numpy(where: str, path: Path, frames: Size) -> FoundLens:

@@ -13,7 +13,7 @@ Tree = Mapping[str, Any]
 Size = tuple[int, int]
 
 TELLS_OF_A_LENS = re.compile(
-    r"xi|alpha|beta|skew|eps\w*|tau[xy]?|[kps]\d+|\w*distort\w*|\w*fisheye\w*|\w*lensmodel|\w*cameramodel|modeltype|"
+    r"xi|alpha|beta|skew|eps\w*|tau[xy]?|[kps]\d+|\w*distort\w*|\w*coeff\w*|\w*fisheye\w*|\w*lensmodel|\w*cameramodel|modeltype|"
     r"\w*poly\w*|mirror\w*"
 )
 """Names of values that say something of a lens: a file that holds one that is not understood is not half read."""

@@ -18,12 +18,23 @@ from dd_sfm.io.calibration.found import (
 from dd_sfm.io.calibration.lenses import Intrinsics, fisheye, pinhole, unified
 
 MATRIX = ("cameramatrix", "intrinsicmatrix", "intrinsics", "matrix", "mtx", "k")
-DISTORTION = ("distortioncoefficients", "distortioncoeffs", "distcoeffs", "distcoeff", "distortion", "dist", "d")
+DISTORTION = (
+    "distortioncoefficients",
+    "distortioncoeffs",
+    "distcoeffs",
+    "distcoeff",
+    "distortion",
+    "dist",
+    "coeffs",
+    "d",
+)
 SIZES = ("imagesize", "size", "resolution", "cameraresolution", "imgsize", "imageshape")
 WIDTHS, HEIGHTS = ("imagewidth", "width", "w"), ("imageheight", "height", "h")
 MODELS = ("distortionmodel", "cameramodel", "modeltype", "model", "type")
 FISHEYE_FLAGS = ("fisheyemodel", "fisheye", "isfisheye", "usefisheye")
 FLAT = ("fx", "fy", "cx", "cy", "ppx", "ppy", "k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6", "skew")
+SIDES = ("1", "2", "left", "right", "l", "r")
+"""What tells the names of the two cameras of a stereo calibration apart."""
 KNOWN = {*MATRIX, *DISTORTION, *SIZES, *WIDTHS, *HEIGHTS, *MODELS, *FISHEYE_FLAGS, "xi"}
 
 NORMAL = {
@@ -73,11 +84,12 @@ def read_opencv(where: str, tree: Tree, frames: Size) -> FoundLens:
 
 
 def stereo_cameras(tree: Tree) -> dict[str, Tree]:
-    """The two cameras of a stereo calibration (M1, D1, M2, D2 and names like them), by 1 and 2; empty for others."""
+    """The two cameras of a stereo calibration (M1, D1, M2, D2, or KL, DL, KR, DR), by their sides; empty for others."""
     found: dict[str, Tree] = {}
-    rest = {key: value for key, value in tree.items() if not plain(key)[-1:].isdigit()}
-    for side in ("1", "2"):
-        own = {plain(key)[:-1]: value for key, value in tree.items() if plain(key).endswith(side)}
+    two = [f"{name}{side}" for side in SIDES for name in ("m", *MATRIX, *DISTORTION)]
+    rest = {key: value for key, value in tree.items() if plain(key) not in two}
+    for side in SIDES:
+        own = {plain(key).removesuffix(side): value for key, value in tree.items() if plain(key).endswith(side)}
         matrix = next((own[key] for key in ("m", *MATRIX) if key in own and _is_matrix(own[key])), None)
         if matrix is not None:
             bend: Any = next((own[key] for key in DISTORTION if key in own), [])
@@ -96,7 +108,7 @@ def matrix_intrinsics(value: Any, where: str, size: Size, sized: bool) -> Intrin
         raise bad(where, f"camera_matrix has {len(m)} numbers", "9")
     if not any((m[2], m[5])) and any(m[6:8]):
         raise bad(
-            where, "camera_matrix has its principal point in the last row, as MATLAB's transposed one",
+            where, "camera_matrix has its principal point in the last row, as MATLAB and Open3D transpose it",
             "it in the last column; docs/calibrate.md has lines that write MATLAB's calibration",
         )  # fmt: skip
     if any((m[3], m[6], m[7])) or abs(m[8] - 1) > 1e-6:
@@ -120,7 +132,8 @@ def _lens(k: Intrinsics, coefficients: list[float], model: str, values: Tree) ->
 def _model(where: str, values: Tree) -> str:
     """The lens that a file names: of :data:`FISHEYE` or :data:`OMNI`, or a normal one."""
     key = next((key for key in MODELS if isinstance(values.get(key), str) and values[key].strip()), None)
-    name = plain(values[key]) if key else ""
+    # RealSense's tools write distortion.brown_conrady.
+    name = plain(values[key]).removeprefix("distortion.") if key else ""
     if name not in NORMAL | FISHEYE | OMNI:
         expected = "plumb_bob, rational_polynomial, fisheye, equidistant, omnidir or none"
         raise bad(where, f"{key} '{values[key or '']}' is not known", expected)

@@ -131,6 +131,8 @@ def _read_lines(where: str, content: str, frames: Size) -> list[FoundLens]:
         return colmap_cameras.read_text(where, rows)
     if ocam.is_ocam_results(rows):
         return [ocam.read_ocam_results(where, rows)]
+    if len(rows) == 1 and len(rows[0]) > 3:
+        return [bare_numbers.read_text(",".join(rows[0]), frames, where)]
     if bare_numbers.is_matrix(rows):
         return [bare_numbers.read_matrix(where, rows, frames)]
     if all(len(row) == 1 for row in rows):
@@ -155,7 +157,9 @@ def _read_tree(where: str, tree: Mapping[str, Any], frames: Size) -> list[FoundL
     if stereo:
         return [_named(opencv.read_opencv(where, one, frames), name) for name, one in stereo.items()]
     inside = {key: value for key, value in tree.items() if isinstance(value, Mapping)}
-    found = [_named(one, key) for key, value in inside.items() for one in _read_inside(where, value, frames)]
+    found = [
+        _named(one, one.name or key) for key, value in inside.items() for one in _read_inside(where, value, frames)
+    ]
     if not found:
         names = ", ".join(list(tree)[:8]) or "nothing"
         raise bad(where, f"not a calibration that can be parsed: it holds {names}", FORMS)
@@ -164,7 +168,13 @@ def _read_tree(where: str, tree: Mapping[str, Any], frames: Size) -> list[FoundL
 
 def _read_inside(where: str, tree: Mapping[str, Any], frames: Size) -> list[FoundLens]:
     """The cameras of a part of a file; none in a part that is something else."""
-    kinds = (robotics.is_camodocal, robotics.is_kalibr, transforms.is_transforms, opencv.is_opencv)
+    kinds = (
+        robotics.is_camodocal,
+        robotics.is_kalibr,
+        transforms.is_transforms,
+        opencv.is_opencv,
+        opencv.stereo_cameras,
+    )
     keyed = {str(key): value for key, value in tree.items()}
     return _read_tree(where, keyed, frames) if any(is_such(keyed) for is_such in kinds) else []
 

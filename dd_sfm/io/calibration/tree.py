@@ -28,7 +28,7 @@ def load_tree(where: str, content: str) -> dict[str, Any] | None:
         # 'key:value' for a key and a value.
         text = re.sub(r"^%YAML.*$|!!opencv-(nd-)?matrix", "", content, flags=re.M).replace("\t", "    ")
         text = re.sub(r"^(\s*[A-Za-z_][\w.]*):(?=[\w.+\-\[\"])", r"\1: ", text, flags=re.M)
-        return _mapping(where, "YAML", lambda: yaml.safe_load(text))
+        return _mapping(where, "YAML", lambda: next((part for part in yaml.safe_load_all(text) if part), None))
     return None
 
 

@@ -6,6 +6,8 @@ The Python interface is in :mod:`dd_sfm.api`; its functions can be had from here
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dd_sfm.api import Board as Board
+    from dd_sfm.api import BoardCalibration as BoardCalibration
     from dd_sfm.api import Comparison as Comparison
     from dd_sfm.api import Config as Config
     from dd_sfm.api import ConfigError as ConfigError
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from dd_sfm.api import ShapeError as ShapeError
     from dd_sfm.api import StoppedError as StoppedError
     from dd_sfm.api import WeightsError as WeightsError
+    from dd_sfm.api import calibrate as calibrate
     from dd_sfm.api import compare as compare
     from dd_sfm.api import configure as configure
     from dd_sfm.api import describe as describe
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 __all__ = (
+    "Board",
+    "BoardCalibration",
     "Comparison",
     "Config",
     "ConfigError",
@@ -72,6 +77,7 @@ __all__ = (
     "ShapeError",
     "StoppedError",
     "WeightsError",
+    "calibrate",
     "compare",
     "configure",
     "describe",

@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from dd_sfm.calibration.board import Board as Board
+from dd_sfm.calibration.calibrate import MAX_VIEWS, CalibrationRequest, calibrate_board
+from dd_sfm.calibration.result import BoardCalibration as BoardCalibration
 from dd_sfm.cameras import PinholeCamera as PinholeCamera
 from dd_sfm.config import Config as Config
 from dd_sfm.config import MasksConfig as MasksConfig
@@ -246,6 +249,40 @@ def evaluate_model(
         return evaluation.evaluate_model(
             model.path if isinstance(model, Run) else Path(model), Path(reference), best=best, gaps=gaps
         )
+
+
+def calibrate(
+    source: str | Path,
+    board: Board,
+    *,
+    model: str = "auto",
+    every: int = 1,
+    max_views: int = MAX_VIEWS,
+    progress: Progress | None = None,
+) -> BoardCalibration:
+    """Calibrate a scope by a video of a checkerboard or ChArUco board. Nothing is written.
+
+    Args:
+        source: Video file, or folder of images, of the board.
+        board: Its inner corners, and its markers if it has any.
+        model: "pinhole" (with distortion), "fisheye", or "auto": what predicts views best that were held out.
+        every: Look at every N-th frame.
+        max_views: Fit at most so many views, those that differ most.
+        progress: See :func:`reconstruct`.
+
+    Returns:
+        Parameters with their standard deviations, residuals and a verdict; ``yaml()`` is the file that
+        ``calibration`` of :func:`reconstruct` takes.
+
+    Raises:
+        InputError: If the source cannot be read, or shows too few views of the board.
+
+    Example:
+        >>> found = calibrate("board.mp4", Board(9, 6))
+        >>> found.params, found.deviations, found.verdict.text
+        >>> Path("scope.yaml").write_text(found.yaml())
+    """
+    return calibrate_board(CalibrationRequest(Path(source), board, model, every, max_views), progress or silent)
 
 
 def write_cloud(path: str | Path, points: PointCloud) -> None:

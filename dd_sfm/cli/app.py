@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from dd_sfm import __version__
 from dd_sfm.cli.bench import bench
+from dd_sfm.cli.calibrate import calibrate
 from dd_sfm.cli.compare import compare
 from dd_sfm.cli.convert import convert
 from dd_sfm.cli.doctor import doctor
@@ -71,6 +72,7 @@ app.command()(train)
 app.command()(synth)
 app.add_typer(evaluate, name="evaluate")
 app.command()(bench)
+app.command()(calibrate)
 app.command()(convert)
 app.command()(view)
 app.command()(overlay)

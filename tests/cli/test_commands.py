@@ -14,7 +14,7 @@ from dd_sfm.io.lock import locked
 
 
 @pytest.mark.parametrize(
-    "command", ["reconstruct", "compare", "extract", "match", "map", "train", "synth", "bench", "doctor"]
+    "command", ["reconstruct", "compare", "extract", "match", "map", "train", "synth", "bench", "doctor", "calibrate"]
 )
 def test_every_command_explains_itself_with_an_example(dd_sfm, command):
     ran = dd_sfm(command, "--help")

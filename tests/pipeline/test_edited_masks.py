@@ -73,7 +73,7 @@ def test_what_is_covered_in_the_frames_looked_at_first_is_not_cut_off(tmp_path):
         write_mask(path, usable)
         frames.append(Frame(k, tmp_path, path, 0.0))
     camera = PinholeCamera(160, 120, 100, 100, 80, 60)
-    grid = working_grid(FrameSet(tuple(frames), camera, 120), Config(), 2)
+    grid = working_grid(FrameSet(tuple(frames), camera, 500), Config(), 2)
     assert (grid.width, grid.height) == (160, 120)
 
 

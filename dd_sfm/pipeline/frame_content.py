@@ -141,9 +141,9 @@ def scene_field(area: Mask, examples: Sequence[Overview]) -> SceneField:
     return SceneField(area, inner, beyond, min(surround, MAX_SURROUND))
 
 
-def shrunk(field_of_view: Mask) -> Mask:
-    """A field of view (H, W) at overview size; a pixel is inside when most of what it covers is."""
-    return _resized(field_of_view.astype(np.uint8) * 255, overview_size(field_of_view.shape)) > 127
+def shrunk(field_of_view: Mask, size: tuple[int, int]) -> Mask:
+    """A field of view (H, W) at the size (width, height) of overviews; a pixel is inside when most of it is."""
+    return _resized(field_of_view.astype(np.uint8) * 255, size) > 127
 
 
 def main_group(overviews: Sequence[Overview]) -> list[int]:

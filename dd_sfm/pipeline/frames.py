@@ -19,7 +19,7 @@ from dd_sfm.io.undistortion import Undistortion, undistortion
 from dd_sfm.io.video import SourceInfo, iter_frames
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.pipeline.camera_guess import calibration_notes, field_notes, guess_camera
-from dd_sfm.pipeline.frame_content import overview, scene_field, shrunk
+from dd_sfm.pipeline.frame_content import overview, overview_size, scene_field, shrunk
 from dd_sfm.pipeline.frame_selection import (
     Drops,
     chosen_numbers,
@@ -27,6 +27,7 @@ from dd_sfm.pipeline.frame_selection import (
     drop_notes,
     find_blurred,
     require_three,
+    small_image,
     thin,
 )
 from dd_sfm.pipeline.frame_writer import FrameWriter, View
@@ -39,6 +40,10 @@ from dd_sfm.progress import Progress
 from dd_sfm.structures import DropReason, FrameRecord, FrameSet
 
 logger = logging.getLogger(__name__)
+
+
+COARSE_PX = 300
+"""Height of frames by which a field of view is found that only tells which frames show it."""
 
 
 def check_source(source: Path, config: Config, calibration: str | None, mask: Path | None) -> None:
@@ -113,7 +118,7 @@ def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | N
     stereo = stereo_notes(samples) if config.frames.stereo is None else []
     masks = read_user_masks(mask, info)
     found = _found_field(samples, masks.common, str(info.path))
-    scene = scene_field(shrunk(found), [overview(sample) for sample in samples])
+    scene = scene_field(shrunk(found, overview_size(samples[0].shape)), [overview(sample) for sample in samples])
     field_of_view = found if masks.common is None else masks.common
     if known is not None:
         lens = undistortion(known.lens, field_of_view)
@@ -130,12 +135,15 @@ def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | N
 
 
 def _found_field(samples: list[NDArray[Any]], given: NDArray[np.bool_] | None, where: str) -> NDArray[np.bool_]:
-    """The field of view (H, W) by which frames are judged; what the user gave where none is found."""
-    try:
+    """The field of view (H, W) by which frames are judged.
+
+    Where the user gave one, it is only that: then a coarse one does, or the given one where none is found.
+    """
+    if given is None:
         return find_field_of_view(samples, where)
+    try:
+        return find_field_of_view([small_image(s, min(1.0, COARSE_PX / s.shape[0])) for s in samples], where)
     except InputError:
-        if given is None:
-            raise
         return given
 
 

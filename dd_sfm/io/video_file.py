@@ -17,7 +17,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.video_decoder import Decoder, iter_decoded
 from dd_sfm.io.video_index import FrameIndex, index_by_output, index_by_time
 from dd_sfm.io.video_packets import Packets, open_container, read_packets, video_streams
-from dd_sfm.io.video_picture import Display, FieldCounts, FieldOrder, count_fields, turn_of
+from dd_sfm.io.video_picture import Display, FieldCounts, FieldOrder, count_fields, field_shift, turn_of
 from dd_sfm.notes import Note, NoteCode
 
 FIRST_PACKETS = 8
@@ -27,6 +27,9 @@ PLACES = 5
 FRAMES_A_PLACE = 3
 ENOUGH_FRAMES = 3
 """Frames that must move as interlaced ones for a video to be taken as such."""
+COMBED_SHARE = 1 / 500
+"""Of frames that do not say that they are interlaced, share of their height by which fields are apart at least: where
+it is less, making frames of them costs more detail than combing does."""
 ASPECTS = Fraction(1, 4), Fraction(4)
 """Pixel aspects that are believed."""
 RESTARTING = ("mpegts", "mpeg")
@@ -232,12 +235,19 @@ def _with_fields(display: Display, frames: list[VideoFrame], counts: FieldCounts
     if not measured and counts.whole >= ENOUGH_FRAMES:
         text = "the video says that it is interlaced, but both fields of its frames are of one moment: left as they are"
         return display, [Note(NoteCode.INTERLACED, text)]
-    order = ("upper" if counts.upper >= counts.lower else "lower") if measured else "as each frame says"
-    said = "as it says" if flagged >= 0.5 else "though it does not say so: its frames are combed where they move"
-    lines = f"{order} lines first" if measured else order
-    text = f"the video is interlaced ({lines}), {said}: each frame was made of both of its fields by ffmpeg's bwdif"
     fields: FieldOrder = ("tff" if counts.upper >= counts.lower else "bff") if measured else "auto"
-    return replace(display, fields=fields, flagged_only=flagged >= 0.5), [Note(NoteCode.INTERLACED, text)]
+    lines = {"tff": "upper lines first", "bff": "lower lines first", "auto": "as each frame says"}[fields]
+    made = "each frame was made of both of its fields by ffmpeg's bwdif"
+    if flagged >= 0.5:
+        text = f"the video is interlaced ({lines}), as it says: {made}"
+        return replace(display, fields=fields, flagged_only=True), [Note(NoteCode.INTERLACED, text)]
+    shift = field_shift(frames)
+    text = (
+        f"the video is interlaced ({lines}), though it does not say so: frames that move are combed, by {shift:.1f} px"
+    )
+    if shift < COMBED_SHARE * display.height:
+        return display, [Note(NoteCode.INTERLACED, f"{text}, so little that they are used as they are")]
+    return replace(display, fields=fields), [Note(NoteCode.INTERLACED, f"{text}; {made}")]
 
 
 def _with_aspect(display: Display, aspect: Fraction) -> tuple[Display, list[Note]]:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 import av
+import cv2
 import numpy as np
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
@@ -163,3 +164,17 @@ def count_fields(frames: list[VideoFrame]) -> FieldCounts:
     source.push(None)
     found += [out.metadata.get("lavfi.idet.single.current_frame", "") for out in _pull(sink)]
     return FieldCounts(*(found.count(kind) for kind in ("tff", "bff", "progressive")))
+
+
+def field_shift(frames: list[VideoFrame]) -> float:
+    """By how many pixels the two fields of a frame are apart, in the frames that move most (the upper quartile)."""
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)  # type: ignore[attr-defined]
+    shifts = []
+    for frame in frames:
+        grey = frame.reformat(format="gray").to_ndarray()
+        lines = len(grey) // 2 * 2
+        upper, lower = (np.ascontiguousarray(grey[first:lines:2]) for first in (0, 1))
+        moved = flow.calc(upper, lower, None)
+        # The lower field lies half of its lines lower, so that what holds still seems to move up by that.
+        shifts.append(float(np.median(np.hypot(moved[..., 0], 2 * (moved[..., 1] + 0.5)))))
+    return float(np.percentile(shifts, 75)) if shifts else 0.0

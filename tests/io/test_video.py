@@ -157,6 +157,21 @@ def test_fields_are_made_frames(tmp_path, first, order, flagged):
         assert combing(image) < 0.6 * combing(combed[number])
 
 
+def test_slight_combing_is_named_and_left(tmp_path):
+    large = cv2.resize(picture(0), (480, 640), interpolation=cv2.INTER_CUBIC)
+    half_a_pixel = np.float32([[1, 0, 0.5], [0, 1, 0]])
+    images = [np.roll(large, k, 1) for k in range(12)]
+    for image in images:
+        image[1::2] = cv2.warpAffine(image, half_a_pixel, (480, 640))[1::2]
+    path = write(tmp_path / "a.mp4", images, options={"crf": "12"})
+    info = open_source(path)
+    (note,) = info.notes
+    assert note.code is NoteCode.INTERLACED
+    assert "though it does not say so" in note.text
+    assert note.text.endswith("so little that they are used as they are")
+    assert info.video.display.fields is None
+
+
 def combing(image):
     """How much lines differ from both of their neighbours, above the number."""
     rows = image[:48].astype(float).mean(2)

@@ -73,7 +73,16 @@ def calibrate_board(request: CalibrationRequest, progress: Progress = silent) ->
         len(chosen),
     )  # fmt: skip
     return BoardCalibration(
-        str(request.source), board, counts, best, tuple(fits), field, measures, judge(measures), _example(best.views)
+        str(request.source),
+        board,
+        counts,
+        best,
+        tuple(fits),
+        field,
+        measures,
+        judge(measures),
+        _example(best.views),
+        source.notes,
     )
 
 

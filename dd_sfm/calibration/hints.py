@@ -24,7 +24,7 @@ def missing_board_hint(source: SourceInfo, frames: Sequence[int], board: Board) 
     """A sentence on what else frames of a source show: a board of another size, markers, or no board at all."""
     order = {number: k for k, number in enumerate(frames[:LOOKED_AT])}
     greys = {n: cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for n, image in iter_frames(source, sorted(order))}
-    images = [greys[number] for number in sorted(greys, key=lambda n: order[n])]  # fmt: skip
+    images = [greys[number] for number in sorted(greys, key=lambda n: order[n])]
     markers = _seen_markers(images[:MARKERS_IN], board.markers)
     if board.is_charuco:
         if markers is None:

@@ -99,9 +99,7 @@ def _refit(one: Fit, views: Sequence[View], cleaned: Fit, kept: Sequence[View]) 
     return found if (found.params[:2] > 0).all() else None
 
 
-def _without_outliers(
-    found: Fit, views: Sequence[View]
-) -> tuple[Fit, tuple[View, ...], tuple[int, ...], int]:  # fmt: skip
+def _without_outliers(found: Fit, views: Sequence[View]) -> tuple[Fit, tuple[View, ...], tuple[int, ...], int]:
     """Fit again without views, then without corners, that stand out; at least the fewest views stay."""
     kept, left_out, corners = list(views), [], 0
     for _ in range(ROUNDS):

@@ -11,6 +11,7 @@ from dd_sfm.calibration.lens_models import camera_matrix
 from dd_sfm.calibration.model_choice import ModelFit
 from dd_sfm.calibration.verdict import Measures, Verdict
 from dd_sfm.io.opencv_file import opencv_yaml
+from dd_sfm.notes import Note
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class BoardCalibration:
     """A lens fitted to views of a board, and how good it is.
 
     ``chosen`` is one of ``tried``, the fits of all models; ``field_of_view`` (H, W) bool; ``example_frame``: the number
-    of a frame that shows the board large. Parameters have OpenCV's pixels, whose centres are at integers.
+    of a frame that shows the board large; ``notes``: what was less well with the source. Parameters have OpenCV's
+    pixels, whose centres are at integers.
     """
 
     source: str
@@ -42,6 +44,7 @@ class BoardCalibration:
     measures: Measures
     verdict: Verdict
     example_frame: int
+    notes: tuple[Note, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -106,6 +109,7 @@ class BoardCalibration:
                 {"model": f.fit.model.name, "rms_px": f.fit.rms_px, "held_out_rms_px": f.held_out_rms_px}
                 for f in self.tried
             ],
+            "notes": [note.as_json() for note in self.notes],
             "measures": self.measures.__dict__,
             "verdict": {
                 "grade": self.verdict.grade, "reasons": list(self.verdict.reasons), "advice": list(self.verdict.advice)

@@ -105,9 +105,7 @@ def sharp_ones(detections: Sequence[Detection]) -> list[Detection]:
     return [d for d in detections if d.edge_px <= max(BLURRED * usual, SHARP_EDGE_PX)]
 
 
-def choose_views(
-    detections: Sequence[Detection], board: Board, size: tuple[int, int], limit: int
-) -> list[Detection]:  # fmt: skip
+def choose_views(detections: Sequence[Detection], board: Board, size: tuple[int, int], limit: int) -> list[Detection]:
     """The views that differ most and cover most of the picture, at most ``limit``, in order of frames.
 
     One after the other, the view is taken whose board lies and leans unlike all taken before and fills cells of the

@@ -176,6 +176,7 @@ def _print_table(found: "BoardCalibration") -> None:
             f"corners in {measures.covered:.0%} of it, out to {min(measures.rim_reached, 1):.0%} of its radius; "
             f"95 % of it is sure to {measures.rim_px1000:.2f} px of 1000",
         ),
+        *(("note", note.text) for note in found.notes),
         ("verdict", found.verdict.text),
         *(("do better", advice) for advice in found.verdict.advice),
     ]

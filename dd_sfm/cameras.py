@@ -26,8 +26,9 @@ class PinholeCamera:
     """A pinhole camera without distortion; pixels have their centres at integers.
 
     ``width`` and ``height`` of its images in pixels; focal lengths ``fx, fy`` and principal point ``cx, cy`` in pixels,
-    the latter 0.5 smaller than COLMAP's. ``is_guess`` marks a camera that was assumed from the field of view: the
-    mapper may refine its focal length.
+    the latter 0.5 smaller than COLMAP's. ``is_guess`` marks a camera that was assumed from the field of view.
+    ``focal_sigma``: relative standard deviation of the focal length where there was no calibration; 0 where there was
+    one, and of a guess of which nothing is known.
     """
 
     width: int
@@ -37,6 +38,7 @@ class PinholeCamera:
     cx: float
     cy: float
     is_guess: bool = False
+    focal_sigma: float = 0.0
 
     @classmethod
     def from_matrix(cls, matrix: Numbers, size: tuple[int, int]) -> "PinholeCamera":
@@ -49,6 +51,16 @@ class PinholeCamera:
             raise ShapeError(f"matrix {matrix.shape}; expected (3, 3)")
         fx, fy, cx, cy = float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]), float(matrix[1, 2])
         return cls(size[0], size[1], fx, fy, cx, cy)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether mapping and adjustment may refine the focal length."""
+        return self.is_guess and not self.focal_sigma
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the camera is that of a calibration."""
+        return not self.is_guess and not self.focal_sigma
 
     @property
     def matrix(self) -> Floats:

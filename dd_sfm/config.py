@@ -14,6 +14,12 @@ from dd_sfm.config_values import load_config as load_config
 Mapper = Literal["global", "incremental", "relaxed"]
 """The mappers of ``dd_sfm.sfm.mappers``."""
 
+LensKind = Literal[
+    "unknown", "rigid-0", "rigid-30", "rigid-45", "rigid-70", "wide-rigid", "rhinoscope", "bronchoscope", "cystoscope",
+    "ureteroscope", "duodenoscope", "gastroscope", "colonoscope", "capsule",
+]  # fmt: skip
+"""The lenses of ``dd_sfm.sfm.lens_priors``."""
+
 
 @dataclass(frozen=True)
 class FramesConfig:
@@ -55,8 +61,12 @@ class MasksConfig:
 class CameraConfig:
     """The camera: what is assumed without a calibration, and what of a calibrated picture the frames show."""
 
+    estimate: bool = True
+    """Estimate focal length and distortion from the clip."""
+    lens: LensKind = "unknown"
+    """What kind of lens it is: what is assumed of it before, and where the clip does not tell."""
     field_of_view_deg: float = 75.0
-    """Assumed angle across the larger side of the visible field, when no calibration is given."""
+    """Angle across the larger side of the visible field that is assumed of an unknown lens."""
     calibration_crop: tuple[int, int, int, int] | None = None
     """x, y, width and height of the part of the calibrated picture that the frames show; None for all of it."""
 

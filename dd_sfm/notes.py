@@ -37,6 +37,7 @@ class NoteCode(StrEnum):
     LENS_ENDS_EARLY = "lens_ends_early"
     FIELD_NOT_KEPT = "field_not_kept"
     NO_CALIBRATION = "no_calibration"
+    CAMERA_ESTIMATED = "camera_estimated"
     FEW_MATCHES = "few_matches"
     FRAMES_NOT_REGISTERED = "frames_not_registered"
     FRAMES_REGISTERED_LATE = "frames_registered_late"

@@ -151,3 +151,17 @@ class LruCache(Generic[ItemT, ResultT]):
                         del self._held[key]
                 future.set_exception(error)
         return future.result()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """NumPy's and SciPy's products of matrices with one thread each; the environment stays as it was."""
+    name = "KMP_INIT_AT_FORK"
+    before = os.environ.get(name)
+    from threadpoolctl import threadpool_limits
+
+    if before is None:
+        # threadpoolctl sets it for programs that fork.
+        os.environ.pop(name, None)
+    with threadpool_limits(1, "blas"):
+        yield

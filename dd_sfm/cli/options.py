@@ -55,8 +55,8 @@ class InputOptions:
         str | None,
         typer.Option(
             help="'fx,fy,cx,cy[,k1,k2,p1,p2]' at source size (COLMAP's pixels), or a file of OpenCV, ROS, Kalibr, "
-            "ORB-SLAM, OCamCalib, nerfstudio, COLMAP or JHU; FILE#NAME of several cameras. Without it the focal length "
-            "is guessed.",
+            "ORB-SLAM, OCamCalib, nerfstudio, COLMAP or JHU; FILE#NAME of several cameras. Without it the camera "
+            "is estimated from the clip.",
             rich_help_panel=RUN,
         ),
     ] = None
@@ -66,6 +66,14 @@ class InputOptions:
             metavar="X,Y,W,H",
             help="The part of the calibrated picture that the frames show, in its pixels.",
             rich_help_panel=RUN,
+        ),
+    ] = None
+    lens: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of scope, where there is no calibration: rigid-30, colonoscope, ... (docs/calibrate.md).",
+            rich_help_panel=RUN,
+            show_default="unknown",
         ),
     ] = None
     mask: Annotated[
@@ -107,6 +115,7 @@ class InputOptions:
     def settings(self) -> dict[str, Any]:
         """The options that set a key of the configuration, by that key; None where an option was left out."""
         return {
+            "camera.lens": self.lens,
             "frames.every": self.every,
             "frames.start": self.start,
             "frames.end": self.end,

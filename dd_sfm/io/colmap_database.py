@@ -47,7 +47,7 @@ def colmap_camera(camera: PinholeCamera, camera_id: int = 1) -> pycolmap.Camera:
         width=camera.width,
         height=camera.height,
         params=[camera.fx, camera.fy, float(cx), float(cy)],
-        has_prior_focal_length=not camera.is_guess,
+        has_prior_focal_length=not camera.is_free,
     )
 
 

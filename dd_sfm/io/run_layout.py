@@ -21,6 +21,8 @@ MADE_BY = {
         "": r"frames\.json|masks\.json|field_of_view\.png",
         "frames": rf"{NUMBER}\.(png|jpg)",
         "masks": rf"{NUMBER}\.(png|jpg)\.png",
+        # What a broken-off estimate of the camera left behind.
+        "camera": r".*",
     },
     "describe": {"descriptors": rf"grid\.json|basis\.npy|{NUMBER}(\.npz|(\.pooled)?\.npy)?", "describe": r".*"},
     "match": {

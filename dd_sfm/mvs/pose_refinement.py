@@ -57,7 +57,7 @@ def refine_poses(
     adjusted = bundle_adjust(
         part,
         images.frames,
-        refine_focal=model.camera.is_guess,
+        refine_focal=model.camera.is_free,
         scale_px=scale,
         threads=cpu_threads(config.runtime),
         tolerance=NEARLY_CONVERGED,

@@ -9,6 +9,13 @@ GAP_ERROR_FACTOR = 2.0
 """What fills a gap is so many times less exact than it looks: where no confident depth is, something is wrong."""
 SPACING_PER_ERROR = 0.25
 """Spacing of points in gaps, relative to their expected error: nearer to one another they tell nothing more."""
+FOCAL_SHARE = 0.8
+"""Median error of points, relative to their distance, that a focal length brings that is off by 1, relative to it.
+
+Depths go with the focal length; scale and place of the whole take up some of that.
+"""
+MEDIAN_SIGMA = 0.67
+"""Median of the size of a normal deviate."""
 KEYPOINT_ERROR_FACTOR = 0.43
 """Error of SIFT's points, relative to that of dense tracks with the same angles and residuals."""
 
@@ -37,3 +44,8 @@ def keypoint_uncertainty(model: Model) -> FloatArray:
     expects too much of an error.
     """
     return KEYPOINT_ERROR_FACTOR * track_uncertainty(model)
+
+
+def with_focal_sigma(uncertainty: FloatArray, focal_sigma: float) -> FloatArray:
+    """Expected relative errors (P,), with that which an uncertain focal length brings to all points alike."""
+    return np.asarray(np.hypot(uncertainty, FOCAL_SHARE * MEDIAN_SIGMA * focal_sigma))

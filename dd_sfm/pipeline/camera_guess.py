@@ -18,7 +18,7 @@ def guess_camera(field_of_view: NDArray[np.bool_], angle_deg: float) -> PinholeC
 
     d is the larger side of the field's bounding box, which for a circle clipped above and below is its diameter.
     """
-    size, centre = _field_extent(field_of_view)
+    size, centre = field_extent(field_of_view)
     focal = float(size / 2 / np.tan(np.radians(angle_deg) / 2))
     height, width = field_of_view.shape
     return PinholeCamera(width, height, focal, focal, *centre, is_guess=True)
@@ -26,7 +26,7 @@ def guess_camera(field_of_view: NDArray[np.bool_], angle_deg: float) -> PinholeC
 
 def calibration_notes(camera: PinholeCamera, field_of_view: NDArray[np.bool_]) -> list[Note]:
     """A calibration whose field of view or centre no endoscope has is that of another camera, or of other frames."""
-    size, centre = _field_extent(field_of_view)
+    size, centre = field_extent(field_of_view)
     away = float(np.hypot(camera.cx - centre[0], camera.cy - centre[1])) / size
     notes = []
     if away > CENTRE_AWAY:
@@ -71,7 +71,7 @@ def field_notes(kept: float, seen: float) -> list[Note]:
     return notes
 
 
-def _field_extent(field_of_view: NDArray[np.bool_]) -> tuple[int, tuple[float, float]]:
+def field_extent(field_of_view: NDArray[np.bool_]) -> tuple[int, tuple[float, float]]:
     """The larger side of the field's bounding box, and its centre (x, y), in pixels."""
     rows, columns = np.flatnonzero(field_of_view.any(1)), np.flatnonzero(field_of_view.any(0))
     size = int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from dd_sfm.io.run_folder import ExtractedFrames, load_frames, write_frames
 from dd_sfm.io.undistortion import Undistortion, undistortion
 from dd_sfm.io.video import SourceInfo, iter_frames
 from dd_sfm.notes import Note, NoteCode
+from dd_sfm.pipeline.camera_estimate import estimate_camera
 from dd_sfm.pipeline.camera_guess import calibration_notes, field_notes, guess_camera
 from dd_sfm.pipeline.frame_content import overview, overview_size, scene_field, shrunk
 from dd_sfm.pipeline.frame_selection import (
@@ -76,6 +77,9 @@ def extract_frames(
     numbers = chosen_numbers(info, config.frames)
     view = _view(info, numbers, config, calibration, mask)
     notes = [*info.notes, *view.notes]
+    if not calibration:
+        estimated = estimate_camera(info, numbers, view, out, config, progress)
+        view, notes = replace(view, lens=estimated.lens), notes + estimated.notes
     kept, seen = view.lens.shares(view.field_of_view)
     if calibration:
         notes += calibration_notes(view.lens.camera, view.lens.apply_to_mask(view.field_of_view))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dd_sfm.io.run_folder import (
+    ExtractedFrames,
     has_metrics,
     read_frames,
     read_matches,
@@ -61,19 +62,29 @@ def run_metrics(
         "frames_used": len(frames.kept),
         "frames_registered": models[0]["frames_registered"],
         "models": [m["frames_registered"] for m in models],
-        **{k: v for k, v in models[0].items() if k != "frames_registered"},
+        **{k: v for k, v in models[0].items() if k not in ("frames_registered", "focal_length_px")},
         "pairs_tried": found.pairs.tried,
         "pairs_verified": found.pairs.verified,
         "matches_verified": found.pairs.matches,
         "mapper": found.mapper,
-        "calibrated": not frames.camera.is_guess,
+        "calibrated": frames.camera.is_calibrated,
         "field_kept": frames.field_kept,
-        "focal_length_px": round(found.cameras[0].fx, 2),
+        **_camera_figures(frames, models[0].get("focal_length_px") or found.cameras[0].fx),
         "degradations": [note.text for note in notes],
         "degradation_codes": [note.code.value for note in notes],
         "seconds": dict(seconds) | {"total": round(sum(seconds.values()), 2)},
         "stages_kept": list(kept),
         **{key: max(m.get(key, 0.0) for m in (memory, before)) for key in ("peak_rss_mb", "peak_gpu_mb")},
+    }
+
+
+def _camera_figures(frames: ExtractedFrames, focal_px: float) -> dict[str, Any]:
+    """The camera of the first model, how sure it is, and the distortion that was undone."""
+    lens = frames.lens
+    return {
+        "focal_length_px": round(focal_px, 2),
+        "focal_sigma_px": round(frames.camera.focal_sigma * focal_px, 2),
+        "distortion": {"model": lens.model, "params": list(lens.params)} if lens else None,
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from dd_sfm.config import Config
@@ -19,6 +20,7 @@ from dd_sfm.io.run_folder import (
     write_point_figures,
     write_poses,
 )
+from dd_sfm.mvs.uncertainty import with_focal_sigma
 from dd_sfm.pipeline.frames import extract_frames
 from dd_sfm.pipeline.metrics import model_figures
 from dd_sfm.pipeline.stages import STAGES
@@ -100,10 +102,17 @@ def _make_points(work: Work) -> None:
     models = work.method.points(work.job(), read_matches(work.out).tracks, read_poses(work.out))
     figures = []
     for number, finished in enumerate(models):
-        registered = {"frames_registered": len(finished.model.cam_from_world)}
-        figures.append(model_figures(finished.model) | dict(finished.figures) | registered)
+        camera = finished.model.camera
+        uncertainty = with_focal_sigma(finished.uncertainty, camera.focal_sigma)
+        own: dict[str, int | float | None] = {
+            "frames_registered": len(finished.model.cam_from_world),
+            "focal_length_px": round(camera.fx, 2),
+        }
+        if len(uncertainty):
+            own["median_uncertainty"] = round(float(np.median(uncertainty)), 5)
+        figures.append(model_figures(finished.model) | dict(finished.figures) | own)
         if number == 0:
-            write_cloud(work.out / "points.ply", to_cloud(finished.model, finished.uncertainty))
+            write_cloud(work.out / "points.ply", to_cloud(finished.model, uncertainty))
     write_point_figures(work.out, figures)
 
 

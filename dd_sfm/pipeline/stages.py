@@ -86,7 +86,7 @@ def stage_fingerprints(
         _mask_identity(mask) if mask else None,
         _without_unset(settings["frames"]),
         settings["masks"],
-        _without_unset(settings["camera"]),
+        _camera_inputs(config, calibration),
         settings["describe"]["working_height_px"],
     ]
     inputs = {"frames": frames, **method_inputs}
@@ -103,6 +103,14 @@ def stage_fingerprints(
 def _without_unset(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a section without those that an older version did not have, as long as they are not set."""
     return {key: value for key, value in settings.items() if value is not None or key not in LATER_KEYS}
+
+
+def _camera_inputs(config: Config, calibration: str | None) -> dict[str, Any]:
+    """What the camera depends on; with a calibration under the names of the first version, so that old runs hold."""
+    settings = _without_unset(dump_config(config)["camera"])
+    if calibration is not None:
+        return {key: value for key, value in settings.items() if key not in ("estimate", "lens")}
+    return {**settings, "estimate_version": 1, "seed": config.runtime.seed}
 
 
 @dataclass

@@ -1,7 +1,5 @@
 """Bundle adjustment of a model by COLMAP's Ceres solver."""
 
-from pathlib import Path
-
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import silence
 from dd_sfm.io.colmap_model import image_names
@@ -55,21 +53,6 @@ def _solve(model: Model, frames: FrameSet, options: pycolmap.BundleAdjustmentOpt
     solved = adjuster.solve().ceres_summary  # type: ignore[attr-defined]
     steps = solved.num_successful_steps + solved.num_unsuccessful_steps
     return with_geometry_of(model, reconstruction), int(steps)
-
-
-def free_focal(folder: Path, *, scale_px: float, threads: int) -> float:
-    """The focal length in pixels that a model's own matches ask for; the model in the folder stays as it is.
-
-    Args:
-        folder: Of a binary COLMAP model with a single camera.
-        scale_px: See :func:`bundle_adjust`.
-        threads: CPU threads.
-    """
-    silence()
-    reconstruction = pycolmap.Reconstruction(str(folder))
-    options = _options(refine_focal=True, scale_px=scale_px, threads=threads)
-    pycolmap.create_default_bundle_adjuster(options, _all_images(reconstruction), reconstruction).solve()
-    return float(next(iter(reconstruction.cameras.values())).mean_focal_length())
 
 
 def _options(

@@ -109,7 +109,7 @@ def _try_mapper(
     mapper: Mapper, frames: FrameSet, tracks: Tracks, out: Path, config: Config, *, poses_only: bool
 ) -> Candidate:
     """Run a mapper and judge its largest model; a guessed focal length that runs away is held in a second try."""
-    refine = frames.camera.is_guess
+    refine = frames.camera.is_free
     models = _run(mapper, frames, out, config, refine_focal=refine, poses_only=poses_only)
     if refine and models and not _focal_in_bounds(models[0].camera, frames.camera, config):
         logger.warning("map: %s: focal length ran away to %.0f px; kept at the guess", mapper, models[0].camera.fx)

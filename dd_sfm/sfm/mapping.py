@@ -48,7 +48,7 @@ def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progr
     logger.info("map: %d tracks; %d of %d pairs verified", chosen.count, pairs.verified, pairs.tried)
     best, tried = try_mappers(frames, chosen, out, config, progress, pairs, poses_only=True)
     poses = register_remaining(best.poses[0], best.cameras[0], frames, tracks, config)
-    return _result(best, poses, frames, out, config, pairs, seconds | tried)
+    return _result(best, poses, frames, chosen, out, config, pairs, seconds | tried)
 
 
 def map_database(
@@ -70,13 +70,14 @@ def map_database(
     silence()
     pycolmap.set_random_seed(config.runtime.seed)
     best, seconds = try_mappers(frames, tracks, out, config, progress, pairs)
-    return _result(best, best.poses[0], frames, out, config, pairs, seconds)
+    return _result(best, best.poses[0], frames, tracks, out, config, pairs, seconds)
 
 
 def _result(
     best: Candidate,
     poses: Poses,
     frames: FrameSet,
+    tracks: Tracks,
     out: Path,
     config: Config,
     pairs: VerifiedPairs,
@@ -84,8 +85,7 @@ def _result(
 ) -> MapResult:
     """Make the best candidate the result; ``poses`` of its largest model may hold more frames than the mapper's."""
     models = [poses, *best.poses[1:]]
-    largest = candidate_folder(out, best.mapper) / str(best.models[0].folder)
-    notes = _notes(best, models, frames, config) + focal_notes(largest, len(poses), frames, config)
+    notes = _notes(best, models, frames, config) + focal_notes(tracks, best.poses[0], frames, config)
     _keep_models(out, best)
     return MapResult(models, best.cameras, best.mapper, pairs, seconds, notes)
 
@@ -115,7 +115,7 @@ def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Confi
         index = frames.frames[best.jump_frame].index
         text = f"the scale of the scene changes by a factor {best.jump:.1f} at frame {index}: do not trust sizes"
         notes.append(Note(NoteCode.SCALE_JUMP, text))
-    if frames.camera.is_guess:
+    if frames.camera.is_free:
         text = (
             f"no calibration: focal length {best.cameras[0].fx:.0f} px from a guess of {frames.camera.fx:.0f} px "
             f"({config.camera.field_of_view_deg:g} degrees, no distortion); shape and angles are only as good as that. "

@@ -28,6 +28,6 @@ def adjust_tracks(
         return model
     part = spread_subset(model, (camera.width, camera.height), config.triangulation.adjust_points_per_frame)
     adjusted = bundle_adjust(
-        part, frames, refine_focal=camera.is_guess, scale_px=scale, threads=cpu_threads(config.runtime)
+        part, frames, refine_focal=camera.is_free, scale_px=scale, threads=cpu_threads(config.runtime)
     )
     return triangulate(tracks, adjusted.cam_from_world, adjusted.camera, config, scale=scale)[0]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from slanted import CAMERA, plane_model
 
-from dd_sfm.mvs.uncertainty import keypoint_uncertainty, track_uncertainty
+from dd_sfm.mvs.uncertainty import keypoint_uncertainty, track_uncertainty, with_focal_sigma
 from dd_sfm.sfm.point_selection import select_points
 from dd_sfm.structures import Model
 
@@ -58,3 +58,10 @@ def test_uncertainty_does_not_depend_on_the_unit_of_length():
 
 def test_no_tracks_have_no_uncertainty():
     assert track_uncertainty(select_points(plane_model(), np.zeros(len(plane_model().xyz), bool))).shape == (0,)
+
+
+def test_an_uncertain_focal_length_makes_all_points_uncertain():
+    known = np.array([0.01, 0.1])
+    assert with_focal_sigma(known, 0.0) == pytest.approx(known)
+    # Half of the points are off by more than half of the focal length's standard deviation.
+    assert with_focal_sigma(known, 0.3) == pytest.approx(np.hypot(known, 0.161), rel=0.01)

@@ -53,3 +53,13 @@ def test_finished_stages_of_the_first_version_still_hold(features):
     else:
         assert found["map"] == [mapping, None]
         assert found["densify"] == []
+
+
+def test_what_estimates_the_camera_counts_only_without_a_calibration(tiny_clip, tmp_path):
+    def frames(calibration, *changes):
+        config = load_config(Config, None, list(changes))
+        return fingerprints(RunRequest(tiny_clip, tmp_path, config, calibration))["frames"]
+
+    for change in ("camera.lens=colonoscope", "camera.estimate=false", "runtime.seed=1"):
+        assert frames(None, change) != frames(None)
+        assert frames("100,100,80,60", change) == frames("100,100,80,60")

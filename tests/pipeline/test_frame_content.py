@@ -21,7 +21,7 @@ BLANK, OTHER_FIELD, NO_MOTION, BLURRED = (
 
 
 def extracted(tmp_path, frames, *overrides, mask=None):
-    config = load_config(Config, None, list(overrides))
+    config = load_config(Config, None, ["camera.estimate=false", *overrides])
     clip = write_video(tmp_path / "clip.avi", frames)
     extract_frames(clip, tmp_path / "run", config, calibration=None, mask=mask, progress=silent)
     return read_frames(tmp_path / "run")

@@ -20,7 +20,8 @@ from dd_sfm.structures import DropReason
 
 
 def extract(source, out, *overrides, calibration=None, mask=None):
-    config = load_config(Config, None, list(overrides))
+    # How the camera is estimated is tested in test_camera_estimate.py.
+    config = load_config(Config, None, ["camera.estimate=false", *overrides])
     return extract_frames(source, out, config, calibration=calibration, mask=mask, progress=silent)
 
 

@@ -19,7 +19,7 @@ COUNT = 12
 
 
 def extracted(source, out, masks, *overrides, calibration=None):
-    config = load_config(Config, None, list(overrides))
+    config = load_config(Config, None, ["camera.estimate=false", *overrides])
     check_source(source, config, calibration, masks)
     extract_frames(source, out, config, calibration=calibration, mask=masks, progress=silent)
     return read_frames(out)

@@ -1,0 +1,91 @@
+"""The camera of a run without a calibration."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import moving_frames, write_video
+
+from dd_sfm.config import Config, load_config
+from dd_sfm.io.run_folder import read_frames
+from dd_sfm.notes import NoteCode
+from dd_sfm.pipeline import camera_estimate
+from dd_sfm.pipeline.camera_estimate import stretches
+from dd_sfm.pipeline.frames import extract_frames
+from dd_sfm.progress import silent
+from dd_sfm.sfm.lens_estimate import LensEstimate
+from dd_sfm.sfm.unified_lens import lens_vector
+
+
+def extract(source, out, *overrides, calibration=None):
+    config = load_config(Config, None, list(overrides))
+    return extract_frames(source, out, config, calibration=calibration, mask=None, progress=silent)
+
+
+def test_a_clip_too_short_to_tell_keeps_what_is_known_of_the_lens(tiny_clip, tmp_path):
+    camera = extract(tiny_clip, tmp_path).camera
+    assert camera.is_guess
+    assert not camera.is_free
+    # 104 pixels across 75 degrees, give or take 30 degrees.
+    assert camera.fx == pytest.approx(52 / np.tan(np.radians(37.5)), rel=0.02)
+    assert 0.3 < camera.focal_sigma < 0.8
+    (note,) = read_frames(tmp_path).notes
+    assert note.code == NoteCode.NO_CALIBRATION
+    assert "does not tell the focal length" in note.text
+    assert "--lens" in note.text
+
+
+def test_a_kind_of_lens_brings_its_angle_and_distortion(tiny_clip, tmp_path):
+    frames = extract(tiny_clip, tmp_path, "camera.lens=colonoscope")
+    lens = read_frames(tmp_path).lens
+    assert lens.model == "EUCM"
+    assert lens.params[4] == pytest.approx(0.85)
+    rim = lens.unproject(np.array([[lens.pinhole.cx + 52, lens.pinhole.cy]]))[0]
+    assert np.degrees(np.arctan2(rim[0], rim[2])) == pytest.approx(70, abs=1.5)
+    assert frames.camera.is_guess
+    assert "that of colonoscope" in read_frames(tmp_path).notes[0].text
+
+
+def test_without_estimating_the_mapper_may_refine_the_guess(tiny_clip, tmp_path):
+    camera = extract(tiny_clip, tmp_path, "camera.estimate=false").camera
+    assert camera.is_free
+    assert read_frames(tmp_path).notes == ()
+
+
+def test_what_the_clip_tells_is_used_and_said(tmp_path, monkeypatch):
+    clip = write_video(tmp_path / "clip.avi", moving_frames(20))
+    seen = []
+
+    def told(info, numbers, view, folder, *rest):
+        seen.append((len(numbers), folder.is_dir()))
+        return LensEstimate(lens_vector(60.0, 0.4, 1.0, (79.5, 59.5)), 0.05, is_told=True)
+
+    monkeypatch.setattr(camera_estimate, "_estimate", told)
+    camera = extract(clip, tmp_path / "run").camera
+    assert seen == [(20, True)]
+    assert not (tmp_path / "run" / "camera").exists()
+    assert not camera.is_guess
+    assert not camera.is_calibrated
+    assert camera.focal_sigma == 0.05
+    stored = json.loads((tmp_path / "run" / "frames.json").read_text())
+    assert stored["undistorted"]["model"] == "EUCM"
+    (note,) = read_frames(tmp_path / "run").notes
+    assert note.code == NoteCode.CAMERA_ESTIMATED
+    assert "60 px, was estimated from the clip and is good to 5 %" in note.text
+
+
+def test_stretches_cover_a_short_clip_and_are_bounded_in_a_long_one():
+    assert stretches(range(12)) == []
+    assert stretches(range(0, 138, 3)) == [range(0, 138, 3)]
+    assert stretches(range(75)) == [range(0, 75, 2)]
+    middle, end = stretches(range(5000))
+    assert len(middle) == len(end) == 48
+    assert middle.step == 4
+    assert max(end) > 4990
+
+
+def test_a_clip_of_which_no_model_can_be_made_keeps_what_is_known(tmp_path):
+    # A flat picture that only shifts: no pose can be told from it, or no focal length.
+    clip = write_video(tmp_path / "clip.avi", moving_frames(16, step=0.6))
+    camera = extract(clip, tmp_path / "run").camera
+    assert camera.focal_sigma > 0

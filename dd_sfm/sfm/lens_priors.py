@@ -13,7 +13,7 @@ PINCUSHION_SPREAD = 0.02
 """Spread of a negative alpha: endoscopes have barrel distortion or hardly any."""
 MOST_ALPHA = 1.0
 BETA_SPREAD = 0.15
-CENTRE_SPREAD = 0.08
+CENTRE_SPREAD = 0.1
 """Spread of the principal point about the centre of the field of view, as a share of the field's width."""
 NO_ANGLE_DEG = 400.0
 """Stands for the field's angle where a lens cannot show all of it."""

@@ -126,7 +126,7 @@ def test_mask_that_is_missing(refused, tmp_path, tiny_clip):
 
 
 def test_calibration_that_does_not_parse(refused, tiny_clip):
-    refused(tiny_clip, "--calibration", "about 300", says="neither four numbers nor a readable file")
+    refused(tiny_clip, "--calibration", "about 300", says="neither numbers nor a readable file")
 
 
 def test_calibration_that_does_not_fit(refused, tiny_clip):

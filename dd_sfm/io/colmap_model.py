@@ -74,7 +74,8 @@ def write_model(
         distortion: k1, k2, p1, p2 that the model's pixels have, of all cameras; None, or all zero, for none.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    order = np.lexsort((model.point, model.frame))
+    # Observations are sorted by point already.
+    order = np.argsort(model.frame, kind="stable")
     index_in_image = np.zeros(len(order), np.uint32)
     frame_sorted = model.frame[order]
     first = np.searchsorted(frame_sorted, frame_sorted, side="left")

@@ -23,7 +23,7 @@ from dd_sfm.progress import Progress
 from dd_sfm.runtime import release_memory
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.point_cleaning import clean, not_isolated
-from dd_sfm.sfm.point_selection import concatenate_points, depths, select_points
+from dd_sfm.sfm.point_selection import depths, select_points, take_points
 from dd_sfm.sfm.track_adjustment import adjust_tracks
 from dd_sfm.sfm.triangulation import triangulate
 from dd_sfm.structures import FinishedModel, FloatArray, FrameSet, Model, Tracks
@@ -74,6 +74,7 @@ def densify_model(
     dense = dense_points(images, model, config, progress, maps)
     on_gpu = search.on_gpu
     del images, search, maps
+    release_memory()
     scale = working_scale(frames.field_of_view_px, config.describe.working_height_px)
     finished = fill_gaps(dense, clean(model), config, scale)
     if device.type == "cuda" and not on_gpu:
@@ -100,9 +101,10 @@ def fill_gaps(dense: DensePoints, sparse: Model, config: Config, working_scale: 
     fills = (away > gap) & (uncertainty < config.dense.max_gap_uncertainty)
     size = np.maximum(gap * footprint, SPACING_PER_ERROR * uncertainty * distance)
     fills[fills] = best_per_cell(sparse.xyz[fills], size[fills], uncertainty[fills], across=True)
-    model = concatenate_points(dense.model, select_points(sparse, fills))
-    uncertainty = np.concatenate([dense.uncertainty, uncertainty[fills]])
-    keep = not_isolated(model)
+    filling, count = select_points(sparse, fills), len(dense.model.xyz)
+    keep = not_isolated(dense.model, filling)
+    model = take_points([dense.model, filling], [keep[:count], keep[count:]])
+    uncertainty = np.concatenate([dense.uncertainty, uncertainty[fills]])[keep]
     figures = dense.figures | {"track_points": int(fills.sum()), "isolated_dropped": int((~keep).sum())}
     logger.info("points: %s", figures)
-    return FinishedModel(select_points(model, keep), uncertainty[keep], figures)
+    return FinishedModel(model, uncertainty, figures)

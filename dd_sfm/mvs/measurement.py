@@ -11,7 +11,7 @@ from dd_sfm.mvs.depth_maps import DepthMap
 from dd_sfm.mvs.fusion import FusedPixels
 from dd_sfm.mvs.views import PosedViews
 from dd_sfm.progress import Progress
-from dd_sfm.sfm.point_selection import concatenate_points, select_points
+from dd_sfm.sfm.point_selection import select_points, take_points
 from dd_sfm.structures import FloatArray, Model
 
 MIN_VIEWS = 3
@@ -62,7 +62,7 @@ def measure_points(
         expected.append(pixels.uncertainty[keep])
     if not parts:
         return select_points(views.model, np.zeros(len(views.model.xyz), bool)), np.zeros(0)
-    return concatenate_points(*parts), np.concatenate(expected).astype(np.float64)
+    return take_points(parts), np.concatenate(expected).astype(np.float64)
 
 
 def _kept(found: _Measured, keep: NDArray[np.bool_], model: Model) -> Model:

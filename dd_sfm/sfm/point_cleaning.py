@@ -65,15 +65,16 @@ def drop_isolated(model: Model) -> Model:
     return select_points(model, not_isolated(model))
 
 
-def not_isolated(model: Model, neighbours: int = 6, factor: float = 4.0) -> NDArray[np.bool_]:
-    """Which points (P,) are about as near to their neighbours as points at their depth are.
+def not_isolated(*models: Model, neighbours: int = 6, factor: float = 4.0) -> NDArray[np.bool_]:
+    """Which points (P,) of all models are about as near to their neighbours as points at their depth are.
 
     Points with many views are kept however thin the structure they lie on.
     """
-    if len(model.xyz) <= 4 * neighbours:
-        return np.ones(len(model.xyz), bool)
-    distance = np.asarray(cKDTree(model.xyz).query(model.xyz, k=neighbours + 1)[0])[:, -1]
-    relative = np.log(np.maximum(distance, 1e-12) / np.maximum(depths(model), 1e-12))
-    views = np.bincount(model.point, minlength=len(model.xyz))
+    xyz = np.concatenate([m.xyz for m in models])
+    if len(xyz) <= 4 * neighbours:
+        return np.ones(len(xyz), bool)
+    distance = np.asarray(cKDTree(xyz).query(xyz, k=neighbours + 1)[0])[:, -1]
+    relative = np.log(np.maximum(distance, 1e-12) / np.maximum(np.concatenate([depths(m) for m in models]), 1e-12))
+    views = np.concatenate([np.bincount(m.point, minlength=len(m.xyz)) for m in models])
     allowed = np.median(relative) + np.log(factor) * np.where(views >= 8, 2.0, 1.0)
     return np.asarray(relative <= allowed)

@@ -1,6 +1,8 @@
 """Parts of a model's points, and two models' points together."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,32 +14,40 @@ from dd_sfm.structures import FloatArray, Model
 
 def select_points(model: Model, keep: NDArray[np.bool_]) -> Model:
     """The model with only the points under a mask (P,)."""
-    number = (np.cumsum(keep) - 1).astype(model.point.dtype)
-    rows = keep[model.point]
-    return Model(
-        model.camera,
-        model.cam_from_world,
-        model.xyz[keep],
-        model.rgb[keep],
-        model.error_px[keep],
-        number[model.point[rows]],
-        model.frame[rows],
-        model.xy[rows],
-    )
+    return take_points([model], [keep])
 
 
 def concatenate_points(*models: Model) -> Model:
     """The points of one or more models that share poses and camera, one model after the other."""
-    before = np.cumsum([0, *(len(m.xyz) for m in models)]).tolist()
-    return replace(
-        models[0],
-        xyz=np.concatenate([m.xyz for m in models]),
-        rgb=np.concatenate([m.rgb for m in models]),
-        error_px=np.concatenate([m.error_px for m in models]),
-        point=np.concatenate([m.point + n for m, n in zip(models, before[:-1], strict=True)]),
-        frame=np.concatenate([m.frame for m in models]),
-        xy=np.concatenate([m.xy for m in models]),
-    )
+    return take_points(list(models))
+
+
+def take_points(models: list[Model], keep: Sequence[NDArray[np.bool_]] | None = None) -> Model:
+    """The points of models that share poses and camera, one model after the other, under a mask (P,) of each.
+
+    The models are taken out of the list: where nobody else holds them, no more than one column of the observations is
+    in memory twice.
+    """
+    first, columns, count = models[0], _columns(models, keep), 0
+    for points, numbers in zip(columns["xyz"], columns["point"], strict=True):
+        numbers += count
+        count += len(points)
+    models.clear()
+    joined: dict[str, Any] = {name: np.concatenate(columns.pop(name)) for name in tuple(columns)}
+    return replace(first, **joined)
+
+
+def _columns(models: Sequence[Model], keep: Sequence[NDArray[np.bool_]] | None) -> dict[str, list[FloatArray]]:
+    """Every column of the points of models, their point numbers copied."""
+    of_points, of_observations = ("xyz", "rgb", "error_px"), ("point", "frame", "xy")
+    if keep is None:
+        columns = {name: [getattr(m, name) for m in models] for name in (*of_points, *of_observations)}
+        return columns | {"point": [m.point.copy() for m in models]}
+    columns = {name: [getattr(m, name)[k] for m, k in zip(models, keep, strict=True)] for name in of_points}
+    rows = [k[m.point] for m, k in zip(models, keep, strict=True)]
+    columns |= {name: [getattr(m, name)[r] for m, r in zip(models, rows, strict=True)] for name in of_observations}
+    numbers = [(np.cumsum(k) - 1).astype(m.point.dtype) for m, k in zip(models, keep, strict=True)]
+    return columns | {"point": [n[p] for n, p in zip(numbers, columns["point"], strict=True)]}
 
 
 def depths(model: Model) -> FloatArray:

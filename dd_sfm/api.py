@@ -41,6 +41,7 @@ from dd_sfm.io.finished_run import Run as Run
 from dd_sfm.io.finished_run import RunFrame as RunFrame
 from dd_sfm.io.finished_run import RunModel as RunModel
 from dd_sfm.io.finished_run import open_run as open_run
+from dd_sfm.io.several_sources import source_paths
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.notes import Note as Note
 from dd_sfm.notes import NoteCode as NoteCode
@@ -60,6 +61,8 @@ from dd_sfm.progress import silent
 from dd_sfm.structures import DescriptorMap as DescriptorMap
 from dd_sfm.structures import PointCloud as PointCloud
 
+Source = str | Path | Sequence[str | Path]
+"""A video file, a DICOM file or a folder of images, or several of one camera."""
 Stage = Literal["frames", "describe", "match", "map", "densify"]
 OnStage = Callable[[str], None]
 LABELS = {
@@ -92,7 +95,7 @@ def read_frames(source: str | Path, numbers: Sequence[int]) -> list[Image]:
 
 
 def reconstruct(
-    source: str | Path,
+    source: Source,
     out: str | Path,
     config: Config | str | None = None,
     *,
@@ -108,7 +111,7 @@ def reconstruct(
     on them.
 
     Args:
-        source: Video file, or folder of images.
+        source: Video file, or folder of images; or a list of several of one camera, which share tissue.
         out: Run folder to write: a new or empty one, or that of an earlier run of this source.
         config: From :func:`configure`, or the name of a quality; None: "standard".
         calibration: "fx,fy,cx,cy" at source size in COLMAP's pixels, a file of any tool that docs/calibrate.md
@@ -142,7 +145,7 @@ def reconstruct(
 
 
 def run_stages(
-    source: str | Path,
+    source: Source,
     out: str | Path,
     config: Config | str | None = None,
     *,
@@ -164,7 +167,7 @@ def run_stages(
 
 
 def compare(
-    source: str | Path,
+    source: Source,
     out: str | Path,
     config: Config | str | None = None,
     *,
@@ -183,7 +186,7 @@ def compare(
     A run that finds no model is part of the result, not an error.
 
     Args:
-        source: Video file, or folder of images.
+        source: See :func:`reconstruct`.
         out: Folder to write.
         config: See :func:`reconstruct`; the features are those of each run.
         calibration: See :func:`reconstruct`.
@@ -221,7 +224,7 @@ def compare(
             outcomes = run_all(request, progress or silent, say)
             say("report ...")
             found = compare_runs([Entry(r.name, labels[r.name], r.folder, r.failure) for r in outcomes], against)
-            write_report(folder, found, title=Path(source).name)
+            write_report(folder, found, title=", ".join(path.name for path in source_paths(request.base.source)))
     return found
 
 
@@ -298,7 +301,7 @@ def write_cloud(path: str | Path, points: PointCloud) -> None:
 
 
 def _request(
-    source: str | Path,
+    source: Source,
     out: str | Path,
     config: Config | str | None,
     calibration: str | Path | PinholeCamera | None,
@@ -311,9 +314,23 @@ def _request(
         values = (*calibration.focal, *to_colmap(calibration.principal_point))
         calibration = ",".join(repr(float(value)) for value in values)
     return RunRequest(
-        Path(source), Path(out), settings, None if calibration is None else str(calibration),
+        _paths(source), Path(out), settings, None if calibration is None else str(calibration),
         None if mask is None else Path(mask), overwrite, last,
     )  # fmt: skip
+
+
+def _paths(source: Source) -> Path | tuple[Path, ...]:
+    """The paths of sources; a list of one is that one.
+
+    Raises:
+        InputError: If the list is empty.
+    """
+    if isinstance(source, str | Path):
+        return Path(source)
+    paths = tuple(map(Path, source))
+    if not paths:
+        raise InputError("source: an empty list; expected a video file or a folder of images")
+    return paths[0] if len(paths) == 1 else paths
 
 
 def _settings(config: Config | str | None) -> Config:

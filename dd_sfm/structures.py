@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from itertools import pairwise, starmap
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,23 @@ def _check(ok: bool, message: str) -> None:
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame on disk. ``index`` is the zero-based number in the source, and the file's stem."""
+    """A frame on disk.
+
+    ``index``: the zero-based number in the source; several sources are counted one after the other; ``time_s``: of its
+    own source; ``piece``: counts on at each source and each cut, over which the view does not follow.
+    """
 
     index: int
     path: Path
     mask_path: Path
     time_s: float
+    piece: int = 0
+
+    @property
+    def label(self) -> str:
+        """What a user is told of it: its number, of several sources its name."""
+        stem = self.path.stem
+        return str(self.index) if stem.isdigit() else stem
 
 
 class DropReason(StrEnum):
@@ -56,8 +68,10 @@ class DropReason(StrEnum):
 class FrameRecord:
     """What became of a source frame.
 
-    ``index``: zero-based number in the source; ``dropped``: why it is not used, None for a frame that is;
-    ``detail``: the measurement behind that, for a reader; ``source``: name of its file, for a folder of images.
+    ``index``: zero-based number in the source; several sources are counted one after the other; ``dropped``: why it is
+    not used, None for a frame that is; ``detail``: the measurement behind that, for a reader; ``source``: name of its
+    file, for a folder of images or one of several sources; ``stem``: name of its files in the run without ending, ""
+    for that of its index; ``piece``: see :class:`Frame`.
     """
 
     index: int
@@ -66,6 +80,13 @@ class FrameRecord:
     dropped: DropReason | None = None
     detail: str = ""
     source: str = ""
+    stem: str = ""
+    piece: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of its files in the run, without ending."""
+        return self.stem or f"{self.index:08d}"
 
     @property
     def kept(self) -> bool:
@@ -84,6 +105,12 @@ class FrameSet:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    @property
+    def pieces(self) -> tuple[range, ...]:
+        """The positions of the frames of each piece: over its end the view does not follow."""
+        starts = [k for k, frame in enumerate(self.frames) if k == 0 or frame.piece != self.frames[k - 1].piece]
+        return tuple(starmap(range, pairwise([*starts, len(self.frames)])))
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class CompareOptions(o.InputOptions):
 @expand_options
 def compare(
     *,
-    source: o.Source,
+    sources: o.Sources,
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the comparison to.", show_default=False)],
     options: CompareOptions,
     configuration: o.ConfigOptions,
@@ -73,7 +73,7 @@ def compare(
     settings = o.resolve_config(configuration, {**options.settings(), "runtime.seed": options.seed}, options.quality)
     say = make_say(quiet)
     comparison = api.compare(
-        source,
+        sources,
         out,
         settings,
         calibration=options.calibration,

@@ -18,7 +18,14 @@ RUN, GENERAL = "Run", "General"
 OPTION_NAMES = {"effects.blur_px960": "--blur"}
 """Options that are not called like the last part of their key."""
 
-Source = Annotated[Path, typer.Argument(metavar="VIDEO", help="Video file, or folder of images.", show_default=False)]
+Sources = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="VIDEO",
+        help="Video file, or folder of images; or several of one camera that share tissue.",
+        show_default=False,
+    ),
+]
 Out = Annotated[Path, typer.Option("--output", "-o", help="Run folder to write.", show_default=False)]
 ConfigFile = Annotated[
     str | None,

@@ -27,7 +27,7 @@ class ReconstructOptions(o.InputOptions):
 @expand_options
 def reconstruct(
     *,
-    source: o.Source,
+    sources: o.Sources,
     out: o.Out,
     options: ReconstructOptions,
     configuration: o.ConfigOptions,
@@ -43,11 +43,11 @@ def reconstruct(
 
     Writes OUT/points.ply (coloured cloud), OUT/sparse/0 (opens in COLMAP), OUT/metrics.json, and what leads there.
     """
-    _run_stages(source, out, options, configuration, "densify", overwrite=overwrite, quiet=messages.quiet)
+    _run_stages(sources, out, options, configuration, "densify", overwrite=overwrite, quiet=messages.quiet)
 
 
 def _run_stages(
-    source: Path,
+    sources: list[Path],
     out: Path,
     options: ReconstructOptions,
     configuration: o.ConfigOptions,
@@ -68,7 +68,7 @@ def _run_stages(
     )
     say = make_say(quiet)
     metrics = api.run_stages(
-        source,
+        sources,
         out,
         settings,
         last=last,
@@ -97,14 +97,14 @@ def _stage(last: "Stage", doc: str) -> Callable[..., None]:
 
     def command(
         *,
-        source: o.Source,
+        sources: o.Sources,
         out: o.Out,
         options: ReconstructOptions,
         configuration: o.ConfigOptions,
         overwrite: o.Overwrite = False,
         messages: o.MessageOptions,
     ) -> None:
-        _run_stages(source, out, options, configuration, last, overwrite=overwrite, quiet=messages.quiet)
+        _run_stages(sources, out, options, configuration, last, overwrite=overwrite, quiet=messages.quiet)
 
     command.__doc__ = doc
     return expand_options(command)

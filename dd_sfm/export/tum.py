@@ -7,7 +7,7 @@ import numpy as np
 
 from dd_sfm.io.atomic import write_text
 from dd_sfm.io.scene import Scene
-from dd_sfm.io.tum import tum_text
+from dd_sfm.io.tum import running_times, tum_text
 from dd_sfm.progress import Progress
 
 NAME = "trajectory.tum"
@@ -20,8 +20,12 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     poses = np.stack([scene.model.cam_from_world[k] for k in scene.registered])
     # Seconds or numbers, never both in one file.
     known = times if len(times) == len(used) else {}
-    write_text(folder / NAME, tum_text([i.number for i in used], poses, known))
-    return [] if known else ["the time of every pose is its frame number"]
+    running = running_times(known)
+    write_text(folder / NAME, tum_text([i.number for i in used], poses, running))
+    notes = [] if known else ["the time of every pose is its frame number"]
+    if running != known:
+        notes.append("the times of each further source follow those of the one before")
+    return notes
 
 
 def is_one(file: BinaryIO) -> bool:

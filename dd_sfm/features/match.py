@@ -19,6 +19,7 @@ from dd_sfm.errors import OutputError
 from dd_sfm.features.describe import use_bfloat16
 from dd_sfm.features.descriptor_cache import DescriptorCache
 from dd_sfm.features.held_maps import HeldMaps
+from dd_sfm.features.piece_links import PieceLinks
 from dd_sfm.features.queries import query_points
 from dd_sfm.features.view_matching import MatchView, match_view, match_views
 from dd_sfm.io.working import load_working
@@ -29,6 +30,7 @@ from dd_sfm.runtime import LruCache, workers
 from dd_sfm.sfm.pairs import (
     adaptive_targets,
     loop_targets,
+    piece_of,
     reference_positions,
     window_targets,
 )
@@ -105,23 +107,28 @@ def match_frames(
     matcher = Matcher(frames, out, config, device, held)
     builder = TrackBuilder(len(frames), config.match.max_anchors)
     pooled = _pool_all(matcher, config) if config.pairs.loop_candidates else None
-    references = reference_positions(len(frames), config.pairs)
+    references = reference_positions(frames.pieces, config.pairs)
+    links = _find_links(matcher, references, pooled, folder)
     pairs: set[tuple[int, int]] = set()
-    weak: list[int] = []
+    weak: list[str] = []
     for reference in progress(references, total=len(references), label="match"):
-        path = folder / f"{frames.frames[reference].index:08d}.npz"
+        path = _path(folder, frames, reference)
         matches = ReferenceMatches.load(path) if path.exists() else None
         if matches is None:
             matcher.maps.needed_from = max(0, reference - max(abs(o) for o in config.pairs.offsets))
-            matches = _match_reference(matcher, builder, reference, pooled)
+            matches = _match_reference(matcher, builder, reference, pooled, links)
             _save(matches, path)
         builder.add(matches)
         pairs |= {(min(reference, t), max(reference, t)) for t in matches.targets}
         if len(frames) > 1 and not any(len(m.query) >= config.map.min_inliers for m in matches.found.values()):
-            weak.append(frames.frames[reference].index)
-    few = f"reference frames with hardly any match: {', '.join(map(str, weak))}"
+            weak.append(frames.frames[reference].label)
+    few = f"reference frames with hardly any match: {', '.join(weak)}"
     notes = [Note(NoteCode.FEW_MATCHES, few)] if weak else []
     return MatchResult(builder.tracks(matcher.maps.grid), sorted(pairs), notes)
+
+
+def _path(folder: Path, frames: FrameSet, reference: int) -> Path:
+    return folder / f"{frames.frames[reference].index:08d}.npz"
 
 
 def _save(matches: ReferenceMatches, path: Path) -> None:
@@ -134,10 +141,28 @@ def _save(matches: ReferenceMatches, path: Path) -> None:
 def _pool_all(matcher: Matcher, config: Config) -> Tensor:
     """Image descriptors (F, E) of all frames."""
     count = len(matcher.frames)
-    if count <= 2 * max(abs(o) for o in config.pairs.offsets):
+    if len(matcher.frames.pieces) == 1 and count <= 2 * max(abs(o) for o in config.pairs.offsets):
         # Every two frames are too near to each other for a loop.
         return torch.zeros(count, 1)
     return matcher.maps.pooled()
+
+
+def _find_links(matcher: Matcher, references: list[int], pooled: Tensor | None, folder: Path) -> PieceLinks | None:
+    """Pairs of reference frames by which pieces are joined; None for one piece, or where all is matched already."""
+    config, frames = matcher.config, matcher.frames
+    done = all(_path(folder, frames, reference).exists() for reference in references)
+    if pooled is None or done or len(frames.pieces) == 1:
+        return None
+
+    def probe(reference: int, target: int) -> float:
+        xy = query_points(matcher.frame(reference), config.match, np.zeros((0, 2), np.float32))
+        chosen = np.random.default_rng([config.runtime.seed, reference]).permutation(len(xy))
+        xy = xy[np.sort(chosen[: config.pairs.probe_points])].astype(np.float32)
+        return matcher.match(reference, target, xy).inlier_ratio if len(xy) else 0.0
+
+    links = PieceLinks(frames.pieces, references, pooled, probe, config.pairs.loop_candidates)
+    links.find()
+    return links
 
 
 def _tiled_order(xy: NDArray[Any]) -> NDArray[np.int64]:
@@ -146,10 +171,10 @@ def _tiled_order(xy: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _match_reference(
-    matcher: Matcher, builder: TrackBuilder, reference: int, pooled: Tensor | None
+    matcher: Matcher, builder: TrackBuilder, reference: int, pooled: Tensor | None, links: PieceLinks | None
 ) -> ReferenceMatches:
     """Choose the queries of a reference frame and find them in its targets."""
-    config, count = matcher.config, len(matcher.frames)
+    config, piece = matcher.config, piece_of(reference, matcher.frames.pieces)
     tracks, old_xy = builder.continuing(reference, config.match.query_spacing_px / 3)
     new_xy = query_points(matcher.frame(reference), config.match, old_xy)
     new_xy = new_xy[: max(0, config.match.max_queries - len(old_xy))]
@@ -157,29 +182,33 @@ def _match_reference(
     by_place = _tiled_order(old_xy)
     tracks, old_xy, new_xy = tracks[by_place], old_xy[by_place], new_xy[_tiled_order(new_xy)]
     xy = np.concatenate([old_xy, new_xy]).astype(np.float32)
-    if config.pairs.scheme == "adaptive":
-        sample = np.random.default_rng([config.runtime.seed, reference]).permutation(len(xy))[
-            : config.pairs.probe_points
-        ]
-        targets = list(
-            adaptive_targets(
-                reference,
-                count,
-                config.pairs,
-                lambda t: matcher.match(reference, t, xy[np.sort(sample)]).inlier_ratio,
-            )
-        )
-    else:
-        targets = window_targets(reference, count, config.pairs)
-    if pooled is not None and pooled.shape[1] > 1:
-        targets += [t for t in loop_targets(pooled, reference, config.pairs) if t not in targets]
+    targets = _targets(matcher, reference, xy, pooled)
+    targets += [t for t in (links.targets(reference) if links else ()) if t not in targets]
 
     def match_target(target: int) -> PairFound:
-        # Tracks that come from earlier references are there already in the frames before this one.
-        first = len(old_xy) if target < reference else 0
+        # Tracks that come from earlier references are there already in the frames of the piece before this one.
+        first = len(old_xy) if target < reference and target in piece else 0
         pair = matcher.match(reference, target, xy[first:])
         return PairFound(pair.query + first, pair.xy, pair.score, pair.inlier_ratio)
 
     with workers(matcher.device) as pool:
         found = dict(zip(targets, pool.map(match_target, targets), strict=True))
     return ReferenceMatches(reference, xy, tracks, found)
+
+
+def _targets(matcher: Matcher, reference: int, xy: NDArray[Any], pooled: Tensor | None) -> list[int]:
+    """Frames of its own piece that the queries (N, 2) of a reference are searched in."""
+    config, piece = matcher.config, piece_of(reference, matcher.frames.pieces)
+    if config.pairs.scheme == "adaptive":
+        sample = np.random.default_rng([config.runtime.seed, reference]).permutation(len(xy))
+        some = xy[np.sort(sample[: config.pairs.probe_points])]
+
+        def probe(target: int) -> float:
+            return matcher.match(reference, target, some).inlier_ratio
+
+        targets = list(adaptive_targets(reference, piece, config.pairs, probe))
+    else:
+        targets = window_targets(reference, piece, config.pairs)
+    if pooled is not None and pooled.shape[1] > 1:
+        targets += [t for t in loop_targets(pooled, reference, piece, config.pairs) if t not in targets]
+    return targets

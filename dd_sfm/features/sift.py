@@ -6,7 +6,7 @@ of ours chooses among its matches or triangulates its points.
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads
 from dd_sfm.sfm.mappers import MIN_POINTS
 from dd_sfm.sfm.mapping import map_database
-from dd_sfm.sfm.pairs import window_pairs
+from dd_sfm.sfm.pairs import spread_pairs, window_pairs
 from dd_sfm.structures import FinishedModel, FrameSet, MapResult, MatchResult, Model, Tracks
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 DATABASE = "sift.db"
 MIN_INLIERS = 15
 """COLMAP's own fewest inliers of a pair, in verification and in its mappers."""
+
+PAIRS_BETWEEN_PIECES = 600
+"""About so many pairs of frames of different pieces are matched."""
 
 
 class SiftFeatures:
@@ -76,7 +79,7 @@ class SiftFeatures:
 
     def match(self, job: Job) -> MatchResult:
         """Extract and match by COLMAP."""
-        pairs = sift_pairs(len(job.frames), job.config)
+        pairs = sift_pairs(job.frames.pieces, job.config)
         return MatchResult(sift_match(job.frames, job.out, job.config, pairs), pairs)
 
     def map(self, job: Job, tracks: Tracks) -> MapResult:
@@ -89,13 +92,13 @@ class SiftFeatures:
             yield FinishedModel(model, keypoint_uncertainty(model))
 
 
-def sift_pairs(count: int, config: Config) -> list[tuple[int, int]]:
-    """Pairs of frame positions (i < j) to match."""
+def sift_pairs(pieces: Sequence[range], config: Config) -> list[tuple[int, int]]:
+    """Pairs of frame positions (i < j) to match, of frames in pieces over which the view follows."""
     kind, overlap = config.sift.pairs, config.sift.overlap
-    pairs = set(window_pairs(count, config.pairs)) if kind != "sequential" else set()
+    pairs = set(window_pairs(pieces, config.pairs)) if kind != "sequential" else set()
     if kind != "window":
-        pairs |= {(i, j) for i in range(count) for j in range(i + 1, min(count, i + overlap + 1))}
-    return sorted(pairs)
+        pairs |= {(i, j) for piece in pieces for i in piece for j in range(i + 1, min(piece.stop, i + overlap + 1))}
+    return sorted(pairs | set(spread_pairs(pieces, config.pairs.reference_every, PAIRS_BETWEEN_PIECES)))
 
 
 def extraction_options(sift: SiftConfig, threads: int) -> pycolmap.FeatureExtractionOptions:

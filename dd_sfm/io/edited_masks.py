@@ -83,19 +83,19 @@ def put_aside(run: Path, *, start_over: bool) -> None:
         write_bytes(folder / name, (run / MASKS / name).read_bytes())
 
 
-def put_back(run: Path, names: Mapping[int, str], frames: Mapping[str, Any]) -> int:
+def put_back(run: Path, names: Mapping[str, str], frames: Mapping[str, Any]) -> int:
     """Put edited masks back to the frames that they are of; returns how many stay aside.
 
     Args:
         run: The run folder, with new masks.
-        names: File names of these masks by number of their frame.
+        names: File names of these masks by the name of their frame without ending.
         frames: As for :func:`record_masks`.
     """
     left = 0
     for folder in _asides(run):
         fit = _frames_of(folder) == json_content(frames)
         for path in sorted(folder.glob("*.png")):
-            name = names.get(int(path.name.partition(".")[0])) if fit else None
+            name = names.get(path.name.partition(".")[0]) if fit else None
             if name is None:
                 left += 1
                 continue

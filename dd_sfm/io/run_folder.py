@@ -49,7 +49,7 @@ class ExtractedFrames:
     ``width``, ``height``: of a source frame, or of ``crop``, the part of it that is used, None for all; ``camera``: of
     the frames as written, without distortion; ``lens``: the lens whose distortion was undone, if any; ``suffix``:
     ending of the images' names, without the dot; ``field_kept``: the share that the frames show of the field of view
-    that the lens shows, None in runs of older versions.
+    that the lens shows, None in runs of older versions; ``sources``: names of the sources, where there are several.
     """
 
     source: str
@@ -65,6 +65,7 @@ class ExtractedFrames:
     notes: tuple[Note, ...] = ()
     crop: Crop | None = None
     field_kept: float | None = None
+    sources: tuple[str, ...] = ()
 
     @property
     def kept(self) -> list[FrameRecord]:
@@ -98,6 +99,7 @@ def write_frames(run: Path, frames: ExtractedFrames) -> None:
     lens = frames.lens
     content = {
         "source": frames.source,
+        **({"sources": frames.sources} if frames.sources else {}),
         "width": frames.width,
         "height": frames.height,
         "crop": frames.crop,
@@ -123,6 +125,8 @@ def _record_json(record: FrameRecord) -> dict[str, Any]:
         "dropped": record.dropped.value if record.dropped else None,
         "reason": record.detail,
         "source": record.source,
+        **({"name": record.stem} if record.stem else {}),
+        "piece": record.piece,
     }
 
 
@@ -151,6 +155,7 @@ def read_frames(run: Path) -> ExtractedFrames:
             records=records,
             notes=tuple(Note.from_json(note) for note in content.get("notes", [])),
             field_kept=content.get("field_kept"),
+            sources=tuple(content.get("sources", ())),
         )
 
 
@@ -163,6 +168,17 @@ def read_frame_records(run: Path) -> tuple[FrameRecord, ...]:
     path = run / FRAMES
     with readable(path):
         return _records(json.loads(path.read_text()))
+
+
+def read_sources(run: Path) -> tuple[str, ...]:
+    """Read only the names of a run's sources, where it has several.
+
+    Raises:
+        InputError: If ``frames.json`` is missing or damaged.
+    """
+    path = run / FRAMES
+    with readable(path):
+        return tuple(json.loads(path.read_text()).get("sources", ()))
 
 
 def read_undistortion(run: Path) -> Undistortion | None:
@@ -201,6 +217,8 @@ def _record(record: Mapping[str, Any]) -> FrameRecord:
         dropped,
         detail,
         str(record.get("source", "")),
+        str(record.get("name", "")),
+        int(record.get("piece", 0)),
     )
 
 
@@ -229,8 +247,8 @@ def load_frames(run: Path) -> FrameSet:
 
 
 def _frame(run: Path, record: FrameRecord, suffix: str) -> Frame:
-    name = f"{record.index:08d}.{suffix}"
-    return Frame(record.index, run / "frames" / name, run / "masks" / f"{name}.png", record.time_s)
+    name = f"{record.name}.{suffix}"
+    return Frame(record.index, run / "frames" / name, run / "masks" / f"{name}.png", record.time_s, record.piece)
 
 
 def write_grid(run: Path, grid: WorkingGrid, descriptors: int) -> None:

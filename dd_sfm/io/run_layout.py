@@ -11,6 +11,7 @@ from dd_sfm.io import run_folder
 from dd_sfm.io.clouds import is_own_mesh
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.run_folder import read_evaluation
+from dd_sfm.io.several_sources import LABEL
 
 NUMBER = r"\d{8}"
 MODEL = r"\d+/(cameras|images|points3D|rigs|frames)\.bin"
@@ -19,8 +20,8 @@ JOURNAL = r"(-shm|-wal|-journal)?"
 MADE_BY = {
     "frames": {
         "": r"frames\.json|masks\.json|field_of_view\.png",
-        "frames": rf"{NUMBER}\.(png|jpg)",
-        "masks": rf"{NUMBER}\.(png|jpg)\.png",
+        "frames": rf"({LABEL}_)?{NUMBER}\.(png|jpg)",
+        "masks": rf"({LABEL}_)?{NUMBER}\.(png|jpg)\.png",
         # What a broken-off estimate of the camera left behind.
         "camera": r".*",
     },

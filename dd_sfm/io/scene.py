@@ -1,7 +1,7 @@
 """A reconstruction with its images, from a run folder, a COLMAP model folder or a JHU sequence."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -15,7 +15,7 @@ from dd_sfm.io.colmap_source import is_model, read_any_model
 from dd_sfm.io.images import list_images
 from dd_sfm.io.jhu import JHUSequence, read_sequence
 from dd_sfm.io.run_folder import has_frames, read_frame_records
-from dd_sfm.structures import Model
+from dd_sfm.structures import FrameRecord, Model
 
 Records = dict[int, tuple[float, int | None]]
 """What a run tells of its frames: the time, and the number in the source image's name, None where there is none."""
@@ -140,14 +140,15 @@ def _colmap_scene(source: Path, folder: Path, images: Path | None) -> Scene:
     run = run_around(source, folder)
     where = images or _images_folder(read.names, [*((run / "frames",) if run else ()), *_beside(source, folder)])
     masks = run / "masks" if run and images is None else where.parent / "masks" if where else None
-    numbers, notes = _numbers(read.names)
-    known = _records(run) if run else {}
+    records = read_frame_records(run) if run else ()
+    numbers, notes = _numbers(read.names, records)
+    known = _known(records)
     found = [
         SceneImage(name, number, camera, _file(where, name), _file(masks, name + ".png"), *known.get(number, UNKNOWN))
         for name, number, camera in zip(read.names, numbers, read.cameras, strict=True)
     ]
     if run and where and images is None:
-        found += _frames_without_pose(where, masks, {i.name for i in found}, read.cameras[0], known)
+        found += _frames_without_pose(where, masks, {i.name for i in found}, read.cameras[0], records)
     scene = Scene(
         source,
         "run" if run else "colmap",
@@ -179,12 +180,13 @@ def _in_order(scene: Scene) -> Scene:
 
 
 def _frames_without_pose(
-    where: Path, masks: Path | None, posed: set[str], camera: PinholeCamera, known: Records
+    where: Path, masks: Path | None, posed: set[str], camera: PinholeCamera, records: Sequence[FrameRecord]
 ) -> list[SceneImage]:
+    named, known = number_by_stem(records), _known(records)
     found = []
     for path in list_images(where):
-        if path.name not in posed and path.stem.isdigit():
-            number = int(path.stem)
+        if path.name not in posed and (path.stem.isdigit() or path.stem in named):
+            number = named[path.stem] if path.stem in named else int(path.stem)
             mask = _file(masks, path.name + ".png")
             found.append(SceneImage(path.name, number, camera, path, mask, *known.get(number, UNKNOWN)))
     return found
@@ -210,16 +212,28 @@ def last_number(name: str) -> int | None:
     return int(digits[-1]) if digits else None
 
 
-def _numbers(names: tuple[str, ...]) -> tuple[list[int], list[str]]:
+def number_by_stem(records: Sequence[FrameRecord]) -> dict[str, int]:
+    """The numbers of a run's frames by the names of their files without ending, where it has several sources.
+
+    Their names hold numbers that are those of one source; over all of them frames count on.
+    """
+    return {record.stem: record.index for record in records if record.stem}
+
+
+def _numbers(names: tuple[str, ...], records: Sequence[FrameRecord]) -> tuple[list[int], list[str]]:
     """Frame numbers: the last number of every name, or the order of the names where that is not one to one."""
+    named = number_by_stem(records)
+    stems = [PurePosixPath(name).stem for name in names]
+    if named and all(stem in named for stem in stems):
+        return [named[stem] for stem in stems], []
     numbers = [number for number in map(last_number, names) if number is not None]
     if len(set(numbers)) == len(names):
         return numbers, []
     return list(range(len(names))), ["the names of the images give no frame numbers: numbered in their order"]
 
 
-def _records(run: Path) -> Records:
-    return {r.index: (r.time_s, last_number(r.source)) for r in read_frame_records(run)}
+def _known(records: Sequence[FrameRecord]) -> Records:
+    return {r.index: (r.time_s, None if r.stem else last_number(r.source)) for r in records}
 
 
 def _jhu_scene(folder: Path, images: Path | None) -> Scene:

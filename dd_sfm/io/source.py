@@ -1,8 +1,9 @@
-"""What frames come from: a video or a folder of images, as it was found on opening."""
+"""What frames come from: a video or a folder of images, or several of them, as they were found on opening."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise, starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +41,9 @@ class SourceInfo:
     the part of the picture that is used, None for all of it, and ``picture``: then width and height of the whole;
     ``turns``: EXIF's orientation, by number, of images that are turned; ``white_level``: the highest level that images
     of more than 8 bits use; ``video``, ``dicom``: how such a file is read, None for another.
+
+    Several sources of one camera are one source with ``parts``, whose frames are numbered one part after the other;
+    ``labels`` are names of the parts that are different and fit for files. Times are those within a part.
     """
 
     path: Path
@@ -56,9 +60,49 @@ class SourceInfo:
     white_level: float = 65535.0
     video: VideoFile | None = field(default=None, compare=False, repr=False)
     dicom: DicomFrames | None = field(default=None, compare=False, repr=False)
+    parts: tuple["SourceInfo", ...] = ()
+    labels: tuple[str, ...] = ()
+
+    @property
+    def spans(self) -> tuple[range, ...]:
+        """The numbers of the frames of each part; of the whole where there are none."""
+        ends = list(accumulate((part.frame_count for part in self.parts or (self,)), initial=0))
+        return tuple(starmap(range, pairwise(ends)))
+
+    def place(self, number: int) -> tuple[int, int]:
+        """The part that a frame is of, and its number there."""
+        spans = self.spans
+        part = bisect_right([span.start for span in spans], number) - 1
+        return part, number - spans[part].start
+
+    def stem(self, number: int) -> str:
+        """The name that the files of a frame have in a run, without ending."""
+        part, own = self.place(number)
+        return f"{self.labels[part]}_{own:08d}" if self.parts else f"{own:08d}"
+
+    def file(self, number: int) -> str:
+        """The file that a frame is from, "" for the frames of a single video."""
+        if not self.parts:
+            return self.names[number] if self.names else ""
+        part, own = self.place(number)
+        inside = self.parts[part].file(own)
+        return f"{self.parts[part].title}/{inside}" if inside else self.parts[part].title
+
+    @property
+    def title(self) -> str:
+        """The name of the file or folder, of several those of all."""
+        return ", ".join(part.title for part in self.parts) if self.parts else self.path.name or str(self.path)
+
+    @property
+    def where(self) -> str:
+        """The path of the file or folder, of several those of all, for messages."""
+        return ", ".join(part.where for part in self.parts) if self.parts else str(self.path)
 
     def time_s(self, number: int) -> float:
         """When a frame is shown, in seconds from the first one."""
+        if self.parts:
+            part, own = self.place(number)
+            return self.parts[part].time_s(own)
         if self.video is not None:
             return float(self.video.index.time_s[number])
         if self.dicom is not None and self.dicom.times_s:
@@ -81,6 +125,9 @@ class SourceInfo:
     @property
     def stored_size(self) -> tuple[int, int]:
         """Width and height of the whole picture before its pixels were made square, where they were not."""
+        if self.parts:
+            stored = {part.stored_size for part in self.parts}
+            return stored.pop() if len(stored) == 1 else self.picture_size
         return self.picture_size if self.video is None else self.video.display.shown_as_stored
 
     def cut(self, image: NDArray[Any]) -> NDArray[Any]:

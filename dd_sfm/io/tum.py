@@ -2,10 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import camera_centres
 from dd_sfm.structures import FloatArray
+
+
+def running_times(time_s: Mapping[int, float]) -> dict[int, float]:
+    """Times by frame that never go back: those of each further source follow the last one before it.
+
+    Args:
+        time_s: By frame number, ascending over several sources, each of which has times of its own.
+    """
+    found: dict[int, float] = {}
+    offset, before, step = 0.0, -float("inf"), 0.0
+    for frame in sorted(time_s):
+        if time_s[frame] < before:
+            offset += before + step - time_s[frame]
+        elif np.isfinite(before):
+            step = time_s[frame] - before
+        before = time_s[frame]
+        found[frame] = before + offset
+    return found
 
 
 def tum_text(frames: Sequence[int], cam_from_world: FloatArray, time_s: Mapping[int, float]) -> str:

@@ -1,6 +1,7 @@
 """Frames of a source, a video, a DICOM file or a folder of images, by their numbers."""
 
 from collections.abc import Iterable, Iterator, MutableMapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ def iter_frames(
         Frame number and RGB image (H, W, 3) uint8, cut to the source's crop. Frames that cannot be decoded are
         skipped.
     """
+    if source.parts:
+        yield from _iter_parts(source, numbers, {} if skipped is None else skipped)
+        return
     if source.dicom is not None:
         images = iter_dicom(source.dicom, numbers)
     elif source.video is None:
@@ -60,6 +64,18 @@ def iter_frames(
         images = _iter_video(source.video, numbers, {} if skipped is None else skipped)
     for number, image in images:
         yield number, source.cut(image)
+
+
+def _iter_parts(
+    source: SourceInfo, numbers: Iterable[int], skipped: MutableMapping[int, tuple[DropReason, str]]
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """The frames of several sources, one source after the other."""
+    for part, wanted in groupby(numbers, key=lambda number: source.place(number)[0]):
+        first = source.spans[part].start
+        left_out: dict[int, tuple[DropReason, str]] = {}
+        for number, image in iter_frames(source.parts[part], [n - first for n in wanted], left_out):
+            yield first + number, image
+        skipped.update({first + number: reason for number, reason in left_out.items()})
 
 
 def _iter_video(

@@ -2,9 +2,10 @@
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from dd_sfm.io.video import SourceInfo, iter_frames
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.pipeline.camera_guess import field_extent
-from dd_sfm.pipeline.frame_selection import Drops
+from dd_sfm.pipeline.frame_selection import Drops, chosen_by_source
 from dd_sfm.pipeline.frame_writer import FrameWriter, View
+from dd_sfm.pipeline.pieces import longest_piece
 from dd_sfm.presets import configure
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import resolve_device
@@ -60,7 +62,7 @@ class EstimatedCamera:
 
 
 def estimate_camera(
-    info: SourceInfo, numbers: range, view: View, out: Path, config: Config, progress: Progress
+    info: SourceInfo, numbers: Sequence[int], view: View, out: Path, config: Config, progress: Progress
 ) -> EstimatedCamera:
     """Estimate focal length and distortion from the clip; what is known of the kind of lens stands in where it must.
 
@@ -78,7 +80,7 @@ def estimate_camera(
     if not config.camera.estimate:
         return EstimatedCamera(_undistortion(LensEstimate(known.lens, 0.0, is_told=False), view), [])
     found = LensEstimate(known.lens, known.focal_sigma, is_told=False)
-    for stretch in stretches(numbers):
+    for stretch in _stretches_of_all(info, numbers):
         with _scratch(out / FOLDER) as folder:
             found = _estimate(info, stretch, view, folder, field, known, _settings(config), progress) or found
         if found.is_told:
@@ -86,7 +88,15 @@ def estimate_camera(
     return EstimatedCamera(_undistortion(found, view), [_note(found, config)])
 
 
-def stretches(numbers: range) -> list[range]:
+def _stretches_of_all(info: SourceInfo, numbers: Sequence[int]) -> list[Sequence[int]]:
+    """Stretches of a source to look at; of several sources those of the longest one, then of the next."""
+    by_source = sorted(chosen_by_source(info, numbers), key=len, reverse=True)
+    found = [stretches(own) for own in by_source]
+    in_turn = [some for turn in zip_longest(*found) for some in turn if some]
+    return in_turn[:TRIES]
+
+
+def stretches(numbers: Sequence[int]) -> list[Sequence[int]]:
     """Stretches of the frames to look at: evenly spread over a short clip; the middle, then the end of a long one."""
     if len(numbers) < MIN_FRAMES:
         return []
@@ -120,7 +130,7 @@ def _settings(config: Config) -> Config:
 
 def _estimate(
     info: SourceInfo,
-    numbers: range,
+    numbers: Sequence[int],
     view: View,
     folder: Path,
     field: FieldShape,
@@ -154,17 +164,23 @@ def _tracks(frames: FrameSet, folder: Path, config: Config, progress: Progress) 
     return match_frames(frames, folder, config, device, progress, held).tracks
 
 
-def _write(info: SourceInfo, numbers: range, view: View, folder: Path, config: Config, progress: Progress) -> FrameSet:
-    """Write the frames of a stretch as they are, but for blurred ones and those that do not show the scene."""
+def _write(
+    info: SourceInfo, numbers: Sequence[int], view: View, folder: Path, config: Config, progress: Progress
+) -> FrameSet:
+    """Write the frames of a stretch as they are, but for blurred ones and those that do not show the scene.
+
+    Of a stretch with cuts the longest piece is taken.
+    """
     dropped = Drops()
     images: Iterator[tuple[int, NDArray[Any]]] = progress(
         iter_frames(info, numbers), total=len(numbers), label="look at camera"
     )
-    sharpness = FrameWriter(folder, config, view).write_sharp(images, dropped)
+    writer = FrameWriter(folder, config, view)
+    sharpness = writer.write_sharp(images, dropped)
     kept = [number for number in sharpness if number not in dropped]
     frames = []
-    for number in kept:
-        name = f"{number:08d}.{config.frames.format}"
+    for number in longest_piece(kept, writer.boundaries):
+        name = f"{info.stem(number)}.{config.frames.format}"
         frames.append(Frame(number, folder / "frames" / name, folder / "masks" / f"{name}.png", number / info.fps))
     return FrameSet(tuple(frames), view.lens.camera, view.height)
 

@@ -1,7 +1,8 @@
 """Which frames of a source are used: the range asked for, without blurred ones, thinned to a number."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -25,24 +26,43 @@ MAX_DROPS_IN_A_ROW = 3
 """A longer blurred stretch keeps every fourth frame, so that the path is not cut."""
 
 
-def chosen_numbers(info: SourceInfo, config: FramesConfig) -> range:
-    """The source numbers that ``--start``, ``--end`` and ``--every`` choose.
+def chosen_numbers(info: SourceInfo, config: FramesConfig) -> Sequence[int]:
+    """The numbers that ``--start``, ``--end`` and ``--every`` choose, of several sources in each of them.
 
     Raises:
         InputError: If they are fewer than three, or a time is given for a folder of images.
     """
+    if not info.parts:
+        return _chosen_range(info, config, least=3)
+    chosen: list[int] = []
+    for part, span in zip(info.parts, info.spans, strict=True):
+        chosen += [span.start + number for number in _chosen_range(part, config, least=1)]
+    if len(chosen) < 3:
+        raise InputError(f"{info.where}: {len(chosen)} frames chosen in all; expected at least 3. Choose a wider range")
+    return chosen
+
+
+def chosen_by_source(info: SourceInfo, numbers: Sequence[int]) -> list[Sequence[int]]:
+    """Numbers, ascending, those of each source on their own."""
+    if not info.parts:
+        return [numbers]
+    ends = [bisect_left(numbers, span.stop) for span in info.spans]
+    return [numbers[start:end] for start, end in pairwise([0, *ends])]
+
+
+def _chosen_range(info: SourceInfo, config: FramesConfig, least: int) -> range:
     count = info.frame_count
     start = _number(info, "--start", config.start)
     end = count if config.end is None else min(_number(info, "--end", config.end), count)
     numbers = range(start, end, max(1, config.every))
-    if len(numbers) >= 3:
+    if len(numbers) >= least:
         return numbers
-    if info.names and count < 3:
+    if info.names and count < least:
         raise InputError(
             f"{info.path}: a folder with {count} image{'s' * (count > 1)} ({', '.join(info.names)}); expected a video "
             f"file or a folder of at least 3 frames{source_hint(info.path)}"
         )
-    if count < 3:
+    if count < least:
         folder = f". Did you mean its folder, {info.path.parent}?" if has_image_suffix(info.path) else ""
         raise InputError(f"{info.path}: {count} frame{'s' * (count > 1)}; expected at least 3{folder}")
     has = f"{info.path}: has {count} frames, 0 to {count - 1}"
@@ -52,7 +72,8 @@ def chosen_numbers(info: SourceInfo, config: FramesConfig) -> range:
         raise InputError(f"{has}; --start {config.start} is past the last one. Choose a smaller --start")
     asked = f"--start {config.start} --end {config.end if isinstance(config.end, str) else end} --every {config.every}"
     raise InputError(
-        f"{has}; {asked} leaves {len(numbers)} of them; expected at least 3. Choose a wider range or a smaller --every"
+        f"{has}; {asked} leaves {len(numbers)} of them; expected at least {least}. Choose a wider range or a smaller "
+        "--every"
     )
 
 
@@ -156,15 +177,6 @@ def thin(candidates: list[int], most: int | None, dropped: Drops) -> list[int]:
     return sorted(chosen)
 
 
-def covering_range(numbers: list[int]) -> range:
-    """The smallest range that holds evenly or unevenly spaced numbers; others in it are skipped by the caller."""
-    if not numbers:
-        return range(0)
-    steps = np.diff(numbers)
-    step = int(np.gcd.reduce(steps)) if len(steps) else 1
-    return range(numbers[0], numbers[-1] + 1, step)
-
-
 def drop_notes(records: list[FrameRecord], config: FramesConfig) -> list[Note]:
     """How many frames were left out, and why."""
     notes = []
@@ -186,7 +198,7 @@ def drop_notes(records: list[FrameRecord], config: FramesConfig) -> list[Note]:
     return notes
 
 
-def require_three(source: Path, records: list[FrameRecord]) -> None:
+def require_three(where: str, records: list[FrameRecord]) -> None:
     """See that enough frames are left.
 
     Raises:
@@ -207,4 +219,4 @@ def require_three(source: Path, records: list[FrameRecord]) -> None:
     counts = [(sum(r.dropped is reason for r in records), words, hint) for reason, words, hint in reasons]
     found = ", ".join(f"{count} {words}" for count, words, hint in counts if count or hint.startswith("--set"))
     hint = max(counts, key=lambda item: item[0])[2] or "a piece that shows the scene: --start, --end"
-    raise InputError(f"{source}: {kept} usable frames of {len(records)} ({found}); expected at least 3. Try {hint}")
+    raise InputError(f"{where}: {kept} usable frames of {len(records)} ({found}); expected at least 3. Try {hint}")

@@ -17,6 +17,7 @@ from dd_sfm.io.images import write_image, write_mask
 from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.notes import Note
 from dd_sfm.ops.working import mask_height
+from dd_sfm.pipeline.cuts import Boundary, PathFollower
 from dd_sfm.pipeline.frame_content import SceneField
 from dd_sfm.pipeline.frame_selection import (
     NEIGHBOURS,
@@ -123,6 +124,8 @@ class FrameWriter:
         self.frames, self.masks = out / "frames", out / "masks"
         self.mask_hashes: dict[str, str] = {}
         """Masks written, by file name."""
+        self.boundaries: list[Boundary] = []
+        """Those between frames written, of all sources."""
         for folder in (self.frames, self.masks):
             folder.mkdir(parents=True, exist_ok=True)
         self.highlight_height = mask_height(view.eroded) * view.lens.scale
@@ -200,6 +203,7 @@ class FrameWriter:
     def _moving(self, frames: Iterable[MeasuredFrame], dropped: Drops) -> Iterator[MeasuredFrame]:
         """The frames that moved since the last one yielded; the others are entered into ``dropped``."""
         last: NDArray[Any] | None = None
+        follower = PathFollower(self.inside)
         least = self.config.frames.min_motion_px
         for frame in frames:
             if last is not None and least > 0:
@@ -211,10 +215,12 @@ class FrameWriter:
                     dropped[frame.number] = DropReason.NO_MOTION, detail
                     continue
             last = frame.grey
+            follower.see(frame.number, frame.grey)
             yield frame
+        self.boundaries += follower.boundaries
 
     def _write(self, frame: MeasuredFrame) -> None:
-        name = f"{frame.number:08d}.{self.config.frames.format}"
+        name = f"{self.view.masks.source.stem(frame.number)}.{self.config.frames.format}"
         path = self.masks / f"{name}.png"
         write_image(self.frames / name, frame.image)
         mask = frame_mask(frame.image, frame.usable, self.config.masks, height=self.highlight_height)

@@ -1,7 +1,7 @@
 """Stage: frames. From a video or a folder of images to the frames, masks and camera of a run."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from dd_sfm.pipeline.camera_guess import calibration_notes, field_notes, guess_c
 from dd_sfm.pipeline.frame_content import overview, overview_size, scene_field, shrunk
 from dd_sfm.pipeline.frame_selection import (
     Drops,
+    chosen_by_source,
     chosen_numbers,
-    covering_range,
     drop_notes,
     find_blurred,
     require_three,
@@ -33,8 +33,9 @@ from dd_sfm.pipeline.frame_selection import (
 )
 from dd_sfm.pipeline.frame_writer import FrameWriter, View
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view
+from dd_sfm.pipeline.pieces import cut_notes, number_pieces, unused_notes
 from dd_sfm.pipeline.scene_samples import nothing_decoded, scene_samples
-from dd_sfm.pipeline.source_part import open_part, part_calibration
+from dd_sfm.pipeline.source_part import open_sources, part_calibration
 from dd_sfm.pipeline.stereo import stereo_notes
 from dd_sfm.pipeline.user_masks import UserMasks, read_user_masks
 from dd_sfm.progress import Progress
@@ -47,13 +48,13 @@ COARSE_PX = 300
 """Height of frames by which a field of view is found that only tells which frames show it."""
 
 
-def check_source(source: Path, config: Config, calibration: str | None, mask: Path | None) -> None:
+def check_source(source: Path | Sequence[Path], config: Config, calibration: str | None, mask: Path | None) -> None:
     """Find out what cannot be used before anything of an earlier run is replaced.
 
     Raises:
         InputError: If the source cannot be opened or has too few frames, or calibration or mask do not fit it.
     """
-    info = open_part(source, config.frames)
+    info = open_sources(source, config.frames)
     chosen_numbers(info, config.frames)
     if calibration:
         part_calibration(calibration, info, config)
@@ -61,19 +62,25 @@ def check_source(source: Path, config: Config, calibration: str | None, mask: Pa
 
 
 def extract_frames(
-    source: Path, out: Path, config: Config, *, calibration: str | None, mask: Path | None, progress: Progress
+    source: Path | Sequence[Path],
+    out: Path,
+    config: Config,
+    *,
+    calibration: str | None,
+    mask: Path | None,
+    progress: Progress,
 ) -> FrameSet:
     """Choose, undistort and write the frames of a run, their masks and ``frames.json``.
 
     Args:
-        source: A video or a folder of images.
+        source: A video or a folder of images, or several of one camera.
         out: The run folder.
         config: Which frames, masks and camera.
         calibration: See :func:`dd_sfm.io.calibration.open_calibration`; None: a guess from the field of view.
         mask: The user's mask, or folder of masks; see :func:`dd_sfm.pipeline.user_masks.read_user_masks`.
         progress: Shows decoding.
     """
-    info = open_part(source, config.frames)
+    info = open_sources(source, config.frames)
     numbers = chosen_numbers(info, config.frames)
     view = _view(info, numbers, config, calibration, mask)
     notes = [*info.notes, *view.notes]
@@ -87,17 +94,17 @@ def extract_frames(
     writer = FrameWriter(out, config, view)
     sharpness, dropped = _write_chosen(info, numbers, writer, config, progress)
     if not sharpness:
-        raise nothing_decoded(str(info.path))
+        raise nothing_decoded(info.where)
     records = _records(info, numbers, sharpness, dropped)
-    if info.names:
-        lost = {r.index: r.detail for r in records if r.dropped is DropReason.UNDECODABLE}
-        refuse_undecodable(info.path, info.names, lost, len(records))
-    require_three(source, records)
+    _refuse_damaged_folders(info, records)
+    require_three(info.where, records)
+    records, cuts = number_pieces(info, records, writer.boundaries)
+    notes += [*unused_notes(info, records), *cut_notes(info, cuts)]
     notes += _mask_notes(view.masks, records)
     notes += _put_edits_back(out, info, view, writer.mask_hashes)
     write_mask(out / "field_of_view.png", view.usable)
     extracted = ExtractedFrames(
-        source=info.path.name,
+        source=info.title,
         width=info.width,
         height=info.height,
         crop=info.crop,
@@ -110,18 +117,19 @@ def extract_frames(
         suffix=config.frames.format,
         records=tuple(records),
         notes=(*notes, *drop_notes(records, config.frames)),
+        sources=tuple(part.title for part in info.parts),
     )
     write_frames(out, extracted)
     return load_frames(out)
 
 
-def _view(info: SourceInfo, numbers: range, config: Config, calibration: str | None, mask: Path | None) -> View:
+def _view(info: SourceInfo, numbers: Sequence[int], config: Config, calibration: str | None, mask: Path | None) -> View:
     """Find the field of view and the lens."""
     known = part_calibration(calibration, info, config) if calibration else None
-    samples = scene_samples(numbers, lambda wanted: iter_frames(info, wanted), str(info.path))
+    samples = scene_samples(numbers, lambda wanted: iter_frames(info, wanted), info.where)
     stereo = stereo_notes(samples) if config.frames.stereo is None else []
     masks = read_user_masks(mask, info)
-    found = _found_field(samples, masks.common, str(info.path))
+    found = _found_field(samples, masks.common, info.where)
     scene = scene_field(shrunk(found, overview_size(samples[0].shape)), [overview(sample) for sample in samples])
     field_of_view = found if masks.common is None else masks.common
     if known is not None:
@@ -152,38 +160,57 @@ def _found_field(samples: list[NDArray[Any]], given: NDArray[np.bool_] | None, w
 
 
 def _write_chosen(
-    info: SourceInfo, numbers: range, writer: FrameWriter, config: Config, progress: Progress
+    info: SourceInfo, numbers: Sequence[int], writer: FrameWriter, config: Config, progress: Progress
 ) -> tuple[dict[int, float], Drops]:
     """Write the frames that are used; returns the sharpness of all that can be decoded, and which are dropped.
 
     The sharpness of a frame's neighbours decides whether it is used, for which a few frames are held; where there may
-    be more frames than ``max_frames`` that of all decides, and the source is read twice.
+    be more frames than ``max_frames`` that of all decides, and the source is read twice. Frames are compared with those
+    of their own source alone.
     """
 
-    def read(wanted: range, label: str) -> Iterator[tuple[int, NDArray[Any]]]:
+    def read(wanted: Sequence[int], label: str) -> Iterator[tuple[int, NDArray[Any]]]:
         return progress(iter_frames(info, wanted, skipped), total=len(wanted), label=label)
 
     most, dropped, skipped = config.frames.max_frames, Drops(), Drops()
+    sharpness: dict[int, float] = {}
+    sources = chosen_by_source(info, numbers)
     if most is None or len(numbers) <= most:
-        return writer.write_sharp(read(numbers, "read frames"), dropped), dropped | skipped
-    sharpness = writer.measure(read(numbers, "read frames"), dropped)
-    fit = {number: value for number, value in sharpness.items() if number not in dropped}
-    dropped |= find_blurred(fit, config.frames.min_sharpness)
-    chosen = covering_range(thin([n for n in fit if n not in dropped], most, dropped))
-    writer.write((item for item in read(chosen, "write frames") if item[0] not in dropped), dropped)
+        for own in sources:
+            sharpness |= writer.write_sharp(read(own, "read frames"), dropped)
+        return sharpness, dropped | skipped
+    for own in sources:
+        found = writer.measure(read(own, "read frames"), dropped)
+        fit = {number: value for number, value in found.items() if number not in dropped}
+        dropped |= find_blurred(fit, config.frames.min_sharpness)
+        sharpness |= found
+    for own in chosen_by_source(info, thin([n for n in sharpness if n not in dropped], most, dropped)):
+        writer.write(read(own, "write frames"), dropped)
     return sharpness, dropped | skipped
 
 
-def _records(info: SourceInfo, numbers: range, sharpness: Mapping[int, float], dropped: Drops) -> list[FrameRecord]:
+def _records(
+    info: SourceInfo, numbers: Sequence[int], sharpness: Mapping[int, float], dropped: Drops
+) -> list[FrameRecord]:
     records = []
     for number in numbers:
         reason, detail = dropped.get(number, (None, ""))
         if number not in sharpness and reason is None:
             reason, detail = info.unusable.get(number, (DropReason.UNDECODABLE, "cannot be decoded"))
-        name = info.names[number] if info.names else ""
+        stem = info.stem(number) if info.parts else ""
         value = round(sharpness.get(number, 0.0), 4)
-        records.append(FrameRecord(number, round(info.time_s(number), 4), value, reason, detail, name))
+        time_s = round(info.time_s(number), 4)
+        records.append(FrameRecord(number, time_s, value, reason, detail, info.file(number), stem))
     return records
+
+
+def _refuse_damaged_folders(info: SourceInfo, records: list[FrameRecord]) -> None:
+    """See that most images of each folder can be decoded."""
+    for part, span in zip(info.parts or (info,), info.spans, strict=True):
+        if part.names:
+            own = [r for r in records if r.index in span]
+            lost = {r.index - span.start: r.detail for r in own if r.dropped is DropReason.UNDECODABLE}
+            refuse_undecodable(part.path, part.names, lost, len(own))
 
 
 def _mask_notes(masks: UserMasks, records: list[FrameRecord]) -> list[Note]:
@@ -200,9 +227,9 @@ def _put_edits_back(out: Path, info: SourceInfo, view: View, hashes: Mapping[str
     """Give frames that come out as before the masks that the user edited, and note what the others are."""
     lens = view.lens.lens
     undone = {"model": lens.model, "params": lens.params, "camera": asdict(view.lens.camera)} if lens else None
-    frames = {"source": info.path.name, "picture": info.picture_size, "crop": info.crop, "undistorted": undone}
+    frames = {"source": info.title, "picture": info.picture_size, "crop": info.crop, "undistorted": undone}
     record_masks(out, hashes, frames)
-    left = put_back(out, {int(name.partition(".")[0]): name for name in hashes}, frames)
+    left = put_back(out, {name.partition(".")[0]: name for name in hashes}, frames)
     if not left:
         return []
     text = f"{left} edited masks are of frames that are not used, or not like this: {ASIDE} in the run keeps them"

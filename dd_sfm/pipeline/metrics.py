@@ -1,7 +1,8 @@
 """The figures of metrics.json."""
 
 import resource
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def run_metrics(
         "frames_used": len(frames.kept),
         "frames_registered": models[0]["frames_registered"],
         "models": [m["frames_registered"] for m in models],
+        "model_pieces": [model_pieces(frames, poses) for poses in found.models[: len(models)]],
         **{k: v for k, v in models[0].items() if k not in ("frames_registered", "focal_length_px")},
         "pairs_tried": found.pairs.tried,
         "pairs_verified": found.pairs.verified,
@@ -86,6 +88,14 @@ def _camera_figures(frames: ExtractedFrames, focal_px: float) -> dict[str, Any]:
         "focal_sigma_px": round(frames.camera.focal_sigma * focal_px, 2),
         "distortion": {"model": lens.model, "params": list(lens.params)} if lens else None,
     }
+
+
+def model_pieces(frames: ExtractedFrames, poses: Iterable[int]) -> list[dict[str, Any]]:
+    """Of which pieces a model holds how many frames, by the positions of its frames among those used."""
+    held = [frames.kept[position] for position in sorted(poses)]
+    source = {record.piece: record.source.partition("/")[0] if frames.sources else frames.source for record in held}
+    counts = Counter(record.piece for record in held)
+    return [{"piece": piece, "source": source[piece], "frames": count} for piece, count in sorted(counts.items())]
 
 
 def model_figures(model: Model) -> dict[str, float | int]:

@@ -20,6 +20,7 @@ from dd_sfm.io.lock import locked
 from dd_sfm.io.run_config import write_config
 from dd_sfm.io.run_folder import read_frames, write_metrics
 from dd_sfm.io.run_layout import is_own
+from dd_sfm.io.several_sources import source_paths
 from dd_sfm.ops.compiled import using_threads
 from dd_sfm.pipeline.frames import check_source
 from dd_sfm.pipeline.metrics import run_metrics
@@ -38,13 +39,15 @@ def check_request(request: RunRequest) -> torch.device:
     Raises:
         DDSfMError: Of the kind that fits.
     """
-    if not request.source.exists():
-        raise InputError(f"{request.source}: not found; expected a video file or a folder of images")
+    sources = source_paths(request.source)
+    for source in sources:
+        if not source.exists():
+            raise InputError(f"{source}: not found; expected a video file or a folder of images")
     if request.mask is not None and not request.mask.exists():
         raise InputError(
             f"--mask {request.mask}: not found; expected an image, or a folder of one a frame, 255 where usable"
         )
-    for path in (request.source, request.mask):
+    for path in (*sources, request.mask):
         if path is not None and is_own(request.out, path):
             hint = ". Masks that are edited there are used without --mask" if path == request.mask else ""
             raise InputError(

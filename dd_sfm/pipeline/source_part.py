@@ -1,6 +1,7 @@
 """The part of a source's pictures that is used: a crop, or one of the two pictures of a stereo endoscope."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,12 +9,22 @@ from dd_sfm.config import Config, FramesConfig
 from dd_sfm.errors import InputError
 from dd_sfm.io.calibration import Calibration, open_calibration
 from dd_sfm.io.lens import Lens
+from dd_sfm.io.several_sources import join_sources, source_paths
 from dd_sfm.io.source import Crop, SourceInfo
 from dd_sfm.io.video import open_source
 from dd_sfm.notes import Note, NoteCode
 
 LEAST_PX = 16
 """Least width and height of a part."""
+
+
+def open_sources(source: Path | Sequence[Path], config: FramesConfig) -> SourceInfo:
+    """Open a source, or several of one camera as one; see :func:`open_part`.
+
+    Raises:
+        InputError: If one cannot be opened or is given twice, or their pictures are not of one size.
+    """
+    return join_sources([open_part(path, config) for path in source_paths(source)])
 
 
 def open_part(source: Path, config: FramesConfig) -> SourceInfo:

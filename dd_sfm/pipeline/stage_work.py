@@ -32,10 +32,11 @@ from dd_sfm.sfm.point_cloud import to_cloud
 class RunRequest:
     """What a run is asked to do.
 
-    ``last``: the stage to stop after; ``overwrite``: start over in a folder of an earlier run.
+    ``source``: a video, a DICOM file or a folder of images, or several of one camera; ``last``: the stage to stop
+    after; ``overwrite``: start over in a folder of an earlier run.
     """
 
-    source: Path
+    source: Path | tuple[Path, ...]
     out: Path
     config: Config
     calibration: str | None = None

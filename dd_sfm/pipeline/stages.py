@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from dd_sfm.io.edited_masks import put_aside
 from dd_sfm.io.images import has_image_suffix
 from dd_sfm.io.run_folder import StoredStages, read_stages, write_stages
 from dd_sfm.io.run_layout import OWN_FILES, is_empty, is_run, remove_own
+from dd_sfm.io.several_sources import source_paths
 
 FORMAT = 1
 """Counted up when what a stage writes can no longer be read by the next one: all runs are then done anew."""
@@ -63,7 +64,7 @@ def _mask_identity(mask: Path) -> Any:
 
 def stage_fingerprints(
     config: Config,
-    source: Path,
+    source: Path | Sequence[Path],
     calibration: str | None,
     mask: Path | None,
     method_inputs: Mapping[str, Any],
@@ -73,7 +74,7 @@ def stage_fingerprints(
 
     Args:
         config: The configuration.
-        source: What the run is made from.
+        source: What the run is made from, or several.
         calibration: As the user gave it; of a file the content counts.
         mask: The user's mask or folder of masks, of which the content counts.
         method_inputs: What the later stages depend on, from the feature method.
@@ -81,7 +82,7 @@ def stage_fingerprints(
     """
     settings = dump_config(config)
     frames = [
-        file_identity(source),
+        file_identity(source) if isinstance(source, Path) else [file_identity(path) for path in source],
         None if calibration is None else _calibration_identity(calibration),
         _mask_identity(mask) if mask else None,
         _without_unset(settings["frames"]),
@@ -146,13 +147,13 @@ class StageRecord:
         record._write()
         return record
 
-    def claim(self, source: Path) -> None:
+    def claim(self, source: Path | Sequence[Path]) -> None:
         """Enter what the run is made from.
 
         Raises:
             OutputError: If the folder holds a run of something else.
         """
-        found = str(source.resolve())
+        found = " and ".join(str(path.resolve()) for path in source_paths(source))
         if self.source and self.source != found:
             raise OutputError(
                 f"{self.out}: holds a run of {self.source}; expected a new folder, or --overwrite to replace that run"

@@ -1,5 +1,6 @@
 """Masks that the user gives: one for all frames, or a folder with one a frame."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,8 @@ def read_user_masks(path: Path | None, source: SourceInfo) -> UserMasks:
 
     A mask is of the source's whole picture or of the part that is used. In a folder it belongs to the frame whose file
     in the source has its name, with or without a suffix of its own, or whose source number is its name, as in a run's
-    ``frames/`` and ``masks/``.
+    ``frames/`` and ``masks/``; of several sources to the frame that a run would call so, or to the only image with that
+    name.
 
     Raises:
         InputError: If it cannot be read, has another size than the frames, is empty, or fits no frame.
@@ -53,12 +55,15 @@ def read_user_masks(path: Path | None, source: SourceInfo) -> UserMasks:
     files = sorted((p for p in path.iterdir() if has_image_suffix(p) and p.is_file()), key=natural_key)
     if not files:
         raise InputError(f"--mask {path}: no image in this folder; expected one a frame, 255 where it is usable")
-    found = _by_source_name(path, files, source.names) or _by_number(path, files, source.frame_count)
+    if source.parts:
+        found = _of_several(path, files, source)
+    else:
+        found = _by_source_name(path, files, source.names) or _by_number(path, files, source.frame_count)
     if not found:
         as_named = f"{source.names[0]}.png or " if source.names else ""
         raise InputError(
             f"--mask {path}: none of {len(files)} images is named as a frame ({files[0].name}, ...); expected names "
-            f"such as {as_named}00000012.png, by the number in the source, which begins at 0"
+            f"such as {as_named}{source.stem(12)}.png, by the number in the source, which begins at 0"
         )
     for file in found.values():
         header = read_header(file)
@@ -109,6 +114,22 @@ def _by_number(folder: Path, files: Sequence[Path], count: int) -> dict[int, Pat
         name = _without_suffixes(file)
         if name.isascii() and name.isdigit() and int(name) < count:
             _enter(found, int(name), file, folder)
+    return found
+
+
+def _of_several(folder: Path, files: Sequence[Path], source: SourceInfo) -> dict[int, Path]:
+    """Masks of several sources by the names that the run gives its frames, or those of images of only one source."""
+    stems = {source.stem(number).lower(): number for number in range(source.frame_count)}
+    found: dict[int, Path] = {}
+    for file in files:
+        number = stems.get(_without_suffixes(file).lower())
+        if number is not None:
+            _enter(found, number, file, folder)
+    named = Counter(Path(name).stem.lower() for part in source.parts for name in part.names)
+    only = [file for file in files if named[_without_suffixes(file).lower()] == 1]
+    for part, span in zip(source.parts, source.spans, strict=True):
+        for number, file in _by_source_name(folder, only, part.names).items():
+            _enter(found, span.start + number, file, folder)
     return found
 
 

@@ -4,13 +4,17 @@ import logging
 import shutil
 import time
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+
+import numpy as np
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, Mapper
 from dd_sfm.errors import ReconstructionError
 from dd_sfm.progress import Progress
 from dd_sfm.sfm.mappers import MappedModel, Poses, read_models, run_mapper
+from dd_sfm.sfm.pairs import join_groups
 from dd_sfm.sfm.scale_check import largest_scale_jump, scale_ratios
 from dd_sfm.structures import FrameSet, Tracks, VerifiedPairs
 
@@ -80,7 +84,7 @@ def try_mappers(
         seconds[mapper] = round(time.monotonic() - started, 2)
         candidates.append(candidate)
         logger.info("map: %s: %s", mapper, _describe(candidate, frames))
-        if _holds_up(candidate, frames, config):
+        if _holds_up(candidate, joined_frames(frames, tracks, config.map.min_inliers), config):
             break
     best = best_candidate(candidates, config.map.max_scale_jump)
     if best.registered < 3:
@@ -137,8 +141,20 @@ def _focal_in_bounds(camera: PinholeCamera, guess: PinholeCamera, config: Config
     return low * guess.fx <= camera.fx <= high * guess.fx
 
 
-def _holds_up(candidate: Candidate, frames: FrameSet, config: Config) -> bool:
-    enough = candidate.registered >= config.map.min_registered * len(frames)
+def joined_frames(frames: FrameSet, tracks: Tracks, least: int) -> int:
+    """The most frames that one model may hold: those of the largest group of pieces that tracks join."""
+    pieces = frames.pieces
+    if len(pieces) == 1:
+        return len(frames)
+    piece = np.repeat(np.arange(len(pieces)), [len(some) for some in pieces])[tracks.frame]
+    seen = np.zeros((len(pieces), tracks.count), np.bool_)
+    seen[piece, tracks.track] = True
+    pairs = [{i, j} for i, j in combinations(range(len(pieces)), 2) if (seen[i] & seen[j]).sum() >= least]
+    return max(sum(len(pieces[number]) for number in group) for group in join_groups(len(pieces), pairs))
+
+
+def _holds_up(candidate: Candidate, possible: int, config: Config) -> bool:
+    enough = candidate.registered >= config.map.min_registered * possible
     return enough and candidate.jump <= config.map.max_scale_jump
 
 

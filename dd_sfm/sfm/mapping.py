@@ -16,6 +16,7 @@ from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.focal_check import focal_notes
 from dd_sfm.sfm.mapper_choice import Candidate, candidate_folder, try_mappers
 from dd_sfm.sfm.mappers import MAPPERS, Poses
+from dd_sfm.sfm.piece_notes import model_text, piece_notes
 from dd_sfm.sfm.registration import register_remaining
 from dd_sfm.sfm.track_selection import mapper_tracks
 from dd_sfm.structures import FrameSet, MapResult, Tracks, VerifiedPairs
@@ -107,13 +108,14 @@ def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Confi
         text = f"the {first} mapper's result did not hold up: the poses are those of the {best.mapper} mapper"
         notes.append(Note(NoteCode.FALLBACK_MAPPER, text))
     if len(models) > 1:
-        sizes = ", ".join(str(len(m)) for m in models)
+        sizes = ", ".join(model_text(poses, frames) for poses in models)
         notes.append(
             Note(NoteCode.SEVERAL_MODELS, f"no mapper joined all frames: {len(models)} models of {sizes} frames")
         )
+    notes += piece_notes(models, frames)
     if best.jump > config.map.max_scale_jump and best.jump_frame is not None:
-        index = frames.frames[best.jump_frame].index
-        text = f"the scale of the scene changes by a factor {best.jump:.1f} at frame {index}: do not trust sizes"
+        where = frames.frames[best.jump_frame].label
+        text = f"the scale of the scene changes by a factor {best.jump:.1f} at frame {where}: do not trust sizes"
         notes.append(Note(NoteCode.SCALE_JUMP, text))
     if frames.camera.is_free:
         text = (

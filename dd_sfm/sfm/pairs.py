@@ -1,6 +1,11 @@
-"""Which frames are searched for the points of which: windows, probing with hysteresis, and loops."""
+"""Which frames are searched for the points of which: windows, probing with hysteresis, and loops.
 
-from collections.abc import Callable, Iterator
+Windows and probing stay within a piece, a stretch of frames over which the view follows: no source's first frames are
+neighbours of the last of another, nor those of both sides of a cut. Pieces are joined as loops are, by frames that look
+alike.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -8,36 +13,53 @@ from torch import Tensor
 from dd_sfm.config import PairsConfig
 
 
-def reference_positions(count: int, config: PairsConfig) -> list[int]:
-    """Positions of the reference frames, ascending: every N-th, and those that no window of these reaches."""
-    references = list(range(0, count, max(1, config.reference_every)))
+def reference_positions(pieces: Sequence[range], config: PairsConfig) -> list[int]:
+    """Positions of the reference frames, ascending: every N-th of a piece, and those that no window of these reaches.
+
+    Args:
+        pieces: The positions of the frames of each piece.
+        config: Settings.
+    """
+    return [position for piece in pieces for position in _references(piece, config)]
+
+
+def _references(piece: range, config: PairsConfig) -> list[int]:
+    references = list(range(piece.start, piece.stop, max(1, config.reference_every)))
     if config.scheme == "adaptive":
         return references
-    reached = set(references).union(*(window_targets(r, count, config) for r in references))
+    reached = set(references).union(*(window_targets(r, piece, config) for r in references))
     # From the end, where no later reference looks back: the last frame then stands for those shortly before it.
-    for position in reversed(range(count)):
+    for position in reversed(piece):
         if position not in reached:
             references.append(position)
-            reached |= {position, *window_targets(position, count, config)}
+            reached |= {position, *window_targets(position, piece, config)}
     return sorted(references)
 
 
-def window_targets(reference: int, count: int, config: PairsConfig) -> list[int]:
-    """Positions at the configured offsets on both sides, nearest first."""
+def piece_of(position: int, pieces: Sequence[range]) -> range:
+    """The piece that holds a position."""
+    return next(piece for piece in pieces if position in piece)
+
+
+def window_targets(reference: int, piece: range, config: PairsConfig) -> list[int]:
+    """Positions of the reference's piece at the configured offsets on both sides, nearest first."""
     offsets = sorted({abs(o) for o in config.offsets if o})
     near = [reference + sign * offset for offset in offsets for sign in (1, -1)]
-    return [p for p in near if 0 <= p < count]
+    return [p for p in near if p in piece]
 
 
-def window_pairs(count: int, config: PairsConfig) -> list[tuple[int, int]]:
+def window_pairs(pieces: Sequence[range], config: PairsConfig) -> list[tuple[int, int]]:
     """All pairs (i < j) that the references' windows touch."""
     pairs = {
-        (min(r, t), max(r, t)) for r in reference_positions(count, config) for t in window_targets(r, count, config)
+        (min(r, t), max(r, t))
+        for piece in pieces
+        for r in _references(piece, config)
+        for t in window_targets(r, piece, config)
     }
     return sorted(pairs)
 
 
-def adaptive_targets(reference: int, count: int, config: PairsConfig, probe: Callable[[int], float]) -> Iterator[int]:
+def adaptive_targets(reference: int, piece: range, config: PairsConfig, probe: Callable[[int], float]) -> Iterator[int]:
     """The paper's scheme (Liu et al., CVPR 2020): window, probes, then everything up to the last good one.
 
     All frames within the largest offset of the window come first. Beyond it every ``probe_every``-th frame is
@@ -47,7 +69,7 @@ def adaptive_targets(reference: int, count: int, config: PairsConfig, probe: Cal
 
     Args:
         reference: Position of the reference frame.
-        count: Number of frames.
+        piece: Positions of the frames of its piece.
         config: Settings.
         probe: Inlier ratio of a probe against a position.
 
@@ -57,11 +79,11 @@ def adaptive_targets(reference: int, count: int, config: PairsConfig, probe: Cal
     window = max(abs(o) for o in config.offsets[: max(1, len(config.offsets) // 2)])
     for sign in (1, -1):
         near = [reference + sign * d for d in range(1, window + 1)]
-        yield from (p for p in near if 0 <= p < count)
-        last = count - 1 if sign > 0 else 0
-        done, misses = min(max(reference + sign * window, 0), count - 1), 0
+        yield from (p for p in near if p in piece)
+        last = piece[-1] if sign > 0 else piece[0]
+        done, misses = min(max(reference + sign * window, piece[0]), piece[-1]), 0
         while misses < 2 and done != last:
-            candidate = min(max(done + sign * config.probe_every * (misses + 1), 0), count - 1)
+            candidate = min(max(done + sign * config.probe_every * (misses + 1), piece[0]), piece[-1])
             ratio = probe(candidate)
             if ratio >= config.min_inlier_ratio:
                 yield from range(done + sign, candidate + sign, sign)
@@ -94,8 +116,8 @@ def pool_descriptors(descriptors: Tensor, usable: Tensor) -> Tensor:
     return pooled
 
 
-def loop_targets(pooled: Tensor, reference: int, config: PairsConfig) -> list[int]:
-    """Frames far from the reference that look most like it, each at least a window from the others.
+def loop_targets(pooled: Tensor, reference: int, piece: range, config: PairsConfig) -> list[int]:
+    """Frames of the reference's piece far from it that look most like it, each at least a window from the others.
 
     Frames just beyond the window look alike because the scope has hardly moved on, which is no loop: candidates lie
     at least two windows away.
@@ -103,11 +125,12 @@ def loop_targets(pooled: Tensor, reference: int, config: PairsConfig) -> list[in
     Args:
         pooled: Unit-norm image descriptors (F, E) of all frames.
         reference: Position of the reference frame.
+        piece: Positions of the frames of its piece.
         config: Settings; ``loop_candidates`` of them at most, ``loop_min_similarity`` at least.
     """
     reach = max(abs(o) for o in config.offsets)
     similarity = (pooled @ pooled[reference]).tolist()
-    order = sorted(range(len(similarity)), key=lambda p: -similarity[p])
+    order = sorted(piece, key=lambda p: -similarity[p])
     chosen: list[int] = []
     for position in order:
         if len(chosen) == config.loop_candidates or similarity[position] < config.loop_min_similarity:
@@ -115,3 +138,43 @@ def loop_targets(pooled: Tensor, reference: int, config: PairsConfig) -> list[in
         if abs(position - reference) > 2 * reach and all(abs(position - c) > reach // 2 for c in chosen):
             chosen.append(position)
     return chosen
+
+
+def other_targets(pooled: Tensor, reference: int, references: Sequence[int], piece: range) -> list[int]:
+    """References of other pieces by how much they look like one, most alike first.
+
+    References, since a point that is found in one is searched on from there, all over that piece.
+
+    Args:
+        pooled: Unit-norm image descriptors (F, E) of all frames.
+        reference: Position of the reference frame.
+        references: Positions of all reference frames.
+        piece: Positions of the frames of its piece.
+    """
+    similarity = (pooled @ pooled[reference]).tolist()
+    return sorted((r for r in references if r not in piece), key=lambda r: -similarity[r])
+
+
+def spread_pairs(pieces: Sequence[range], every: int, most: int) -> list[tuple[int, int]]:
+    """Pairs (i < j) of frames of different pieces, evenly spread: for methods that cannot tell frames that look alike.
+
+    Args:
+        pieces: The positions of the frames of each piece.
+        every: Every N-th frame of a piece, where these are not too many.
+        most: Pairs at most, about.
+    """
+    while True:
+        taken = [range(piece.start, piece.stop, max(1, every)) for piece in pieces]
+        pairs = [(i, j) for k, first in enumerate(taken) for second in taken[k + 1 :] for i in first for j in second]
+        if len(pairs) <= most or all(len(some) == 1 for some in taken):
+            return pairs
+        every += 1
+
+
+def join_groups(count: int, joined: Iterable[set[int]]) -> list[set[int]]:
+    """Groups of the numbers from 0 to ``count`` - 1 that sets of some of them join, ascending."""
+    groups = [{number} for number in range(count)]
+    for some in joined:
+        touched = [group for group in groups if group & some]
+        groups = [group for group in groups if not group & some] + [set().union(*touched)]
+    return sorted(groups, key=min)

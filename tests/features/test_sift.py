@@ -33,11 +33,11 @@ def test_presets():
 
 def test_pairs():
     config = load_config(Config, None, ["sift.overlap=2"])
-    assert sift_pairs(4, config) == [(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)]
-    both = set(sift_pairs(30, load_config(Config, None, ["sift.pairs=both"])))
-    window = set(window_pairs(30, config.pairs))
-    assert set(sift_pairs(30, load_config(Config, None, ["sift.pairs=window"]))) == window
-    assert both == window | set(sift_pairs(30, Config()))
+    assert sift_pairs([range(4)], config) == [(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)]
+    both = set(sift_pairs([range(30)], load_config(Config, None, ["sift.pairs=both"])))
+    window = set(window_pairs([range(30)], config.pairs))
+    assert set(sift_pairs([range(30)], load_config(Config, None, ["sift.pairs=window"]))) == window
+    assert both == window | set(sift_pairs([range(30)], Config()))
 
 
 def plain_sift(frames: Path, masks: Path, camera: str, out: Path) -> pycolmap.Reconstruction:

@@ -10,8 +10,8 @@ from dd_sfm.evaluation.model.ground_truth import GroundTruthLookup
 from dd_sfm.io.colmap_model import read_model, read_poses
 from dd_sfm.io.colmap_source import as_binary
 from dd_sfm.io.jhu import read_sequence
-from dd_sfm.io.run_folder import read_frame_records, read_undistortion
-from dd_sfm.io.scene import find_model_folder, last_number, run_around
+from dd_sfm.io.run_folder import read_frame_records, read_sources, read_undistortion
+from dd_sfm.io.scene import find_model_folder, last_number, number_by_stem, run_around
 from dd_sfm.io.truth import RenderedTruth, read_truth
 from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.structures import FloatArray, Model
@@ -23,7 +23,7 @@ class PoseReference:
 
     ``kind``: rendered, jhu or colmap; ``unit``: of lengths; ``cam_from_world`` (3, 4): by frame number; ``frames``: all
     frame numbers, also without a pose; ``truth``: poses and depth of a rendered clip, else None; ``is_run``: whether
-    this is the model of a run.
+    this is the model of a run; ``sources``: names of the sources, where a run has several.
     """
 
     path: Path
@@ -33,6 +33,7 @@ class PoseReference:
     frames: tuple[int, ...]
     truth: RenderedTruth | None = None
     is_run: bool = False
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class EvaluatedRun:
     ``root``: the folder that the user named; ``run``: the folder of the run that the model belongs to, None for other
     models; ``time_s`` and ``source_number``: by frame, the time and the number in the name of the source image, both
     empty outside run folders; ``frames_used``: number of frames that the mapper was given, 0 when unknown;
-    ``undistortion``: how the run has removed the distortion of its frames, None where it had none to remove.
+    ``undistortion``: how the run has removed the distortion of its frames, None where it had none to remove;
+    ``sources``: names of the sources, where a run has several.
     """
 
     root: Path
@@ -53,6 +55,7 @@ class EvaluatedRun:
     frames_used: int
     run: Path | None = None
     undistortion: Undistortion | None = None
+    sources: tuple[str, ...] = ()
 
 
 def find_model(folder: Path) -> Path:
@@ -73,15 +76,16 @@ def find_model(folder: Path) -> Path:
     return found
 
 
-def frame_numbers(folder: Path, names: list[str]) -> dict[str, int]:
-    """Frame number of every image: the last number in its file name.
+def frame_numbers(folder: Path, names: list[str], run: Path | None = None) -> dict[str, int]:
+    """Frame number of every image: the last number in its file name, or that of a run's frame of several sources.
 
     Raises:
         InputError: If a name holds no number, or two the same.
     """
+    named = number_by_stem(read_frame_records(run)) if run else {}
     numbers: dict[str, int] = {}
     for name in names:
-        number = last_number(name)
+        number = named.get(Path(name).stem, last_number(name))
         if number is None:
             raise InputError(f"{folder}: image '{name}' has no number in its name; expected the frame number")
         numbers[name] = number
@@ -105,17 +109,18 @@ def open_run(path: Path) -> EvaluatedRun:
         names = list(read_poses(binary))
         if not names:
             raise InputError(f"{folder}: the model has no registered image; expected at least 3")
-        model = read_model(binary, frame_numbers(folder, names))
-    run = run_around(path, folder)
+        run = run_around(path, folder)
+        model = read_model(binary, frame_numbers(folder, names, run))
     return _with_records(path, folder, model, run) if run else EvaluatedRun(path, folder, model, {}, {}, 0)
 
 
 def _with_records(root: Path, folder: Path, model: Model, run: Path) -> EvaluatedRun:
     kept = [record for record in read_frame_records(run) if record.kept]
     time_s = {record.index: record.time_s for record in kept}
-    numbers = {record.index: last_number(record.source) for record in kept}
+    sources = read_sources(run)
+    numbers = {record.index: None if sources else last_number(record.source) for record in kept}
     source_number = {index: number for index, number in numbers.items() if number is not None}
-    return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), run, read_undistortion(run))
+    return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), run, read_undistortion(run), sources)
 
 
 def open_pose_reference(path: Path) -> PoseReference:
@@ -144,10 +149,13 @@ def open_pose_reference(path: Path) -> PoseReference:
         ) from error
     with as_binary(folder) as binary:
         named = read_poses(binary)
-    numbers = frame_numbers(folder, list(named))
+    run = run_around(path, folder)
+    numbers = frame_numbers(folder, list(named), run)
     by_frame = {numbers[name]: pose for name, pose in named.items()}
-    is_run = run_around(path, folder) is not None
-    return PoseReference(path, "colmap", "scene units", by_frame, tuple(sorted(by_frame)), is_run=is_run)
+    sources = read_sources(run) if run else ()
+    return PoseReference(
+        path, "colmap", "scene units", by_frame, tuple(sorted(by_frame)), is_run=run is not None, sources=sources
+    )
 
 
 def common_frames(run: EvaluatedRun, reference: PoseReference) -> CommonFrames:
@@ -156,6 +164,11 @@ def common_frames(run: EvaluatedRun, reference: PoseReference) -> CommonFrames:
     Raises:
         InputError: If fewer than 3 frames are in common.
     """
+    if run.sources != reference.sources:
+        raise InputError(
+            f"{run.root}: {_of_sources(run.sources)}, {reference.path}: {_of_sources(reference.sources)}; frames of "
+            "several sources are only compared with those of a run of the same sources. Evaluate a run of each source"
+        )
     frames = tuple(sorted({*run.time_s, *run.model.cam_from_world}))
     kind = "run" if run.run else "colmap"
     ours = NumberedPoses(kind, run.model.cam_from_world, frames, run.source_number)
@@ -169,6 +182,10 @@ def common_frames(run: EvaluatedRun, reference: PoseReference) -> CommonFrames:
             f"{_span(reference.cam_from_world)}); expected at least 3. Is it the same video?"
         )
     return found
+
+
+def _of_sources(sources: tuple[str, ...]) -> str:
+    return f"a run of {len(sources)} sources ({', '.join(sources)})" if sources else "frames of one source"
 
 
 def ground_truth_lookup(run: EvaluatedRun, truth: RenderedTruth, common: CommonFrames) -> GroundTruthLookup:

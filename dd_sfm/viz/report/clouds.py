@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dd_sfm.cameras import camera_centres
 from dd_sfm.evaluation.comparison.result import Column, Comparison
 from dd_sfm.io.images import read_image, read_mask
+from dd_sfm.io.run_folder import has_frames, load_frames
 from dd_sfm.structures import FloatArray, Model
 from dd_sfm.viz.render.splat import draw_points
 from dd_sfm.viz.render.viewpoints import Viewpoint, fit_view, look_along
@@ -25,7 +26,9 @@ CAMERA_WIDTH_PX = 480
 
 def frame_path(column: Column, frame: int) -> Path | None:
     """Path of the image of a source frame in a run's folder; None when there is none."""
-    return next(iter(sorted((column.folder / "frames").glob(f"{frame:08d}.*"))), None)
+    if not has_frames(column.folder):
+        return None
+    return next((found.path for found in load_frames(column.folder).frames if found.index == frame), None)
 
 
 def field_box(column: Column, shape: tuple[int, ...]) -> tuple[int, int, int, int]:

@@ -1,0 +1,53 @@
+"""Which pieces of a run, several sources or both sides of a cut, came together in one model, and which did not."""
+
+from collections.abc import Mapping, Sequence
+
+from dd_sfm.notes import Note, NoteCode
+from dd_sfm.structures import FloatArray, FrameSet
+
+LEAST_FRAMES = 3
+"""Frames of a piece in a model from which on it counts as part of it; it is none of a piece with fewer."""
+
+
+def piece_notes(models: Sequence[Mapping[int, FloatArray]], frames: FrameSet) -> list[Note]:
+    """What became of the pieces; nothing where there is only one.
+
+    Args:
+        models: The poses of each model by frame position.
+        frames: All frames.
+    """
+    pieces = frames.pieces
+    if len(pieces) == 1:
+        return []
+    held = [[piece for piece in pieces if _is_part(piece, poses)] for poses in models]
+    together = [some for some in held if len(some) > 1]
+    joined = [", ".join(piece_name(frames, piece) for piece in some) for some in together]
+    notes = [Note(NoteCode.PIECES_JOINED, f"one model joins {text}") for text in joined]
+    lost = [piece for piece in pieces if not any(piece in some for some in held)]
+    apart = [*held, *([piece] for piece in lost)]
+    if len(apart) > 1:
+        groups = " | ".join(", ".join(piece_name(frames, piece) for piece in some) for some in apart if some)
+        text = f"no tissue was found that these have in common, so that they are not in one model: {groups}"
+        notes.append(Note(NoteCode.PIECES_APART, text))
+    if lost:
+        names = ", ".join(piece_name(frames, piece) for piece in lost)
+        notes.append(Note(NoteCode.PIECES_APART, f"in no model at all: {names}"))
+    return notes
+
+
+def model_text(poses: Mapping[int, FloatArray], frames: FrameSet) -> str:
+    """How many frames a model has, and where there are several pieces of which."""
+    if len(frames.pieces) == 1:
+        return str(len(poses))
+    counts = [(piece, sum(position in piece for position in poses)) for piece in frames.pieces]
+    parts = [f"{count} of {piece_name(frames, piece)}" for piece, count in counts if count]
+    return f"{len(poses)} ({', '.join(parts)})"
+
+
+def piece_name(frames: FrameSet, piece: range) -> str:
+    """The first and the last frame of a piece."""
+    return f"frames {frames.frames[piece[0]].label} to {frames.frames[piece[-1]].label}"
+
+
+def _is_part(piece: range, poses: Mapping[int, FloatArray]) -> bool:
+    return sum(position in poses for position in piece) >= min(LEAST_FRAMES, len(piece))

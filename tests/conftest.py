@@ -28,6 +28,16 @@ def shared_data() -> Path:
     return SHARED / "data"
 
 
+@pytest.fixture(scope="session")
+def tiny_scene():
+    """Three frames of a rendered colon; building the organ takes most of the time of a small clip."""
+    from tiny_clip import TINY
+
+    from dd_sfm.synthetic.render import make_scene
+
+    return make_scene(TINY)
+
+
 def texture(height: int = 200, width: int = 260, seed: int = 0) -> np.ndarray:
     """A reddish texture (H, W, 3) uint8."""
     rng = np.random.default_rng(seed)

@@ -136,4 +136,8 @@ def _key(clip: "SynthSettings") -> str:
     from dd_sfm.config import dump_config
     from dd_sfm.synthetic.render import RENDERER_VERSION
 
-    return hashlib.sha256(json.dumps([RENDERER_VERSION, dump_config(clip)]).encode()).hexdigest()[:16]
+    content = dump_config(clip)
+    if not clip.lens.camera:
+        # Clips from before there was such a key are the same.
+        del content["lens"]["camera"]
+    return hashlib.sha256(json.dumps([RENDERER_VERSION, content]).encode()).hexdigest()[:16]

@@ -16,11 +16,13 @@ from scipy.spatial.transform import Rotation
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_bytes, write_parts
+from dd_sfm.io.colmap import pycolmap
+from dd_sfm.io.lens import Lens
 from dd_sfm.ops.coordinates import from_colmap, to_colmap
 from dd_sfm.ops.point_blocks import point_blocks
 from dd_sfm.structures import FrameSet, Model
 
-PINHOLE, SIMPLE_PINHOLE, OPENCV = 1, 0, 4
+PINHOLE, SIMPLE_PINHOLE = 1, 0
 POINT_HEADER = np.dtype(
     [("id", "<u8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("length", "<u8")]
 )  # packed: 51 bytes
@@ -62,7 +64,7 @@ def write_model(
     model: Model,
     frames: FrameSet,
     cameras: Mapping[int, PinholeCamera] | None = None,
-    distortion: NDArray[np.float64] | None = None,
+    lens: Lens | None = None,
 ) -> None:
     """Write a model; image ids are frame positions + 1, point ids start at 1.
 
@@ -71,7 +73,7 @@ def write_model(
         model: What to write.
         frames: Names of the images.
         cameras: Camera of every frame position with a pose; None when all have the model's.
-        distortion: k1, k2, p1, p2 that the model's pixels have, of all cameras; None, or all zero, for none.
+        lens: What the model's pixels were seen by, all of them; None for the cameras, which have no distortion.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Observations are sorted by point already.
@@ -82,20 +84,17 @@ def write_model(
     index_in_image[order] = np.arange(len(order)) - first
     distinct = list(dict.fromkeys(cameras.values() if cameras else [model.camera])) or [model.camera]
     ids = {position: distinct.index(camera) + 1 for position, camera in (cameras or {}).items()}
-    write_bytes(folder / "cameras.bin", _camera_bytes(distinct, distortion))
+    write_bytes(folder / "cameras.bin", _camera_bytes([lens] if lens else [Lens.of(camera) for camera in distinct]))
     write_parts(folder / "images.bin", _image_parts(model, image_names(frames), order, ids))
     write_parts(folder / "points3D.bin", _point_parts(model, index_in_image))
 
 
-def _camera_bytes(cameras: list[PinholeCamera], distortion: NDArray[np.float64] | None) -> bytes:
-    kind, bent = (PINHOLE, []) if distortion is None or not distortion.any() else (OPENCV, distortion.tolist())
-    parts = [struct.pack("<Q", len(cameras))]
-    for k, camera in enumerate(cameras):
-        cx, cy = to_colmap(camera.principal_point)
-        values = [camera.fx, camera.fy, cx, cy, *bent]
+def _camera_bytes(lenses: list[Lens]) -> bytes:
+    parts = [struct.pack("<Q", len(lenses))]
+    for k, lens in enumerate(lenses):
         parts += [
-            CAMERA_HEADER.pack(k + 1, kind, camera.width, camera.height),
-            struct.pack(f"<{len(values)}d", *values),
+            CAMERA_HEADER.pack(k + 1, pycolmap.CameraModelId.__members__[lens.model].value, lens.width, lens.height),
+            struct.pack(f"<{len(lens.params)}d", *lens.params),
         ]
     return b"".join(parts)
 

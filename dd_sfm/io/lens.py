@@ -113,6 +113,8 @@ class Lens:
         points = np.asarray(points_cam, np.float64)
         if points.ndim != 2 or points.shape[1] != 3:
             raise ShapeError(f"points_cam {points.shape}; expected (N, 3)")
+        if not self.has_distortion:
+            return self.pinhole.project(points)
         xy = self.project_unlimited(points)
         radius = np.hypot(points[:, 0], points[:, 1])
         angle, azimuth = np.arctan2(radius, points[:, 2]), np.arctan2(points[:, 1], points[:, 0])
@@ -121,7 +123,10 @@ class Lens:
 
     def unproject(self, xy: Numbers) -> Floats:
         """The unit rays (N, 3) float64 that pixels (N, 2) show, in the camera's axes; NaN where they show none."""
-        if self.model == "EQUIRECTANGULAR" or not self.has_distortion:
+        if not self.has_distortion:
+            rays = self.pinhole.unproject(xy)
+            return rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        if self.model == "EQUIRECTANGULAR":
             return np.asarray(self._colmap.cam_ray_from_img(to_colmap(np.asarray(xy, np.float64))), np.float64)
         fx, fy, cx, cy = self.focal_and_centre
         target = (to_colmap(np.asarray(xy, np.float64)) - (cx, cy)) / (fx, fy)

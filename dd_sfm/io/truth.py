@@ -1,8 +1,7 @@
 """Rendered clips with exact truth: poses, depth, mask and the clip itself."""
 
 import zlib
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -11,45 +10,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera, camera_to_world, pose_at, world_to_camera
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, ShapeError
 from dd_sfm.io.images import read_mask
 from dd_sfm.io.lens import Lens
-from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.ops.pixels import inside_mask, nearest_values
 
-TRUTH_ARRAYS = ("K", "R", "c", "depth", "depth_frames", "depth_unit_mm", "distortion", "deformation")
+TRUTH_ARRAYS = (
+    "K", "R", "c", "depth", "depth_frames", "depth_unit_mm", "distortion", "deformation",
+    "lens_model", "lens_params",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class RenderedTruth:
     """What a rendered clip knows of itself.
 
-    ``camera`` of the size of the depth; ``cam_from_world`` (N, 3, 4) in mm; ``depth`` (D, H, W) float32
-    z-depth in mm of the frames ``depth_frames`` (D,), 0 where no surface is hit; ``mask`` (H, W) bool; ``distortion``
-    k1, k2, p1, p2 of OpenCV's model; ``deformation`` amplitude in mm of the tissue's movement, 0 where it stands still.
+    ``lens`` at the size of the depth; ``cam_from_world`` (N, 3, 4) in mm; ``depth`` (D, H, W) float32 z-depth in mm of
+    the frames ``depth_frames`` (D,), 0 where no surface is hit; ``mask`` (H, W) bool; ``deformation`` amplitude in mm
+    of the tissue's movement, 0 where it stands still.
     """
 
-    camera: PinholeCamera
+    lens: Lens
     cam_from_world: NDArray[np.float64]
     depth: NDArray[np.float32]
     depth_frames: NDArray[np.int64]
     mask: NDArray[np.bool_]
     clip_path: Path
-    distortion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(4))
     deformation: float = 0.0
 
-    @cached_property
-    def lens(self) -> Lens | None:
-        """The camera with its distortion at the size of the depth, None without any."""
-        if not self.distortion.any():
-            return None
-        params = (*self.camera.focal, *to_colmap(self.camera.principal_point), *self.distortion)
-        return Lens("OPENCV", tuple(map(float, params)), *self.camera.size)
-
     def project(self, points: NDArray[Any], frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Pixels (N, 2) and depths (N,) of world points (N, 3) in a frame; pixels are NaN behind the camera."""
-        points_cam = world_to_camera(points, self.cam_from_world[frame])
-        return self.camera.project(points_cam) if self.lens is None else self.lens.project(points_cam)
+        """Pixels (N, 2) and depths (N,) of world points (N, 3) in a frame; pixels are NaN where the lens shows none."""
+        return self.lens.project(world_to_camera(points, self.cam_from_world[frame]))
 
     def depth_at(self, frame: int, xy: NDArray[Any]) -> NDArray[np.float64]:
         """Depth in mm at the nearest pixels (N,); 0 outside the frame and where nothing is hit."""
@@ -59,7 +50,7 @@ class RenderedTruth:
     def world_points(self, frame: int, xy: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """World points (N, 3) of pixels of a frame with depth, and which of them hit a surface (N,)."""
         depth = self.depth_at(frame, xy)
-        rays = self.camera.unproject(xy) if self.lens is None else self.lens.unproject(xy)
+        rays = self.lens.unproject(xy)
         rays = rays / rays[:, 2:]
         return camera_to_world(rays * depth[:, None], self.cam_from_world[frame]), depth > 0
 
@@ -92,19 +83,27 @@ def read_truth(folder: Path) -> RenderedTruth:
         _check_values(path, values)
         mask = read_mask(folder / "mask.png")
         truth = RenderedTruth(
-            PinholeCamera.from_matrix(values["K"], (mask.shape[1], mask.shape[0])),
+            _lens(values, (mask.shape[1], mask.shape[0])),
             pose_at(values["R"].transpose(0, 2, 1), values["c"]),
             values["depth"].astype(np.float32) * np.float32(values["depth_unit_mm"]),
             values["depth_frames"].astype(np.int64),
             mask,
             folder / "clip.mp4",
-            values.get("distortion", np.zeros(4)),
             float(values.get("deformation", 0.0)),
         )
-    except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, ShapeError, BadZipFile, zlib.error) as error:
         raise InputError(f"{folder}: no readable truth.npz ({error}); expected a rendered clip's folder") from error
     _check_frames(path, truth)
     return truth
+
+
+def _lens(values: dict[str, NDArray[Any]], size: tuple[int, int]) -> Lens:
+    """The lens of a clip; clips of older versions have K and k1, k2, p1, p2 of OpenCV's model."""
+    if "lens_model" in values:
+        return Lens(str(values["lens_model"]), tuple(map(float, values["lens_params"])), *size)
+    plain = Lens.of(PinholeCamera.from_matrix(values["K"], size))
+    distortion = values.get("distortion", np.zeros(4))
+    return Lens("OPENCV", (*plain.params, *map(float, distortion)), *size) if distortion.any() else plain
 
 
 def _check_values(path: Path, values: dict[str, NDArray[Any]]) -> None:
@@ -118,17 +117,22 @@ def _check_values(path: Path, values: dict[str, NDArray[Any]]) -> None:
         "depth_frames": (depths,),
         "depth_unit_mm": (),
         "distortion": (4,),
+        "lens_model": (),
+        "lens_params": ("P",),
         "deformation": (),
     }
     for name, found in values.items():
         shape = expected[name]
-        fits = found.ndim == len(shape) and all(n in ("H", "W", m) for m, n in zip(found.shape, shape, strict=True))
+        fits = found.ndim == len(shape) and all(
+            n in ("H", "W", "P", m) for m, n in zip(found.shape, shape, strict=True)
+        )
         if not fits:
             raise InputError(
                 f"{path}: {name} has the shape {_text(found.shape)}; expected {_text(shape)}, as there are {poses} "
                 f"poses (R) and {depths} frames with depth"
             )
-        if found.dtype.kind not in "iuf" or not np.isfinite(found).all():
+        is_text = name == "lens_model" and found.dtype.kind == "U"
+        if not is_text and (found.dtype.kind not in "iuf" or not np.isfinite(found).all()):
             raise InputError(f"{path}: {name} holds values that are not finite numbers; expected finite numbers only")
 
 

@@ -21,11 +21,10 @@ from dd_sfm.io.atomic import output_error, write_bytes, write_text
 from dd_sfm.io.clouds import write_mesh
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.images import write_mask
+from dd_sfm.io.lens import COLMAP_MODELS, Lens
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.video_writer import write_video
-from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.ops.pixels import inside_mask
-from dd_sfm.ops.radial import project_distorted
 from dd_sfm.progress import Progress
 from dd_sfm.structures import Frame, FrameSet, Model
 from dd_sfm.synthetic.render import Rendered, Renderer, Scene, make_scene
@@ -119,7 +118,7 @@ def _open_folder(out: Path, settings: SynthSettings) -> Iterator[None]:
 
 
 def _write_files(scene: Scene, out: Path, jobs: int | None, progress: Progress) -> int:
-    """Everything but the settings; returns how many points the model has."""
+    """Everything but the settings; returns how many points COLMAP's model has, 0 for a lens that it does not know."""
     settings = scene.settings
     depths: dict[int, NDArray[np.float32]] = {}
 
@@ -138,7 +137,9 @@ def _write_files(scene: Scene, out: Path, jobs: int | None, progress: Progress) 
     write_mesh(out / "mesh.ply", scene.mesh.vertices, scene.mesh.faces, scene.mesh.normals)
     write_text(out / "calibration.txt", _calibration(renderer))
     model, frames = true_model(scene, renderer, depths)
-    write_model(out / "sparse" / "0", model, frames, distortion=renderer.optics.distortion)
+    if renderer.optics.lens.model not in COLMAP_MODELS:
+        return 0
+    write_model(out / "sparse" / "0", model, frames, lens=renderer.optics.lens)
     return len(model.xyz)
 
 
@@ -171,14 +172,16 @@ def _write_truth(path: Path, scene: Scene, renderer: Renderer, depths: dict[int,
     Poses are R (world_from_cam) and c; depth is uint16 times depth_unit_mm. With deformation above 0 the depth is that
     of each frame, the vertices are those at rest.
     """
+    lens = renderer.optics.lens
     depth = np.stack([depths[k] for k in sorted(depths)])
     # Two micrometres: far below what a mesh of 0.3 mm resolves, and it compresses twice as well as 16 full bits.
     unit = max(0.002, float(depth.max()) / 65500)
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        K=renderer.optics.camera.matrix,
-        distortion=renderer.optics.distortion,
+        lens_model=lens.model,
+        lens_params=np.array(lens.params),
+        **_as_before(lens),
         R=scene.path.rotation,
         c=scene.path.centre,
         depth=np.round(depth / unit).astype(np.uint16),
@@ -190,16 +193,19 @@ def _write_truth(path: Path, scene: Scene, renderer: Renderer, depths: dict[int,
     write_bytes(path, buffer.getvalue())
 
 
+def _as_before(lens: Lens) -> dict[str, Any]:
+    """What versions without other lenses read, of lenses that it describes."""
+    if lens.model not in ("PINHOLE", "OPENCV"):
+        return {}
+    return {"K": lens.pinhole.matrix, "distortion": np.array(lens.params[4:] or np.zeros(4))}
+
+
 def _calibration(renderer: Renderer) -> str:
     """A COLMAP ``cameras.txt``."""
-    camera = renderer.optics.camera
-    values = [*camera.focal, *to_colmap(camera.principal_point)]
-    kind = "PINHOLE"
-    if renderer.optics.distortion.any():
-        kind, values = "OPENCV", [*values, *renderer.optics.distortion]
+    lens = renderer.optics.lens
     return (
         "# Camera list with one line of data per camera:\n#   CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]\n"
-        f"1 {kind} {camera.width} {camera.height} {' '.join(f'{v:.6f}' for v in values)}\n"
+        f"1 {lens.model} {lens.width} {lens.height} {' '.join(f'{v:.12g}' for v in lens.params)}\n"
     )
 
 
@@ -212,7 +218,7 @@ def true_model(
     poses, rows = {}, []
     for k in range(settings.frames):
         poses[k] = pose_at(scene.path.rotation[k].T, scene.path.centre[k])
-        xy, depth = project_distorted(world_to_camera(points, poses[k]), optics.camera, optics.distortion)
+        xy, depth = optics.lens.project(world_to_camera(points, poses[k]))
         seen = np.flatnonzero((depth > 0.5) & inside_mask(optics.mask, xy))
         reached = renderer.rays(k).distance(scene.path.centre[k], points[seen] - scene.path.centre[k])
         seen = seen[np.abs(reached - 1) < 2e-3]
@@ -227,8 +233,9 @@ def true_model(
     names = tuple(Frame(i, Path(f"{i:08d}.png"), Path(), i / settings.fps) for i in range(settings.frames))
     grey = np.full((len(xyz), 3), 200, np.uint8)
     order = np.flatnonzero(keep)[order]
-    model = Model(optics.camera, poses, xyz, grey, np.zeros(len(xyz)), number[point[order]], frame[order], place[order])
-    return model, FrameSet(names, optics.camera, optics.camera.height)
+    camera = optics.lens.pinhole
+    model = Model(camera, poses, xyz, grey, np.zeros(len(xyz)), number[point[order]], frame[order], place[order])
+    return model, FrameSet(names, camera, camera.height)
 
 
 def _surface_points(

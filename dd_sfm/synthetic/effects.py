@@ -64,11 +64,11 @@ def draw_debris(
     covered = np.zeros(light.shape[:2], bool)
     local = (debris.place + frame * debris.drift - path.centre[frame]) @ path.rotation[frame]
     y0, _, x0, _ = optics.box
-    places, depths = optics.camera.project(local)
+    places, depths = optics.lens.project(local)
     for (u, v), z, radius in zip(places - [x0, y0], depths, debris.radius, strict=True):
         if z < 1.5:
             continue
-        size = max(0.7, radius / z * optics.camera.fx)
+        size = max(0.7, radius / z * optics.lens.pinhole.fx)
         inside = -size < u < light.shape[1] + size and -size < v < light.shape[0] + size
         if not inside or not 0 <= int(v) < len(depth) or not 0 <= int(u) < depth.shape[1] or depth[int(v), int(u)] < z:
             continue

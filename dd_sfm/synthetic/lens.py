@@ -7,29 +7,34 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import ConfigError
-from dd_sfm.ops.radial import distort, undistort
+from dd_sfm.io.lens import Lens
+from dd_sfm.synthetic.cameras import camera_of, round_field
 from dd_sfm.synthetic.settings import LensSettings, SynthSettings
 
-MAX_RAY_ERROR_PX = 0.1
-"""Largest reprojection error of an undistorted ray."""
+SMALL_STEP = 1e-5
+"""Of rays in radians, to take a derivative."""
+MOST_OFF_AXIS_DEG = 85.0
+"""The field ends there: depth, which is measured along the axis, tells little of what is further out."""
 
 
 @dataclass(frozen=True)
 class Optics:
     """The camera of a clip.
 
-    ``camera`` without its ``distortion`` (4,), k1, k2, p1, p2 of OpenCV's model; ``mask`` (H, W) bool: the field of
-    view; ``rays`` (M, 3) float32 directions with z = 1 of the pixels inside it, in row order; ``box``: the field's rows
-    and columns (y0, y1, x0, x1).
+    ``lens``; ``mask`` (H, W) bool: the field of view; ``rays`` (M, 3) float32 directions with z = 1 of the pixels
+    inside it, in row order; ``box``: the field's rows and columns (y0, y1, x0, x1); ``focal`` (M,) float32: pixels
+    there that 1 mm of tissue at a depth of 1 mm takes; ``blur_lens``: by which tissue is seen to move.
+
+    Clips of ``lens.distortion`` take the last two from the camera without it: they look as they always did.
     """
 
-    camera: PinholeCamera
-    distortion: NDArray[np.float64]
+    lens: Lens
     mask: NDArray[np.bool_]
     rays: NDArray[np.float32]
     box: tuple[int, int, int, int]
+    focal: NDArray[np.float32]
+    blur_lens: Lens
 
     @property
     def scale(self) -> float:
@@ -53,42 +58,53 @@ def make_optics(settings: SynthSettings) -> Optics:
     """The camera that settings describe.
 
     Raises:
-        ConfigError: If the distortion folds the field of view.
+        ConfigError: If the distortion folds the field of view, or the lens shows nothing of it.
     """
-    width, height, lens = settings.width, settings.height, settings.lens
-    focal = 0.5 * height / np.tan(np.radians(lens.field_of_view_deg) / 2)
-    # Real scopes sit a little off the sensor's centre.
-    cx, cy = (width - 1) / 2 - 0.02 * width, (height - 1) / 2 + 0.004 * height
-    camera = PinholeCamera(width, height, float(focal), float(focal), cx, cy)
-    y, x = np.mgrid[:height, :width].astype(np.float64)
-    mask = np.hypot(x - cx, y - cy) <= 0.5 * lens.circle * height * 1.035
-    mask &= (y >= 0.016 * height) & (y <= height * 0.985)
-    distortion = np.array([*lens.distortion, 0.0, 0.0])
-    pixels = np.stack([x[mask], y[mask]], 1)
-    if distortion.any():
-        flat = undistort(pixels, camera, distortion)
-        _check_rays(flat, pixels, camera, distortion)
-    else:
-        flat = camera.normalise(pixels)
-    rays = np.column_stack([flat, np.ones(len(flat))]).astype(np.float32)
+    lens = camera_of(settings)
+    mask = round_field(lens, settings.lens.circle)
+    pixels = np.argwhere(mask)[:, ::-1].astype(np.float64)
+    rays = lens.unproject(pixels)
+    if not settings.lens.camera and not np.isfinite(rays).all():
+        raise _folded(settings.lens, lens, pixels)
+    # A lens as it was calibrated shows what it shows: NaN compares as not seen.
+    seen = rays[:, 2] > np.cos(np.radians(MOST_OFF_AXIS_DEG))
+    if not seen.any():
+        raise ConfigError(
+            f"lens.camera {settings.lens.camera}: shows nothing in the {lens.width}x{lens.height} pixels of the clip; "
+            "expected a camera of pictures of this size"
+        )
+    mask[mask] = seen
+    rays = rays[seen]
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return Optics(camera, distortion, mask, rays, (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
+    box = (int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+    seen_by = lens if settings.lens.camera else Lens.of(lens.pinhole)
+    return Optics(lens, mask, (rays / rays[:, 2:]).astype(np.float32), box, _focal(seen_by, rays), seen_by)
 
 
-def _check_rays(flat: NDArray[Any], pixels: NDArray[Any], camera: PinholeCamera, distortion: NDArray[Any]) -> None:
-    """See that undistorted places (M, 2) lead back to their pixels (M, 2)."""
-    back = camera.denormalise(distort(flat, distortion))
-    error_px = float(np.abs(back - pixels).max())
-    # Not so for NaN either.
-    if error_px <= MAX_RAY_ERROR_PX:
-        return
-    rim = float(np.linalg.norm(camera.normalise(pixels), axis=1).max())
+def _folded(settings: LensSettings, lens: Lens, pixels: NDArray[np.float64]) -> ConfigError:
+    rim = float(np.linalg.norm(lens.pinhole.normalise(pixels), axis=1).max())
     # r + k1 r^3 turns back at 2 / (3 sqrt(-3 k1)); a little below that it is too flat to be inverted well.
     least = np.ceil(-0.98 * 4 / 27 / rim**2 * 1000) / 1000
-    raise ConfigError(
-        f"lens.distortion {distortion[:2].tolist()}: the image folds over itself in the field (rays off by up to "
-        f"{error_px:.1f} px); expected k1 of {least:g} or more with k2 0. Reduce --distortion or lens.field_of_view_deg"
+    return ConfigError(
+        f"lens.distortion {list(settings.distortion)}: the image folds over itself in the field; expected k1 of "
+        f"{least:g} or more with k2 0. Reduce --distortion or lens.field_of_view_deg"
     )
+
+
+def _focal(lens: Lens, rays: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Pixels (M,) of 1 mm at a depth of 1 mm along unit rays (M, 3).
+
+    It lies across the ray; before a pinhole, whose clips have always been so, across the axis.
+    """
+    if not lens.has_distortion:
+        return np.full(len(rays), lens.pinhole.fx, np.float32)
+    # Two steps across the ray, at right angles; those of the ray itself are no step.
+    first = np.cross(rays, [0.0, 1.0, 0.0])
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    steps = np.stack([first, np.cross(rays, first)]) * SMALL_STEP
+    (ax, ay), (bx, by) = ((lens.project_unlimited(rays + s) - lens.project_unlimited(rays - s)).T for s in steps)
+    per_square = np.abs(ax * by - ay * bx) / (2 * SMALL_STEP) ** 2
+    return np.asarray(np.sqrt(per_square) * rays[:, 2], np.float32)
 
 
 def tone_map(light: NDArray[Any], exposure: float) -> NDArray[np.float32]:

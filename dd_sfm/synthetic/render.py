@@ -77,7 +77,7 @@ def _exposures(scene: Scene) -> NDArray[np.float64]:
     current = 0.0
     result: list[float] = []
     for frame in range(scene.settings.frames):
-        light, _ = renderer.light(frame, renderer.optics.rays[::41])
+        light, _ = renderer.light(frame, every=41)
         wanted = np.log(exposure_for(light, settings.exposure))
         current = wanted if not result else current + settings.exposure_speed * (wanted - current)
         result.append(current)
@@ -116,9 +116,10 @@ class Renderer:
         """Vertices (V, 3) of the mesh at a frame's time."""
         return deform(self.scene.mesh.vertices, self.scene.modes, frame, self.settings.effects.deformation)
 
-    def light(self, frame: int, directions: NDArray[Any]) -> tuple[NDArray[np.float32], Surface]:
-        """Linear light (M, 3) along camera rays (M, 3), and what they hit."""
+    def light(self, frame: int, every: int = 1) -> tuple[NDArray[np.float32], Surface]:
+        """Linear light (M, 3) that every N-th pixel of the field receives, and what these see."""
         scene, mesh, path = self.scene, self.scene.mesh, self.scene.path
+        directions = self.optics.rays[::every]
         rotation, centre = path.rotation[frame], path.centre[frame]
         rays = self.rays(frame)
         world = (directions @ rotation.T).astype(np.float32)
@@ -134,14 +135,14 @@ class Renderer:
         smooth = values[:, :3] / np.maximum(np.linalg.norm(values[:, :3], axis=1, keepdims=True), 1e-6)
         # Textures move with the tissue: they are sampled at its shape at rest.
         resting = np.einsum("nk,nkc->nc", hits.weights, mesh.vertices[corners])
-        footprint = depth / self.optics.camera.fx
+        footprint = depth / self.optics.focal[::every]
         colour, slope = sample_tissue(scene.tissue, resting, smooth, footprint)
         slope -= smooth * (slope * smooth).sum(1, keepdims=True)
         normals = smooth - scene.tissue.settings.relief * slope
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
         surface = albedo(scene.tissue, colour, values[:, 3:6])
         camera = centre.astype(np.float32)
-        soften = self._soften if len(directions) == len(self.optics.rays) else np.asarray
+        soften = self._soften if every == 1 else np.asarray
         light = irradiance(rays, points, normals, camera, rotation, values[:, 6], surface, self.settings.light, soften)
         mirrored = reflections(points, normals, camera, rotation, self.settings.light)
         light = (light + mirrored[:, None]) * hit[:, None]
@@ -150,7 +151,7 @@ class Renderer:
     def render(self, frame: int) -> Rendered:
         """A frame of the clip."""
         settings, optics = self.settings, self.optics
-        light, surface = self.light(frame, optics.rays)
+        light, surface = self.light(frame)
         flow = self._flow(frame, surface.points, surface.depth > 0)
         mask, to_image = optics.field, optics.to_image
         rng = np.random.default_rng([settings.seed, 17, frame])
@@ -185,6 +186,7 @@ class Renderer:
         for k in (frame, other):
             local = (points - path.centre[k]) @ path.rotation[k]
             local[:, 2] = np.maximum(local[:, 2], 1e-3)
-            places.append(self.optics.camera.project(local)[0])
-        flow = np.clip(sign * (places[1] - places[0]), -40, 40)
+            places.append(self.optics.blur_lens.project(local)[0])
+        # What leaves the lens's field has no place there.
+        flow = np.nan_to_num(np.clip(sign * (places[1] - places[0]), -40, 40))
         return np.where(hit[:, None], flow, 0).astype(np.float32)

@@ -70,6 +70,9 @@ class LensSettings:
     """Shift between red and blue at the rim."""
     distortion: tuple[float, float] = (0.0, 0.0)
     """Radial coefficients k1, k2 of OpenCV's model; 0 for a pinhole camera."""
+    camera: str = ""
+    """In place of field_of_view_deg and distortion a camera model and its parameters at the clip's size, as in COLMAP's
+    cameras.txt: OPENCV_FISHEYE 300 300 480 270 0 0 0 0."""
 
 
 @dataclass(frozen=True)

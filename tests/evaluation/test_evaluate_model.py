@@ -489,7 +489,7 @@ def test_agreement_with_the_measuring_tool_on_a_real_sequence(tmp_path, shared_d
 def noisy_model(folder, noise_mm):
     """Points of a rendered clip's surface, poses and points with noise."""
     truth, rng = read_truth(folder), np.random.default_rng(3)
-    camera = truth.camera
+    camera = truth.lens.pinhole
     xyz = visible_surface(truth, 16).xyz[::7]
     point, frame, xy = project(xyz, dict(enumerate(truth.cam_from_world)), camera)
     kept, point = np.unique(point, return_inverse=True)

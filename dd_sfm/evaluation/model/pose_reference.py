@@ -194,7 +194,7 @@ def ground_truth_lookup(run: EvaluatedRun, truth: RenderedTruth, common: CommonF
     A model outside run folders is taken to be free of distortion, as COLMAP's models of undistorted images are.
     """
     undone = run.undistortion
-    if not run.run and truth.lens is not None:
+    if not run.run and truth.lens.has_distortion:
         undone = Undistortion(truth.lens.pinhole, truth.lens)
     return GroundTruthLookup(truth, common.reference_number, run.model.camera.width, undone)
 

@@ -55,6 +55,8 @@ class MasksConfig:
     """A pixel is blown out when all channels reach this level (0 to 255)."""
     highlight_grow_px: int = 6
     """Grow blown-out areas by this many pixels per 1000 of the field of view's height."""
+    instruments: bool = True
+    """Leave out of the points what moves against the tissue and clearly looks unlike it."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class NoteCode(StrEnum):
     NO_CALIBRATION = "no_calibration"
     CAMERA_ESTIMATED = "camera_estimated"
     FEW_MATCHES = "few_matches"
+    INSTRUMENTS_MASKED = "instruments_masked"
     FRAMES_NOT_REGISTERED = "frames_not_registered"
     FRAMES_REGISTERED_LATE = "frames_registered_late"
     FALLBACK_MAPPER = "fallback_mapper"

@@ -192,6 +192,11 @@ class Tracks:
             _check(numbered, "track: not numbered 0, 1, ... in ascending order; expected rows sorted by track")
             _check(bool((later | (step > 0)).all()), "frame: not ascending within a track; expected each frame once")
 
+    def where(self, keep: NDArray[np.bool_]) -> "Tracks":
+        """The observations for which ``keep`` (O,) is true; tracks that lose all are gone, and numbers close up."""
+        numbers = np.unique(self.track[keep], return_inverse=True)[1].astype(np.int64)
+        return Tracks(numbers, self.frame[keep], self.xy[keep], self.score[keep], self.anchor[keep])
+
     @property
     def count(self) -> int:
         """Number of tracks."""
@@ -254,7 +259,8 @@ class MapResult:
 
     ``models``: per model the poses cam_from_world (3, 4) by frame position, largest first; ``cameras``: theirs,
     which differ from the given one only when that was a guess; ``mapper``: the one whose result was taken;
-    ``seconds``: by step and mapper.
+    ``seconds``: by step and mapper; ``instruments``: the share of what can be used of the frames that was found to
+    show instruments.
     """
 
     models: list[dict[int, FloatArray]]
@@ -263,6 +269,7 @@ class MapResult:
     pairs: VerifiedPairs
     seconds: dict[str, float]
     notes: list[Note] = field(default_factory=list)
+    instruments: float = 0.0
 
 
 @dataclass(frozen=True)

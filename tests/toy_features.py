@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 
 from dd_sfm.config import Config
-from dd_sfm.features.dense_tracks import densify_tracks, map_inputs, points_inputs
+from dd_sfm.features.dense_tracks import densify_tracks, map_inputs, map_tracks, points_inputs
 from dd_sfm.features.method import Job
 from dd_sfm.io.atomic import write_json
 from dd_sfm.io.images import read_image, read_mask
-from dd_sfm.sfm.mapping import map_poses
 from dd_sfm.structures import FinishedModel, MapResult, MatchResult, Tracks
 
 
@@ -76,7 +75,7 @@ class OrbFeatures:
 
     def map(self, job: Job, tracks: Tracks) -> MapResult:
         """The mappers that the learned descriptor has."""
-        return map_poses(job.frames, tracks, job.out, job.config, job.progress)
+        return map_tracks(job, tracks)
 
     def points(self, job: Job, tracks: Tracks, found: MapResult) -> Iterator[FinishedModel]:
         """The points that the learned descriptor has."""

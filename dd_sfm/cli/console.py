@@ -116,6 +116,12 @@ def _field(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     return [] if kept is None or kept > 0.9995 else [("field of view", f"{100 * kept:.1f} % kept without distortion")]
 
 
+def _instruments(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """The row of instruments; none where none was found, and for runs of older versions."""
+    share = metrics.get("instruments_share")
+    return [("instruments", f"{100 * share:.1f} % of the usable area of all frames, masked")] if share else []
+
+
 def _frames(metrics: dict[str, Any]) -> str:
     """Numbers of frames: in the source, chosen, dropped and registered."""
     total, used = metrics["frames_total"], metrics["frames_used"]
@@ -167,6 +173,7 @@ def summary(metrics: dict[str, Any], out: str) -> None:
         ("triangulation angle", f"median {metrics['median_triangulation_angle_deg']:.1f} deg"),
         *_expected(metrics),
         *_field(metrics),
+        *_instruments(metrics),
         ("focal length", f"{metrics['focal_length_px']} px{'' if metrics['calibrated'] else ' (not calibrated)'}"),
         ("seconds", _seconds(metrics)),
         ("memory", _memory(metrics)),

@@ -1,28 +1,95 @@
 """From dense tracks to points: what the learned descriptor and any other method that has dense tracks share."""
 
+import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import ReconstructionError
+from dd_sfm.features.instruments import mask_instruments, tracks_without_instruments
 from dd_sfm.features.method import Job
 from dd_sfm.io.colmap_model import write_model
+from dd_sfm.io.instrument_masks import without_instruments
 from dd_sfm.mvs.densify import densify_model
+from dd_sfm.sfm.error_scale import error_scale
+from dd_sfm.sfm.mapping import map_poses
+from dd_sfm.sfm.moving_tracks import JudgedObservations, judge_tracks
 from dd_sfm.sfm.point_colours import colour
+from dd_sfm.sfm.two_view_consensus import agreeing_tracks
 from dd_sfm.structures import FinishedModel, MapResult, Tracks
+
+logger = logging.getLogger(__name__)
+
+DOUBTFUL_SHARE = 0.3
+"""Of the observations that move: with more of them the poses may be those of an instrument."""
 
 
 def map_inputs(config: Config) -> list[Any]:
     """What :func:`dd_sfm.sfm.mapping.map_poses` depends on; for a method's ``stage_inputs``."""
-    return [mapper_inputs(config), dump_config(config)["triangulation"]]
+    inputs = [mapper_inputs(config), dump_config(config)["triangulation"]]
+    # Only when it is off, so that finished runs still hold.
+    return inputs if config.masks.instruments else [*inputs, {"instruments": False}]
 
 
 def mapper_inputs(config: Config) -> dict[str, Any]:
     """The settings of the mappers under the names of the first version, so that finished runs of it still hold."""
     settings = dict(dump_config(config)["map"])
     return {"ladder": settings.pop("mappers"), **settings}
+
+
+def map_tracks(job: Job, tracks: Tracks) -> MapResult:
+    """Find the poses from dense tracks, and mask instruments; also for other methods that have tracks.
+
+    Args:
+        job: Frames, run folder and settings.
+        tracks: All tracks.
+
+    Raises:
+        ReconstructionError: If no mapper registers three frames.
+    """
+    found = map_poses(job.frames, tracks, job.out, job.config, job.progress)
+    if not job.config.masks.instruments:
+        return found
+    judged = _judged(job, tracks, found)
+    if judged.moving_share > DOUBTFUL_SHARE:
+        found, judged = _mapped_by_most(job, tracks, found, judged)
+    share, notes = mask_instruments(job.frames, judged, job.out, job.config)
+    return replace(found, notes=[*found.notes, *notes], instruments=share)
+
+
+def _judged(job: Job, tracks: Tracks, found: MapResult) -> JudgedObservations:
+    scale = error_scale(job.frames)
+    return JudgedObservations.together(
+        [
+            judge_tracks(tracks, poses, camera, job.config, scale)
+            for poses, camera in zip(found.models, found.cameras, strict=True)
+        ]
+    )
+
+
+def _mapped_by_most(
+    job: Job, tracks: Tracks, found: MapResult, judged: JudgedObservations
+) -> tuple[MapResult, JudgedObservations]:
+    """Poses from the tracks that move as most others do, where they explain more of all tracks than those found.
+
+    A mapper that holds a large instrument for the scene explains that, and little else.
+    """
+    scale = error_scale(job.frames)
+    most = agreeing_tracks(tracks, len(job.frames), found.cameras[0], scale)
+    logger.info(
+        "map: %.0f %% of the tracks move; once more with %d of %d", 100 * judged.moving_share, most.count, tracks.count
+    )
+    try:
+        again = map_poses(job.frames, most, job.out, job.config, job.progress)
+        judged_again = _judged(job, tracks, again)
+        if judged_again.still_count > judged.still_count:
+            return again, judged_again
+    except ReconstructionError:
+        pass
+    return map_poses(job.frames, tracks, job.out, job.config, job.progress), judged
 
 
 def points_inputs(config: Config) -> list[Any]:
@@ -45,8 +112,10 @@ def densify_tracks(job: Job, tracks: Tracks, found: MapResult) -> Iterator[Finis
     Raises:
         ReconstructionError: If the first model has no point.
     """
+    frames = without_instruments(job.frames)
+    tracks = tracks_without_instruments(frames, tracks)
     for number, (poses, camera) in enumerate(zip(found.models, found.cameras, strict=True)):
-        dense = densify_model(job.frames, tracks, poses, camera, job.config, job.progress, job.device)
+        dense = densify_model(frames, tracks, poses, camera, job.config, job.progress, job.device)
         if number == 0 and not len(dense.model.xyz):
             raise ReconstructionError(
                 f"{job.out}: none of {tracks.count} tracks could be triangulated with the poses found; "

@@ -8,14 +8,13 @@ import torch
 
 from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import DeviceError
-from dd_sfm.features.dense_tracks import densify_tracks, map_inputs, points_inputs
+from dd_sfm.features.dense_tracks import densify_tracks, map_inputs, map_tracks, points_inputs
 from dd_sfm.features.describe import describe_frames, has_descriptors
 from dd_sfm.features.held_maps import HeldMaps
 from dd_sfm.features.match import match_frames
 from dd_sfm.features.method import Job
 from dd_sfm.features.weights import check_weights, find_weights
 from dd_sfm.mvs.device import why_not_on_gpu
-from dd_sfm.sfm.mapping import map_poses
 from dd_sfm.structures import FinishedModel, MapResult, MatchResult, Tracks
 
 DESCRIPTORS = "descriptors"
@@ -68,8 +67,8 @@ class LearnedFeatures:
         return match_frames(job.frames, job.out, job.config, job.device, job.progress, held)
 
     def map(self, job: Job, tracks: Tracks) -> MapResult:
-        """Find the poses from the tracks."""
-        return map_poses(job.frames, tracks, job.out, job.config, job.progress)
+        """Find the poses from the tracks, and what of the frames shows instruments."""
+        return map_tracks(job, tracks)
 
     def points(self, job: Job, tracks: Tracks, found: MapResult) -> Iterator[FinishedModel]:
         """Adjust the poses, search dense depth, and fill its gaps with tracks."""

@@ -16,6 +16,7 @@ from dd_sfm.io.clouds import read_cloud
 from dd_sfm.io.colmap_database import log_kept
 from dd_sfm.io.colmap_source import Reconstruction, read_reconstruction
 from dd_sfm.io.images import read_image, read_mask
+from dd_sfm.io.instrument_masks import without_instruments
 from dd_sfm.io.run_config import read_config
 from dd_sfm.io.run_folder import (
     CONFIG,
@@ -200,7 +201,7 @@ class Run:
                 registered=frame.index in poses,
                 source=records[frame.index].source,
             )
-            for frame in load_frames(self.path).frames
+            for frame in without_instruments(load_frames(self.path)).frames
         )
 
     @property

@@ -310,7 +310,8 @@ def read_poses(run: Path) -> MapResult:
         # "rung" is what older versions called the mapper.
         mapper = content.get("mapper") or content["rung"]
         notes = [Note.from_json(note) for note in content["notes"]]
-        return MapResult(models, cameras, mapper, VerifiedPairs(**content["pairs"]), content["seconds"], notes)
+        pairs, instruments = VerifiedPairs(**content["pairs"]), float(content.get("instruments", 0.0))
+        return MapResult(models, cameras, mapper, pairs, content["seconds"], notes, instruments)
 
 
 def write_point_figures(run: Path, figures: Sequence[Mapping[str, Any]]) -> None:

@@ -33,6 +33,7 @@ MADE_BY = {
     },
     "map": {
         "map": r".*",
+        "instruments": rf"({LABEL}_)?{NUMBER}\.(png|jpg)\.png",
         "": rf"map\.json|database\.db(\.partial)?{JOURNAL}",
         "poses": rf"{MODEL}|\.({'|'.join(get_args(Mapper))})/.*",
     },

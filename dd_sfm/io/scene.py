@@ -13,6 +13,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.clouds import run_uncertainty
 from dd_sfm.io.colmap_source import is_model, read_any_model
 from dd_sfm.io.images import list_images
+from dd_sfm.io.instrument_masks import final_mask
 from dd_sfm.io.jhu import JHUSequence, read_sequence
 from dd_sfm.io.run_folder import has_frames, read_frame_records
 from dd_sfm.structures import FrameRecord, Model
@@ -144,7 +145,7 @@ def _colmap_scene(source: Path, folder: Path, images: Path | None) -> Scene:
     numbers, notes = _numbers(read.names, records)
     known = _known(records)
     found = [
-        SceneImage(name, number, camera, _file(where, name), _file(masks, name + ".png"), *known.get(number, UNKNOWN))
+        SceneImage(name, number, camera, _file(where, name), _mask(masks, name), *known.get(number, UNKNOWN))
         for name, number, camera in zip(read.names, numbers, read.cameras, strict=True)
     ]
     if run and where and images is None:
@@ -187,7 +188,7 @@ def _frames_without_pose(
     for path in list_images(where):
         if path.name not in posed and (path.stem.isdigit() or path.stem in named):
             number = named[path.stem] if path.stem in named else int(path.stem)
-            mask = _file(masks, path.name + ".png")
+            mask = _mask(masks, path.name)
             found.append(SceneImage(path.name, number, camera, path, mask, *known.get(number, UNKNOWN)))
     return found
 
@@ -204,6 +205,12 @@ def _images_folder(names: Iterable[str], places: list[Path]) -> Path | None:
 
 def _file(folder: Path | None, name: str) -> Path | None:
     return folder / name if folder is not None and (folder / name).is_file() else None
+
+
+def _mask(masks: Path | None, name: str) -> Path | None:
+    """The mask of an image, without instruments where a run has found some."""
+    mask = _file(masks, name + ".png")
+    return None if mask is None else final_mask(mask)
 
 
 def last_number(name: str) -> int | None:

@@ -69,6 +69,7 @@ def run_metrics(
         "pairs_verified": found.pairs.verified,
         "matches_verified": found.pairs.matches,
         "mapper": found.mapper,
+        "instruments_share": found.instruments,
         "calibrated": frames.camera.is_calibrated,
         "field_kept": frames.field_kept,
         **_camera_figures(frames, models[0].get("focal_length_px") or found.cameras[0].fx),

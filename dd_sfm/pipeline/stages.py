@@ -86,7 +86,7 @@ def stage_fingerprints(
         None if calibration is None else _calibration_identity(calibration),
         _mask_identity(mask) if mask else None,
         _without_unset(settings["frames"]),
-        settings["masks"],
+        {key: value for key, value in settings["masks"].items() if key != "instruments"},
         _camera_inputs(config, calibration),
         settings["describe"]["working_height_px"],
     ]

@@ -41,7 +41,7 @@ def triangulate(
     normalised = camera.normalise(tracks.xy[rows])
     poses = stack_poses(cam_from_world)
     starts = np.flatnonzero(np.diff(track, prepend=-1))
-    places, owner, error = _consistent_points(starts, frame, normalised, poses, camera, config, scale)
+    places, owner, error = consistent_observations(starts, frame, normalised, poses, camera, config, scale)
     # Points of the first pass come first.
     order = np.concatenate([np.flatnonzero(owner == number) for number in range(config.triangulation.passes)])
     track, number, kept = track[order], owner[order], rows[order]
@@ -61,7 +61,7 @@ def triangulate(
     return model, track[first]
 
 
-def _consistent_points(
+def consistent_observations(
     starts: IntArray,
     frame: IntArray,
     normalised: FloatArray,
@@ -70,7 +70,12 @@ def _consistent_points(
     config: Config,
     scale: float,
 ) -> tuple[FloatArray, NDArray[np.int8], FloatArray]:
-    """See :func:`dd_sfm.sfm.ray_consensus.consistent_points`; the tracks are shared out among threads."""
+    """Robust points of tracks, shared out among threads; see :func:`dd_sfm.sfm.ray_consensus.consistent_points`.
+
+    Returns:
+        Points (passes, T, 3); for each observation the pass whose point it belongs to (O,), or ``UNUSED``; its error
+        in pixels (O,).
+    """
     settings, threads = config.triangulation, cpu_threads(config.runtime)
     points = np.zeros((settings.passes, len(starts), 3))
     owner, error = np.full(len(frame), UNUSED, np.int8), np.zeros(len(frame))

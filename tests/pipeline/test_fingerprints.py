@@ -33,6 +33,11 @@ def test_a_setting_makes_its_own_stage_stale_and_all_after_it(again):
     assert again("learned", "sift.preset=strong") == []
 
 
+def test_instruments_are_found_while_mapping(again):
+    assert again("learned", "masks.instruments=off") == ["map", "densify"]
+    assert again("sift", "masks.instruments=off") == []
+
+
 def test_sift_is_not_matched_again_for_settings_of_the_learned_descriptor(again):
     quality = "pairs.reference_every=6", "match.max_queries=1500", "dense.every=6", "triangulation.min_angle_deg=1"
     assert again("sift", *quality) == []

@@ -102,6 +102,31 @@ def test_plain_frame_and_points_beside_it(tmp_path):
     assert len(frames_of(layers, every=2)) == 3
 
 
+def test_instruments_are_outlined_and_hide_points(tmp_path):
+    scene = make_scene(tmp_path / "a", wall(10.0))
+    whole, left = np.ones((120, 160), bool), np.ones((120, 160), bool)
+    left[40:80, 60:120] = False
+    images = []
+    for image in scene.images:
+        write_mask_in(tmp_path / "masks", image.name, whole)
+        images.append(replace(image, mask_path=write_mask_in(tmp_path / "instruments", image.name, left)))
+    masked = replace(scene, images=tuple(images), field_mask=tmp_path / "masks" / f"{images[0].name}.png")
+    settings = OverlaySettings(colour="photo", panel=(160, 120))
+    picture, plain = (next(iter(overlay_frames(make_layers([s]), settings))) for s in (masked, scene))
+    before, after = picture[:, :160].astype(int), picture[:, 160:].astype(int)
+    changed = (before != plain[:, :160]).any(2)
+    assert changed[38:82, 58:62].any()
+    assert not changed[44:76, 66:114].any()
+    assert (after == before)[46:74, 66:114].all()
+    assert not (plain[:, 160:] == plain[:, :160])[46:74, 66:114].all()
+
+
+def write_mask_in(folder, name, mask):
+    folder.mkdir(exist_ok=True)
+    write_mask(folder / f"{name}.png", mask)
+    return folder / f"{name}.png"
+
+
 def test_colours_by_depth_are_those_of_the_scale(tmp_path):
     left, right = wall(10.0), wall(10.0)
     left, right = left[left[:, 0] < 0], right[right[:, 0] >= 0] * 2

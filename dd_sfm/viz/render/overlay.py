@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dd_sfm.cameras import PinholeCamera, world_to_camera
 from dd_sfm.errors import InputError, UsageError
 from dd_sfm.io.images import read_image, read_mask
+from dd_sfm.io.instrument_masks import FOLDER, own_mask
 from dd_sfm.io.scene import Scene, SceneImage
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.colours import ColourScale, colour_scale
@@ -24,6 +25,8 @@ COLOURS = ("depth", "error", "photo")
 MARGIN_SHARE = 0.01
 """Margin around the field of view, as a share of its height."""
 TEXT_RGB, BOX_RGB = (245, 245, 245), (20, 22, 26)
+OUTLINE_RGB = (90, 220, 255)
+"""Around instruments."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def overlay_frames(layers: list[Layer], settings: OverlaySettings) -> Iterator[N
         assert image.path is not None
         picture = read_image(image.path)
         panel = _panel_of(picture.shape, field, settings)
-        plain = panel.crop(picture)
+        plain = _outlined(panel.crop(picture), instruments_in(image, panel))
         pictures = [] if len(layers) > 1 else [_labelled(plain, f"frame {image.number}")]
         pictures += [_layer_picture(layer, scale, image, plain, panel, settings) for layer in layers]
         joined = _even(np.concatenate(pictures, 1))
@@ -144,7 +147,10 @@ def _layer_picture(
     model = layer.scene.model
     # Without a calibration every run finds its own focal length.
     camera = panel.camera(layer.scene.images[index].camera)
-    visible = visible_points(layer, index, camera, _field_of_view(_mask_path(layer.scene, image), panel))
+    field, covered = _field_of_view(_mask_path(layer.scene, image), panel), instruments_in(image, panel)
+    # What lies behind an instrument is not seen.
+    field = field if covered is None or field is None else field & ~covered
+    visible = visible_points(layer, index, camera, field)
     if scale is None:
         rgb = model.rgb[visible]
     elif settings.colour == "error":
@@ -184,6 +190,22 @@ def _draw(
 def _mask_path(scene: Scene, image: SceneImage) -> Path | None:
     """Mask of the field of view; an image's own mask also leaves out highlights, where points may be drawn."""
     return scene.field_mask or image.mask_path
+
+
+def instruments_in(image: SceneImage, panel: Panel) -> NDArray[np.bool_] | None:
+    """Where a run has masked instruments, (H, W) in the picture; None for images without."""
+    if image.mask_path is None or image.mask_path.parent.name != FOLDER:
+        return None
+    whole, left = (_field_of_view(path, panel) for path in (own_mask(image.mask_path), image.mask_path))
+    return None if whole is None or left is None else whole & ~left
+
+
+def _outlined(picture: NDArray[np.uint8], area: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """A picture with the outline of an area."""
+    if area is None:
+        return picture
+    contours, _ = cv2.findContours(area.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return np.asarray(cv2.drawContours(picture, contours, -1, OUTLINE_RGB, 1, cv2.LINE_AA), np.uint8)
 
 
 def _field_of_view(path: Path | None, panel: Panel) -> NDArray[np.bool_] | None:

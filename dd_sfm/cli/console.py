@@ -122,6 +122,18 @@ def _instruments(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     return [("instruments", f"{100 * share:.1f} % of the usable area of all frames, masked")] if share else []
 
 
+def _focal_length(metrics: dict[str, Any]) -> str:
+    """That of the lens in the source's pixels, how sure it is, and that of the frames where it is another."""
+    frames = metrics["focal_length_px"]
+    # Runs of older versions tell neither that of the lens nor where the camera comes from.
+    focal, sigma = metrics.get("lens_focal_length_px", frames), metrics.get("lens_focal_sigma_px", 0.0)
+    text = f"{focal:.1f} px" + (f" +- {sigma:.1f}" if sigma else "")
+    if focal != frames:
+        text += f", {frames:.1f} px in frames without distortion"
+    source = metrics.get("camera_from", "calibration" if metrics["calibrated"] else "assumed")
+    return text + {"calibration": "", "clip": " (estimated from the clip)"}.get(source, " (not calibrated)")
+
+
 def _frames(metrics: dict[str, Any]) -> str:
     """Numbers of frames: in the source, chosen, dropped and registered."""
     total, used = metrics["frames_total"], metrics["frames_used"]
@@ -174,7 +186,7 @@ def summary(metrics: dict[str, Any], out: str) -> None:
         *_expected(metrics),
         *_field(metrics),
         *_instruments(metrics),
-        ("focal length", f"{metrics['focal_length_px']} px{'' if metrics['calibrated'] else ' (not calibrated)'}"),
+        ("focal length", _focal_length(metrics)),
         ("seconds", _seconds(metrics)),
         ("memory", _memory(metrics)),
     ]

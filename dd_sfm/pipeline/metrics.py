@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.io.run_folder import (
     ExtractedFrames,
     has_metrics,
@@ -70,9 +71,8 @@ def run_metrics(
         "matches_verified": found.pairs.matches,
         "mapper": found.mapper,
         "instruments_share": found.instruments,
-        "calibrated": frames.camera.is_calibrated,
         "field_kept": frames.field_kept,
-        **_camera_figures(frames, models[0].get("focal_length_px") or found.cameras[0].fx),
+        **camera_figures(frames, models[0].get("focal_length_px") or found.cameras[0].fx),
         "degradations": [note.text for note in notes],
         "degradation_codes": [note.code.value for note in notes],
         "seconds": dict(seconds) | {"total": round(sum(seconds.values()), 2)},
@@ -81,12 +81,27 @@ def run_metrics(
     }
 
 
-def _camera_figures(frames: ExtractedFrames, focal_px: float) -> dict[str, Any]:
-    """The camera of the first model, how sure it is, and the distortion that was undone."""
+def _camera_from(camera: PinholeCamera) -> str:
+    """Where focal length and distortion come from: "calibration", the "clip", or what is "assumed" of the lens."""
+    if camera.is_calibrated:
+        return "calibration"
+    return "assumed" if camera.is_guess else "clip"
+
+
+def camera_figures(frames: ExtractedFrames, focal_px: float) -> dict[str, Any]:
+    """The camera of the first model, how sure it is, and the lens that was undone.
+
+    Frames without distortion are drawn with a focal length of their own, and may be larger than those of the source.
+    """
     lens = frames.lens
+    lens_focal_px = lens.pinhole.fx * focal_px / frames.camera.fx if lens else focal_px
     return {
+        "calibrated": frames.camera.is_calibrated,
+        "camera_from": _camera_from(frames.camera),
         "focal_length_px": round(focal_px, 2),
         "focal_sigma_px": round(frames.camera.focal_sigma * focal_px, 2),
+        "lens_focal_length_px": round(lens_focal_px, 2),
+        "lens_focal_sigma_px": round(frames.camera.focal_sigma * lens_focal_px, 2),
         "distortion": {"model": lens.model, "params": list(lens.params)} if lens else None,
     }
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from dd_sfm.cli.app import explain
-from dd_sfm.cli.console import summary
+from dd_sfm.cli.console import _focal_length, summary
 from dd_sfm.cli.options import ConfigOptions, resolve_config
 from dd_sfm.errors import ConfigError
 from dd_sfm.features.methods import METHODS
@@ -131,9 +131,19 @@ def test_the_summary_tells_frames_and_seconds_apart(capsys):
     assert "GPU 0.00 GB (" not in shown
     summary(metrics | {"frames_chosen": 75, "frames_used": 75, "stages_kept": []}, "runs/[real]")
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "focal length 300.0 px seconds" in shown
     assert "23 of 75 registered (75 in source)" in shown
     assert "densify 20; 285 in all memory" in shown
     assert "learned reconstruction: runs/[real]" in shown
+
+
+def test_the_summary_tells_where_the_focal_length_comes_from():
+    told = {"focal_length_px": 300.0, "calibrated": False}
+    assert _focal_length(told) == "300.0 px (not calibrated)"
+    told |= {"lens_focal_length_px": 300.0, "lens_focal_sigma_px": 9.0, "camera_from": "clip"}
+    assert _focal_length(told) == "300.0 px +- 9.0 (estimated from the clip)"
+    told |= {"lens_focal_length_px": 450.0, "lens_focal_sigma_px": 200.0, "camera_from": "assumed"}
+    assert _focal_length(told) == "450.0 px +- 200.0, 300.0 px in frames without distortion (not calibrated)"
 
 
 def test_a_second_writer_is_refused(dd_sfm, tiny_clip, tmp_path):

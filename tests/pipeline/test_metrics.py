@@ -1,6 +1,9 @@
 import pytest
 
-from dd_sfm.pipeline.metrics import point_notes
+from dd_sfm.cameras import PinholeCamera
+from dd_sfm.io.lens import Lens
+from dd_sfm.io.run_folder import ExtractedFrames
+from dd_sfm.pipeline.metrics import camera_figures, point_notes
 
 
 @pytest.mark.parametrize(
@@ -19,3 +22,30 @@ def test_points_that_are_few_or_unsure_are_told(figures, told):
     notes = point_notes(figures)
     assert len(notes) == bool(told)
     assert told in "".join(note.text for note in notes)
+
+
+def test_focal_lengths_of_lens_and_frames_are_told_apart():
+    # The undistorted frames are drawn with a focal length of 200 px, the lens has one of 300 px, good to 5 %.
+    camera = PinholeCamera(640, 480, 200.0, 200.0, 319.5, 239.5, focal_sigma=0.05)
+    lens = Lens("EUCM", (300.0, 300.0, 320.0, 240.0, 0.8, 1.0), 640, 480)
+    frames = ExtractedFrames("a.mp4", 640, 480, 25.0, 3, camera, lens, 480, "png", ())
+    figures = camera_figures(frames, 200.0)
+    assert (figures["focal_length_px"], figures["focal_sigma_px"]) == (200.0, 10.0)
+    assert (figures["lens_focal_length_px"], figures["lens_focal_sigma_px"]) == (300.0, 15.0)
+    assert (figures["calibrated"], figures["camera_from"]) == (False, "clip")
+    assert figures["distortion"]["model"] == "EUCM"
+
+
+@pytest.mark.parametrize(
+    ("camera", "source"),
+    [
+        (PinholeCamera(640, 480, 200.0, 200.0, 319.5, 239.5), "calibration"),
+        (PinholeCamera(640, 480, 200.0, 200.0, 319.5, 239.5, is_guess=True, focal_sigma=0.4), "assumed"),
+        (PinholeCamera(640, 480, 200.0, 200.0, 319.5, 239.5, is_guess=True), "assumed"),
+    ],
+)
+def test_of_a_pinhole_the_frames_have_the_lens_s_focal_length(camera, source):
+    # The mapper has refined that of a camera that was free.
+    figures = camera_figures(ExtractedFrames("a.mp4", 640, 480, 25.0, 3, camera, None, 480, "png", ()), 220.0)
+    assert figures["lens_focal_length_px"] == figures["focal_length_px"] == 220.0
+    assert (figures["calibrated"], figures["camera_from"]) == (source == "calibration", source)

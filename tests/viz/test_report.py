@@ -18,6 +18,7 @@ from dd_sfm.viz.render.splat import project
 from dd_sfm.viz.report.clouds import CAMERA_WIDTH_PX, camera_view
 from dd_sfm.viz.report.interactive_view import interactive_view, points_that_fit
 from dd_sfm.viz.report.matches import choose_pairs, match_figures
+from dd_sfm.viz.report.page import _lead as page_lead
 from dd_sfm.viz.report.page import page
 from dd_sfm.viz.report.write import write_report
 
@@ -52,6 +53,18 @@ class Outline(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+
+def test_the_page_says_that_the_camera_is_an_estimate(made):
+    _, comparison = made
+
+    def lead(source):
+        columns = [replace(c, metrics={**c.metrics, "camera_from": source}) for c in comparison.columns[:2]]
+        return page_lead(replace(comparison, columns=columns))
+
+    assert "the same masks and camera for all runs (the camera estimated from the clip);" in lead("clip")
+    assert "(the camera assumed, not calibrated);" in lead("assumed")
+    assert "camera for all runs;" in lead("calibration")
 
 
 def test_the_page_is_one_well_formed_file_that_fetches_nothing(made):

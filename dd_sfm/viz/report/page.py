@@ -24,6 +24,9 @@ ALT_TEXT = {
     "matches_far.png": "Matches between two frames far apart",
 }
 
+CAMERA_FROM = {"clip": " (the camera estimated from the clip)", "assumed": " (the camera assumed, not calibrated)"}
+"""By where runs have their camera from what the page says of it."""
+
 
 def page(
     comparison: Comparison,
@@ -90,7 +93,9 @@ def _head(title: str) -> str:
 
 
 def _lead(comparison: Comparison) -> str:
-    what = f"{len(comparison.frames)} frames, the same masks and camera for all runs"
+    sources = {column.metrics.get("camera_from") for column in comparison.columns}
+    camera = next((words for source, words in CAMERA_FROM.items() if source in sources), "")
+    what = f"{len(comparison.frames)} frames, the same masks and camera for all runs{camera}"
     reference = comparison.figures["reference"]
     if comparison.figures["warnings"]:
         return f"{what}; not measured against {reference}."

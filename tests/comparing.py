@@ -1,7 +1,7 @@
 """Run folders of a comparison, made of the plane's model: what a comparison finds in them is known."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -45,7 +45,9 @@ def write_comparison_run(folder: Path, model: Model | None, *, features: str, se
     (folder / "frames").mkdir(parents=True)
     records = [{"index": k, "time_s": k / 25, "kept": True, "reason": ""} for k in range(FRAMES)]
     records.append({"index": FRAMES, "time_s": FRAMES / 25, "kept": False, "reason": "blurred"})
-    (folder / "frames.json").write_text(json.dumps({"frames": records}))
+    camera = {"width": CAMERA.width, "height": CAMERA.height, "camera": asdict(CAMERA)}
+    content = camera | {"field_of_view_px": CAMERA.height, "frames": records}
+    (folder / "frames.json").write_text(json.dumps(content))
     for k in range(FRAMES):
         cv2.imwrite(str(folder / "frames" / f"{k:08d}.png"), texture(CAMERA.height, CAMERA.width, seed=k))
     if model is None:

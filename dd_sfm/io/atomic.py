@@ -65,7 +65,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OutputError: If it cannot be written; an older version is then still there.
     """
-    write_parts(path, [content])
+    try:
+        with atomic_file(path) as partial:
+            partial.write_bytes(content)
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def write_parts(path: Path, parts: Iterable[bytes]) -> None:

@@ -6,8 +6,8 @@ anew such masks are put aside, and those of frames that come out the same are pu
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,10 @@ def put_back(run: Path, names: Mapping[str, str], frames: Mapping[str, Any]) -> 
             write_bytes(run / MASKS / name, path.read_bytes())
             path.unlink()
         if not any(folder.glob("*.png")):
-            shutil.rmtree(folder)
+            (folder / FRAMES_OF_MASKS).unlink(missing_ok=True)
+            # What else the user keeps there stays.
+            with suppress(OSError):
+                folder.rmdir()
     return left
 
 

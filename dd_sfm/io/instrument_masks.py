@@ -15,9 +15,12 @@ OWN, FOLDER = "masks", "instruments"
 
 
 def write_instrument_masks(run: Path, masks: Mapping[str, NDArray[np.bool_]]) -> None:
-    """Write masks (H, W) by the file name of the frame's own mask; those of an earlier call are removed."""
+    """Write masks (H, W) by the file name of the frame's own mask; those of an earlier call are removed.
+
+    Only what is called like a frame's mask is ours; other files in the folder stay.
+    """
     for old in (run / FOLDER).glob("*.png"):
-        if old.name not in masks:
+        if old.name not in masks and (run / OWN / old.name).is_file():
             old.unlink()
     for name, mask in masks.items():
         (run / FOLDER).mkdir(exist_ok=True)

@@ -23,7 +23,7 @@ MADE_BY = {
         "frames": rf"({LABEL}_)?{NUMBER}\.(png|jpg)",
         "masks": rf"({LABEL}_)?{NUMBER}\.(png|jpg)\.png",
         # What a broken-off estimate of the camera left behind.
-        "camera": r".*",
+        "camera.partial": r".*",
     },
     "describe": {"descriptors": rf"grid\.json|basis\.npy|{NUMBER}(\.npz|(\.pooled)?\.npy)?", "describe": r".*"},
     "match": {

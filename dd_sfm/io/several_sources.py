@@ -43,7 +43,7 @@ def join_sources(infos: Sequence[SourceInfo]) -> SourceInfo:
     """Take sources as one, whose frames follow each other; a single one stays as it is.
 
     Raises:
-        InputError: If one is given twice, or their pictures are not of one size.
+        InputError: If one is given twice or is a single picture, or their pictures are not of one size.
     """
     if len(infos) == 1:
         return infos[0]
@@ -53,6 +53,8 @@ def join_sources(infos: Sequence[SourceInfo]) -> SourceInfo:
         if info.path.resolve() in seen:
             raise InputError(f"{info.path}: given twice; expected different sources. Name it once")
         seen.add(info.path.resolve())
+        if info.frame_count == 1 and not info.path.is_dir():
+            raise InputError(f"{info.path}: a single picture; expected videos and folders of images. Name its folder")
         if info.picture_size != first.picture_size:
             (width, height), (first_width, first_height) = info.picture_size, first.picture_size
             raise InputError(

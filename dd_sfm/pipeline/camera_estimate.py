@@ -38,7 +38,7 @@ from dd_sfm.structures import Frame, FrameSet, Tracks
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "camera"
+FOLDER = "camera.partial"
 """In the run folder while a camera is estimated."""
 MIN_FRAMES = 15
 """Fewer do not tell a focal length."""

@@ -167,7 +167,10 @@ class _Problem:
         starts, size = np.searchsorted(point, np.arange(points)), 6 * frames + PARAMETERS
         transposed = at.by_xyz.transpose(0, 2, 1)
         own = np.add.reduceat(transposed @ at.by_xyz, starts)
-        own += (damping * own + 1e-12 * np.trace(own, axis1=1, axis2=2)[:, None, None]) * np.eye(3)
+        size_of_own = np.trace(own, axis1=1, axis2=2)
+        # A point that lies behind all its cameras has no weight and stays where it is.
+        least = 1e-12 * np.maximum(size_of_own, np.median(size_of_own))
+        own += (damping * own + least[:, None, None]) * np.eye(3)
         own_right = np.add.reduceat((transposed @ at.residual[:, :, None])[:, :, 0], starts)
         coupling, scores = np.zeros((points, 3, size)), np.zeros((points, size))
         coupling[:, :, : 6 * frames].reshape(points, 3, frames, 6)[point, :, frame] = transposed @ at.by_pose
@@ -198,7 +201,7 @@ class _Problem:
         for _ in range(steps):
             tried = self.equations(state, damping).step(state)
             cost_then = self.cost(tried)
-            if cost_then >= cost:
+            if not cost_then < cost:
                 damping *= 8
                 continue
             moved, state, cost = np.abs(tried.lens - state.lens), tried, cost_then

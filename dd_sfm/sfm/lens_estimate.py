@@ -136,7 +136,11 @@ def estimate_lens(
         if len(state.xyz) < MIN_POINTS:
             return kept
         noise = NOISE_PX * scale * float(np.sqrt(excess))
-        adjusted = adjust_lens(state, seen, before.prior, noise_px=noise, loss_px=LOSS_PX * scale)
+        try:
+            adjusted = adjust_lens(state, seen, before.prior, noise_px=noise, loss_px=LOSS_PX * scale)
+        except np.linalg.LinAlgError:
+            logger.info("lens: the tracks do not determine an adjustment")
+            return kept
         lens = adjusted.state.lens
         poses = dict(zip(sorted(poses), adjusted.state.poses, strict=True))
         sigma, more = _spread(adjusted, _parts(tracks, seen, numbers, field), before.prior)

@@ -8,6 +8,7 @@ import pytest
 from conftest import moving_frames, write_video
 
 from dd_sfm.errors import InputError
+from dd_sfm.io.images import write_image
 from dd_sfm.io.several_sources import join_sources, source_labels
 from dd_sfm.io.video import iter_frames, open_source
 
@@ -63,3 +64,6 @@ def test_sources_of_another_size_or_given_twice_are_refused(tmp_path):
         join_sources([first, small])
     with pytest.raises(InputError, match="given twice"):
         join_sources([first, first])
+    write_image(tmp_path / "c.png", frames[0])
+    with pytest.raises(InputError, match=r"c\.png: a single picture; .* Name its folder"):
+        join_sources([first, open_source(tmp_path / "c.png")])

@@ -63,7 +63,7 @@ def test_what_the_clip_tells_is_used_and_said(tmp_path, monkeypatch):
     monkeypatch.setattr(camera_estimate, "_estimate", told)
     camera = extract(clip, tmp_path / "run").camera
     assert seen == [(20, True)]
-    assert not (tmp_path / "run" / "camera").exists()
+    assert not (tmp_path / "run" / "camera.partial").exists()
     assert not camera.is_guess
     assert not camera.is_calibrated
     assert camera.focal_sigma == 0.05

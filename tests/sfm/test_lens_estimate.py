@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from dd_sfm.config import Config
 from dd_sfm.io.lens import Lens
 from dd_sfm.ops.coordinates import to_colmap
-from dd_sfm.sfm.lens_adjustment import prior_slopes
+from dd_sfm.sfm.lens_adjustment import LensObservations, LensState, adjust_lens, prior_slopes
 from dd_sfm.sfm.lens_estimate import FieldShape, KnownLens, estimate_lens, straightened
 from dd_sfm.sfm.lens_priors import LENSES, lens_prior
 from dd_sfm.sfm.unified_lens import field_angle_deg, lens_vector, normalise, project
@@ -113,3 +113,16 @@ def test_the_expected_lens_of_a_kind_has_its_angle(kind):
     assert field_angle_deg(lens, FIELD.radius_px) == pytest.approx(prior.angle_deg, abs=0.01)
     assert prior.residuals(CENTRE, FIELD.radius_px)(lens) == pytest.approx(np.zeros(6), abs=1e-3)
     assert 0.05 < prior.focal_sigma(FIELD.radius_px) < 0.8
+
+
+def test_a_point_behind_its_cameras_does_not_end_the_adjustment():
+    poses, rng = np.stack(list(turning(6).values())), np.random.default_rng(0)
+    xyz = np.column_stack([rng.uniform(-2, 2, (120, 2)), rng.uniform(4, 9, 120)])
+    point, frame = np.repeat(np.arange(120), 6), np.tile(np.arange(6), 120)
+    cam = np.einsum("nij,nj->ni", poses[frame, :, :3], xyz[point]) + poses[frame, :, 3]
+    seen = LensObservations(point, frame, project(PLAIN, cam)[0])
+    xyz[7, 2] = -6
+    known = KnownLens.of_kind(lens_prior("unknown", 75.0), FIELD)
+    found = adjust_lens(LensState(PLAIN, poses, xyz), seen, known.prior, noise_px=1.0, loss_px=1.5)
+    assert np.isfinite(found.state.lens).all()
+    assert np.median(found.errors_px) < 0.5

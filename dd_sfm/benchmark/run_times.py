@@ -35,6 +35,8 @@ def read_run_times(runs: Sequence[Path]) -> list[RunTimes]:
     """
     found = []
     for run in runs:
+        if not run.is_dir():
+            raise InputError(f"{run}: not found; expected the folder of a finished run")
         metrics = read_metrics(run)
         try:
             seconds = {str(stage): float(value) for stage, value in metrics["seconds"].items()}

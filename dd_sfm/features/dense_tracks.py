@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 DOUBTFUL_SHARE = 0.3
 """Of the observations that move: with more of them the poses may be those of an instrument."""
+BETTER, AS_GOOD = 1.05, 0.98
+"""By this factor poses of a second try explain more observations than those of the first, or hardly fewer."""
 
 
 def map_inputs(config: Config) -> list[Any]:
@@ -54,9 +56,15 @@ def map_tracks(job: Job, tracks: Tracks) -> MapResult:
     if not job.config.masks.instruments:
         return found
     judged = _judged(job, tracks, found)
-    if judged.moving_share > DOUBTFUL_SHARE:
-        found, judged = _mapped_by_most(job, tracks, found, judged)
+    is_doubtful = judged.moving_share > DOUBTFUL_SHARE
+    if is_doubtful:
+        # A mapper that holds a large instrument for the scene explains that, and little else.
+        most = agreeing_tracks(tracks, len(job.frames), found.cameras[0], error_scale(job.frames))
+        found, judged = _mapped_again(job, tracks, most, found, judged, BETTER)
     share, notes = mask_instruments(job.frames, judged, job.out, job.config)
+    if notes and not is_doubtful:
+        others = tracks_without_instruments(without_instruments(job.frames), tracks)
+        found, _ = _mapped_again(job, tracks, others, found, judged, AS_GOOD)
     return replace(found, notes=[*found.notes, *notes], instruments=share)
 
 
@@ -70,25 +78,21 @@ def _judged(job: Job, tracks: Tracks, found: MapResult) -> JudgedObservations:
     )
 
 
-def _mapped_by_most(
-    job: Job, tracks: Tracks, found: MapResult, judged: JudgedObservations
+def _mapped_again(
+    job: Job, tracks: Tracks, some: Tracks, found: MapResult, judged: JudgedObservations, least: float
 ) -> tuple[MapResult, JudgedObservations]:
-    """Poses from the tracks that move as most others do, where they explain more of all tracks than those found.
-
-    A mapper that holds a large instrument for the scene explains that, and little else.
-    """
-    scale = error_scale(job.frames)
-    most = agreeing_tracks(tracks, len(job.frames), found.cameras[0], scale)
+    """Poses from some of the tracks, unless they explain less of all tracks, by a factor, than those found before."""
     logger.info(
-        "map: %.0f %% of the tracks move; once more with %d of %d", 100 * judged.moving_share, most.count, tracks.count
+        "map: %.0f %% of all tracks move; again with %d of %d", 100 * judged.moving_share, some.count, tracks.count
     )
     try:
-        again = map_poses(job.frames, most, job.out, job.config, job.progress)
+        again = map_poses(job.frames, some, job.out, job.config, job.progress)
         judged_again = _judged(job, tracks, again)
-        if judged_again.still_count > judged.still_count:
+        if judged_again.still_count > least * judged.still_count:
             return again, judged_again
-    except ReconstructionError:
-        pass
+    except ReconstructionError as error:
+        logger.info("map: %s", error)
+    # The files of the better result are written anew.
     return map_poses(job.frames, tracks, job.out, job.config, job.progress), judged
 
 

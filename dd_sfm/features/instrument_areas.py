@@ -18,7 +18,11 @@ from dd_sfm.ops.pixels import nearest_values
 HEIGHT_PX = 125
 """Height of the field of view in the small frames that areas are found in."""
 BINS = (16, 32, 32)
-"""Of lightness and the two chroma channels."""
+"""Of lightness, and of the shares of red and green in it."""
+LEAST_SHARES, MOST_SHARES = (0.2, 0.1), (0.8, 0.5)
+"""Of red and green, between the first and the last bin."""
+DARK = 6.0
+"""Grey levels added to the sum of the channels: of darker pixels the shares are mostly noise."""
 TOTAL = 50_000.0
 """Observations that counts of colours are scaled to, however many there are."""
 MOST_COLOUR, MOST_MOTION = 3.0, 3.0
@@ -35,12 +39,10 @@ LEAST_SHARE = 0.008
 """Of the field of view, for an area to be masked."""
 LEAST_TRACKS = 8
 """Moving tracks in an area."""
-MOVING_SHARE = 0.6
-"""Of the tracks in an area that move."""
-LEAST_COLOUR = 0.5
-"""Mean logarithm of the odds by colour in an area."""
-CLEAR_COLOUR = 1.5
-"""The same in one with too few tracks, which continues an area of a frame nearby."""
+MOVING_SHARE, LEAST_COLOUR = 0.6, 0.5
+"""Of the tracks in an area that move, and mean logarithm of the odds by colour there..."""
+RESTING_SHARE, CLEAR_COLOUR = 0.25, 1.0
+"""...or, as tracks of an instrument hold still where it rests and the scope hardly moves, fewer of a clearer colour."""
 GROW_PX = 2
 """What is masked around an area: its edge, mixed with the tissue and aligned with both."""
 Floats = NDArray[Any]
@@ -49,12 +51,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class SmallFrame:
-    """``lab`` (H, W, 3) uint8 and ``usable`` (H, W) of a small frame, and its judged tracks.
+    """``rgb`` (H, W, 3) uint8 and ``usable`` (H, W) of a small frame, and its judged tracks.
 
     ``xy`` (N, 2) in small pixels, ``moving`` (N,).
     """
 
-    lab: NDArray[np.uint8]
+    rgb: NDArray[np.uint8]
     usable: Mask
     xy: NDArray[np.float32]
     moving: Mask
@@ -78,7 +80,7 @@ class ColourOdds:
         """From the colours where tracks are."""
         counts = np.zeros((2, *BINS), np.float32)
         for frame in frames:
-            bins = _bins(nearest_values(frame.lab, frame.xy, 0))
+            bins = _bins(nearest_values(frame.rgb, frame.xy, 0))
             for row, chosen in enumerate((frame.moving, ~frame.moving)):
                 np.add.at(counts[row], tuple(bins[chosen].T), 1)
         return cls.of_counts(counts[0], counts[1])
@@ -88,25 +90,31 @@ class ColourOdds:
         """From the colours in areas and outside them, which tell more than those where tracks are."""
         counts = np.zeros((2, *BINS), np.float32)
         for frame, area in zip(frames, areas, strict=True):
-            bins = _bins(frame.lab)
+            bins = _bins(frame.rgb)
             for row, chosen in enumerate((area, frame.usable & ~area)):
                 np.add.at(counts[row], tuple(bins[chosen].T), 1)
         return cls.of_counts(counts[0], counts[1])
 
-    def __call__(self, lab: NDArray[np.uint8]) -> Floats:
+    def __call__(self, rgb: NDArray[np.uint8]) -> Floats:
         """Of every pixel (H, W)."""
-        return np.asarray(self.table[tuple(np.moveaxis(_bins(lab), -1, 0))])
+        return np.asarray(self.table[tuple(np.moveaxis(_bins(rgb), -1, 0))])
 
 
-def _bins(lab: NDArray[np.uint8]) -> NDArray[np.int64]:
-    return np.asarray(lab.astype(np.int64) * np.array(BINS) // 256)
+def _bins(rgb: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Bins (..., 3) of colours (..., 3): unlike differences of channels, shares tell dark grey from dark red."""
+    total = rgb.sum(-1, dtype=np.float32)
+    shares = rgb[..., :2] / (total[..., None] + DARK)
+    low, high, count = np.array(LEAST_SHARES), np.array(MOST_SHARES), np.array(BINS)
+    scaled = np.concatenate([total[..., None] / 766, (shares - low) / (high - low)], -1)
+    return np.asarray(np.clip(scaled * count, 0, count - 1).astype(np.int64))
 
 
 def find_area(frame: SmallFrame, colour: ColourOdds) -> tuple[Mask, Mask]:
-    """What of a frame moves, and what is only of such a colour: (H, W) each."""
-    by_colour = colour(frame.lab)
-    odds = by_colour + _motion_odds(frame) + PRIOR
-    area = (_smoothed(odds, frame.lab[..., 0]) > 0) & frame.usable
+    """What of a frame moves, and what is only of such a colour, with too few tracks to tell: (H, W) each."""
+    by_colour = colour(frame.rgb)
+    motion = _motion_odds(frame)
+    odds = by_colour + np.where(by_colour < CLEAR_COLOUR, motion, np.maximum(motion, 0)) + PRIOR
+    area = (_smoothed(odds, frame.rgb.mean(2)) > 0) & frame.usable
     area = cv2.morphologyEx(area.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(area)
     at = nearest_values(labels, frame.xy, 0)
@@ -116,10 +124,11 @@ def find_area(frame: SmallFrame, colour: ColourOdds) -> tuple[Mask, Mask]:
             continue
         inside, tracks = labels == label, at == label
         mean = float(by_colour[inside].mean())
-        moving = int(frame.moving[tracks].sum())
-        if moving >= LEAST_TRACKS and moving >= MOVING_SHARE * tracks.sum() and mean >= LEAST_COLOUR:
+        moving, all_tracks = int(frame.moving[tracks].sum()), int(tracks.sum())
+        resting = mean >= CLEAR_COLOUR and moving >= RESTING_SHARE * all_tracks
+        if moving >= LEAST_TRACKS and (resting or (mean >= LEAST_COLOUR and moving >= MOVING_SHARE * all_tracks)):
             clear |= inside
-        elif moving >= (1 - MOVING_SHARE) * tracks.sum() and mean >= CLEAR_COLOUR:
+        elif resting:
             possible |= inside
     return clear, possible
 
@@ -133,7 +142,7 @@ def _motion_odds(frame: SmallFrame) -> Floats:
     return np.asarray(np.clip(peak * cv2.GaussianBlur(votes, (0, 0), TRACK_SIGMA_PX), -MOST_MOTION, MOST_MOTION))
 
 
-def _smoothed(odds: Floats, lightness: NDArray[np.uint8]) -> Floats:
+def _smoothed(odds: Floats, lightness: Floats) -> Floats:
     """Odds smoothed where the picture is smooth, by a guided filter (He et al., PAMI 2013)."""
     size, guide = (2 * SMOOTH_PX + 1,) * 2, lightness.astype(np.float32) / 255
 

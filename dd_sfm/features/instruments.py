@@ -27,6 +27,8 @@ LOOKED_AT = 40
 """Frames by which it is told whether there is an instrument at all."""
 LEAST_FRAMES = 3
 """Fewest of them that show one."""
+ROUNDS = 2
+"""How often colours are learned anew from the areas found, which then grow over parts that have few tracks."""
 REACH = 3
 """Frames to each side in which an area may continue."""
 MOST_MOVING = 0.4
@@ -109,7 +111,9 @@ def find_instruments(frames: FrameSet, judged: JudgedObservations, config: Confi
         areas = [find_area(frame, colour) for frame in small]
         if sum(bool(clear.any()) for clear, _ in areas) < LEAST_FRAMES:
             return {}
-        colour = ColourOdds.of_areas(small, [clear for clear, _ in areas])
+        for _ in range(ROUNDS):
+            colour = ColourOdds.of_areas(small, [clear for clear, _ in areas])
+            areas = [find_area(frame, colour) for frame in small]
         held = dict(zip(some, small, strict=True))
         every = {k: held.get(k) or load(k) for k in posed}
     both = {k: find_area(frame, colour) for k, frame in every.items()}
@@ -133,7 +137,7 @@ class _Loader:
 
     def __call__(self, position: int) -> SmallFrame:
         frame, scale = self.frames.frames[position], HEIGHT_PX / self.frames.field_of_view_px
-        lab = cv2.cvtColor(resize_image(read_image(frame.path), scale), cv2.COLOR_RGB2LAB)
+        image = resize_image(read_image(frame.path), scale)
         mask = resize_image(read_mask(frame.mask_path).astype(np.uint8) * 255, scale) > 127
         rows = self.judged.frame == position
-        return SmallFrame(lab, mask, resize_xy(self.judged.xy[rows], scale), self.judged.moving[rows])
+        return SmallFrame(image, mask, resize_xy(self.judged.xy[rows], scale), self.judged.moving[rows])

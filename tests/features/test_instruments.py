@@ -23,12 +23,7 @@ from dd_sfm.structures import MapResult, Tracks, VerifiedPairs
 COUNT = 14
 
 
-@pytest.fixture(params=["rest", "mixed"])
-def motion(request):
-    return request.param
-
-
-def make_clip(folder, motion):
+def make_clip(folder, motion, tint=(1, 1, 1)):
     """Frames with an instrument, or without one where ``motion`` is None, their tracks, and what it covers."""
     (folder / "frames").mkdir()
     (folder / "masks").mkdir()
@@ -38,6 +33,7 @@ def make_clip(folder, motion):
         # Tissue is red, metal is not.
         pink = (image.mean(2, keepdims=True) * [0.9, 0.45, 0.4] + [25, 20, 20]).astype(np.uint8)
         drawn, area = draw(pink, place_at(k, COUNT, motion, size, 30)) if motion else (pink, np.zeros((120, 160), bool))
+        drawn = np.where(area[..., None], np.clip(drawn * np.array(tint), 0, 255), drawn).astype(np.uint8)
         write_image(frames.frames[k].path, drawn)
         write_mask(frames.frames[k].mask_path, plane_sequence.MASK)
         covered.append(area)
@@ -75,8 +71,13 @@ def mask(folder, frames, tracks, **settings):
     return mask_instruments(frames, judged, folder, config)
 
 
-def test_an_instrument_is_masked_where_it_is(tmp_path, motion):
-    frames, tracks, covered = make_clip(tmp_path, motion)
+@pytest.mark.parametrize(
+    ("motion", "tint"),
+    [("rest", (1, 1, 1)), ("mixed", (1, 1, 1)), ("mixed", (0.25, 0.25, 0.27)), ("mixed", (1.1, 0.95, 0.3))],
+    ids=["rests", "swings", "black", "yellow"],
+)
+def test_an_instrument_is_masked_where_it_is(tmp_path, motion, tint):
+    frames, tracks, covered = make_clip(tmp_path, motion, tint)
     share, notes = mask(tmp_path, frames, tracks)
     assert [note.code for note in notes] == [NoteCode.INSTRUMENTS_MASKED]
     left = [read_mask(f.mask_path) for f in without_instruments(frames).frames]
@@ -165,6 +166,14 @@ def test_poses_stay_where_others_explain_no_more(tmp_path, monkeypatch, second):
     found, tracks = run_mapping(tmp_path, monkeypatch, "rest", mapper)
     assert mapper.tracks[2] is tracks
     assert (found.models, found.notes, found.instruments) == ([IDENTITY], [], 0.0)
+
+
+def test_poses_are_found_again_without_the_tracks_on_an_instrument(tmp_path, monkeypatch):
+    again = {k: pose.copy() for k, pose in TRUE.items()}
+    mapper = Mapper(TRUE, again)
+    found, tracks = run_mapping(tmp_path, monkeypatch, "mixed", mapper)
+    assert found.models[0] is again
+    assert len(mapper.tracks[1].track) < len(tracks.track)
 
 
 def test_clips_without_an_instrument_are_mapped_once(tmp_path, monkeypatch):

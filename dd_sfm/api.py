@@ -115,7 +115,7 @@ def reconstruct(
         out: Run folder to write: a new or empty one, or that of an earlier run of this source.
         config: From :func:`configure`, or the name of a quality; None: "standard".
         calibration: "fx,fy,cx,cy" at source size in COLMAP's pixels, a file of any tool that docs/calibrate.md
-            lists, or a camera. None: the focal length is guessed and refined.
+            lists, or a camera. None: it is estimated from the clip.
         mask: Image of the frames' size, 255 where usable, or a folder of such images named as the frames; None: the
             field of view is found.
         overwrite: Start over in the folder of an earlier run.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dd_sfm.calibration.board import SMALLEST, Board
 from dd_sfm.calibration.charuco import CharucoFinder
 from dd_sfm.calibration.plausibility import plausible_corners
+from dd_sfm.ops.resize import resize_image
 
 WORKING_SIZE = 960
 """Longer side, in pixels, of the picture in which a board is searched at first."""
@@ -56,7 +57,7 @@ class BoardFinder:
         """Find the board in an image, RGB (H, W, 3) or grey (H, W) uint8; None where it is not seen well enough."""
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
         scale = min(1.0, WORKING_SIZE / max(grey.shape))
-        rough = self._rough(_resized(grey, scale))
+        rough = self._rough(resize_image(grey, scale))
         if rough is not None:
             rough = (rough[0] + 0.5) / scale - 0.5, rough[1]
         elif scale < 1 and self._full_size_tries > 0:
@@ -98,7 +99,7 @@ def find_checkerboard(grey: NDArray[Any], size: tuple[int, int]) -> NDArray[np.f
 def seen_size(grey: NDArray[Any]) -> tuple[int, int] | None:
     """Inner corners along the longer and the shorter side of whatever checkerboard a grey image shows."""
     flags = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_LARGER
-    small = _resized(grey, min(1.0, WORKING_SIZE / max(grey.shape)))
+    small = resize_image(grey, min(1.0, WORKING_SIZE / max(grey.shape)))
     found, corners, kinds = cv2.findChessboardCornersSBWithMeta(small, (SMALLEST, SMALLEST), flags)
     if not found:
         return None
@@ -168,7 +169,3 @@ def edge_width(grey: NDArray[Any], corners: NDArray[np.float64], ids: NDArray[np
     height = np.ptp(values, axis=1)
     slope = np.abs(np.diff(values, axis=1)).max(1) / (reach / 32)
     return float(np.median(height / np.maximum(slope, 1e-6)))
-
-
-def _resized(grey: NDArray[Any], scale: float) -> NDArray[Any]:
-    return grey if scale == 1 else np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))

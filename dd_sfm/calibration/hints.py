@@ -33,7 +33,7 @@ def missing_board_hint(source: SourceInfo, frames: Sequence[int], board: Board) 
         wanted = board.markers
         return (
             f"Markers of {name} up to number {highest} are seen, {board.columns}x{board.rows} has {wanted}: give the "
-            "board's inner corners in its own order (10x7 squares are 9x6), --dictionary and --marker-share"
+            "board's inner corners in its own order (10x7 squares are 9x6), --dictionary and --marker-mm"
         )
     if markers is not None:
         return f"Markers of {markers[0]} are seen: add --charuco"

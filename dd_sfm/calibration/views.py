@@ -1,6 +1,6 @@
 """Which frames of a video are searched for the board, and which of those that show it are fitted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dd_sfm.calibration.board import Board
 from dd_sfm.calibration.detection import BoardFinder, Detection
 from dd_sfm.io.video import SourceInfo, iter_frames
+from dd_sfm.ops.resize import resize_image
 from dd_sfm.progress import Progress
 
 MAX_SEARCHED = 240
@@ -67,7 +68,7 @@ def scan(source: SourceInfo, finder: BoardFinder, every: int, progress: Progress
         if place % keep_every == 0 and len(pictures) < SMALL_COUNT:
             pictures.append(small_picture(image))
 
-    for number, image in progress(_frames(source, taken), total=len(taken), label="searching for the board"):
+    for number, image in progress(iter_frames(source, taken), total=len(taken), label="searching for the board"):
         place = number // every // stretch
         for before in [p for p in sharpest if p != place]:
             search(before)
@@ -81,20 +82,15 @@ def scan(source: SourceInfo, finder: BoardFinder, every: int, progress: Progress
     return Scan(tuple(detections), len(detections) + len(unseen), read, tuple(pictures), order)
 
 
-def _frames(source: SourceInfo, numbers: Sequence[int]) -> Iterator[tuple[int, NDArray[Any]]]:
-    return iter(iter_frames(source, numbers))
-
-
 def small_picture(image: NDArray[Any]) -> NDArray[np.uint8]:
     """A picture (H, W, 3) in a size at which its field of view is still told."""
     scale = min(1.0, SMALL_HEIGHT / len(image))
-    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(resize_image(image, scale), np.uint8)
 
 
 def frame_sharpness(image: NDArray[Any]) -> float:
     """Mean squared gradient of an RGB frame at half its size: larger where the same scene is sharper."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    grey = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    grey = resize_image(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 0.5)
     dx, dy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
     return float((dx * dx + dy * dy).mean())
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from dd_sfm.ops.discs import disc_dilate
 from dd_sfm.ops.pixels import nearest_values
 
 HEIGHT_PX = 125
@@ -160,7 +161,5 @@ def filled(area: Mask, usable: Mask) -> Mask:
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
     contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(closed, contours, -1, 1, cv2.FILLED)
-    size = 2 * GROW_PX + 1
-    grown = cv2.dilate(closed, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
     inner = slice(GROW_PX + 3, -(GROW_PX + 3))
-    return np.asarray((grown[inner, inner] > 0) & usable)
+    return np.asarray(disc_dilate(closed, GROW_PX)[inner, inner] & usable)

@@ -114,8 +114,9 @@ def find_instruments(frames: FrameSet, judged: JudgedObservations, config: Confi
         for _ in range(ROUNDS):
             colour = ColourOdds.of_areas(small, [clear for clear, _ in areas])
             areas = [find_area(frame, colour) for frame in small]
-        held = dict(zip(some, small, strict=True))
-        every = {k: held.get(k) or load(k) for k in posed}
+        every = dict(zip(some, small, strict=True))
+        left = [k for k in posed if k not in every]
+        every |= zip(left, pool.map(load, left), strict=True)
     both = {k: find_area(frame, colour) for k, frame in every.items()}
     return {k: area for k, frame in every.items() if (area := _with_continued(both, k, frame)).any()}
 

@@ -65,11 +65,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OutputError: If it cannot be written; an older version is then still there.
     """
-    try:
-        with atomic_file(path) as partial:
-            partial.write_bytes(content)
-    except OSError as error:
-        raise output_error(path, error) from error
+    write_parts(path, [content])
 
 
 def write_parts(path: Path, parts: Iterable[bytes]) -> None:

@@ -18,6 +18,7 @@ from dd_sfm.io.image_files import to_bytes
 from dd_sfm.io.images import natural_key
 from dd_sfm.io.levels import white_level
 from dd_sfm.notes import Note, NoteCode
+from dd_sfm.ops.spread import spread_positions
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +88,7 @@ def open_dicom_frames(headers: tuple[DicomHeader, ...]) -> tuple[DicomFrames, li
     """
     frames = DicomFrames(headers)
     _require_decoder(headers[0])
-    count = len(frames)
-    chosen = sorted({int(k) for k in np.linspace(0, count - 1, SAMPLES if headers[0].bits_allocated > 8 else 3)})
+    chosen = spread_positions(len(frames), SAMPLES if headers[0].bits_allocated > 8 else 3)
     sampled = [levels for _, levels in _iter_levels(frames, chosen)]
     if not sampled:
         raise InputError(f"{headers[0].path}: no frame of this DICOM file can be decoded; expected one that is whole")

@@ -31,6 +31,7 @@ from dd_sfm.io.levels import ALL_BITS, white_level
 from dd_sfm.io.source import SourceInfo
 from dd_sfm.io.source_hints import source_hint
 from dd_sfm.notes import Note, NoteCode
+from dd_sfm.ops.spread import spread_over
 from dd_sfm.structures import DropReason
 
 logger = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ def _turning_joins(files: Sequence[Path], headers: Mapping[int, ImageHeader]) ->
     numbers = list(headers)
     pairs = [(a, b) for a, b in pairwise(numbers) if _differ(headers[a], headers[b])]
     difference = {True: 0.0, False: 0.0}
-    for pair in _spread(pairs, PROBES):
+    for pair in spread_over(pairs, PROBES):
         try:
             pictures = [_small(read_levels(files[n])) for n in pair]
         except UndecodableError:
@@ -190,9 +191,9 @@ def _of_other_size(
 
 def _white_level(files: Sequence[Path]) -> tuple[float, list[Note]]:
     """The highest level that images of more than 8 bits use, one for all, so that brightness does not jump."""
-    if all(levels.dtype == np.uint8 for levels in _decoded(_spread(files, PROBES))):
+    if all(levels.dtype == np.uint8 for levels in _decoded(spread_over(files, PROBES))):
         return ALL_BITS, []
-    return white_level(_decoded(_spread(files, SAMPLES)))
+    return white_level(_decoded(spread_over(files, SAMPLES)))
 
 
 def _decoded(files: Iterable[Path]) -> Iterator[NDArray[Any]]:
@@ -201,11 +202,6 @@ def _decoded(files: Iterable[Path]) -> Iterator[NDArray[Any]]:
             yield read_levels(file)
         except UndecodableError:
             logger.debug("%s: cannot be decoded", file)
-
-
-def _spread(items: Sequence[Any], most: int) -> list[Any]:
-    """At most so many items, evenly spread."""
-    return [items[int(i)] for i in np.linspace(0, len(items) - 1, min(most, len(items)))]
 
 
 def iter_images(source: SourceInfo, numbers: Iterable[int]) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -19,6 +19,7 @@ from dd_sfm.io.video_index import FrameIndex, index_by_output, index_by_time
 from dd_sfm.io.video_packets import Packets, open_container, read_packets, video_streams
 from dd_sfm.io.video_picture import Display, FieldCounts, FieldOrder, count_fields, field_shift, turn_of
 from dd_sfm.notes import Note, NoteCode
+from dd_sfm.ops.spread import spread_positions
 
 FIRST_PACKETS = 8
 """Packets from the beginning that are decoded to see what the file holds."""
@@ -193,8 +194,7 @@ def _examined(video: VideoFile, first: list[VideoFrame], aspect: Fraction) -> Vi
     index = video.index
     keys = index.number[index.keys]
     keys = keys[keys > len(first)]
-    spread = keys[np.linspace(0, len(keys) - 1, min(PLACES, len(keys))).astype(int)] if len(keys) else keys
-    groups = [first, *_groups(video, spread)]
+    groups = [first, *_groups(video, keys[spread_positions(len(keys), PLACES)])]
     counts = sum((count_fields(group) for group in groups), FieldCounts())
     if counts.upper + counts.lower + counts.whole < ENOUGH_FRAMES and len(index) > len(first):
         # Nothing moves there: one has to look between key frames.

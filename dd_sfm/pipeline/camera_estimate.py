@@ -181,7 +181,7 @@ def _write(
     frames = []
     for number in longest_piece(kept, writer.boundaries):
         name = f"{info.stem(number)}.{config.frames.format}"
-        frames.append(Frame(number, folder / "frames" / name, folder / "masks" / f"{name}.png", number / info.fps))
+        frames.append(Frame(number, folder / "frames" / name, folder / "masks" / f"{name}.png", info.time_s(number)))
     return FrameSet(tuple(frames), view.lens.camera, view.height)
 
 

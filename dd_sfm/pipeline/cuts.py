@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.ops.working import mask_height
 from dd_sfm.structures import DropReason, FrameRecord
 
 HEIGHT_PX = 96
@@ -72,8 +73,7 @@ class PathFollower:
     boundaries: list[Boundary] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        rows = np.flatnonzero(self.inside.any(1))
-        scale = min(1.0, HEIGHT_PX / max(1, int(rows[-1] - rows[0]) + 1)) if len(rows) else 1.0
+        scale = min(1.0, HEIGHT_PX / max(1, mask_height(self.inside)))
         self._size = tuple(max(8, round(side * scale)) for side in reversed(self.inside.shape))
         small = cv2.resize(self.inside.astype(np.uint8), self._size, interpolation=cv2.INTER_NEAREST)
         self._comparison = _Comparison(cv2.erode(small, np.ones((3, 3), np.uint8)) > 0)

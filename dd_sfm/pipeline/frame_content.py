@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.ops.discs import disc_dilate, disc_erode
 from dd_sfm.structures import DropReason
 
 OVERVIEW_PX = 96
@@ -132,10 +133,10 @@ def scene_field(area: Mask, examples: Sequence[Overview]) -> SceneField:
     unit = max(1.0, area.shape[0] / 40)
     padded = np.pad(area.astype(np.uint8), 16)
     # Not at the rim itself, over which a blurred picture runs.
-    near, far = (_disc_dilate(padded, unit * k)[16:-16, 16:-16] for k in (1.5, 4))
+    near, far = (disc_dilate(padded, _whole(unit * k))[16:-16, 16:-16] for k in (1.5, 4))
     beyond = far & ~near
     # Beside the frame there is nothing, so that the band inside runs along its border, too.
-    inner = area & ~_disc_erode(area, unit * 2)
+    inner = area & ~disc_erode(area, _whole(unit * 2))
     outside = ~near
     surround = float(np.median([e.max(2)[outside].mean() for e in examples])) if outside.any() else 0.0
     return SceneField(area, inner, beyond, min(surround, MAX_SURROUND))
@@ -196,21 +197,12 @@ def _own_area(small: Overview) -> Mask:
 def _edge_is_sharp(value: NDArray[Any], area: Mask, level: float) -> bool:
     """Whether most of the edge of what is lit inside an area rises at once, as the rim of a picture does."""
     lit = (value > level) & area
-    edge = lit & ~_disc_erode(lit, 1)
+    edge = lit & ~disc_erode(lit, 1)
     if not edge.any():
         return False
     highest = cv2.dilate(np.where(lit, value, 0).astype(np.uint8), np.ones((3, 3), np.uint8))
     return float((highest[edge] >= level + SHARP_STEP).mean()) >= SHARP_SHARE
 
 
-def _disc(radius: float) -> NDArray[np.uint8]:
-    size = 2 * max(1, round(radius)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
-
-
-def _disc_dilate(area: NDArray[Any], radius: float) -> Mask:
-    return cv2.dilate(area.astype(np.uint8), _disc(radius)) > 0
-
-
-def _disc_erode(area: NDArray[Any], radius: float) -> Mask:
-    return cv2.erode(area.astype(np.uint8), _disc(radius), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+def _whole(radius: float) -> int:
+    return max(1, round(radius))

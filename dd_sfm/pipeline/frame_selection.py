@@ -16,6 +16,7 @@ from dd_sfm.io.images import has_image_suffix
 from dd_sfm.io.source import SourceInfo
 from dd_sfm.io.source_hints import source_hint
 from dd_sfm.notes import Note, NoteCode
+from dd_sfm.ops.spread import spread_over
 from dd_sfm.structures import DropReason, FrameRecord
 
 Drops = dict[int, tuple[DropReason, str]]
@@ -172,7 +173,7 @@ def thin(candidates: list[int], most: int | None, dropped: Drops) -> list[int]:
     """At most ``most`` candidates, evenly; the others are entered into ``dropped``."""
     if most is None or len(candidates) <= most:
         return candidates
-    chosen = {candidates[int(i)] for i in np.linspace(0, len(candidates) - 1, most)}
+    chosen = set(spread_over(candidates, most))
     dropped.update({n: (DropReason.THINNED, "thinned to --max-frames") for n in candidates if n not in chosen})
     return sorted(chosen)
 

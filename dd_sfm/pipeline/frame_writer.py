@@ -84,11 +84,11 @@ class View:
         At the resolution of their centre, so that what is far off the axis and drawn out there does not count; but of
         a frame that is much larger than the field in the source as much larger as keeps the work within bounds.
         """
-        rows, columns = (np.flatnonzero(self.field_of_view.any(axis)) for axis in (1, 0))
-        box = max(1, (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1))
+        height = mask_height(self.field_of_view)
+        box = max(1, height * mask_height(self.field_of_view.T))
         drawn_out = self.lens.camera.width * self.lens.camera.height / (MORE_TO_DESCRIBE * box)
         is_same = self.lens.camera.size == (self.field_of_view.shape[1], self.field_of_view.shape[0])
-        return round(mask_height(self.field_of_view) * (1.0 if is_same else max(self.lens.scale, drawn_out**0.5)))
+        return round(height * (1.0 if is_same else max(self.lens.scale, drawn_out**0.5)))
 
 
 @dataclass(frozen=True)

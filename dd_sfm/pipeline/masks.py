@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.config import MasksConfig
 from dd_sfm.errors import InputError
+from dd_sfm.ops.discs import disc_dilate, disc_erode
 from dd_sfm.ops.working import mask_height
 
 Mask = NDArray[np.bool_]
@@ -96,10 +97,7 @@ def _static_overlay(frames: NDArray[Any], area: Mask) -> Mask:
 def erode_mask(mask: Mask, config: MasksConfig) -> Mask:
     """Shrink a field of view by ``erode_px`` per 1000 pixels of its height; the frame's border counts as its rim."""
     radius = round(config.erode_px * mask_height(mask) / 1000)
-    if radius < 1:
-        return mask
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return cv2.erode(mask.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    return mask if radius < 1 else disc_erode(mask, radius)
 
 
 def frame_mask(image: NDArray[Any], field_of_view: Mask, config: MasksConfig, *, height: float | None = None) -> Mask:
@@ -115,6 +113,4 @@ def frame_mask(image: NDArray[Any], field_of_view: Mask, config: MasksConfig, *,
     blown = cv2.inRange(image, (level, level, level), (255, 255, 255))
     height = float(mask_height(field_of_view)) if height is None else height
     radius = round(config.highlight_grow_px * height / 1000)
-    if radius > 0:
-        blown = cv2.dilate(blown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
-    return field_of_view & (blown == 0)
+    return field_of_view & ~(disc_dilate(blown, radius) if radius > 0 else blown > 0)

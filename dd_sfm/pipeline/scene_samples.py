@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
+from dd_sfm.ops.spread import spread_over
 from dd_sfm.pipeline.frame_content import DIM_LEVEL, Overview, main_group, one_colour, overview
 
 SAMPLES = 16
@@ -42,7 +42,7 @@ def scene_samples(numbers: Sequence[int], read: Read, where: str) -> list[Image]
     group: list[int] = []
     count = SAMPLES
     while len(group) < min(ENOUGH, len(numbers)) and len(seen) < len(numbers):
-        wanted = sorted({numbers[k] for k in _spread(len(numbers), count)} - seen)
+        wanted = sorted(set(spread_over(numbers, count)) - seen)
         seen |= _look(wanted, read, overviews, images)
         order = sorted(overviews)
         group = [order[k] for k in main_group([overviews[number] for number in order])]
@@ -53,15 +53,10 @@ def scene_samples(numbers: Sequence[int], read: Read, where: str) -> list[Image]
     if not group:
         what = "black" if max(small.max() for small in overviews.values()) < DIM_LEVEL else "blank, of one colour"
         raise InputError(f"{where}: all frames are {what}; expected a picture in at least 3 of them")
-    chosen = [group[k] for k in _spread(len(group), SAMPLES)]
+    chosen = spread_over(group, SAMPLES)
     missing = [number for number in chosen if number not in images]
     images |= dict(read(missing)) if missing else {}
     return [images[number] for number in chosen if number in images]
-
-
-def _spread(count: int, most: int) -> list[int]:
-    """At most ``most`` positions of ``count``, from the first to the last."""
-    return sorted({int(position) for position in np.linspace(0, count - 1, min(count, most))})
 
 
 def _look(wanted: list[int], read: Read, overviews: dict[int, Overview], images: dict[int, Image]) -> set[int]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.io.source import Crop
 from dd_sfm.notes import Note, NoteCode
+from dd_sfm.ops.spread import spread_over
 from dd_sfm.pipeline.source_part import half
 
 WIDTH, MOST_HEIGHT = 160, 320
@@ -29,7 +30,7 @@ FRAMES = 6
 
 def stereo_notes(frames: Sequence[NDArray[Any]]) -> list[Note]:
     """A note where both halves of most frames, RGB (H, W, 3) uint8, show the same scene."""
-    chosen = [frames[int(k)] for k in np.linspace(0, len(frames) - 1, min(FRAMES, len(frames)))]
+    chosen = spread_over(frames, FRAMES)
     for sides, where in ((("left", "right"), "beside"), (("top", "bottom"), "above")):
         shares = [_same_share(frame, sides) for frame in chosen]
         told = [share for share in shares if share is not None]

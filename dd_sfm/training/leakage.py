@@ -9,6 +9,7 @@ import yaml
 from numpy.typing import NDArray
 
 from dd_sfm.errors import UsageError
+from dd_sfm.ops.spread import spread_positions
 from dd_sfm.training.sources.frames import WorkingFrames
 from dd_sfm.training.sources.open_sources import OpenedSource
 from dd_sfm.training.sources.spec import DataPath, rendered_scenes
@@ -51,7 +52,7 @@ def _crop_fingerprint(grey: NDArray[np.float32], zoom: float, x: float, y: float
 
 def _shifted_fingerprints(frames: WorkingFrames) -> list[NDArray[np.float32]]:
     """Fingerprints (N, D) of frames spread over a source, one array for each zoom and shift."""
-    chosen = sorted({int(k) for k in np.linspace(0, len(frames) - 1, min(MAX_FRAMES, len(frames)))})
+    chosen = spread_positions(len(frames), MAX_FRAMES)
     greys = [_downsample(frames.image(k)) for k in chosen]
     return [np.stack([_crop_fingerprint(g, z, x, y) for g in greys]) for z in ZOOMS for x in SHIFTS for y in SHIFTS]
 

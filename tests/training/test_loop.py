@@ -177,15 +177,16 @@ def test_overwrite_removes_nothing_when_the_mix_leaves_no_source(go, tmp_path):
 def test_full_disk_during_a_checkpoint_keeps_the_last_one(go, tmp_path, monkeypatch):
     go(small(steps=2))
     before = (tmp_path / "out" / "checkpoint.pt").read_bytes()
-    real = Path.write_bytes
+    real = Path.open
 
-    def full(path, content):
-        if path.name == "checkpoint.pt.partial":
-            real(path, content[:100])
+    def full(path, mode="r", *arguments, **named):
+        if path.name == "checkpoint.pt.partial" and mode == "wb":
+            with real(path, mode) as file:
+                file.write(before[:100])
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(path, content)
+        return real(path, mode, *arguments, **named)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "open", full)
     with pytest.raises(OutputError, match="the disk is full.*the last good checkpoint is kept"):
         go(small(steps=4))
     assert (tmp_path / "out" / "checkpoint.pt").read_bytes() == before

@@ -19,6 +19,14 @@ FORMS = (
 Part = tuple[int, int, int, int]
 """x, y, width and height of a part of a picture."""
 
+READERS: tuple[tuple[Callable[..., bool], Callable[..., FoundLens]], ...] = (
+    (robotics.is_camodocal, robotics.read_camodocal),
+    (robotics.is_kalibr, robotics.read_kalibr),
+    (transforms.is_transforms, transforms.read_transforms),
+    (opencv.is_opencv, opencv.read_opencv),
+)
+"""How a tree of a single camera is recognised and read, in the order in which they are tried."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -144,13 +152,7 @@ def _read_tree(where: str, tree: Mapping[str, Any], frames: Size) -> list[FoundL
     prefixes = robotics.orb_slam_cameras(tree)
     if prefixes:
         return [_named(robotics.read_orb_slam(where, tree, prefix, frames), prefix.rstrip(".")) for prefix in prefixes]
-    readers: tuple[tuple[Callable[..., bool], Callable[..., FoundLens]], ...] = (
-        (robotics.is_camodocal, robotics.read_camodocal),
-        (robotics.is_kalibr, robotics.read_kalibr),
-        (transforms.is_transforms, transforms.read_transforms),
-        (opencv.is_opencv, opencv.read_opencv),
-    )
-    for is_such, read in readers:
+    for is_such, read in READERS:
         if is_such(tree):
             return [read(where, tree, frames)]
     stereo = opencv.stereo_cameras(tree)
@@ -168,15 +170,9 @@ def _read_tree(where: str, tree: Mapping[str, Any], frames: Size) -> list[FoundL
 
 def _read_inside(where: str, tree: Mapping[str, Any], frames: Size) -> list[FoundLens]:
     """The cameras of a part of a file; none in a part that is something else."""
-    kinds = (
-        robotics.is_camodocal,
-        robotics.is_kalibr,
-        transforms.is_transforms,
-        opencv.is_opencv,
-        opencv.stereo_cameras,
-    )
     keyed = {str(key): value for key, value in tree.items()}
-    return _read_tree(where, keyed, frames) if any(is_such(keyed) for is_such in kinds) else []
+    is_known = opencv.stereo_cameras(keyed) or any(is_such(keyed) for is_such, _ in READERS)
+    return _read_tree(where, keyed, frames) if is_known else []
 
 
 def _named(found: FoundLens, name: str) -> FoundLens:

@@ -12,6 +12,7 @@ from dd_sfm.cameras import PinholeCamera, world_to_camera
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.ops.pixels import inside_mask
+from dd_sfm.ops.spread import spread_positions
 from dd_sfm.ops.working import field_grid, working_image, working_mask
 from dd_sfm.structures import WorkingGrid
 from dd_sfm.training.config import TrainConfig
@@ -122,7 +123,7 @@ def _source_masks(
     """One mask for all frames, or one each."""
     width, height = structure.size
     if not structure.mask_paths:
-        spread = chosen[np.linspace(0, len(chosen) - 1, min(16, len(chosen))).astype(int)]
+        spread = chosen[spread_positions(len(chosen), 16)]
         masks = [find_field_of_view([read_image(structure.paths[k]) for k in spread], structure.name)]
     elif len(structure.mask_paths) == 1:
         masks = [read_mask(structure.mask_paths[0])]

@@ -14,6 +14,7 @@ from dd_sfm.errors import InputError, UsageError
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.instrument_masks import FOLDER, own_mask
 from dd_sfm.io.scene import Scene, SceneImage
+from dd_sfm.ops.spread import spread_positions
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.colours import ColourScale, colour_scale
 from dd_sfm.viz.render.labels import draw_colour_bar, write_label
@@ -232,7 +233,7 @@ def _find_scale(layers: list[Layer], settings: OverlaySettings) -> ColourScale |
 def _depth_scale(layer: Layer, frames: int = 12) -> ColourScale:
     """The colour scale of the depths in some frames, evenly spread over the video."""
     model = layer.scene.model
-    positions = [int(v) for v in np.linspace(0, len(layer.image_index) - 1, min(frames, len(layer.image_index)))]
+    positions = spread_positions(len(layer.image_index), frames)
     depths: list[Any] = []
     for k in (sorted(layer.image_index.values())[p] for p in positions):
         pose, rows = model.cam_from_world[k], layer.observed_in(k)

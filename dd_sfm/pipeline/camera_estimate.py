@@ -42,10 +42,12 @@ FOLDER = "camera.partial"
 """In the run folder while a camera is estimated."""
 MIN_FRAMES = 15
 """Fewer do not tell a focal length."""
-MOST_FRAMES, MOST_STEP = 48, 4
-"""A stretch of the clip: so many frames at most, every so manieth at most."""
+MOST_FRAMES, LEAST_FRAMES, MOST_STEP = 32, 24, 4
+"""A stretch of the clip: so many frames at most, left out only where so many remain, every so manieth at most."""
 TRIES = 2
 """Stretches looked at, the next one only where the one before does not tell the focal length."""
+HEIGHT_PX = 360
+"""Height of the field of view in which frames are matched: coarser than in a run, as few points do."""
 TRACKS_PER_FRAME = 300
 SPACING_PX, MAX_QUERIES = 14, 800
 """Of the points that are matched: half of a preview's, as only long tracks are used."""
@@ -97,15 +99,17 @@ def _stretches_of_all(info: SourceInfo, numbers: Sequence[int]) -> list[Sequence
 
 
 def stretches(numbers: Sequence[int]) -> list[Sequence[int]]:
-    """Stretches of the frames to look at: evenly spread over a short clip; the middle, then the end of a long one."""
+    """Stretches of the frames to look at: evenly spread over a short clip; the middle of a longer one, and its end."""
     if len(numbers) < MIN_FRAMES:
         return []
-    step = min(MOST_STEP, -(-len(numbers) // MOST_FRAMES))
+    step = min(MOST_STEP, max(1, len(numbers) // LEAST_FRAMES))
     length = step * MOST_FRAMES
     if len(numbers) <= length:
         return [numbers[::step]]
-    middle = (len(numbers) - length) // 2
-    return [numbers[middle : middle + length : step], numbers[-length::step]][:TRIES]
+    first = (len(numbers) - length) // 2
+    middle, end = numbers[first : first + length : step], numbers[-length::step]
+    # One that shows mostly the same frames again tells nothing more.
+    return [middle, end] if 2 * first >= length else [middle]
 
 
 @contextmanager
@@ -121,7 +125,8 @@ def _scratch(folder: Path) -> Iterator[Path]:
 def _settings(config: Config) -> Config:
     """A preview with the shipped weights, whatever the features of the run: the camera is the same for all."""
     preview = configure("preview")
-    describe = replace(preview.describe, working_height_px=config.describe.working_height_px)
+    height = min(config.describe.working_height_px, HEIGHT_PX)
+    describe = replace(preview.describe, working_height_px=height)
     frames = FramesConfig(format="jpg", min_sharpness=config.frames.min_sharpness)
     runtime = replace(config.runtime, cache_gb=None)
     match = replace(preview.match, query_spacing_px=SPACING_PX, max_queries=MAX_QUERIES)

@@ -111,7 +111,7 @@ def _camera_inputs(config: Config, calibration: str | None) -> dict[str, Any]:
     settings = _without_unset(dump_config(config)["camera"])
     if calibration is not None:
         return {key: value for key, value in settings.items() if key not in ("estimate", "lens")}
-    return {**settings, "estimate_version": 1, "seed": config.runtime.seed}
+    return {**settings, "estimate_version": 2, "seed": config.runtime.seed}
 
 
 @dataclass

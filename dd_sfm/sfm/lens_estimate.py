@@ -18,13 +18,16 @@ from dd_sfm.sfm.lens_adjustment import (
 from dd_sfm.sfm.lens_priors import LensPrior
 from dd_sfm.sfm.mappers import Poses
 from dd_sfm.sfm.triangulation import triangulate
-from dd_sfm.sfm.unified_lens import ALPHA, CX, CY, FOCAL, normalise
+from dd_sfm.sfm.unified_lens import ALPHA, BETA, CX, CY, FOCAL, normalise
 from dd_sfm.structures import FloatArray, IntArray, Tracks
 
 logger = logging.getLogger(__name__)
 
-LIMITS_PX = 12.0, 6.0, 4.0, 3.0, 3.0
-"""Rounds of triangulation and adjustment, by the largest error of an observation; a wrong lens costs right ones."""
+LIMITS_PX = 12.0, 12.0, 8.0, 6.0, 4.0, 3.0, 3.0
+"""Rounds of triangulation and adjustment, by the largest error of an observation.
+
+A lens that is still wrong costs right observations, and those that are left speak for it: limits fall slowly.
+"""
 NOISE_PX, LOSS_PX = 0.7, 1.5
 EXCESS = 10.0
 """Variance of what tracks say of a lens, over that of independent noise, before it is found: usual values."""
@@ -37,8 +40,9 @@ PARTS_FACTOR = 2.5
 
 On rendered clips 1.3 would do; tissue that gives way and light that moves are alike in more than one part.
 """
-COMMON_SIGMA = 0.02
-"""What tracks have in common in all parts of a clip, as how they slide where light moves with the scope."""
+COMMON_SIGMA = 0.03
+"""What is common to all parts of a clip: how tracks slide where light moves with the scope, what the model of the lens
+cannot follow."""
 TELLS = 0.6
 """The clip tells the focal length if its standard deviation is below this share of what was known before."""
 
@@ -130,7 +134,7 @@ def estimate_lens(
         scale: Factor on thresholds in pixels.
     """
     kept = LensEstimate(before.lens, before.focal_sigma, is_told=False)
-    lens, excess, found, sigma = before.lens, EXCESS, [], np.inf
+    lens, excess, found = before.lens, EXCESS, list[float]()
     for limit in LIMITS_PX:
         state, seen, numbers = _triangulated(lens, tracks, poses, camera, config, limit * scale)
         if len(state.xyz) < MIN_POINTS:
@@ -143,15 +147,19 @@ def estimate_lens(
             return kept
         lens = adjusted.state.lens
         poses = dict(zip(sorted(poses), adjusted.state.poses, strict=True))
-        sigma, more = _spread(adjusted, _parts(tracks, seen, numbers, field), before.prior)
+        spread = _spread(adjusted, _parts(tracks, seen, numbers, field), before.prior)
         found.append(float(lens[FOCAL]))
         logger.info(
-            "lens: focal length %.1f px, sigma %.1f %%, alpha %.3f; %d points, limit %.1f px, excess %.1f",
-            np.exp(lens[FOCAL]), 100 * sigma, lens[ALPHA], len(state.xyz), limit * scale, excess,
+            "lens: focal length %.1f px, sigma %.1f %% by tracks, %.1f %% by what was known, alpha %.3f, beta %.3f; "
+            "%d points, limit %.1f px, excess %.1f",
+            np.exp(lens[FOCAL]), 100 * spread.of_tracks**0.5, 100 * spread.of_prior**0.5, lens[ALPHA], lens[BETA],
+            len(state.xyz), limit * scale, excess,
         )  # fmt: skip
-        excess = max(1.0, excess * more)
-    total = float(np.sqrt((PARTS_FACTOR * sigma) ** 2 + (found[-1] - found[2]) ** 2 + COMMON_SIGMA**2))
-    is_told = bool(np.isfinite(total)) and total < TELLS * before.focal_sigma
+        excess = max(1.0, excess * spread.over_noise)
+    drift = found[-1] - found[-3]
+    total = float(np.sqrt(PARTS_FACTOR**2 * spread.of_tracks + spread.of_prior + drift**2 + COMMON_SIGMA**2))
+    known = min(before.focal_sigma, spread.before**0.5)
+    is_told = bool(np.isfinite(total)) and total < TELLS * known
     return LensEstimate(lens, total, is_told=True) if is_told else kept
 
 
@@ -187,11 +195,23 @@ def _parts(tracks: Tracks, seen: LensObservations, numbers: IntArray, field: Fie
     return [np.unique(part, return_inverse=True)[1] for part in (began, place, both)]
 
 
-def _spread(adjusted: AdjustedLens, parts: list[IntArray], known: Prior) -> tuple[float, float]:
-    """Standard deviation of the logarithm of the focal length, and by what factor its variance exceeds that of noise.
+@dataclass(frozen=True)
+class _Spread:
+    """Variance of the logarithm of the focal length, by what it comes from.
 
-    The covariance of M-estimation with clusters (Liang and Zeger, Biometrika 1986), by the parts that disagree most.
+    ``of_tracks``: how much parts of the tracks disagree; ``of_prior``: what was known of the lens, where tracks do not
+    tell; ``before``: all that was known of it; ``over_noise``: by what factor the first exceeds that of independent
+    noise.
     """
+
+    of_tracks: float
+    of_prior: float
+    before: float
+    over_noise: float
+
+
+def _spread(adjusted: AdjustedLens, parts: list[IntArray], known: Prior) -> _Spread:
+    """The covariance of M-estimation with clusters (Liang and Zeger, Biometrika 1986), by parts that disagree most."""
     slope = prior_slopes(known, adjusted.state.lens)
     inverse = np.linalg.inv(adjusted.information + slope.T @ slope)
     row = inverse[FOCAL]
@@ -202,4 +222,5 @@ def _spread(adjusted: AdjustedLens, parts: list[IntArray], known: Prior) -> tupl
         if count > 1:
             influence = np.bincount(part, weights=adjusted.scores @ row, minlength=count)
             largest = max(largest, float((influence**2).sum()) * count / (count - 1))
-    return float(np.sqrt(largest + of_prior)), float(largest / plain)
+    before = float(np.linalg.inv(slope.T @ slope)[FOCAL, FOCAL])
+    return _Spread(largest, float(of_prior), before, float(largest / plain))

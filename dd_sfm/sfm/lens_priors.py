@@ -12,7 +12,12 @@ from dd_sfm.structures import FloatArray
 PINCUSHION_SPREAD = 0.02
 """Spread of a negative alpha: endoscopes have barrel distortion or hardly any."""
 MOST_ALPHA = 1.0
-BETA_SPREAD = 0.15
+BETA_SPREAD = 0.3
+"""Spread of beta's logarithm: fisheyes have 1 to 1.13, lenses with OpenCV's coefficients 0.6 to 2.
+
+Straight ahead it alone tells the focal length: with all depths c times as long, f becomes c f and beta c^2 beta.
+"""
+LEAST_BETA = 1e-6
 CENTRE_SPREAD = 0.1
 """Spread of the principal point about the centre of the field of view, as a share of the field's width."""
 NO_ANGLE_DEG = 400.0
@@ -63,7 +68,7 @@ class LensPrior:
                     wider / self.spread_deg,
                     (alpha - min(expected, MOST_ALPHA)) / self.alpha_spread,
                     min(alpha, 0.0) / PINCUSHION_SPREAD,
-                    (lens[BETA] - 1) / BETA_SPREAD,
+                    np.log(max(lens[BETA], LEAST_BETA)) / BETA_SPREAD,
                     (lens[CX] - centre[0]) / wander,
                     (lens[CY] - centre[1]) / wander,
                 ]

@@ -76,6 +76,16 @@ def test_a_path_straight_ahead_does_not_tell_and_what_was_known_is_kept():
     assert abs(np.log(found.focal_px / 560)) < 2 * found.focal_sigma
 
 
+def test_straight_ahead_a_wide_lens_is_as_sure_as_the_shape_of_lenses():
+    # With all depths c times as long, focal length c f and c^2 beta the pictures are the same.
+    longer = lens_vector(430.0 * 1.3, 0.7, 1.3**2, CENTRE)
+    cam = np.random.default_rng(0).uniform([-2, -2, 0.5], [2, 2, 4], (50, 3))
+    assert project(longer, cam * [1, 1, 1.3])[0] == pytest.approx(project(WIDE, cam)[0])
+    _, found = estimate(WIDE, forward(), "wide-rigid")
+    assert abs(np.log(found.focal_px / 430)) < 2 * found.focal_sigma
+    assert found.focal_sigma > 0.12 or not found.is_told
+
+
 def test_too_few_points_tell_nothing():
     known = KnownLens.of_kind(lens_prior("unknown", 75.0), FIELD)
     tracks = seen_through(WIDE, turning(), count=60)

@@ -1,6 +1,7 @@
 """The Python interface: what it returns, what it refuses, and that it leaves the process as it was."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,7 +24,7 @@ from dd_sfm.features.queries import query_points
 from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.images import read_image, write_image, write_mask
 from dd_sfm.io.run_config import write_config
-from dd_sfm.io.run_folder import ExtractedFrames, write_frames, write_metrics
+from dd_sfm.io.run_folder import ExtractedFrames, read_frames, write_frames, write_metrics
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.pipeline.frames import extract_frames
 from dd_sfm.progress import silent
@@ -307,6 +308,15 @@ def test_poses_are_those_that_colmap_reads(run, run_folder):
     (camera,) = ours.cameras.values()
     assert (run.camera.fx, run.camera.cx, run.camera.width) == (CAMERA.fx, CAMERA.cx, CAMERA.width)
     assert camera.principal_point_x == run.camera.cx + 0.5
+
+
+def test_how_well_the_focal_length_is_known_is_that_of_the_frames(run_folder, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "run")
+    found = read_frames(run_folder)
+    write_frames(tmp_path / "run", replace(found, camera=replace(CAMERA, is_guess=True, focal_sigma=0.25)))
+    run = dd_sfm.open_run(tmp_path / "run")
+    for camera in (run.camera, *(model.camera for model in run.models)):
+        assert (camera.is_guess, camera.focal_sigma, camera.fx) == (True, 0.25, CAMERA.fx)
 
 
 def test_observations_project_to_where_they_were_seen(run):

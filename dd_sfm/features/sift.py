@@ -93,12 +93,16 @@ class SiftFeatures:
 
 
 def sift_pairs(pieces: Sequence[range], config: Config) -> list[tuple[int, int]]:
-    """Pairs of frame positions (i < j) to match, of frames in pieces over which the view follows."""
+    """Pairs of frame positions (i < j) to match, of frames in pieces over which the view follows.
+
+    Sequential ones, as COLMAP would choose them, depend on no setting of the learned descriptor's pairs.
+    """
     kind, overlap = config.sift.pairs, config.sift.overlap
     pairs = set(window_pairs(pieces, config.pairs)) if kind != "sequential" else set()
     if kind != "window":
         pairs |= {(i, j) for piece in pieces for i in piece for j in range(i + 1, min(piece.stop, i + overlap + 1))}
-    return sorted(pairs | set(spread_pairs(pieces, config.pairs.reference_every, PAIRS_BETWEEN_PIECES)))
+    every = config.pairs.reference_every if kind != "sequential" else 1
+    return sorted(pairs | set(spread_pairs(pieces, every, PAIRS_BETWEEN_PIECES)))
 
 
 def extraction_options(sift: SiftConfig, threads: int) -> pycolmap.FeatureExtractionOptions:

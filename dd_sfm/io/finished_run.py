@@ -103,8 +103,13 @@ class RunModel:
 
     @property
     def camera(self) -> PinholeCamera:
-        """The camera of all frames, without distortion; pixels have their centres at integers."""
-        return self._scene.model.camera
+        """The camera of all frames, without distortion; pixels have their centres at integers.
+
+        The focal length is that of the model; ``is_guess`` and ``focal_sigma`` tell, as those of the run's frames do,
+        how well it is known.
+        """
+        known = read_frames(self.folder.parents[1]).camera
+        return replace(self._scene.model.camera, is_guess=known.is_guess, focal_sigma=known.focal_sigma)
 
     @cached_property
     def poses(self) -> dict[int, NDArray[np.float64]]:
@@ -162,8 +167,8 @@ class Run:
 
     @property
     def camera(self) -> PinholeCamera:
-        """The camera of all frames, without distortion; ``is_guess`` where there was no calibration."""
-        return replace(self.models[0].camera, is_guess=read_frames(self.path).camera.is_guess)
+        """The camera of all frames, as the first model has it; see :attr:`RunModel.camera`."""
+        return self.models[0].camera
 
     @property
     def poses(self) -> dict[int, NDArray[np.float64]]:

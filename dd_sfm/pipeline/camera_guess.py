@@ -48,18 +48,23 @@ def calibration_notes(camera: PinholeCamera, field_of_view: NDArray[np.bool_]) -
     return notes
 
 
-def field_notes(kept: float, seen: float) -> list[Note]:
+def field_notes(kept: float, seen: float, *, calibrated: bool) -> list[Note]:
     """What undistorted frames lose of the field of view.
 
     Args:
         kept: The share that they show of what the lens shows.
         seen: The share in which the lens shows anything: a polynomial may turn back before the rim.
+        calibrated: Whether the lens is that of a calibration, not one estimated from the clip.
     """
     notes = []
     if seen < KEPT:
+        lens, advice = "the estimated lens", "Give a calibration with --calibration"
+        if calibrated:
+            lens = "calibration: its lens"
+            advice = "Calibrate with the board filmed up to the rim, or with another model"
         text = (
-            f"calibration: its lens ends before the rim: {100 * (1 - seen):.0f} % of the field of view, where its "
-            "projection turns back, are masked. Calibrate with the board filmed up to the rim, or with another model"
+            f"{lens} ends before the rim: {100 * (1 - seen):.0f} % of the field of view, where its projection turns "
+            f"back, are masked. {advice}"
         )
         notes.append(Note(NoteCode.LENS_ENDS_EARLY, text))
     if kept < KEPT:

@@ -90,7 +90,7 @@ def extract_frames(
     kept, seen = view.lens.shares(view.field_of_view)
     if calibration:
         notes += calibration_notes(view.lens.camera, view.lens.apply_to_mask(view.field_of_view))
-        notes += field_notes(kept, seen)
+    notes += field_notes(kept, seen, calibrated=calibration is not None)
     writer = FrameWriter(out, config, view)
     sharpness, dropped = _write_chosen(info, numbers, writer, config, progress)
     if not sharpness:

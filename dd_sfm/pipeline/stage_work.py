@@ -99,12 +99,16 @@ def _map(work: Work) -> None:
 
 
 def _make_points(work: Work) -> None:
-    """Write the points of all models, and of the first one ``points.ply``."""
-    models = work.method.points(work.job(), read_matches(work.out).tracks, read_poses(work.out))
+    """Write the points of all models, and of the first one ``points.ply``.
+
+    How uncertain the focal length is stands with the frames: the files of COLMAP's models have no place for it.
+    """
+    job = work.job()
+    models = work.method.points(job, read_matches(work.out).tracks, read_poses(work.out))
     figures = []
     for number, finished in enumerate(models):
         camera = finished.model.camera
-        uncertainty = with_focal_sigma(finished.uncertainty, camera.focal_sigma)
+        uncertainty = with_focal_sigma(finished.uncertainty, job.frames.camera.focal_sigma)
         own: dict[str, int | float | None] = {
             "frames_registered": len(finished.model.cam_from_world),
             "focal_length_px": round(camera.fx, 2),

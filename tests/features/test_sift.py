@@ -40,6 +40,14 @@ def test_pairs():
     assert both == window | set(sift_pairs([range(30)], Config()))
 
 
+def test_sequential_pairs_depend_on_no_setting_of_other_features():
+    pieces = [range(40), range(40, 90)]
+    found = [sift_pairs(pieces, load_config(Config, None, [f"pairs.reference_every={n}"])) for n in (1, 4, 7)]
+    assert found[0] == found[1] == found[2]
+    between = [(i, j) for i, j in found[0] if i < 40 <= j]
+    assert 300 < len(between) <= 600
+
+
 def plain_sift(frames: Path, masks: Path, camera: str, out: Path) -> pycolmap.Reconstruction:
     """What a user of pycolmap writes: tuned features, sequential pairs, global mapper, fixed intrinsics."""
     pycolmap.set_random_seed(0)

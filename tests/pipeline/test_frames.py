@@ -12,7 +12,7 @@ from dd_sfm.io.run_folder import load_frames, read_frames
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.notes import NoteCode
 from dd_sfm.ops.working import mask_height
-from dd_sfm.pipeline.camera_guess import guess_camera
+from dd_sfm.pipeline.camera_guess import field_notes, guess_camera
 from dd_sfm.pipeline.frames import extract_frames
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view, frame_mask
 from dd_sfm.progress import silent
@@ -214,6 +214,17 @@ def test_the_field_ends_where_a_lens_turns_back(tiny_clip, tmp_path):
     away = np.hypot(columns - frames.camera.cx, rows - frames.camera.cy)
     assert turn - 3 < away.max() < turn + 1
     assert NoteCode.LENS_ENDS_EARLY in {note.code for note in read_frames(tmp_path / "run").notes}
+
+
+def test_what_undistortion_loses_is_said_without_a_calibration_too(tiny_clip, tmp_path):
+    write_mask(tmp_path / "mask.png", np.ones((120, 160), bool))
+    extract(tiny_clip, tmp_path / "run", "camera.lens=colonoscope", mask=tmp_path / "mask.png")
+    found = read_frames(tmp_path / "run")
+    assert found.field_kept < 0.95
+    assert NoteCode.FIELD_NOT_KEPT in {note.code for note in found.notes}
+    (early,) = field_notes(1.0, 0.8, calibrated=False)
+    assert "the estimated lens ends before the rim: 20 %" in early.text
+    assert "--calibration" in early.text
 
 
 def test_guessed_camera_spans_the_field_of_view():

@@ -116,6 +116,21 @@ def test_ros_camera_info(tmp_path, names):
     lands_at(read(path), opencv(RATIONAL))
 
 
+@pytest.mark.parametrize(("x", "y"), [(2, 2), (2, 1), (4, 2)])
+def test_ros_has_the_matrix_before_pixels_are_put_together(tmp_path, x, y):
+    """``binning_x`` and ``binning_y``: the pictures are so many times smaller than width and height say."""
+    full = np.diag([x, y, 1]) @ K
+    full[0, 2], full[1, 2] = x * (K[0, 2] + 0.5) - 0.5, y * (K[1, 2] + 0.5) - 0.5
+    values = {"K": full.ravel().tolist(), "D": BENT, "binning_x": x, "binning_y": y}
+    roi = {"x_offset": 0, "y_offset": 0, "width": x * WIDTH, "height": y * HEIGHT, "do_rectify": False}
+    for size in ({"width": x * WIDTH, "height": y * HEIGHT}, {}):
+        lens = read(write(tmp_path, {**values, **size, "roi": roi}))
+        assert lens.size == (WIDTH, HEIGHT)
+        lands_at(lens, opencv(BENT))
+    for none in ({"binning_x": 0, "binning_y": 0}, {"binning_x": 1, "binning_y": 1}):
+        lands_at(read(write(tmp_path, ros(K=K.ravel().tolist(), D=BENT, **none))), opencv(BENT))
+
+
 def kalibr(model, intrinsics, bend="none", coefficients=(), name="cam0", size=(WIDTH, HEIGHT)):
     return (
         f"{name}:\n  camera_model: {model}\n  distortion_model: {bend}\n  distortion_coeffs: {list(coefficients)}\n"
@@ -253,6 +268,20 @@ def test_nerfstudios_transforms(tmp_path):
     assert lens.params == pytest.approx((320 / np.tan(0.5), 320 / np.tan(0.5), 320, 240))
 
 
+def test_a_part_of_a_picture_of_unknown_size_has_no_centre(tmp_path):
+    part = (100, 50, WIDTH, HEIGHT)
+    for camera in ({"camera_angle_x": 1.0, "cx": 426.0, "cy": 286.75}, {"fl_x": 300.0}, {"fl_x": 300.0, "cx": 426.0}):
+        path = write(tmp_path, camera)
+        assert read(path).size == (WIDTH, HEIGHT)
+        with pytest.raises(InputError, match="no size of its picture.*; expected w and h"):
+            open_calibration(path, width=WIDTH, height=HEIGHT, part=part)
+    whole = {"fl_x": 300.0, "fl_y": 310.0, "cx": 426.0, "cy": 286.75}
+    lens = open_calibration(write(tmp_path, whole), width=WIDTH, height=HEIGHT, part=part).lens
+    assert lens.params == (300, 310, 326, 236.75)
+    sized = write(tmp_path, {"fl_x": 300.0, "w": 800, "h": 600})
+    assert open_calibration(sized, width=WIDTH, height=HEIGHT, part=part).lens.params == (300, 300, 300, 250)
+
+
 def test_colmaps_cameras(tmp_path):
     lens = Lens("OPENCV", (300.0, 310.0, 326.0, 236.75, *BENT), WIDTH, HEIGHT)
     model = pycolmap.Reconstruction()
@@ -308,6 +337,9 @@ MATRIX = K.ravel().tolist()
         ({"camera_matrix": MATRIX, "D": BENT, "distortion_model": "omnidir"}, "without xi"),
         ({"K": K.T.ravel().tolist(), "D": BENT}, "in the last row, as MATLAB"),
         ({"K": MATRIX, "D": BENT, "roi": {"x_offset": 8, "y_offset": 0}}, "region of interest.*--calibration-crop"),
+        (ros(K=MATRIX, D=BENT, roi={"width": 320, "height": 240}), "region of interest of 320x240 at"),
+        (ros(K=MATRIX, D=BENT, binning_x=1.5), "binning of 1.5 x 1; expected whole binning_x"),
+        (ros(K=MATRIX, D=BENT, binning=2), "binning; expected whole binning_x"),
         (kalibr("pinhole", FOCALS, "thin_prism", [0.1]), "distortion_model 'thin_prism' of a pinhole camera"),
         (kalibr("polynomial", FOCALS), "camera_model 'polynomial' is not known"),
         (kalibr("ds", FOCALS), "4 intrinsics of model ds; expected 6"),

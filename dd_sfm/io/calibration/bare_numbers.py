@@ -12,35 +12,64 @@ from dd_sfm.io.calibration.opencv import is_opencv, matrix_intrinsics, read_open
 from dd_sfm.io.lens import Lens
 from dd_sfm.ops.coordinates import from_colmap
 
-ON_THE_COMMAND_LINE = "fx,fy,cx,cy, and of a lens with distortion k1,k2,p1,p2 or k1,k2,p1,p2,k3 after them"
+ON_THE_COMMAND_LINE = (
+    "fx,fy,cx,cy, and of a lens with distortion k1,k2,p1,p2 or k1,k2,p1,p2,k3 after them, or the matrix "
+    "fx,0,cx,0,fy,cy,0,0,1"
+)
 
 
 def read_text(text: str, frames: Size, where: str = "") -> FoundLens:
-    """Read numbers separated by commas, in COLMAP's pixels; ``where`` names the file that they are from.
+    """Read numbers separated by commas, in COLMAP's pixels, or a matrix row by row, in OpenCV's.
+
+    Args:
+        text: The numbers.
+        frames: Width and height of the frames.
+        where: Names the file that they are from.
 
     Raises:
         InputError: If something is no number, or their number is another.
     """
     where = where or text
-    values = numbers(where, "it", text.split(","))
+    values = numbers(where, "it", text.replace("[", " ").replace("]", " ").split(","))
+    rows = matrix_rows(values)
+    if rows:
+        return read_matrix(where, rows, frames)
     if len(values) not in (4, 8, 9, 12):
         raise bad(where, f"{len(values)} numbers", ON_THE_COMMAND_LINE)
     fx, fy, cx, cy = values[:4]
     return pinhole(Intrinsics(where, fx, fy, from_colmap(cx), from_colmap(cy), frames, sized=False), values[4:])
 
 
+def matrix_rows(values: list[float]) -> list[list[float]]:
+    """The rows of a camera matrix, or of a projection matrix, that numbers are row by row; none of other numbers.
+
+    The zeros below its diagonal and the one at its end tell it: read as fx, fy, cx, cy, a centre of 0 or a focal length
+    of 0 would be among them. A matrix that is transposed, as MATLAB has it, is known by the zeros above its diagonal.
+    """
+    if len(values) not in (9, 12):
+        return []
+    columns = len(values) // 3
+    rows = [values[start : start + columns] for start in range(0, len(values), columns)]
+    below, above = (rows[1][0], rows[2][0], rows[2][1]), (rows[0][1], rows[0][2], rows[1][2])
+    return rows if rows[2][2] == 1 and not (any(below) and any(above)) else []
+
+
 def is_matrix(rows: list[list[str]]) -> bool:
-    """Whether rows of words are those of a 3 x 3 matrix, or of a projection matrix of the first camera, [K 0]."""
-    lengths = [len(row) for row in rows]
-    return lengths == [3, 3, 3] or (lengths == [4, 4, 4] and not any(float(row[3]) for row in rows))
+    """Whether rows of words are those of a 3 x 3 matrix, or of a 3 x 4 projection matrix."""
+    return [len(row) for row in rows] in ([3, 3, 3], [4, 4, 4])
 
 
 def read_matrix(where: str, rows: Any, frames: Size) -> FoundLens:
     """Read a camera matrix without distortion, whose principal point has pixel centres at integers, as OpenCV's has.
 
     Raises:
-        InputError: If it has not the form of one.
+        InputError: If it has not the form of one, or is the projection matrix of a second camera.
     """
+    if any(float(value) for row in rows for value in row[3:]):
+        raise bad(
+            where, "a projection matrix whose fourth column is not 0, as of a second, rectified camera",
+            "the camera matrix of pictures as the scope shows them: fx, 0, cx; 0, fy, cy; 0, 0, 1",
+        )  # fmt: skip
     return pinhole(matrix_intrinsics([row[:3] for row in rows], where, frames, sized=False), [])
 
 

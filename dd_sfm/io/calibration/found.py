@@ -24,12 +24,13 @@ class FoundLens:
     """A camera in a file.
 
     ``sized``: whether the file says of what size its pictures are; ``lens`` else has the size of the frames. ``name``
-    tells it from others in the file.
+    tells it from others in the file. ``from_size``: whether focal length or centre follow from that size.
     """
 
     lens: Lens
     sized: bool
     name: str = ""
+    from_size: bool = False
 
 
 def bad(where: str, found: str, expected: str = "") -> InputError:

@@ -1,6 +1,7 @@
 """Calibrations of OpenCV (FileStorage in YAML, XML or JSON) and of ROS (camera_info)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dd_sfm.io.calibration.found import (
@@ -9,6 +10,7 @@ from dd_sfm.io.calibration.found import (
     Tree,
     bad,
     is_nothing,
+    numbered,
     numbers,
     one_number,
     plain,
@@ -33,6 +35,8 @@ WIDTHS, HEIGHTS = ("imagewidth", "width", "w"), ("imageheight", "height", "h")
 MODELS = ("distortionmodel", "cameramodel", "modeltype", "model", "type")
 FISHEYE_FLAGS = ("fisheyemodel", "fisheye", "isfisheye", "usefisheye")
 FLAT = ("fx", "fy", "cx", "cy", "ppx", "ppy", "k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6", "skew")
+ROI = ("x_offset", "y_offset", "width", "height")
+BINNING = ("binningx", "binningy")
 SIDES = ("1", "2", "left", "right", "l", "r")
 """What tells the names of the two cameras of a stereo calibration apart."""
 KNOWN = {*MATRIX, *DISTORTION, *SIZES, *WIDTHS, *HEIGHTS, *MODELS, *FISHEYE_FLAGS, "xi"}
@@ -71,8 +75,8 @@ def read_opencv(where: str, tree: Tree, frames: Size) -> FoundLens:
     matrix = values[key] if key is not None and _is_matrix(values[key]) else None
     is_flat = matrix is None
     refuse_unknown(where, tree, KNOWN | set(FLAT) if is_flat else KNOWN)
-    _check_roi(where, values)
     size = _size(where, values)
+    _check_roi(where, values, size)
     place = (where, size or frames, size is not None)
     if is_flat:
         k, coefficients = _flat(values, *place)
@@ -80,7 +84,7 @@ def read_opencv(where: str, tree: Tree, frames: Size) -> FoundLens:
         k = matrix_intrinsics(matrix, *place)
         name = _first(values, DISTORTION)
         coefficients = [] if name is None or values[name] is None else numbers(where, "distortion", values[name])
-    return _lens(k, coefficients, _model(where, values), values)
+    return _lens(_binned(k, values), coefficients, _model(where, values), values)
 
 
 def stereo_cameras(tree: Tree) -> dict[str, Tree]:
@@ -175,14 +179,39 @@ def _is_named(value: Any) -> bool:
     return isinstance(value, Mapping) and "data" not in value
 
 
-def _check_roi(where: str, values: Tree) -> None:
+def _check_roi(where: str, values: Tree, size: Size | None) -> None:
+    """Refuse the calibration of a camera that sends a part of its picture only."""
     roi = values.get("roi")
-    offsets = [roi[key] for key in ("x_offset", "y_offset") if key in roi] if isinstance(roi, Mapping) else []
-    if not is_nothing(offsets):
+    # A list is what OpenCV's scripts call so: where undistorted pictures have no black border.
+    if not isinstance(roi, Mapping):
+        return
+    x, y, width, height = numbered(where, roi, ROI)
+    is_whole = not (width or height) or size in (None, (width, height))
+    if x or y or not is_whole:
         raise bad(
-            where, f"a region of interest at {offsets}",
-            "that of the whole picture (x_offset and y_offset 0); say with --calibration-crop what the frames show",
+            where, f"a region of interest of {width:g}x{height:g} at ({x:g}, {y:g})",
+            "that of the whole picture (all of it 0); say with --calibration-crop what the frames show",
         )  # fmt: skip
+
+
+def _binned(k: Intrinsics, values: Tree) -> Intrinsics:
+    """The same camera with pixels put together: ROS has matrix and size before that, and pictures after it.
+
+    Raises:
+        InputError: If it is not said by binning_x and binning_y how many are put together.
+    """
+    x, y = ((one_number(k.where, values, key) if key in values else 0.0) or 1.0 for key in BINNING)
+    unknown = [
+        key for key in values if key.startswith("binning") and key not in BINNING and not is_nothing(values[key])
+    ]
+    if unknown or min(x, y) < 1 or x != round(x) or y != round(y):
+        raise bad(k.where, f"{unknown[0] if unknown else f'binning of {x:g} x {y:g}'}", "whole binning_x and binning_y")
+    if x == y == 1:
+        return k
+    size = (int(k.size[0] // x), int(k.size[1] // y)) if k.sized else k.size
+    # Pixel centres at integers: those of the first pixels that are put together have theirs at (x - 1) / 2.
+    cx, cy = (k.cx + 0.5) / x - 0.5, (k.cy + 0.5) / y - 0.5
+    return replace(k, fx=k.fx / x, fy=k.fy / y, cx=cx, cy=cy, skew=k.skew / x, size=size)
 
 
 def _first(values: Tree, names: tuple[str, ...]) -> str | None:

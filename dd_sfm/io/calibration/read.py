@@ -1,7 +1,8 @@
 """Find out what a calibration is, read it, and fit it to the frames."""
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def _read_file(where: str, path: Path, frames: Size) -> list[FoundLens]:
 def _rows(content: str) -> list[list[str]] | None:
     """The words of a text's lines, when these are numbers but for names of camera models; None for other text."""
     lines = [line for line in content.splitlines() if line.strip() and not line.lstrip().startswith(("#", "%", "//"))]
-    rows = [line.replace(",", " ").replace(";", " ").strip(" []").split() for line in lines]
+    rows = [re.sub(r"[,;\[\]]", " ", line).split() for line in lines]
     rows = [row for row in rows if row]
     is_camera = colmap_cameras.is_text(rows)
     return rows if rows and (is_camera or all(_is_number(word) for row in rows for word in row)) else None
@@ -141,9 +142,12 @@ def _read_lines(where: str, content: str, frames: Size) -> list[FoundLens]:
         return [ocam.read_ocam_results(where, rows)]
     if len(rows) == 1 and len(rows[0]) > 3:
         return [bare_numbers.read_text(",".join(rows[0]), frames, where)]
+    column = [row[0] for row in rows] if all(len(row) == 1 for row in rows) else []
+    if bare_numbers.matrix_rows(list(map(float, column))):
+        return [bare_numbers.read_text(",".join(column), frames, where)]
     if bare_numbers.is_matrix(rows):
         return [bare_numbers.read_matrix(where, rows, frames)]
-    if all(len(row) == 1 for row in rows):
+    if column:
         return [bare_numbers.read_jhu(where, [float(row[0]) for row in rows], frames)]
     raise bad(where, f"{len(rows)} lines of numbers that are no calibration that can be parsed", FORMS)
 
@@ -176,7 +180,7 @@ def _read_inside(where: str, tree: Mapping[str, Any], frames: Size) -> list[Foun
 
 
 def _named(found: FoundLens, name: str) -> FoundLens:
-    return FoundLens(found.lens, found.sized, name)
+    return replace(found, name=name)
 
 
 def _choose(text: str, found: list[FoundLens], camera: str, frames: Size) -> FoundLens:
@@ -197,6 +201,8 @@ def _fitted(found: FoundLens, text: str, frames: Size, part: Part | None, *, exa
     lens, notes = found.lens, []
     if part is not None:
         x, y, width, height = part
+        if found.from_size and not found.sized:
+            raise bad(text, "no size of its picture, from which its centre or focal length would follow", "w and h")
         if found.sized and (min(x, y) < 0 or x + width > lens.width or y + height > lens.height):
             raise bad(
                 text, f"made for {lens.width}x{lens.height} pixels", f"--calibration-crop within them, not {part}"

@@ -59,7 +59,8 @@ def read_transforms(where: str, tree: Tree, frames: Size) -> FoundLens:
         one_number(where, camera, n) if n in camera else half for n, half in (("cx", width / 2), ("cy", height / 2))
     )
     model, params = _model(where, camera)
-    return FoundLens(Lens(model, (fx, fy, cx, cy, *params), width, height), size is not None)
+    from_size = not {"fl_x", "cx", "cy"} <= set(camera)
+    return FoundLens(Lens(model, (fx, fy, cx, cy, *params), width, height), size is not None, from_size=from_size)
 
 
 def _model(where: str, camera: Tree) -> tuple[str, tuple[float, ...]]:

@@ -1,7 +1,9 @@
 """From dense tracks to points: what the learned descriptor and any other method that has dense tracks share."""
 
 import logging
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +17,7 @@ from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.instrument_masks import without_instruments
 from dd_sfm.mvs.densify import densify_model
 from dd_sfm.sfm.error_scale import error_scale
-from dd_sfm.sfm.mapping import map_poses
+from dd_sfm.sfm.mapping import map_poses, move_result
 from dd_sfm.sfm.moving_tracks import JudgedObservations, judge_tracks
 from dd_sfm.sfm.point_colours import colour
 from dd_sfm.sfm.two_view_consensus import agreeing_tracks
@@ -85,15 +87,23 @@ def _mapped_again(
     logger.info(
         "map: %.0f %% of all tracks move; again with %d of %d", 100 * judged.moving_share, some.count, tracks.count
     )
+    # Apart from the result found before, whose files stay unless this one is better.
+    folder = job.out / "map" / "again"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     try:
-        again = map_poses(job.frames, some, job.out, job.config, job.progress)
+        again = map_poses(job.frames, some, folder, job.config, job.progress)
         judged_again = _judged(job, tracks, again)
         if judged_again.still_count > least * judged.still_count:
+            move_result(folder, job.out)
             return again, judged_again
     except ReconstructionError as error:
         logger.info("map: %s", error)
-    # The files of the better result are written anew.
-    return map_poses(job.frames, tracks, job.out, job.config, job.progress), judged
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            folder.parent.rmdir()
+    return found, judged
 
 
 def points_inputs(config: Config) -> list[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dd_sfm.config import Config
 from dd_sfm.io.colmap import pycolmap
-from dd_sfm.io.colmap_database import silence, verify, write_database
+from dd_sfm.io.colmap_database import remove_database, silence, verify, write_database
 from dd_sfm.io.run_layout import own_files
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.progress import Progress
@@ -50,6 +50,16 @@ def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progr
     best, tried = try_mappers(frames, chosen, out, config, progress, pairs, poses_only=True)
     poses = register_remaining(best.poses[0], best.cameras[0], frames, tracks, config)
     return _result(best, poses, frames, chosen, out, config, pairs, seconds | tried)
+
+
+def move_result(source: Path, out: Path) -> None:
+    """Put the database and the models that :func:`map_poses` wrote to a folder in place of those in another one."""
+    remove_database(out / "database.db")
+    _remove_models(out)
+    for file in own_files(source, "map"):
+        target = out / file.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)
 
 
 def map_database(
@@ -130,9 +140,7 @@ def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Confi
 def _keep_models(out: Path, best: Candidate) -> None:
     """Move the best candidate's models to poses/0, 1, ..., in their order, and drop those of other mappers."""
     poses = out / "poses"
-    for old in own_files(out, "map"):
-        if old.parent.parent == poses:
-            old.unlink()
+    _remove_models(out)
     source = candidate_folder(out, best.mapper)
     written = sorted(int(folder.name) for folder in source.iterdir() if folder.is_dir() and folder.name.isdigit())
     ordered = [model.folder for model in best.models]
@@ -143,3 +151,10 @@ def _keep_models(out: Path, best: Candidate) -> None:
             file.replace(poses / str(number) / file.name)
     for tried in MAPPERS:
         shutil.rmtree(candidate_folder(out, tried), ignore_errors=True)
+
+
+def _remove_models(out: Path) -> None:
+    """Remove the models under poses/0, 1, ..., and nothing else that is there."""
+    for old in own_files(out, "map"):
+        if old.parent.parent == out / "poses":
+            old.unlink()

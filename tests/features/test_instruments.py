@@ -136,11 +136,23 @@ class Mapper:
         found = self.results.pop(0)
         if found is None:
             raise ReconstructionError("no mapper registers three frames")
+        # As many models as calls there were, to be known by.
+        for number in range(len(self.tracks)):
+            (out / "poses" / str(number)).mkdir(parents=True, exist_ok=True)
+            (out / "poses" / str(number) / "images.bin").write_text(f"call {len(self.tracks)}")
+        (out / "database.db").write_text(f"call {len(self.tracks)}")
         return MapResult([found], [CAMERA], "global", VerifiedPairs(9, 9, 99), {})
 
 
 IDENTITY = {k: np.eye(4)[:3] for k in range(COUNT)}
 TRUE = plane_sequence.poses(COUNT)
+
+
+def written(folder):
+    assert not (folder / "map").exists()
+    return {
+        p.relative_to(folder).as_posix(): p.read_text() for p in (*folder.glob("poses/*/*"), folder / "database.db")
+    }
 
 
 def run_mapping(folder, monkeypatch, motion, mapper):
@@ -158,13 +170,16 @@ def test_poses_of_an_instrument_give_way_to_those_of_the_tissue(tmp_path, monkey
     assert [note.code for note in found.notes] == [NoteCode.INSTRUMENTS_MASKED]
     assert found.instruments > 0.05
     assert mapper.tracks[1].count < tracks.count
+    names = ("poses/0/images.bin", "poses/1/images.bin", "database.db")
+    assert written(tmp_path) == dict.fromkeys(names, "call 2")
 
 
 @pytest.mark.parametrize("second", [IDENTITY, None])
 def test_poses_stay_where_others_explain_no_more(tmp_path, monkeypatch, second):
-    mapper = Mapper(IDENTITY, second, IDENTITY)
-    found, tracks = run_mapping(tmp_path, monkeypatch, "rest", mapper)
-    assert mapper.tracks[2] is tracks
+    mapper = Mapper(IDENTITY, second)
+    found, _ = run_mapping(tmp_path, monkeypatch, "rest", mapper)
+    assert len(mapper.tracks) == 2
+    assert written(tmp_path) == dict.fromkeys(("poses/0/images.bin", "database.db"), "call 1")
     assert (found.models, found.notes, found.instruments) == ([IDENTITY], [], 0.0)
 
 

@@ -46,6 +46,18 @@ def edited_masks(run: Path) -> dict[str, str]:
     return {name: content for name, content in found.items() if content != written[name]}
 
 
+def taken_masks(run: Path) -> dict[str, str]:
+    """The content, by file name, of the edited masks that a run was last given by :func:`note_taken`."""
+    return dict(_read_record(run).get("taken", {}))
+
+
+def note_taken(run: Path, masks: Mapping[str, str]) -> None:
+    """Note the edited masks that a run was given by another one: they are not its own, and may be replaced."""
+    record = _read_record(run)
+    if record.get("taken", {}) != masks:
+        write_json(run / RECORD, {**record, "taken": dict(sorted(masks.items()))})
+
+
 def _hash_if_there(path: Path) -> str:
     try:
         return mask_hash(path)
@@ -113,7 +125,8 @@ def _read_record(run: Path) -> dict[str, Any]:
     """What :func:`record_masks` wrote; without masks for runs of older versions."""
     try:
         content = json.loads((run / RECORD).read_text())
-        return {"frames": dict(content["frames"]), "written": dict(content["written"])}
+        found = {name: dict(content[name]) for name in ("frames", "written")}
+        return found | ({"taken": dict(content["taken"])} if "taken" in content else {})
     except (OSError, ValueError, KeyError, TypeError):
         return {"frames": {}, "written": {}}
 

@@ -12,7 +12,7 @@ from typing import Literal
 from dd_sfm.config import Config
 from dd_sfm.errors import OutputError, ReconstructionError, stoppable
 from dd_sfm.io.atomic import output_error
-from dd_sfm.io.edited_masks import edited_masks, mask_hash
+from dd_sfm.io.edited_masks import edited_masks, mask_hash, note_taken, taken_masks
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.run_layout import is_empty, is_run, own_files
 from dd_sfm.pipeline.metrics import reset_memory_peaks
@@ -159,26 +159,28 @@ def _share_frames(source: RunRequest, target: RunRequest) -> None:
                 _link(path, target.out / path.relative_to(source.out))
         except OSError as error:
             raise output_error(target.out, error) from error
+        _share_edited_masks(source.out, target.out)
         record.finish("frames", StageRecord.open(source.out, overwrite=False).seconds("frames"))
 
 
 def _share_edited_masks(source: Path, target: Path) -> None:
-    """Give a run the masks that the user has edited in another one.
+    """Give a run the masks that the user has edited in another one, also those edited again and those put back.
 
     Raises:
         OutputError: If the user has edited the same mask in both, or only in this one.
     """
-    there = edited_masks(target)
-    for name, content in edited_masks(source).items() | there.items():
+    edited, there, taken = edited_masks(source), edited_masks(target), taken_masks(target)
+    for name, content in edited.items() | there.items():
         ours, theirs = source / "masks" / name, target / "masks" / name
-        if not content or (ours.exists() and mask_hash(ours) == there.get(name)):
+        if not content or not ours.exists() or mask_hash(ours) == there.get(name):
             continue
-        if name in there:
+        if name in there and there[name] != taken.get(name):
             raise OutputError(
                 f"{theirs}: is edited, and not as {ours}; expected the same masks in all runs. Edit that one"
             )
         theirs.unlink(missing_ok=True)
         _link(ours, theirs)
+    note_taken(target, {name: content for name, content in edited.items() if content})
 
 
 def _link(source: Path, target: Path) -> None:

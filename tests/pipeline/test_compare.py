@@ -1,9 +1,12 @@
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError
+from dd_sfm.io.images import read_mask
 from dd_sfm.io.lock import LOCK
 from dd_sfm.pipeline import compare
 from dd_sfm.pipeline.compare import CompareRequest, check_folder, comparing, run_all
@@ -158,3 +161,34 @@ def test_folders_that_belong_to_something_else(tmp_path):
     (tmp_path / "run" / "stages.json").touch()
     with pytest.raises(OutputError, match="is the folder of a run"):
         check_folder(tmp_path / "run")
+
+
+def save(path, image):
+    """As editors save: a new file in place of the old one."""
+    new = path.with_name("new.png")
+    cv2.imwrite(str(new), image)
+    new.replace(path)
+
+
+def test_masks_that_are_edited_again_and_again_reach_every_run(request_of, stub, tmp_path):
+    run_all(request_of, silent, lambda _: None)
+    ours, *theirs = (tmp_path / "out" / name / "masks" / "00000003.png.png" for name in compare.RUNS)
+    first = read_mask(ours) * np.uint8(255)
+    for rows in (10, 40, 60, 0):
+        changed = first.copy()
+        changed[:rows] = 0
+        save(ours, changed)
+        run_all(request_of, silent, lambda _: None)
+        assert all(path.read_bytes() == ours.read_bytes() for path in theirs)
+    save(theirs[0], first * np.uint8(0) + np.uint8(255))
+    with pytest.raises(OutputError, match="is edited, and not as .*expected the same masks in all runs"):
+        run_all(request_of, silent, lambda _: None)
+
+
+def test_masks_edited_before_frames_are_shared_can_be_edited_again(request_of, stub, tmp_path):
+    real_run(replace(request_of.base, out=tmp_path / "out" / "learned", last="frames"), silent, lambda _: None)
+    ours, *theirs = (tmp_path / "out" / name / "masks" / "00000003.png.png" for name in compare.RUNS)
+    for level in (0, 255):
+        save(ours, np.full((120, 160), level, np.uint8) * np.uint8(read_mask(ours)) + np.eye(120, 160, dtype=np.uint8))
+        run_all(request_of, silent, lambda _: None)
+        assert all(path.read_bytes() == ours.read_bytes() for path in theirs)

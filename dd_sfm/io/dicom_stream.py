@@ -4,6 +4,7 @@ import atexit
 import struct
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -14,10 +15,16 @@ from dd_sfm.io.dicom_header import without_messages
 ITEM = b"\xfe\xff\x00\xe0"
 UNDEFINED = 0xFFFFFFFF
 CHUNK = 1 << 22
+OPEN_FILES = Path("/proc/self/fd")
+"""Where Linux shows the open files of a process: what is opened there is the same file, from its beginning."""
+_HELD: list[BinaryIO] = []
+"""Temporary files that are read until the process ends."""
 
 
 def extract_stream(path: Path) -> Path:
     """Copy the video of a DICOM file, and nothing else of it, to a temporary file that goes when the process ends.
+
+    Where the system shows open files as paths the file has no name in any folder: it goes however the process ends.
 
     Raises:
         InputError: If it cannot be found or copied.
@@ -30,23 +37,38 @@ def extract_stream(path: Path) -> Path:
 def _extract(path: Path, _size: int, _modified: int) -> Path:
     from pydicom import dcmread
 
-    with tempfile.NamedTemporaryFile(prefix="dd-sfm-", delete=False) as out:
-        copied = Path(out.name)
-        atexit.register(copied.unlink, missing_ok=True)
+    with ExitStack() as unless_kept:
         try:
+            out, copied = _temporary()
+            unless_kept.callback(out.close)
             with path.open("rb") as file:
                 with without_messages():
                     dcmread(file, stop_before_pixels=True, specific_tags=["Rows"])
                 for start, length in _fragments(file):
                     _copy(file, start, length, out)
+            out.flush()
         except OSError as error:
+            folder = tempfile.tempdir or "the folder of temporary files"
             raise InputError(
-                f"{path}: its video cannot be copied to {copied.parent} ({error.strerror}); expected room there, "
-                "or in another folder by TMPDIR"
+                f"{path}: its video cannot be copied to {folder} ({error.strerror}); expected room there, or in "
+                "another folder by TMPDIR"
             ) from error
         if not out.tell():
             raise InputError(f"{path}: a DICOM video whose stream is not there; expected a whole file")
+        unless_kept.pop_all()
+        _HELD.append(out)
     return copied
+
+
+def _temporary() -> tuple[BinaryIO, Path]:
+    """A temporary file, and a path at which it can be opened again as long as it is held open."""
+    if OPEN_FILES.is_dir():
+        nameless: BinaryIO = tempfile.TemporaryFile(prefix="dd-sfm-")  # noqa: SIM115 - held, not closed
+        return nameless, OPEN_FILES / str(nameless.fileno())
+    with tempfile.NamedTemporaryFile(prefix="dd-sfm-", delete=False) as made:
+        named = Path(made.name)
+    atexit.register(named.unlink, missing_ok=True)
+    return named.open("wb"), named
 
 
 def _fragments(file: BinaryIO) -> Iterator[tuple[int, int]]:
@@ -70,7 +92,7 @@ def _fragments(file: BinaryIO) -> Iterator[tuple[int, int]]:
         file.seek(start + length)
 
 
-def _copy(file: BinaryIO, start: int, length: int, out: "tempfile._TemporaryFileWrapper[bytes]") -> None:
+def _copy(file: BinaryIO, start: int, length: int, out: BinaryIO) -> None:
     file.seek(start)
     while length > 0:
         data = file.read(min(CHUNK, length))

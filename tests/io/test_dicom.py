@@ -2,7 +2,9 @@
 
 import logging
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from pydicom.pixels import convert_color_space
 from pydicom.uid import generate_uid
 
 from dd_sfm.errors import InputError
+from dd_sfm.io import dicom_stream
 from dd_sfm.io.video import iter_frames, open_source
 
 COUNT = 5
@@ -153,6 +156,22 @@ def test_a_video_within(tmp_path, syntax, codec, container, rate):
     assert info.path == path
     assert info.fps == pytest.approx(rate, rel=0.01)
     assert furthest(found, frames) < 8
+
+
+@pytest.mark.parametrize("open_files", [dicom_stream.OPEN_FILES, Path("nowhere")])
+def test_the_copy_of_a_video_has_no_name_where_the_system_allows_it(tmp_path, monkeypatch, open_files):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr(dicom_stream, "OPEN_FILES", open_files)
+    frames = moving_frames(6)
+    data = [video_stream(frames, "libx264", "mp4")]
+    path = write_dicom(tmp_path / "a.dcm", frames, syntax=H264, data=data)
+    assert dicom_stream.extract_stream(path).read_bytes().startswith(data[0])
+    _, found = read_all(path)
+    assert furthest(found, frames) < 8
+    # Nothing is left of a process that is killed.
+    assert bool(list(scratch.iterdir())) != open_files.is_dir()
 
 
 def test_a_video_of_which_nothing_can_be_decoded(tmp_path):

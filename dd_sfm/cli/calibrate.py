@@ -10,7 +10,7 @@ from dd_sfm.cli import options as o
 from dd_sfm.cli.console import make_progress, make_say
 from dd_sfm.cli.expand_options import expand_options
 from dd_sfm.cli.output_checks import check_output_file
-from dd_sfm.errors import UsageError
+from dd_sfm.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from dd_sfm.calibration.board import Board
@@ -79,6 +79,7 @@ def calibrate(
     filmed = _board(board)
     pictures = {name: out.with_name(f"{out.stem}_{name}.png") for name in PICTURES}
     check_output_file(out, (".yaml", ".yml"), overwrite=overwrite)
+    _check_apart(source, out, pictures["residuals"])
     for path in pictures.values():
         check_output_file(path, (".png",), overwrite=overwrite)
     if json is not None:
@@ -93,6 +94,19 @@ def calibrate(
         _print_table(found)
     written = [out, *pictures.values(), *([json] if json else [])]
     make_say(messages.quiet)(f"written: {', '.join(map(str, written))}")
+
+
+def _check_apart(source: Path, out: Path, picture: Path) -> None:
+    """Check that no picture of the result comes to lie among those of the board.
+
+    Raises:
+        OutputError: If one would: the next calibration from that folder would read it.
+    """
+    if source.is_dir() and out.resolve().parent == source.resolve():
+        raise OutputError(
+            f"-o {out}: lies in the folder of the board's pictures, where {picture.name} and others beside it would be "
+            "taken for such pictures; expected another folder"
+        )
 
 
 def _board(options: BoardOptions) -> "Board":

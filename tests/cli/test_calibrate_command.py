@@ -77,6 +77,16 @@ def refused(dd_sfm, tmp_path):
     return call
 
 
+def test_pictures_of_the_result_do_not_come_among_those_of_the_board(dd_sfm, board_folder, monkeypatch):
+    before = sorted(board_folder.iterdir())
+    monkeypatch.chdir(board_folder)
+    for source, out in ((board_folder, board_folder / "scope.yaml"), (".", "scope.yaml")):
+        ran = dd_sfm("calibrate", source, "-o", out, "--board", "9x6", "--overwrite")
+        assert ran.code == 1
+        assert f"-o {out}: lies in the folder of the board's pictures, where scope_residuals.png" in ran.err
+    assert sorted(board_folder.iterdir()) == before
+
+
 def test_another_size_of_board_is_suggested(refused, board_folder):
     line = refused(board_folder, "--board", "10x7")
     assert "checkerboard of 10x7 inner corners found in 0 of 6 frames searched (6 read)" in line

@@ -89,6 +89,11 @@ class FrameRecord:
         return self.stem or f"{self.index:08d}"
 
     @property
+    def label(self) -> str:
+        """The name of its source among several, as its files begin; "" where there is one source."""
+        return self.stem.rpartition("_")[0]
+
+    @property
     def kept(self) -> bool:
         """Whether the frame is used."""
         return self.dropped is None

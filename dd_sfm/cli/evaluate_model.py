@@ -118,7 +118,7 @@ def _replaced_reference(target: Path, reference: Path) -> str:
 
 def _write(target: Path, evaluation: "Evaluation") -> None:
     from dd_sfm.io.atomic import output_error, write_text
-    from dd_sfm.io.tum import running_times, tum_text
+    from dd_sfm.io.tum import tum_text
     from dd_sfm.viz.render.evaluation_plots import write_figures
 
     folder = target / "evaluation"
@@ -131,4 +131,4 @@ def _write(target: Path, evaluation: "Evaluation") -> None:
     write_rounded_json(target / "evaluation.json", evaluation.figures)
     write_figures(folder, evaluation)
     for name, poses in (("trajectory.tum", path.estimate), ("reference.tum", path.reference)):
-        write_text(folder / name, tum_text(path.frames.tolist(), poses, running_times(evaluation.time_s)))
+        write_text(folder / name, tum_text(path.frames.tolist(), poses, evaluation.time_s))

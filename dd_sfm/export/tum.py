@@ -20,7 +20,7 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     poses = np.stack([scene.model.cam_from_world[k] for k in scene.registered])
     # Seconds or numbers, never both in one file.
     known = times if len(times) == len(used) else {}
-    running = running_times(known)
+    running = running_times(known, {i.number: i.source for i in used})
     write_text(folder / NAME, tum_text([i.number for i in used], poses, running))
     notes = [] if known else ["the time of every pose is its frame number"]
     if running != known:

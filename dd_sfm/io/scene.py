@@ -18,9 +18,9 @@ from dd_sfm.io.jhu import JHUSequence, read_sequence
 from dd_sfm.io.run_folder import has_frames, read_frame_records
 from dd_sfm.structures import FrameRecord, Model
 
-Records = dict[int, tuple[float, int | None]]
-"""What a run tells of its frames: the time, and the number in the source image's name, None where there is none."""
-UNKNOWN = None, None
+Records = dict[int, tuple[float, int | None, str]]
+"""What a run tells of its frames: time, number in the source image's name (None without any), source among several."""
+UNKNOWN = None, None, ""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class SceneImage:
     """An image, with or without a pose. ``name`` is COLMAP's; ``number`` that of the frame, different for all images.
 
     ``path`` and ``mask_path`` are None where there is no such file; ``time_s``, and ``source_number`` in the name of
-    the image that a run has the frame from, where they are not known.
+    the image that a run has the frame from, where they are not known. ``source``: which of several sources of a run it
+    is from, "" where there is one.
     """
 
     name: str
@@ -38,6 +39,7 @@ class SceneImage:
     mask_path: Path | None = None
     time_s: float | None = None
     source_number: int | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,7 @@ def _numbers(names: tuple[str, ...], records: Sequence[FrameRecord]) -> tuple[li
 
 
 def _known(records: Sequence[FrameRecord]) -> Records:
-    return {r.index: (r.time_s, None if r.stem else last_number(r.source)) for r in records}
+    return {r.index: (r.time_s, None if r.stem else last_number(r.source), r.label) for r in records}
 
 
 def _jhu_scene(folder: Path, images: Path | None) -> Scene:

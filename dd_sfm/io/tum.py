@@ -1,29 +1,32 @@
 """Camera paths as the text of the TUM RGB-D benchmark, which evo reads."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
-import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import camera_centres
 from dd_sfm.structures import FloatArray
 
 
-def running_times(time_s: Mapping[int, float]) -> dict[int, float]:
-    """Times by frame that never go back: those of each further source follow the last one before it.
+def running_times(time_s: Mapping[int, float], source: Mapping[int, str]) -> dict[int, float]:
+    """Times by frame that go on over several sources: each further one follows the last frame of the one before it.
+
+    It begins as long after that frame as the one before lies from that one, within its own source.
 
     Args:
-        time_s: By frame number, ascending over several sources, each of which has times of its own.
+        time_s: By frame number, ascending over the sources, each of which has times of its own.
+        source: By frame number, which source it is from.
     """
-    found: dict[int, float] = {}
-    offset, before, step = 0.0, -float("inf"), 0.0
-    for frame in sorted(time_s):
-        if time_s[frame] < before:
-            offset += before + step - time_s[frame]
-        elif np.isfinite(before):
-            step = time_s[frame] - before
-        before = time_s[frame]
-        found[frame] = before + offset
+    numbers = sorted(time_s)
+    steps = {b: time_s[b] - time_s[a] for a, b in pairwise(numbers) if source[a] == source[b]}
+    offset, step = 0.0, next(iter(steps.values()), 1.0)
+    found = {number: time_s[number] for number in numbers[:1]}
+    for before, number in pairwise(numbers):
+        if number not in steps:
+            offset = found[before] + step - time_s[number]
+        step = steps.get(number, step)
+        found[number] = time_s[number] + offset
     return found
 
 

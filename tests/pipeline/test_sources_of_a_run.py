@@ -129,9 +129,17 @@ def test_notes_say_which_pieces_joined(two, tmp_path):
 
 
 def test_times_of_further_sources_follow():
-    assert running_times({0: 0.0, 1: 0.04, 2: 0.08}) == {0: 0.0, 1: 0.04, 2: 0.08}
-    found = running_times({0: 0.0, 1: 0.04, 5: 0.0, 6: 0.1, 9: 0.0})
+    assert running_times({}, {}) == {}
+    one = {0: 0.0, 1: 0.04, 2: 0.08}
+    assert running_times(one, dict.fromkeys(one, "")) == one
+    sources = {0: "a", 1: "a", 5: "b", 6: "b", 9: "c"}
+    found = running_times({0: 0.0, 1: 0.04, 5: 0.0, 6: 0.1, 9: 0.0}, sources)
     assert list(found.values()) == pytest.approx([0.0, 0.04, 0.08, 0.18, 0.28])
+    # Also where the next source begins later in its own time than the one before ends, and after a single frame.
+    found = running_times({0: 1.0, 1: 1.04, 5: 7.0, 6: 7.1, 9: 30.0}, sources)
+    assert list(found.values()) == pytest.approx([1.0, 1.04, 1.08, 1.18, 1.28])
+    found = running_times({0: 2.0, 5: 9.0, 6: 9.5}, {0: "a", 5: "b", 6: "b"})
+    assert list(found.values()) == pytest.approx([2.0, 2.5, 3.0])
 
 
 def test_several_sources_are_compared_with_the_same_ones_alone(tmp_path):

@@ -13,6 +13,7 @@ from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.run_folder import read_frame_records, read_sources, read_undistortion
 from dd_sfm.io.scene import find_model_folder, last_number, number_by_stem, run_around
 from dd_sfm.io.truth import RenderedTruth, read_truth
+from dd_sfm.io.tum import running_times
 from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.structures import FloatArray, Model
 
@@ -41,10 +42,10 @@ class EvaluatedRun:
     """A model to measure, with source frame numbers.
 
     ``root``: the folder that the user named; ``run``: the folder of the run that the model belongs to, None for other
-    models; ``time_s`` and ``source_number``: by frame, the time and the number in the name of the source image, both
-    empty outside run folders; ``frames_used``: number of frames that the mapper was given, 0 when unknown;
-    ``undistortion``: how the run has removed the distortion of its frames, None where it had none to remove;
-    ``sources``: names of the sources, where a run has several.
+    models; ``time_s`` and ``source_number``: by frame, the time, which goes on over several sources, and the number in
+    the name of the source image, both empty outside run folders; ``frames_used``: number of frames that the mapper was
+    given, 0 when unknown; ``undistortion``: how the run has removed the distortion of its frames, None where it had
+    none to remove; ``sources``: names of the sources, where a run has several.
     """
 
     root: Path
@@ -116,8 +117,8 @@ def open_run(path: Path) -> EvaluatedRun:
 
 def _with_records(root: Path, folder: Path, model: Model, run: Path) -> EvaluatedRun:
     kept = [record for record in read_frame_records(run) if record.kept]
-    time_s = {record.index: record.time_s for record in kept}
-    sources = read_sources(run)
+    times, labels = ({record.index: getattr(record, name) for record in kept} for name in ("time_s", "label"))
+    time_s, sources = running_times(times, labels), read_sources(run)
     numbers = {record.index: None if sources else last_number(record.source) for record in kept}
     source_number = {index: number for index, number in numbers.items() if number is not None}
     return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), run, read_undistortion(run), sources)

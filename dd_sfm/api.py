@@ -262,6 +262,7 @@ def calibrate(
     every: int = 1,
     max_views: int = MAX_VIEWS,
     progress: Progress | None = None,
+    on_stage: OnStage | None = None,
 ) -> BoardCalibration:
     """Calibrate a scope by a video of a checkerboard or ChArUco board. Nothing is written.
 
@@ -271,7 +272,7 @@ def calibrate(
         model: "pinhole" (with distortion), "fisheye", or "auto": what predicts views best that were held out.
         every: Look at every N-th frame.
         max_views: Fit at most so many views, those that differ most.
-        progress: See :func:`reconstruct`.
+        progress, on_stage: See :func:`reconstruct`.
 
     Returns:
         Parameters with their standard deviations, residuals and a verdict; ``yaml()`` is the file that
@@ -285,7 +286,8 @@ def calibrate(
         >>> found.params, found.deviations, found.verdict.text
         >>> Path("scope.yaml").write_text(found.yaml())
     """
-    return calibrate_board(CalibrationRequest(Path(source), board, model, every, max_views), progress or silent)
+    request = CalibrationRequest(Path(source), board, model, every, max_views)
+    return calibrate_board(request, progress or silent, on_stage or _say_nothing)
 
 
 def write_cloud(path: str | Path, points: PointCloud) -> None:

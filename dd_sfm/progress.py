@@ -14,6 +14,15 @@ class Progress(Protocol):
         ...
 
 
+def labelled(progress: Progress, task: str) -> Progress:
+    """Progress of a task that is made of stages: its name goes before theirs."""
+
+    def shown(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
+        return progress(items, total=total, label=f"{task}: {label}")
+
+    return shown
+
+
 def silent(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
     """Progress that shows nothing."""
     return iter(items)

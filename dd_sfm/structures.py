@@ -31,7 +31,8 @@ class Frame:
     """A frame on disk.
 
     ``index``: the zero-based number in the source; several sources are counted one after the other; ``time_s``: of its
-    own source; ``piece``: counts on at each source and each cut, over which the view does not follow.
+    own source, its number where no time is known; ``piece``: counts on at each source and each cut, over which the view
+    does not follow.
     """
 
     index: int
@@ -68,14 +69,15 @@ class DropReason(StrEnum):
 class FrameRecord:
     """What became of a source frame.
 
-    ``index``: zero-based number in the source; several sources are counted one after the other; ``dropped``: why it is
-    not used, None for a frame that is; ``detail``: the measurement behind that, for a reader; ``source``: name of its
-    file, for a folder of images or one of several sources; ``stem``: name of its files in the run without ending, ""
-    for that of its index; ``piece``: see :class:`Frame`.
+    ``index``: zero-based number in the source; several sources are counted one after the other; ``time_s``: None where
+    no time is known, as of images in a folder; ``dropped``: why it is not used, None for a frame that is; ``detail``:
+    the measurement behind that, for a reader; ``source``: name of its file, for a folder of images or one of several
+    sources; ``stem``: name of its files in the run without ending, "" for that of its index; ``piece``: see
+    :class:`Frame`.
     """
 
     index: int
-    time_s: float
+    time_s: float | None
     sharpness: float
     dropped: DropReason | None = None
     detail: str = ""
@@ -92,6 +94,11 @@ class FrameRecord:
     def label(self) -> str:
         """The name of its source among several, as its files begin; "" where there is one source."""
         return self.stem.rpartition("_")[0]
+
+    @property
+    def seconds(self) -> float:
+        """Its time; its number where no time is known."""
+        return float(self.index) if self.time_s is None else self.time_s
 
     @property
     def kept(self) -> bool:

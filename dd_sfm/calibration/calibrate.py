@@ -1,5 +1,6 @@
 """From a video of a board to a calibration."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,8 +38,15 @@ class CalibrationRequest:
     max_views: int = MAX_VIEWS
 
 
-def calibrate_board(request: CalibrationRequest, progress: Progress = silent) -> BoardCalibration:
+def calibrate_board(
+    request: CalibrationRequest, progress: Progress = silent, say: Callable[[str], None] = lambda _: None
+) -> BoardCalibration:
     """Find the board in a video, and fit a lens to its views.
+
+    Args:
+        request: What is calibrated.
+        progress: Shows the search.
+        say: Given a line when a step begins.
 
     Raises:
         UsageError: If the model is unknown.
@@ -49,6 +57,7 @@ def calibrate_board(request: CalibrationRequest, progress: Progress = silent) ->
     source = open_source(request.source)
     size = source.width, source.height
     finder = BoardFinder(request.board)
+    say(f"searching {source.title} for the board ...")
     seen = scan(source, finder, request.every, progress)
     board = replace(request.board, dictionary=finder.dictionary)
     sharp = sharp_ones(seen.detections)
@@ -58,6 +67,7 @@ def calibrate_board(request: CalibrationRequest, progress: Progress = silent) ->
     rows, columns = np.nonzero(field)
     models, centre = MODELS[request.model], (float(columns.mean()), float(rows.mean()))
     views = [View(d.frame, board.points[d.ids], d.corners) for d in chosen]
+    say(f"board found in {len(seen.detections)} of {seen.searched} frames; fitting lenses to {len(views)} views ...")
     begun = begin_models(views, models, size, centre)
     views = refine_views(source, views, begun[0], board) if begun else views
     fits = fit_models(views, models, size, centre) if begun else []

@@ -26,11 +26,21 @@ from dd_sfm.cli.signals import interrupted_by_sigterm
 from dd_sfm.cli.synth import synth
 from dd_sfm.cli.train import train
 from dd_sfm.cli.view import view
-from dd_sfm.errors import DDSfMError, StoppedError, stoppable
+from dd_sfm.errors import DDSfMError, StoppedError, UsageError, stoppable
 
 
 class _Commands(TyperGroup):
-    """Ctrl-C becomes a line of ours: Typer would end without a word."""
+    """What is wrong with options, and Ctrl-C, become a line of ours: Typer prints the usage, or ends without a word."""
+
+    def main(self, *arguments: Any, **named: Any) -> Any:
+        try:
+            code = super().main(*arguments, **named | {"standalone_mode": False})
+        except Exception as error:
+            text = usage_text(error)
+            if text is None:
+                raise
+            raise UsageError(text) from error
+        sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
         with stoppable(lambda: "stopped; repeat the command to start again"), interrupted_by_sigterm():
@@ -78,6 +88,23 @@ app.command()(view)
 app.command()(overlay)
 app.command()(mesh)
 app.command()(doctor)
+
+
+def usage_text(error: Exception) -> str | None:
+    """One line for what Typer finds wrong with the command line; None for any other error.
+
+    A command that needs another word after it shows its help instead.
+    """
+    # By what they have, not by their class: some versions of Typer hold Click within, others import it.
+    context, say = getattr(error, "ctx", None), getattr(error, "format_message", None)
+    if say is None:
+        return None
+    found, command = str(say()).strip(), context.command_path if context else "dd-sfm"
+    if "\n" in found:
+        print(found, file=sys.stderr)
+        raise SystemExit(2) from error
+    found = found[0].lower() + found[1:].replace("Input should be", "expected")
+    return f"{found if found.endswith('?') else found.rstrip('.') + '.'} See {command} --help"
 
 
 def explain(error: BaseException) -> tuple[str, int]:

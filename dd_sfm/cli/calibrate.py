@@ -86,14 +86,15 @@ def calibrate(
         check_output_file(json, (".json",), overwrite=overwrite, option="--json")
     from dd_sfm import api
 
+    say, progress = make_say(messages.quiet), make_progress(messages.quiet)
     found = api.calibrate(
-        source, filmed, model=model, every=every, max_views=max_frames, progress=make_progress(messages.quiet)
+        source, filmed, model=model, every=every, max_views=max_frames, progress=progress, on_stage=say
     )
     _write(found, out, pictures, json)
     if not messages.quiet:
         _print_table(found)
     written = [out, *pictures.values(), *([json] if json else [])]
-    make_say(messages.quiet)(f"written: {', '.join(map(str, written))}")
+    say(f"written: {', '.join(map(str, written))}")
 
 
 def _check_apart(source: Path, out: Path, picture: Path) -> None:

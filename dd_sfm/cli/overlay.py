@@ -131,7 +131,7 @@ def _notes(scenes: "list[Scene]", run: Path, against: Path | None) -> list[str]:
 def source_rate(scene: "Scene", every: int) -> float:
     """Frames a second at which every N-th of the run's frames shows the source at its own speed, within 5 and 60.
 
-    Folders of images count as one a second, which is no video: 5 as well. 15 where no time is known.
+    15 where no time is known, as of images in a folder.
     """
     import numpy as np
 

@@ -49,7 +49,7 @@ def _open_frames(path: Path, headers: tuple[DicomHeader, ...], notes: list[Note]
     times = frames.times_s
     step = times[-1] / (len(times) - 1) if len(times) > 1 else 0.0
     is_folder = path.is_dir() and all(header.frames == 1 for header in headers)
-    fps = round(1 / step, 4) if step else 1.0 if is_folder else UNKNOWN_RATE
+    fps = round(1 / step, 4) if step else None if is_folder else UNKNOWN_RATE
     names = tuple(header.path.name for header in headers) if is_folder else ()
     width, height = headers[0].width, headers[0].height
     return SourceInfo(path, width, height, fps, len(frames), names, notes=(*notes, *found), dicom=frames)

@@ -89,7 +89,7 @@ def open_images(folder: Path, files: Sequence[Path]) -> SourceInfo:
     unusable |= _of_other_size(files, sizes, (width, height), turns)
     white, depth_notes = _white_level([files[n] for n in headers if n not in unusable])
     return SourceInfo(
-        folder, width, height, 1.0, len(files), names,
+        folder, width, height, None, len(files), names,
         unusable=unusable, notes=(*notes, *depth_notes), turns=turns, white_level=white,
     )  # fmt: skip
 

@@ -89,4 +89,7 @@ def list_images(folder: Path) -> Sequence[Path]:
 
 def no_image_text(folder: Path) -> str:
     """What is said of a folder without images."""
-    return f"{folder}: no image found; expected a video file or a folder of {', '.join(SUFFIXES)} files"
+    return (
+        f"{folder}: no image found; expected a video file, or a folder of images (PNG, JPEG, TIFF, BMP, WebP, GIF and "
+        "others) or DICOM files; docs/reconstruct.md names all"
+    )

@@ -55,7 +55,7 @@ class ExtractedFrames:
     source: str
     width: int
     height: int
-    fps: float
+    fps: float | None
     frames_in_source: int
     camera: PinholeCamera
     lens: Lens | None
@@ -145,7 +145,7 @@ def read_frames(run: Path) -> ExtractedFrames:
             width=int(content["width"]),
             height=int(content["height"]),
             crop=Crop(*map(int, content["crop"])) if content.get("crop") else None,
-            fps=float(content.get("fps", 0.0)),
+            fps=content.get("fps"),
             # The first versions listed the chosen frames alone.
             frames_in_source=int(content.get("frames_in_source", len(records))),
             camera=PinholeCamera(**content["camera"]),
@@ -212,7 +212,7 @@ def _record(record: Mapping[str, Any]) -> FrameRecord:
         dropped = DropReason(record["dropped"]) if record.get("dropped") else _reason_of_older_version(detail)
     return FrameRecord(
         int(record["index"]),
-        float(record["time_s"]),
+        None if record["time_s"] is None else float(record["time_s"]),
         float(record.get("sharpness") or 0.0),
         dropped,
         detail,
@@ -248,7 +248,7 @@ def load_frames(run: Path) -> FrameSet:
 
 def _frame(run: Path, record: FrameRecord, suffix: str) -> Frame:
     name = f"{record.name}.{suffix}"
-    return Frame(record.index, run / "frames" / name, run / "masks" / f"{name}.png", record.time_s, record.piece)
+    return Frame(record.index, run / "frames" / name, run / "masks" / f"{name}.png", record.seconds, record.piece)
 
 
 def write_grid(run: Path, grid: WorkingGrid, descriptors: int) -> None:

@@ -18,8 +18,8 @@ from dd_sfm.io.jhu import JHUSequence, read_sequence
 from dd_sfm.io.run_folder import has_frames, read_frame_records
 from dd_sfm.structures import FrameRecord, Model
 
-Records = dict[int, tuple[float, int | None, str]]
-"""What a run tells of its frames: time, number in the source image's name (None without any), source among several."""
+Records = dict[int, tuple[float | None, int | None, str]]
+"""What a run tells of its frames: time and number in the source image's name (None without any), source of several."""
 UNKNOWN = None, None, ""
 
 

@@ -36,11 +36,12 @@ class SourceInfo:
     """A video or a folder of images.
 
     ``width``, ``height``: of a frame, after the crop; ``frame_count``: those that cannot be decoded are counted;
-    ``fps``: frames a second, on average; ``names`` are the files of a folder, empty for a video; ``unusable``: frames
-    known on opening to be of no use, by number, with the reason; ``notes``: what the user should know of it; ``crop``:
-    the part of the picture that is used, None for all of it, and ``picture``: then width and height of the whole;
-    ``turns``: EXIF's orientation, by number, of images that are turned; ``white_level``: the highest level that images
-    of more than 8 bits use; ``video``, ``dicom``: how such a file is read, None for another.
+    ``fps``: frames a second, on average, None where no time is known, as of images in a folder; ``names`` are the
+    files of a folder, empty for a video; ``unusable``: frames known on opening to be of no use, by number, with the
+    reason; ``notes``: what the user should know of it; ``crop``: the part of the picture that is used, None for all of
+    it, and ``picture``: then width and height of the whole; ``turns``: EXIF's orientation, by number, of images that
+    are turned; ``white_level``: the highest level that images of more than 8 bits use; ``video``, ``dicom``: how such
+    a file is read, None for another.
 
     Several sources of one camera are one source with ``parts``, whose frames are numbered one part after the other;
     ``labels`` are names of the parts that are different and fit for files. Times are those within a part.
@@ -49,7 +50,7 @@ class SourceInfo:
     path: Path
     width: int
     height: int
-    fps: float
+    fps: float | None
     frame_count: int
     names: tuple[str, ...] = ()
     unusable: Mapping[int, tuple[DropReason, str]] = field(default_factory=dict)
@@ -98,8 +99,12 @@ class SourceInfo:
         """The path of the file or folder, of several those of all, for messages."""
         return ", ".join(part.where for part in self.parts) if self.parts else str(self.path)
 
+    def is_timed(self, number: int) -> bool:
+        """Whether it is known when a frame is shown."""
+        return (self.parts[self.place(number)[0]] if self.parts else self).fps is not None
+
     def time_s(self, number: int) -> float:
-        """When a frame is shown, in seconds from the first one."""
+        """When a frame is shown, in seconds from the first one; its number where that is not known."""
         if self.parts:
             part, own = self.place(number)
             return self.parts[part].time_s(own)
@@ -107,7 +112,7 @@ class SourceInfo:
             return float(self.video.index.time_s[number])
         if self.dicom is not None and self.dicom.times_s:
             return self.dicom.times_s[number]
-        return number / self.fps
+        return number / self.fps if self.fps else float(number)
 
     def number_at(self, seconds: float) -> int:
         """The first frame of a video that is shown at a time, or after it; one past the last where none is."""

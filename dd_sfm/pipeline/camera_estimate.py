@@ -178,7 +178,7 @@ def _write(
     """
     dropped = Drops()
     images: Iterator[tuple[int, NDArray[Any]]] = progress(
-        iter_frames(info, numbers), total=len(numbers), label="look at camera"
+        iter_frames(info, numbers), total=len(numbers), label="read frames"
     )
     writer = FrameWriter(folder, config, view)
     sharpness = writer.write_sharp(images, dropped)

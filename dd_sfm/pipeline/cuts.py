@@ -179,9 +179,9 @@ def find_cuts(boundaries: Sequence[Boundary], records: Sequence[FrameRecord]) ->
 def _gap_s(boundary: Boundary, records: Sequence[FrameRecord]) -> float:
     """The longest time between two used frames in which no frame shows the scene."""
     between = [r for r in records if boundary.before <= r.index <= boundary.after]
-    longest, since = 0.0, between[0].time_s if between else 0.0
+    longest, since = 0.0, between[0].seconds if between else 0.0
     for record in between:
         if record.dropped not in GAP_REASONS:
-            since = record.time_s
-        longest = max(longest, record.time_s - since)
+            since = record.seconds
+        longest = max(longest, record.seconds - since)
     return longest

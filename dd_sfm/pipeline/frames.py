@@ -38,7 +38,7 @@ from dd_sfm.pipeline.scene_samples import nothing_decoded, scene_samples
 from dd_sfm.pipeline.source_part import open_sources, part_calibration
 from dd_sfm.pipeline.stereo import stereo_notes
 from dd_sfm.pipeline.user_masks import UserMasks, read_user_masks
-from dd_sfm.progress import Progress
+from dd_sfm.progress import Progress, labelled
 from dd_sfm.structures import DropReason, FrameRecord, FrameSet
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def extract_frames(
     view = _view(info, numbers, config, calibration, mask)
     notes = [*info.notes, *view.notes]
     if not calibration:
-        estimated = estimate_camera(info, numbers, view, out, config, progress)
+        estimated = estimate_camera(info, numbers, view, out, config, labelled(progress, "estimate camera"))
         view, notes = replace(view, lens=estimated.lens), notes + estimated.notes
     kept, seen = view.lens.shares(view.field_of_view)
     if calibration:
@@ -199,7 +199,7 @@ def _records(
             reason, detail = info.unusable.get(number, (DropReason.UNDECODABLE, "cannot be decoded"))
         stem = info.stem(number) if info.parts else ""
         value = round(sharpness.get(number, 0.0), 4)
-        time_s = round(info.time_s(number), 4)
+        time_s = round(info.time_s(number), 4) if info.is_timed(number) else None
         records.append(FrameRecord(number, time_s, value, reason, detail, info.file(number), stem))
     return records
 

@@ -25,6 +25,7 @@ from dd_sfm.ops.compiled import using_threads
 from dd_sfm.pipeline.frames import check_source
 from dd_sfm.pipeline.metrics import run_metrics
 from dd_sfm.pipeline.run_log import logging_to
+from dd_sfm.pipeline.stage_summary import camera_line
 from dd_sfm.pipeline.stage_work import STAGE_WORK, RunRequest, Work
 from dd_sfm.pipeline.stages import STAGES, StageRecord, make_folder, stage_fingerprints
 from dd_sfm.progress import Progress, silent
@@ -125,9 +126,17 @@ class _Stages:
                 self.record.begin(stage, self.expected[stage])
                 self.say(f"{stage} ...")
                 self._do_stage(stage)
+                self._tell_camera(stage)
             if stage == STAGES[0]:
                 self._see_edited_masks()
         return kept
+
+    def _tell_camera(self, stage: str) -> None:
+        """Say what camera was found, once it is known."""
+        line = camera_line(read_frames(self.work.out)) if stage == STAGES[0] else ""
+        if line:
+            self.say(line)
+            logger.info("%s", line)
 
     def _see_edited_masks(self) -> None:
         """Find out which masks the user has edited: what was made with others does not hold."""

@@ -1,8 +1,9 @@
-"""A line for the user on what a stage left in the run folder."""
+"""Lines for the user on what a stage left in the run folder."""
 
 from pathlib import Path
 
-from dd_sfm.io.run_folder import read_frames, read_matches, read_poses
+from dd_sfm.io.run_folder import ExtractedFrames, read_frames, read_matches, read_poses
+from dd_sfm.pipeline.metrics import camera_figures
 
 
 def stage_summary(out: Path, stage: str) -> str:
@@ -18,3 +19,18 @@ def stage_summary(out: Path, stage: str) -> str:
         registered = len(read_poses(out).models[0])
         return f"{out / 'poses' / '0'} ({registered} of {used} frames have a pose)"
     return f"{out / 'frames'} ({used} of {frames.frames_in_source} frames), {out / 'masks'}"
+
+
+def camera_line(frames: ExtractedFrames) -> str:
+    """The focal length of a clip without a calibration, how sure it is, and where it comes from; "" with one."""
+    figures = camera_figures(frames, frames.camera.fx)
+    if figures["calibrated"]:
+        return ""
+    found = f"camera: focal length {figures['lens_focal_length_px']:.0f} px"
+    sigma = frames.camera.focal_sigma
+    if not sigma:
+        return f"{found}, that of the kind of scope"
+    found += f" +- {100 * sigma:.2g} %"
+    if figures["camera_from"] == "clip":
+        return f"{found}, estimated from the clip"
+    return f"{found}, that of the kind of scope, as the clip does not tell it. --calibration or --lens say more"

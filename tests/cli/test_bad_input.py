@@ -100,8 +100,8 @@ def test_a_folder_that_holds_a_mask_beside_the_clip(refused, tmp_path, tiny_clip
     (folder / "mask.png").unlink()
     refused(
         folder,
-        says=f"no image found; expected a video file or a folder of .png, .jpg, .jpeg, .bmp, .tif, .tiff "
-        f"files. Did you mean {folder / 'clip.avi'}?",
+        says="no image found; expected a video file, or a folder of images (PNG, JPEG, TIFF, BMP, WebP, GIF and "
+        f"others) or DICOM files; docs/reconstruct.md names all. Did you mean {folder / 'clip.avi'}?",
     )
 
 
@@ -221,7 +221,28 @@ def test_broken_record_of_a_run(refused, tmp_path, tiny_clip):
     refused(tiny_clip, says="stages.json: damaged", out=out)
 
 
-def test_usage(dd_sfm):
-    ran = dd_sfm("reconstruct")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("reconstruct",), "missing argument 'VIDEO'. See "),
+        (("reconstruct", "a.mp4"), "missing option '--output' / '-o'. See "),
+        (("reconstruct", "a.mp4", "-o", "run", "--evry", 2), "no such option: --evry"),
+        (("calibrate", "a.mp4", "-o", "a.yaml", "--every", "two"), "invalid value for '--every'"),
+        (("compare", "a.mp4", "-o"), "requires an argument. See dd-sfm --help"),
+        (("evaluate", "modell", "run"), "no such command 'modell'"),
+    ],
+)
+def test_usage(dd_sfm, arguments, says):
+    ran = dd_sfm(*arguments)
     assert ran.code == 2
-    assert "Traceback" not in ran.err
+    assert len(ran.err.splitlines()) == 1
+    assert ran.err.startswith("dd-sfm: ")
+    assert says in ran.err
+    assert ran.err.rstrip().endswith(" --help")
+
+
+def test_a_command_that_needs_another_word_shows_its_help(dd_sfm):
+    for arguments in ((), ("evaluate",)):
+        ran = dd_sfm(*arguments)
+        assert ran.code == 2
+        assert "Commands:" in ran.err + ran.out

@@ -35,6 +35,10 @@ def test_a_folder_of_pictures_becomes_a_calibration(dd_sfm, board_folder, tmp_pa
     assert "usable: 6 different views of the board" in " ".join(ran.out.split())
     pictures = [tmp_path / f"scope_{name}.png" for name in ("residuals", "coverage", "undistorted")]
     assert all(cv2.imread(str(path)) is not None for path in pictures)
+    assert ran.err.splitlines()[:2] == [
+        f"searching {board_folder.name} for the board ...",
+        "board found in 6 of 6 frames; fitting lenses to 6 views ...",
+    ]
     assert ran.err.splitlines()[-1] == f"written: {', '.join(map(str, [out, *pictures, figures]))}"
     found = json.loads(figures.read_text())
     truth = dict(
@@ -71,7 +75,8 @@ def refused(dd_sfm, tmp_path):
         ran = dd_sfm("calibrate", source, "-o", tmp_path / "scope.yaml", *options)
         assert ran.code == code, ran.err
         assert list(tmp_path.glob("scope*")) == []
-        (line,) = ran.err.splitlines()
+        *before, line = ran.err.splitlines()
+        assert all(text.endswith(" ...") for text in before)
         return line
 
     return call

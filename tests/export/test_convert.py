@@ -258,9 +258,16 @@ def test_ply_and_tum_as_files(run, tmp_path):
     # Without the times of a run, the frame numbers.
     done = convert(run / "sparse", tmp_path / "same.tum", "tum")
     assert (tmp_path / "same.tum").read_text() == (tmp_path / "path.tum").read_text()
+    numbers = [k + FIRST for k in model.cam_from_world]
+    content = json.loads((run / "frames.json").read_text())
+    content["frames"] = [record | {"time_s": None} for record in content["frames"]]
+    (run / "frames.json").write_text(json.dumps(content))
+    done = convert(run, tmp_path / "images.tum", "tum")
+    assert np.loadtxt(tmp_path / "images.tum")[:, 0].tolist() == numbers
+    assert done.notes == ("the time of every pose is its frame number",)
     (run / "frames.json").unlink()
     done = convert(run, tmp_path / "numbers.tum", "tum")
-    assert np.loadtxt(tmp_path / "numbers.tum")[:, 0].tolist() == [k + FIRST for k in model.cam_from_world]
+    assert np.loadtxt(tmp_path / "numbers.tum")[:, 0].tolist() == numbers
     assert done.notes == ("the time of every pose is its frame number",)
 
 

@@ -85,12 +85,24 @@ def test_refused_texts(text, says):
 def test_refused_files(tmp_path):
     path = tmp_path / "x.txt"
     for content, says in (
-        ("hello world", "not a calibration that can be parsed"),
+        ("", "an empty file; expected"),
+        ("hello world", "a text file that begins 'hello world', which is no calibration"),
+        (
+            "# Read me\n\nnote: see: docs",
+            "begins '# Read me', which is no calibration; .* calibrate makes one",
+        ),
         ("1 OPENCV 640 480 500 510 320", "1 parameters|3 parameters"),
         ("1 PINHOLE 1280 940 500 500 640 480", "made for 1280x940 pixels, the frames have 640x480, another shape"),
-        ("camera_matrix: [1, 2", "not YAML that can be parsed"),
+        ("%YAML:1.0\ncamera_matrix: [1, 2", "not YAML that can be parsed"),
         ("camera_matrix: [1, 2]", "camera_matrix has 2 numbers; expected 9"),
     ):
         path.write_text(content)
         with pytest.raises(InputError, match=says):
             read(path)
+    path = tmp_path / "x.yaml"
+    path.write_text("camera_matrix: [1, 2")
+    with pytest.raises(InputError, match="not YAML that can be parsed"):
+        read(path)
+    path.write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(InputError, match="not a text file"):
+        read(path)

@@ -12,14 +12,20 @@ from dd_sfm.notes import NoteCode
 from dd_sfm.pipeline import camera_estimate
 from dd_sfm.pipeline.camera_estimate import stretches
 from dd_sfm.pipeline.frames import extract_frames
+from dd_sfm.pipeline.stage_summary import camera_line
 from dd_sfm.progress import silent
 from dd_sfm.sfm.lens_estimate import LensEstimate
 from dd_sfm.sfm.unified_lens import lens_vector
 
 
-def extract(source, out, *overrides, calibration=None):
+def extract(source, out, *overrides, calibration=None, progress=silent):
     config = load_config(Config, None, list(overrides))
-    return extract_frames(source, out, config, calibration=calibration, mask=None, progress=silent)
+    return extract_frames(source, out, config, calibration=calibration, mask=None, progress=progress)
+
+
+def said(run):
+    """What a run says of its camera."""
+    return camera_line(read_frames(run))
 
 
 def test_a_clip_too_short_to_tell_keeps_what_is_known_of_the_lens(tiny_clip, tmp_path):
@@ -33,6 +39,9 @@ def test_a_clip_too_short_to_tell_keeps_what_is_known_of_the_lens(tiny_clip, tmp
     assert note.code == NoteCode.NO_CALIBRATION
     assert "does not tell the focal length" in note.text
     assert "--lens" in note.text
+    assert said(tmp_path).startswith(
+        "camera: focal length 68 px +- 57 %, that of the kind of scope, as the clip does not"
+    )
 
 
 def test_a_kind_of_lens_brings_its_angle_and_distortion(tiny_clip, tmp_path):
@@ -50,6 +59,9 @@ def test_without_estimating_the_mapper_may_refine_the_guess(tiny_clip, tmp_path)
     camera = extract(tiny_clip, tmp_path, "camera.estimate=false").camera
     assert camera.is_free
     assert read_frames(tmp_path).notes == ()
+    assert said(tmp_path) == "camera: focal length 68 px, that of the kind of scope"
+    extract(tiny_clip, tmp_path / "calibrated", calibration="150,150,80,60")
+    assert said(tmp_path / "calibrated") == ""
 
 
 def test_what_the_clip_tells_is_used_and_said(tmp_path, monkeypatch):
@@ -72,6 +84,7 @@ def test_what_the_clip_tells_is_used_and_said(tmp_path, monkeypatch):
     (note,) = read_frames(tmp_path / "run").notes
     assert note.code == NoteCode.CAMERA_ESTIMATED
     assert "60 px, was estimated from the clip and is good to 5 %" in note.text
+    assert said(tmp_path / "run") == "camera: focal length 60 px +- 5 %, estimated from the clip"
 
 
 def test_stretches_cover_a_short_clip_and_are_bounded_in_a_long_one():
@@ -92,5 +105,14 @@ def test_stretches_cover_a_short_clip_and_are_bounded_in_a_long_one():
 def test_a_clip_of_which_no_model_can_be_made_keeps_what_is_known(tmp_path):
     # A flat picture that only shifts: no pose can be told from it, or no focal length.
     clip = write_video(tmp_path / "clip.avi", moving_frames(16, step=0.6))
-    camera = extract(clip, tmp_path / "run").camera
+    labels = []
+
+    def progress(items, *, total, label):
+        labels.append(label)
+        return iter(items)
+
+    camera = extract(clip, tmp_path / "run", progress=progress).camera
+    assert labels[-1] == "read frames"
+    assert all(label.startswith("estimate camera: ") for label in labels[:-1])
+    assert "estimate camera: match" in labels
     assert camera.focal_sigma > 0

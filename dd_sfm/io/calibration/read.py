@@ -15,8 +15,13 @@ from dd_sfm.notes import Note, NoteCode
 
 FORMS = (
     "'fx,fy,cx,cy', or a file of OpenCV, ROS, Kalibr, ORB-SLAM, OCamCalib, nerfstudio, COLMAP or JHU "
-    "(docs/calibrate.md lists them)"
+    "(docs/calibrate.md lists them). dd-sfm calibrate makes one; without --calibration the camera is estimated from "
+    "the clip"
 )
+TREE_SUFFIXES = (".yaml", ".yml", ".json", ".xml")
+"""A file so named that cannot be parsed is taken for a damaged one, any other for something else."""
+SHOWN = 40
+"""Characters of a file's first line that are shown where it is no calibration."""
 Part = tuple[int, int, int, int]
 """x, y, width and height of a part of a picture."""
 
@@ -104,12 +109,25 @@ def _read_file(where: str, path: Path, frames: Size) -> list[FoundLens]:
         raise bad(where, "a file of MATLAB's", "what the lines in docs/calibrate.md write from it")
     try:
         content = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise bad(where, "neither numbers nor a readable file", FORMS) from error
-    tree = None if _rows(content) else load_tree(where, content)
+    except OSError as error:
+        raise bad(where, f"cannot be read ({error.strerror})", FORMS) from error
+    except UnicodeDecodeError as error:
+        raise bad(where, "not a text file", FORMS) from error
+    if not content.strip():
+        raise bad(where, "an empty file", FORMS)
+    tree = None if _rows(content) else _tree(where, suffix, content)
     if tree is not None:
         return _read_tree(where, tree, frames)
     return _read_lines(where, content, frames)
+
+
+def _tree(where: str, suffix: str, content: str) -> dict[str, Any] | None:
+    try:
+        return load_tree(where, content)
+    except InputError:
+        if suffix in TREE_SUFFIXES or content.startswith("%YAML"):
+            raise
+        return None
 
 
 def _rows(content: str) -> list[list[str]] | None:
@@ -134,7 +152,9 @@ def _read_lines(where: str, content: str, frames: Size) -> list[FoundLens]:
     if rows is None:
         named = ocam.read_named(where, content, frames)
         if named is None:
-            raise bad(where, "not a calibration that can be parsed", FORMS)
+            first = content.strip().splitlines()[0]
+            begins = first[:SHOWN] + ("..." if len(first) > SHOWN else "")
+            raise bad(where, f"a text file that begins '{begins}', which is no calibration", FORMS)
         return [named]
     if colmap_cameras.is_text(rows):
         return colmap_cameras.read_text(where, rows)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dd_sfm.errors import InputError
 from dd_sfm.features.packed_map import PackedMap, load_packed, save_packed
+from dd_sfm.io.arrays import read_array
 from dd_sfm.io.atomic import write_array
 from dd_sfm.io.run_folder import GRID, has_grid, read_grid, write_grid
 from dd_sfm.structures import WorkingGrid
@@ -123,7 +124,7 @@ class DescriptorFiles:
 
     def _read(self, path: Path) -> NDArray[Any]:
         try:
-            return np.asarray(np.load(path))
+            return read_array(path)
         except (OSError, ValueError, EOFError) as error:
             raise InputError(
                 f"{path}: damaged ({error}); expected numbers by dd-sfm. Remove {self.folder} and repeat"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dd_sfm.errors import InputError
+from dd_sfm.io.arrays import read_arrays
 from dd_sfm.io.atomic import atomic_file, output_error
 from dd_sfm.structures import DescriptorMap, WorkingGrid
 
@@ -117,13 +118,13 @@ def load_packed(path: Path) -> PackedMap:
         InputError: If it is damaged.
     """
     try:
-        with np.load(path) as arrays:
-            height, width = arrays["shape"]
-            stored, usable = (
-                np.unpackbits(arrays[name], count=height * width).reshape(height, width) > 0
-                for name in ("stored", "usable")
-            )
-            return PackedMap(arrays["cells"], stored, usable)
+        arrays = read_arrays(path)
+        height, width = arrays["shape"]
+        stored, usable = (
+            np.unpackbits(arrays[name], count=height * width).reshape(height, width) > 0
+            for name in ("stored", "usable")
+        )
+        return PackedMap(arrays["cells"], stored, usable)
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:

@@ -17,6 +17,7 @@ import yaml
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError, OutputError
+from dd_sfm.io.arrays import read_arrays
 from dd_sfm.io.atomic import write_bytes, write_json
 from dd_sfm.io.lens import Lens
 from dd_sfm.io.source import Crop
@@ -286,7 +287,8 @@ def write_matches(run: Path, result: MatchResult) -> None:
 def read_matches(run: Path) -> MatchResult:
     """Read ``tracks.npz``."""
     path = run / TRACKS
-    with readable(path), np.load(path) as arrays:
+    with readable(path):
+        arrays = read_arrays(path)
         tracks = Tracks(**{name: arrays[name] for name in TRACK_ARRAYS})
         pairs = [(int(i), int(j)) for i, j in arrays["pairs"]]
         return MatchResult(tracks, pairs, [Note.from_json(note) for note in json.loads(str(arrays["notes"]))])

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from dd_sfm.io.arrays import read_arrays
 from dd_sfm.io.atomic import atomic_file
 from dd_sfm.structures import Tracks, WorkingGrid
 
@@ -63,14 +64,14 @@ class ReferenceMatches:
     @classmethod
     def load(cls, path: Path) -> "ReferenceMatches":
         """Read what :meth:`save` wrote."""
-        with np.load(path) as arrays:
-            ends = np.cumsum(arrays["counts"])[:-1]
-            parts = [np.split(arrays[name], ends) for name in ("query", "place", "score")]
-            found = {
-                int(target): PairFound(query, xy, score, float(ratio))
-                for target, ratio, query, xy, score in zip(arrays["targets"], arrays["ratios"], *parts, strict=False)
-            }
-            return cls(int(arrays["reference"]), arrays["xy"], arrays["tracks"], found)
+        arrays = read_arrays(path)
+        ends = np.cumsum(arrays["counts"])[:-1]
+        parts = [np.split(arrays[name], ends) for name in ("query", "place", "score")]
+        found = {
+            int(target): PairFound(query, xy, score, float(ratio))
+            for target, ratio, query, xy, score in zip(arrays["targets"], arrays["ratios"], *parts, strict=False)
+        }
+        return cls(int(arrays["reference"]), arrays["xy"], arrays["tracks"], found)
 
 
 class TrackBuilder:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import OutputError
+from dd_sfm.io.arrays import read_arrays
 from dd_sfm.io.atomic import output_error, write_bytes
 from dd_sfm.training.sources.frames import WorkingFrames
 
@@ -46,8 +47,7 @@ class Cache:
             return None
         path = self.folder / f"{key}.npz"
         try:
-            with np.load(path) as file:
-                arrays = {name: file[name] for name in file.files}
+            arrays = read_arrays(path)
             return {**arrays, "frames": _unpack(arrays)}
         except FileNotFoundError:
             return None

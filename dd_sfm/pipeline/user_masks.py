@@ -1,6 +1,5 @@
 """Masks that the user gives: one for all frames, or a folder with one a frame."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,8 +38,8 @@ def read_user_masks(path: Path | None, source: SourceInfo) -> UserMasks:
 
     A mask is of the source's whole picture or of the part that is used. In a folder it belongs to the frame whose file
     in the source has its name, with or without a suffix of its own, or whose source number is its name, as in a run's
-    ``frames/`` and ``masks/``; of several sources to the frame that a run would call so, or to the only image with that
-    name.
+    ``frames/`` and ``masks/``. The names of images come first: in a folder of images that are called by numbers their
+    masks are so, too. Of several sources a mask whose name images of two have is of the frame that a run calls so.
 
     Raises:
         InputError: If it cannot be read, has another size than the frames, is empty, or fits no frame.
@@ -92,17 +91,26 @@ def _check_size(path: Path, size: tuple[int, int], source: SourceInfo) -> None:
         )
 
 
-def _by_source_name(folder: Path, files: Sequence[Path], names: Sequence[str]) -> dict[int, Path]:
-    """Masks by the number of the image with their name; ``a.png.png`` and ``a.png`` both belong to ``a.png``."""
-    stems: dict[str, list[int]] = {}
-    for number, name in enumerate(names):
-        stems.setdefault(Path(name).stem.lower(), []).append(number)
-    whole = {name.lower(): number for number, name in enumerate(names)}
-    found: dict[int, Path] = {}
-    for file in files:
+class _ImageNames:
+    """The images of a folder by the names of their masks; ``a.png.png`` and ``a.png`` both belong to ``a.png``."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._whole = {name.lower(): number for number, name in enumerate(names)}
+        self._stems: dict[str, list[int]] = {}
+        for number, name in enumerate(names):
+            self._stems.setdefault(Path(name).stem.lower(), []).append(number)
+
+    def numbers(self, file: Path) -> list[int]:
+        """The numbers of the images that a mask has the name of; several have it where only their suffixes differ."""
         own = file.stem.lower()
-        numbers = [whole[own]] if own in whole else stems.get(_without_suffixes(file).lower(), [])
-        for number in numbers:
+        return [self._whole[own]] if own in self._whole else self._stems.get(_without_suffixes(file).lower(), [])
+
+
+def _by_source_name(folder: Path, files: Sequence[Path], names: Sequence[str]) -> dict[int, Path]:
+    """Masks by the number of the image with their name."""
+    images, found = _ImageNames(names), dict[int, Path]()
+    for file in files:
+        for number in images.numbers(file):
             _enter(found, number, file, folder)
     return found
 
@@ -118,18 +126,20 @@ def _by_number(folder: Path, files: Sequence[Path], count: int) -> dict[int, Pat
 
 
 def _of_several(folder: Path, files: Sequence[Path], source: SourceInfo) -> dict[int, Path]:
-    """Masks of several sources by the names that the run gives its frames, or those of images of only one source."""
-    stems = {source.stem(number).lower(): number for number in range(source.frame_count)}
+    """Masks of several sources: each is of the image with its name, or else of the frame that a run would call so."""
+    in_run = {source.stem(number).lower(): number for number in range(source.frame_count)}
+    images = [(span.start, _ImageNames(part.names)) for part, span in zip(source.parts, source.spans, strict=True)]
     found: dict[int, Path] = {}
     for file in files:
-        number = stems.get(_without_suffixes(file).lower())
-        if number is not None:
+        named = [[start + number for number in names.numbers(file)] for start, names in images if names.numbers(file)]
+        own = in_run.get(_without_suffixes(file).lower())
+        if len(named) > 1 and own is None:
+            raise InputError(
+                f"--mask {folder}: {file.name} has the name of images of {len(named)} sources; expected the name of "
+                f"its frame in the run, such as {source.stem(named[0][0])}.png"
+            )
+        for number in named[0] if len(named) == 1 else [] if own is None else [own]:
             _enter(found, number, file, folder)
-    named = Counter(Path(name).stem.lower() for part in source.parts for name in part.names)
-    only = [file for file in files if named[_without_suffixes(file).lower()] == 1]
-    for part, span in zip(source.parts, source.spans, strict=True):
-        for number, file in _by_source_name(folder, only, part.names).items():
-            _enter(found, span.start + number, file, folder)
     return found
 
 

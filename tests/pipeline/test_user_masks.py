@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 from conftest import circle_mask, moving_frames
 
-from dd_sfm.config import Config, load_config
+from dd_sfm.config import Config, FramesConfig, load_config
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_mask
 from dd_sfm.io.run_folder import read_frames
 from dd_sfm.notes import NoteCode
 from dd_sfm.pipeline.frames import check_source, extract_frames
+from dd_sfm.pipeline.source_part import open_sources
 from dd_sfm.pipeline.stages import stage_fingerprints
+from dd_sfm.pipeline.user_masks import read_user_masks
 from dd_sfm.progress import silent
 from dd_sfm.structures import DropReason
 
@@ -149,3 +151,36 @@ def test_another_mask_in_the_folder_makes_frames_anew(tiny_clip, tmp_path):
     assert fingerprint() == before
     cv2.imwrite(str(folder / "00000000.png"), mask_of(3))
     assert fingerprint() != before
+
+
+@pytest.fixture
+def two_folders(tmp_path):
+    """Folders ``left`` and ``right``, whose images are called as a run calls frames, but counted from 1."""
+    for side, frames in (("left", moving_frames(COUNT)[:6]), ("right", moving_frames(COUNT)[6:])):
+        (tmp_path / side).mkdir()
+        for k, frame in enumerate(frames):
+            cv2.imwrite(str(tmp_path / side / f"{side}_{k + 1:08d}.png"), np.ascontiguousarray(frame[..., ::-1]))
+    return tmp_path / "left", tmp_path / "right"
+
+
+def test_masks_of_several_sources_are_named_as_their_images_first(two_folders, tmp_path):
+    names = {k: f"{('left', 'right')[k // 6]}_{k % 6 + 1:08d}.png" for k in range(COUNT)}
+    source = open_sources(two_folders, FramesConfig())
+    found = read_user_masks(mask_folder(tmp_path / "masks", names), source)
+    assert {number: file.name for number, file in found.files.items()} == names
+    # As a run calls all frames: two masks then claim the first one.
+    names = {k: f"{('left', 'right')[k // 6]}_{k % 6:08d}.png" for k in range(COUNT)}
+    with pytest.raises(InputError, match=r"left_00000000\.png and left_00000001\.png are both of one frame"):
+        read_user_masks(mask_folder(tmp_path / "both", names), source)
+
+
+def test_a_mask_that_images_of_two_sources_are_called_like_is_refused(tmp_path):
+    for side in ("left", "right"):
+        (tmp_path / side).mkdir()
+        for k, frame in enumerate(moving_frames(3)):
+            cv2.imwrite(str(tmp_path / side / f"{k + 1}.png"), frame)
+    source = open_sources([tmp_path / "left", tmp_path / "right"], FramesConfig())
+    in_run = mask_folder(tmp_path / "in_run", {1: "left_00000001.png", 3: "right_00000000.png.png"})
+    assert sorted(read_user_masks(in_run, source).files) == [1, 3]
+    with pytest.raises(InputError, match=r"2\.png has the name of images of 2 sources; .* such as left_00000001\.png"):
+        read_user_masks(mask_folder(tmp_path / "alike", {1: "2.png"}), source)

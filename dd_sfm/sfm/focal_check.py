@@ -42,8 +42,9 @@ def focal_notes(tracks: Tracks, poses: Poses, frames: FrameSet, config: Config) 
     first = max(0, (len(ordered) - MOST_FRAMES) // 2)
     middle = {k: poses[k] for k in ordered[first : first + MOST_FRAMES]}
     camera = frames.camera
-    field = FieldShape((camera.cx, camera.cy), frames.field_of_view_px / 2)
-    found = estimate_lens(tracks, middle, camera, field, _any_focal(camera), config, error_scale(frames))
+    found = estimate_lens(
+        tracks, middle, camera, FieldShape.of_tracks(tracks), _any_focal(camera), config, error_scale(frames)
+    )
     given = float(camera.focal.mean())
     off = float(np.log(found.focal_px / given))
     logger.info("map: focal length %.1f px; %.1f px +- %.1f %% if it were free", given, found.focal_px,

@@ -54,6 +54,13 @@ class FieldShape:
     centre: tuple[float, float]
     radius_px: float
 
+    @classmethod
+    def of_tracks(cls, tracks: Tracks) -> "FieldShape":
+        """The field of view as far as tracks reach in it."""
+        low, high = tracks.xy.min(0).astype(float), tracks.xy.max(0).astype(float)
+        centre = (low + high) / 2
+        return cls((float(centre[0]), float(centre[1])), max(1.0, float((high - low).max())) / 2)
+
 
 @dataclass(frozen=True)
 class LensEstimate:

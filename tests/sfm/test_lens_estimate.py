@@ -1,5 +1,8 @@
 """A lens estimated from tracks: where the motion tells it, and where it does not."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scene import CAMERA
@@ -7,12 +10,14 @@ from scipy.spatial.transform import Rotation
 
 from dd_sfm.config import Config
 from dd_sfm.io.lens import Lens
+from dd_sfm.notes import NoteCode
 from dd_sfm.ops.coordinates import to_colmap
+from dd_sfm.sfm import focal_check
 from dd_sfm.sfm.lens_adjustment import LensObservations, LensState, adjust_lens, prior_slopes
-from dd_sfm.sfm.lens_estimate import FieldShape, KnownLens, estimate_lens, straightened
+from dd_sfm.sfm.lens_estimate import FieldShape, KnownLens, LensEstimate, estimate_lens, straightened
 from dd_sfm.sfm.lens_priors import LENSES, lens_prior
 from dd_sfm.sfm.unified_lens import field_angle_deg, lens_vector, normalise, project
-from dd_sfm.structures import Tracks
+from dd_sfm.structures import Frame, FrameSet, Tracks
 
 CENTRE = (CAMERA.cx, CAMERA.cy)
 FIELD = FieldShape(CENTRE, 480.0)
@@ -136,3 +141,27 @@ def test_a_point_behind_its_cameras_does_not_end_the_adjustment():
     found = adjust_lens(LensState(PLAIN, poses, xyz), seen, known.prior, noise_px=1.0, loss_px=1.5)
     assert np.isfinite(found.state.lens).all()
     assert np.median(found.errors_px) < 0.5
+
+
+def test_the_field_is_as_wide_as_tracks_reach():
+    tracks = seen_through(PLAIN, turning())
+    wide = replace(tracks, xy=((tracks.xy - CENTRE) * [1.0, 0.4] + CENTRE + [20.0, 0.0]).astype(np.float32))
+    field = FieldShape.of_tracks(wide)
+    assert field.radius_px == pytest.approx(FIELD.radius_px, rel=0.03)
+    assert field.centre == pytest.approx((CENTRE[0] + 20, CENTRE[1]), abs=15)
+
+
+def test_a_calibration_is_doubted_by_the_whole_field(monkeypatch):
+    """A flat field of view, of which only half the height would be looked at by its height."""
+    tracks, poses, seen = seen_through(PLAIN, turning(24)), turning(24), []
+    names = [Path(f"{k}.png") for k in poses]
+    frames = FrameSet(tuple(Frame(k, n, n, k / 25) for k, n in enumerate(names)), CAMERA, 300)
+
+    def given(tracks, poses, camera, field, known, config, scale):
+        seen.append(field)
+        return LensEstimate(lens_vector(CAMERA.fx / 2, 0.0, 1.0, CENTRE), 0.02, is_told=True)
+
+    monkeypatch.setattr(focal_check, "estimate_lens", given)
+    notes = focal_check.focal_notes(tracks, poses, frames, Config())
+    assert seen == [FieldShape.of_tracks(tracks)]
+    assert [note.code for note in notes] == [NoteCode.CALIBRATION_FOCAL_LENGTH]

@@ -25,8 +25,10 @@ LensKind = Literal[
 class FramesConfig:
     """Which frames of the video are used."""
 
-    every: int = 1
-    """Use every N-th frame."""
+    every: int | Literal["auto"] | None = None
+    """Use every N-th frame; auto: key frames, chosen by motion and sharpness; null: auto from 401 frames on, else 1."""
+    key_motion_px: float = 5.0
+    """auto: key frames are so far apart (median flow, working pixels)."""
     start: int | str = 0
     """First source frame: its number, or a time as a text, such as "1:02:30", "62:30" or "12.5s"."""
     end: int | str | None = None

@@ -33,6 +33,7 @@ POSITIVE, SHARE, CORRELATION = Range(0, above=True), Range(0, 1), Range(-1, 1)
 TIME = re.compile(r"(?:(?:(\d+):(?=[0-5]?\d:))?(\d+):([0-5]?\d(?:\.\d*)?))|(\d+(?:\.\d*)?)s")
 RANGES = {
     "frames.every": Range(1),
+    "frames.key_motion_px": POSITIVE,
     "frames.start": Range(0),
     "frames.end": Range(1),
     "frames.max_frames": Range(3),

@@ -183,7 +183,12 @@ def _convert_union(kinds: list[Any], value: Any, where: str, key: str) -> Any:
             return _convert(kind, value, where, key)
         except ConfigError:
             continue
-    raise _unfit(where, key, value, " or ".join(KIND_NAMES[kind] for kind in kinds))
+    raise _unfit(where, key, value, " or ".join(map(_kind_name, kinds)))
+
+
+def _kind_name(kind: Any) -> str:
+    """What a message calls a type, or the values of a Literal."""
+    return KIND_NAMES.get(kind) or ", ".join(map(str, typing.get_args(kind)))
 
 
 def _number(value: float | str, where: str, key: str) -> float:

@@ -63,6 +63,8 @@ class DropReason(StrEnum):
     OTHER_SIZE = "other_size"
     THINNED = "thinned"
     """Nothing is wrong with the frame: ``frames.max_frames`` left it out."""
+    BETWEEN_KEYS = "between_keys"
+    """Nor with this one: it shows little that the key frames before and after it do not."""
 
 
 @dataclass(frozen=True)

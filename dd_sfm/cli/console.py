@@ -144,7 +144,9 @@ def _frames(metrics: dict[str, Any]) -> str:
     thinned = metrics.get("frames_thinned", 0)
     parts += [f"{thinned} thinned out"] if thinned else []
     parts += [f"{chosen - used - thinned} dropped"] if used + thinned != chosen else []
-    return f"{metrics['frames_registered']} of {used} registered ({', '.join(parts)})"
+    posed = metrics.get("frames_posed")
+    more = f"; {posed} of {chosen} have a pose" if posed else ""
+    return f"{metrics['frames_registered']} of {used} registered ({', '.join(parts)}){more}"
 
 
 def _seconds(metrics: dict[str, Any]) -> str:

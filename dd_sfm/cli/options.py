@@ -91,7 +91,15 @@ class InputOptions:
             rich_help_panel=RUN,
         ),
     ] = None
-    every: Annotated[int | None, typer.Option(min=1, help="Use every N-th frame.", rich_help_panel=RUN)] = None
+    every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="Use every N-th frame, or key frames chosen by motion.",
+            rich_help_panel=RUN,
+            show_default="1; auto from 401 frames on",
+        ),
+    ] = None
     start: Annotated[
         str | None,
         typer.Option(metavar="N|TIME", help="First source frame, or its time: 1:02:30, 12.5s.", rich_help_panel=RUN),

@@ -16,7 +16,7 @@ from dd_sfm.io.edited_masks import edited_masks, mask_hash, note_taken, taken_ma
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.run_layout import is_empty, is_run, own_files
 from dd_sfm.pipeline.metrics import reset_memory_peaks
-from dd_sfm.pipeline.run import check_request, fingerprints, run
+from dd_sfm.pipeline.run import check_request, fingerprints, run, with_decisions
 from dd_sfm.pipeline.stage_work import RunRequest
 from dd_sfm.pipeline.stages import StageRecord, make_folder
 from dd_sfm.progress import Progress
@@ -82,7 +82,8 @@ def run_all(request: CompareRequest, progress: Progress, say: Callable[[str], No
         OutputError: If the folder holds something else.
         ReconstructionError: If no run finds a model.
     """
-    base = request.base
+    base = with_decisions(request.base)
+    request = replace(request, base=base)
     check_folder(base.out)
     requests = {name: _request(request, name) for name in RUNS if name != "sift_default" or request.default_sift}
     learned = requests["learned"]

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,8 @@ Drops = dict[int, tuple[DropReason, str]]
 """Source frames that are not used: why, and the measurement behind it."""
 NEIGHBOURS = 7
 """Frames on each side whose sharpness a frame is compared with."""
+MOST_WITHOUT_KEYS = 400
+"""Of more frames key frames are used, unless the user says which."""
 MAX_DROPS_IN_A_ROW = 3
 """A longer blurred stretch keeps every fourth frame, so that the path is not cut."""
 
@@ -43,6 +46,17 @@ def chosen_numbers(info: SourceInfo, config: FramesConfig) -> Sequence[int]:
     return chosen
 
 
+def with_every(config: FramesConfig, chosen: int) -> FramesConfig:
+    """Settings in which ``every`` is decided, for a source of which so many frames are chosen by ``--start`` and so on.
+
+    A user who limits the number of frames gets them evenly spread.
+    """
+    if config.every is not None:
+        return config
+    at_most = min(chosen, config.max_frames or chosen)
+    return replace(config, every="auto" if at_most > MOST_WITHOUT_KEYS else 1)
+
+
 def chosen_by_source(info: SourceInfo, numbers: Sequence[int]) -> list[Sequence[int]]:
     """Numbers, ascending, those of each source on their own."""
     if not info.parts:
@@ -55,7 +69,7 @@ def _chosen_range(info: SourceInfo, config: FramesConfig, least: int) -> range:
     count = info.frame_count
     start = _number(info, "--start", config.start)
     end = count if config.end is None else min(_number(info, "--end", config.end), count)
-    numbers = range(start, end, max(1, config.every))
+    numbers = range(start, end, config.every if isinstance(config.every, int) else 1)
     if len(numbers) >= least:
         return numbers
     if info.names and count < least:
@@ -71,7 +85,8 @@ def _chosen_range(info: SourceInfo, config: FramesConfig, least: int) -> range:
         has += f", in {info.time_s(count - 1):.2f} s"
     if start >= count:
         raise InputError(f"{has}; --start {config.start} is past the last one. Choose a smaller --start")
-    asked = f"--start {config.start} --end {config.end if isinstance(config.end, str) else end} --every {config.every}"
+    every = config.every if isinstance(config.every, int) else 1
+    asked = f"--start {config.start} --end {config.end if isinstance(config.end, str) else end} --every {every}"
     raise InputError(
         f"{has}; {asked} leaves {len(numbers)} of them; expected at least {least}. Choose a wider range or a smaller "
         "--every"
@@ -191,6 +206,13 @@ def drop_notes(records: list[FrameRecord], config: FramesConfig) -> list[Note]:
         (DropReason.BLURRED, NoteCode.FRAMES_BLURRED, "as blurred"),
         (DropReason.NO_MOTION, NoteCode.FRAMES_WITHOUT_MOTION, still),
     )
+    between = sum(record.dropped is DropReason.BETWEEN_KEYS for record in records)
+    if between:
+        keys = sum(record.kept for record in records)
+        text = (
+            f"{keys} key frames of {len(records)} are used (--every auto); {between} between them get poses afterwards"
+        )
+        notes.append(Note(NoteCode.KEY_FRAMES, text))
     for reason, code, why in reasons:
         count = sum(record.dropped is reason for record in records)
         if count:

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +18,7 @@ from dd_sfm.notes import Note
 from dd_sfm.ops.working import mask_height
 from dd_sfm.pipeline.cuts import Boundary, PathFollower
 from dd_sfm.pipeline.frame_content import SceneField
+from dd_sfm.pipeline.frame_motion import MotionMeter, key_frames, moved_frames
 from dd_sfm.pipeline.frame_selection import (
     NEIGHBOURS,
     BlurFilter,
@@ -36,11 +36,6 @@ from dd_sfm.structures import DropReason
 
 MAX_WORKERS = 8
 """More are not kept busy by one decoder."""
-ALIKE, ALIKE_LEVELS = 0.8, 4.0
-"""Two frames show the same when they correlate by this much or differ by so many grey levels on average.
-
-Flow from or to a frame without texture is nearly zero, whatever moved: small flow alone says little.
-"""
 MORE_TO_DESCRIBE = 2.0
 """An undistorted frame has at most so many times the working pixels of the box around the source's field of view."""
 LEAST_MOTION_PX = 125
@@ -136,8 +131,7 @@ class FrameWriter:
         self.motion_scale = max(self.undistorted_scale / 2, LEAST_MOTION_PX / max(1, height))
         self.inside = small_area(view.usable, self.motion_scale)
         self.sharpness_area = sharpness_area(view.field_of_view, self.scale)
-        preset = cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST
-        self.flow = cv2.DISOpticalFlow_create(preset)  # type: ignore[attr-defined]
+        self.meter = MotionMeter(self.inside, self.motion_scale / self.undistorted_scale)
         self.workers = min(MAX_WORKERS, cpu_threads(config.runtime))
 
     def measure(self, images: Iterable[NumberedImage], dropped: Drops) -> dict[int, float]:
@@ -201,20 +195,13 @@ class FrameWriter:
         )
 
     def _moving(self, frames: Iterable[MeasuredFrame], dropped: Drops) -> Iterator[MeasuredFrame]:
-        """The frames that moved since the last one yielded; the others are entered into ``dropped``."""
-        last: NDArray[Any] | None = None
-        follower = PathFollower(self.inside)
-        least = self.config.frames.min_motion_px
-        for frame in frames:
-            if last is not None and least > 0:
-                flow = self.flow.calc(last, frame.grey, None)
-                moved = np.linalg.norm(flow[self.inside], axis=1) * (self.undistorted_scale / self.motion_scale)
-                motion = float(np.median(moved)) if self.inside.any() else 0.0
-                if motion < least and _alike(last[self.inside], frame.grey[self.inside]):
-                    detail = f"no motion: {motion:.2f} working px since the last frame kept"
-                    dropped[frame.number] = DropReason.NO_MOTION, detail
-                    continue
-            last = frame.grey
+        """The frames that moved enough since the last one yielded; the others are entered into ``dropped``."""
+        follower, settings = PathFollower(self.inside), self.config.frames
+        if settings.every == "auto":
+            chosen = key_frames(frames, self.meter, settings.key_motion_px, dropped)
+        else:
+            chosen = moved_frames(frames, self.meter, settings.min_motion_px, dropped)
+        for frame in chosen:
             follower.see(frame.number, frame.grey)
             yield frame
         self.boundaries += follower.boundaries
@@ -226,14 +213,6 @@ class FrameWriter:
         mask = frame_mask(frame.image, frame.usable, self.config.masks, height=self.highlight_height)
         write_mask(path, mask)
         self.mask_hashes[path.name] = mask_hash(path)
-
-
-def _alike(first: NDArray[Any], second: NDArray[Any]) -> bool:
-    """Whether grey values (N,) of the same pixels in two frames are those of one picture, in lighter or darker."""
-    a, b = (values.astype(np.float32) - values.mean(dtype=np.float32) for values in (first, second))
-    if not len(a) or np.abs(a - b).mean() <= ALIKE_LEVELS:
-        return True
-    return float(a @ b) >= ALIKE * float(np.sqrt((a @ a) * (b @ b)))
 
 
 def _fit(frames: Iterable[MeasuredFrame], sharpness: dict[int, float], dropped: Drops) -> Iterator[MeasuredFrame]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.config import Config
+from dd_sfm.config import Config, FramesConfig
 from dd_sfm.errors import InputError
 from dd_sfm.io.edited_masks import ASIDE, put_back, record_masks
 from dd_sfm.io.image_folder import refuse_undecodable
@@ -30,6 +30,7 @@ from dd_sfm.pipeline.frame_selection import (
     require_three,
     small_image,
     thin,
+    with_every,
 )
 from dd_sfm.pipeline.frame_writer import FrameWriter, View
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view
@@ -59,6 +60,13 @@ def check_source(source: Path | Sequence[Path], config: Config, calibration: str
     if calibration:
         part_calibration(calibration, info, config)
     read_user_masks(mask, info)
+
+
+def decide_every(source: Path | Sequence[Path], config: FramesConfig) -> FramesConfig:
+    """Settings in which it is decided whether key frames are used."""
+    if config.every is not None:
+        return config
+    return with_every(config, len(chosen_numbers(open_sources(source, config), config)))
 
 
 def extract_frames(

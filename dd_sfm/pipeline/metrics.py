@@ -60,7 +60,7 @@ def run_metrics(
         "device": device,
         "frames_total": frames.frames_in_source,
         "frames_chosen": len(frames.records),
-        "frames_thinned": frames.count(DropReason.THINNED),
+        "frames_thinned": frames.count(DropReason.THINNED) + frames.count(DropReason.BETWEEN_KEYS),
         "frames_used": len(frames.kept),
         "frames_registered": models[0]["frames_registered"],
         "models": [m["frames_registered"] for m in models],

@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
@@ -22,7 +22,7 @@ from dd_sfm.io.run_folder import read_frames, write_metrics
 from dd_sfm.io.run_layout import is_own
 from dd_sfm.io.several_sources import source_paths
 from dd_sfm.ops.compiled import using_threads
-from dd_sfm.pipeline.frames import check_source
+from dd_sfm.pipeline.frames import check_source, decide_every
 from dd_sfm.pipeline.metrics import run_metrics
 from dd_sfm.pipeline.run_log import logging_to
 from dd_sfm.pipeline.stage_summary import camera_line
@@ -60,6 +60,12 @@ def check_request(request: RunRequest) -> torch.device:
     return device
 
 
+def with_decisions(request: RunRequest) -> RunRequest:
+    """A request in which every setting is decided that depends on the source."""
+    frames = decide_every(request.source, request.config.frames)
+    return replace(request, config=replace(request.config, frames=frames))
+
+
 def fingerprints(request: RunRequest) -> dict[str, str]:
     """The fingerprint of every stage of a run."""
     method = feature_method(request.config.features)
@@ -87,6 +93,7 @@ def run(
     stopped = f"{request.out}: stopped; finished stages are kept. Repeat the command to go on"
     with stoppable(lambda: stopped, resumes=True):
         device = check_request(request)
+        request = with_decisions(request)
         expected = fingerprints(request)
         make_folder(request.out)
         with locked(request.out):

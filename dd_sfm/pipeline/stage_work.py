@@ -20,7 +20,9 @@ from dd_sfm.io.run_folder import (
     write_point_figures,
     write_poses,
 )
+from dd_sfm.io.trajectory import write_trajectory
 from dd_sfm.mvs.uncertainty import with_focal_sigma
+from dd_sfm.pipeline.between_frames import KeyPoints, find_poses_between, has_frames_between
 from dd_sfm.pipeline.frames import extract_frames
 from dd_sfm.pipeline.metrics import model_figures
 from dd_sfm.pipeline.stages import STAGES
@@ -105,7 +107,8 @@ def _make_points(work: Work) -> None:
     """
     job = work.job()
     models = work.method.points(job, read_matches(work.out).tracks, read_poses(work.out))
-    figures = []
+    figures, known = [], list[KeyPoints]()
+    has_more = has_frames_between(work.out)
     for number, finished in enumerate(models):
         camera = finished.model.camera
         uncertainty = with_focal_sigma(finished.uncertainty, job.frames.camera.focal_sigma)
@@ -118,6 +121,12 @@ def _make_points(work: Work) -> None:
         figures.append(model_figures(finished.model) | dict(finished.figures) | own)
         if number == 0:
             write_cloud(work.out / "points.ply", to_cloud(finished.model, uncertainty))
+        if has_more:
+            known.append(KeyPoints.of(finished))
+    if has_more:
+        poses = find_poses_between(work.request.source, work.out, work.config, known, work.progress)
+        write_trajectory(work.out, poses)
+        figures[0]["frames_posed"] = sum(pose.model == 0 for pose in poses)
     write_point_figures(work.out, figures)
 
 

@@ -85,7 +85,7 @@ def stage_fingerprints(
         file_identity(source) if isinstance(source, Path) else [file_identity(path) for path in source],
         None if calibration is None else _calibration_identity(calibration),
         _mask_identity(mask) if mask else None,
-        _without_unset(settings["frames"]),
+        _frame_inputs(settings["frames"]),
         {key: value for key, value in settings["masks"].items() if key != "instruments"},
         _camera_inputs(config, calibration),
         settings["describe"]["working_height_px"],
@@ -104,6 +104,12 @@ def stage_fingerprints(
 def _without_unset(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a section without those that an older version did not have, as long as they are not set."""
     return {key: value for key, value in settings.items() if value is not None or key not in LATER_KEYS}
+
+
+def _frame_inputs(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by which frames are chosen; of key frames only where they are."""
+    has_keys = settings["every"] == "auto"
+    return _without_unset({key: value for key, value in settings.items() if has_keys or key != "key_motion_px"})
 
 
 def _camera_inputs(config: Config, calibration: str | None) -> dict[str, Any]:

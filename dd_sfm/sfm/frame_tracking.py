@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation, Slerp
 
 from dd_sfm.cameras import PinholeCamera
-from dd_sfm.io.colmap import pycolmap
-from dd_sfm.io.colmap_database import colmap_camera
-from dd_sfm.ops.coordinates import resize_xy, to_colmap
+from dd_sfm.ops.coordinates import resize_xy
+from dd_sfm.sfm.registration import resected
 from dd_sfm.structures import FloatArray
 
 HEIGHT_PX = 400
@@ -66,9 +65,7 @@ class FrameTracker:
         cx, cy = resize_xy(np.array([camera.cx, camera.cy]), self.scale)
         focal = camera.fx * self.scale, camera.fy * self.scale
         self.camera = PinholeCamera(*self.size, *focal, float(cx), float(cy))
-        self.options = pycolmap.AbsolutePoseEstimationOptions()
-        self.options.ransac.max_error = MAX_ERROR_PX
-        self.options.ransac.random_seed = seed
+        self.seed = seed
 
     def small(self, image: NDArray[Any]) -> Grey:
         """A frame (H, W, 3), RGB, as points are followed in it."""
@@ -97,12 +94,10 @@ class FrameTracker:
         xy, xyz = (np.concatenate(parts) for parts in zip(*found, strict=True))
         if len(xy) < MIN_INLIERS:
             return None
-        pose = pycolmap.estimate_and_refine_absolute_pose(
-            to_colmap(xy.astype(np.float64)), xyz, colmap_camera(self.camera), self.options
-        )
-        if not pose or pose["num_inliers"] < max(MIN_INLIERS, MIN_RATIO * len(xy)):
+        pose, inliers = resected(xy.astype(np.float64), xyz, self.camera, MAX_ERROR_PX, self.seed)
+        if pose is None or inliers < max(MIN_INLIERS, MIN_RATIO * len(xy)):
             return None
-        return FoundPose(np.asarray(pose["cam_from_world"].matrix(), np.float64), int(pose["num_inliers"]))
+        return FoundPose(pose, inliers)
 
     def _followed(self, key: KeyView, grey: Grey, near: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Where points of a key frame are in another one (M, 2), and which points (M, 3)."""

@@ -34,20 +34,40 @@ def register_remaining(poses: Poses, camera: PinholeCamera, frames: FrameSet, tr
         return poses
     found = dict(poses)
     numbers, points = _track_points(tracks, poses, camera, frames, config)
-    options = pycolmap.AbsolutePoseEstimationOptions()
-    options.ransac.max_error = 2 * config.map.verify_max_error_px * error_scale(frames)
-    options.ransac.random_seed = config.runtime.seed
+    most_px = 2 * config.map.verify_max_error_px * error_scale(frames)
     for position in missing:
         rows = np.flatnonzero((tracks.frame == position) & np.isin(tracks.track, numbers))
         if len(rows) < 2 * config.map.min_inliers:
             continue
         xyz = points[np.searchsorted(numbers, tracks.track[rows])]
-        pose = pycolmap.estimate_and_refine_absolute_pose(
-            to_colmap(tracks.xy[rows]), xyz, colmap_camera(camera), options
-        )
-        if pose and pose["num_inliers"] >= max(config.map.min_inliers, MIN_INLIER_RATIO * len(rows)):
-            found[position] = np.asarray(pose["cam_from_world"].matrix(), np.float64)
+        pose, inliers = resected(tracks.xy[rows], xyz, camera, most_px, config.runtime.seed)
+        if pose is not None and inliers >= max(config.map.min_inliers, MIN_INLIER_RATIO * len(rows)):
+            found[position] = pose
     return found
+
+
+def resected(
+    xy: FloatArray, xyz: FloatArray, camera: PinholeCamera, max_error_px: float, seed: int
+) -> tuple[FloatArray | None, int]:
+    """The pose of a frame by points that it sees, and how many agree with it; COLMAP's, by RANSAC.
+
+    Args:
+        xy: Where it sees them (N, 2), pixel centres at integers.
+        xyz: The points (N, 3).
+        camera: Of the frame.
+        max_error_px: Largest reprojection error of a point that agrees.
+        seed: Of the random choices.
+
+    Returns:
+        cam_from_world (3, 4), None where there is none, and the number of points.
+    """
+    options = pycolmap.AbsolutePoseEstimationOptions()
+    options.ransac.max_error = max_error_px
+    options.ransac.random_seed = seed
+    found = pycolmap.estimate_and_refine_absolute_pose(to_colmap(xy), xyz, colmap_camera(camera), options)
+    if not found:
+        return None, 0
+    return np.asarray(found["cam_from_world"].matrix(), np.float64), int(found["num_inliers"])
 
 
 def _track_points(

@@ -1,26 +1,61 @@
 """The camera path as text of the TUM RGB-D benchmark, for evo; see :mod:`dd_sfm.io.tum`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from dd_sfm.io.atomic import write_text
+from dd_sfm.io.run_folder import read_frames
 from dd_sfm.io.scene import Scene
+from dd_sfm.io.trajectory import model_number, read_trajectory
 from dd_sfm.io.tum import running_times, tum_text
 from dd_sfm.progress import Progress
+from dd_sfm.structures import FloatArray
 
 NAME = "trajectory.tum"
 
 
+@dataclass(frozen=True)
+class _Posed:
+    number: int
+    time_s: float | None
+    source: str
+    cam_from_world: FloatArray
+
+
+def _of_run(scene: Scene) -> list[_Posed]:
+    """All frames of a run's model with a pose; none where the model has them all, or is of no run."""
+    if scene.run is None or scene.model_folder is None:
+        return []
+    found = read_trajectory(scene.run).get(model_number(scene.model_folder), {})
+    if not found:
+        return []
+    frames = read_frames(scene.run)
+    records = {record.index: record for record in frames.records}
+    sources = bool(frames.sources)
+    return [
+        _Posed(number, records[number].time_s, records[number].source if sources else "", pose)
+        for number, pose in sorted(found.items())
+    ]
+
+
 def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
-    """Write trajectory.tum: time or frame number, camera centre and orientation of every image with a pose."""
-    used = [scene.images[k] for k in scene.registered]
+    """Write trajectory.tum: time or frame number, camera centre and orientation of every frame with a pose.
+
+    Of a run that has key frames those between them are among them.
+    """
+    used = _of_run(scene) or [
+        _Posed(i.number, i.time_s, i.source, scene.model.cam_from_world[k])
+        for k, i in enumerate(scene.images)
+        if k in scene.model.cam_from_world
+    ]
     times = {i.number: i.time_s for i in used if i.time_s is not None}
-    poses = np.stack([scene.model.cam_from_world[k] for k in scene.registered])
     # Seconds or numbers, never both in one file.
     known = times if len(times) == len(used) else {}
     running = running_times(known, {i.number: i.source for i in used})
+    poses = np.stack([i.cam_from_world for i in used])
     write_text(folder / NAME, tum_text([i.number for i in used], poses, running))
     notes = [] if known else ["the time of every pose is its frame number"]
     if running != known:

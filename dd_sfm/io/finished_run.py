@@ -29,6 +29,7 @@ from dd_sfm.io.run_folder import (
     read_metrics,
 )
 from dd_sfm.io.scene import Scene, open_scene
+from dd_sfm.io.trajectory import read_trajectory
 from dd_sfm.notes import Note
 from dd_sfm.structures import FrameRecord, PointCloud
 
@@ -174,6 +175,11 @@ class Run:
     def poses(self) -> dict[int, NDArray[np.float64]]:
         """``cam_from_world`` (3, 4) float64 = [R | t] by the number of the source frame, ascending."""
         return self.models[0].poses
+
+    @cached_property
+    def all_poses(self) -> dict[int, NDArray[np.float64]]:
+        """:attr:`poses`, and those of frames that were left out between key frames or for want of motion."""
+        return {**read_trajectory(self.path).get(0, {}), **self.poses}
 
     @property
     def observations(self) -> Observations:

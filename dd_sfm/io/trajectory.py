@@ -10,6 +10,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.io.atomic import write_text
+from dd_sfm.io.run_folder import readable
 from dd_sfm.structures import FloatArray, FrameRecord
 
 TRAJECTORY = "trajectory.csv"
@@ -47,13 +48,22 @@ def write_trajectory(run: Path, poses: Iterable[FramePose]) -> None:
     write_text(run / TRAJECTORY, text.getvalue())
 
 
+def model_number(folder: Path) -> int:
+    """The number of the model of a run in a folder; -1 for one that has none."""
+    return int(folder.name) if folder.parent.name == "sparse" and folder.name.isdigit() else -1
+
+
 def read_trajectory(run: Path) -> dict[int, dict[int, FloatArray]]:
-    """Poses cam_from_world (3, 4) by model, and by the number of the frame; empty without the file."""
+    """Poses cam_from_world (3, 4) by model, and by the number of the frame; empty without the file.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
     path = run / TRAJECTORY
     found: dict[int, dict[int, FloatArray]] = {}
     if not path.is_file():
         return found
-    with path.open(newline="") as file:
+    with readable(path), path.open(newline="") as file:
         for row in csv.DictReader(file):
             turned = Rotation.from_quat([float(row[name]) for name in ("qx", "qy", "qz", "qw")]).as_matrix()
             moved = [float(row[name]) for name in ("tx", "ty", "tz")]

@@ -9,6 +9,7 @@ from conftest import moving_frames, texture, write_video
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, FramesConfig, load_config
+from dd_sfm.errors import InputError
 from dd_sfm.io.run_folder import load_frames, read_frames, write_frames
 from dd_sfm.io.trajectory import FramePose, read_trajectory, write_trajectory
 from dd_sfm.notes import NoteCode
@@ -177,3 +178,9 @@ def test_a_trajectory_names_frames_and_models(tmp_path):
     record = FrameRecord(7, 0.28, 1.0, stem="left_00000007")
     write_trajectory(tmp_path, [FramePose(record, 1, np.eye(3, 4), 50)])
     assert (tmp_path / "trajectory.csv").read_text().splitlines()[1] == "7,0.28,left_00000007,1,50,1,0,0,0,0,0,0"
+
+
+def test_a_damaged_trajectory_is_named(tmp_path):
+    (tmp_path / "trajectory.csv").write_text("frame,model\n1,0\n")
+    with pytest.raises(InputError, match=r"trajectory\.csv: damaged"):
+        read_trajectory(tmp_path)

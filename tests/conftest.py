@@ -1,8 +1,9 @@
 """Clips that several tests use, and the command line as a function."""
 
+import gc
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of garbage collections: every stage of every run makes one, each of a tenth second."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """Real and rendered clips beside the project; tests that need them are skipped elsewhere."""
@@ -29,13 +36,23 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_scene():
-    """Three frames of a rendered colon; building the organ takes most of the time of a small clip."""
+def rendered_scene():
+    """Nine frames of a rendered colon, for clips of any size: building the organ takes most of a small clip's time."""
     from tiny_clip import TINY
 
     from dd_sfm.synthetic.render import make_scene
 
-    return make_scene(TINY)
+    return make_scene(replace(TINY, frames=9))
+
+
+@pytest.fixture(scope="session")
+def tiny_scene(rendered_scene):
+    """Its first three frames."""
+    from tiny_clip import TINY
+
+    path = rendered_scene.path
+    first = replace(path, rotation=path.rotation[:3], centre=path.centre[:3])
+    return replace(rendered_scene, settings=TINY, path=first, exposure=rendered_scene.exposure[:3])
 
 
 def texture(height: int = 200, width: int = 260, seed: int = 0) -> np.ndarray:

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from plyfile import PlyData
 
 from dd_sfm.errors import InputError, ShapeError
-from dd_sfm.io.clouds import QUALITY_PROPERTIES, VERTEX, read_cloud, write_cloud
+from dd_sfm.io.clouds import QUALITY_PROPERTIES, VERTEX, read_cloud, write_cloud, write_mesh
 from dd_sfm.structures import PointCloud
 
 
@@ -26,6 +27,18 @@ def test_round_trip_and_header(tmp_path):
     assert (read.rgb == cloud.rgb).all()
     assert (read.track_length == cloud.track_length).all()
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("is_coloured", [False, True])
+def test_a_mesh_is_what_plyfile_writes(tmp_path, is_coloured):
+    rng = np.random.default_rng(0)
+    corners, faces = rng.random((20, 3)), rng.integers(0, 20, (9, 3))
+    rgb = rng.integers(0, 255, (20, 3)).astype(np.uint8) if is_coloured else None
+    write_mesh(tmp_path / "mesh.ply", corners, faces, -corners, rgb, comment="ours")
+    read = PlyData.read(tmp_path / "mesh.ply")
+    assert np.stack(read["face"]["vertex_indices"]) == pytest.approx(faces)
+    read.write(tmp_path / "again.ply")
+    assert (tmp_path / "mesh.ply").read_bytes() == (tmp_path / "again.ply").read_bytes()
 
 
 def cloud_of(count, **trust):

@@ -111,7 +111,7 @@ def test_a_clip_of_which_no_model_can_be_made_keeps_what_is_known(tmp_path):
         labels.append(label)
         return iter(items)
 
-    camera = extract(clip, tmp_path / "run", progress=progress).camera
+    camera = extract(clip, tmp_path / "run", "describe.working_height_px=240", progress=progress).camera
     assert labels[-1] == "read frames"
     assert all(label.startswith("estimate camera: ") for label in labels[:-1])
     assert "estimate camera: match" in labels

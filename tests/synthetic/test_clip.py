@@ -37,7 +37,7 @@ from dd_sfm.synthetic.settings import (
     preset,
 )
 
-FRAMES = 12
+FRAMES = 9
 
 
 def settings(**changes) -> SynthSettings:
@@ -45,9 +45,11 @@ def settings(**changes) -> SynthSettings:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory):
+def clip(tmp_path_factory, rendered_scene):
     out = tmp_path_factory.mktemp("synth") / "clip"
-    write_clip(settings(), out, jobs=2, overwrite=False, progress=silent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dd_sfm.synthetic.clip.make_scene", lambda settings: replace(rendered_scene, settings=settings))
+        write_clip(settings(), out, jobs=1, overwrite=False, progress=silent)
     return out
 
 
@@ -130,7 +132,7 @@ def test_an_existing_clip_is_kept(clip, tmp_path):
 @pytest.fixture
 def at_hand(monkeypatch, tiny_scene):
     """The scene of TINY is there already: building the organ takes most of the time."""
-    monkeypatch.setattr("dd_sfm.synthetic.clip.make_scene", lambda settings: tiny_scene)
+    monkeypatch.setattr("dd_sfm.synthetic.clip.make_scene", lambda settings: replace(tiny_scene, settings=settings))
 
 
 @pytest.fixture
@@ -220,13 +222,13 @@ def test_switches():
     assert busy.render(4).image[calm.optics.mask].std() < 0.8 * calm.render(4).image[calm.optics.mask].std()
 
 
-def test_moving_tissue_is_in_the_truth(tmp_path):
+def test_moving_tissue_is_in_the_truth(tmp_path, at_hand):
     moving = replace(TINY, effects=replace(TINY.effects, deformation=0.5))
     write_clip(moving, tmp_path / "clip", jobs=1, overwrite=False, progress=silent)
     assert read_truth(tmp_path / "clip").deformation == 0.5
 
 
-def test_distortion_is_in_the_truth(tmp_path):
+def test_distortion_is_in_the_truth(tmp_path, at_hand):
     base = replace(settings(), width=240, height=136, frames=3, depth_every=1)
     out = tmp_path / "bent"
     bent = replace(base, lens=replace(base.lens, distortion=(-0.2, 0.02)))

@@ -46,6 +46,7 @@ class NoteCode(StrEnum):
     FRAMES_NOT_REGISTERED = "frames_not_registered"
     FRAMES_REGISTERED_LATE = "frames_registered_late"
     FALLBACK_MAPPER = "fallback_mapper"
+    MAPPER_ENDED = "mapper_ended"
     SEVERAL_MODELS = "several_models"
     PIECES_JOINED = "pieces_joined"
     PIECES_APART = "pieces_apart"

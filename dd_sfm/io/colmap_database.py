@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.io.colmap import pycolmap
@@ -111,8 +113,10 @@ def shared_keypoints(tracks: Tracks, frames: int) -> tuple[NDArray[np.int64], li
     """
     keypoint = np.zeros(len(tracks.track), np.int64)
     places = []
-    for frame in range(frames):
-        rows = np.flatnonzero(tracks.frame == frame)
+    by_frame = np.argsort(tracks.frame, kind="stable")
+    bounds = np.searchsorted(tracks.frame[by_frame], np.arange(frames + 1))
+    for first_row, last_row in pairwise(bounds):
+        rows = by_frame[first_row:last_row]
         _, first, inverse = np.unique(np.round(tracks.xy[rows] * 100), axis=0, return_index=True, return_inverse=True)
         keypoint[rows] = inverse.ravel()
         places.append(tracks.xy[rows[first]].astype(np.float32).reshape(-1, 2))
@@ -164,3 +168,19 @@ def verify(path: Path, *, max_error_px: float, min_inliers: int, seed: int, thre
         )
     finally:
         database.close()
+
+
+def largest_linked(path: Path, min_inliers: int) -> int:
+    """The most images that pairs with so many inlier matches link with each other: no model can hold more."""
+    database = pycolmap.Database.open(path)
+    try:
+        ids, inliers = database.read_two_view_geometry_num_inliers()
+    finally:
+        database.close()
+    linked = [pycolmap.pair_id_to_image_pair(pair) for pair, n in zip(ids, inliers, strict=True) if n >= min_inliers]
+    if not linked:
+        return 0
+    names, ends = np.unique(np.array(linked), return_inverse=True)
+    first, second = ends.reshape(-1, 2).T
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(names), len(names)))
+    return int(np.bincount(connected_components(graph, directed=False)[1]).max())

@@ -185,6 +185,8 @@ class _Stages:
         kept = [stage for stage in STAGES if self.record.is_done(stage, self.expected[stage])]
         is_part_kept = self.current in self.work.method.resumes and self.current not in kept
         kept += [f"the finished part of {self.current}"] if is_part_kept else []
+        if self.current == "map" and (self.work.out / "poses" / "0").is_dir():
+            kept += ["in poses/0 the best model so far"]
         where = f" in {self.current}" if self.current else ""
         return f"{self.work.out}: stopped{where}; kept: {', '.join(kept) or 'nothing yet'}. Repeat the command to go on"
 

@@ -3,7 +3,8 @@
 import logging
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -12,8 +13,18 @@ import numpy as np
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, Mapper
 from dd_sfm.errors import ReconstructionError
+from dd_sfm.io.colmap_database import largest_linked
 from dd_sfm.progress import Progress
-from dd_sfm.sfm.mappers import MappedModel, Poses, read_models, run_mapper
+from dd_sfm.sfm.mappers import (
+    MIN_MATCHES,
+    MappedModel,
+    MapperStoppedError,
+    MapperTask,
+    Poses,
+    read_models,
+    run_mapper,
+)
+from dd_sfm.sfm.model_folders import candidate_folder, keep_models
 from dd_sfm.sfm.pairs import join_groups
 from dd_sfm.sfm.scale_check import largest_scale_jump, scale_ratios
 from dd_sfm.structures import FrameSet, Tracks, VerifiedPairs
@@ -22,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 WORTH_WITH_JUMP = 0.67
 """A result whose scale jumps counts as if a third of its frames were missing."""
+LEAST_LIMIT_S, LIMIT_TIMES = 120.0, 10.0
+"""A further mapper may take so many seconds, or so many times what the longest one before it took."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +42,15 @@ class Candidate:
     """A mapper's result and how it was judged.
 
     ``models``: poses and camera of each reconstruction, largest first; ``jump``: the largest change of scale along
-    the path of the first, as a factor, and ``jump_frame`` where that is.
+    the path of the first, as a factor, and ``jump_frame`` where that is; ``ended_s``: seconds after which it was ended,
+    None where it came to its own end.
     """
 
     mapper: str
     models: list[MappedModel]
     jump_frame: int | None
     jump: float
+    ended_s: float | None = None
 
     @property
     def poses(self) -> list[Poses]:
@@ -51,11 +66,6 @@ class Candidate:
     def registered(self) -> int:
         """Frames of the largest model."""
         return len(self.models[0].poses) if self.models else 0
-
-
-def candidate_folder(out: Path, mapper: str) -> Path:
-    """Where a mapper's reconstructions are until one result is chosen."""
-    return out / "poses" / f".{mapper}"
 
 
 def try_mappers(
@@ -78,13 +88,25 @@ def try_mappers(
     """
     candidates: list[Candidate] = []
     seconds: dict[str, float] = {}
-    for mapper in progress(config.map.mappers, total=len(config.map.mappers), label="map"):
-        started = time.monotonic()
-        candidate = _try_mapper(mapper, frames, tracks, out, config, poses_only=poses_only)
+    linked = largest_linked(out / "database.db", MIN_MATCHES)
+    possible = min(joined_frames(frames, tracks, config.map.min_inliers), linked)
+    given = _Given(frames, tracks, out, config, progress, poses_only)
+    for mapper in config.map.mappers:
+        started, limit = time.monotonic(), _time_limit(seconds)
+        try:
+            candidate = _try_mapper(mapper, given, limit)
+        except MapperStoppedError as stopped:
+            _keep_best(out, [*candidates, _judged(mapper, read_models(stopped.found, frames), given)], config)
+            raise
+        except KeyboardInterrupt:
+            _keep_best(out, candidates, config)
+            raise
         seconds[mapper] = round(time.monotonic() - started, 2)
+        if limit is not None and seconds[mapper] >= limit:
+            candidate = replace(candidate, ended_s=limit)
         candidates.append(candidate)
-        logger.info("map: %s: %s", mapper, _describe(candidate, frames))
-        if _holds_up(candidate, joined_frames(frames, tracks, config.map.min_inliers), config):
+        logger.info("map: %s: %s, of %d that may be joined", mapper, _describe(candidate, frames), possible)
+        if _holds_up(candidate, possible, config):
             break
     best = best_candidate(candidates, config.map.max_scale_jump)
     if best.registered < 3:
@@ -93,6 +115,30 @@ def try_mappers(
             f"verified, {pairs.matches} matches); {_no_model_hint(pairs)}"
         )
     return best, seconds
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What all mappers are tried on."""
+
+    frames: FrameSet
+    tracks: Tracks
+    out: Path
+    config: Config
+    progress: Progress
+    poses_only: bool
+
+
+def _time_limit(seconds: Mapping[str, float]) -> float | None:
+    """Seconds that a further mapper may take; the first one may take any time."""
+    return max(LEAST_LIMIT_S, LIMIT_TIMES * max(seconds.values())) if seconds else None
+
+
+def _keep_best(out: Path, candidates: list[Candidate], config: Config) -> None:
+    """Leave the best model that was found until the user stopped in ``poses/0``, for those who want it as it is."""
+    best = best_candidate(candidates, config.map.max_scale_jump) if candidates else None
+    if best is not None and best.registered:
+        keep_models(out, best.mapper, [model.folder for model in best.models])
 
 
 def _no_model_hint(pairs: VerifiedPairs) -> str:
@@ -109,31 +155,39 @@ def _no_model_hint(pairs: VerifiedPairs) -> str:
     )
 
 
-def _try_mapper(
-    mapper: Mapper, frames: FrameSet, tracks: Tracks, out: Path, config: Config, *, poses_only: bool
-) -> Candidate:
+def _try_mapper(mapper: Mapper, given: _Given, most_s: float | None) -> Candidate:
     """Run a mapper and judge its largest model; a guessed focal length that runs away is held in a second try."""
-    refine = frames.camera.is_free
-    models = _run(mapper, frames, out, config, refine_focal=refine, poses_only=poses_only)
-    if refine and models and not _focal_in_bounds(models[0].camera, frames.camera, config):
+    guess, config = given.frames.camera, given.config
+    models = _run(mapper, given, most_s, refine_focal=guess.is_free)
+    if guess.is_free and models and not _focal_in_bounds(models[0].camera, guess, config):
         logger.warning("map: %s: focal length ran away to %.0f px; kept at the guess", mapper, models[0].camera.fx)
-        models = _run(mapper, frames, out, config, refine_focal=False, poses_only=poses_only)
+        models = _run(mapper, given, most_s, refine_focal=False)
+    return _judged(mapper, models, given)
+
+
+def _judged(mapper: Mapper, models: list[MappedModel], given: _Given) -> Candidate:
     jump_frame, jump = None, 1.0
     if models:
-        jump_frame, jump = largest_scale_jump(scale_ratios(tracks, models[0].poses, models[0].camera))
+        jump_frame, jump = largest_scale_jump(scale_ratios(given.tracks, models[0].poses, models[0].camera))
     return Candidate(mapper, models, jump_frame, jump)
 
 
-def _run(
-    mapper: Mapper, frames: FrameSet, out: Path, config: Config, *, refine_focal: bool, poses_only: bool
-) -> list[MappedModel]:
-    folder = candidate_folder(out, mapper)
+def _run(mapper: Mapper, given: _Given, most_s: float | None, *, refine_focal: bool) -> list[MappedModel]:
+    folder = candidate_folder(given.out, mapper)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    images = frames.frames[0].path.parent
-    database = out / "database.db"
-    found = run_mapper(mapper, database, images, folder, config, refine_focal=refine_focal, poses_only=poses_only)
-    return read_models(found, frames)
+    task = MapperTask(
+        given.out / "database.db",
+        given.frames.frames[0].path.parent,
+        folder,
+        given.config,
+        refine_focal=refine_focal,
+        poses_only=given.poses_only,
+        frames=len(given.frames),
+        most_s=most_s,
+        progress=given.progress,
+    )
+    return read_models(run_mapper(mapper, task), given.frames)
 
 
 def _focal_in_bounds(camera: PinholeCamera, guess: PinholeCamera, config: Config) -> bool:

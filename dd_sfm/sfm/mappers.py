@@ -2,9 +2,12 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -12,6 +15,7 @@ from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, Mapper
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.ops.coordinates import from_colmap
+from dd_sfm.progress import Progress, silent
 from dd_sfm.runtime import cpu_threads
 from dd_sfm.structures import FloatArray, FrameSet
 
@@ -22,6 +26,10 @@ Poses = dict[int, FloatArray]
 Reconstructions = dict[int, pycolmap.Reconstruction]
 """What a mapper found, by the name of the folder that it wrote each reconstruction to."""
 
+MIN_MATCHES = 10
+"""Inlier matches of a pair that the incremental mappers use."""
+SNAPSHOT_EVERY = 10
+"""Frames after which the incremental mappers keep what they have, for a user who stops them."""
 MIN_POINTS = 10
 """The global mapper gives every frame a pose, even on noise: one that sees fewer points than this has none."""
 
@@ -41,40 +49,54 @@ class MappedModel:
     folder: int
 
 
-def run_mapper(
-    name: Mapper,
-    database: Path,
-    images: Path,
-    folder: Path,
-    config: Config,
-    *,
-    refine_focal: bool,
-    poses_only: bool = False,
-) -> Reconstructions:
-    """Run one of :data:`MAPPERS` on a database.
+@dataclass(frozen=True)
+class MapperTask:
+    """What a mapper is given.
 
-    Args:
-        name: Which mapper.
-        database: COLMAP database with verified matches.
-        images: Folder of the images.
-        folder: Where COLMAP writes a folder 0, 1, ... for every reconstruction.
-        config: Threads, seed and the fewest matches of a pair.
-        refine_focal: Whether the mapper adjusts the focal length.
-        poses_only: Whether its points are not used, so that the global mapper may leave out what only they need.
+    ``database``: COLMAP's, with verified matches; ``images``: the folder of its images; ``folder``: where COLMAP writes
+    a folder 0, 1, ... for every reconstruction; ``config``: threads, seed and the fewest matches of a pair;
+    ``refine_focal``: whether the focal length is adjusted; ``poses_only``: whether its points are not used, so that the
+    global mapper may leave out what only they need; ``frames``: how many the database has; ``most_s``: an incremental
+    mapper ends after so many seconds with what it has found, None for no limit; ``progress``: shows registered frames.
+    """
+
+    database: Path
+    images: Path
+    folder: Path
+    config: Config
+    refine_focal: bool
+    poses_only: bool = False
+    frames: int = 0
+    most_s: float | None = None
+    progress: Progress = silent
+
+
+class MapperStoppedError(KeyboardInterrupt):
+    """The user stopped a mapper; ``found`` is what it had until then."""
+
+    def __init__(self, found: Reconstructions) -> None:
+        super().__init__()
+        self.found = found
+
+
+def run_mapper(name: Mapper, task: MapperTask) -> Reconstructions:
+    """Run one of :data:`MAPPERS` on a database.
 
     Returns:
         The reconstructions by folder; none when the mapper gave up.
+
+    Raises:
+        MapperStoppedError: If the user stops it.
     """
     try:
-        return MAPPERS[name](database, images, folder, config, refine_focal=refine_focal, poses_only=poses_only)
+        return MAPPERS[name](task)
     except (RuntimeError, ValueError) as error:
         logger.warning("map: %s mapper gave up: %s", name, error)
         return {}
 
 
-def _global(
-    database: Path, images: Path, folder: Path, config: Config, *, refine_focal: bool, poses_only: bool
-) -> Reconstructions:
+def _global(task: MapperTask) -> Reconstructions:
+    config = task.config
     options = pycolmap.GlobalPipelineOptions()
     options.num_threads = options.mapper.num_threads = cpu_threads(config.runtime)
     options.random_seed = options.mapper.random_seed = config.runtime.seed
@@ -82,40 +104,33 @@ def _global(
     mapper = options.mapper
     mapper.rotation_averaging.random_seed = mapper.global_positioning.random_seed = config.runtime.seed
     mapper.retriangulation.random_seed = config.runtime.seed
-    if poses_only:
+    if task.poses_only:
         # Retriangulation adds observations up to 15 px off to tracks: more points of SIFT, worse poses of dense tracks.
         mapper.skip_retriangulation = True
         mapper.track_required_tracks_per_view = round(POSE_SHARE * config.map.tracks_per_frame)
     adjustment = mapper.bundle_adjustment
-    adjustment.refine_focal_length = refine_focal
+    adjustment.refine_focal_length = task.refine_focal
     adjustment.refine_principal_point = adjustment.refine_extra_params = False
     mapper.global_positioning.use_gpu = adjustment.ceres.use_gpu = False
-    return pycolmap.global_mapping(database, images, folder, options)
+    return pycolmap.global_mapping(task.database, task.images, task.folder, options)
 
 
-def _incremental(
-    database: Path,
-    images: Path,
-    folder: Path,
-    config: Config,
-    *,
-    refine_focal: bool,
-    poses_only: bool,
-    relaxed: bool = False,
-) -> Reconstructions:
+def _incremental(task: MapperTask, *, relaxed: bool = False) -> Reconstructions:
     """COLMAP's own mapper with settings for small angles and weak matches; its poses come from all of its points."""
     options = pycolmap.IncrementalPipelineOptions()
-    options.num_threads = cpu_threads(config.runtime)
-    options.random_seed = config.runtime.seed
+    options.num_threads = cpu_threads(task.config.runtime)
+    options.random_seed = task.config.runtime.seed
     options.extract_colors = False
-    options.ba_refine_focal_length = refine_focal
+    if task.most_s is not None:
+        options.max_runtime_seconds = max(1, round(task.most_s))
+    options.ba_refine_focal_length = task.refine_focal
     options.ba_refine_principal_point = options.ba_refine_extra_params = False
     options.min_model_size = 3 if relaxed else 5
-    options.min_num_matches = 10
+    options.min_num_matches = MIN_MATCHES
     options.triangulation.min_angle = 0.7 if relaxed else 1.0
-    options.triangulation.random_seed = config.runtime.seed
+    options.triangulation.random_seed = task.config.runtime.seed
     mapper = options.mapper
-    mapper.random_seed = config.runtime.seed
+    mapper.random_seed = task.config.runtime.seed
     mapper.abs_pose_refine_focal_length = mapper.abs_pose_refine_extra_params = False
     mapper.init_min_num_inliers = 30 if relaxed else 40
     mapper.init_min_tri_angle = 2.0 if relaxed else 4.0
@@ -123,15 +138,59 @@ def _incremental(
     mapper.abs_pose_min_num_inliers = 10 if relaxed else 15
     mapper.abs_pose_min_inlier_ratio = 0.1 if relaxed else 0.15
     mapper.filter_min_tri_angle = 0.7 if relaxed else 1.0
-    return pycolmap.incremental_mapping(database, images, folder, options)
+    return _watched(task, options, f"map, {'relaxed' if relaxed else 'incremental'} mapper")
 
 
-MAPPERS: dict[Mapper, Callable[..., Reconstructions]] = {
+def _watched(task: MapperTask, options: pycolmap.IncrementalPipelineOptions, label: str) -> Reconstructions:
+    """Map incrementally in a thread, while this one shows progress and can be interrupted."""
+    token, registered = pycolmap.CancellationToken(), SimpleQueue[bool]()
+    with TemporaryDirectory() as snapshots:
+        options.snapshot_path, options.snapshot_frames_freq = snapshots, SNAPSHOT_EVERY
+
+        def work() -> Reconstructions:
+            # COLMAP has a generator of random numbers for each thread.
+            pycolmap.set_random_seed(task.config.runtime.seed)
+            try:
+                return pycolmap.incremental_mapping(
+                    task.database,
+                    task.images,
+                    task.folder,
+                    options,
+                    next_image_callback=lambda: registered.put(True),
+                    cancellation_token=token,
+                )
+            finally:
+                registered.put(False)
+
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(work)
+            try:
+                for _ in task.progress(iter(registered.get, False), total=task.frames, label=label):
+                    pass
+                return running.result()
+            except KeyboardInterrupt as stopped:
+                token.cancel()
+                wait([running])
+                raise MapperStoppedError(_last_snapshot(Path(snapshots), task.folder)) from stopped
+
+
+def _last_snapshot(snapshots: Path, folder: Path) -> Reconstructions:
+    """The newest state of a mapper that was stopped, as if it had written that."""
+    newest = max((path for path in snapshots.iterdir() if path.is_dir()), key=lambda path: path.name, default=None)
+    if newest is None:
+        return {}
+    found = pycolmap.Reconstruction(newest)
+    (folder / "0").mkdir(exist_ok=True)
+    found.write(folder / "0")
+    return {0: found}
+
+
+MAPPERS: dict[Mapper, Callable[[MapperTask], Reconstructions]] = {
     "global": _global,
     "incremental": _incremental,
     "relaxed": partial(_incremental, relaxed=True),
 }
-"""The mappers by the names that ``map.mappers`` takes; called as :func:`run_mapper` is, without the name."""
+"""The mappers by the names that ``map.mappers`` takes."""
 
 
 def read_models(found: Mapping[int, pycolmap.Reconstruction], frames: FrameSet) -> list[MappedModel]:

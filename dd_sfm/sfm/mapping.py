@@ -1,7 +1,6 @@
 """Stage: map. Verified matches go to COLMAP's mappers, which find the poses."""
 
 import logging
-import shutil
 import time
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.focal_check import focal_notes
-from dd_sfm.sfm.mapper_choice import Candidate, candidate_folder, try_mappers
-from dd_sfm.sfm.mappers import MAPPERS, Poses
+from dd_sfm.sfm.mapper_choice import Candidate, try_mappers
+from dd_sfm.sfm.mappers import Poses
+from dd_sfm.sfm.model_folders import keep_models, remove_models
 from dd_sfm.sfm.piece_notes import model_text, piece_notes
 from dd_sfm.sfm.registration import register_remaining
 from dd_sfm.sfm.track_selection import mapper_tracks
@@ -55,7 +55,7 @@ def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progr
 def move_result(source: Path, out: Path) -> None:
     """Put the database and the models that :func:`map_poses` wrote to a folder in place of those in another one."""
     remove_database(out / "database.db")
-    _remove_models(out)
+    remove_models(out)
     for file in own_files(source, "map"):
         target = out / file.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def _result(
     """Make the best candidate the result; ``poses`` of its largest model may hold more frames than the mapper's."""
     models = [poses, *best.poses[1:]]
     notes = _notes(best, models, frames, config) + focal_notes(tracks, best.poses[0], frames, config)
-    _keep_models(out, best)
+    keep_models(out, best.mapper, [model.folder for model in best.models])
     return MapResult(models, best.cameras, best.mapper, pairs, seconds, notes)
 
 
@@ -117,6 +117,9 @@ def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Confi
     if best.mapper != first:
         text = f"the {first} mapper's result did not hold up: the poses are those of the {best.mapper} mapper"
         notes.append(Note(NoteCode.FALLBACK_MAPPER, text))
+    if best.ended_s is not None:
+        text = f"the {best.mapper} mapper was ended after {best.ended_s:.0f} s, with the frames that it had registered"
+        notes.append(Note(NoteCode.MAPPER_ENDED, text))
     if len(models) > 1:
         sizes = ", ".join(model_text(poses, frames) for poses in models)
         notes.append(
@@ -135,26 +138,3 @@ def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Confi
         )
         notes.append(Note(NoteCode.NO_CALIBRATION, text))
     return notes
-
-
-def _keep_models(out: Path, best: Candidate) -> None:
-    """Move the best candidate's models to poses/0, 1, ..., in their order, and drop those of other mappers."""
-    poses = out / "poses"
-    _remove_models(out)
-    source = candidate_folder(out, best.mapper)
-    written = sorted(int(folder.name) for folder in source.iterdir() if folder.is_dir() and folder.name.isdigit())
-    ordered = [model.folder for model in best.models]
-    # Reconstructions of fewer than three frames are none of ours; they come last.
-    for number, folder in enumerate([*ordered, *(k for k in written if k not in ordered)]):
-        (poses / str(number)).mkdir(exist_ok=True)
-        for file in (source / str(folder)).iterdir():
-            file.replace(poses / str(number) / file.name)
-    for tried in MAPPERS:
-        shutil.rmtree(candidate_folder(out, tried), ignore_errors=True)
-
-
-def _remove_models(out: Path) -> None:
-    """Remove the models under poses/0, 1, ..., and nothing else that is there."""
-    for old in own_files(out, "map"):
-        if old.parent.parent == out / "poses":
-            old.unlink()

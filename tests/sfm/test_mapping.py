@@ -103,8 +103,8 @@ def test_only_mapping_of_own_tracks_leaves_out_what_points_need(tmp_path, monkey
     frames, tracks, _ = make_scene(3, folder=tmp_path)
     asked = []
 
-    def nothing(*given, refine_focal, poses_only):
-        asked.append(poses_only)
+    def nothing(task):
+        asked.append(task.poses_only)
         return {}
 
     monkeypatch.setitem(MAPPERS, "global", nothing)
@@ -208,6 +208,7 @@ def test_why_there_is_no_model(tmp_path, monkeypatch, verified, says):
     frames, tracks, _ = make_scene(frames=3, folder=tmp_path)
     empty = dd_sfm.sfm.mapper_choice.Candidate("global", [], None, 1.0)
     monkeypatch.setattr(dd_sfm.sfm.mapper_choice, "_try_mapper", lambda *given, **options: empty)
+    monkeypatch.setattr("dd_sfm.sfm.mapper_choice.largest_linked", lambda *given: 3)
     pairs = VerifiedPairs(3, verified, 2578)
     with pytest.raises(
         ReconstructionError, match=rf"3 frames \({verified} of 3 pairs verified, 2578 matches\); {says}"
@@ -254,7 +255,8 @@ def test_models_on_disk_are_in_the_order_of_the_result(tmp_path):
 def test_equally_large_models_are_in_the_order_of_the_video(tmp_path, monkeypatch):
     frames, tracks, truth = make_scene(12, folder=tmp_path)
 
-    def found(name, database, images, folder, config, *, refine_focal, poses_only):
+    def found(name, task):
+        folder = task.folder
         # Written by COLMAP in an order of its own: the last frames first, a model too small for us in between.
         for number, kept in enumerate((range(8, 12), range(5, 7), range(4), range(4, 12))):
             rows = np.isin(truth.frame, kept)
@@ -267,6 +269,7 @@ def test_equally_large_models_are_in_the_order_of_the_video(tmp_path, monkeypatc
 
     monkeypatch.setattr("dd_sfm.sfm.mapper_choice.run_mapper", found)
     pairs = VerifiedPairs(1, 1, 1)
+    monkeypatch.setattr("dd_sfm.sfm.mapper_choice.largest_linked", lambda *given: 12)
     result = map_database(frames, tracks, tmp_path, CONFIG, silent, pairs)
     assert [sorted(poses) for poses in result.models] == [[*range(4, 12)], [*range(4)], [*range(8, 12)]]
     on_disk = [registered(tmp_path / "poses" / str(k), frames) for k in range(4)]
@@ -276,3 +279,44 @@ def test_equally_large_models_are_in_the_order_of_the_video(tmp_path, monkeypatc
     # COLMAP's own points, as SIFT's run has them, follow the same order.
     finish_models(tmp_path / "poses", tmp_path / "sparse", frames.frames[0].path.parent, min_points=10)
     assert [registered(tmp_path / "sparse" / str(k), frames) for k in range(3)] == on_disk[:3]
+
+
+def test_a_further_mapper_ends_in_time_with_what_it_found(tmp_path, monkeypatch):
+    frames, tracks, _ = make_scene(24, folder=tmp_path)
+    limits = {}
+    run = dd_sfm.sfm.mapper_choice.run_mapper
+
+    def noted(name, task):
+        limits[name] = task.most_s
+        return {} if name == "global" else run(name, task)
+
+    monkeypatch.setattr(dd_sfm.sfm.mapper_choice, "run_mapper", noted)
+    result = map_poses(frames, tracks, tmp_path, CONFIG, silent)
+    assert limits == {"global": None, "incremental": dd_sfm.sfm.mapper_choice.LEAST_LIMIT_S}
+    assert result.mapper == "incremental"
+    assert len(result.models[0]) == 24
+
+
+def test_no_further_mapper_is_tried_where_pairs_link_no_more_frames(tmp_path):
+    frames, tracks, _ = make_scene(24, folder=tmp_path)
+    apart = parts_of(tracks, 0, 20)
+    result = map_poses(frames, apart, tmp_path, CONFIG, silent)
+    assert result.mapper == "global"
+    assert len(result.models[0]) == 20
+    assert set(result.seconds) == {"verify", "global"}
+
+
+def test_a_stopped_mapper_leaves_its_model_and_the_best_one_stays(tmp_path, monkeypatch):
+    frames, tracks, _ = make_scene(24, folder=tmp_path)
+    config = load_config(Config, None, ["runtime.threads=1", "map.mappers=[incremental]"])
+
+    def interrupted(items, *, total, label):
+        assert (total, label) == (24, "map, incremental mapper")
+        for count, item in enumerate(items):
+            if count == 15:
+                raise KeyboardInterrupt
+            yield item
+
+    with pytest.raises(KeyboardInterrupt):
+        map_poses(frames, tracks, tmp_path, config, interrupted)
+    assert 10 <= len(registered(tmp_path / "poses" / "0", frames)) <= 24

@@ -10,8 +10,10 @@ from dd_sfm.calibration.board import Board
 from dd_sfm.calibration.lens_models import camera_matrix
 from dd_sfm.calibration.model_choice import ModelFit
 from dd_sfm.calibration.verdict import Measures, Verdict
+from dd_sfm.io.lens import LENS_MODELS, Lens
 from dd_sfm.io.opencv_file import opencv_yaml
 from dd_sfm.notes import Note
+from dd_sfm.ops.coordinates import to_colmap
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,13 @@ class BoardCalibration:
     def params(self) -> dict[str, float]:
         """Parameters by name: fx, fy, cx, cy and OpenCV's coefficients."""
         return dict(zip(self.chosen.fit.model.parameters, map(float, self.chosen.fit.params), strict=True))
+
+    @property
+    def lens(self) -> Lens:
+        """The lens that was fitted."""
+        model, (fx, fy, cx, cy, *distortion) = self.chosen.fit.model, map(float, self.chosen.fit.params)
+        unused = (0.0,) * (len(LENS_MODELS[model.colmap]) - 4 - len(distortion))
+        return Lens(model.colmap, (fx, fy, to_colmap(cx), to_colmap(cy), *distortion, *unused), *self.size)
 
     @property
     def deviations(self) -> dict[str, float]:

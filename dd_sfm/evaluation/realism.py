@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
+from dd_sfm.ops.areas import bounds_of
 from dd_sfm.ops.resize import resize_image
 from dd_sfm.ops.texture import gradients
 
@@ -58,9 +59,8 @@ def picture_statistics(frames: Sequence[NDArray[Any]], mask: NDArray[np.bool_]) 
             f"clip: {len(frames)} frames and {int(mask.sum())} usable pixels; expected at least two frames and a "
             "field of view"
         )
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = FIELD_HEIGHT_PX / (rows[-1] + 1 - rows[0])
+    bounds = bounds_of(mask)
+    box, scale = bounds.part, FIELD_HEIGHT_PX / bounds.height
     area = resize_image(mask[box].astype(np.uint8) * 255, scale) > 127
     area = cv2.erode(area.astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
     default = cv2.SIFT_create()  # type: ignore[attr-defined]

@@ -30,7 +30,7 @@ def tilted_opencv(points: Floats, params: Sequence[float]) -> Floats:
     return _place(bent, params[:4], params[4])
 
 
-def unified(points: Floats, params: Sequence[float]) -> Floats:
+def mei(points: Floats, params: Sequence[float]) -> Floats:
     """Mei's lens, of OpenCV's omnidir and Kalibr's omni: a sphere seen from xi behind its centre, then distortion."""
     skew, xi, k1, k2, p1, p2, k3 = params[4:]
     rays = points / np.linalg.norm(points, axis=1, keepdims=True)
@@ -65,12 +65,12 @@ OWN_LENSES: dict[str, tuple[tuple[str, ...], Callable[[Floats, Sequence[float]],
         (*PLACE, "skew", *RADIAL_TANGENTIAL, "k4", "k5", "k6", "s1", "s2", "s3", "s4", "tx", "ty"),
         tilted_opencv,
     ),
-    "UNIFIED": ((*PLACE, "skew", "xi", *RADIAL_TANGENTIAL), unified),
+    "MEI": ((*PLACE, "skew", "xi", *RADIAL_TANGENTIAL), mei),
     "DOUBLE_SPHERE": ((*PLACE, "xi", "alpha"), double_sphere),
     scaramuzza.NAME: (scaramuzza.PARAMETERS, scaramuzza.project),
 }
 """By name the parameters of a lens and its projection."""
-BEHIND_THE_PLANE = ("UNIFIED", "DOUBLE_SPHERE", scaramuzza.NAME)
+BEHIND_THE_PLANE = ("MEI", "DOUBLE_SPHERE", scaramuzza.NAME)
 """Those that also show what is behind the camera's plane."""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
+from dd_sfm.ops.areas import bounds_of
 from dd_sfm.ops.resize import resize_image, working_scale
 from dd_sfm.structures import WorkingGrid
 
@@ -29,8 +30,7 @@ class WorkingFrame:
 
 def mask_height(mask: NDArray[np.bool_]) -> int:
     """Rows of a mask (H, W) between the first and the last usable one, both included."""
-    rows = np.flatnonzero(mask.any(1))
-    return int(rows[-1] - rows[0]) + 1 if len(rows) else 0
+    return bounds_of(mask).height if mask.any() else 0
 
 
 def grid_around(usable: NDArray[np.bool_], scale: float, stride: int = 1, *, where: str) -> WorkingGrid:
@@ -47,12 +47,12 @@ def grid_around(usable: NDArray[np.bool_], scale: float, stride: int = 1, *, whe
     """
     if not usable.any():
         raise InputError(f"{where}: no usable pixel in any mask; expected 255 where usable")
-    rows, columns = np.flatnonzero(usable.any(1)), np.flatnonzero(usable.any(0))
+    left, top, right, bottom = bounds_of(usable)
     full = (round(usable.shape[1] * scale), round(usable.shape[0] * scale))
-    x0 = max(0, int(columns[0] * scale) - MARGIN_PX)
-    y0 = max(0, int(rows[0] * scale) - MARGIN_PX)
-    x1 = min(full[0], int(np.ceil((columns[-1] + 1) * scale)) + MARGIN_PX)
-    y1 = min(full[1], int(np.ceil((rows[-1] + 1) * scale)) + MARGIN_PX)
+    x0 = max(0, int(left * scale) - MARGIN_PX)
+    y0 = max(0, int(top * scale) - MARGIN_PX)
+    x1 = min(full[0], int(np.ceil(right * scale)) + MARGIN_PX)
+    y1 = min(full[1], int(np.ceil(bottom * scale)) + MARGIN_PX)
     return WorkingGrid(scale, (x0, y0), x1 - x0, y1 - y0, stride)
 
 

@@ -29,11 +29,11 @@ from dd_sfm.presets import configure
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import resolve_device
 from dd_sfm.sfm.error_scale import error_scale
+from dd_sfm.sfm.eucm import ALPHA, BETA, CX, CY
 from dd_sfm.sfm.lens_estimate import FieldShape, KnownLens, LensEstimate, estimate_lens, straightened
 from dd_sfm.sfm.lens_priors import lens_prior
 from dd_sfm.sfm.mapping import map_poses
 from dd_sfm.sfm.track_selection import mapper_tracks
-from dd_sfm.sfm.unified_lens import ALPHA, BETA, CX, CY
 from dd_sfm.structures import Frame, FrameSet, Tracks
 
 logger = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.io.undistortion import KEPT, WIDEST_DEG
 from dd_sfm.notes import Note, NoteCode
+from dd_sfm.ops.areas import bounds_of
 
 VIEW_ANGLES_DEG = 50, 150
 """Fields of view that endoscopes have, across the larger side."""
@@ -78,6 +79,5 @@ def field_notes(kept: float, seen: float, *, calibrated: bool) -> list[Note]:
 
 def field_extent(field_of_view: NDArray[np.bool_]) -> tuple[int, tuple[float, float]]:
     """The larger side of the field's bounding box, and its centre (x, y), in pixels."""
-    rows, columns = np.flatnonzero(field_of_view.any(1)), np.flatnonzero(field_of_view.any(0))
-    size = int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
-    return size, (float(columns[0] + columns[-1]) / 2, float(rows[0] + rows[-1]) / 2)
+    box = bounds_of(field_of_view)
+    return max(box.width, box.height), ((box.left + box.right - 1) / 2, (box.top + box.bottom - 1) / 2)

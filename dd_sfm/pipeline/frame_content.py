@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.ops.areas import convex_hull, largest_part
 from dd_sfm.ops.discs import disc_dilate, disc_erode
 from dd_sfm.structures import DropReason
 
@@ -185,13 +186,8 @@ def _own_area(small: Overview) -> Mask:
         return np.ones(value.shape, np.bool_)
     lit = (value > surround + DARK_MARGIN).astype(np.uint8)
     opened = cv2.morphologyEx(lit, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
-    if count < 2:
-        return lit > 0
-    largest = (labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
-    hull = np.zeros_like(largest)
-    cv2.fillConvexPoly(hull, cv2.convexHull(np.argwhere(largest)[:, ::-1].astype(np.int32)), 1)
-    return hull > 0
+    largest = largest_part(opened)
+    return lit > 0 if largest is None else convex_hull(largest)
 
 
 def _edge_is_sharp(value: NDArray[Any], area: Mask, level: float) -> bool:

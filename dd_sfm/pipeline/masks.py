@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.config import MasksConfig
 from dd_sfm.errors import InputError
+from dd_sfm.ops.areas import convex_hull, largest_part
 from dd_sfm.ops.discs import disc_dilate, disc_erode
 from dd_sfm.ops.working import mask_height
 
@@ -60,16 +61,13 @@ def _largest_area(bright: NDArray[np.uint8], size: int) -> Mask:
     # A black rim keeps opening and closing honest at the edge of the picture.
     padded = cv2.copyMakeBorder(bright, size, size, size, size, cv2.BORDER_REPLICATE)
     opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[size:-size, size:-size]
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
-    if count < 2:
+    largest = largest_part(opened)
+    if largest is None:
         return bright > 0
-    largest = labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    points = np.argwhere(largest)[:, ::-1].astype(np.int32)
-    hull = np.zeros_like(bright)
-    cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+    hull = convex_hull(largest)
     # Where the hull adds much, the shape is not convex: then the area itself, with its holes closed.
     if largest.sum() > 0.85 * hull.sum():
-        return hull > 0
+        return hull
     closed = cv2.morphologyEx(largest.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
     return closed > 0
 

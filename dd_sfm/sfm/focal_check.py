@@ -8,9 +8,9 @@ from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.sfm.error_scale import error_scale
+from dd_sfm.sfm.eucm import FOCAL, PARAMETERS, lens_vector
 from dd_sfm.sfm.lens_estimate import FieldShape, KnownLens, estimate_lens
 from dd_sfm.sfm.mappers import Poses
-from dd_sfm.sfm.unified_lens import FOCAL, PARAMETERS, lens_vector
 from dd_sfm.structures import FloatArray, FrameSet, Tracks
 
 logger = logging.getLogger(__name__)

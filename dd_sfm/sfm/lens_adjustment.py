@@ -13,7 +13,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.runtime import one_blas_thread
-from dd_sfm.sfm.unified_lens import BETA, PARAMETERS, project
+from dd_sfm.sfm.eucm import BETA, PARAMETERS, project
 from dd_sfm.structures import FloatArray, IntArray
 
 Prior = Callable[[FloatArray], FloatArray]

@@ -7,6 +7,7 @@ import numpy as np
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
+from dd_sfm.sfm.eucm import ALPHA, BETA, CX, CY, FOCAL, normalise
 from dd_sfm.sfm.lens_adjustment import (
     AdjustedLens,
     LensObservations,
@@ -18,7 +19,6 @@ from dd_sfm.sfm.lens_adjustment import (
 from dd_sfm.sfm.lens_priors import LensPrior
 from dd_sfm.sfm.mappers import Poses
 from dd_sfm.sfm.triangulation import triangulate
-from dd_sfm.sfm.unified_lens import ALPHA, BETA, CX, CY, FOCAL, normalise
 from dd_sfm.structures import FloatArray, IntArray, Tracks
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class FieldShape:
 
 @dataclass(frozen=True)
 class LensEstimate:
-    """A lens (5,) of :mod:`dd_sfm.sfm.unified_lens`.
+    """A lens (5,) of :mod:`dd_sfm.sfm.eucm`.
 
     ``focal_sigma``: relative standard deviation of its focal length; ``is_told``: whether the clip told it; otherwise
     lens and deviation are what was known before.

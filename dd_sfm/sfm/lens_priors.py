@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
+from dd_sfm.sfm.eucm import ALPHA, BETA, CX, CY, field_angle_deg, lens_vector
 from dd_sfm.sfm.lens_adjustment import Prior
-from dd_sfm.sfm.unified_lens import ALPHA, BETA, CX, CY, field_angle_deg, lens_vector
 from dd_sfm.structures import FloatArray
 
 PINCUSHION_SPREAD = 0.02
@@ -29,7 +29,7 @@ class LensPrior:
     """A kind of lens.
 
     ``angle_deg`` across the larger side of the field of view, and its ``spread_deg``; ``alpha``, the distortion that
-    is expected, and ``alpha_spread`` (:mod:`dd_sfm.sfm.unified_lens`); standard deviations. ``alpha_per_deg``: by how
+    is expected, and ``alpha_spread`` (:mod:`dd_sfm.sfm.eucm`); standard deviations. ``alpha_per_deg``: by how
     much more distortion is expected of a wider field.
     """
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.errors import ConfigError
 from dd_sfm.io.lens import Lens
+from dd_sfm.ops.areas import bounds_of
 from dd_sfm.synthetic.cameras import camera_of, round_field
 from dd_sfm.synthetic.settings import LensSettings, SynthSettings
 
@@ -75,8 +76,8 @@ def make_optics(settings: SynthSettings) -> Optics:
         )
     mask[mask] = seen
     rays = rays[seen]
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = (int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+    left, top, right, bottom = bounds_of(mask)
+    box = top, bottom, left, right
     seen_by = lens if settings.lens.camera else Lens.of(lens.pinhole)
     return Optics(lens, mask, (rays / rays[:, 2:]).astype(np.float32), box, _focal(seen_by, rays), seen_by)
 

@@ -14,8 +14,8 @@ from dd_sfm.pipeline.camera_estimate import stretches
 from dd_sfm.pipeline.frames import extract_frames
 from dd_sfm.pipeline.stage_summary import camera_line
 from dd_sfm.progress import silent
+from dd_sfm.sfm.eucm import lens_vector
 from dd_sfm.sfm.lens_estimate import LensEstimate
-from dd_sfm.sfm.unified_lens import lens_vector
 
 
 def extract(source, out, *overrides, calibration=None, progress=silent):

@@ -13,10 +13,10 @@ from dd_sfm.io.lens import Lens
 from dd_sfm.notes import NoteCode
 from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.sfm import focal_check
+from dd_sfm.sfm.eucm import field_angle_deg, lens_vector, normalise, project
 from dd_sfm.sfm.lens_adjustment import LensObservations, LensState, adjust_lens, prior_slopes
 from dd_sfm.sfm.lens_estimate import FieldShape, KnownLens, LensEstimate, estimate_lens, straightened
 from dd_sfm.sfm.lens_priors import LENSES, lens_prior
-from dd_sfm.sfm.unified_lens import field_angle_deg, lens_vector, normalise, project
 from dd_sfm.structures import Frame, FrameSet, Tracks
 
 CENTRE = (CAMERA.cx, CAMERA.cy)

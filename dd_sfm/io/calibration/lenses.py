@@ -67,7 +67,7 @@ def fisheye(k: Intrinsics, coefficients: Sequence[float]) -> FoundLens:
     return k.found("OPENCV_FISHEYE", k.params + values)
 
 
-def unified(k: Intrinsics, xi: float, coefficients: Sequence[float]) -> FoundLens:
+def mei(k: Intrinsics, xi: float, coefficients: Sequence[float]) -> FoundLens:
     """Mei's lens (OpenCV's omnidir, Kalibr's omni): a sphere, seen from xi behind its centre; k1, k2, p1, p2.
 
     Without distortion it is an EUCM lens: x / (z + xi d) is x / (alpha d + (1 - alpha) z) times 1 - alpha.
@@ -82,10 +82,10 @@ def unified(k: Intrinsics, xi: float, coefficients: Sequence[float]) -> FoundLen
         fx, fy, cx, cy = k.params
         return k.found("EUCM", (fx / (1 + xi), fy / (1 + xi), cx, cy, xi / (1 + xi), 1.0))
 
-    return k.found("UNIFIED", (*k.params, k.skew, xi, *values))
+    return k.found("MEI", (*k.params, k.skew, xi, *values))
 
 
-def extended_unified(k: Intrinsics, alpha: float, beta: float) -> FoundLens:
+def eucm(k: Intrinsics, alpha: float, beta: float) -> FoundLens:
     """The EUCM lens."""
     return k.found("EUCM", (*k.params, alpha, beta))
 

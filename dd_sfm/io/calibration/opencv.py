@@ -17,7 +17,7 @@ from dd_sfm.io.calibration.found import (
     refuse_unknown,
     size_of,
 )
-from dd_sfm.io.calibration.lenses import Intrinsics, fisheye, pinhole, unified
+from dd_sfm.io.calibration.lenses import Intrinsics, fisheye, mei, pinhole
 
 MATRIX = ("cameramatrix", "intrinsicmatrix", "intrinsics", "matrix", "mtx", "k")
 DISTORTION = (
@@ -127,7 +127,7 @@ def _lens(k: Intrinsics, coefficients: list[float], model: str, values: Tree) ->
             raise bad(k.where, "an omnidirectional lens without xi", "xi, as OpenCV's omnidir writes it")
         if model in FISHEYE:
             raise bad(k.where, f"both xi and distortion_model {model}", "one lens")
-        return unified(k, xi, coefficients)
+        return mei(k, xi, coefficients)
     if model in FISHEYE:
         return fisheye(k, coefficients)
     return pinhole(k, coefficients)

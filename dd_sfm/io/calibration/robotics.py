@@ -17,11 +17,11 @@ from dd_sfm.io.calibration.found import (
 from dd_sfm.io.calibration.lenses import (
     Intrinsics,
     double_sphere,
-    extended_unified,
+    eucm,
     field_of_view,
     fisheye,
+    mei,
     pinhole,
-    unified,
 )
 
 KALIBR_EXTRA = {"pinhole": 0, "omni": 1, "eucm": 2, "ds": 2}
@@ -60,9 +60,9 @@ def read_kalibr(where: str, tree: Tree, frames: Size) -> FoundLens:
         ("pinhole", "equidistant"): lambda: fisheye(k, coefficients),
         ("pinhole", "equi"): lambda: fisheye(k, coefficients),
         ("pinhole", "fov"): lambda: field_of_view(k, coefficients[0] if coefficients else 0.0),
-        ("omni", "none"): lambda: unified(k, values[0], []),
-        ("omni", "radtan"): lambda: unified(k, values[0], coefficients),
-        ("eucm", "none"): lambda: extended_unified(k, values[0], values[1]),
+        ("omni", "none"): lambda: mei(k, values[0], []),
+        ("omni", "radtan"): lambda: mei(k, values[0], coefficients),
+        ("eucm", "none"): lambda: eucm(k, values[0], values[1]),
         ("ds", "none"): lambda: double_sphere(k, values[0], values[1]),
     }
     if (model, bend) not in known:
@@ -129,7 +129,7 @@ def read_camodocal(where: str, tree: Tree, frames: Size) -> FoundLens:
     coefficients = numbered(where, distortion, names)
     if kind == "pinhole":
         return pinhole(k, coefficients)
-    return unified(k, one_number(where, _section(where, tree, "mirror_parameters"), "xi"), coefficients)
+    return mei(k, one_number(where, _section(where, tree, "mirror_parameters"), "xi"), coefficients)
 
 
 def _section(where: str, tree: Tree, key: str) -> Tree:

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from dd_sfm.calibration.certainty import projection_deviation, rays_of
 from dd_sfm.calibration.fitting import View
-from dd_sfm.calibration.lens_models import camera_matrix, turning_radius
+from dd_sfm.calibration.lens_models import turning_radius
 from dd_sfm.calibration.result import BoardCalibration
+from dd_sfm.cameras import PinholeCamera
+from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.viz.render.labels import BACKGROUND_RGB, write_label
 
 ARROW_SHARE = 0.02
@@ -129,19 +131,17 @@ def _draw_field(axes: Axes, found: BoardCalibration) -> None:
 
 def straight_picture(found: BoardCalibration, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A frame (H, W, 3) beside itself undistorted; rows of the board should lie along the straight lines drawn."""
-    fit, (width, height) = found.chosen.fit, found.size
-    corners = np.array([[0.0, height / 2], [width - 1, height / 2]])
-    rays, known = rays_of(fit.model, fit.params, corners)
-    angle = np.arccos(np.clip(rays[known, 2], -1, 1)).max(initial=0.0) if known.any() else np.radians(WIDEST_DEG)
-    focal = 0.5 * width / np.tan(min(float(angle) or 1.0, np.radians(WIDEST_DEG)))
-    flat = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]])
-    matrix, distortion = camera_matrix(fit.params), fit.params[4:]
-    maker = cv2.fisheye.initUndistortRectifyMap if fit.model.is_fisheye else cv2.initUndistortRectifyMap
-    maps = maker(matrix, distortion, np.eye(3), flat, (width, height), cv2.CV_32FC1)
-    straight = np.asarray(cv2.remap(frame, *maps, cv2.INTER_LINEAR), np.uint8)
+    lens, (width, height) = found.lens, found.size
+    sides = lens.unproject(np.array([[0.0, height / 2], [width - 1, height / 2]]))
+    # Where the lens shows nothing at a side of the picture, it is wider than what is shown.
+    widest = np.cos(np.radians(WIDEST_DEG))
+    cosine = max(widest, float(np.nan_to_num(sides[:, 2], nan=widest).min()))
+    focal = 0.5 * width / np.tan(np.arccos(cosine))
+    flat = PinholeCamera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+    straight = np.asarray(Undistortion(flat, lens).apply(frame), np.uint8)
     for k, view in enumerate(found.chosen.views):
         if view.frame == found.example_frame:
-            straight = _draw_rows(straight, view, fit.poses[k], flat)
+            straight = _draw_rows(straight, view, found.chosen.fit.poses[k], flat.matrix)
     pair = [
         write_label(frame, f"frame {found.example_frame}", box=BACKGROUND_RGB),
         write_label(straight, "undistorted", box=BACKGROUND_RGB),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.io.atomic import write_bytes
+from dd_sfm.ops.areas import bounds_of
 from dd_sfm.ops.resize import resize_image
 from dd_sfm.viz.render.labels import write_label
 
@@ -51,9 +52,8 @@ def write_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
 def _row(
     label: str, frames: Sequence[NDArray[Any]], mask: NDArray[np.bool_], columns: int, tile_px: int
 ) -> NDArray[np.uint8]:
-    lines, across = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = np.s_[lines[0] : lines[-1] + 1, across[0] : across[-1] + 1]
-    scale = tile_px / (lines[-1] + 1 - lines[0])
+    bounds = bounds_of(mask)
+    box, scale = bounds.part, tile_px / bounds.height
     chosen = np.unique(np.linspace(0, len(frames) - 1, columns).round().astype(int))
     tiles = [resize_image(np.ascontiguousarray(frames[k][box]), scale)[:tile_px] for k in chosen]
     space = np.zeros((tile_px, GAP_PX, 3), np.uint8)

@@ -14,6 +14,7 @@ from dd_sfm.errors import InputError, UsageError
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.instrument_masks import FOLDER, own_mask
 from dd_sfm.io.scene import Scene, SceneImage
+from dd_sfm.ops.areas import Bounds, bounds_of
 from dd_sfm.ops.spread import spread_positions
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.colours import ColourScale, colour_scale
@@ -122,15 +123,13 @@ def overlay_images(scene: Scene, settings: OverlaySettings) -> list[SceneImage]:
 def _panel_of(shape: tuple[int, ...], field: NDArray[np.bool_] | None, settings: OverlaySettings) -> Panel:
     """How to crop a frame of a shape to its field of view, and to scale it to the size of the settings."""
     height, width = shape[:2]
-    x0, y0, x1, y1 = 0, 0, width, height
+    box = Bounds(0, 0, width, height)
     if settings.crop and field is not None and field.shape == (height, width) and field.any():
-        rows, columns = np.flatnonzero(field.any(1)), np.flatnonzero(field.any(0))
-        margin = round(MARGIN_SHARE * (rows[-1] - rows[0]))
-        x0, x1 = max(0, int(columns[0]) - margin), min(width, int(columns[-1]) + 1 + margin)
-        y0, y1 = max(0, int(rows[0]) - margin), min(height, int(rows[-1]) + 1 + margin)
-    scale = min(1.0, settings.panel[0] / (x1 - x0), settings.panel[1] / (y1 - y0))
-    size = max(2, round((x1 - x0) * scale)), max(2, round((y1 - y0) * scale))
-    return Panel((width, height), (x0, y0, x1, y1), size)
+        box = bounds_of(field)
+        box = box.grown(round(MARGIN_SHARE * (box.height - 1)), (width, height))
+    scale = min(1.0, settings.panel[0] / box.width, settings.panel[1] / box.height)
+    size = max(2, round(box.width * scale)), max(2, round(box.height * scale))
+    return Panel((width, height), box, size)
 
 
 def _layer_picture(

@@ -13,6 +13,7 @@ from dd_sfm.cameras import camera_centres
 from dd_sfm.evaluation.comparison.result import Column, Comparison
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.run_folder import has_frames, load_frames
+from dd_sfm.ops.areas import bounds_of
 from dd_sfm.structures import FloatArray, Model
 from dd_sfm.viz.render.splat import draw_points
 from dd_sfm.viz.render.viewpoints import Viewpoint, fit_view, look_along
@@ -41,10 +42,7 @@ def field_box(column: Column, shape: tuple[int, ...]) -> tuple[int, int, int, in
     mask = read_mask(path) if path.is_file() else np.ones((height, width), bool)
     if mask.shape != (height, width) or not mask.any():
         return 0, 0, width, height
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    margin = max(2, height // 40)
-    left, top = max(0, int(columns[0]) - margin), max(0, int(rows[0]) - margin)
-    return left, top, min(width, int(columns[-1]) + 1 + margin), min(height, int(rows[-1]) + 1 + margin)
+    return bounds_of(mask).grown(max(2, height // 40), (width, height))
 
 
 def camera_view(model: Model, frame: int, box: tuple[int, int, int, int]) -> Viewpoint:

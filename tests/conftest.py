@@ -2,9 +2,10 @@
 
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+FIGURE_SCALE = 1 / 3
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,6 +27,21 @@ def pytest_collection_finish() -> None:
     """Keep what was imported out of garbage collections: every stage of every run makes one, each of a tenth second."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def coarse_figures() -> Iterator[None]:
+    """Figures at a share of their resolution, as most of the time of a report goes into drawing them."""
+    from matplotlib.figure import Figure
+
+    fine = Figure.savefig
+
+    def coarse(figure: Figure, *arguments: Any, dpi: float, **options: Any) -> None:
+        fine(figure, *arguments, dpi=dpi * FIGURE_SCALE, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", coarse)
+        yield
 
 
 @pytest.fixture

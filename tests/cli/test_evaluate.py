@@ -239,7 +239,7 @@ def test_refined_rows_stand_beside_the_plain_ones(dd_sfm, tmp_path, model):
 
 def test_matching_on_a_model_by_its_own_path_and_as_text(dd_sfm, model, tmp_path):
     write_plane_images(model / "images")
-    arguments = ("--gaps", "1", "--pairs", 1, "--set", "describe.working_height_px=240", "--device", "cpu")
+    arguments = ("--gaps", "1", "--pairs", 1, "--set", "describe.working_height_px=128", "--device", "cpu")
     text = tmp_path / "text"
     shutil.copytree(model / "images", text / "images")
     (text / "sparse").mkdir()
@@ -257,7 +257,7 @@ def test_matching_on_a_model_by_its_own_path_and_as_text(dd_sfm, model, tmp_path
 def test_matching_warns_of_what_the_weights_were_trained_on(dd_sfm, model, tmp_path):
     write_plane_images(model / "images")
     weights, out = tmp_path / "w.safetensors", tmp_path / "m.json"
-    arguments = ("--gaps", "1", "--pairs", 1, "--set", "describe.working_height_px=240", "--device", "cpu", "--quiet")
+    arguments = ("--gaps", "1", "--pairs", 1, "--set", "describe.working_height_px=128", "--device", "cpu", "--quiet")
 
     def warnings(data, trained_on):
         extra = {"training": json.dumps({"data": trained_on})}

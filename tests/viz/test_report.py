@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import conftest
 import cv2
 import numpy as np
 import pytest
@@ -35,7 +36,9 @@ def made(tmp_path_factory):
     lost = write_comparison_run(folder / "sift_default", None, features="sift")
     entries = [*usual_runs(folder), entry(lost, "no model from 16 frames <0 pairs>")]
     comparison = compare_runs(entries, truth)
-    write_report(folder, comparison, title="clip <1>.mp4")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conftest, "FIGURE_SCALE", 1.0)
+        write_report(folder, comparison, title="clip <1>.mp4")
     return folder, comparison
 
 
@@ -111,7 +114,8 @@ def test_every_number_is_in_the_json(made):
     assert "figures/clouds.png" in content["files"]
 
 
-def test_a_report_is_replaced_and_other_files_stay(made):
+def test_a_report_is_replaced_and_other_files_stay(made, monkeypatch):
+    monkeypatch.setattr(conftest, "FIGURE_SCALE", 1.0)
     folder, comparison = made
     (folder / "mine.txt").write_text("mine")
     before = (folder / "report.html").read_text()

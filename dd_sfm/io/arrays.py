@@ -4,19 +4,25 @@
 fails once in a while where several threads are in it, so the head, which is always of the same form, is read without.
 """
 
+import math
+import os
 import re
+import zlib
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAGIC = b"\x93NUMPY"
 HEAD = re.compile(
-    r"\{'descr': '([<>|=]?[a-zA-Z]\d*)', 'fortran_order': (True|False), 'shape': \(((?:\d+,? ?)*)\), \}\s*"
+    r"\{'descr': '([<>|=]?[a-zA-Z]\d*)', 'fortran_order': (True|False), 'shape': \(((?:\d+(?:, ?\d+)*,?)?)\), \}\s*"
 )
 """A type of numbers or text, the order, and the size along each axis."""
+DAMAGED = EOFError, LZMAError, NotImplementedError, RuntimeError, zlib.error
+"""What reading a damaged archive raises, beside the errors that callers expect."""
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -27,7 +33,7 @@ def read_array(path: Path) -> NDArray[Any]:
         ValueError: If it holds something else, or ends early.
     """
     with path.open("rb") as file:
-        return _read(file, str(path))
+        return _read(file, str(path), os.fstat(file.fileno()).st_size)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -38,28 +44,45 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         BadZipFile: If it is damaged.
         ValueError: If something in it is no array of numbers or text, or ends early.
     """
-    with ZipFile(path) as archive:
-        found = {}
-        for name in archive.namelist():
-            with archive.open(name) as file:
-                found[name.removesuffix(".npy")] = _read(cast(BinaryIO, file), name)
-        return found
+    try:
+        with ZipFile(path) as archive:
+            found = {}
+            for member in archive.infolist():
+                name = member.filename
+                with archive.open(member) as file:
+                    found[name.removesuffix(".npy")] = _read(cast(BinaryIO, file), name, member.file_size)
+            return found
+    except DAMAGED as error:
+        raise BadZipFile(f"{path} is damaged ({error})") from error
 
 
-def _read(file: BinaryIO, name: str) -> NDArray[Any]:
+def _read(file: BinaryIO, name: str, file_size: int) -> NDArray[Any]:
+    """The array in a file of so many bytes, which are what is set aside for it at most."""
     start = file.read(8)
     if not start.startswith(MAGIC) or len(start) < 8:
         raise ValueError(f"{name} is no array")
     length = int.from_bytes(file.read(2 if start[6] == 1 else 4), "little")
-    head = HEAD.fullmatch(file.read(length).decode("latin1"))
-    if head is None or head[1].endswith("O"):
+    head = HEAD.fullmatch(file.read(min(length, file_size)).decode("latin1"))
+    one = None if head is None else _one_of(head[1])
+    if head is None or one is None:
         raise ValueError(f"{name} is an array of something else than numbers or text")
     shape = tuple(int(size) for size in re.findall(r"\d+", head[3]))
-    array = np.empty(shape, np.dtype(head[1]), order="F" if head[2] == "True" else "C")
+    if math.prod(shape) * one.nbytes > file_size - file.tell():
+        raise ValueError(f"{name} ends early")
+    array = np.empty(shape, one.dtype, order="F" if head[2] == "True" else "C")
     flat = array.ravel(order="A").view(np.uint8) if array.size and array.dtype.itemsize else np.empty(0, np.uint8)
     if _fill(file, flat.data) < len(flat):
         raise ValueError(f"{name} ends early")
     return array
+
+
+def _one_of(kind: str) -> NDArray[Any] | None:
+    """An array of one element of a kind; None for a kind that NumPy does not know, or that is no number or text."""
+    try:
+        one: NDArray[Any] = np.empty(1, np.dtype(kind))
+    except TypeError:
+        return None
+    return None if one.dtype.hasobject else one
 
 
 def _fill(file: BinaryIO, into: memoryview) -> int:

@@ -2,12 +2,14 @@
 
 import ast
 import io
+import time
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
-from dd_sfm.io.arrays import read_array, read_arrays
+from dd_sfm.io.arrays import HEAD, read_array, read_arrays
 
 ARRAYS = {
     "numbers": np.arange(24, dtype=np.float16).reshape(2, 3, 4),
@@ -67,3 +69,46 @@ def test_what_is_no_array_is_told(tmp_path):
     path.write_bytes(whole)
     with pytest.raises(zipfile.BadZipFile):
         read_arrays(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "says"),
+    [
+        ("z9", "3,", "something else than numbers or text"),
+        ("<f3", "3,", "something else than numbers or text"),
+        ("O8", "3,", "something else than numbers or text"),
+        ("<f4", "999999999999,", "ends early"),
+        ("<f4", "99999, 99999, 99999", "ends early"),
+        ("<f4", "9" * 30 + ",", "ends early"),
+        ("<U0", "999999999999,", "ends early"),
+        ("<f4", "0, " + "9" * 30, "dimension"),
+        ("<f4", "1 1", "something else"),
+    ],
+)
+def test_heads_that_claim_what_is_not_there(tmp_path, kind, shape, says):
+    head = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}\n".encode()
+    content = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + bytes(12)
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=says):
+        read_array(tmp_path / "a.npy")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", content)
+    with pytest.raises(ValueError, match=says):
+        read_arrays(tmp_path / "a.npz")
+
+
+def test_a_head_is_read_in_time_that_grows_with_its_length():
+    started = time.monotonic()
+    for digits in ("1" * 5000, "1, " * 2000):
+        assert not HEAD.fullmatch(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({digits}x")
+    assert time.monotonic() - started < 1
+
+
+def test_a_damaged_archive_raises_what_callers_expect(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, numbers=np.random.default_rng(0).integers(0, 9, 500))
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with suppress(OSError, ValueError, zipfile.BadZipFile):
+            read_arrays(path)

@@ -149,12 +149,13 @@ def estimate_lens(
         noise = NOISE_PX * scale * float(np.sqrt(excess))
         try:
             adjusted = adjust_lens(state, seen, before.prior, noise_px=noise, loss_px=LOSS_PX * scale)
+            spread = _spread(adjusted, _parts(tracks, seen, numbers, field), before.prior)
         except np.linalg.LinAlgError:
+            # Also of a lens that cannot show the whole field: nothing is known of its focal length before.
             logger.info("lens: the tracks do not determine an adjustment")
             return kept
         lens = adjusted.state.lens
         poses = dict(zip(sorted(poses), adjusted.state.poses, strict=True))
-        spread = _spread(adjusted, _parts(tracks, seen, numbers, field), before.prior)
         found.append(float(lens[FOCAL]))
         logger.info(
             "lens: focal length %.1f px, sigma %.1f %% by tracks, %.1f %% by what was known, alpha %.3f, beta %.3f; "

@@ -12,7 +12,7 @@ from dd_sfm.config import Config
 from dd_sfm.io.lens import Lens
 from dd_sfm.notes import NoteCode
 from dd_sfm.ops.coordinates import to_colmap
-from dd_sfm.sfm import focal_check
+from dd_sfm.sfm import focal_check, lens_estimate
 from dd_sfm.sfm.eucm import field_angle_deg, lens_vector, normalise, project
 from dd_sfm.sfm.lens_adjustment import LensObservations, LensState, adjust_lens, prior_slopes
 from dd_sfm.sfm.lens_estimate import FieldShape, KnownLens, LensEstimate, estimate_lens, straightened
@@ -95,6 +95,20 @@ def test_too_few_points_tell_nothing():
     known = KnownLens.of_kind(lens_prior("unknown", 75.0), FIELD)
     tracks = seen_through(WIDE, turning(), count=60)
     assert not estimate_lens(tracks, turning(), CAMERA, FIELD, known, Config(), 0.7).is_told
+
+
+def test_a_lens_that_cannot_show_the_whole_field_is_not_taken(monkeypatch):
+    blind = lens_vector(150.0, 0.9, 1.0, CENTRE)
+    assert np.isnan(field_angle_deg(blind, FIELD.radius_px))
+
+    def adjusted(*given, **named):
+        found = adjust_lens(*given, **named)
+        return replace(found, state=replace(found.state, lens=blind))
+
+    monkeypatch.setattr(lens_estimate, "adjust_lens", adjusted)
+    known, found = estimate(WIDE, turning(), "colonoscope")
+    assert not found.is_told
+    assert found.lens == pytest.approx(known.lens)
 
 
 def test_the_lens_is_colmaps():

@@ -46,16 +46,27 @@ def edited_masks(run: Path) -> dict[str, str]:
     return {name: content for name, content in found.items() if content != written[name]}
 
 
-def taken_masks(run: Path) -> dict[str, str]:
-    """The content, by file name, of the edited masks that a run was last given by :func:`note_taken`."""
-    return dict(_read_record(run).get("taken", {}))
+def taken_masks(run: Path) -> dict[str, set[str]]:
+    """The contents, by file name, of the edited masks that a run was last given, or about to be given."""
+    record, found = _read_record(run), dict[str, set[str]]()
+    for masks in (record["taken"], record["coming"]):
+        for name, content in masks.items():
+            found.setdefault(name, set()).add(content)
+    return found
 
 
-def note_taken(run: Path, masks: Mapping[str, str]) -> None:
-    """Note the edited masks that a run was given by another one: they are not its own, and may be replaced."""
+def note_taken(run: Path, masks: Mapping[str, str], coming: Mapping[str, str] | None = None) -> None:
+    """Note the edited masks that a run was given by another one: they are not its own, and may be replaced.
+
+    Args:
+        run: The run folder.
+        masks: The content of those that it has, by file name.
+        coming: The content of those that it is about to be given.
+    """
     record = _read_record(run)
-    if record.get("taken", {}) != masks:
-        write_json(run / RECORD, {**record, "taken": dict(sorted(masks.items()))})
+    changed = record | {"taken": dict(sorted(masks.items())), "coming": dict(sorted((coming or {}).items()))}
+    if changed != record:
+        write_json(run / RECORD, changed)
 
 
 def _hash_if_there(path: Path) -> str:
@@ -122,13 +133,13 @@ def put_back(run: Path, names: Mapping[str, str], frames: Mapping[str, Any]) -> 
 
 
 def _read_record(run: Path) -> dict[str, Any]:
-    """What :func:`record_masks` wrote; without masks for runs of older versions."""
+    """What :func:`record_masks` and :func:`note_taken` wrote; without masks for runs of older versions."""
     try:
         content = json.loads((run / RECORD).read_text())
         found = {name: dict(content[name]) for name in ("frames", "written")}
-        return found | ({"taken": dict(content["taken"])} if "taken" in content else {})
+        return found | {name: dict(content.get(name, {})) for name in ("taken", "coming")}
     except (OSError, ValueError, KeyError, TypeError):
-        return {"frames": {}, "written": {}}
+        return {"frames": {}, "written": {}, "taken": {}, "coming": {}}
 
 
 def _asides(run: Path) -> Iterator[Path]:

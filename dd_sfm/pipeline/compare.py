@@ -11,7 +11,7 @@ from typing import Literal
 
 from dd_sfm.config import Config
 from dd_sfm.errors import OutputError, ReconstructionError, stoppable
-from dd_sfm.io.atomic import output_error
+from dd_sfm.io.atomic import atomic_file, output_error
 from dd_sfm.io.edited_masks import edited_masks, mask_hash, note_taken, taken_masks
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.run_layout import is_empty, is_run, own_files
@@ -170,27 +170,38 @@ def _share_edited_masks(source: Path, target: Path) -> None:
     Raises:
         OutputError: If the user has edited the same mask in both, or only in this one.
     """
-    edited, there, taken = edited_masks(source), edited_masks(target), taken_masks(target)
-    for name, content in edited.items() | there.items():
+    edited = {name: content for name, content in edited_masks(source).items() if content}
+    there, taken = edited_masks(target), taken_masks(target)
+    given = []
+    for name in sorted(edited.keys() | there.keys()):
         ours, theirs = source / "masks" / name, target / "masks" / name
-        if not content or not ours.exists() or mask_hash(ours) == there.get(name):
+        if not ours.exists() or mask_hash(ours) == there.get(name):
             continue
-        if name in there and there[name] != taken.get(name):
+        # One that is missing there was lost, not edited.
+        if there.get(name) and there[name] not in taken.get(name, ()):
             raise OutputError(
                 f"{theirs}: is edited, and not as {ours}; expected the same masks in all runs. Edit that one"
             )
-        theirs.unlink(missing_ok=True)
+        given.append((ours, theirs))
+    if given:
+        # Noted before as well, so that what a killed process has given is not taken for the user's.
+        before = {name: content for name, content in there.items() if content in taken.get(name, ())}
+        note_taken(target, before, coming=edited)
+    for ours, theirs in given:
         _link(ours, theirs)
-    note_taken(target, {name: content for name, content in edited.items() if content})
+    note_taken(target, edited)
 
 
 def _link(source: Path, target: Path) -> None:
-    """A hard link where the file system has them, else a copy."""
+    """A hard link where the file system has them, else a copy; complete, or as it was before."""
     target.parent.mkdir(exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    with atomic_file(target) as partial:
+        # What a killed process has left may be a link to a file in use.
+        partial.unlink(missing_ok=True)
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copyfile(source, partial)
 
 
 def _prefixed(say: Callable[[str], None], name: str) -> Callable[[str], None]:

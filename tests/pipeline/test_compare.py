@@ -1,3 +1,4 @@
+from contextlib import suppress
 from dataclasses import replace
 
 import cv2
@@ -6,6 +7,7 @@ import pytest
 
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError
+from dd_sfm.io import edited_masks
 from dd_sfm.io.images import read_mask
 from dd_sfm.io.lock import LOCK
 from dd_sfm.pipeline import compare
@@ -170,6 +172,11 @@ def save(path, image):
     new.replace(path)
 
 
+def save_bytes(path, content):
+    path.with_name("new").write_bytes(content)
+    path.with_name("new").replace(path)
+
+
 def test_masks_that_are_edited_again_and_again_reach_every_run(request_of, stub, tmp_path):
     run_all(request_of, silent, lambda _: None)
     ours, *theirs = (tmp_path / "out" / name / "masks" / "00000003.png.png" for name in compare.RUNS)
@@ -192,3 +199,53 @@ def test_masks_edited_before_frames_are_shared_can_be_edited_again(request_of, s
         save(ours, np.full((120, 160), level, np.uint8) * np.uint8(read_mask(ours)) + np.eye(120, 160, dtype=np.uint8))
         run_all(request_of, silent, lambda _: None)
         assert all(path.read_bytes() == ours.read_bytes() for path in theirs)
+
+
+@pytest.mark.parametrize("dies_in", ["_link", "note_taken"])
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_masks_are_shared_after_a_kill_in_between(tmp_path, monkeypatch, dies_in, call):
+    """As where the process is killed: what it had begun is left, and the user edits masks again before the repeat."""
+    ours, theirs = (tmp_path / run / "masks" for run in ("learned", "sift"))
+    names = ["1.png", "2.png", "3.png"]
+    for folder in (ours, theirs):
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name).write_bytes(b"as written")
+        edited_masks.record_masks(folder.parent, {name: edited_masks.mask_hash(folder / name) for name in names}, {})
+
+    def edit(content):
+        for name in names:
+            save_bytes(ours / name, content)
+
+    class Killed(BaseException):
+        pass
+
+    done = []
+
+    def dying(real):
+        def work(*given, **named):
+            done.append(given)
+            if len(done) == call:
+                raise Killed
+            real(*given, **named)
+
+        return work
+
+    for content in (b"once", b"twice", b"thrice"):
+        edit(content)
+        with monkeypatch.context() as patched, suppress(Killed):
+            done.clear()
+            patched.setattr(compare, dies_in, dying(getattr(compare, dies_in)))
+            compare._share_edited_masks(ours.parent, theirs.parent)
+    for content in (b"thrice", b"as written", b"more"):
+        edit(content)
+        compare._share_edited_masks(ours.parent, theirs.parent)
+        assert [(theirs / name).read_bytes() for name in names] == [content] * 3
+    save_bytes(theirs / names[0], b"by the user")
+    with pytest.raises(OutputError, match="is edited, and not as"):
+        compare._share_edited_masks(ours.parent, theirs.parent)
+    (theirs / names[0]).unlink()
+    (theirs / "1.png.partial").hardlink_to(ours / names[0])
+    compare._share_edited_masks(ours.parent, theirs.parent)
+    assert sorted(path.name for path in theirs.iterdir()) == names
+    assert (theirs / names[0]).read_bytes() == b"more"

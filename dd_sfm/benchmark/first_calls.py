@@ -49,6 +49,12 @@ def first_call_seconds() -> dict[str, float]:
 
 def _seconds(folder: Path) -> dict[str, float]:
     """The same in this process."""
+    calls = loop_calls(folder)
+    return {name: round(max(0.0, _passed(work) - _passed(work)), 2) for name, work in calls.items()}
+
+
+def loop_calls(folder: Path) -> dict[str, Callable[[], Any]]:
+    """What calls the compiled loops of a run, on a small rendered scene, which is written into a folder."""
     config = Config()
     scene = make_scene(folder, size=SIZE, points=POINTS)
     describing = Describing(config, torch.device("cpu"), scene)
@@ -57,12 +63,11 @@ def _seconds(folder: Path) -> dict[str, float]:
     def match() -> Any:
         return [task.work() for task in match_tasks(describing, (1,))]
 
-    calls: dict[str, Callable[[], Any]] = {
+    return {
         "match": match,
         "triangulate": lambda: triangulate(tracks_of(model), model.cam_from_world, model.camera, config),
         "dense search": lambda: dense_points(scene.views.images, model, config, silent),
     }
-    return {name: round(max(0.0, _passed(work) - _passed(work)), 2) for name, work in calls.items()}
 
 
 def _passed(work: Callable[[], Any]) -> float:

@@ -15,6 +15,8 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
+from dd_sfm.ops.own_parts import OwnPartsCompiler
+
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -76,11 +78,17 @@ def inlined_part(function: Callable[Parameters, Result]) -> Callable[Parameters,
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
     """Kept on disk where a folder may be written to, else compiled anew in every process."""
+    options: dict[str, Any] = {
+        "fastmath": True,
+        "error_model": "numpy",
+        "nogil": True,
+        "pipeline_class": OwnPartsCompiler,
+    }
     try:
-        loop: Any = njit(fastmath=True, error_model="numpy", cache=True, nogil=True)(function)
+        loop: Any = njit(cache=True, **options)(function)
     except RuntimeError:
         # numba finds neither the package's folder nor the user's cache writable: a system-wide install, no home.
-        return njit(fastmath=True, error_model="numpy", nogil=True)(function)
+        return njit(**options)(function)
     # numba takes what is on disk for current as long as the function's own file is unchanged. The loop also holds what
     # it calls and the constants it uses, so every source that it may have them from has to be unchanged.
     if hasattr(loop, "_cache"):  # NUMBA_DISABLE_JIT leaves plain functions.

@@ -58,7 +58,7 @@ def _open_frames(path: Path, headers: tuple[DicomHeader, ...], notes: list[Note]
 def _open_video(header: DicomHeader) -> SourceInfo:
     stream = extract_stream(header.path)
     try:
-        video = open_video(stream)
+        video = replace(open_video(stream.path), held=stream)
     except InputError:
         raise InputError(
             f"{header.path}: a DICOM video of which no frame can be decoded; expected MPEG-2, MPEG-4 or HEVC"

@@ -1,10 +1,11 @@
 """Videos within DICOM files: the stream of MPEG-2, MPEG-4 or HEVC, copied out for the decoder."""
 
-import atexit
 import struct
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -17,12 +18,19 @@ UNDEFINED = 0xFFFFFFFF
 CHUNK = 1 << 22
 OPEN_FILES = Path("/proc/self/fd")
 """Where Linux shows the open files of a process: what is opened there is the same file, from its beginning."""
-_HELD: list[BinaryIO] = []
-"""Temporary files that are read until the process ends."""
+RECENT = 64
+"""Copies that are kept for when their video is opened again: a run opens each of its sources several times."""
 
 
-def extract_stream(path: Path) -> Path:
-    """Copy the video of a DICOM file, and nothing else of it, to a temporary file that goes when the process ends.
+@dataclass(frozen=True)
+class CopiedStream:
+    """The copy of a video, at ``path`` as long as this object is held."""
+
+    path: Path
+
+
+def extract_stream(path: Path) -> CopiedStream:
+    """Copy the video of a DICOM file, and nothing else of it, to a temporary file; a copy that is held is used again.
 
     Where the system shows open files as paths the file has no name in any folder: it goes however the process ends.
 
@@ -33,14 +41,14 @@ def extract_stream(path: Path) -> Path:
     return _extract(path.absolute(), stat.st_size, stat.st_mtime_ns)
 
 
-@lru_cache(maxsize=4)
-def _extract(path: Path, _size: int, _modified: int) -> Path:
+@lru_cache(maxsize=RECENT)
+def _extract(path: Path, _size: int, _modified: int) -> CopiedStream:
     from pydicom import dcmread
 
     with ExitStack() as unless_kept:
         try:
-            out, copied = _temporary()
-            unless_kept.callback(out.close)
+            out, place = _temporary()
+            unless_kept.callback(_remove, out, place)
             with path.open("rb") as file:
                 with without_messages():
                     dcmread(file, stop_before_pixels=True, specific_tags=["Rows"])
@@ -56,7 +64,8 @@ def _extract(path: Path, _size: int, _modified: int) -> Path:
         if not out.tell():
             raise InputError(f"{path}: a DICOM video whose stream is not there; expected a whole file")
         unless_kept.pop_all()
-        _HELD.append(out)
+    copied = CopiedStream(place)
+    weakref.finalize(copied, _remove, out, place)
     return copied
 
 
@@ -67,8 +76,14 @@ def _temporary() -> tuple[BinaryIO, Path]:
         return nameless, OPEN_FILES / str(nameless.fileno())
     with tempfile.NamedTemporaryFile(prefix="dd-sfm-", delete=False) as made:
         named = Path(made.name)
-    atexit.register(named.unlink, missing_ok=True)
     return named.open("wb"), named
+
+
+def _remove(file: BinaryIO, place: Path) -> None:
+    """Close a temporary file, and remove it where it has a name."""
+    file.close()
+    if not isinstance(file.name, int):
+        place.unlink(missing_ok=True)
 
 
 def _fragments(file: BinaryIO) -> Iterator[tuple[int, int]]:

@@ -1,6 +1,8 @@
 """DICOM files and folders as sources of frames."""
 
+import gc
 import logging
+import os
 import sys
 import tempfile
 import warnings
@@ -167,11 +169,44 @@ def test_the_copy_of_a_video_has_no_name_where_the_system_allows_it(tmp_path, mo
     frames = moving_frames(6)
     data = [video_stream(frames, "libx264", "mp4")]
     path = write_dicom(tmp_path / "a.dcm", frames, syntax=H264, data=data)
-    assert dicom_stream.extract_stream(path).read_bytes().startswith(data[0])
+    assert dicom_stream.extract_stream(path).path.read_bytes().startswith(data[0])
     _, found = read_all(path)
     assert furthest(found, frames) < 8
     # Nothing is left of a process that is killed.
     assert bool(list(scratch.iterdir())) != open_files.is_dir()
+
+
+@pytest.mark.parametrize("open_files", [dicom_stream.OPEN_FILES, Path("nowhere")])
+def test_a_video_is_copied_once_and_the_copy_goes_when_nobody_uses_it(tmp_path, monkeypatch, open_files):
+    def copies():
+        if open_files.is_dir():
+            # Several open files may be the same one.
+            return len({file for path in open_files.iterdir() if "/scratch/" in (file := os.path.realpath(path))})
+        return len(list((tmp_path / "scratch").iterdir()))
+
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    monkeypatch.setattr(dicom_stream, "OPEN_FILES", open_files)
+    frames = moving_frames(3)
+    data = [video_stream(frames, "libx264", "mp4")]
+    paths = [write_dicom(tmp_path / f"{k}.dcm", frames, syntax=H264, data=data) for k in range(6)]
+    copied = []
+    monkeypatch.setattr(dicom_stream, "_copy", lambda *given, real=dicom_stream._copy: copied.append(real(*given)))
+    opened = [open_source(path) for path in paths for _ in range(3)]
+    assert len(copied) == len(paths)
+    assert opened[0].video.path == opened[2].video.path
+    dicom_stream._extract.cache_clear()
+    reading = iter_frames(opened.pop(), [0, 1, 2])
+    next(reading)
+    gc.collect()
+    assert copies() == len(paths)
+    opened.clear()
+    gc.collect()
+    assert copies() == 1
+    assert len(list(reading)) == 2
+    del reading
+    gc.collect()
+    assert copies() == 0
 
 
 def test_a_video_of_which_nothing_can_be_decoded(tmp_path):

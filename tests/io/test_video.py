@@ -8,8 +8,10 @@ import pytest
 from videos import HEIGHT, WIDTH, damage, interlaced, number_in, numbered, picture, write
 
 from dd_sfm.errors import InputError
+from dd_sfm.io import video_file
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.io.video_decoder import Decoder
+from dd_sfm.io.video_packets import read_packets
 from dd_sfm.notes import NoteCode
 from dd_sfm.structures import DropReason
 
@@ -334,3 +336,13 @@ def test_names_of_files_are_no_protocols(tmp_path, monkeypatch):
     for name in ("concat:1.mp4", "a b%03d.mp4", "Ünïcode.mp4"):
         shutil.copy(path, tmp_path / name)
         assert open_source(tmp_path / name).frame_count == 60
+
+
+def test_what_was_found_of_many_videos_is_known(tmp_path, monkeypatch):
+    paths = [shutil.copy(numbered(tmp_path / "a.mp4", 3), tmp_path / f"{k}.mp4") for k in range(8)]
+    opened = []
+    monkeypatch.setattr(video_file, "read_packets", lambda *given: opened.append(given) or read_packets(*given))
+    for _ in range(3):
+        for path in paths:
+            open_source(path)
+    assert len(opened) == len(paths)

@@ -95,15 +95,16 @@ def usage_text(error: Exception) -> str | None:
 
     A command that needs another word after it shows its help instead.
     """
-    # By what they have, not by their class: some versions of Typer hold Click within, others import it.
+    # By what they have and their names, not by their class: some versions of Typer hold Click within, others import it.
     context, say = getattr(error, "ctx", None), getattr(error, "format_message", None)
     if say is None:
         return None
-    found, command = str(say()).strip(), context.command_path if context else "dd-sfm"
-    if "\n" in found:
-        print(found, file=sys.stderr)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(str(say()).strip(), file=sys.stderr)
         raise SystemExit(2) from error
+    found = " ".join(str(say()).split()) or "these words are no command"
     found = found[0].lower() + found[1:].replace("Input should be", "expected")
+    command = context.command_path if context else "dd-sfm"
     return f"{found if found.endswith('?') else found.rstrip('.') + '.'} See {command} --help"
 
 

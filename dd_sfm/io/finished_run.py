@@ -102,7 +102,7 @@ class RunModel:
         with log_kept():
             return open_scene(self.folder)
 
-    @property
+    @cached_property
     def camera(self) -> PinholeCamera:
         """The camera of all frames, without distortion; pixels have their centres at integers.
 

@@ -11,6 +11,7 @@ import torch
 from conftest import circle_mask, moving_frames, write_video
 from safetensors.torch import save_file
 
+from dd_sfm.cli.app import usage_text
 from dd_sfm.features.networks import build_network
 
 
@@ -230,6 +231,9 @@ def test_broken_record_of_a_run(refused, tmp_path, tiny_clip):
         (("calibrate", "a.mp4", "-o", "a.yaml", "--every", "two"), "invalid value for '--every'"),
         (("compare", "a.mp4", "-o"), "requires an argument. See dd-sfm --help"),
         (("evaluate", "modell", "run"), "no such command 'modell'"),
+        (("evaluate", "mo\ndell", "run"), "no such command 'mo"),
+        (("reconstruct", "a.mp4", "-o", "run", "--ev\n\nry", 2), "no such option: --ev"),
+        (("calibrate", "a.mp4", "-o", "a.yaml", "--every", "t\nwo"), "invalid value for '--every'"),
     ],
 )
 def test_usage(dd_sfm, arguments, says):
@@ -239,6 +243,14 @@ def test_usage(dd_sfm, arguments, says):
     assert ran.err.startswith("dd-sfm: ")
     assert says in ran.err
     assert ran.err.rstrip().endswith(" --help")
+
+
+def test_usage_of_several_lines_and_of_none():
+    for said, text in (("Missing option. Choose from:\n\ta,\n\tb", "missing option. Choose from: a, b."), ("", "")):
+        error = type("UsageError", (Exception,), {"format_message": lambda _, said=said: said})()
+        found = usage_text(error)
+        assert found.startswith(text)
+        assert found.endswith(". See dd-sfm --help")
 
 
 def test_a_command_that_needs_another_word_shows_its_help(dd_sfm):

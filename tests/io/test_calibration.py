@@ -74,7 +74,11 @@ def test_jhu_intrinsics(tmp_path, text, expected):
         ("1,2,3", "3 numbers; expected fx,fy,cx,cy, and"),
         ("-5,500,320,240", "do not fit"),
         ("500,500,700,240", "do not fit"),
-        ("nothing.yaml", "neither numbers nor a readable file"),
+        ("nothing.yaml", "nothing.yaml: not found; expected "),
+        ("colmap/sparse", "colmap/sparse: not found; expected "),
+        ("nothing.xml#2", "nothing.xml#2: not found; expected "),
+        ("about 300.5", "about 300.5: neither numbers nor a readable file"),
+        ("500", "500: neither numbers nor a readable file"),
     ],
 )
 def test_refused_texts(text, says):

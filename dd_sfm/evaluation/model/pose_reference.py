@@ -117,7 +117,8 @@ def open_run(path: Path) -> EvaluatedRun:
 
 def _with_records(root: Path, folder: Path, model: Model, run: Path) -> EvaluatedRun:
     kept = [record for record in read_frame_records(run) if record.kept]
-    times, labels = ({record.index: getattr(record, name) for record in kept} for name in ("seconds", "label"))
+    times = {record.index: record.seconds for record in kept}
+    labels = {record.index: record.label for record in kept}
     time_s, sources = running_times(times, labels), read_sources(run)
     numbers = {record.index: None if sources else last_number(record.source) for record in kept}
     source_number = {index: number for index, number in numbers.items() if number is not None}

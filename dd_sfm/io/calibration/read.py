@@ -87,6 +87,12 @@ def _exists(path: Path) -> bool:
         return False
 
 
+def _looks_like_path(text: str) -> bool:
+    """Whether a text was meant as the name of a file: it has an ending, as numbers have none, or names folders."""
+    path = Path(text.partition("#")[0])
+    return len(path.parts) > 1 or path.suffix[1:2].isalpha()
+
+
 def _find(text: str, frames: Size) -> FoundLens:
     file = calibration_file(text)
     if file is None:
@@ -94,7 +100,7 @@ def _find(text: str, frames: Size) -> FoundLens:
             raise bad(text, "a folder without cameras.bin or cameras.txt", "a file, or the folder of a COLMAP model")
         if "," in text and any(c.isdigit() for c in text) and not Path(text.split(",")[0]).suffix.isalpha():
             return bare_numbers.read_text(text, frames)
-        raise bad(text, "neither numbers nor a readable file", FORMS)
+        raise bad(text, "not found" if _looks_like_path(text) else "neither numbers nor a readable file", FORMS)
     path, camera = file
     return _choose(text, _read_file(text, path, frames), camera, frames)
 

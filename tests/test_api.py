@@ -317,6 +317,7 @@ def test_how_well_the_focal_length_is_known_is_that_of_the_frames(run_folder, tm
     run = dd_sfm.open_run(tmp_path / "run")
     for camera in (run.camera, *(model.camera for model in run.models)):
         assert (camera.is_guess, camera.focal_sigma, camera.fx) == (True, 0.25, CAMERA.fx)
+    assert run.camera is run.camera, "it is read once"
 
 
 def test_observations_project_to_where_they_were_seen(run):

@@ -53,7 +53,7 @@ def test_stages_run_up_to_one_and_are_told(tiny_clip, tmp_path):
     figures = dd_sfm.run_stages(str(tiny_clip), str(tmp_path / "run"), ON_CPU, last="describe", on_stage=told.append)
     assert figures == {}
     assert [told[0], told[2]] == ["frames ...", "describe ..."]
-    assert re.fullmatch(r"camera: focal length \d+ px \+- \d+ %, that of the kind of scope, .*", told[1])
+    assert re.fullmatch(r"camera: focal length \d+ px \+- \d+ %, assumed: 75 degrees across, .*", told[1])
     assert len(list((tmp_path / "run" / "descriptors").glob("*.pooled.npy"))) == 12
     told.clear()
     dd_sfm.run_stages(tiny_clip, tmp_path / "run", ON_CPU, last="describe", on_stage=told.append)

@@ -59,7 +59,7 @@ def _run_stages(
     """Run the stages up to the one called ``last``."""
     # Torch and COLMAP take seconds to import: only when there is work, so that --help stays quick.
     from dd_sfm import api
-    from dd_sfm.pipeline.stage_summary import stage_summary
+    from dd_sfm.pipeline.stage_summary import stage_notes, stage_summary
 
     settings = o.resolve_config(
         configuration,
@@ -80,6 +80,9 @@ def _run_stages(
     )
     if metrics and not quiet:
         summary(metrics, str(out))
+    if last != "densify":
+        for note in stage_notes(out, last):
+            say(f"note: {note}")
     say(f"written: {stage_summary(out, last)}; {_next_step(last, out)}")
 
 

@@ -140,7 +140,7 @@ class _Stages:
 
     def _tell_camera(self, stage: str) -> None:
         """Say what camera was found, once it is known."""
-        line = camera_line(read_frames(self.work.out)) if stage == STAGES[0] else ""
+        line = camera_line(read_frames(self.work.out), self.work.config.camera) if stage == STAGES[0] else ""
         if line:
             self.say(line)
             logger.info("%s", line)

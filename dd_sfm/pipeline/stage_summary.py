@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dd_sfm.config import CameraConfig
 from dd_sfm.io.run_folder import ExtractedFrames, read_frames, read_matches, read_poses
 from dd_sfm.pipeline.metrics import camera_figures
 
@@ -21,16 +22,29 @@ def stage_summary(out: Path, stage: str) -> str:
     return f"{out / 'frames'} ({used} of {frames.frames_in_source} frames), {out / 'masks'}"
 
 
-def camera_line(frames: ExtractedFrames) -> str:
+def stage_notes(out: Path, stage: str) -> list[str]:
+    """What went less well up to one of the stages before the last."""
+    notes = [*read_frames(out).notes]
+    notes += read_matches(out).notes if stage in ("match", "map") else []
+    notes += read_poses(out).notes if stage == "map" else []
+    return [note.text for note in notes]
+
+
+def camera_line(frames: ExtractedFrames, settings: CameraConfig) -> str:
     """The focal length of a clip without a calibration, how sure it is, and where it comes from; "" with one."""
     figures = camera_figures(frames, frames.camera.fx)
     if figures["calibrated"]:
         return ""
     found = f"camera: focal length {figures['lens_focal_length_px']:.0f} px"
     sigma = frames.camera.focal_sigma
+    is_named = settings.lens != "unknown"
+    origin = (
+        f"that of --lens {settings.lens}" if is_named else f"assumed: {settings.field_of_view_deg:g} degrees across"
+    )
     if not sigma:
-        return f"{found}, that of the kind of scope"
+        return f"{found}, {origin}"
     found += f" +- {100 * sigma:.2g} %"
     if figures["camera_from"] == "clip":
         return f"{found}, estimated from the clip"
-    return f"{found}, that of the kind of scope, as the clip does not tell it. --calibration or --lens say more"
+    more = "--calibration says" if is_named else "--calibration or --lens say"
+    return f"{found}, {origin}, as the clip does not tell it. {more} more"

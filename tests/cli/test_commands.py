@@ -11,6 +11,8 @@ from dd_sfm.cli.options import ConfigOptions, resolve_config
 from dd_sfm.errors import ConfigError
 from dd_sfm.features.methods import METHODS
 from dd_sfm.io.lock import locked
+from dd_sfm.io.run_folder import read_frames
+from dd_sfm.notes import NoteCode
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_unknown_configuration_lists_the_shipped_ones():
 
 def test_extract_is_skipped_when_repeated_and_redone_when_changed(dd_sfm, tiny_clip, tmp_path):
     out = tmp_path / "run"
-    command = ("extract", tiny_clip, "-o", out, "--calibration", "150,150,80,60")
+    command = ("extract", tiny_clip, "-o", out, "--calibration", "90,90,80,60")
     on = "to go on, repeat the command with match, map or reconstruct in place of extract"
     written = f"written: {out / 'frames'} (12 of 12 frames), {out / 'masks'}; {on}"
     assert dd_sfm(*command).err.splitlines() == ["frames ...", written]
@@ -69,6 +71,14 @@ def test_extract_is_skipped_when_repeated_and_redone_when_changed(dd_sfm, tiny_c
     assert "pycolmap" in resolved["versions"]
     assert (out / "run.log").read_text()
     assert json.loads((out / "stages.json").read_text())["stages"]["frames"]["done"]
+
+
+def test_extract_ends_with_the_notes_of_the_frames(dd_sfm, tiny_clip, tmp_path):
+    command = ("extract", tiny_clip, "-o", tmp_path / "run", "--calibration", "90,90,40,60")
+    (note,) = read_frames(tmp_path / "run").notes if dd_sfm(*command).code == 0 else ()
+    assert note.code == NoteCode.CALIBRATION_CENTRE
+    assert dd_sfm(*command).err.splitlines()[1] == f"note: {note.text}"
+    assert dd_sfm(*command, "--quiet").err == ""
 
 
 def test_later_settings_do_not_redo_frames(dd_sfm, tiny_clip, tmp_path):
@@ -158,13 +168,16 @@ def test_a_second_writer_is_refused(dd_sfm, tiny_clip, tmp_path):
 def test_every_stage_ends_with_what_it_made_and_what_comes_next(dd_sfm, tmp_path, monkeypatch):
     monkeypatch.setattr("dd_sfm.api.run", lambda *arguments: {})
     monkeypatch.setattr("dd_sfm.pipeline.stage_summary.stage_summary", lambda out, stage: f"{out}/{stage}")
+    monkeypatch.setattr("dd_sfm.pipeline.stage_summary.stage_notes", lambda out, stage: [f"after {stage}"])
     out = tmp_path / "my run"
     for command, stage, next_step in (
         ("match", "match", "to go on, repeat the command with map or reconstruct in place of match"),
         ("map", "map", "to go on, repeat the command with reconstruct in place of map"),
         ("reconstruct", "densify", f"look at it: dd-sfm view '{out}'"),
     ):
-        assert dd_sfm(command, "clip.mp4", "-o", out).err == f"written: {out}/{stage}; {next_step}\n"
+        notes = [] if stage == "densify" else [f"note: after {stage}"]
+        told = dd_sfm(command, "clip.mp4", "-o", out).err.splitlines()
+        assert told == [*notes, f"written: {out}/{stage}; {next_step}"]
 
 
 def test_unknown_features_are_one_clear_line(dd_sfm, tiny_clip, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import moving_frames, write_video
 
-from dd_sfm.config import Config, load_config
+from dd_sfm.config import CameraConfig, Config, load_config
 from dd_sfm.io.run_folder import read_frames
 from dd_sfm.notes import NoteCode
 from dd_sfm.pipeline import camera_estimate
@@ -23,9 +23,9 @@ def extract(source, out, *overrides, calibration=None, progress=silent):
     return extract_frames(source, out, config, calibration=calibration, mask=None, progress=progress)
 
 
-def said(run):
+def said(run, lens="unknown"):
     """What a run says of its camera."""
-    return camera_line(read_frames(run))
+    return camera_line(read_frames(run), CameraConfig(lens=lens))
 
 
 def test_a_clip_too_short_to_tell_keeps_what_is_known_of_the_lens(tiny_clip, tmp_path):
@@ -39,8 +39,9 @@ def test_a_clip_too_short_to_tell_keeps_what_is_known_of_the_lens(tiny_clip, tmp
     assert note.code == NoteCode.NO_CALIBRATION
     assert "does not tell the focal length" in note.text
     assert "--lens" in note.text
-    assert said(tmp_path).startswith(
-        "camera: focal length 68 px +- 57 %, that of the kind of scope, as the clip does not"
+    assert said(tmp_path) == (
+        "camera: focal length 68 px +- 57 %, assumed: 75 degrees across, as the clip does not tell it. "
+        "--calibration or --lens say more"
     )
 
 
@@ -53,13 +54,15 @@ def test_a_kind_of_lens_brings_its_angle_and_distortion(tiny_clip, tmp_path):
     assert np.degrees(np.arctan2(rim[0], rim[2])) == pytest.approx(70, abs=1.5)
     assert frames.camera.is_guess
     assert "that of colonoscope" in read_frames(tmp_path).notes[0].text
+    told = said(tmp_path, "colonoscope")
+    assert told.endswith(" %, that of --lens colonoscope, as the clip does not tell it. --calibration says more")
 
 
 def test_without_estimating_the_mapper_may_refine_the_guess(tiny_clip, tmp_path):
     camera = extract(tiny_clip, tmp_path, "camera.estimate=false").camera
     assert camera.is_free
     assert read_frames(tmp_path).notes == ()
-    assert said(tmp_path) == "camera: focal length 68 px, that of the kind of scope"
+    assert said(tmp_path) == "camera: focal length 68 px, assumed: 75 degrees across"
     extract(tiny_clip, tmp_path / "calibrated", calibration="150,150,80,60")
     assert said(tmp_path / "calibrated") == ""
 

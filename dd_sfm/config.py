@@ -233,6 +233,8 @@ class RuntimeConfig:
     """CPU threads; null: as many as this process may use."""
     seed: int = 0
     """Seed of every random choice."""
+    deterministic: bool = False
+    """Whether poses are solved on one thread of the CPU, without limits of time: then a run repeats to the bit."""
     cache_gb: float | None = None
     """Most disk for descriptors; frames that do not fit are described again to be matched. null: no limit."""
 

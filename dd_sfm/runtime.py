@@ -23,9 +23,12 @@ def resolve_device(runtime: RuntimeConfig) -> torch.device:
     """The device to work on.
 
     Raises:
-        DeviceError: If CUDA is asked for and there is no CUDA device, or the one there cannot be used.
+        DeviceError: If CUDA is asked for and there is no CUDA device, or the one there cannot be used, or the run is
+            to be deterministic, which GPUs are not.
     """
-    if runtime.device == "cpu":
+    if runtime.deterministic and runtime.device == "cuda":
+        raise DeviceError("--deterministic: does not hold for --device cuda; expected --device auto or cpu")
+    if runtime.device == "cpu" or runtime.deterministic:
         return torch.device("cpu")
     if torch.cuda.is_available():
         _try_gpu(runtime.device)
@@ -51,6 +54,11 @@ def _try_gpu(asked: str) -> None:
 def cpu_threads(runtime: RuntimeConfig) -> int:
     """Threads to use: the configured number, or as many as this process may run on."""
     return runtime.threads or len(os.sched_getaffinity(0))
+
+
+def solver_threads(runtime: RuntimeConfig) -> int:
+    """Threads for COLMAP's solvers, which add up what several threads found in the order in which these end."""
+    return 1 if runtime.deterministic else cpu_threads(runtime)
 
 
 def cpu_has_bfloat16() -> bool:

@@ -2,7 +2,18 @@ import threading
 
 import pytest
 
-from dd_sfm.runtime import LruCache, map_ahead, worker_threads
+from dd_sfm.config import RuntimeConfig
+from dd_sfm.errors import DeviceError
+from dd_sfm.runtime import LruCache, cpu_threads, map_ahead, resolve_device, solver_threads, worker_threads
+
+
+def test_a_deterministic_run_solves_on_one_thread_of_the_cpu():
+    runtime = RuntimeConfig(threads=4, deterministic=True)
+    assert (cpu_threads(runtime), solver_threads(runtime)) == (4, 1)
+    assert solver_threads(RuntimeConfig(threads=4)) == 4
+    assert resolve_device(runtime).type == "cpu"
+    with pytest.raises(DeviceError, match="^--deterministic: does not hold for --device cuda; expected .* auto or cpu"):
+        resolve_device(RuntimeConfig(device="cuda", deterministic=True))
 
 
 def test_results_come_in_order_and_few_are_begun_ahead():

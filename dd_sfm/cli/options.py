@@ -49,6 +49,10 @@ Overwrite = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.", rich_help_panel=GENERAL)]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=GENERAL)]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random choice.", rich_help_panel=RUN)]
+Deterministic = Annotated[
+    bool,
+    typer.Option("--deterministic", help="Repeat to the bit: poses on one thread of the CPU.", rich_help_panel=RUN),
+]
 Weights = Annotated[
     str | None, typer.Option(help="Shipped weights by name, or a .safetensors file.", rich_help_panel=RUN)
 ]

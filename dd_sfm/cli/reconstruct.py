@@ -22,6 +22,11 @@ class ReconstructOptions(o.InputOptions):
 
     features: Annotated[str | None, typer.Option(help="learned or sift.", rich_help_panel=o.RUN)] = None
     seed: o.Seed = None
+    deterministic: o.Deterministic = False
+
+    def runtime(self) -> dict[str, object]:
+        """Settings of the section ``runtime`` by dotted key; None for an option that was left out."""
+        return {"runtime.seed": self.seed, "runtime.deterministic": self.deterministic or None}
 
 
 @expand_options
@@ -63,7 +68,7 @@ def _run_stages(
 
     settings = o.resolve_config(
         configuration,
-        {**options.settings(), "features": options.features, "runtime.seed": options.seed},
+        {**options.settings(), "features": options.features, **options.runtime()},
         options.quality,
     )
     say = make_say(quiet)

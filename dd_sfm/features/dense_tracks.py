@@ -41,7 +41,8 @@ def map_inputs(config: Config) -> list[Any]:
 def mapper_inputs(config: Config) -> dict[str, Any]:
     """The settings of the mappers under the names of the first version, so that finished runs of it still hold."""
     settings = dict(dump_config(config)["map"])
-    return {"ladder": settings.pop("mappers"), **settings}
+    inputs = {"ladder": settings.pop("mappers"), **settings}
+    return {**inputs, "deterministic": True} if config.runtime.deterministic else inputs
 
 
 def map_tracks(job: Job, tracks: Tracks) -> MapResult:

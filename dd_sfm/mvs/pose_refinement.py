@@ -12,7 +12,7 @@ from dd_sfm.mvs.grey_images import GreyImages
 from dd_sfm.mvs.measurement import measure_points
 from dd_sfm.mvs.views import PosedViews
 from dd_sfm.progress import Progress
-from dd_sfm.runtime import cpu_threads
+from dd_sfm.runtime import solver_threads
 from dd_sfm.sfm.bundle_adjustment import NEARLY_CONVERGED, bundle_adjust
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.point_selection import concatenate_points, spread_subset
@@ -59,7 +59,7 @@ def refine_poses(
         images.frames,
         refine_focal=model.camera.is_free,
         scale_px=scale,
-        threads=cpu_threads(config.runtime),
+        threads=solver_threads(config.runtime),
         tolerance=NEARLY_CONVERGED,
     )
     return adjusted, maps

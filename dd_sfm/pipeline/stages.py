@@ -117,7 +117,8 @@ def _camera_inputs(config: Config, calibration: str | None) -> dict[str, Any]:
     settings = _without_unset(dump_config(config)["camera"])
     if calibration is not None:
         return {key: value for key, value in settings.items() if key not in ("estimate", "lens")}
-    return {**settings, "estimate_version": 2, "seed": config.runtime.seed}
+    mapped = {"deterministic": True} if config.camera.estimate and config.runtime.deterministic else {}
+    return {**settings, "estimate_version": 2, "seed": config.runtime.seed, **mapped}
 
 
 @dataclass

@@ -92,7 +92,7 @@ def try_mappers(
     possible = min(joined_frames(frames, tracks, config.map.min_inliers), linked)
     given = _Given(frames, tracks, out, config, progress, poses_only)
     for mapper in config.map.mappers:
-        started, limit = time.monotonic(), _time_limit(seconds)
+        started, limit = time.monotonic(), _time_limit(seconds, config)
         try:
             candidate = _try_mapper(mapper, given, limit)
         except MapperStoppedError as stopped:
@@ -129,9 +129,11 @@ class _Given:
     poses_only: bool
 
 
-def _time_limit(seconds: Mapping[str, float]) -> float | None:
-    """Seconds that a further mapper may take; the first one may take any time."""
-    return max(LEAST_LIMIT_S, LIMIT_TIMES * max(seconds.values())) if seconds else None
+def _time_limit(seconds: Mapping[str, float], config: Config) -> float | None:
+    """Seconds that a further mapper may take; the first one may take any time, and all where a run is to repeat."""
+    if not seconds or config.runtime.deterministic:
+        return None
+    return max(LEAST_LIMIT_S, LIMIT_TIMES * max(seconds.values()))
 
 
 def _keep_best(out: Path, candidates: list[Candidate], config: Config) -> None:

@@ -16,7 +16,7 @@ from dd_sfm.config import Config, Mapper
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.progress import Progress, silent
-from dd_sfm.runtime import cpu_threads
+from dd_sfm.runtime import solver_threads
 from dd_sfm.structures import FloatArray, FrameSet
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def run_mapper(name: Mapper, task: MapperTask) -> Reconstructions:
 def _global(task: MapperTask) -> Reconstructions:
     config = task.config
     options = pycolmap.GlobalPipelineOptions()
-    options.num_threads = options.mapper.num_threads = cpu_threads(config.runtime)
+    options.num_threads = options.mapper.num_threads = solver_threads(config.runtime)
     options.random_seed = options.mapper.random_seed = config.runtime.seed
     options.min_num_matches = config.map.min_inliers
     mapper = options.mapper
@@ -118,7 +118,7 @@ def _global(task: MapperTask) -> Reconstructions:
 def _incremental(task: MapperTask, *, relaxed: bool = False) -> Reconstructions:
     """COLMAP's own mapper with settings for small angles and weak matches; its poses come from all of its points."""
     options = pycolmap.IncrementalPipelineOptions()
-    options.num_threads = cpu_threads(task.config.runtime)
+    options.num_threads = solver_threads(task.config.runtime)
     options.random_seed = task.config.runtime.seed
     options.extract_colors = False
     if task.most_s is not None:

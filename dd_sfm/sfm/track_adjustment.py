@@ -2,7 +2,7 @@
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
-from dd_sfm.runtime import cpu_threads
+from dd_sfm.runtime import solver_threads
 from dd_sfm.sfm.bundle_adjustment import bundle_adjust
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.point_selection import spread_subset
@@ -28,6 +28,6 @@ def adjust_tracks(
         return model
     part = spread_subset(model, (camera.width, camera.height), config.triangulation.adjust_points_per_frame)
     adjusted = bundle_adjust(
-        part, frames, refine_focal=camera.is_free, scale_px=scale, threads=cpu_threads(config.runtime)
+        part, frames, refine_focal=camera.is_free, scale_px=scale, threads=solver_threads(config.runtime)
     )
     return triangulate(tracks, adjusted.cam_from_world, adjusted.camera, config, scale=scale)[0]

@@ -33,6 +33,14 @@ def test_a_setting_makes_its_own_stage_stale_and_all_after_it(again):
     assert again("learned", "sift.preset=strong") == []
 
 
+def test_what_is_to_repeat_to_the_bit_is_mapped_again(again):
+    deterministic, guess = "runtime.deterministic=true", "camera.estimate=off"
+    assert again("learned", deterministic) == list(STAGES), "the camera is estimated by mapping"
+    assert again("learned", deterministic, before=[guess]) == ["map", "densify"]
+    assert again("sift", deterministic, before=[guess]) == ["map", "densify"]
+    assert again("learned", "runtime.threads=1") == []
+
+
 def test_instruments_are_found_while_mapping(again):
     assert again("learned", "masks.instruments=off") == ["map", "densify"]
     assert again("sift", "masks.instruments=off") == []

@@ -297,6 +297,15 @@ def test_a_further_mapper_ends_in_time_with_what_it_found(tmp_path, monkeypatch)
     assert len(result.models[0]) == 24
 
 
+def test_a_deterministic_run_repeats_and_ends_no_mapper_by_the_clock(tmp_path):
+    frames, tracks, _ = make_scene(8, folder=tmp_path)
+    config = load_config(Config, None, ["runtime.deterministic=true", "runtime.threads=4", "map.mappers=[global]"])
+    first, second = (map_poses(frames, tracks, tmp_path, config, silent).models[0] for _ in range(2))
+    assert len(first) == 8
+    assert all(np.array_equal(first[frame], second[frame]) for frame in first)
+    assert dd_sfm.sfm.mapper_choice._time_limit({"global": 3.0}, config) is None
+
+
 def test_no_further_mapper_is_tried_where_pairs_link_no_more_frames(tmp_path):
     frames, tracks, _ = make_scene(24, folder=tmp_path)
     apart = parts_of(tracks, 0, 20)

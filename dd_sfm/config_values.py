@@ -47,6 +47,9 @@ PlainLoader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
+FACTS_OF_A_RUN = ("versions", "device_used")
+"""What ``config.yaml`` of a run holds beside the settings."""
+
 
 def load_config(
     cls: type[ConfigT],
@@ -60,7 +63,7 @@ def load_config(
 
     Args:
         cls: The dataclass to build; its defaults are the base.
-        path: YAML file holding any subset of the keys; None for none.
+        path: YAML file holding any subset of the keys, or the ``config.yaml`` of a run; None for none.
         overrides: ``section.key=value`` texts; the value is parsed as YAML, but a key that holds text or a path keeps
             it as typed: a folder may be called 2024.
         base: What to start from instead of the defaults.
@@ -79,7 +82,7 @@ def load_config(
             raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
         if loaded is not None and not isinstance(loaded, dict):
             raise ConfigError(f"{path}: found {type(loaded).__name__}; expected a mapping of sections")
-        values = loaded or {}
+        values = {key: value for key, value in (loaded or {}).items() if key not in FACTS_OF_A_RUN}
     renamed = with_new_names(cls, values, str(path), tell=True)
     config = build_config(cls, renamed, where=str(path))
     if base is not None:

@@ -12,6 +12,8 @@ from dd_sfm.cli.options import ConfigOptions, resolve_config
 from dd_sfm.config import Config, build_config, dump_config, load_config
 from dd_sfm.config_checks import RANGES, check_config, seconds_of
 from dd_sfm.errors import ConfigError
+from dd_sfm.io.run_config import write_config
+from dd_sfm.presets import quality_config
 from dd_sfm.training.config import TrainConfig
 
 
@@ -28,6 +30,12 @@ def test_yaml_then_override(tmp_path):
     assert config.match.min_ncc == 0.5
     assert config.pairs.offsets == (1, 2)
     assert config.frames.end == 12
+
+
+def test_the_config_of_a_run_is_one_to_repeat_it_with(tmp_path):
+    used = load_config(Config, None, ["frames.every=3", "runtime.deterministic=true", "camera.lens=rigid-30"])
+    write_config(tmp_path, {**dump_config(used), "versions": {"python": "3.11"}, "device_used": "cpu"})
+    assert load_config(Config, tmp_path / "config.yaml", base=quality_config("preview", where="")) == used
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,11 @@ class DropReason(StrEnum):
     BETWEEN_KEYS = "between_keys"
     """Nor with this one: it shows little that the key frames before and after it do not."""
 
+    @property
+    def is_thinning(self) -> bool:
+        """Whether nothing is wrong with the frame: fewer are enough, or wanted."""
+        return self in (DropReason.THINNED, DropReason.BETWEEN_KEYS)
+
 
 @dataclass(frozen=True)
 class FrameRecord:

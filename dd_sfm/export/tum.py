@@ -32,12 +32,9 @@ def _of_run(scene: Scene) -> list[_Posed]:
     found = read_trajectory(scene.run).get(model_number(scene.model_folder), {})
     if not found:
         return []
-    frames = read_frames(scene.run)
-    records = {record.index: record for record in frames.records}
-    sources = bool(frames.sources)
+    records = {record.index: record for record in read_frames(scene.run).records}
     return [
-        _Posed(number, records[number].time_s, records[number].source if sources else "", pose)
-        for number, pose in sorted(found.items())
+        _Posed(number, records[number].time_s, records[number].label, pose) for number, pose in sorted(found.items())
     ]
 
 

@@ -29,7 +29,7 @@ from dd_sfm.io.run_folder import (
     read_metrics,
 )
 from dd_sfm.io.scene import Scene, open_scene
-from dd_sfm.io.trajectory import read_trajectory
+from dd_sfm.io.trajectory import model_number, read_trajectory
 from dd_sfm.notes import Note
 from dd_sfm.structures import FrameRecord, PointCloud
 
@@ -118,6 +118,12 @@ class RunModel:
         scene = self._scene
         return {scene.images[k].number: scene.model.cam_from_world[k] for k in scene.registered}
 
+    @cached_property
+    def all_poses(self) -> dict[int, NDArray[np.float64]]:
+        """:attr:`poses`, and those of frames between key frames, which ``trajectory.csv`` has; without it no more."""
+        located = read_trajectory(self.folder.parents[1]).get(model_number(self.folder), {})
+        return dict(sorted({**located, **self.poses}.items()))
+
     @property
     def xyz(self) -> NDArray[np.float64]:
         """The points (P, 3) float64 in the unit of the model, which is an arbitrary one."""
@@ -176,10 +182,10 @@ class Run:
         """``cam_from_world`` (3, 4) float64 = [R | t] by the number of the source frame, ascending."""
         return self.models[0].poses
 
-    @cached_property
+    @property
     def all_poses(self) -> dict[int, NDArray[np.float64]]:
-        """:attr:`poses`, and those of frames that were left out between key frames or for want of motion."""
-        return {**read_trajectory(self.path).get(0, {}), **self.poses}
+        """:attr:`poses`, and those of frames between key frames; see :attr:`RunModel.all_poses`."""
+        return self.models[0].all_poses
 
     @property
     def observations(self) -> Observations:

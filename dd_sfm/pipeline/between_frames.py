@@ -79,8 +79,8 @@ class _Views:
 
 
 def has_frames_between(out: Path) -> bool:
-    """Whether a run has frames that were left out though nothing is wrong with them."""
-    return any(record.dropped in LEFT_OUT for record in read_frames(out).records)
+    """Whether a run has frames between key frames."""
+    return bool(read_frames(out).count(DropReason.BETWEEN_KEYS))
 
 
 def find_poses_between(

@@ -15,8 +15,10 @@ ALIKE, ALIKE_LEVELS = 0.8, 4.0
 
 Flow from or to a frame without texture is nearly zero, whatever moved: small flow alone says little.
 """
-NEAR = 0.6
-"""From this share of the wanted motion on a frame may be a key frame: the sharpest one is."""
+NEAR, FAR = 0.6, 1.5
+"""From the first share of the wanted motion on a frame may be a key frame: the sharpest one is, up to the second."""
+AT_END = 0.2
+"""The last frame, of all or before flow is lost, is a key frame from this share on."""
 
 Grey = NDArray[Any]
 
@@ -63,10 +65,13 @@ class MotionMeter:
         return float(np.median(moved)) if self.inside.any() else 0.0
 
     def is_followed(self, first: Grey, second: Grey, flow: NDArray[np.float32]) -> bool:
-        """Whether the second frame, taken back along the flow, is alike the first one."""
+        """Whether the second frame, taken back along the flow, is alike the first one, where it stays in the field."""
         rows, columns = np.indices(first.shape, np.float32)
-        back = cv2.remap(second, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
-        return are_alike(first[self.inside], back[self.inside])
+        x, y = columns + flow[..., 0], rows + flow[..., 1]
+        stays = cv2.remap(self.inside.astype(np.uint8), x, y, cv2.INTER_NEAREST) > 0
+        both = self.inside & stays
+        back = cv2.remap(second, x, y, cv2.INTER_LINEAR)
+        return are_alike(first[both], back[both]) if both.any() else False
 
 
 def are_alike(first: Grey, second: Grey) -> bool:
@@ -94,36 +99,49 @@ def moved_frames(frames: Iterable[FrameT], meter: MotionMeter, least_px: float, 
 def key_frames(frames: Iterable[FrameT], meter: MotionMeter, spacing_px: float, dropped: Drops) -> Iterator[FrameT]:
     """Frames about so far apart, the sharpest ones near that; the others are entered into ``dropped``.
 
-    A frame that flow does not lead to from the last key frame is one, and so is the last frame that moved at all.
+    Where flow does not lead from the last key frame to a frame, the one before it is a key frame, so that the path is
+    not broken, and so it may be itself. The last frame is one, too, unless it is where the last key frame is.
     """
     last: FrameT | None = None
-    best: FrameT | None = None
+    best: FrameT | None = None  # The sharpest one far enough from the last key frame...
+    latest: FrameT | None = None  # ...and the last one seen: one of them may become a key frame.
+    latest_px = 0.0
 
-    def drop(frame: FrameT) -> None:
-        dropped[frame.number] = DropReason.BETWEEN_KEYS, "between key frames"
+    def drop(*unused: FrameT | None) -> None:
+        dropped.update({f.number: (DropReason.BETWEEN_KEYS, "between key frames") for f in unused if f is not None})
 
     for frame in frames:
-        while True:
+        motion = _motion(last, frame, meter, spacing_px)
+        bridge: FrameT | None = None
+        moved = latest if latest_px >= AT_END * spacing_px else None
+        if motion == np.inf:
+            bridge = moved
+        elif motion >= FAR * spacing_px:
+            bridge = best or moved
+        elif motion >= spacing_px and best is not None and best.sharpness > frame.sharpness:
+            bridge = best
+        if bridge is not None:
+            drop(*(f for f in (best, latest) if f is not bridge))
+            yield bridge
+            last, best, latest, latest_px = bridge, None, None, 0.0
             motion = _motion(last, frame, meter, spacing_px)
-            if motion >= spacing_px and best is not None and best.sharpness >= frame.sharpness:
-                # It is far enough from the last key frame; the frame at hand may be near to it.
-                yield best
-                last, best = best, None
-                continue
-            break
         if motion >= spacing_px:
-            if best is not None:
-                drop(best)
+            drop(best, latest)
             yield frame
-            last, best = frame, None
-        elif motion >= NEAR * spacing_px and (best is None or frame.sharpness > best.sharpness):
-            if best is not None:
-                drop(best)
+            last, best, latest, latest_px = frame, None, None, 0.0
+            continue
+        if latest is not best:
+            drop(latest)
+        latest, latest_px = frame, motion
+        if motion >= NEAR * spacing_px and (best is None or frame.sharpness >= best.sharpness):
+            drop(best)
             best = frame
-        else:
-            drop(frame)
-    if best is not None:
-        yield best
+    if latest is not None and latest_px >= AT_END * spacing_px:
+        if best is not latest:
+            drop(best)
+        yield latest
+    else:
+        drop(best, latest)
 
 
 def _motion(last: Moving | None, frame: Moving, meter: MotionMeter, most_px: float) -> float:

@@ -238,8 +238,11 @@ def require_three(where: str, records: list[FrameRecord]) -> None:
         (DropReason.MASKED, "masked", "masks that are 255 where frames are usable"),
         (DropReason.BLURRED, "too blurred", "--set frames.min_sharpness=0"),
         (DropReason.NO_MOTION, "without motion", "--set frames.min_motion_px=0"),
+        (DropReason.BETWEEN_KEYS, "between key frames", "--every 1"),
     )
     counts = [(sum(r.dropped is reason for r in records), words, hint) for reason, words, hint in reasons]
-    found = ", ".join(f"{count} {words}" for count, words, hint in counts if count or hint.startswith("--set"))
+    found = ", ".join(
+        f"{count} {words}" for count, words, hint in counts if count or hint.startswith("--set frames.min_")
+    )
     hint = max(counts, key=lambda item: item[0])[2] or "a piece that shows the scene: --start, --end"
     raise InputError(f"{where}: {kept} usable frames of {len(records)} ({found}); expected at least 3. Try {hint}")

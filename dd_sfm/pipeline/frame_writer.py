@@ -132,7 +132,16 @@ class FrameWriter:
         self.inside = small_area(view.usable, self.motion_scale)
         self.sharpness_area = sharpness_area(view.field_of_view, self.scale)
         self.meter = MotionMeter(self.inside, self.motion_scale / self.undistorted_scale)
+        self.key_spacing_px = config.frames.key_motion_px
         self.workers = min(MAX_WORKERS, cpu_threads(config.runtime))
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """Remove frames that were written."""
+        for number in numbers:
+            name = self._name(number)
+            del self.mask_hashes[f"{name}.png"]
+            (self.frames / name).unlink()
+            (self.masks / f"{name}.png").unlink()
 
     def measure(self, images: Iterable[NumberedImage], dropped: Drops) -> dict[int, float]:
         """The sharpness of frames by number; those that do not show the scene are entered into ``dropped``."""
@@ -198,7 +207,7 @@ class FrameWriter:
         """The frames that moved enough since the last one yielded; the others are entered into ``dropped``."""
         follower, settings = PathFollower(self.inside), self.config.frames
         if settings.every == "auto":
-            chosen = key_frames(frames, self.meter, settings.key_motion_px, dropped)
+            chosen = key_frames(frames, self.meter, self.key_spacing_px, dropped)
         else:
             chosen = moved_frames(frames, self.meter, settings.min_motion_px, dropped)
         for frame in chosen:
@@ -206,8 +215,11 @@ class FrameWriter:
             yield frame
         self.boundaries += follower.boundaries
 
+    def _name(self, number: int) -> str:
+        return f"{self.view.masks.source.stem(number)}.{self.config.frames.format}"
+
     def _write(self, frame: MeasuredFrame) -> None:
-        name = f"{self.view.masks.source.stem(frame.number)}.{self.config.frames.format}"
+        name = self._name(frame.number)
         path = self.masks / f"{name}.png"
         write_image(self.frames / name, frame.image)
         mask = frame_mask(frame.image, frame.usable, self.config.masks, height=self.highlight_height)

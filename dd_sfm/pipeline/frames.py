@@ -1,7 +1,7 @@
 """Stage: frames. From a video or a folder of images to the frames, masks and camera of a run."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ from dd_sfm.structures import DropReason, FrameRecord, FrameSet
 logger = logging.getLogger(__name__)
 
 
+FEWEST_KEYS, ENOUGH_KEYS = 30, 60
+"""Of fewer key frames than the first number more are taken, so that there are about as many as the second."""
 COARSE_PX = 300
 """Height of frames by which a field of view is found that only tells which frames show it."""
 
@@ -181,8 +183,11 @@ def _write_chosen(
         return progress(iter_frames(info, wanted, skipped), total=len(wanted), label=label)
 
     most, dropped, skipped = config.frames.max_frames, Drops(), Drops()
-    sharpness: dict[int, float] = {}
     sources = chosen_by_source(info, numbers)
+    if config.frames.every == "auto":
+        sharpness, dropped = _write_keys(sources, writer, config, read)
+        return sharpness, dropped | skipped
+    sharpness = {}
     if most is None or len(numbers) <= most:
         for own in sources:
             sharpness |= writer.write_sharp(read(own, "read frames"), dropped)
@@ -195,6 +200,30 @@ def _write_chosen(
     for own in chosen_by_source(info, thin([n for n in sharpness if n not in dropped], most, dropped)):
         writer.write(read(own, "write frames"), dropped)
     return sharpness, dropped | skipped
+
+
+def _write_keys(
+    sources: Sequence[Sequence[int]],
+    writer: FrameWriter,
+    config: Config,
+    read: Callable[[Sequence[int], str], Iterator[tuple[int, NDArray[Any]]]],
+) -> tuple[dict[int, float], Drops]:
+    """Write key frames, nearer to each other where a scope that hardly moves would give too few; then thin them."""
+    while True:
+        sharpness, dropped = dict[int, float](), Drops()
+        for own in sources:
+            sharpness |= writer.write_sharp(read(own, "read frames"), dropped)
+        keys = [number for number in sharpness if number not in dropped]
+        nearer_px = max(config.frames.min_motion_px, writer.key_spacing_px * len(keys) / ENOUGH_KEYS)
+        if len(keys) >= FEWEST_KEYS or nearer_px >= writer.key_spacing_px or len(keys) == len(sharpness):
+            break
+        logger.info("frames: %d key frames; chosen again %.2f working px apart", len(keys), nearer_px)
+        writer.remove(keys)
+        writer.boundaries.clear()
+        writer.key_spacing_px = nearer_px
+    few = thin(keys, config.frames.max_frames, dropped)
+    writer.remove(sorted(set(keys) - set(few)))
+    return sharpness, dropped
 
 
 def _records(

@@ -22,7 +22,7 @@ from dd_sfm.io.run_folder import (
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.sfm.geometry import measured_errors_px
 from dd_sfm.sfm.observation_geometry import model_angles_deg, model_errors_px
-from dd_sfm.structures import DropReason, Model
+from dd_sfm.structures import Model
 
 UNSURE = 0.1
 """Median expected error, relative to the distance, above which a cloud is called unsure."""
@@ -60,7 +60,7 @@ def run_metrics(
         "device": device,
         "frames_total": frames.frames_in_source,
         "frames_chosen": len(frames.records),
-        "frames_thinned": frames.count(DropReason.THINNED) + frames.count(DropReason.BETWEEN_KEYS),
+        "frames_thinned": sum(r.dropped is not None and r.dropped.is_thinning for r in frames.records),
         "frames_used": len(frames.kept),
         "frames_registered": models[0]["frames_registered"],
         "models": [m["frames_registered"] for m in models],

@@ -4,7 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Candidate:
 
     ``models``: poses and camera of each reconstruction, largest first; ``jump``: the largest change of scale along
     the path of the first, as a factor, and ``jump_frame`` where that is; ``ended_s``: seconds after which it was ended,
-    None where it came to its own end.
+    None where it came to its own end; ``ended``: the same of all mappers that were tried, in the best result.
     """
 
     mapper: str
@@ -51,6 +51,7 @@ class Candidate:
     jump_frame: int | None
     jump: float
     ended_s: float | None = None
+    ended: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def poses(self) -> list[Poses]:
@@ -88,13 +89,13 @@ def try_mappers(
     """
     candidates: list[Candidate] = []
     seconds: dict[str, float] = {}
-    linked = largest_linked(out / "database.db", MIN_MATCHES)
+    linked = largest_linked(out / "database.db", min(MIN_MATCHES, config.map.min_inliers))
     possible = min(joined_frames(frames, tracks, config.map.min_inliers), linked)
-    given = _Given(frames, tracks, out, config, progress, poses_only)
+    given = MapperInputs(frames, tracks, out, config, progress, poses_only)
     for mapper in config.map.mappers:
-        started, limit = time.monotonic(), _time_limit(seconds, config)
+        started = time.monotonic()
         try:
-            candidate = _try_mapper(mapper, given, limit)
+            candidate = _try_mapper(mapper, given, _time_limit(seconds, config))
         except MapperStoppedError as stopped:
             _keep_best(out, [*candidates, _judged(mapper, read_models(stopped.found, frames), given)], config)
             raise
@@ -102,8 +103,6 @@ def try_mappers(
             _keep_best(out, candidates, config)
             raise
         seconds[mapper] = round(time.monotonic() - started, 2)
-        if limit is not None and seconds[mapper] >= limit:
-            candidate = replace(candidate, ended_s=limit)
         candidates.append(candidate)
         logger.info("map: %s: %s, of %d that may be joined", mapper, _describe(candidate, frames), possible)
         if _holds_up(candidate, possible, config):
@@ -114,11 +113,11 @@ def try_mappers(
             f"{out / 'database.db'}: no model from {len(frames)} frames ({pairs.verified} of {pairs.tried} pairs "
             f"verified, {pairs.matches} matches); {_no_model_hint(pairs)}"
         )
-    return best, seconds
+    return replace(best, ended={c.mapper: c.ended_s for c in candidates if c.ended_s is not None}), seconds
 
 
 @dataclass(frozen=True)
-class _Given:
+class MapperInputs:
     """What all mappers are tried on."""
 
     frames: FrameSet
@@ -157,24 +156,27 @@ def _no_model_hint(pairs: VerifiedPairs) -> str:
     )
 
 
-def _try_mapper(mapper: Mapper, given: _Given, most_s: float | None) -> Candidate:
+def _try_mapper(mapper: Mapper, given: MapperInputs, most_s: float | None) -> Candidate:
     """Run a mapper and judge its largest model; a guessed focal length that runs away is held in a second try."""
     guess, config = given.frames.camera, given.config
+    started = time.monotonic()
     models = _run(mapper, given, most_s, refine_focal=guess.is_free)
     if guess.is_free and models and not _focal_in_bounds(models[0].camera, guess, config):
         logger.warning("map: %s: focal length ran away to %.0f px; kept at the guess", mapper, models[0].camera.fx)
-        models = _run(mapper, given, most_s, refine_focal=False)
-    return _judged(mapper, models, given)
+        left = None if most_s is None else most_s - (time.monotonic() - started)
+        models = _run(mapper, given, left, refine_focal=False)
+    is_ended = most_s is not None and mapper != "global" and time.monotonic() - started >= most_s
+    return replace(_judged(mapper, models, given), ended_s=most_s if is_ended else None)
 
 
-def _judged(mapper: Mapper, models: list[MappedModel], given: _Given) -> Candidate:
+def _judged(mapper: Mapper, models: list[MappedModel], given: MapperInputs) -> Candidate:
     jump_frame, jump = None, 1.0
     if models:
         jump_frame, jump = largest_scale_jump(scale_ratios(given.tracks, models[0].poses, models[0].camera))
     return Candidate(mapper, models, jump_frame, jump)
 
 
-def _run(mapper: Mapper, given: _Given, most_s: float | None, *, refine_focal: bool) -> list[MappedModel]:
+def _run(mapper: Mapper, given: MapperInputs, most_s: float | None, *, refine_focal: bool) -> list[MappedModel]:
     folder = candidate_folder(given.out, mapper)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

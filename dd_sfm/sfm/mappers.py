@@ -1,13 +1,14 @@
 """COLMAP's mappers with settings for endoscopic video: global, incremental, and incremental with relaxed limits."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from dd_sfm.structures import FloatArray, FrameSet
 
 logger = logging.getLogger(__name__)
 
+ItemT = TypeVar("ItemT")
+
 Poses = dict[int, FloatArray]
 """cam_from_world (3, 4) by frame position."""
 Reconstructions = dict[int, pycolmap.Reconstruction]
@@ -28,8 +31,6 @@ Reconstructions = dict[int, pycolmap.Reconstruction]
 
 MIN_MATCHES = 10
 """Inlier matches of a pair that the incremental mappers use."""
-SNAPSHOT_EVERY = 10
-"""Frames after which the incremental mappers keep what they have, for a user who stops them."""
 MIN_POINTS = 10
 """The global mapper gives every frame a pose, even on noise: one that sees fewer points than this has none."""
 
@@ -57,7 +58,8 @@ class MapperTask:
     a folder 0, 1, ... for every reconstruction; ``config``: threads, seed and the fewest matches of a pair;
     ``refine_focal``: whether the focal length is adjusted; ``poses_only``: whether its points are not used, so that the
     global mapper may leave out what only they need; ``frames``: how many the database has; ``most_s``: an incremental
-    mapper ends after so many seconds with what it has found, None for no limit; ``progress``: shows registered frames.
+    mapper ends after so many seconds with what it has found, None for no limit, which the global one never has;
+    ``progress``: shows registered frames.
     """
 
     database: Path
@@ -88,11 +90,7 @@ def run_mapper(name: Mapper, task: MapperTask) -> Reconstructions:
     Raises:
         MapperStoppedError: If the user stops it.
     """
-    try:
-        return MAPPERS[name](task)
-    except (RuntimeError, ValueError) as error:
-        logger.warning("map: %s mapper gave up: %s", name, error)
-        return {}
+    return MAPPERS[name](task)
 
 
 def _global(task: MapperTask) -> Reconstructions:
@@ -112,7 +110,11 @@ def _global(task: MapperTask) -> Reconstructions:
     adjustment.refine_focal_length = task.refine_focal
     adjustment.refine_principal_point = adjustment.refine_extra_params = False
     mapper.global_positioning.use_gpu = adjustment.ceres.use_gpu = False
-    return pycolmap.global_mapping(task.database, task.images, task.folder, options)
+    found: Reconstructions = {}
+    # COLMAP does not tell how far it is.
+    for _ in task.progress((None,), total=1, label="map, global mapper"):
+        found = _unless_given_up(lambda: pycolmap.global_mapping(task.database, task.images, task.folder, options))
+    return found
 
 
 def _incremental(task: MapperTask, *, relaxed: bool = False) -> Reconstructions:
@@ -144,45 +146,60 @@ def _incremental(task: MapperTask, *, relaxed: bool = False) -> Reconstructions:
 def _watched(task: MapperTask, options: pycolmap.IncrementalPipelineOptions, label: str) -> Reconstructions:
     """Map incrementally in a thread, while this one shows progress and can be interrupted."""
     token, registered = pycolmap.CancellationToken(), SimpleQueue[bool]()
-    with TemporaryDirectory() as snapshots:
-        options.snapshot_path, options.snapshot_frames_freq = snapshots, SNAPSHOT_EVERY
 
-        def work() -> Reconstructions:
-            # COLMAP has a generator of random numbers for each thread.
-            pycolmap.set_random_seed(task.config.runtime.seed)
-            try:
-                return pycolmap.incremental_mapping(
-                    task.database,
-                    task.images,
-                    task.folder,
-                    options,
-                    next_image_callback=lambda: registered.put(True),
-                    cancellation_token=token,
-                )
-            finally:
-                registered.put(False)
+    def work() -> Reconstructions:
+        # COLMAP has a generator of random numbers for each thread.
+        pycolmap.set_random_seed(task.config.runtime.seed)
+        try:
+            return pycolmap.incremental_mapping(
+                task.database,
+                task.images,
+                task.folder,
+                options,
+                next_image_callback=lambda: registered.put(True),
+                cancellation_token=token,
+            )
+        finally:
+            registered.put(False)
 
-        with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool:
+        try:
             running = pool.submit(work)
-            try:
-                for _ in task.progress(iter(registered.get, False), total=task.frames, label=label):
-                    pass
-                return running.result()
-            except KeyboardInterrupt as stopped:
-                token.cancel()
-                wait([running])
-                raise MapperStoppedError(_last_snapshot(Path(snapshots), task.folder)) from stopped
+            for _ in task.progress(_at_most(task.frames, iter(registered.get, False)), total=task.frames, label=label):
+                pass
+        except BaseException as error:
+            token.cancel()
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            wait([running])
+            # Cancelled, COLMAP still writes what it has.
+            raise MapperStoppedError(_written(task.folder)) from error
+        return _unless_given_up(running.result)
 
 
-def _last_snapshot(snapshots: Path, folder: Path) -> Reconstructions:
-    """The newest state of a mapper that was stopped, as if it had written that."""
-    newest = max((path for path in snapshots.iterdir() if path.is_dir()), key=lambda path: path.name, default=None)
-    if newest is None:
+def _at_most(most: int, items: Iterator[ItemT]) -> Iterator[ItemT]:
+    """The first ones of some items, up to the end of all: frames count once for every try and every model."""
+    for number, item in enumerate(items):
+        if number < most:
+            yield item
+
+
+def _unless_given_up(run: Callable[[], Reconstructions]) -> Reconstructions:
+    """What a mapper found; nothing where it gave up."""
+    try:
+        return run()
+    except (RuntimeError, ValueError) as error:
+        logger.warning("map: the mapper gave up: %s", error)
         return {}
-    found = pycolmap.Reconstruction(newest)
-    (folder / "0").mkdir(exist_ok=True)
-    found.write(folder / "0")
-    return {0: found}
+
+
+def _written(folder: Path) -> Reconstructions:
+    """The models that a mapper wrote, by their folders."""
+    found: Reconstructions = {}
+    for place in sorted(folder.iterdir()):
+        with suppress(RuntimeError, ValueError):
+            found[int(place.name)] = pycolmap.Reconstruction(place)
+    return found
 
 
 MAPPERS: dict[Mapper, Callable[[MapperTask], Reconstructions]] = {

@@ -117,8 +117,8 @@ def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Confi
     if best.mapper != first:
         text = f"the {first} mapper's result did not hold up: the poses are those of the {best.mapper} mapper"
         notes.append(Note(NoteCode.FALLBACK_MAPPER, text))
-    if best.ended_s is not None:
-        text = f"the {best.mapper} mapper was ended after {best.ended_s:.0f} s, with the frames that it had registered"
+    for mapper, seconds in best.ended.items():
+        text = f"the {mapper} mapper was ended after {seconds:.0f} s, with what it had until then"
         notes.append(Note(NoteCode.MAPPER_ENDED, text))
     if len(models) > 1:
         sizes = ", ".join(model_text(poses, frames) for poses in models)

@@ -1,5 +1,6 @@
 """Key frames, and the frames between them."""
 
+import json
 from dataclasses import dataclass, replace
 
 import cv2
@@ -10,7 +11,9 @@ from conftest import moving_frames, texture, write_video
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, FramesConfig, load_config
 from dd_sfm.errors import InputError
+from dd_sfm.export.tum import write as write_tum
 from dd_sfm.io.run_folder import load_frames, read_frames, write_frames
+from dd_sfm.io.scene import Scene
 from dd_sfm.io.trajectory import FramePose, read_trajectory, write_trajectory
 from dd_sfm.notes import NoteCode
 from dd_sfm.pipeline.between_frames import KeyPoints, find_poses_between, has_frames_between
@@ -37,9 +40,9 @@ class Moved:
     sharpness: float = 1.0
 
 
-def picture(shift: float, seed: int = 0) -> np.ndarray:
+def picture(shift: float, seed: int = 0, blur: float = 3.0) -> np.ndarray:
     """A wall seen at some shift to the right, in pixels."""
-    wall = texture(260, 460, seed)
+    wall = cv2.GaussianBlur(texture(260, 460, seed), (0, 0), blur)
     move = np.float32([[1, 0, -shift], [0, 1, 0]])
     return cv2.warpAffine(wall, move, SIZE, flags=cv2.INTER_CUBIC)
 
@@ -61,15 +64,62 @@ def chosen(frames, spacing=5.0):
 
 def test_key_frames_are_so_far_apart_whatever_the_speed():
     slow, fast = chosen(path(np.arange(0, 40, 0.5))), chosen(path(np.arange(0, 40, 2)))
-    assert [round(k * 0.5) for k in slow[:-1]] == pytest.approx(np.arange(0, 40, 3)[: len(slow) - 1], abs=5)
-    assert 8 <= len(slow) <= 14
-    assert 8 <= len(fast) <= 14
+    assert [k * 0.5 for k in slow[:-1]] == pytest.approx(np.arange(0, 40, 5), abs=1)
+    assert [k * 2 for k in fast[:-1]] == pytest.approx(np.arange(0, 40, 6), abs=2)
 
 
 def test_the_sharpest_frame_near_the_wanted_motion_is_taken():
     shifts = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
     sharpness = [1.0, 1, 1, 1, 1.5, 1, 1, 1, 1, 1, 1]
     assert chosen(path(shifts, sharpness))[:2] == [0, 4]
+    assert chosen(path(shifts))[:2] == [0, 5]
+
+
+class Stub(MotionMeter):
+    """Frames whose grey value is their place along a line; flow does not lead over steps of more than 8."""
+
+    def flow(self, first, second):
+        return second - first
+
+    def motion_px(self, flow):
+        return float(abs(flow))
+
+    def is_followed(self, first, second, flow):
+        return True
+
+
+class Lost(Stub):
+    def is_followed(self, first, second, flow):
+        return False
+
+
+def line(places, sharpness=None):
+    return [Moved(k, place, sharpness[k] if sharpness else 1.0) for k, place in enumerate(places)]
+
+
+@pytest.mark.parametrize(
+    ("places", "sharpness", "keys"),
+    [
+        ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10], None, [0, 5, 10]),
+        ([0, 3.5, 20, 21], [1, 1, 9, 1], [0, 1, 2, 3]),
+        ([0, 2, 20, 21], [1, 1, 9, 1], [0, 1, 2, 3]),
+        ([0, 1, 2, 3, 4, 5, 6, 7.5], None, [0, 5, 7]),
+        ([0, 4, 4.5, 5.5], [1, 3, 1, 2], [0, 1, 3]),
+        ([0, 0.5], None, [0]),
+        ([0], None, [0]),
+        ([], None, []),
+    ],
+)
+def test_which_frames_of_a_line_are_key_frames(places, sharpness, keys):
+    dropped = {}
+    found = key_frames(line(places, sharpness), Stub(np.ones((1, 1), bool), 1.0), 5.0, dropped)
+    assert [frame.number for frame in found] == keys
+    assert sorted([*keys, *dropped]) == list(range(len(places)))
+
+
+def test_frames_that_flow_does_not_lead_to_are_all_key_frames():
+    lost = Lost(np.ones((1, 1), bool), 1.0)
+    assert [frame.number for frame in key_frames(line([0, 0.1, 0.2]), lost, 5.0, {})] == [0, 1, 2]
 
 
 def test_a_scope_at_rest_gives_one_key_frame_and_a_cut_gives_one_at_once():
@@ -100,20 +150,55 @@ def test_a_run_keeps_what_was_decided_and_old_runs_hold(tiny_clip, tmp_path):
     assert auto != fingerprints(request("frames.every=auto", "frames.key_motion_px=9"))
 
 
-def test_extracted_key_frames_and_those_between_them(tmp_path):
-    clip = write_video(tmp_path / "clip.avi", moving_frames(24, 0.5))
-    config = load_config(Config, None, ["camera.estimate=false", "frames.every=auto", "frames.key_motion_px=8"])
+def test_extracted_key_frames_and_those_between_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("dd_sfm.pipeline.frames.FEWEST_KEYS", 2)
+    clip = write_video(tmp_path / "clip.avi", smooth_frames(24, 0.5))
+    config = load_config(Config, None, ["camera.estimate=false", "frames.every=auto", "frames.key_motion_px=3"])
     frames = extract_frames(clip, tmp_path / "run", config, calibration="150,150,79.5,59.5", mask=None, progress=silent)
     found = read_frames(tmp_path / "run")
-    assert 3 <= len(frames) <= 12
+    assert 3 <= len(frames) <= 14
     assert found.count(DropReason.BETWEEN_KEYS) == 24 - len(frames)
     assert NoteCode.KEY_FRAMES in [note.code for note in found.notes]
     assert has_frames_between(tmp_path / "run")
 
 
+def smooth_frames(count, step):
+    return [cv2.GaussianBlur(frame, (0, 0), 2) for frame in moving_frames(count, step)]
+
+
+def extracted(clip, out, *overrides):
+    config = load_config(Config, None, ["camera.estimate=false", "frames.every=auto", *overrides])
+    return extract_frames(clip, out, config, calibration="150,150,79.5,59.5", mask=None, progress=silent)
+
+
+def test_a_scope_that_hardly_moves_gives_key_frames_that_are_nearer(tmp_path):
+    clip = write_video(tmp_path / "clip.avi", smooth_frames(24, 0.3))
+    frames = extracted(clip, tmp_path / "run", "frames.key_motion_px=40")
+    assert len(frames) >= 3
+    assert {path.stem for path in (tmp_path / "run/frames").iterdir()} == {f.path.stem for f in frames.frames}
+
+
+def test_key_frames_are_thinned_to_the_most_that_are_wanted(tmp_path, monkeypatch):
+    monkeypatch.setattr("dd_sfm.pipeline.frames.FEWEST_KEYS", 2)
+    clip = write_video(tmp_path / "clip.avi", smooth_frames(24, 2.0))
+    frames = extracted(clip, tmp_path / "run", "frames.key_motion_px=3", "frames.max_frames=5")
+    assert len(frames) == 5
+    found = read_frames(tmp_path / "run")
+    assert found.count(DropReason.THINNED) >= 1
+    assert {path.stem for path in (tmp_path / "run/frames").iterdir()} == {f.path.stem for f in frames.frames}
+    assert len(list((tmp_path / "run/masks").iterdir())) == 5
+    assert len(json.loads((tmp_path / "run/masks.json").read_text())["written"]) == 5
+
+
+def test_too_few_key_frames_are_named(tmp_path):
+    clip = write_video(tmp_path / "still.avi", moving_frames(12, 0.0))
+    with pytest.raises(InputError, match="11 between key frames.*--every 1"):
+        extracted(clip, tmp_path / "run")
+
+
 def wall_run(tmp_path):
     """A run of a scope that moves along a flat wall: key frames 0, 6, 12, and points all over the wall."""
-    frames = [picture(k * STEP_MM * CAMERA.fx / DEPTH_MM) for k in range(13)]
+    frames = [picture(k * STEP_MM * CAMERA.fx / DEPTH_MM, blur=0.5) for k in range(13)]
     clip = write_video(tmp_path / "wall.avi", frames)
     config = load_config(Config, None, ["camera.estimate=false", "masks.erode_px=0"])
     out = tmp_path / "run"
@@ -158,7 +243,11 @@ def test_frames_far_from_every_registered_frame_get_none(tmp_path):
     assert {pose.record.index for pose in found} <= set(range(6))
 
 
-def test_nothing_is_read_where_no_frame_was_left_out(tmp_path):
+def test_without_key_frames_nothing_is_located(tiny_clip, tmp_path):
+    config = load_config(Config, None, ["camera.estimate=false", "frames.every=2"])
+    extract_frames(tiny_clip, tmp_path, config, calibration="150,150,79.5,59.5", mask=None, progress=silent)
+    assert not has_frames_between(tmp_path)
+    assert find_poses_between(tiny_clip, tmp_path, config, [], silent) == []
     assert read_trajectory(tmp_path) == {}
 
 
@@ -184,3 +273,23 @@ def test_a_damaged_trajectory_is_named(tmp_path):
     (tmp_path / "trajectory.csv").write_text("frame,model\n1,0\n")
     with pytest.raises(InputError, match=r"trajectory\.csv: damaged"):
         read_trajectory(tmp_path)
+
+
+def test_times_of_several_sources_follow_each_other_in_a_tum_file(tmp_path):
+    clips = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        clips.append(write_video(tmp_path / name / "clip.avi", moving_frames(4)))
+    run = tmp_path / "run"
+    config = load_config(Config, None, ["camera.estimate=false"])
+    extract_frames(clips, run, config, calibration="150,150,79.5,59.5", mask=None, progress=silent)
+    write_trajectory(run, [FramePose(record, 0, np.eye(3, 4)) for record in read_frames(run).records])
+    nothing = np.zeros(0, np.int64)
+    model = Model(
+        CAMERA, {}, np.zeros((0, 3)), np.zeros((0, 3), np.uint8), np.zeros(0), nothing, nothing, np.zeros((0, 2))
+    )
+    scene = Scene(run, "run", model, (), model_folder=run / "sparse" / "0", run=run)
+    (tmp_path / "out").mkdir()
+    write_tum(scene, tmp_path / "out", silent)
+    times = [float(line.split()[0]) for line in (tmp_path / "out/trajectory.tum").read_text().splitlines()]
+    assert times == pytest.approx(np.arange(8) / 25, abs=1e-6)

@@ -329,3 +329,44 @@ def test_a_stopped_mapper_leaves_its_model_and_the_best_one_stays(tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
         map_poses(frames, tracks, tmp_path, config, interrupted)
     assert 10 <= len(registered(tmp_path / "poses" / "0", frames)) <= 24
+
+
+def test_a_mapper_stopped_in_a_second_model_keeps_the_first(tmp_path):
+    frames, tracks, _ = make_scene(24, folder=tmp_path)
+    config = load_config(Config, None, ["runtime.threads=1", "map.mappers=[incremental]"])
+
+    def interrupted(items, *, total, label):
+        for count, item in enumerate(items):
+            if count == 17:
+                raise KeyboardInterrupt
+            yield item
+
+    with pytest.raises(KeyboardInterrupt):
+        map_poses(frames, parts_of(tracks, 0, 14), tmp_path, config, interrupted)
+    assert registered(tmp_path / "poses" / "0", frames) == set(range(14))
+
+
+def test_an_error_of_the_caller_ends_the_mapper_and_is_not_taken_for_its_own(tmp_path):
+    frames, tracks, _ = make_scene(12, folder=tmp_path)
+    config = load_config(Config, None, ["runtime.threads=1", "map.mappers=[incremental]"])
+
+    def broken(items, *, total, label):
+        next(iter(items))
+        raise ValueError("window closed")
+        yield
+
+    with pytest.raises(ValueError, match="window closed"):
+        map_poses(frames, tracks, tmp_path, config, broken)
+
+
+def test_a_mapper_that_was_ended_is_named(tmp_path, monkeypatch):
+    frames, tracks, _ = make_scene(14, folder=tmp_path)
+    run = dd_sfm.sfm.mapper_choice.run_mapper
+    monkeypatch.setattr(dd_sfm.sfm.mapper_choice, "LEAST_LIMIT_S", 0.0)
+    monkeypatch.setattr(dd_sfm.sfm.mapper_choice, "LIMIT_TIMES", 0.0)
+    monkeypatch.setattr(
+        dd_sfm.sfm.mapper_choice, "run_mapper", lambda name, task: {} if name == "global" else run(name, task)
+    )
+    result = map_poses(frames, tracks, tmp_path, CONFIG, silent)
+    ended = next(note.text for note in result.notes if note.code == "mapper_ended")
+    assert ended.startswith("the incremental mapper was ended after 0 s")

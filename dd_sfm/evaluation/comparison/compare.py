@@ -19,7 +19,7 @@ from dd_sfm.evaluation.model.reprojection import behind_camera_notes
 from dd_sfm.evaluation.model.surface import distinct_cells
 from dd_sfm.evaluation.model.trajectory import path_length
 from dd_sfm.io.run_folder import has_metrics, read_frame_records, read_metrics
-from dd_sfm.structures import DropReason, FloatArray, Model
+from dd_sfm.structures import FloatArray, Model
 
 MADE_BY = "dd-sfm compare"
 IDENTITY = Similarity(1.0, np.eye(3), np.zeros(3))
@@ -265,5 +265,5 @@ def _frames(folder: Path) -> tuple[tuple[int, ...], dict[int, str]]:
     """
     records = read_frame_records(folder)
     used = tuple(sorted(r.index for r in records if r.kept))
-    dropped = {r.index: r.detail for r in records if not r.kept and r.dropped is not DropReason.THINNED}
+    dropped = {r.index: r.detail for r in records if r.dropped is not None and not r.dropped.is_thinning}
     return used, dropped

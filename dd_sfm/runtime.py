@@ -57,7 +57,7 @@ def cpu_threads(runtime: RuntimeConfig) -> int:
 
 
 def solver_threads(runtime: RuntimeConfig) -> int:
-    """Threads for COLMAP's solvers, which add up what several threads found in the order in which these end."""
+    """Threads for COLMAP's own work, which depends on the order in which several threads end."""
     return 1 if runtime.deterministic else cpu_threads(runtime)
 
 

@@ -27,7 +27,7 @@ from dd_sfm.io.colmap_own import database_pairs, finish_models
 from dd_sfm.mvs.uncertainty import keypoint_uncertainty
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.progress import Progress
-from dd_sfm.runtime import cpu_threads
+from dd_sfm.runtime import solver_threads
 from dd_sfm.sfm.mappers import MIN_POINTS
 from dd_sfm.sfm.mapping import map_database
 from dd_sfm.sfm.pairs import spread_pairs, window_pairs
@@ -63,9 +63,11 @@ class SiftFeatures:
         """
         settings = dump_config(config)
         pairs = settings["pairs"] if config.sift.pairs != "sequential" else None
+        matched = [settings["features"], pairs, settings["sift"], settings["runtime"]["seed"]]
         return {
             "describe": [],
-            "match": [settings["features"], pairs, settings["sift"], settings["runtime"]["seed"]],
+            # Only then, so that finished runs still hold.
+            "match": [*matched, {"deterministic": True}] if config.runtime.deterministic else matched,
             "map": [mapper_inputs(config), None],
             "densify": [],
         }
@@ -184,14 +186,14 @@ def _extract(database: Path, frames: FrameSet, config: Config) -> None:
         image_names=image_names(frames),
         camera_mode=pycolmap.CameraMode.SINGLE,
         reader_options=reader,
-        extraction_options=extraction_options(config.sift, cpu_threads(config.runtime)),
+        extraction_options=extraction_options(config.sift, solver_threads(config.runtime)),
     )
 
 
 def _match(database: Path, pair_list: Path, config: Config) -> None:
     matching = pycolmap.FeatureMatchingOptions()
     matching.use_gpu = False
-    matching.num_threads = cpu_threads(config.runtime)
+    matching.num_threads = solver_threads(config.runtime)
     pairing = pycolmap.ImportedPairingOptions()
     pairing.match_list_path = str(pair_list)
     verification = pycolmap.TwoViewGeometryOptions()

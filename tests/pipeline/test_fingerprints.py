@@ -37,7 +37,7 @@ def test_what_is_to_repeat_to_the_bit_is_mapped_again(again):
     deterministic, guess = "runtime.deterministic=true", "camera.estimate=off"
     assert again("learned", deterministic) == list(STAGES), "the camera is estimated by mapping"
     assert again("learned", deterministic, before=[guess]) == ["map", "densify"]
-    assert again("sift", deterministic, before=[guess]) == ["map", "densify"]
+    assert again("sift", deterministic, before=[guess]) == ["match", "map", "densify"]
     assert again("learned", "runtime.threads=1") == []
 
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from dd_sfm.documents import parse_yaml, regular, shown
 from dd_sfm.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def load_config(
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            loaded = yaml.load(path.read_text(), PlainLoader)
+            loaded = parse_yaml(regular(path).read_text(), PlainLoader)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read ({error}); expected a YAML file") from error
         except yaml.YAMLError as error:
@@ -145,7 +146,7 @@ def _kind(cls: Any, path: str) -> Any:
 def _unfit(where: str, key: str, value: Any, expected: str) -> ConfigError:
     """The error for a value of the wrong kind; ``key`` is empty where ``where`` names key and value already."""
     return ConfigError(
-        f"{where}: '{key}' is {value!r}; expected {expected}" if key else f"{where}: expected {expected}"
+        f"{where}: '{key}' is {shown(value)}; expected {expected}" if key else f"{where}: expected {expected}"
     )
 
 
@@ -153,7 +154,7 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
     """Convert a value to the annotated type ``kind``, or raise ConfigError."""
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: '{key}' is {value!r}; expected a section of keys")
+            raise ConfigError(f"{where}: '{key}' is {shown(value)}; expected a section of keys")
         return _build(kind, value, where, f"{key}.")
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
@@ -301,7 +302,7 @@ def _parsed(kind: Any, value_text: str, text: str) -> Any:
     kinds = typing.get_args(kind) if is_union else (kind,)
     is_text = str in kinds or Path in kinds
     try:
-        value = yaml.safe_load(value_text)
+        value = parse_yaml(value_text)
     except yaml.YAMLError as error:
         if is_text:
             return value_text.strip()

@@ -8,11 +8,25 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+MOST_CHARACTERS = 2000
+"""Of a line that is shown; the middle of a longer one is left out."""
+
 
 class DDSfMError(Exception):
     """Base of all errors whose message is meant for the user."""
 
     exit_code = 1
+
+
+def one_line(text: object) -> str:
+    """A text as one line of characters that can be seen.
+
+    What files are called and hold may be in it: a terminal would obey control characters, and names may be endless.
+    """
+    line = " ".join(str(text).split())
+    if len(line) > MOST_CHARACTERS:
+        line = f"{line[: MOST_CHARACTERS // 2]} ... {line[-MOST_CHARACTERS // 2 :]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 class UsageError(DDSfMError):

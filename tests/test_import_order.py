@@ -7,7 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dd_sfm"
 LAYERS = {
-    "errors": 0, "progress": 0, "resources": 0, "notes": 0, "config_values": 1, "config": 1, "config_checks": 1,
+    "errors": 0, "progress": 0, "resources": 0, "notes": 0, "documents": 0,
+    "config_values": 1, "config": 1, "config_checks": 1,
     "presets": 1,
     "ops.coordinates": 1, "cameras": 2,
     "structures": 3, "runtime": 3, "ops": 4, "io": 5, "sfm": 6, "mvs": 7, "features": 8, "pipeline": 9, "synthetic": 9,

@@ -26,7 +26,7 @@ from dd_sfm.cli.signals import interrupted_by_sigterm
 from dd_sfm.cli.synth import synth
 from dd_sfm.cli.train import train
 from dd_sfm.cli.view import view
-from dd_sfm.errors import DDSfMError, StoppedError, UsageError, stoppable
+from dd_sfm.errors import DDSfMError, StoppedError, UsageError, one_line, stoppable
 
 
 class _Commands(TyperGroup):
@@ -111,11 +111,11 @@ def usage_text(error: Exception) -> str | None:
 def explain(error: BaseException) -> tuple[str, int]:
     """One line for an error, and the exit code."""
     if isinstance(error, DDSfMError):
-        return " ".join(str(error).split()), error.exit_code
+        return one_line(error), error.exit_code
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full; free some space and repeat the command, finished stages are kept", 1
     first = (str(error).strip().splitlines() or [""])[0]
-    return f"unexpected {type(error).__name__}: {first} (run again with --debug and report what it shows)", 1
+    return f"unexpected {type(error).__name__}: {one_line(first)} (run again with --debug and report what it shows)", 1
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
+from dd_sfm.errors import one_line
 from dd_sfm.notes import NoteCode
 from dd_sfm.progress import Progress, silent
 
@@ -70,7 +71,7 @@ def make_say(quiet: bool) -> Callable[[str], None]:
 
     def say(text: str) -> None:
         if not quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(one_line(text), file=sys.stderr, flush=True)
 
     return say
 
@@ -78,7 +79,7 @@ def make_say(quiet: bool) -> Callable[[str], None]:
 def print_warnings(warnings: Sequence[str]) -> None:
     """Print warnings on stderr, also with --quiet."""
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {one_line(warning)}", file=sys.stderr)
 
 
 @contextmanager
@@ -87,7 +88,7 @@ def show_log(quiet: bool) -> Iterator[None]:
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            tqdm.write(record.getMessage(), file=sys.stderr)
+            tqdm.write(one_line(record.getMessage()), file=sys.stderr)
 
     logger, handler = logging.getLogger("dd_sfm"), Lines(logging.ERROR if quiet else logging.INFO)
     before = logger.level
@@ -195,7 +196,7 @@ def summary(metrics: dict[str, Any], out: str) -> None:
     for row in rows:
         table.add_row(*map(Text, row))
     for note in metrics["degradations"]:
-        table.add_row("note", Text(note))
+        table.add_row("note", Text(one_line(note)))
     console().print(table)
 
 

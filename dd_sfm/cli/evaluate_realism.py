@@ -72,8 +72,10 @@ def _label(path: Path) -> str:
     """Name, organ and difficulty of a rendered clip's folder, else the name of the file."""
     import yaml
 
+    from dd_sfm.documents import parse_yaml, regular
+
     try:
-        settings = yaml.safe_load((path / "scene.yaml").read_text())
+        settings = parse_yaml(regular(path / "scene.yaml").read_text())
         return f"{path.resolve().name}: rendered {settings['organ']}, difficulty {settings['difficulty']}"
-    except (OSError, KeyError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return path.stem

@@ -1,9 +1,9 @@
 """JSON files that ``dd-sfm evaluate`` writes: each says which command made it, and only its own are replaced."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from dd_sfm.documents import read_json
 from dd_sfm.errors import OutputError
 
 
@@ -16,7 +16,7 @@ def check_made_by(path: Path, made_by: str, overwrite: bool) -> None:
     if overwrite or not path.exists():
         return
     try:
-        is_own = json.loads(path.read_text()).get("made_by") == made_by
+        is_own = read_json(path).get("made_by") == made_by
     except (OSError, ValueError, AttributeError):
         is_own = False
     if not is_own:

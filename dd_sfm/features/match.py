@@ -113,7 +113,7 @@ def match_frames(
     weak: list[str] = []
     for reference in progress(references, total=len(references), label="match"):
         path = _path(folder, frames, reference)
-        matches = ReferenceMatches.load(path) if path.exists() else None
+        matches = ReferenceMatches.load(path, len(frames)) if path.exists() else None
         if matches is None:
             matcher.maps.needed_from = max(0, reference - max(abs(o) for o in config.pairs.offsets))
             matches = _match_reference(matcher, builder, reference, pooled, links)

@@ -17,11 +17,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from dd_sfm.config import Config, SiftConfig, dump_config
-from dd_sfm.errors import ReconstructionError
+from dd_sfm.errors import InputError, ReconstructionError
 from dd_sfm.features.dense_tracks import mapper_inputs
 from dd_sfm.features.method import Job
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import colmap_camera, remove_database, silence
+from dd_sfm.io.colmap_matches import check_matrices
 from dd_sfm.io.colmap_model import image_names, read_model
 from dd_sfm.io.colmap_own import database_pairs, finish_models
 from dd_sfm.mvs.uncertainty import keypoint_uncertainty
@@ -205,7 +206,20 @@ def read_tracks(database_path: Path, names: list[str]) -> Tracks:
     """Chain the verified matches of a database into tracks.
 
     Tracks with two places in one frame are ambiguous and left out. Positions follow ``names``.
+
+    Raises:
+        InputError: If the database is damaged.
     """
+    try:
+        check_matrices(database_path)
+        return _read_tracks(database_path, names)
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{database_path}: damaged ({error}); expected a database by SIFT matching. Repeat the run with --overwrite"
+        ) from error
+
+
+def _read_tracks(database_path: Path, names: list[str]) -> Tracks:
     position = {name: k for k, name in enumerate(names)}
     database = pycolmap.Database.open(database_path)
     try:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from dd_sfm.documents import parse_json, regular
 from dd_sfm.errors import WeightsError
 from dd_sfm.features.networks import ARCHITECTURES, build_network
 from dd_sfm.io.atomic import write_bytes
@@ -85,7 +86,7 @@ def read_architecture(name_or_path: str) -> tuple[str, dict[str, Any]]:
     path = find_weights(name_or_path)
     metadata, _ = _read_header(path)
     try:
-        return metadata["architecture"], dict(json.loads(metadata.get("options", "{}")))
+        return metadata["architecture"], dict(parse_json(metadata.get("options", "{}")))
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{path}: options of {metadata['architecture']} cannot be used ({error})") from error
 
@@ -98,7 +99,7 @@ def read_training_sources(name_or_path: str) -> list[str]:
     """
     metadata, _ = _read_header(find_weights(name_or_path))
     try:
-        return [str(name) for name in json.loads(metadata.get("training", "{}"))["data"]]
+        return [str(name) for name in parse_json(metadata.get("training", "{}"))["data"]]
     except (ValueError, KeyError, TypeError):
         return []
 
@@ -111,6 +112,8 @@ def load_weights(name_or_path: str, device: torch.device) -> nn.Module:
             architecture's tensors.
     """
     path = find_weights(name_or_path)
+    # First without memory for it.
+    _build(path, torch.device("meta"))
     network = _build(path, torch.device("cpu"))
     with _open(path) as file:
         network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
@@ -133,17 +136,27 @@ def _build(path: Path, device: torch.device) -> nn.Module:
     try:
         # A new network draws random weights, which are then replaced: the caller's random numbers are not to change.
         with torch.random.fork_rng(devices=[]), device:
-            network = build_network(architecture, **json.loads(metadata.get("options", "{}")))
-    except (TypeError, ValueError) as error:
+            network = build_network(architecture, **_options(metadata, shapes))
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise WeightsError(f"{path}: options of {architecture} cannot be used ({error})") from error
     _check_tensors(path, architecture, {name: tuple(t.shape) for name, t in network.state_dict().items()}, shapes)
     return network
 
 
+def _options(metadata: dict[str, str], shapes: Shapes) -> dict[str, Any]:
+    """The arguments of a network's constructor; none of them can be more than its tensors, or the sides of one."""
+    options = dict(parse_json(metadata.get("options", "{}")))
+    most = max(len(shapes), *(side for shape in shapes.values() for side in shape), 1)
+    for name, value in options.items():
+        if isinstance(value, int) and not 0 <= value <= most:
+            raise ValueError(f"{name} is {value}, and no tensor has more than {most} rows")
+    return options
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(regular(path), framework="pt") as file:
             yield file
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(

@@ -16,6 +16,8 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.documents import regular
+
 MAGIC = b"\x93NUMPY"
 HEAD = re.compile(
     r"\{'descr': '([<>|=]?[a-zA-Z]\d*)', 'fortran_order': (True|False), 'shape': \(((?:\d+(?:, ?\d+)*,?)?)\), \}\s*"
@@ -23,6 +25,12 @@ HEAD = re.compile(
 """A type of numbers or text, the order, and the size along each axis."""
 DAMAGED = EOFError, LZMAError, NotImplementedError, RuntimeError, zlib.error
 """What reading a damaged archive raises, beside the errors that callers expect."""
+READ_ERRORS = OSError, EOFError, ValueError, KeyError, BadZipFile
+"""What :func:`read_array`, :func:`read_arrays` and the look-up of an array that is missing raise."""
+MOST_HEAD = 10_000
+"""Bytes of a head."""
+PACKED_RATIO, UNPACKED_FREE = 200, 64_000_000
+"""An archive that unpacks to more bytes than the second holds at most so many times what it takes itself."""
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -32,7 +40,7 @@ def read_array(path: Path) -> NDArray[Any]:
         OSError: If it cannot be read.
         ValueError: If it holds something else, or ends early.
     """
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         return _read(file, str(path), os.fstat(file.fileno()).st_size)
 
 
@@ -42,10 +50,14 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         OSError: If it cannot be read.
         BadZipFile: If it is damaged.
-        ValueError: If something in it is no array of numbers or text, or ends early.
+        ValueError: If something in it is no array of numbers or text, or ends early, or if the archive unpacks to far
+            more than arrays of measurements do.
     """
+    most = max(UNPACKED_FREE, PACKED_RATIO * regular(path).stat().st_size)
     try:
         with ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > most:
+                raise ValueError(f"it unpacks to more than {PACKED_RATIO} times its size")
             found = {}
             for member in archive.infolist():
                 name = member.filename
@@ -62,7 +74,7 @@ def _read(file: BinaryIO, name: str, file_size: int) -> NDArray[Any]:
     if not start.startswith(MAGIC) or len(start) < 8:
         raise ValueError(f"{name} is no array")
     length = int.from_bytes(file.read(2 if start[6] == 1 else 4), "little")
-    head = HEAD.fullmatch(file.read(min(length, file_size)).decode("latin1"))
+    head = HEAD.fullmatch(file.read(min(length, MOST_HEAD)).decode("latin1"))
     one = None if head is None else _one_of(head[1])
     if head is None or one is None:
         raise ValueError(f"{name} is an array of something else than numbers or text")
@@ -82,7 +94,7 @@ def _one_of(kind: str) -> NDArray[Any] | None:
         one: NDArray[Any] = np.empty(1, np.dtype(kind))
     except TypeError:
         return None
-    return None if one.dtype.hasobject else one
+    return one if one.dtype.kind in "biufcUS" else None
 
 
 def _fill(file: BinaryIO, into: memoryview) -> int:

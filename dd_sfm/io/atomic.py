@@ -27,6 +27,10 @@ def output_error(path: Path, error: OSError) -> OutputError:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary file beside ``path``, which replaces ``path`` in the end and is removed on any error."""
     partial = _partial(path)
+    with suppress(OSError):
+        # What is written would go where a link leads.
+        if partial.is_symlink():
+            partial.unlink()
     try:
         yield partial
         partial.replace(path)

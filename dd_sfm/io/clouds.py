@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from plyfile import PlyData, PlyElement, PlyParseError
 
+from dd_sfm.documents import regular
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_bytes
 from dd_sfm.structures import PointCloud
@@ -24,6 +25,10 @@ VERTEX = np.dtype(
 
 
 MESH_COMMENT = "made by dd-sfm mesh"
+MOST_HEAD = 100_000
+"""Bytes of a PLY's head."""
+PLY_ERRORS = (OSError, PlyParseError, LookupError, ValueError, TypeError, AttributeError)
+"""What plyfile raises of files that are damaged."""
 QUALITY_PROPERTIES = ("triangulation_angle_deg", "uncertainty")
 """Further properties of a cloud, written if they are known."""
 
@@ -88,10 +93,40 @@ def is_own_mesh(path: Path) -> bool:
         return f"\ncomment {MESH_COMMENT}\n".encode() in file.read(512)
 
 
+def read_ply(path: Path, **known: Any) -> PlyData:
+    """Read a PLY that is large enough for what its head claims: a value takes a byte at least.
+
+    Args:
+        path: The file.
+        known: See :meth:`plyfile.PlyData.read`.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it claims more than it holds, or has no head. Of what is damaged else plyfile raises errors of
+            many kinds: :data:`PLY_ERRORS`.
+    """
+    size = regular(path).stat().st_size
+    with path.open("rb") as file:
+        head, end, _ = file.read(MOST_HEAD).partition(b"end_header")
+    if not head.startswith(b"ply") or not end:
+        raise ValueError("no head of a PLY")
+    for element in re.split(rb"^element ", head, flags=re.MULTILINE)[1:]:
+        words = element.split(None, 2)
+        count = int(words[1]) if len(words) > 1 and words[1].isdigit() else -1
+        values = len(re.findall(rb"^property", element, re.MULTILINE))
+        if not 0 <= count * max(1, values) <= size:
+            raise ValueError(f"{count} elements of {values} values in {size} bytes")
+    return PlyData.read(path, **known)
+
+
 def face_count(path: Path) -> int:
     """Number of faces of a PLY by its header; 0 if it has none or is not a PLY."""
-    with path.open("rb") as file:
-        header = file.read(100_000).split(b"end_header")[0].decode("ascii", errors="replace")
+    try:
+        file = regular(path).open("rb")
+    except OSError:
+        return 0
+    with file:
+        header = file.read(MOST_HEAD).split(b"end_header")[0].decode("ascii", errors="replace")
     found = re.search(r"^element face (\d+)\s*$", header, re.MULTILINE)
     return int(found[1]) if header.startswith("ply") and found else 0
 
@@ -103,9 +138,10 @@ def read_cloud(path: Path) -> PointCloud:
         InputError: If the file is missing or no PLY with x, y and z.
     """
     try:
-        vertex = PlyData.read(path)["vertex"].data
-        xyz = np.stack([vertex["x"], vertex["y"], vertex["z"]], 1).astype(np.float64)
-    except (OSError, PlyParseError, KeyError, ValueError) as error:
+        with np.errstate(invalid="ignore", over="ignore"):
+            vertex = read_ply(path)["vertex"].data
+            xyz = np.stack([vertex["x"], vertex["y"], vertex["z"]], 1).astype(np.float64)
+    except PLY_ERRORS as error:
         raise InputError(f"{path}: not a PLY with vertices ({error}); expected properties x, y, z") from error
     count, names = len(xyz), vertex.dtype.names
 
@@ -127,9 +163,9 @@ def read_cloud(path: Path) -> PointCloud:
 def read_faces(path: Path) -> NDArray[np.int64]:
     """Triangles (F, 3) of a PLY as positions of its vertices; F = 0 when it is no triangle mesh."""
     try:
-        content = PlyData.read(path, known_list_len={"face": {"vertex_indices": 3}})
+        content = read_ply(path, known_list_len={"face": {"vertex_indices": 3}})
         return np.array(content["face"].data["vertex_indices"], np.int64).reshape(-1, 3)
-    except (OSError, PlyParseError, KeyError, ValueError):
+    except PLY_ERRORS:
         return np.zeros((0, 3), np.int64)
 
 

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.documents import regular
 from dd_sfm.errors import InputError
 from dd_sfm.ops.coordinates import from_colmap
 
 # COLMAP numbers a pair of images as first * this + second.
 PAIR_BASE = 2147483647
+MATRICES = {"keypoints": 4, "descriptors": 1, "matches": 4, "two_view_geometries": 4}
+"""Tables of matrices, and bytes of a number in them."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,12 @@ def read_database_matches(path: Path) -> MatchedImages:
         InputError: If it is no COLMAP database.
     """
     try:
-        with closing(sqlite3.connect(_address(path), uri=True)) as database:
+        with closing(sqlite3.connect(_address(regular(path)), uri=True)) as database:
             rows = database.execute(
                 "SELECT images.image_id, name, width, height FROM images JOIN cameras USING (camera_id) ORDER BY name"
             ).fetchall()
+            if not all(list(map(type, row)) == [int, str, int, int] for row in rows):
+                raise ValueError("images without a name or a size")
             position = {row[0]: k for k, row in enumerate(rows)}
             keypoints: list[NDArray[Any]] = [np.zeros((0, 2), np.float32)] * len(rows)
             for image, table in _tables(database, "image_id", "keypoints", "<f4"):
@@ -51,10 +56,34 @@ def read_database_matches(path: Path) -> MatchedImages:
             for pair, table in _tables(database, "pair_id", "two_view_geometries", "<u4"):
                 i, j = (position[image] for image in divmod(pair, PAIR_BASE))
                 matches[(i, j)] = table.astype(np.int64)
-    except (sqlite3.Error, ValueError, KeyError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected a COLMAP database. Repeat the run") from error
+    except (sqlite3.Error, OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise _damaged(path, error) from error
     names, sizes = tuple(row[1] for row in rows), tuple((row[2], row[3]) for row in rows)
     return MatchedImages(names, sizes, tuple(keypoints), dict(sorted(matches.items())))
+
+
+def check_matrices(path: Path) -> None:
+    """See that matrices in a COLMAP database have as many bytes as rows and columns, which COLMAP takes on trust.
+
+    Raises:
+        InputError: If they have not, or it is no COLMAP database.
+    """
+    try:
+        with closing(sqlite3.connect(_address(regular(path)), uri=True)) as database:
+            for table, size in MATRICES.items():
+                wrong = database.execute(
+                    f"SELECT count(*) FROM {table} WHERE typeof(rows) != 'integer' OR typeof(cols) != 'integer' "
+                    f"OR rows < 0 OR cols < 0 OR length(coalesce(data, '')) != rows * cols * {size} "
+                    "OR typeof(data) NOT IN ('blob', 'null')"
+                ).fetchone()[0]
+                if wrong:
+                    raise ValueError(f"{wrong} rows of {table} are not of the size that they state")
+    except (sqlite3.Error, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: cannot be read ({error}); expected a COLMAP database. Repeat the run")
 
 
 def _address(path: Path) -> str:
@@ -72,4 +101,6 @@ def _tables(database: sqlite3.Connection, key: str, table: str, kind: str) -> It
     """The non-empty matrices of a table, by their key."""
     for number, rows, columns, content in database.execute(f"SELECT {key}, rows, cols, data FROM {table}"):
         if rows and content:
+            if not isinstance(content, bytes):
+                raise ValueError(f"{table} hold {type(content).__name__}, no numbers")
             yield number, np.frombuffer(content, kind).reshape(rows, columns)

@@ -4,6 +4,7 @@ No Python object per point: a million points with ten million observations pass 
 frames are left out: COLMAP makes one trivial rig per camera on reading, and older tools open the model too.
 """
 
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import PinholeCamera
+from dd_sfm.documents import regular
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_bytes, write_parts
 from dd_sfm.io.colmap import pycolmap
@@ -212,7 +214,7 @@ def _incomplete(file: Path, error: Exception) -> InputError:
 
 
 def _read_camera(folder: Path) -> PinholeCamera:
-    data = (folder / "cameras.bin").read_bytes()
+    data = regular(folder / "cameras.bin").read_bytes()
     _, kind, width, height = CAMERA_HEADER.unpack_from(data, 8)
     if kind not in (PINHOLE, SIMPLE_PINHOLE):
         raise InputError(f"{folder / 'cameras.bin'}: camera model {kind}; expected PINHOLE or SIMPLE_PINHOLE")
@@ -229,7 +231,7 @@ def read_images(folder: Path) -> ImageRecords:
         InputError: If it is missing or cut short.
     """
     try:
-        return _parse_images((folder / "images.bin").read_bytes())
+        return _parse_images(regular(folder / "images.bin").read_bytes())
     except (OSError, struct.error, ValueError, MemoryError) as error:
         raise _incomplete(folder / "images.bin", error) from error
 
@@ -246,6 +248,8 @@ def _parse_images(data: bytes) -> ImageRecords:
         at = end + 9
         parts.append(np.frombuffer(data, POINT2D, count, at))
         at += count * POINT2D.itemsize
+        if not all(map(math.isfinite, (w, x, y, z, *shift))):
+            raise ValueError(f"image {image} has a pose that is not finite")
         poses[image] = np.column_stack([Rotation.from_quat([x, y, z, w]).as_matrix(), shift])
         cameras[image], starts[image] = camera_id, total
         total += count
@@ -259,19 +263,23 @@ def read_points(folder: Path) -> PointRecords:
         InputError: If it is missing or cut short.
     """
     try:
-        return _parse_points((folder / "points3D.bin").read_bytes())
+        return _parse_points(regular(folder / "points3D.bin").read_bytes())
     except (OSError, struct.error, ValueError, IndexError, MemoryError) as error:
         raise _incomplete(folder / "points3D.bin", error) from error
 
 
 def _parse_points(data: bytes) -> PointRecords:
     count = struct.unpack_from("<Q", data)[0]
+    if count * POINT_HEADER.itemsize > len(data):
+        raise ValueError(f"{count} points in {len(data)} bytes")
     offsets = np.empty(count, np.int64)
     at, length = 8, struct.Struct("<Q")
     for k in range(count):
         # Records vary in length, so each must be passed to find the next; only an integer is kept.
         offsets[k] = at
         at += POINT_HEADER.itemsize + TRACK_ELEMENT.itemsize * length.unpack_from(data, at + 43)[0]
+        if at > len(data):
+            raise ValueError("a point with more views than the file holds")
     raw = np.frombuffer(data, np.uint8)
     place = offsets[:, None] + np.arange(POINT_HEADER.itemsize)
     header = raw[place].view(POINT_HEADER)[:, 0]

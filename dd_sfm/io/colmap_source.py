@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dd_sfm.cameras import PinholeCamera
+from dd_sfm.documents import regular
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import output_error
 from dd_sfm.io.colmap import pycolmap
@@ -85,7 +86,7 @@ def read_lenses(path: Path, where: Path) -> dict[int, pycolmap.Camera]:
     silence()
     lenses = {}
     try:
-        data = path.read_bytes()
+        data = regular(path).read_bytes()
         at = 8
         for _ in range(struct.unpack_from("<Q", data)[0]):
             number, kind, width, height = CAMERA_HEADER.unpack_from(data, at)

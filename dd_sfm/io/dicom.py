@@ -1,6 +1,7 @@
 """DICOM files as sources of frames: one of many frames, or a folder of files of one frame each."""
 
 import logging
+import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -179,6 +180,9 @@ def _by_pydicom(header: DicomHeader, wanted: list[int]) -> Iterator[tuple[int, N
                         yield index, apply_color_lut(levels, known) if has_palette else levels
             return
         except Exception as error:
+            if done >= len(left):
+                # All that were asked for had come before.
+                return
             logger.warning("%s: frame %d cannot be decoded (%s)", header.path, left[done], type(error).__name__)
             left = left[done + 1 :]
 
@@ -194,7 +198,7 @@ def _by_ffmpeg(header: DicomHeader, wanted: list[int]) -> Iterator[tuple[int, ND
         dcmread(file, stop_before_pixels=True, specific_tags=["Rows"])
         # Tag, kind and length of the pixel data, which are always explicit where they are compressed.
         file.seek(12, 1)
-        for index, data in enumerate(generate_frames(file, number_of_frames=header.frames)):
+        for index, data in enumerate(_whole_fragments(header, generate_frames(file, number_of_frames=header.frames))):
             if index > wanted[-1]:
                 return
             if index in keep:
@@ -204,6 +208,14 @@ def _by_ffmpeg(header: DicomHeader, wanted: list[int]) -> Iterator[tuple[int, ND
                     yield index, _planes(picture, header.photometric)
                 except (av.error.FFmpegError, IndexError, ValueError) as error:
                     logger.warning("%s: frame %d cannot be decoded (%s)", header.path, index, type(error).__name__)
+
+
+def _whole_fragments(header: DicomHeader, frames: Iterator[bytes]) -> Iterator[bytes]:
+    """The frames of a stream, up to where it is damaged."""
+    try:
+        yield from frames
+    except (struct.error, OSError, EOFError, ValueError, TypeError, IndexError) as error:
+        logger.warning("%s: the rest cannot be read (%s)", header.path, type(error).__name__)
 
 
 def _planes(picture: Any, photometric: str) -> NDArray[Any]:

@@ -5,12 +5,12 @@ anew such masks are put aside, and those of frames that come out the same are pu
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dd_sfm.documents import file_name, read_json, regular
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import json_content, write_bytes, write_json
 from dd_sfm.io.image_files import read_header
@@ -25,7 +25,7 @@ FRAMES_OF_MASKS = "of.json"
 
 def mask_hash(path: Path) -> str:
     """The content of a mask's file as a short text."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(regular(path).read_bytes()).hexdigest()[:16]
 
 
 def record_masks(run: Path, hashes: Mapping[str, str], frames: Mapping[str, Any]) -> None:
@@ -135,11 +135,17 @@ def put_back(run: Path, names: Mapping[str, str], frames: Mapping[str, Any]) -> 
 def _read_record(run: Path) -> dict[str, Any]:
     """What :func:`record_masks` and :func:`note_taken` wrote; without masks for runs of older versions."""
     try:
-        content = json.loads((run / RECORD).read_text())
-        found = {name: dict(content[name]) for name in ("frames", "written")}
-        return found | {name: dict(content.get(name, {})) for name in ("taken", "coming")}
+        content = read_json(run / RECORD)
+        names = ("taken", "coming")
+        found = {"frames": dict(content["frames"]), "written": _hashes(content["written"])}
+        return found | {name: _hashes(content.get(name, {})) for name in names}
     except (OSError, ValueError, KeyError, TypeError):
         return {"frames": {}, "written": {}, "taken": {}, "coming": {}}
+
+
+def _hashes(values: Mapping[str, Any]) -> dict[str, str]:
+    """Content by the name of a mask's file, which lies in its folder and nowhere else."""
+    return {file_name(name): str(content) for name, content in dict(values).items()}
 
 
 def _asides(run: Path) -> Iterator[Path]:
@@ -167,6 +173,6 @@ def _numbered(name: str, number: int) -> str:
 
 def _frames_of(folder: Path) -> Any:
     try:
-        return json.loads((folder / FRAMES_OF_MASKS).read_text())
+        return read_json(folder / FRAMES_OF_MASKS)
     except (OSError, ValueError):
         return None

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.documents import regular
 from dd_sfm.errors import InputError
 
 ORIENTATION_TAG = 0x0112
@@ -25,6 +26,8 @@ SIGNATURES = (
 )  # fmt: skip
 """How files of images begin that are told by their content."""
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+MOST_PIXELS = 130_000_000
+"""Of a picture; Pillow itself draws the line at 179 million."""
 TAIL = 64
 """So many zeros at the end of a compressed picture are what an interrupted copy leaves."""
 
@@ -70,11 +73,15 @@ def read_header(path: Path) -> ImageHeader:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise UndecodableError(path, f"the file states {image.width}x{image.height} pixels")
                 return ImageHeader(image.width, image.height, _orientation(image))
     except UnidentifiedImageError:
         # OpenCV knows formats that Pillow does not.
         height, width = read_levels(path).shape[:2]
         return ImageHeader(width, height)
+    except UndecodableError:
+        raise
     except Exception as error:
         # Damaged files make Pillow's parsers raise errors of every kind.
         raise UndecodableError(path, f"cannot be decoded ({_first_line(error)})") from error
@@ -91,7 +98,7 @@ def _orientation(image: Any) -> int:
 def _check_end(path: Path) -> None:
     """Refuse a file that is empty, or whose end is missing."""
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             head = file.read(16)
             size = file.seek(0, io.SEEK_END)
             file.seek(max(0, size - TAIL))
@@ -112,6 +119,28 @@ def _check_end(path: Path) -> None:
         raise UndecodableError(path, "cannot be decoded (the file is cut short)")
 
 
+def check_pixels(path: Path, data: bytes) -> None:
+    """See that a picture says of itself that it has a size that pictures have, before memory is taken for it.
+
+    Raises:
+        UndecodableError: If it is larger.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                width, height = image.size
+    except Image.DecompressionBombError:
+        width = height = MOST_PIXELS
+    except Exception:
+        # No kind that Pillow knows, or damaged: whoever decodes it will tell.
+        return
+    if width * height > MOST_PIXELS:
+        raise UndecodableError(path, f"the file states more than {MOST_PIXELS // 1_000_000} million pixels")
+
+
 def looks_like_image(path: Path) -> bool:
     """Whether a file begins as one of the common kinds of images, whatever its name."""
     with suppress(OSError), path.open("rb") as file:
@@ -124,7 +153,7 @@ def _is_known(head: bytes) -> bool:
 
 
 @contextmanager
-def _silenced() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Without OpenCV's own complaints about a broken file, which would stand before our one clear line."""
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
@@ -140,15 +169,19 @@ def read_levels(path: Path) -> NDArray[Any]:
         UndecodableError: If that is not possible.
     """
     try:
-        data = path.read_bytes()
+        data = regular(path).read_bytes()
     except OSError as error:
         raise UndecodableError(path, f"cannot be read ({error.strerror})") from error
     if not data:
         raise UndecodableError(path, "the file is empty")
+    check_pixels(path, data)
     # Not IMREAD_COLOR_RGB: with 16 bits, OpenCV 5.0's TIFF reader leaves channels swapped, or damages them.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    with _silenced():
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    try:
+        with silenced():
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise UndecodableError(path, "cannot be decoded (the file is damaged)") from error
     if image is None and _is_known(data[:16]) and not data.startswith((b"II", b"MM")):
         # Pillow would decode some damaged files as far as they go.
         raise UndecodableError(path, "cannot be decoded (the file is damaged)")

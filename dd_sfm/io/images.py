@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.documents import regular
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_bytes
+from dd_sfm.io.image_files import check_pixels, silenced
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 RARE_SUFFIXES = (
@@ -29,10 +31,15 @@ ENCODING = {
 
 def _decode(path: Path, flag: int) -> NDArray[Any]:
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        data = regular(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected an image") from error
-    image = cv2.imdecode(data, flag) if len(data) else None
+    check_pixels(path, data)
+    try:
+        with silenced():
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
+    except cv2.error:
+        image = None
     if image is None:
         raise InputError(f"{path}: not an image that can be decoded; expected PNG, JPEG, BMP or TIFF")
     return image

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from plyfile import PlyData, PlyElement, PlyParseError
+from plyfile import PlyData, PlyElement
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import PinholeCamera, camera_centres, pose_at, world_to_camera
+from dd_sfm.documents import regular
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_bytes, write_text
+from dd_sfm.io.clouds import PLY_ERRORS, read_ply
 from dd_sfm.io.images import read_mask, write_mask
 from dd_sfm.ops.coordinates import from_colmap, to_colmap
 from dd_sfm.ops.pixels import inside_mask
@@ -60,7 +62,7 @@ def read_sequence(folder: Path) -> JHUSequence:
         points = _points(folder / "structure.ply")
         seen = _visibility(folder / "view_indexes_per_point", len(points))
         mask = read_mask(folder / "undistorted_mask.bmp")
-    except (OSError, ValueError, TypeError, OverflowError, MemoryError, PlyParseError) as error:
+    except (OSError, ValueError, TypeError, OverflowError, MemoryError, *PLY_ERRORS) as error:
         raise InputError(f"{folder}: not a complete JHU sequence ({error})") from error
     height, width = mask.shape
     cameras = {f: PinholeCamera(width, height, *v) for f, v in zip(visible, focal_centre.tolist(), strict=True)}
@@ -146,7 +148,7 @@ def _motion_text(poses: list[NDArray[np.float64]]) -> str:
 
 
 def _integers(path: Path) -> list[int]:
-    return [int(v) for v in path.read_text().split()]
+    return [int(v) for v in regular(path).read_text().split()]
 
 
 def _views(path: Path) -> list[int]:
@@ -160,7 +162,7 @@ def _views(path: Path) -> list[int]:
 
 def _motion(path: Path, views: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rotations (V, 3, 3) and positions (V, 3) of ``motion.yaml``, whichever way they lead."""
-    text = path.read_text()
+    text = regular(path).read_text()
     positions, quaternions = POSITION.findall(text), ORIENTATION.findall(text)
     if len(positions) != views or len(quaternions) != views:
         raise InputError(f"{path}: {min(len(positions), len(quaternions))} poses; expected {views}, one a visible view")
@@ -188,7 +190,7 @@ def _listed(values: NDArray[np.float64]) -> str:
 
 def _points(path: Path) -> NDArray[np.float64]:
     """The points (P, 3) of ``structure.ply``."""
-    content = PlyData.read(path)
+    content = read_ply(path)
     names = content["vertex"].data.dtype.names if "vertex" in content else ()
     if not {"x", "y", "z"} <= set(names):
         found = f"vertices of {', '.join(names)}" if names else "no vertices"
@@ -203,7 +205,7 @@ def _points(path: Path) -> NDArray[np.float64]:
 
 def _visibility(path: Path, points: int) -> dict[int, NDArray[np.int64]]:
     """``-1`` starts a point; the frame numbers that see it follow."""
-    values = np.array(path.read_text().split(), np.int64)
+    values = np.array(regular(path).read_text().split(), np.int64)
     point = np.cumsum(values == -1) - 1
     if len(values) and (point[0] < 0 or point[-1] >= points):
         found = f"{point[-1] + 1} points" if point[0] == 0 else f"{values[0]} first"
@@ -217,7 +219,7 @@ def _visibility(path: Path, points: int) -> dict[int, NDArray[np.int64]]:
 
 def _intrinsics(path: Path, views: int) -> NDArray[np.float64]:
     """fx, fy, cx, cy (V, 4) of the visible views, pixel centres at integers."""
-    numbers = _numbers(path, path.read_text().split(), 1)
+    numbers = _numbers(path, regular(path).read_text().split(), 1)
     if len(numbers) == 4 * views:
         values = numbers.reshape(views, 4)
     elif len(numbers) == 3 * views:

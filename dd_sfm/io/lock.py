@@ -60,7 +60,7 @@ def _open(folder: Path, *, make: bool = False) -> int:
     try:
         if make:
             folder.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     except OSError as error:
         raise output_error(path, error) from error
 

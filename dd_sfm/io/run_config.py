@@ -9,6 +9,7 @@ import yaml
 
 from dd_sfm.config import Config, build_config
 from dd_sfm.config_values import with_new_names
+from dd_sfm.documents import parse_yaml, regular
 from dd_sfm.io.atomic import write_text
 from dd_sfm.io.run_folder import CONFIG, readable
 
@@ -25,7 +26,7 @@ def read_config(run: Path) -> Config:
     """
     path = run / CONFIG
     with readable(path):
-        values = _known(Config, with_new_names(Config, dict(yaml.safe_load(path.read_text())), where=str(path)))
+        values = _known(Config, with_new_names(Config, dict(parse_yaml(regular(path).read_text())), where=str(path)))
     return build_config(Config, values, where=str(path))
 
 

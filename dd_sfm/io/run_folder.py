@@ -10,16 +10,27 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import yaml
 
 from dd_sfm.cameras import PinholeCamera
-from dd_sfm.errors import InputError, OutputError
-from dd_sfm.io.arrays import read_arrays
+from dd_sfm.documents import finite, parse_json, read_json, whole, whole_number
+from dd_sfm.errors import InputError, OutputError, ShapeError
+from dd_sfm.io.arrays import READ_ERRORS, read_arrays
 from dd_sfm.io.atomic import write_bytes, write_json
 from dd_sfm.io.lens import Lens
+from dd_sfm.io.run_values import (
+    camera_of,
+    finite_or_none,
+    lens_of,
+    one_of,
+    pose_of,
+    record_json,
+    records_of,
+    stage_of,
+    texts,
+)
 from dd_sfm.io.source import Crop
 from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.notes import Note
@@ -83,7 +94,7 @@ def readable(path: Path) -> Iterator[None]:
     """Turn what goes wrong while a file of a run is read into one line for the user."""
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile, yaml.YAMLError) as error:
+    except (*READ_ERRORS, IndexError, TypeError, AttributeError, OverflowError, ShapeError, yaml.YAMLError) as error:
         found = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
         raise InputError(
             f"{path}: {found}; expected what dd-sfm reconstruct writes. Repeat the run with --overwrite"
@@ -112,23 +123,9 @@ def write_frames(run: Path, frames: ExtractedFrames) -> None:
         "field_kept": frames.field_kept,
         "format": frames.suffix,
         "notes": [note.as_json() for note in frames.notes],
-        "frames": [_record_json(record) for record in frames.records],
+        "frames": [record_json(record) for record in frames.records],
     }
     write_json(run / FRAMES, content)
-
-
-def _record_json(record: FrameRecord) -> dict[str, Any]:
-    return {
-        "index": record.index,
-        "time_s": record.time_s,
-        "sharpness": record.sharpness,
-        "kept": record.kept,
-        "dropped": record.dropped.value if record.dropped else None,
-        "reason": record.detail,
-        "source": record.source,
-        **({"name": record.stem} if record.stem else {}),
-        "piece": record.piece,
-    }
 
 
 def read_frames(run: Path) -> ExtractedFrames:
@@ -139,24 +136,24 @@ def read_frames(run: Path) -> ExtractedFrames:
     """
     path = run / FRAMES
     with readable(path):
-        content = json.loads(path.read_text())
-        records = _records(content)
+        content = read_json(path)
+        records = records_of(content)
         return ExtractedFrames(
             source=str(content.get("source", "")),
-            width=int(content["width"]),
-            height=int(content["height"]),
+            width=whole(content["width"], 1),
+            height=whole(content["height"], 1),
             crop=Crop(*map(int, content["crop"])) if content.get("crop") else None,
-            fps=content.get("fps"),
+            fps=finite_or_none(content.get("fps")),
             # The first versions listed the chosen frames alone.
             frames_in_source=int(content.get("frames_in_source", len(records))),
-            camera=PinholeCamera(**content["camera"]),
-            lens=_lens(content),
-            field_of_view_px=int(content["field_of_view_px"]),
-            suffix=content.get("format") or _suffix(run, records),
+            camera=camera_of(content["camera"]),
+            lens=lens_of(content),
+            field_of_view_px=whole(content["field_of_view_px"], 1),
+            suffix=one_of(("png", "jpg"), content.get("format") or _suffix(run, records)),
             records=records,
             notes=tuple(Note.from_json(note) for note in content.get("notes", [])),
-            field_kept=content.get("field_kept"),
-            sources=tuple(content.get("sources", ())),
+            field_kept=finite_or_none(content.get("field_kept")),
+            sources=texts(content.get("sources", ())),
         )
 
 
@@ -168,7 +165,7 @@ def read_frame_records(run: Path) -> tuple[FrameRecord, ...]:
     """
     path = run / FRAMES
     with readable(path):
-        return _records(json.loads(path.read_text()))
+        return records_of(read_json(path))
 
 
 def read_sources(run: Path) -> tuple[str, ...]:
@@ -179,7 +176,7 @@ def read_sources(run: Path) -> tuple[str, ...]:
     """
     path = run / FRAMES
     with readable(path):
-        return tuple(json.loads(path.read_text()).get("sources", ()))
+        return texts(read_json(path).get("sources", ()))
 
 
 def read_undistortion(run: Path) -> Undistortion | None:
@@ -190,43 +187,9 @@ def read_undistortion(run: Path) -> Undistortion | None:
     """
     path = run / FRAMES
     with readable(path):
-        content = json.loads(path.read_text())
-        lens = _lens(content)
-        return Undistortion(PinholeCamera(**content["camera"]), lens) if lens else None
-
-
-def _records(content: Mapping[str, Any]) -> tuple[FrameRecord, ...]:
-    return tuple(sorted((_record(record) for record in content["frames"]), key=lambda record: record.index))
-
-
-def _lens(content: Mapping[str, Any]) -> Lens | None:
-    lens = content.get("undistorted")
-    if not lens:
-        return None
-    return Lens(lens["model"], tuple(lens["params"]), int(content["width"]), int(content["height"]))
-
-
-def _record(record: Mapping[str, Any]) -> FrameRecord:
-    detail = str(record.get("reason", ""))
-    dropped = None
-    if not record["kept"]:
-        dropped = DropReason(record["dropped"]) if record.get("dropped") else _reason_of_older_version(detail)
-    return FrameRecord(
-        int(record["index"]),
-        None if record["time_s"] is None else float(record["time_s"]),
-        float(record.get("sharpness") or 0.0),
-        dropped,
-        detail,
-        str(record.get("source", "")),
-        str(record.get("name", "")),
-        int(record.get("piece", 0)),
-    )
-
-
-def _reason_of_older_version(detail: str) -> DropReason:
-    """Older versions stored only a sentence."""
-    known = {"blurred": DropReason.BLURRED, "no motion": DropReason.NO_MOTION}
-    return known.get(detail.partition(":")[0], DropReason.THINNED)
+        content = read_json(path)
+        lens = lens_of(content)
+        return Undistortion(camera_of(content["camera"]), lens) if lens else None
 
 
 def _suffix(run: Path, records: Sequence[FrameRecord]) -> str:
@@ -260,7 +223,7 @@ def write_grid(run: Path, grid: WorkingGrid, descriptors: int) -> None:
 def has_grid(run: Path, descriptors: int) -> bool:
     """Whether there is a ``descriptors/grid.json`` with descriptors of this format beside it."""
     try:
-        return bool(json.loads((run / GRID).read_text())["format"] == descriptors)
+        return bool(read_json(run / GRID)["format"] == descriptors)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -269,10 +232,12 @@ def read_grid(run: Path) -> WorkingGrid:
     """Read ``descriptors/grid.json``."""
     path = run / GRID
     with readable(path):
-        values = json.loads(path.read_text())
-        return WorkingGrid(
-            values["scale"], tuple(values["origin"]), values["width"], values["height"], values["stride"]
-        )
+        values = read_json(path)
+        x, y = map(whole_number, values["origin"])
+        scale, size = finite(values["scale"]), (whole(values["width"], 1), whole(values["height"], 1))
+        if scale <= 0:
+            raise ValueError(f"a scale of {scale:g}")
+        return WorkingGrid(scale, (x, y), *size, whole(values["stride"], 1))
 
 
 def write_matches(run: Path, result: MatchResult) -> None:
@@ -291,7 +256,7 @@ def read_matches(run: Path) -> MatchResult:
         arrays = read_arrays(path)
         tracks = Tracks(**{name: arrays[name] for name in TRACK_ARRAYS})
         pairs = [(int(i), int(j)) for i, j in arrays["pairs"]]
-        return MatchResult(tracks, pairs, [Note.from_json(note) for note in json.loads(str(arrays["notes"]))])
+        return MatchResult(tracks, pairs, [Note.from_json(note) for note in parse_json(str(arrays["notes"]))])
 
 
 def write_poses(run: Path, result: MapResult) -> None:
@@ -306,14 +271,17 @@ def read_poses(run: Path) -> MapResult:
     """Read ``map.json``."""
     path = run / POSES
     with readable(path):
-        content = json.loads(path.read_text())
-        models = [{int(k): np.array(v) for k, v in poses.items()} for poses in content["models"]]
-        cameras = [PinholeCamera(**camera) for camera in content["cameras"]]
+        content = read_json(path)
+        models = [{whole(int(k)): pose_of(v) for k, v in poses.items()} for poses in content["models"]]
+        cameras = [camera_of(camera) for camera in content["cameras"]]
+        if not models or len(cameras) != len(models):
+            raise ValueError(f"{len(models)} models and {len(cameras)} cameras")
         # "rung" is what older versions called the mapper.
         mapper = content.get("mapper") or content["rung"]
         notes = [Note.from_json(note) for note in content["notes"]]
-        pairs, instruments = VerifiedPairs(**content["pairs"]), float(content.get("instruments", 0.0))
-        return MapResult(models, cameras, mapper, pairs, content["seconds"], notes, instruments)
+        pairs, instruments = VerifiedPairs(**content["pairs"]), finite(content.get("instruments", 0.0))
+        seconds = {str(step): finite(value) for step, value in content["seconds"].items()}
+        return MapResult(models, cameras, str(mapper), pairs, seconds, notes, instruments)
 
 
 def write_point_figures(run: Path, figures: Sequence[Mapping[str, Any]]) -> None:
@@ -325,7 +293,7 @@ def read_point_figures(run: Path) -> list[dict[str, Any]]:
     """Read ``densify.json``."""
     path = run / POINTS
     with readable(path):
-        return [dict(figures) for figures in json.loads(path.read_text())]
+        return [dict(figures) for figures in read_json(path)]
 
 
 def write_metrics(run: Path, metrics: Mapping[str, Any]) -> None:
@@ -341,7 +309,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
     """
     path = run / METRICS
     with readable(path):
-        return dict(json.loads(path.read_text()))
+        return dict(read_json(path))
 
 
 def has_metrics(run: Path) -> bool:
@@ -372,10 +340,10 @@ def read_stages(run: Path, names: Sequence[str]) -> StoredStages:
     if not path.exists():
         return StoredStages()
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
         stages = content["stages"]
-        return StoredStages(str(content.get("source", "")), {n: dict(stages[n]) for n in stages if n in names})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return StoredStages(str(content.get("source", "")), {n: stage_of(stages[n]) for n in stages if n in names})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(
             f"{path}: damaged ({error}); remove it together with the run, or choose a new folder"
         ) from error
@@ -384,6 +352,6 @@ def read_stages(run: Path, names: Sequence[str]) -> StoredStages:
 def read_evaluation(folder: Path) -> dict[str, Any]:
     """Read the ``evaluation.json`` that ``dd-sfm evaluate model`` left; empty when there is none that can be read."""
     try:
-        return dict(json.loads((folder / EVALUATION).read_text()))
+        return dict(read_json(folder / EVALUATION))
     except (OSError, ValueError, TypeError):
         return {}

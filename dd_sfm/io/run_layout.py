@@ -67,7 +67,10 @@ def own_files(out: Path, stage: str) -> list[Path]:
             found.append(place)
             continue
         for path in place.glob("**/*" if folder else "*"):
-            if _fits(pattern, path.relative_to(place).as_posix()) and not _is_folder(path):
+            inside = path.relative_to(place).as_posix()
+            # A link in the place of a model's folder goes: what it leads to is not ours.
+            is_link = path.is_symlink() and _fits(pattern, f"{inside}/images.bin")
+            if is_link or (_fits(pattern, inside) and not _is_folder(path)):
                 found.append(path)
     return sorted(found)
 
@@ -110,7 +113,8 @@ def _products(out: Path) -> Iterator[Path]:
         yield out / "mesh.ply"
     if str(read_evaluation(out).get("made_by", "")).startswith("dd-sfm"):
         # The record last: after a break the pictures are still known as ours.
-        yield from (out / "evaluation" / name for name in EVALUATION)
+        if not (out / "evaluation").is_symlink():
+            yield from (out / "evaluation" / name for name in EVALUATION)
         yield out / run_folder.EVALUATION
 
 

@@ -1,12 +1,12 @@
 """Output folders that are filled completely or not at all, and in which only own files are replaced."""
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from dd_sfm.documents import read_json
 from dd_sfm.errors import OutputError
 from dd_sfm.io.atomic import output_error, write_json
 
@@ -100,7 +100,7 @@ def check_replaceable(folder: Path, marker: str, made_by: str, names: Sequence[s
 def _earlier_files(marker: Path, made_by: str) -> set[str]:
     """The files that an earlier call wrote, its marker among them; none when the marker is not its."""
     try:
-        content = json.loads(marker.read_text())
+        content = read_json(marker)
         if content["made_by"] != made_by:
             return set()
         names = [PurePosixPath(name) for name in content["files"]]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from dd_sfm.documents import finite, regular, whole
 from dd_sfm.io.atomic import write_text
 from dd_sfm.io.run_folder import readable
 from dd_sfm.structures import FloatArray, FrameRecord
@@ -63,9 +64,12 @@ def read_trajectory(run: Path) -> dict[int, dict[int, FloatArray]]:
     found: dict[int, dict[int, FloatArray]] = {}
     if not path.is_file():
         return found
-    with readable(path), path.open(newline="") as file:
+    with readable(path), regular(path).open(newline="") as file:
         for row in csv.DictReader(file):
-            turned = Rotation.from_quat([float(row[name]) for name in ("qx", "qy", "qz", "qw")]).as_matrix()
-            moved = [float(row[name]) for name in ("tx", "ty", "tz")]
-            found.setdefault(int(row["model"]), {})[int(row["frame"])] = np.column_stack([turned, moved])
+            quaternion = [float(row[name]) for name in ("qx", "qy", "qz", "qw")]
+            if not 0.9 < np.linalg.norm(quaternion) < 1.1:
+                raise ValueError(f"a quaternion of the length {np.linalg.norm(quaternion):g}")
+            turned = Rotation.from_quat(quaternion).as_matrix()
+            moved = [finite(float(row[name])) for name in ("tx", "ty", "tz")]
+            found.setdefault(int(row["model"]), {})[whole(int(row["frame"]))] = np.column_stack([turned, moved])
     return found

@@ -1,16 +1,15 @@
 """Rendered clips with exact truth: poses, depth, mask and the clip itself."""
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera, camera_to_world, pose_at, world_to_camera
 from dd_sfm.errors import InputError, ShapeError
+from dd_sfm.io.arrays import READ_ERRORS, read_arrays
 from dd_sfm.io.images import read_mask
 from dd_sfm.io.lens import Lens
 from dd_sfm.ops.pixels import inside_mask, nearest_values
@@ -78,8 +77,7 @@ def read_truth(folder: Path) -> RenderedTruth:
     """
     path = folder / "truth.npz"
     try:
-        with np.load(path) as content:
-            values = {name: content[name] for name in content.files if name in TRUTH_ARRAYS}
+        values = {name: array for name, array in read_arrays(path).items() if name in TRUTH_ARRAYS}
         _check_values(path, values)
         mask = read_mask(folder / "mask.png")
         truth = RenderedTruth(
@@ -91,7 +89,7 @@ def read_truth(folder: Path) -> RenderedTruth:
             folder / "clip.mp4",
             float(values.get("deformation", 0.0)),
         )
-    except (OSError, EOFError, KeyError, TypeError, ValueError, ShapeError, BadZipFile, zlib.error) as error:
+    except (*READ_ERRORS, TypeError, ShapeError) as error:
         raise InputError(f"{folder}: no readable truth.npz ({error}); expected a rendered clip's folder") from error
     _check_frames(path, truth)
     return truth

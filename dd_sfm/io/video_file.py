@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
@@ -102,7 +103,11 @@ def _main_stream(path: Path, container: InputContainer) -> tuple[VideoStream, Pa
         if len(packets) > 2:
             return stream, packets
         found.append((stream, packets))
-        container.seek(0)
+        try:
+            container.seek(0)
+        except (av.FFmpegError, OSError):
+            # A damaged file that is not read twice: what other streams it has is not known.
+            break
     return max(found, key=lambda item: len(item[1]))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dd_sfm.errors import DDSfMError, StoppedError
+from dd_sfm.errors import DDSfMError, StoppedError, one_line
 from dd_sfm.io.atomic import output_error
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,9 @@ def logging_to(path: Path) -> Iterator[None]:
         OutputError: If the file cannot be written.
     """
     try:
+        if path.is_symlink():
+            # What it leads to is elsewhere and stays as it is.
+            path.unlink()
         handler = _RunLog(path, encoding="utf-8")
     except OSError as error:
         raise output_error(path, error) from error
@@ -38,7 +41,7 @@ def logging_to(path: Path) -> Iterator[None]:
         logger.info("%s", stopped)
         raise
     except DDSfMError as error:
-        logger.error("%s", " ".join(str(error).split()))
+        logger.error("%s", one_line(error))
         raise
     except Exception:
         logger.exception("unexpected")

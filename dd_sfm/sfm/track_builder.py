@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from dd_sfm.io.arrays import read_arrays
+from dd_sfm.errors import InputError
+from dd_sfm.io.arrays import READ_ERRORS, read_arrays
 from dd_sfm.io.atomic import atomic_file
 from dd_sfm.structures import Tracks, WorkingGrid
 
@@ -62,9 +63,19 @@ class ReferenceMatches:
             np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> "ReferenceMatches":
-        """Read what :meth:`save` wrote."""
-        arrays = read_arrays(path)
+    def load(cls, path: Path, frames: int) -> "ReferenceMatches":
+        """Read what :meth:`save` wrote in a run of so many frames.
+
+        Raises:
+            InputError: If it is damaged, or of another run.
+        """
+        try:
+            arrays = read_arrays(path)
+            _check_arrays(arrays, frames)
+        except (*READ_ERRORS, IndexError, TypeError) as error:
+            raise InputError(
+                f"{path}: damaged ({error}); expected matches by dd-sfm. Remove the file and repeat the command"
+            ) from error
         ends = np.cumsum(arrays["counts"])[:-1]
         parts = [np.split(arrays[name], ends) for name in ("query", "place", "score")]
         found = {
@@ -72,6 +83,29 @@ class ReferenceMatches:
             for target, ratio, query, xy, score in zip(arrays["targets"], arrays["ratios"], *parts, strict=False)
         }
         return cls(int(arrays["reference"]), arrays["xy"], arrays["tracks"], found)
+
+
+def _check_arrays(arrays: dict[str, NDArray[Any]], frames: int) -> None:
+    """See that arrays have each other's sizes, and that numbers in them are of frames and points that are there.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    points, targets, found = len(arrays["xy"]), len(arrays["targets"]), len(arrays["query"])
+    shapes = {
+        "reference": (), "xy": (points, 2), "tracks": (len(arrays["tracks"]),), "targets": (targets,),
+        "counts": (targets,), "ratios": (targets,), "query": (found,), "place": (found, 2), "score": (found,),
+    }  # fmt: skip
+    for name, shape in shapes.items():
+        kinds = "f" if name in ("xy", "ratios", "place", "score") else "iu"
+        if arrays[name].shape != shape or arrays[name].dtype.kind not in kinds or not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} has not the values of matches")
+    below = {"reference": frames, "targets": frames, "query": points, "counts": found + 1, "tracks": 2**53}
+    for name, most in below.items():
+        if ((arrays[name] < 0) | (arrays[name] >= most)).any():
+            raise ValueError(f"{name} beyond {most - 1}")
+    if arrays["counts"].sum() != found or len(arrays["tracks"]) > points:
+        raise ValueError("parts that do not fit together")
 
 
 class TrackBuilder:
@@ -112,6 +146,10 @@ class TrackBuilder:
 
     def add(self, matches: ReferenceMatches) -> None:
         """Enter a reference frame's matches; a track keeps the first observation it has in a frame."""
+        if len(matches.tracks) and matches.tracks.max() >= self.count:
+            raise InputError(
+                "matches: of tracks that no earlier frame has; expected those of one run. Repeat it with --overwrite"
+            )
         fresh = len(matches.xy) - len(matches.tracks)
         numbers = np.concatenate([matches.tracks, np.arange(self.count, self.count + fresh)])
         self.count += fresh

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dd_sfm.documents import parse_json, regular
 from dd_sfm.io.atomic import output_error
 
 ItemT = TypeVar("ItemT")
@@ -51,9 +52,9 @@ class LoadingTimer:
 def finished_step(out: Path) -> int | None:
     """The step at which the training in a folder ended, its weights written; None where it has not."""
     try:
-        last = json.loads((out / HISTORY).read_text().splitlines()[-1])
+        last = parse_json(regular(out / HISTORY).read_text().splitlines()[-1])
         return int(last["step"]) if last.get("finished") else None
-    except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError):
         return None
 
 

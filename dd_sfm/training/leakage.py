@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from dd_sfm.documents import parse_yaml, regular
 from dd_sfm.errors import UsageError
 from dd_sfm.ops.spread import spread_positions
 from dd_sfm.training.sources.frames import WorkingFrames
@@ -116,7 +117,7 @@ def find_in_training_record(measured: DataPath, trained_on: Sequence[str]) -> st
 def _rendered(clip: Path) -> list[tuple[str, int]]:
     """Organ and seed of a rendered clip; empty for any other path, or if its scene.yaml cannot be read."""
     try:
-        content = yaml.safe_load((clip / "scene.yaml").read_text())
+        content = parse_yaml(regular(clip / "scene.yaml").read_text())
         return [(str(content["organ"]), int(content["seed"]))]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return []

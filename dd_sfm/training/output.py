@@ -10,6 +10,7 @@ import yaml
 
 from dd_sfm import __version__
 from dd_sfm.config import dump_config
+from dd_sfm.documents import parse_yaml, regular
 from dd_sfm.errors import OutputError
 from dd_sfm.io.atomic import output_error, write_text
 from dd_sfm.io.lock import LOCK
@@ -93,8 +94,8 @@ def create_output(
 def recorded_sources(out: Path) -> list[str]:
     """The sources that training.yaml records; empty if it cannot be read."""
     try:
-        return [str(d) for d in yaml.safe_load((out / SETTINGS).read_text())["data"]]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return [str(d) for d in parse_yaml(regular(out / SETTINGS).read_text())["data"]]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return []
 
 

@@ -73,7 +73,7 @@ def test_source_pixels():
 def test_matches_survive_the_disk(tmp_path):
     matches = reference(3, [[1, 2], [3, 4]], [7], {4: found([0], [[5, 6]]), 2: found([], []), 9: found([1], [[7, 8]])})
     matches.save(tmp_path / "a.npz")
-    read = ReferenceMatches.load(tmp_path / "a.npz")
+    read = ReferenceMatches.load(tmp_path / "a.npz", 10)
     assert read.reference == 3
     assert read.targets == [4, 2, 9]
     assert read.tracks.tolist() == [7]

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-import numpy as np
-
+from dd_sfm.io.arrays import READ_ERRORS, read_array, read_arrays
 from dd_sfm.io.calibration.found import FoundLens, Size, bad, numbers
 from dd_sfm.io.calibration.lenses import Intrinsics, pinhole
 from dd_sfm.io.calibration.opencv import is_opencv, matrix_intrinsics, read_opencv
@@ -80,12 +78,13 @@ def read_numpy(where: str, path: Path, frames: Size) -> FoundLens:
         InputError: If it cannot be read, or holds no camera matrix.
     """
     try:
-        content = np.load(path)
-        if isinstance(content, np.ndarray):
-            return read_matrix(where, content.tolist(), frames)
-        with content:
-            tree = {name: content[name].tolist() for name in content.files if content[name].size < 100}
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+        if path.suffix.lower() == ".npy":
+            matrix = read_array(path)
+            if matrix.shape not in ((3, 3), (3, 4)) or matrix.dtype.kind not in "iuf":
+                raise ValueError(f"an array of {matrix.dtype} of the shape {matrix.shape}, no 3 x 3 matrix of numbers")
+            return read_matrix(where, matrix.tolist(), frames)
+        tree = {name: array.tolist() for name, array in read_arrays(path).items() if array.size < 100}
+    except READ_ERRORS as error:
         raise bad(
             where, f"not a file of NumPy's that can be read ({error})", "camera_matrix and dist_coeffs"
         ) from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dd_sfm.documents import regular
 from dd_sfm.errors import InputError
 from dd_sfm.io.calibration import bare_numbers, colmap_cameras, ocam, opencv, robotics, transforms
 from dd_sfm.io.calibration.found import FoundLens, Size, bad
@@ -114,7 +115,7 @@ def _read_file(where: str, path: Path, frames: Size) -> list[FoundLens]:
     if suffix == ".mat":
         raise bad(where, "a file of MATLAB's", "what the lines in docs/calibrate.md write from it")
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        content = regular(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise bad(where, f"cannot be read ({error.strerror})", FORMS) from error
     except UnicodeDecodeError as error:

@@ -1,12 +1,12 @@
 """YAML, XML and JSON of calibration files as plain dicts, OpenCV's own dialects among them."""
 
-import json
 import re
 from typing import Any
 
 import cv2
 import yaml
 
+from dd_sfm.documents import parse_json, yaml_documents
 from dd_sfm.io.calibration.found import bad
 
 
@@ -22,13 +22,13 @@ def load_tree(where: str, content: str) -> dict[str, Any] | None:
     if start == "<":
         return _xml(where, content)
     if start in ("{", "["):
-        return _mapping(where, "JSON", lambda: json.loads(content))
+        return _mapping(where, "JSON", lambda: parse_json(content))
     if content.startswith("%YAML") or re.search(r"^\s*[\"']?[A-Za-z_][\w. /-]*[\"']?\s*:(\s|$)", content, re.M):
         # FileStorage writes '%YAML:1.0' and '!!opencv-matrix', which are not YAML to other readers, and takes
         # 'key:value' for a key and a value.
         text = re.sub(r"^%YAML.*$|!!opencv-(nd-)?matrix", "", content, flags=re.M).replace("\t", "    ")
         text = re.sub(r"^(\s*[A-Za-z_][\w.]*):(?=[\w.+\-\[\"])", r"\1: ", text, flags=re.M)
-        return _mapping(where, "YAML", lambda: next((part for part in yaml.safe_load_all(text) if part), None))
+        return _mapping(where, "YAML", lambda: next((part for part in yaml_documents(text) if part), None))
     return None
 
 
@@ -48,7 +48,8 @@ def _xml(where: str, content: str) -> dict[str, Any]:
         storage = cv2.FileStorage(content, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
         root = storage.root()
         return {key: _node(root.getNode(key)) for key in root.keys()}  # noqa: SIM118 - a node is no mapping
-    except cv2.error as error:
+    except (cv2.error, SystemError, UnicodeDecodeError) as error:
+        # A system error is what OpenCV makes of text that Python cannot read.
         raise bad(where, "not XML that OpenCV can parse", "what cv::FileStorage writes, <opencv_storage>") from error
 
 

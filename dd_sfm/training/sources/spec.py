@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from dd_sfm.documents import parse_yaml, regular, shown
 from dd_sfm.errors import ConfigError
 
 SYNTH = re.compile(r"synth:(?P<organ>[a-z_]+)(?::(?P<seed>\d+)(?:-(?P<last>\d+)|(?P<endless>\+))?)?")
@@ -103,7 +104,7 @@ def read_data_file(path: Path) -> tuple[list[DataPath], list[DataPath]]:
         ConfigError: If it cannot be read, or holds anything else.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = parse_yaml(regular(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"--data {path}: cannot be read ({' '.join(str(error).split())}); expected YAML") from error
     if not isinstance(content, dict) or not set(content) <= {"train", "validation"}:
@@ -125,7 +126,7 @@ def _entry(entry: Any, file: Path) -> DataPath:
             data = replace(data, first=first, last=last)
     else:
         raise ConfigError(
-            f"--data {file}: entry {entry!r}; expected PATH[:FIRST-LAST][@WEIGHT] or path, frames, weight"
+            f"--data {file}: entry {shown(entry)}; expected PATH[:FIRST-LAST][@WEIGHT] or path, frames, weight"
         )
     is_synth = str(data.path).startswith("synth:")
     return data if is_synth or data.path.is_absolute() else replace(data, path=file.parent / data.path)
@@ -134,7 +135,7 @@ def _entry(entry: Any, file: Path) -> DataPath:
 def _span(frames: Any, file: Path) -> tuple[int, int]:
     ok = isinstance(frames, list) and len(frames) == 2 and all(type(f) is int for f in frames)
     if not ok or not 0 <= frames[0] <= frames[1]:
-        raise ConfigError(f"--data {file}: frames {frames!r}; expected [first, last]")
+        raise ConfigError(f"--data {file}: frames {shown(frames)}; expected [first, last]")
     return frames[0], frames[1]
 
 
@@ -144,5 +145,5 @@ def _weight(value: Any, where: str) -> float:
     except (TypeError, ValueError):
         weight = 0.0
     if not 0 < weight < float("inf"):
-        raise ConfigError(f"{where}: weight {value}; expected a number above zero")
+        raise ConfigError(f"{where}: weight {shown(value)}; expected a number above zero")
     return weight

@@ -78,7 +78,7 @@ def check_matrices(path: Path) -> None:
                 ).fetchone()[0]
                 if wrong:
                     raise ValueError(f"{wrong} rows of {table} are not of the size that they state")
-    except (sqlite3.Error, OSError, ValueError) as error:
+    except (sqlite3.Error, OSError, ValueError, RuntimeError) as error:
         raise _damaged(path, error) from error
 
 

@@ -246,6 +246,8 @@ def _parse_images(data: bytes) -> ImageRecords:
         names[image] = data[at + IMAGE_HEADER.size : end].decode()
         count = struct.unpack_from("<Q", data, end + 1)[0]
         at = end + 9
+        if at + count * POINT2D.itemsize > len(data):
+            raise ValueError(f"image {image} has {count} keypoints, more than the file holds")
         parts.append(np.frombuffer(data, POINT2D, count, at))
         at += count * POINT2D.itemsize
         if not all(map(math.isfinite, (w, x, y, z, *shift))):

@@ -19,6 +19,8 @@ from dd_sfm.structures import Model
 
 Reconstruction = pycolmap.Reconstruction
 MODEL_FILES = ("cameras", "images", "points3D")
+FURTHER_FILES = ("rigs", "frames")
+"""Read by COLMAP itself where they are there."""
 # Lenses that are pinholes when all their distortion is zero.
 POLYNOMIAL = ("SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV")
 READ_ERRORS = (ValueError, IndexError, KeyError, RuntimeError, MemoryError, OSError)
@@ -170,6 +172,10 @@ def _suffix(folder: Path) -> str:
 
 
 def _check_files(folder: Path, suffix: str) -> None:
+    for name in FURTHER_FILES:
+        path = folder / f"{name}{suffix}"
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: no ordinary file; expected that of a COLMAP model. Export it again")
     for name in MODEL_FILES:
         if not (folder / f"{name}{suffix}").is_file():
             raise InputError(

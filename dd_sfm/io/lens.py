@@ -237,6 +237,9 @@ class Lens:
         angles, radii = self._mean_radius
         end = int(np.argmax(radii)) + 1
         angles, radii = angles[:end], radii[:end]
+        if len(angles) < 2 or not np.isfinite(radii).all():
+            # A lens that turns back at once shows nothing.
+            return np.full(target.shape, np.nan)
         radius = np.hypot(target[:, 0], target[:, 1])
         outward = _over(target, radius[:, None], 0.0) + (radius == 0)[:, None] * [1.0, 0.0]
         angle = np.interp(radius, radii, angles)

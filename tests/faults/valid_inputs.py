@@ -506,6 +506,7 @@ def _read_opened(run: Path) -> Reads:
 
 
 def _read_stages(run: Path) -> Reads:
+    from dd_sfm.config import CameraConfig
     from dd_sfm.features.descriptor_files import DescriptorFiles
     from dd_sfm.io import run_folder
     from dd_sfm.io.edited_masks import check_edited
@@ -513,7 +514,7 @@ def _read_stages(run: Path) -> Reads:
     from dd_sfm.pipeline.stages import STAGES, StageRecord
     from dd_sfm.sfm.track_builder import ReferenceMatches
 
-    yield lambda: camera_line(run_folder.read_frames(run))
+    yield lambda: camera_line(run_folder.read_frames(run), CameraConfig())
     yield lambda: run_folder.read_stages(run, STAGES)
     yield lambda: [StageRecord.open(run, overwrite=False).is_done(s, "0" * 64) for s in STAGES]
     yield lambda: [StageRecord.open(run, overwrite=False).seconds(s) for s in STAGES]

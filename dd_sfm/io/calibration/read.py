@@ -21,6 +21,10 @@ FORMS = (
 )
 TREE_SUFFIXES = (".yaml", ".yml", ".json", ".xml")
 """A file so named that cannot be parsed is taken for a damaged one, any other for something else."""
+MOST_PARAMETER = 1e9
+"""Of a lens, in whatever unit."""
+LEAST_FIELD_DEG = 0.2
+"""A lens that turns back closer to its axis shows nothing."""
 SHOWN = 40
 """Characters of a file's first line that are shown where it is no calibration."""
 Part = tuple[int, int, int, int]
@@ -255,6 +259,8 @@ def _fitted(found: FoundLens, text: str, frames: Size, part: Part | None, *, exa
 
 
 def _check(lens: Lens, text: str, *, is_part: bool) -> None:
+    if not all(abs(value) < MOST_PARAMETER for value in lens.params):
+        raise bad(text, "a parameter that is not finite, or far too large", "numbers of a real lens")
     fx, fy, cx, cy = lens.focal_and_centre
     inside = is_part or (0 < cx < lens.width and 0 < cy < lens.height)
     if not (fx > 0 and fy > 0 and inside):
@@ -262,3 +268,5 @@ def _check(lens: Lens, text: str, *, is_part: bool) -> None:
             f"--calibration {text}: focal {fx:g}, {fy:g} and centre {cx:g}, {cy:g} do not fit {lens.width}x"
             f"{lens.height} frames; expected positive focal lengths and a centre inside the frame"
         )
+    if lens.has_distortion and lens.field_limit_deg < LEAST_FIELD_DEG:
+        raise bad(text, "a distortion that turns the picture back at once", "that of a real lens")

@@ -62,8 +62,12 @@ def _gpu() -> str:
 
 
 def _open3d() -> str:
+    from dd_sfm.viz.window.viewer import lacks_display
+
     problem = open3d_problem()
-    return f"{problem}; nothing but the window of dd-sfm view needs it" if problem else f"open3d {_open3d_version()}"
+    if problem:
+        return f"{problem}; nothing but the window of dd-sfm view needs it"
+    return f"open3d {_open3d_version()}" + ("; no display here: view --screenshot FILE.png" if lacks_display() else "")
 
 
 def _open3d_version() -> str:

@@ -23,6 +23,9 @@ from dd_sfm.structures import FrameSet, MapResult, Tracks, VerifiedPairs
 
 logger = logging.getLogger(__name__)
 
+NAMED = 8
+"""So many frames that are not registered are named in a note."""
+
 
 def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progress: Progress) -> MapResult:
     """Find the poses of the frames from their tracks.
@@ -104,9 +107,11 @@ def _result(
 def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Config) -> list[Note]:
     """What went less well, for the user."""
     notes = []
-    missing = len(frames) - len(models[0])
+    missing = [frame.label for k, frame in enumerate(frames.frames) if k not in models[0]]
     if missing:
-        text = f"{missing} of {len(frames)} frames could not be registered in the largest model"
+        where = "in the largest model" if len(models) > 1 else "in the model"
+        named = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
+        text = f"{len(missing)} of {len(frames)} frames could not be registered {where}: {named}"
         notes.append(Note(NoteCode.FRAMES_NOT_REGISTERED, text))
     added = len(models[0]) - best.registered
     if added:

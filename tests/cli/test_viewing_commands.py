@@ -186,6 +186,11 @@ def _renumber(run, by):
 
 def test_a_window_without_a_display(refused, run, monkeypatch):
     monkeypatch.setattr("dd_sfm.cli.view.open3d_problem", lambda: "")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.setattr(viewer, "PROBE", "")
+    refused("view", run, says="view: no display to open a window on; expected one (DISPLAY or WAYLAND_DISPLAY)")
+    monkeypatch.setenv("DISPLAY", ":99")
     monkeypatch.setattr(viewer, "PROBE", "import sys; sys.exit(not False)")
     refused("view", run, says="view: no display to open a window on; expected one (DISPLAY or WAYLAND_DISPLAY)")
     monkeypatch.setattr(viewer, "PROBE", "raise SystemExit(1)")

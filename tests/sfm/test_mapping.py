@@ -143,7 +143,7 @@ def test_frames_without_matches_are_said(tmp_path):
     cut = Tracks(tracks.track[keep], tracks.frame[keep], tracks.xy[keep], tracks.score[keep], tracks.anchor[keep])
     result = map_poses(frames, cut, tmp_path, CONFIG, silent)
     assert 13 not in result.models[0]
-    assert any("1 of 14 frames could not be registered" in note.text for note in result.notes)
+    assert any("1 of 14 frames could not be registered in the model: " in note.text for note in result.notes)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The viewer's window, drawn by Open3D; what it shows is in :class:`ViewState`."""
 
 import math
+import os
 import subprocess
 import sys
 import time
@@ -32,6 +33,8 @@ MAX_DRAW_S = 0.08
 POINT_SIZE_RANGE_PX = (1.5, 5.0)
 """Smallest and largest default diameter of the points, which is chosen by their spacing in the first view."""
 # Run in a separate process: a missing library may end it, and without a display Open3D fails silently.
+PROBE_S, PAUSE_S = 60.0, 0.005
+"""Seconds that opening a window may take, and between two pictures of it."""
 PROBE = """
 import open3d, sys
 sys.exit(not open3d.visualization.Visualizer().create_window(width=64, height=64, visible=False))
@@ -44,12 +47,24 @@ def check_display() -> None:
     Raises:
         DeviceError: If there is no display.
     """
-    tried = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, check=False)
-    if tried.returncode:
+    if lacks_display() or not _opens_window():
         raise DeviceError(
             "view: no display to open a window on; expected one (DISPLAY or WAYLAND_DISPLAY). Render a picture "
             "instead: --screenshot FILE.png"
         )
+
+
+def lacks_display() -> bool:
+    """Whether this machine or session has no display: Open3D then opens windows that nobody sees."""
+    return sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+def _opens_window() -> bool:
+    try:
+        tried = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, check=False, timeout=PROBE_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return tried.returncode == 0
 
 
 def open_window(state: ViewState, view: str, width: int, height: int, say: Callable[[str], None]) -> None:
@@ -105,7 +120,10 @@ class Window:
     def run(self) -> None:
         """Show the window until it is closed."""
         self.seconds_per_point = self._draw_seconds() / max(self.shapes.point_count, 1)
-        self.visualizer.run()
+        # Not Open3D's own loop, in which neither Ctrl-C nor SIGTERM reaches Python.
+        while self.visualizer.poll_events():
+            self.visualizer.update_renderer()
+            time.sleep(PAUSE_S)
         self.visualizer.destroy_window()
 
     def _draw_seconds(self) -> float:

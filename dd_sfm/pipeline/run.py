@@ -130,6 +130,8 @@ class _Stages:
                 logger.info("%s: done before", stage)
                 kept.append(stage)
             else:
+                if self.record.is_replaced(stage, self.expected[stage]):
+                    self.say(f"{stage}: settings have changed; what it and the stages after it made is replaced")
                 self.record.begin(stage, self.expected[stage])
                 self.say(f"{stage} ...")
                 self._do_stage(stage)

@@ -177,6 +177,11 @@ class StageRecord:
         is_kept = entry.get("fingerprint") == expected and bool(entry.get("done"))
         return is_kept and (stage == "describe" or self.has_files(stage))
 
+    def is_replaced(self, stage: str, expected: str) -> bool:
+        """Whether a stage is finished with other settings or inputs."""
+        entry = self.stages.get(stage, {})
+        return bool(entry.get("done")) and entry.get("fingerprint") != expected
+
     def has_files(self, stage: str) -> bool:
         """Whether the file that the next stage starts from is there."""
         return (self.out / KEY_FILES[stage]).is_file()

@@ -217,3 +217,12 @@ def test_what_a_run_writes_is_no_input_of_it(request_of):
             go(replace(request_of, overwrite=True, **changed))
     assert len(list(own.iterdir())) == 12
     go(replace(request_of, source=own, out=request_of.out.parent / "again", last="frames"))
+
+
+def test_what_a_changed_setting_replaces_is_said(request_of):
+    short = replace(request_of, last="frames")
+    go(short)
+    changed = load_config(Config, None, ["runtime.device=cpu", "frames.every=2"])
+    lines = []
+    run(replace(short, config=changed), silent, lines.append)
+    assert lines[0] == "frames: settings have changed; what it and the stages after it made is replaced"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dd_sfm.documents import finite, whole
 from dd_sfm.errors import InputError
 from dd_sfm.io.run_folder import read_metrics
 
@@ -39,8 +40,8 @@ def read_run_times(runs: Sequence[Path]) -> list[RunTimes]:
             raise InputError(f"{run}: not found; expected the folder of a finished run")
         metrics = read_metrics(run)
         try:
-            seconds = {str(stage): float(value) for stage, value in metrics["seconds"].items()}
-            found.append(RunTimes(str(run), max(1, int(metrics["frames_used"])), seconds))
+            seconds = {str(stage): finite(value) for stage, value in metrics["seconds"].items()}
+            found.append(RunTimes(str(run), max(1, whole(metrics["frames_used"])), seconds))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{run / 'metrics.json'}: no seconds of its stages ({error}); expected what dd-sfm reconstruct writes"

@@ -71,7 +71,7 @@ class DescriptorFiles:
         Raises:
             InputError: If they are damaged.
         """
-        return torch.from_numpy(self._read(self._basis))
+        return torch.from_numpy(self._read(self._basis, 2))
 
     def map_path(self, index: int) -> Path:
         """Where the map of a source frame lies."""
@@ -120,11 +120,18 @@ class DescriptorFiles:
         Raises:
             InputError: If they are damaged.
         """
-        return torch.from_numpy(np.stack([self._read(self._pooled_path(index)) for index in indices]))
+        pooled = [self._read(self._pooled_path(index), 1) for index in indices]
+        sizes = {len(one) for one in pooled}
+        if len(sizes) > 1:
+            raise InputError(f"{self.folder}: pooled descriptors of several sizes; remove the folder and repeat")
+        return torch.from_numpy(np.stack(pooled))
 
-    def _read(self, path: Path) -> NDArray[Any]:
+    def _read(self, path: Path, axes: int) -> NDArray[Any]:
         try:
-            return read_array(path)
+            array = read_array(path)
+            if array.ndim != axes or array.dtype.kind != "f" or not np.isfinite(array).all():
+                raise ValueError(f"{array.dtype} numbers of the shape {array.shape}, or such that are not finite")
+            return array
         except (OSError, ValueError, EOFError) as error:
             raise InputError(
                 f"{path}: damaged ({error}); expected numbers by dd-sfm. Remove {self.folder} and repeat"

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -10,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dd_sfm.documents import whole
 from dd_sfm.errors import InputError
-from dd_sfm.io.arrays import read_arrays
+from dd_sfm.io.arrays import READ_ERRORS, read_arrays
 from dd_sfm.io.atomic import atomic_file, output_error
 from dd_sfm.structures import DescriptorMap, WorkingGrid
 
@@ -119,15 +119,20 @@ def load_packed(path: Path) -> PackedMap:
     """
     try:
         arrays = read_arrays(path)
-        height, width = arrays["shape"]
+        height, width = (whole(int(side), 1) for side in arrays["shape"])
+        if min(len(arrays[name]) for name in ("stored", "usable")) * 8 < height * width:
+            raise ValueError(f"{height} x {width} cells, more than it holds")
         stored, usable = (
             np.unpackbits(arrays[name], count=height * width).reshape(height, width) > 0
             for name in ("stored", "usable")
         )
-        return PackedMap(arrays["cells"], stored, usable)
+        cells = arrays["cells"]
+        if cells.ndim != 2 or cells.dtype != np.int8 or len(cells) != np.count_nonzero(stored):
+            raise ValueError(f"descriptors {cells.shape} of {np.count_nonzero(stored)} cells")
+        return PackedMap(cells, stored, usable)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except (*READ_ERRORS, TypeError) as error:
         raise InputError(
             f"{path}: damaged ({error}); expected descriptors by dd-sfm. Remove the file and repeat the command"
         ) from error

@@ -27,6 +27,7 @@ from dd_sfm.io.run_folder import (
     read_frame_records,
     read_frames,
     read_metrics,
+    readable,
 )
 from dd_sfm.io.scene import Scene, open_scene
 from dd_sfm.io.trajectory import model_number, read_trajectory
@@ -249,10 +250,11 @@ class Run:
         """What went less well: a code, and a sentence."""
         texts = self.metrics.get("degradations", [])
         codes = self.metrics.get("degradation_codes", [])
-        if len(codes) != len(texts):
-            # An older version, which wrote no codes.
-            return tuple(Note.from_json(text) for text in texts)
-        return tuple(Note.from_json({"code": code, "text": text}) for code, text in zip(codes, texts, strict=True))
+        with readable(self.path / METRICS):
+            if len(codes) != len(texts):
+                # An older version, which wrote no codes.
+                return tuple(Note.from_json(text) for text in texts)
+            return tuple(Note.from_json({"code": code, "text": text}) for code, text in zip(codes, texts, strict=True))
 
     @cached_property
     def config(self) -> Config:

@@ -22,9 +22,11 @@ from dd_sfm.io.atomic import write_bytes, write_json
 from dd_sfm.io.lens import Lens
 from dd_sfm.io.run_values import (
     camera_of,
+    check_tracks,
     finite_or_none,
     lens_of,
     one_of,
+    point_figures_of,
     pose_of,
     record_json,
     records_of,
@@ -254,6 +256,7 @@ def read_matches(run: Path) -> MatchResult:
     path = run / TRACKS
     with readable(path):
         arrays = read_arrays(path)
+        check_tracks(arrays)
         tracks = Tracks(**{name: arrays[name] for name in TRACK_ARRAYS})
         pairs = [(int(i), int(j)) for i, j in arrays["pairs"]]
         return MatchResult(tracks, pairs, [Note.from_json(note) for note in parse_json(str(arrays["notes"]))])
@@ -293,7 +296,7 @@ def read_point_figures(run: Path) -> list[dict[str, Any]]:
     """Read ``densify.json``."""
     path = run / POINTS
     with readable(path):
-        return [dict(figures) for figures in read_json(path)]
+        return point_figures_of(read_json(path))
 
 
 def write_metrics(run: Path, metrics: Mapping[str, Any]) -> None:

@@ -11,6 +11,8 @@ from dd_sfm.documents import file_name, finite, shown, whole
 from dd_sfm.io.lens import Lens
 from dd_sfm.structures import DropReason, FrameRecord
 
+MOST_FRAMES = 100_000_000
+
 
 def record_json(record: FrameRecord) -> dict[str, Any]:
     """What became of a frame as ``frames.json`` holds it."""
@@ -107,3 +109,33 @@ def stage_of(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of ``stages.json``: fingerprint, whether it is done, and seconds."""
     values = dict(entry)
     return values | {"seconds": finite(values.get("seconds", 0.0))}
+
+
+def check_tracks(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """See that arrays are those of tracks, in whole and in finite numbers.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    for name, kinds in {"track": "iu", "frame": "iu", "xy": "f", "score": "f", "anchor": "b", "pairs": "iu"}.items():
+        if arrays[name].dtype.kind not in kinds or not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} holds {arrays[name].dtype} values, or such that are not finite")
+    if (arrays["frame"] < 0).any() or (arrays["frame"] > MOST_FRAMES).any():
+        raise ValueError("frames that no video has")
+
+
+def point_figures_of(values: Any) -> list[dict[str, Any]]:
+    """Figures of the points of each model, of at least one.
+
+    Raises:
+        ValueError: If they are not, or a figure is a text or no finite number.
+    """
+    figures = [dict(one) for one in values]
+    if not figures:
+        raise ValueError("no model")
+    for one in figures:
+        whole(one["frames_registered"])
+        for value in one.values():
+            if not isinstance(value, dict | list | bool):
+                finite_or_none(value)
+    return figures

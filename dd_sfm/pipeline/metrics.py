@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from dd_sfm.cameras import PinholeCamera
+from dd_sfm.documents import finite
 from dd_sfm.io.run_folder import (
+    METRICS,
     ExtractedFrames,
     has_metrics,
     read_frames,
@@ -18,6 +20,7 @@ from dd_sfm.io.run_folder import (
     read_metrics,
     read_point_figures,
     read_poses,
+    readable,
 )
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.sfm.geometry import measured_errors_px
@@ -27,6 +30,8 @@ from dd_sfm.structures import Model
 UNSURE = 0.1
 """Median expected error, relative to the distance, above which a cloud is called unsure."""
 MORE_PARALLAX = "Where the camera hardly moves, a longer piece or a larger --every gives more parallax"
+
+MEMORY = ("peak_rss_mb", "peak_gpu_mb")
 
 
 def run_metrics(
@@ -49,7 +54,8 @@ def run_metrics(
         kept: Stages that an earlier call did. Their memory is that of that call, as far as this one did not take more.
     """
     is_new = not kept or not has_metrics(out)
-    before = {} if is_new else read_metrics(out)
+    with readable(out / METRICS):
+        before = {} if is_new else {key: finite(value) for key, value in read_metrics(out).items() if key in MEMORY}
     memory = memory_figures() if is_new or len(kept) < len(seconds) else {}
     models = read_point_figures(out)
     frames, match, found = read_frames(out), read_matches(out), read_poses(out)
@@ -77,7 +83,7 @@ def run_metrics(
         "degradation_codes": [note.code.value for note in notes],
         "seconds": dict(seconds) | {"total": round(sum(seconds.values()), 2)},
         "stages_kept": list(kept),
-        **{key: max(m.get(key, 0.0) for m in (memory, before)) for key in ("peak_rss_mb", "peak_gpu_mb")},
+        **{key: max(m.get(key, 0.0) for m in (memory, before)) for key in MEMORY},
     }
 
 

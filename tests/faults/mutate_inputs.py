@@ -19,7 +19,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ import psutil
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-from mutations import Spoiler  # noqa: E402
+from mutations import SCRIPT, Spoiler  # noqa: E402
 from valid_inputs import KINDS  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +36,8 @@ MOST_S, MOST_BYTES = 10.0, 3 << 30
 COMMAND_EVERY = 40
 """Of so many inputs one is given to a command as well."""
 SECRET = "a secret that no command may copy"
+MANY = 8
+"""Files of one ending in a folder."""
 ONE_LINE = 3000
 """Characters of a message at most."""
 
@@ -64,6 +66,14 @@ def make_outside(folder: Path) -> None:
     cv2.imwrite(str(folder / "secret.png"), np.random.default_rng(9).integers(0, 255, (120, 160, 3)).astype(np.uint8))
     for name in ("00000010.png", "cameras.bin", "cloud.png", "00000010.png.png", "grid.json", "basis.npy"):
         (victim / name).write_text(SECRET)
+
+
+def _groups(folder: Path) -> list[list[Path]]:
+    """The files of a folder; those of one ending in a folder of many are one group, as the frames of a run."""
+    groups: dict[tuple[Path, str], list[Path]] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        groups.setdefault((path.parent, path.suffix), []).append(path)
+    return [part for paths in groups.values() for part in ([paths] if len(paths) > MANY else [[p] for p in paths])]
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -101,8 +111,10 @@ class Bench:
         numbered = all(path.name.isdigit() and path.is_dir() for path in choices)
         shutil.copytree(rng.choice(choices) if numbered else valid, folder)
         spoiler = Spoiler(rng, self.outside)
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = [rng.choice(alike) for alike in _groups(folder)]
         done = [spoiler.spoil(path) for path in rng.sample(files, min(len(files), rng.choice((1, 1, 1, 3))))]
+        if rng.random() < 0.05:
+            done.append(self._renamed(folder, rng))
         if rng.random() < 0.03:
             done.append(self._linked_folder(folder, rng))
         return folder, "; ".join(done)
@@ -123,6 +135,23 @@ class Bench:
                     found.append(f"{chosen.name}: {type(error).__name__}: {error}")
         return found
 
+    def _renamed(self, folder: Path, rng: random.Random) -> str:
+        """Give a file or the folder of images a name that nobody would choose."""
+        path = rng.choice(sorted(path for path in folder.rglob("*") if os.path.lexists(path)))
+        names = (
+            "a\nb",
+            "-rf",
+            "--help",
+            SCRIPT.replace("/", ""),
+            "\x1b]0;title\x07",
+            "\u202e",
+            "%s",
+            "a b'\"",
+            "\udce4",
+        )
+        path.rename(path.with_name(rng.choice(names) + path.suffix))
+        return f"{path.name} renamed"
+
     def _linked_folder(self, folder: Path, rng: random.Random) -> str:
         """Put a link to a folder outside in the place of one."""
         inside = sorted(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())
@@ -133,9 +162,10 @@ class Bench:
         chosen.symlink_to(self.outside / "victim")
         return f"{chosen.name} is a link to a folder outside"
 
-    def run(self, kind: str, number: int, seed: int) -> Outcome:
-        """Spoil an input, read it, and see what became of it."""
+    def run(self, kind: str, number: int, seed: int, begun: Callable[[str], None] = lambda _: None) -> Outcome:
+        """Spoil an input, tell that it is ``begun``, read it, and see what became of it."""
         folder, done = self.spoilt(kind, number, seed)
+        begun(done)
         started, faults, refused, where = time.monotonic(), [], 0, ""
         for read in KINDS[kind].read(folder):
             try:
@@ -190,11 +220,18 @@ def serve(work: Path, seed: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (size + MOST_BYTES, size + MOST_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with os.fdopen(3, "w") as answers:
+        warm = set()
+
+        def tell(done: str) -> None:
+            print(json.dumps(done), file=answers, flush=True)
+
         for line in sys.stdin:
             kind, number = line.split()
-            bench.valid(kind)
-            print("begun", file=answers, flush=True)
-            outcome = bench.run(kind, int(number), seed)
+            if kind not in warm:
+                # Imports and compiled loops take their time once, which is none of the input's.
+                bench.check_valid(kind)
+                warm.add(kind)
+            outcome = bench.run(kind, int(number), seed, tell)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             if peak > MOST_BYTES + (1 << 30):
                 outcome.result, outcome.found = "fault", f"{outcome.found} | {peak / 1e9:.1f} GB of memory"
@@ -233,14 +270,13 @@ class Child:
         assert self.process.stdin is not None
         print(kind, number, file=self.process.stdin, flush=True)
         # Making the valid inputs takes its time, which is none of the reader's.
-        answer, why = self._wait(30 * MOST_S)
-        if answer:
-            answer, why = self._wait(MOST_S)
+        done, why = self._wait(30 * MOST_S)
+        answer, why = self._wait(MOST_S) if done else ("", why)
         if answer:
             return Outcome(**json.loads(answer))
         self.stop()
         last = (self.work / "child.log").read_text(errors="replace")[-500:]
-        return Outcome(kind, number, "fault", "", why, last)
+        return Outcome(kind, number, "fault", json.loads(done or '""'), why, last)
 
     def _wait(self, most_s: float) -> tuple[str, str]:
         """A line of the answer; "" and why for a process that ended, or that is to be ended as it takes too long."""

@@ -365,7 +365,7 @@ class Spoiler:
                 if way < 0.1:
                     database.execute(f"DROP TABLE {table}")
                 elif way < 0.2:
-                    database.execute(f"UPDATE {table} SET {column} = zeroblob(100000000)")
+                    database.execute(f"UPDATE {table} SET {column} = zeroblob(20000000) WHERE rowid = 1")
                 else:
                     where = "" if way < 0.5 else " WHERE rowid = 2"
                     database.execute(f"UPDATE {table} SET {column} = ?{where}", (value,))

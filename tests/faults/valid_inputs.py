@@ -441,8 +441,9 @@ def make_runs(folder: Path) -> None:
     notes = (Note(NoteCode.FRAMES_BLURRED, "1 of 17 frames left out as blurred"),)
     frames = run_folder.ExtractedFrames("clip.mp4", 160, 120, 25.0, 41, CAMERA, None, 104, "png", tuple(records), notes)
     run_folder.write_frames(run, frames)
+    times = {"seconds": {"frames": 1.0, "total": 2.0}, "frames_used": 16}
     texts = {"degradations": [notes[0].text], "degradation_codes": [notes[0].code]}
-    run_folder.write_metrics(run, {"points": len(model.xyz), "features": "learned", "models": [16], **texts})
+    run_folder.write_metrics(run, {"points": len(model.xyz), "features": "learned", "models": [16], **texts, **times})
     write_config(run, {**dump_config(Config()), "versions": {}, "device_used": "cpu"})
     write_cloud(run / "points.ply", to_cloud(model, np.linspace(0.001, 0.1, len(model.xyz))))
     stages = {name: {"fingerprint": "0" * 64, "done": True, "seconds": 1.0} for name in STAGES}
@@ -461,7 +462,7 @@ def make_runs(folder: Path) -> None:
     run_folder.write_matches(run, MatchResult(tracks, [(0, 1), (1, 2)], list(notes)))
     poses = MapResult([model.cam_from_world], [CAMERA], "global", VerifiedPairs(2, 2, 99), {"global": 1.0}, list(notes))
     run_folder.write_poses(run, poses)
-    run_folder.write_point_figures(run, [{"points": 10, "median": 1.0}])
+    run_folder.write_point_figures(run, [{"points": 10, "frames_registered": 16, "depth_maps": 3}])
     (run / "matches").mkdir()
     found = {1: PairFound(np.arange(5), np.ones((5, 2), np.float32), np.ones(5, np.float32), 0.9)}
     ReferenceMatches(0, np.ones((6, 2), np.float32), np.zeros(0, np.int64), found).save(
@@ -510,6 +511,7 @@ def _read_stages(run: Path) -> Reads:
     from dd_sfm.features.descriptor_files import DescriptorFiles
     from dd_sfm.io import run_folder
     from dd_sfm.io.edited_masks import check_edited
+    from dd_sfm.pipeline.metrics import run_metrics
     from dd_sfm.pipeline.stage_summary import camera_line
     from dd_sfm.pipeline.stages import STAGES, StageRecord
     from dd_sfm.sfm.track_builder import ReferenceMatches
@@ -525,6 +527,8 @@ def _read_stages(run: Path) -> Reads:
     yield lambda: run_folder.read_poses(run)
     yield lambda: run_folder.read_point_figures(run)
     yield lambda: run_folder.read_evaluation(run)
+    kept = dict.fromkeys(STAGES, 1.0)
+    yield lambda: run_metrics(run, features="learned", weights=None, device="cpu", seconds=kept, kept=list(STAGES))
     yield lambda: check_edited(run, (160, 120))
     yield lambda: DescriptorFiles(run, None).is_begun() and run_folder.read_grid(run)
     yield lambda: DescriptorFiles(run, None).basis()
@@ -534,12 +538,14 @@ def _read_stages(run: Path) -> Reads:
 
 
 def _other_commands(run: Path) -> Reads:
+    from dd_sfm.benchmark.run_times import read_run_times, run_times_table
     from dd_sfm.evaluation.model.pose_reference import open_pose_reference, open_run
     from dd_sfm.export.convert import convert
     from dd_sfm.progress import silent
     from dd_sfm.viz.render.cloud_view import open_cloud_view
 
     yield lambda: open_cloud_view(run)
+    yield lambda: run_times_table(read_run_times([run, run]))
     yield lambda: open_run(run)
     yield lambda: open_pose_reference(run)
     for to in ("nerfstudio", "tum", "hloc"):

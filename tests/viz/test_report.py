@@ -92,6 +92,34 @@ def test_what_is_said_without_a_script(made):
     assert "All points are shown." in text
 
 
+SCRIPT = "</script><script>document.title='ran'</script><img src=x onerror=alert(1)>\"'"
+
+
+def hostile(value):
+    """The same with a script in every text, as file names, notes and figures of others may hold."""
+    if isinstance(value, str):
+        return value + SCRIPT
+    if isinstance(value, dict):
+        return {key: hostile(item) for key, item in value.items()}
+    return [hostile(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def test_a_script_in_what_the_page_shows_does_not_run(made):
+    _, comparison = made
+    columns = [
+        replace(c, label=c.label + SCRIPT, failure=c.failure and c.failure + SCRIPT, metrics=hostile(c.metrics))
+        for c in comparison.columns
+    ]
+    spoilt = replace(comparison, columns=columns, figures=hostile(comparison.figures))
+    payload, clouds = interactive_view(spoilt, 100)
+    images = dict.fromkeys(PICTURES, b"png")
+    text = page(spoilt, images, [], payload, clouds, title=f"clip{SCRIPT}.mp4")
+    usual = page(comparison, images, [], *interactive_view(comparison, 100), title="clip.mp4")
+    assert Outline(text).open == []
+    assert Outline(text).tags == Outline(usual).tags
+    assert SCRIPT not in text
+
+
 def test_pictures_are_whole_and_not_empty(made):
     folder = made[0] / "figures"
     assert {p.name for p in folder.iterdir()} == PICTURES

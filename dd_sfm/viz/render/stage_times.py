@@ -35,7 +35,10 @@ def _draw_bars(axes: Axes, runs: Sequence[RunTimes], colours: dict[str, str]) ->
         left += widths
     for row, total in enumerate(left):
         axes.text(total, row, f" {total:.0f} s", va="center", fontsize=9)
-    labels = [f"{name}, {run.frames} frames" for name, run in zip(_short_names(runs), runs, strict=True)]
+    # Text between two dollars would be taken for a formula.
+    labels = [
+        f"{name}, {run.frames} frames".replace("$", r"\$") for name, run in zip(_short_names(runs), runs, strict=True)
+    ]
     axes.set_yticks(np.arange(len(runs)), labels)
     axes.invert_yaxis()
     axes.set(xlabel="seconds", xlim=(0, 1.15 * max(left.max(initial=0.0), 1e-3)))

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from dd_sfm.structures import FloatArray
 
@@ -46,6 +45,9 @@ def calibration_figures(predicted: FloatArray, actual: FloatArray, bins: int = B
                 "actual_over_predicted": true / middle if middle > 0 else None,
             }
         )
+    # Imported here, as it takes half a second, which every command would take longer to start.
+    from scipy.stats import spearmanr
+
     varied = np.ptp(expected) > 0 and np.ptp(found) > 0
     return {
         "points": len(known),

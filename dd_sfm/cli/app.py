@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from dd_sfm import __version__
+from dd_sfm.cli.batch import batch
 from dd_sfm.cli.bench import bench
 from dd_sfm.cli.calibrate import calibrate
 from dd_sfm.cli.compare import compare
@@ -75,6 +76,7 @@ def root(
 
 app.command()(reconstruct)
 app.command()(compare)
+app.command()(batch)
 app.command(name="extract")(extract)
 app.command(name="match")(match)
 app.command(name="map")(map_)

@@ -5,8 +5,11 @@ from pathlib import Path
 from dd_sfm.io.dicom_header import is_dicom
 from dd_sfm.io.images import has_image_suffix, is_hidden
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".wmv", ".webm", ".ts")
-"""Only for hints: whatever can be decoded is a video."""
+VIDEO_SUFFIXES = (
+    ".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".wmv", ".webm", ".ts", ".m2ts", ".mts", ".vob", ".flv",
+    ".ogv", ".3gp", ".mxf", ".asf", ".dv", ".m2v", ".h264", ".h265", ".hevc", ".mjpeg", ".mjpg", ".y4m",
+)  # fmt: skip
+"""For hints, and for what is a video in a folder of files: whatever can be decoded is one where it is named."""
 DEPTH = 3
 """So deep are folders looked for: exports of DICOM have their files in the third."""
 MOST_NAMED = 4
@@ -21,7 +24,7 @@ def source_hint(folder: Path) -> str:
     inside, level = list[Path](), [folder]
     for _ in range(DEPTH):
         level = [sub for outer in level for sub in _folders(outer)]
-        inside = inside or [sub for sub in level if _holds_images(sub)]
+        inside = inside or [sub for sub in level if holds_images(sub)]
     if len(inside) == 1:
         return f". Did you mean {inside[0]}?"
     if inside:
@@ -42,6 +45,7 @@ def _folders(folder: Path) -> list[Path]:
         return []
 
 
-def _holds_images(folder: Path) -> bool:
+def holds_images(folder: Path) -> bool:
+    """Whether a folder holds images or DICOM files."""
     files = [path for path in folder.iterdir() if _is_users_file(path)]
     return any(has_image_suffix(path) for path in files) or any(is_dicom(path) for path in files)

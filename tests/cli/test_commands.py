@@ -16,7 +16,8 @@ from dd_sfm.notes import NoteCode
 
 
 @pytest.mark.parametrize(
-    "command", ["reconstruct", "compare", "extract", "match", "map", "train", "synth", "bench", "doctor", "calibrate"]
+    "command",
+    ["reconstruct", "compare", "batch", "extract", "match", "map", "train", "synth", "bench", "doctor", "calibrate"],
 )
 def test_every_command_explains_itself_with_an_example(dd_sfm, command):
     ran = dd_sfm(command, "--help")

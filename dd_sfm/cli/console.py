@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -19,6 +20,23 @@ from dd_sfm.progress import Progress, silent
 ItemT = TypeVar("ItemT")
 LINE_INTERVAL_S = 30.0
 """Seconds between lines of progress where the output is not a terminal."""
+STEP_INTERVAL_S = 5.0
+"""Where the output is not a terminal, steps that begin sooner after the last line than this are not told."""
+
+
+@dataclass
+class _LastLine:
+    """The last line of a command on stderr: progress without a terminal adds what it does not say."""
+
+    text: str = ""
+    at: float = 0.0
+
+    def print(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+        self.text, self.at = text.strip(), time.monotonic()
+
+
+_last_line = _LastLine()
 
 
 def make_progress(quiet: bool) -> Progress:
@@ -35,14 +53,18 @@ def make_progress(quiet: bool) -> Progress:
 
 
 def _progress_lines(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
-    """Yield ``items``, and print every half a minute how many are done."""
-    started = printed = time.monotonic()
+    """Yield ``items``; print that the step begins, and when nothing was said for half a minute how many are done.
+
+    A step of a single item, which has no progress to tell, is always named, others when the last line is no new one.
+    """
+    started = time.monotonic()
+    if _last_line.text != f"{label} ..." and (total == 1 or started - _last_line.at >= STEP_INTERVAL_S):
+        _last_line.print(f"  {label} ...")
     for done, item in enumerate(items):
         now = time.monotonic()
-        if now - printed >= LINE_INTERVAL_S and done:
+        if now - _last_line.at >= LINE_INTERVAL_S and done:
             left = (now - started) / done * (total - done)
-            print(f"  {label}: {done} of {total}, about {left:.0f} s left", file=sys.stderr, flush=True)
-            printed = now
+            _last_line.print(f"  {label}: {done} of {total}, about {left:.0f} s left")
         yield item
 
 
@@ -71,7 +93,7 @@ def make_say(quiet: bool) -> Callable[[str], None]:
 
     def say(text: str) -> None:
         if not quiet:
-            print(one_line(text), file=sys.stderr, flush=True)
+            _last_line.print(one_line(text))
 
     return say
 
@@ -132,7 +154,10 @@ def _focal_length(metrics: dict[str, Any]) -> str:
     if focal != frames:
         text += f", {frames:.1f} px in frames without distortion"
     source = metrics.get("camera_from", "calibration" if metrics["calibrated"] else "assumed")
-    return text + {"calibration": "", "clip": " (estimated from the clip)"}.get(source, " (not calibrated)")
+    kind = f", --lens {metrics['lens']}" if metrics.get("lens", "unknown") != "unknown" else ""
+    return text + {"calibration": "", "clip": f" (estimated from the clip{kind})"}.get(
+        source, f" (not calibrated{kind})"
+    )
 
 
 def _frames(metrics: dict[str, Any]) -> str:

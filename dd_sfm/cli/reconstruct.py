@@ -71,7 +71,12 @@ def _run_stages(
         {**options.settings(), "features": options.features, **options.runtime()},
         options.quality,
     )
-    say = make_say(quiet)
+    say, told = make_say(quiet), list[str]()
+
+    def tell(line: str) -> None:
+        told.append(line)
+        say(line)
+
     metrics = api.run_stages(
         sources,
         out,
@@ -81,14 +86,16 @@ def _run_stages(
         mask=options.mask,
         overwrite=overwrite,
         progress=make_progress(quiet),
-        on_stage=say,
+        on_stage=tell,
     )
     if metrics and not quiet:
         summary(metrics, str(out))
     if last != "densify":
         for note in stage_notes(out, last):
             say(f"note: {note}")
-    say(f"written: {stage_summary(out, last)}; {_next_step(last, out)}")
+    is_kept = told and not any(line.endswith("...") for line in told)
+    done = "nothing to do: all stages done before," if is_kept else "written:"
+    say(f"{done} {stage_summary(out, last)}; {_next_step(last, out)}")
 
 
 def _next_step(last: "Stage", out: Path) -> str:

@@ -84,7 +84,7 @@ def convert(
             notes = form.write(scene, folder, progress)
             if copy_images and not form.has_images:
                 copy_image_files(scene, folder, progress)
-    return Conversion(out, len(scene.registered), len(scene.model.xyz), (*scene.notes, *notes))
+    return Conversion(out, form.count_images(scene), len(scene.model.xyz), (*scene.notes, *notes))
 
 
 def _check_ending(out: Path, target: str) -> None:

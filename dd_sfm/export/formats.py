@@ -35,6 +35,8 @@ class Format:
     has_images: bool = False
     """Whether images are part of it, so that they need not be asked for."""
     file: SingleFile | None = None
+    count_images: Callable[[Scene], int] = lambda scene: len(scene.registered)
+    """How many images with a pose are written."""
 
 
 FORMATS = {
@@ -45,7 +47,11 @@ FORMATS = {
     "hloc": Format(hloc.write, has_colours=False),
     "ply": Format(ply.write, file=SingleFile(ply.NAME, (".ply",), ply.is_one)),
     "tum": Format(
-        tum.write, has_colours=False, has_points=False, file=SingleFile(tum.NAME, (".tum", ".txt"), tum.is_one)
+        tum.write,
+        has_colours=False,
+        has_points=False,
+        file=SingleFile(tum.NAME, (".tum", ".txt"), tum.is_one),
+        count_images=tum.count_poses,
     ),
 }
 """The formats by the name that ``dd-sfm convert --to`` knows them by."""

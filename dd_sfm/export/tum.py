@@ -9,7 +9,7 @@ import numpy as np
 from dd_sfm.io.atomic import write_text
 from dd_sfm.io.run_folder import read_frames
 from dd_sfm.io.scene import Scene
-from dd_sfm.io.trajectory import model_number, read_trajectory
+from dd_sfm.io.trajectory import located_poses
 from dd_sfm.io.tum import running_times, tum_text
 from dd_sfm.progress import Progress
 from dd_sfm.structures import FloatArray
@@ -27,10 +27,8 @@ class _Posed:
 
 def _of_run(scene: Scene) -> list[_Posed]:
     """All frames of a run's model with a pose; none where the model has them all, or is of no run."""
-    if scene.run is None or scene.model_folder is None:
-        return []
-    found = read_trajectory(scene.run).get(model_number(scene.model_folder), {})
-    if not found:
+    found = located_poses(scene.run, scene.model_folder)
+    if scene.run is None or not found:
         return []
     records = {record.index: record for record in read_frames(scene.run).records}
     return [
@@ -38,16 +36,25 @@ def _of_run(scene: Scene) -> list[_Posed]:
     ]
 
 
+def _posed(scene: Scene) -> list[_Posed]:
+    return _of_run(scene) or [
+        _Posed(i.number, i.time_s, i.source, scene.model.cam_from_world[k])
+        for k, i in enumerate(scene.images)
+        if k in scene.model.cam_from_world
+    ]
+
+
+def count_poses(scene: Scene) -> int:
+    """How many frames :func:`write` writes: those between key frames of a run are more than its model has."""
+    return len(_posed(scene))
+
+
 def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     """Write trajectory.tum: time or frame number, camera centre and orientation of every frame with a pose.
 
     Of a run that has key frames those between them are among them.
     """
-    used = _of_run(scene) or [
-        _Posed(i.number, i.time_s, i.source, scene.model.cam_from_world[k])
-        for k, i in enumerate(scene.images)
-        if k in scene.model.cam_from_world
-    ]
+    used = _posed(scene)
     times = {i.number: i.time_s for i in used if i.time_s is not None}
     # Seconds or numbers, never both in one file.
     known = times if len(times) == len(used) else {}

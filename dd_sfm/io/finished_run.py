@@ -30,7 +30,7 @@ from dd_sfm.io.run_folder import (
     readable,
 )
 from dd_sfm.io.scene import Scene, open_scene
-from dd_sfm.io.trajectory import model_number, read_trajectory
+from dd_sfm.io.trajectory import located_poses
 from dd_sfm.notes import Note
 from dd_sfm.structures import FrameRecord, PointCloud
 
@@ -122,7 +122,7 @@ class RunModel:
     @cached_property
     def all_poses(self) -> dict[int, NDArray[np.float64]]:
         """:attr:`poses`, and those of frames between key frames, which ``trajectory.csv`` has; without it no more."""
-        located = read_trajectory(self.folder.parents[1]).get(model_number(self.folder), {})
+        located = located_poses(self.folder.parents[1], self.folder)
         return dict(sorted({**located, **self.poses}.items()))
 
     @property

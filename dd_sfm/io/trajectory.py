@@ -54,6 +54,13 @@ def model_number(folder: Path) -> int:
     return int(folder.name) if folder.parent.name == "sparse" and folder.name.isdigit() else -1
 
 
+def located_poses(run: Path | None, model_folder: Path | None) -> dict[int, FloatArray]:
+    """Poses (3, 4) of all frames of a run's model by frame number; empty without key frames, or without a run."""
+    if run is None or model_folder is None:
+        return {}
+    return read_trajectory(run).get(model_number(model_folder), {})
+
+
 def read_trajectory(run: Path) -> dict[int, dict[int, FloatArray]]:
     """Poses cam_from_world (3, 4) by model, and by the number of the frame; empty without the file.
 

@@ -19,7 +19,7 @@ from dd_sfm.mvs.pose_refinement import refine_poses
 from dd_sfm.mvs.thinning import best_per_cell
 from dd_sfm.mvs.uncertainty import GAP_ERROR_FACTOR, SPACING_PER_ERROR, track_uncertainty
 from dd_sfm.ops.resize import working_scale
-from dd_sfm.progress import Progress
+from dd_sfm.progress import Progress, labelled
 from dd_sfm.runtime import release_memory
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.point_cleaning import clean, not_isolated
@@ -66,8 +66,10 @@ def densify_model(
     search = dense_search_for(device, grid, len(frames))
     images = GreyImages(frames, grid, search)
     maps: Sequence[DepthMap] = ()
-    for _ in range(config.dense.adjust_rounds if config.dense.adjust_points else 0):
-        refined, maps = refine_poses(images, model, config, progress, maps)
+    rounds = config.dense.adjust_rounds if config.dense.adjust_points else 0
+    for number in range(1, rounds + 1):
+        told = labelled(progress, f"round {number} of {rounds}")
+        refined, maps = refine_poses(images, model, config, told, maps)
         # The solver of the adjustment leaves gaps in the heap that the next searches do not fill.
         release_memory()
         model, _ = triangulate(tracks, refined.cam_from_world, refined.camera, config, scale=error_scale(frames))

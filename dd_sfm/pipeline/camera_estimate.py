@@ -210,10 +210,11 @@ def _note(found: LensEstimate, config: Config) -> Note:
             f"{share:.2g} % (one standard deviation), depths along the view as well. Give one with --calibration"
         )
         return Note(NoteCode.CAMERA_ESTIMATED, text)
-    kind = "any endoscope" if config.camera.lens == "unknown" else config.camera.lens
+    kind = "any endoscope" if config.camera.lens == "unknown" else f"--lens {config.camera.lens}"
+    more = ", or the kind of scope with --lens" if config.camera.lens == "unknown" else ""
     text = (
         f"no calibration, and the motion of the clip does not tell the focal length: {found.focal_px:.0f} px is that "
         f"of {kind}, good to {share:.0f} % (one standard deviation). Depths along the view may be stretched by as "
-        "much, and angles with them. Give one with --calibration, or the kind of scope with --lens"
+        f"much, and angles with them. Give one with --calibration{more}"
     )
     return Note(NoteCode.NO_CALIBRATION, text)

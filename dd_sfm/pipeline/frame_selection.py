@@ -85,6 +85,11 @@ def _chosen_range(info: SourceInfo, config: FramesConfig, least: int) -> range:
         has += f", in {info.time_s(count - 1):.2f} s"
     if start >= count:
         raise InputError(f"{has}; --start {config.start} is past the last one. Choose a smaller --start")
+    if end <= start:
+        raise InputError(
+            f"{has}; --end {config.end} is not after --start {config.start}, and no frame is between them. Choose a "
+            "larger --end, which is one past the last frame used"
+        )
     every = config.every if isinstance(config.every, int) else 1
     asked = f"--start {config.start} --end {config.end if isinstance(config.end, str) else end} --every {every}"
     raise InputError(

@@ -38,6 +38,7 @@ def run_metrics(
     out: Path,
     *,
     features: str,
+    lens: str,
     weights: str | None,
     device: str,
     seconds: Mapping[str, float],
@@ -48,6 +49,7 @@ def run_metrics(
     Args:
         out: The run folder.
         features: Name of the feature method.
+        lens: The kind of lens that the user named, which a calibration makes superfluous.
         weights: Its weights, if it has any.
         device: What it ran on.
         seconds: Time by stage, all calls together.
@@ -79,6 +81,7 @@ def run_metrics(
         "instruments_share": found.instruments,
         "field_kept": frames.field_kept,
         **camera_figures(frames, models[0].get("focal_length_px") or found.cameras[0].fx),
+        "lens": lens,
         "degradations": [note.text for note in notes],
         "degradation_codes": [note.code.value for note in notes],
         "seconds": dict(seconds) | {"total": round(sum(seconds.values()), 2)},

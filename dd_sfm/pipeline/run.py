@@ -25,7 +25,7 @@ from dd_sfm.ops.compiled import using_threads
 from dd_sfm.pipeline.frames import check_source, decide_every
 from dd_sfm.pipeline.metrics import run_metrics
 from dd_sfm.pipeline.run_log import logging_to
-from dd_sfm.pipeline.stage_summary import camera_line
+from dd_sfm.pipeline.stage_summary import camera_line, key_frames_line
 from dd_sfm.pipeline.stage_work import STAGE_WORK, RunRequest, Work
 from dd_sfm.pipeline.stages import STAGES, StageRecord, make_folder, stage_fingerprints
 from dd_sfm.progress import Progress, silent
@@ -135,17 +135,19 @@ class _Stages:
                 self.record.begin(stage, self.expected[stage])
                 self.say(f"{stage} ...")
                 self._do_stage(stage)
-                self._tell_camera(stage)
+                if stage == STAGES[0]:
+                    self._tell_frames()
             if stage == STAGES[0]:
                 self._see_edited_masks()
         return kept
 
-    def _tell_camera(self, stage: str) -> None:
-        """Say what camera was found, once it is known."""
-        line = camera_line(read_frames(self.work.out), self.work.config.camera) if stage == STAGES[0] else ""
-        if line:
-            self.say(line)
-            logger.info("%s", line)
+    def _tell_frames(self) -> None:
+        """Say how many key frames were chosen, and what camera was found."""
+        frames = read_frames(self.work.out)
+        for line in (key_frames_line(frames), camera_line(frames, self.work.config.camera)):
+            if line:
+                self.say(line)
+                logger.info("%s", line)
 
     def _see_edited_masks(self) -> None:
         """Find out which masks the user has edited: what was made with others does not hold."""
@@ -199,6 +201,7 @@ def _finish(work: Work, record: StageRecord, kept: list[str]) -> dict[str, Any]:
     metrics = run_metrics(
         work.out,
         features=work.config.features,
+        lens=work.config.camera.lens,
         weights=work.method.weights(work.config),
         device=str(work.device),
         seconds=seconds,

@@ -5,6 +5,7 @@ from pathlib import Path
 from dd_sfm.config import CameraConfig
 from dd_sfm.io.run_folder import ExtractedFrames, read_frames, read_matches, read_poses
 from dd_sfm.pipeline.metrics import camera_figures
+from dd_sfm.structures import DropReason
 
 
 def stage_summary(out: Path, stage: str) -> str:
@@ -30,6 +31,15 @@ def stage_notes(out: Path, stage: str) -> list[str]:
     return [note.text for note in notes]
 
 
+def key_frames_line(frames: ExtractedFrames) -> str:
+    """How many key frames there are, where frames between them were left out; "" otherwise."""
+    between = frames.count(DropReason.BETWEEN_KEYS)
+    if not between:
+        return ""
+    used = len(frames.kept)
+    return f"key frames: {used} of {len(frames.records)} frames; those between them are located when the model is done"
+
+
 def camera_line(frames: ExtractedFrames, settings: CameraConfig) -> str:
     """The focal length of a clip without a calibration, how sure it is, and where it comes from; "" with one."""
     figures = camera_figures(frames, frames.camera.fx)
@@ -45,6 +55,8 @@ def camera_line(frames: ExtractedFrames, settings: CameraConfig) -> str:
         return f"{found}, {origin}"
     found += f" +- {100 * sigma:.2g} %"
     if figures["camera_from"] == "clip":
-        return f"{found}, estimated from the clip"
+        return f"{found}, estimated from the clip" + (
+            f" and what is known of --lens {settings.lens}" if is_named else ""
+        )
     more = "--calibration says" if is_named else "--calibration or --lens say"
     return f"{found}, {origin}, as the clip does not tell it. {more} more"

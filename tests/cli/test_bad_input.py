@@ -78,6 +78,10 @@ def test_two_frames(refused, tmp_path):
 def test_a_start_past_the_end(refused, tiny_clip):
     refused(tiny_clip, "--start", 80, says="has 12 frames, 0 to 11; --start 80 is past the last one. Choose a smaller")
     refused(
+        tiny_clip, "--start", "0.4s", "--end", "0.2s",
+        says="has 12 frames, 0 to 11, in 0.44 s; --end 0.2s is not after --start 0.4s, and no frame is between them",
+    )  # fmt: skip
+    refused(
         tiny_clip, "--start", 4, "--end", 8, "--every", 3,
         says="has 12 frames, 0 to 11; --start 4 --end 8 --every 3 leaves 2 of them; expected at least 3",
     )  # fmt: skip

@@ -61,8 +61,9 @@ def test_extract_is_skipped_when_repeated_and_redone_when_changed(dd_sfm, tiny_c
     command = ("extract", tiny_clip, "-o", out, "--calibration", "90,90,80,60")
     on = "to go on, repeat the command with match, map or reconstruct in place of extract"
     written = f"written: {out / 'frames'} (12 of 12 frames), {out / 'masks'}; {on}"
+    nothing = f"nothing to do: all stages done before, {written.removeprefix('written: ')}"
     assert dd_sfm(*command).err.splitlines() == ["frames ...", written]
-    assert dd_sfm(*command).err.splitlines() == ["frames: done before", written]
+    assert dd_sfm(*command).err.splitlines() == ["frames: done before", nothing]
     fewer = f"written: {out / 'frames'} (6 of 12 frames), {out / 'masks'}; {on}"
     assert dd_sfm(*command, "--every", 2).err.splitlines() == ["frames ...", fewer]
     assert len(list((out / "frames").iterdir())) == 6
@@ -153,6 +154,8 @@ def test_the_summary_tells_where_the_focal_length_comes_from():
     assert _focal_length(told) == "300.0 px (not calibrated)"
     told |= {"lens_focal_length_px": 300.0, "lens_focal_sigma_px": 9.0, "camera_from": "clip"}
     assert _focal_length(told) == "300.0 px +- 9.0 (estimated from the clip)"
+    assert _focal_length(told | {"lens": "rigid-0"}) == "300.0 px +- 9.0 (estimated from the clip, --lens rigid-0)"
+    assert _focal_length(told | {"lens": "unknown"}) == "300.0 px +- 9.0 (estimated from the clip)"
     told |= {"lens_focal_length_px": 450.0, "lens_focal_sigma_px": 200.0, "camera_from": "assumed"}
     assert _focal_length(told) == "450.0 px +- 200.0, 300.0 px in frames without distortion (not calibrated)"
 

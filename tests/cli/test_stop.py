@@ -49,7 +49,35 @@ app.main()
 """
     done = start("-c", script)
     out, err = done.communicate(timeout=60)
-    assert (done.returncode, out, err) == (143, "", "dd-sfm: stopped; repeat the command to start again\n")
+    assert (done.returncode, out, err) == (
+        143,
+        "",
+        "stopping ...\ndd-sfm: stopped; repeat the command to start again\n",
+    )
+
+
+def test_a_stop_is_confirmed_while_compiled_code_goes_on():
+    # A call of compiled code that has released the interpreter: handlers of signals wait until it returns.
+    script = """
+import hashlib, sys
+from dd_sfm.cli import app
+
+def work():
+    print("working", file=sys.stderr, flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 4_000_000)
+
+app.app.command(name="work")(work)
+sys.argv = ["dd-sfm", "work"]
+app.main()
+"""
+    running = start("-c", script)
+    assert running.stderr.readline() == "working\n"
+    sent = time.monotonic()
+    running.send_signal(signal.SIGTERM)
+    assert running.stderr.readline() == "stopping ...\n"
+    confirmed = time.monotonic()
+    assert running.communicate(timeout=60)[1].startswith("dd-sfm: stopped; ")
+    assert confirmed - sent < (time.monotonic() - sent) / 2
 
 
 @pytest.mark.slow
@@ -64,6 +92,8 @@ def test_a_killed_reconstruction_leaves_no_partial_file(tiny_clip, tmp_path, sta
     out, err = done.communicate(timeout=120)
     assert (done.returncode, out) == (143, ""), err
     # It may come before the stage has begun.
+    confirmed, err = err.split("\n", 1)
+    assert confirmed == "stopping ..."
     assert re.fullmatch(rf"dd-sfm: {re.escape(str(run))}: stopped( in {stage})?; kept: .*to go on\n", err)
     assert [path for path in run.rglob("*") if ".partial" in path.name] == []
 

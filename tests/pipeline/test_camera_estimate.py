@@ -53,7 +53,9 @@ def test_a_kind_of_lens_brings_its_angle_and_distortion(tiny_clip, tmp_path):
     rim = lens.unproject(np.array([[lens.pinhole.cx + 52, lens.pinhole.cy]]))[0]
     assert np.degrees(np.arctan2(rim[0], rim[2])) == pytest.approx(70, abs=1.5)
     assert frames.camera.is_guess
-    assert "that of colonoscope" in read_frames(tmp_path).notes[0].text
+    note = read_frames(tmp_path).notes[0].text
+    assert "that of --lens colonoscope" in note
+    assert note.endswith("Give one with --calibration")
     told = said(tmp_path, "colonoscope")
     assert told.endswith(" %, that of --lens colonoscope, as the clip does not tell it. --calibration says more")
 
@@ -87,7 +89,9 @@ def test_what_the_clip_tells_is_used_and_said(tmp_path, monkeypatch):
     (note,) = read_frames(tmp_path / "run").notes
     assert note.code == NoteCode.CAMERA_ESTIMATED
     assert "60 px, was estimated from the clip and is good to 5 %" in note.text
-    assert said(tmp_path / "run") == "camera: focal length 60 px +- 5 %, estimated from the clip"
+    line = "camera: focal length 60 px +- 5 %, estimated from the clip"
+    assert said(tmp_path / "run") == line
+    assert said(tmp_path / "run", "rigid-0") == f"{line} and what is known of --lens rigid-0"
 
 
 def test_stretches_cover_a_short_clip_and_are_bounded_in_a_long_one():

@@ -11,6 +11,7 @@ from conftest import moving_frames, texture, write_video
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, FramesConfig, load_config
 from dd_sfm.errors import InputError
+from dd_sfm.export.formats import FORMATS
 from dd_sfm.export.tum import write as write_tum
 from dd_sfm.io.run_folder import load_frames, read_frames, write_frames
 from dd_sfm.io.scene import Scene
@@ -21,6 +22,7 @@ from dd_sfm.pipeline.frame_motion import MotionMeter, key_frames
 from dd_sfm.pipeline.frame_selection import with_every
 from dd_sfm.pipeline.frames import decide_every, extract_frames
 from dd_sfm.pipeline.run import fingerprints, with_decisions
+from dd_sfm.pipeline.stage_summary import key_frames_line
 from dd_sfm.pipeline.stage_work import RunRequest
 from dd_sfm.progress import silent
 from dd_sfm.sfm.frame_tracking import between, spread_points
@@ -160,6 +162,9 @@ def test_extracted_key_frames_and_those_between_them(tmp_path, monkeypatch):
     assert found.count(DropReason.BETWEEN_KEYS) == 24 - len(frames)
     assert NoteCode.KEY_FRAMES in [note.code for note in found.notes]
     assert has_frames_between(tmp_path / "run")
+    told = key_frames_line(found)
+    assert told.startswith(f"key frames: {len(frames)} of 24 frames; those between them are located")
+    assert key_frames_line(replace(found, records=tuple(found.kept))) == ""
 
 
 def smooth_frames(count, step):
@@ -293,3 +298,6 @@ def test_times_of_several_sources_follow_each_other_in_a_tum_file(tmp_path):
     write_tum(scene, tmp_path / "out", silent)
     times = [float(line.split()[0]) for line in (tmp_path / "out/trajectory.tum").read_text().splitlines()]
     assert times == pytest.approx(np.arange(8) / 25, abs=1e-6)
+    # What is written is counted: frames between key frames are not in the model.
+    assert FORMATS["tum"].count_images(scene) == 8
+    assert FORMATS["colmap"].count_images(scene) == 0

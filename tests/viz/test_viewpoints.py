@@ -68,9 +68,22 @@ def test_the_view_of_a_camera(tmp_path):
     assert (view.camera.fx, view.camera.cx) == (200.0, 159.5)
 
 
+def test_the_view_of_a_frame_between_key_frames(tmp_path):
+    cloud = shown(tmp_path)
+    between = np.column_stack([np.eye(3), [-0.7, 0.1, 0]])
+    cloud = replace(cloud, between={11: cloud.cam_from_world[0], 30: between})
+    view = find_viewpoint("camera:30", cloud, cloud.xyz, 320, 240)
+    assert view.cam_from_world == pytest.approx(between)
+    assert (view.camera.fx, view.camera.cx) == (200.0, 159.5)
+    # The model's own pose of a key frame counts.
+    assert find_viewpoint("camera:11", cloud, cloud.xyz, 320, 240).cam_from_world[0, 3] == -0.5
+
+
 def test_views_that_are_not_there(tmp_path):
     cloud = shown(tmp_path)
-    with pytest.raises(InputError, match=r"camera:3: frame 3 has no pose in .*run; expected .*\(5 are: 10 to 14\)"):
+    with pytest.raises(
+        InputError, match=r"camera:3: frame 3 has no pose in .*run; expected .*\(5 are: 10 to 14; the nearest is 10\)"
+    ):
         find_viewpoint("camera:3", cloud, cloud.xyz, 320, 240)
     for name in ("behind", "camera", "camera:x", "camera:-1"):
         with pytest.raises(UsageError, match="unknown; expected front, top, side, oblique or camera:N"):

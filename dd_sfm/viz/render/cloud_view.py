@@ -1,5 +1,6 @@
 """A cloud to look at: its points with their errors, and the cameras that saw them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.evaluation.model.alignment import align_common_cameras
 from dd_sfm.io.clouds import read_cloud, read_faces
 from dd_sfm.io.scene import Scene, SceneImage, open_scene, scene_uncertainty
+from dd_sfm.io.trajectory import located_poses
 from dd_sfm.mvs.mesh import vertex_normals
 from dd_sfm.structures import FloatArray, IntArray
 
@@ -28,7 +30,8 @@ class CloudView:
     ``track_length`` (P,): 0 where unknown; ``uncertainty`` (P,): error relative to the distance that half of such
     points stay below, NaN where unknown; ``images``: those with a pose, in order; ``cam_from_world`` (C, 3, 4): their
     poses; ``faces`` (F, 3): triangles of a mesh as indices of points, F = 0 for a cloud; ``kind``: of the scene
-    (:class:`dd_sfm.io.scene.Scene`); ``frames``: all frame numbers of the scene.
+    (:class:`dd_sfm.io.scene.Scene`); ``frames``: all frame numbers of the scene; ``between``: of a run with key frames
+    the poses (3, 4) of all its frames by number, those between them too.
     """
 
     source: Path
@@ -43,6 +46,7 @@ class CloudView:
     faces: IntArray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
     kind: str = "colmap"
     frames: tuple[int, ...] = ()
+    between: Mapping[int, FloatArray] = field(default_factory=dict)
 
     @property
     def point_word(self) -> str:
@@ -93,6 +97,7 @@ def scene_cloud_view(scene: Scene) -> CloudView:
         np.stack([model.cam_from_world[k] for k in scene.registered]),
         kind=scene.kind,
         frames=tuple(image.number for image in scene.images),
+        between=located_poses(scene.run, scene.model_folder),
     )
 
 
@@ -195,7 +200,8 @@ def align_cloud_view(moved: CloudView, onto: CloudView) -> tuple[CloudView, bool
         raise too_few_common_images(onto.source, moved.source, common)
     found = align_common_cameras(moved.poses_by_frame, onto.poses_by_frame)
     poses = found.similarity.poses(moved.cam_from_world)
-    return replace(moved, xyz=found.similarity.points(moved.xyz), cam_from_world=poses), found.agrees
+    # A cloud that was moved is not looked at through its own cameras.
+    return replace(moved, xyz=found.similarity.points(moved.xyz), cam_from_world=poses, between={}), found.agrees
 
 
 def too_few_common_images(first: Path, second: Path, count: int) -> InputError:

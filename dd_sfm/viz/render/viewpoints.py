@@ -93,6 +93,9 @@ def find_viewpoint(name: str, cloud: CloudView, points: FloatArray, width: int, 
         raise UsageError(
             f"--view {name}: unknown; expected front, top, side, oblique or camera:N with a frame number N"
         )
+    if number in cloud.between and number not in cloud.frame_numbers:
+        # All frames of a run have one camera.
+        return Viewpoint(cloud.images[0].camera.fitted((width, height)), cloud.between[number])
     index = camera_index(cloud, number)
     return Viewpoint(cloud.images[index].camera.fitted((width, height)), cloud.cam_from_world[index])
 
@@ -106,6 +109,8 @@ def camera_index(cloud: CloudView, number: int) -> int:
     if number in cloud.frame_numbers:
         return cloud.frame_numbers.index(number)
     known = f"{cloud.frame_numbers[0]} to {cloud.frame_numbers[-1]}" if cloud.images else "none"
+    if cloud.images:
+        known += f"; the nearest is {min(cloud.frame_numbers, key=lambda other: abs(other - number))}"
     raise InputError(
         f"--view camera:{number}: frame {number} has no pose in {cloud.source}; expected a registered frame "
         f"({len(cloud.images)} are: {known})"

@@ -262,7 +262,9 @@ class Window:
         number = parse_camera_view(view)
         if number is not None:
             viewpoint = find_viewpoint(view, first, first.xyz, width, height)
-            self.state.camera = camera_index(first, number)
+            # A frame between key frames is none of the cameras that N goes through.
+            is_key = number in first.frame_numbers
+            self.state.camera = camera_index(first, number) if is_key else None
             return orbit_from_viewpoint(viewpoint, first.xyz)
         points = np.concatenate([c.xyz + self.state.offset(k) for k, c in enumerate(self.state.clouds)])
         return orbit_from_viewpoint(find_viewpoint(view, first, points, width, height), points)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 import dd_sfm as package
 from dd_sfm.io.calibration import read_calibration
@@ -45,6 +46,15 @@ def test_the_command_for_a_checkerboard_finds_the_camera(dd_sfm, tmp_path, monke
     # COLMAP's pixels begin half a pixel earlier.
     expected = (FOCAL, FOCAL, CENTRE[0] + 0.5, CENTRE[1] + 0.5)
     assert found.params[:4] == pytest.approx(expected, abs=4)
+
+
+def test_the_lines_that_draw_a_checkerboard_draw_one(tmp_path, monkeypatch):
+    (script,) = re.findall(r"```python\n(.*?)```", (DOCS / "calibrate.md").read_text(), re.S)
+    monkeypatch.chdir(tmp_path)
+    exec(script, {})  # noqa: S102
+    board = cv2.imread("board.png", cv2.IMREAD_GRAYSCALE)
+    assert cv2.findChessboardCornersSB(board, (9, 6))[0]
+    assert 10 * 100 / Image.open("board.png").info["dpi"][0] * 25.4 == pytest.approx(25, abs=0.01)
 
 
 def pages():

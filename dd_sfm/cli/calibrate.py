@@ -161,6 +161,7 @@ def _print_table(found: "BoardCalibration") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from dd_sfm.calibration.model_choice import CORNER_OUTLIER, VIEW_OUTLIER
     from dd_sfm.cli.console import console
 
     counts, chosen, measures = found.counts, found.chosen, found.measures
@@ -168,12 +169,13 @@ def _print_table(found: "BoardCalibration") -> None:
     table.add_column()
     table.add_column()
     left_out = [f"{counts.blurred} blurred"] if counts.blurred else []
-    left_out += [f"{_outliers(len(chosen.left_out))} left out"] if chosen.left_out else []
+    left_out += [_left_out(len(chosen.left_out), "frame", VIEW_OUTLIER)] if chosen.left_out else []
     of_these = f", {', '.join(left_out)}" if left_out else ""
+    corners_left_out = _left_out(chosen.corners_left_out, "corner", CORNER_OUTLIER)
     rows = [
         ("board", found.board.name + (f", {found.board.dictionary}" if found.board.dictionary else "")),
         ("frames", f"{counts.searched} searched, {counts.found} with the board{of_these}; {len(chosen.views)} fitted"),
-        ("corners", f"{sum(len(v.xy) for v in chosen.views):,}, {_outliers(chosen.corners_left_out)} left out"),
+        ("corners", f"{sum(len(v.xy) for v in chosen.views):,} fitted; {corners_left_out}"),
         *(
             (name, f"{value:.{_digits(found.deviations[name])}f} +- {found.deviations[name]:.2g}")
             for name, value in found.params.items()
@@ -189,7 +191,8 @@ def _print_table(found: "BoardCalibration") -> None:
         (
             "field of view",
             f"corners in {measures.covered:.0%} of it, out to {min(measures.rim_reached, 1):.0%} of its radius; "
-            f"95 % of it is sure to {measures.rim_px1000:.2f} px of 1000",
+            f"in 95 % of it a point is drawn within {measures.rim_px1000:.2f} px of where it belongs (one standard "
+            "deviation, in a picture whose field of view is 1000 px wide)",
         ),
         *(("note", note.text) for note in found.notes),
         ("verdict", found.verdict.text),
@@ -200,8 +203,11 @@ def _print_table(found: "BoardCalibration") -> None:
     console().print(table)
 
 
-def _outliers(count: int) -> str:
-    return "1 outlier" if count == 1 else f"{count} outliers"
+def _left_out(count: int, kind: str, times: float) -> str:
+    """How many frames or corners were left out as outliers, and from which residual on."""
+    if not count:
+        return "none left out"
+    return f"{count} {kind}{'s' * (count > 1)} left out: over {times:g} times the usual residual"
 
 
 def _digits(deviation: float) -> int:

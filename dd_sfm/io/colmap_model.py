@@ -31,6 +31,12 @@ POINT_HEADER = np.dtype(
 TRACK_ELEMENT = np.dtype([("image", "<u4"), ("index", "<u4")])
 POINT2D = np.dtype([("xy", "<f8", 2), ("point", "<u8")])
 CAMERA_HEADER, IMAGE_HEADER = struct.Struct("<IiQQ"), struct.Struct("<I4d3dI")
+MOST_SIDE = 1_000_000
+"""Pixels along a side of a picture."""
+FARTHEST = 1e30
+"""Coordinates beyond this overflow when distances are computed."""
+LEAST_NORM = 1e-3
+"""Of a quaternion, which has the length 1 but for rounding."""
 NO_POINT = 2**64 - 1
 """Of a keypoint that belongs to no point."""
 
@@ -153,7 +159,7 @@ def read_model(folder: Path, positions: Mapping[str, int] | None = None) -> Mode
     """
     try:
         camera = _read_camera(folder)
-    except (OSError, struct.error) as error:
+    except (OSError, struct.error, ValueError) as error:
         raise _incomplete(folder / "cameras.bin", error) from error
     return to_model(folder, camera, read_images(folder), read_points(folder), positions)
 
@@ -213,13 +219,26 @@ def _incomplete(file: Path, error: Exception) -> InputError:
     return InputError(f"{file}: {why}; expected that of a complete binary COLMAP model. Export it again")
 
 
+def check_size(width: int, height: int) -> None:
+    """See that pictures can be of a size.
+
+    Raises:
+        ValueError: If they cannot.
+    """
+    if not (0 < width < MOST_SIDE and 0 < height < MOST_SIDE):
+        raise ValueError(f"pictures of {width}x{height} pixels")
+
+
 def _read_camera(folder: Path) -> PinholeCamera:
     data = regular(folder / "cameras.bin").read_bytes()
     _, kind, width, height = CAMERA_HEADER.unpack_from(data, 8)
+    check_size(width, height)
     if kind not in (PINHOLE, SIMPLE_PINHOLE):
         raise InputError(f"{folder / 'cameras.bin'}: camera model {kind}; expected PINHOLE or SIMPLE_PINHOLE")
     values = struct.unpack_from("<4d" if kind == PINHOLE else "<3d", data, 32)
     fx, fy, cx, cy = values if kind == PINHOLE else (values[0], *values)
+    if not (all(map(math.isfinite, values)) and min(fx, fy) > 0):
+        raise ValueError(f"a camera with the parameters {values}")
     cx, cy = from_colmap(np.array([cx, cy]))
     return PinholeCamera(width, height, fx, fy, float(cx), float(cy))
 
@@ -250,11 +269,13 @@ def _parse_images(data: bytes) -> ImageRecords:
             raise ValueError(f"image {image} has {count} keypoints, more than the file holds")
         parts.append(np.frombuffer(data, POINT2D, count, at))
         at += count * POINT2D.itemsize
-        if not all(map(math.isfinite, (w, x, y, z, *shift))):
-            raise ValueError(f"image {image} has a pose that is not finite")
+        if not (all(abs(value) < FARTHEST for value in shift) and LEAST_NORM < math.hypot(w, x, y, z) < 1 / LEAST_NORM):
+            raise ValueError(f"image {image} has a pose that is none")
         poses[image] = np.column_stack([Rotation.from_quat([x, y, z, w]).as_matrix(), shift])
         cameras[image], starts[image] = camera_id, total
         total += count
+    if len(set(names.values())) < len(names):
+        raise ValueError("two images of one name")
     return ImageRecords(names, poses, cameras, starts, np.concatenate(parts))
 
 
@@ -285,6 +306,8 @@ def _parse_points(data: bytes) -> PointRecords:
     raw = np.frombuffer(data, np.uint8)
     place = offsets[:, None] + np.arange(POINT_HEADER.itemsize)
     header = raw[place].view(POINT_HEADER)[:, 0]
+    if not (np.abs(header["xyz"]) < FARTHEST).all():
+        raise ValueError("a point that is infinitely far")
     is_track = np.ones(at, bool)
     is_track[:8] = False
     is_track[place.ravel()] = False

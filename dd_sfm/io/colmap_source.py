@@ -1,5 +1,6 @@
 """COLMAP models of any origin, read as arrays, and written again as binary or text."""
 
+import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import output_error
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import log_kept, silence
-from dd_sfm.io.colmap_model import CAMERA_HEADER, read_images, read_points, to_model
+from dd_sfm.io.colmap_model import CAMERA_HEADER, check_size, read_images, read_points, to_model
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.structures import Model
 
@@ -92,8 +93,11 @@ def read_lenses(path: Path, where: Path) -> dict[int, pycolmap.Camera]:
         at = 8
         for _ in range(struct.unpack_from("<Q", data)[0]):
             number, kind, width, height = CAMERA_HEADER.unpack_from(data, at)
+            check_size(width, height)
             lens = pycolmap.Camera.create_from_model_id(number, pycolmap.CameraModelId(kind), 1.0, width, height)
             lens.params = struct.unpack_from(f"<{len(lens.params)}d", data, at + CAMERA_HEADER.size)
+            if not all(map(math.isfinite, lens.params)):
+                raise ValueError(f"camera {number} has parameters that are not finite")
             at += CAMERA_HEADER.size + 8 * len(lens.params)
             lenses[number] = lens
     except (struct.error, *READ_ERRORS) as error:

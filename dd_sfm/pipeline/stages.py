@@ -150,7 +150,7 @@ class StageRecord:
             record.clear_from(STAGES[0], start_over=True)
             for name in OWN_FILES:
                 # The record has just been emptied; without it the folder would not be known as a run's.
-                (out / name).unlink(missing_ok=True) if name != run_folder.STAGES else None
+                _remove(out / name) if name != run_folder.STAGES else None
         record._write()
         return record
 
@@ -229,6 +229,13 @@ class StageRecord:
 
     def _write(self) -> None:
         write_stages(self.out, StoredStages(self.source, self.stages))
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def make_folder(out: Path) -> None:

@@ -209,7 +209,7 @@ class Spoiler:
             where, tried = where[key], tried + 1
             key = self.rng.choice(list(where)) if isinstance(where, dict) else self.rng.randrange(len(where))
         way = self.rng.random()
-        if way < 0.1:
+        if way < 0.1 and where is not holder:
             del where[key]
             return f"{key} removed"
         if way < 0.2 and isinstance(where, list):

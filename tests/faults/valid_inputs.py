@@ -1,5 +1,6 @@
 """Small valid inputs of every kind that is read, and the functions by which commands read them."""
 
+import importlib.util
 import json
 import shutil
 import sys
@@ -573,6 +574,37 @@ def convert_run(folder: Path) -> list[str]:
     return ["convert", str(folder / "run"), "-o", str(out), "--to", "colmap", "--copy-images", "--overwrite"]
 
 
+# Batches
+
+
+def make_batches(folder: Path) -> None:
+    (folder / "out").mkdir(parents=True)
+    videos = [{"name": "a", "source": "a.mp4", "options": {"every": 3}}, {"name": "b", "source": ["b.mp4", "c.mp4"]}]
+    (folder / "videos.yaml").write_text(yaml.safe_dump({"videos": videos, "defaults": {"quality": "preview"}}))
+    (folder / "videos.json").write_text(json.dumps({"videos": videos}))
+    (folder / "videos.csv").write_text("name,source,every\na,a.mp4,3\nb,b.mp4,\n")
+    done = {"name": "a", "status": "done", "error": None, "run": "out/a", "picture": "pictures/a.jpg", "seconds": 1.0}
+    done |= {"tries": 1, "metrics": {"points": 10, "models": [3]}, "degradations": ["a note"], "inputs": "0" * 64}
+    content = {"made_by": "dd-sfm batch", "version": "0", "manifest": "videos.yaml", "total": 1, "videos": [done]}
+    (folder / "out" / "batch.json").write_text(json.dumps(content))
+
+
+def read_batches(folder: Path) -> Reads:
+    from dd_sfm.batch.manifest import read_manifest
+    from dd_sfm.batch.page import page
+    from dd_sfm.batch.record import BatchRecord, read_record
+    from dd_sfm.batch.storage import Store
+
+    def read() -> None:
+        store = Store(str(folder / "out"))
+        videos = read_record(store)
+        page(BatchRecord(store, "videos.yaml", dict(videos)).content())
+
+    for name in ("videos.yaml", "videos.json", "videos.csv"):
+        yield lambda name=name: read_manifest(str(folder / name))
+    yield read
+
+
 KINDS: dict[str, Kind] = {
     "video": Kind(make_videos, read_source, extract),
     "images": Kind(make_images, read_source, extract),
@@ -588,3 +620,5 @@ KINDS: dict[str, Kind] = {
     "sequence": Kind(make_sequences, read_sequences),
     "run": Kind(make_runs, read_runs, convert_run),
 }
+if importlib.util.find_spec("dd_sfm.batch"):
+    KINDS["batch"] = Kind(make_batches, read_batches)

@@ -4,12 +4,14 @@ import json
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 import yaml
+from plane import CAMERA, FRAMES, plane_model
 
 from dd_sfm.cli.app import explain
 from dd_sfm.config import Config, load_config
@@ -22,6 +24,8 @@ from dd_sfm.io.atomic import write_text
 from dd_sfm.io.calibration.read import read_calibration
 from dd_sfm.io.clouds import read_cloud
 from dd_sfm.io.colmap_matches import check_matrices
+from dd_sfm.io.colmap_model import write_model
+from dd_sfm.io.colmap_source import read_any_model, read_reconstruction
 from dd_sfm.io.edited_masks import edited_masks, put_aside
 from dd_sfm.io.image_files import read_header, read_levels
 from dd_sfm.io.images import read_image
@@ -30,6 +34,7 @@ from dd_sfm.io.run_folder import read_frame_records, read_frames, read_poses
 from dd_sfm.io.run_layout import remove_own
 from dd_sfm.pipeline.run_log import logging_to
 from dd_sfm.sfm.track_builder import PairFound, ReferenceMatches
+from dd_sfm.structures import Frame, FrameSet
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -138,6 +143,33 @@ def test_a_database_whose_matrices_are_of_another_size(tmp_path):
         database.execute("INSERT INTO keypoints VALUES (1, 4294967295, x'00000000')")
     with pytest.raises(InputError, match="1 rows of keypoints"):
         check_matrices(tmp_path / "a.db")
+
+
+def test_models_that_claim_more_than_they_hold_or_no_camera(tmp_path):
+    model = plane_model(6.0)
+    frames = FrameSet(tuple(Frame(k, Path(f"{k}.png"), Path(), 0.0) for k in range(FRAMES)), CAMERA, 120)
+    for name, place, value in (
+        ("points3D.bin", 0, 2**63), ("points3D.bin", 8 + 43, 2**40), ("images.bin", 0, 2**40),
+        ("cameras.bin", 16, 2**63), ("cameras.bin", 32, 0x7FF8 << 48), ("images.bin", 12, 0x7FF8 << 48),
+    ):  # fmt: skip
+        write_model(tmp_path, model, frames)
+        data = bytearray((tmp_path / name).read_bytes())
+        data[place : place + 8] = struct.pack("<Q", value)
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(InputError):
+            read_any_model(tmp_path)
+    write_model(tmp_path, model, frames)
+    os.mkfifo(tmp_path / "rigs.bin")
+    with pytest.raises(InputError, match="rigs"):
+        read_reconstruction(tmp_path)
+
+
+def test_a_calibration_of_a_lens_that_shows_nothing(tmp_path):
+    path = tmp_path / "a.txt"
+    for k1 in ("1e308", "nan", "-1e6"):
+        path.write_text(f"1 OPENCV 160 120 100 100 80 60 {k1} 0 0 0\n")
+        with pytest.raises(InputError, match="real lens|finite|number"):
+            read_calibration(str(path), width=160, height=120)
 
 
 def test_weights_whose_options_ask_for_more_than_they_hold(tmp_path):

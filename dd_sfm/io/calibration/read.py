@@ -215,6 +215,8 @@ def _named(found: FoundLens, name: str) -> FoundLens:
 
 
 def _choose(text: str, found: list[FoundLens], camera: str, frames: Size) -> FoundLens:
+    if not found:
+        raise bad(text, "a file without cameras", FORMS)
     names = ", ".join(one.name for one in found)
     if camera:
         chosen = [one for one in found if one.name == camera]

@@ -12,6 +12,7 @@ import yaml
 from dd_sfm.batch.names import RECORD, folded, labels, name_fault, nearest, shown
 from dd_sfm.batch.storage import absolute, filesystem, inside, is_there, is_url, read_text, unreachable, without_secrets
 from dd_sfm.config_values import PlainLoader
+from dd_sfm.documents import parse_yaml
 from dd_sfm.errors import DDSfMError, InputError, UsageError
 from dd_sfm.io.dicom_header import is_dicom
 from dd_sfm.io.images import has_image_suffix, is_hidden, natural_key
@@ -119,7 +120,7 @@ def _tree(text: str, where: str, folder: str) -> Manifest:
     try:
         loader = PlainLoader(text)
         node = loader.get_single_node()
-        content = None if node is None else loader.construct_document(node)
+        content = None if node is None else parse_yaml(text, PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ManifestError([f"{where}: not YAML: {' '.join(str(error).split())}"]) from error
     if node is None or not isinstance(content, dict):

@@ -11,10 +11,16 @@ from dd_sfm.batch.names import PAGE, PICTURES, RECORD
 from dd_sfm.batch.page import page
 from dd_sfm.batch.storage import Store, inside
 from dd_sfm.batch.task import RESULTS, Ending, Outcome, VideoTask
+from dd_sfm.documents import finite, parse_json
 from dd_sfm.errors import OutputError
 from dd_sfm.io.atomic import json_content
 
 MADE_BY = "dd-sfm batch"
+FIGURES = (
+    "frames_used", "frames_registered", "points", "median_reprojection_error_px", "p90_reprojection_error_px",
+    "median_uncertainty", "peak_rss_mb",
+)  # fmt: skip
+"""Of a run, on the page."""
 QUICK_S, REST = 0.03, 10
 """What takes longer to write is left alone for so many times as long."""
 
@@ -131,12 +137,29 @@ def read_record(store: Store) -> dict[str, Any]:
         return {}
     where = inside(store.shown, RECORD)
     try:
-        content = json.loads(found)
+        content = parse_json(found.decode())
         if content["made_by"] != MADE_BY:
             raise OutputError(f"{where}: exists and is not from {MADE_BY}; choose another folder with -o")
-        return {str(video["name"]): dict(video) for video in content["videos"]}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return {str(video["name"]): _entry(video) for video in content["videos"]}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(
             f"{where}: damaged ({' '.join(str(error).split())}); expected what {MADE_BY} writes. Remove it: runs in "
             "the folder are then looked through, and go on from where they are"
         ) from error
+
+
+def _entry(video: Mapping[str, Any]) -> dict[str, Any]:
+    """What the record holds of a video, as far as it is shown again.
+
+    Raises:
+        ValueError: If a figure is no number, or notes are no list.
+    """
+    entry = dict(video)
+    metrics, notes = dict(entry.get("metrics") or {}), entry.get("degradations") or []
+    for run in (metrics, *(one for one in metrics.values() if isinstance(one, dict))):
+        for key in FIGURES:
+            finite(run.get(key) or 0)
+    finite(entry.get("seconds") or 0)
+    if not isinstance(notes, list):
+        raise ValueError(f"notes of {entry['name']} are no list")
+    return entry | {"name": str(entry["name"]), "status": str(entry["status"]), "metrics": metrics}

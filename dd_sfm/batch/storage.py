@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from dd_sfm.documents import regular
 from dd_sfm.errors import DDSfMError, InputError, OutputError
 from dd_sfm.io.atomic import output_error, write_bytes
 
@@ -136,7 +137,7 @@ def read_text(location: str) -> str:
             return str(files.cat_file(path).decode("utf-8-sig"))
         if Path(location).stat().st_size > MOST_TEXT_BYTES:
             raise InputError(f"{where}: larger than {MOST_TEXT_BYTES // 10**6} MB; expected YAML or CSV")
-        return Path(location).read_text("utf-8-sig")
+        return regular(Path(location)).read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: no text in UTF-8 ({error.reason}); expected YAML or CSV") from error
     except FileNotFoundError as error:
@@ -216,7 +217,7 @@ class Store:
             if is_url(place):
                 files, path = filesystem(place)
                 return bytes(files.cat_file(path))
-            return Path(place).read_bytes()
+            return regular(Path(place)).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

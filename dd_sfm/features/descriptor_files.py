@@ -37,7 +37,7 @@ class DescriptorFiles:
         self.limit = math.inf if limit_gb is None else limit_gb * 1e9
         """In bytes."""
         self._lock = threading.Lock()
-        self._used = sum(path.stat().st_size for path in self._maps())
+        self._used = sum(path.stat().st_size for path in self._maps() if path.is_file())
 
     def holds(self, grid: WorkingGrid) -> bool:
         """Whether the folder has been begun by this version, for frames cut out like this."""

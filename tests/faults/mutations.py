@@ -238,7 +238,7 @@ class Spoiler:
         if way == "remove":
             del members[inside]
         elif way == "rename":
-            members[f"{self.name()}.npy".replace("\0", "")] = members.pop(inside)
+            members[f"{self.name()}.npy".replace("\0", "").replace("\udce4", "")] = members.pop(inside)
         elif way == "claim":
             members[inside] = claimed(members[inside], self.rng)
         elif way == "pickle":

@@ -51,7 +51,7 @@ def test_the_command_for_a_checkerboard_finds_the_camera(dd_sfm, tmp_path, monke
 def test_the_lines_that_draw_a_checkerboard_draw_one(tmp_path, monkeypatch):
     (script,) = re.findall(r"```python\n(.*?)```", (DOCS / "calibrate.md").read_text(), re.S)
     monkeypatch.chdir(tmp_path)
-    exec(script, {})  # noqa: S102
+    exec(script, {})
     board = cv2.imread("board.png", cv2.IMREAD_GRAYSCALE)
     assert cv2.findChessboardCornersSB(board, (9, 6))[0]
     assert 10 * 100 / Image.open("board.png").info["dpi"][0] * 25.4 == pytest.approx(25, abs=0.01)

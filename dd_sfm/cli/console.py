@@ -53,15 +53,20 @@ def make_progress(quiet: bool) -> Progress:
 
 
 def _progress_lines(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
-    """Yield ``items``; print that the step begins, and when nothing was said for half a minute how many are done.
+    """Yield ``items``; print the name of the step, and when nothing was said for half a minute how many are done.
 
-    A step of a single item, which has no progress to tell, is always named, others when the last line is no new one.
+    A step of a single item, which has no progress to tell, is named at once, others when the last line is no new one.
     """
     started = time.monotonic()
-    if _last_line.text != f"{label} ..." and (total == 1 or started - _last_line.at >= STEP_INTERVAL_S):
+    is_named = _last_line.text == f"{label} ..."
+    if not is_named and (total == 1 or started - _last_line.at >= STEP_INTERVAL_S):
+        is_named = True
         _last_line.print(f"  {label} ...")
     for done, item in enumerate(items):
         now = time.monotonic()
+        if not is_named and now - _last_line.at >= STEP_INTERVAL_S:
+            is_named = True
+            _last_line.print(f"  {label} ...")
         if now - _last_line.at >= LINE_INTERVAL_S and done:
             left = (now - started) / done * (total - done)
             _last_line.print(f"  {label}: {done} of {total}, about {left:.0f} s left")

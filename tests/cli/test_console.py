@@ -26,4 +26,8 @@ def test_without_a_terminal_each_long_step_is_named(monkeypatch, capsys):
     list(progress(range(9), total=9, label="soon after another line"))
     now[0] += 20
     list(progress(range(9), total=9, label="depth"))
-    assert capsys.readouterr().err.splitlines() == ["map ...", "  map, global mapper ...", "  depth ..."]
+    for _ in progress(range(9), total=9, label="measure"):
+        now[0] += 2
+    assert capsys.readouterr().err.splitlines() == [
+        "map ...", "  map, global mapper ...", "  depth ...", "  measure ...",
+    ]  # fmt: skip

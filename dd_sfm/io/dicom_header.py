@@ -116,6 +116,8 @@ def read_dicom_header(path: Path) -> DicomHeader:
 
 def _header(path: Path, found: Any) -> DicomHeader:
     frames = int(found.get("NumberOfFrames") or 1)
+    if frames > path.stat().st_size:
+        raise ValueError("more frames than bytes")
     instance = found.get("InstanceNumber")
     return DicomHeader(
         path,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from dicoms import write_dicom
 from plane import CAMERA, FRAMES, plane_model
 
 from dd_sfm.cli.app import explain
@@ -26,6 +27,7 @@ from dd_sfm.io.clouds import read_cloud
 from dd_sfm.io.colmap_matches import check_matrices
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.colmap_source import read_any_model, read_reconstruction
+from dd_sfm.io.dicom_header import read_dicom_header
 from dd_sfm.io.edited_masks import edited_masks, put_aside
 from dd_sfm.io.image_files import read_header, read_levels
 from dd_sfm.io.images import read_image
@@ -170,6 +172,12 @@ def test_a_calibration_of_a_lens_that_shows_nothing(tmp_path):
         path.write_text(f"1 OPENCV 160 120 100 100 80 60 {k1} 0 0 0\n")
         with pytest.raises(InputError, match="real lens|finite|number"):
             read_calibration(str(path), width=160, height=120)
+
+
+def test_a_dicom_file_of_more_frames_than_bytes(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", [np.zeros((20, 30, 3), np.uint8)], NumberOfFrames="2147483647")
+    with pytest.raises(InputError, match="damaged"):
+        read_dicom_header(path)
 
 
 def test_weights_whose_options_ask_for_more_than_they_hold(tmp_path):

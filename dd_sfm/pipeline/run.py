@@ -131,7 +131,9 @@ class _Stages:
                 kept.append(stage)
             else:
                 if self.record.is_replaced(stage, self.expected[stage]):
-                    self.say(f"{stage}: settings have changed; what it and the stages after it made is replaced")
+                    self.say(
+                        f"{stage}: made with other settings or masks; replaced, and what later stages made with it"
+                    )
                 self.record.begin(stage, self.expected[stage])
                 self.say(f"{stage} ...")
                 self._do_stage(stage)

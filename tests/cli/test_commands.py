@@ -65,7 +65,7 @@ def test_extract_is_skipped_when_repeated_and_redone_when_changed(dd_sfm, tiny_c
     assert dd_sfm(*command).err.splitlines() == ["frames ...", written]
     assert dd_sfm(*command).err.splitlines() == ["frames: done before", nothing]
     fewer = f"written: {out / 'frames'} (6 of 12 frames), {out / 'masks'}; {on}"
-    replaced = "frames: settings have changed; what it and the stages after it made is replaced"
+    replaced = "frames: made with other settings or masks; replaced, and what later stages made with it"
     assert dd_sfm(*command, "--every", 2).err.splitlines() == [replaced, "frames ...", fewer]
     assert len(list((out / "frames").iterdir())) == 6
     assert dd_sfm(*command, "--every", 2, "--quiet").err == ""

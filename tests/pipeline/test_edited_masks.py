@@ -53,12 +53,20 @@ def test_stages_after_the_frames_are_done_again_with_edited_masks(request_of):
     go(request)
     assert go(request) == ["frames: done before", "describe: done before", "match: done before"]
     edited = edit(request.out, 3)
-    assert go(request) == ["frames: done before", "masks: 1 edited by hand", "describe ...", "match ..."]
+    replaced = "made with other settings or masks; replaced, and what later stages made with it"
+    again = [f"describe: {replaced}", "describe ...", "match ..."]
+    assert go(request) == ["frames: done before", "masks: 1 edited by hand", *again]
     assert (mask(request.out, 3) == edited).all()
     assert go(request)[-1] == "match: done before"
     # Other settings of later stages leave them alone.
     said = go(request_of("frames.end=5", "sift.overlap=5", last="match"))
-    assert said == ["frames: done before", "masks: 1 edited by hand", "describe: done before", "match ..."]
+    assert said == [
+        "frames: done before",
+        "masks: 1 edited by hand",
+        "describe: done before",
+        f"match: {replaced}",
+        "match ...",
+    ]
     assert (mask(request.out, 3) == edited).all()
 
 

@@ -225,4 +225,4 @@ def test_what_a_changed_setting_replaces_is_said(request_of):
     changed = load_config(Config, None, ["runtime.device=cpu", "frames.every=2"])
     lines = []
     run(replace(short, config=changed), silent, lines.append)
-    assert lines[0] == "frames: settings have changed; what it and the stages after it made is replaced"
+    assert lines[0] == "frames: made with other settings or masks; replaced, and what later stages made with it"

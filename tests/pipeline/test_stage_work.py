@@ -30,6 +30,7 @@ def test_an_uncertain_focal_length_makes_points_of_every_method_uncertain(tmp_pa
     monkeypatch.setattr(stage_work, "feature_method", lambda name: ModelsFromFiles())
     for name in ("read_matches", "read_poses"):
         monkeypatch.setattr(stage_work, name, lambda out: type("Found", (), {"tracks": None}))
+    monkeypatch.setattr(stage_work, "has_frames_between", lambda out: False)
     for sigma in (0.0, 0.1):
         names = [Path(f"{k:08d}.png") for k in range(FRAMES)]
         camera = replace(CAMERA, focal_sigma=sigma)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dd_sfm.errors import Terminated
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+END = b"\0"
 
 
 @contextmanager
@@ -42,15 +43,17 @@ def _confirmed() -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        os.close(writing)
+        # Closing alone would not do: processes that were forked meanwhile have the pipe's end open, too.
+        os.write(writing, END)
         thread.join()
+        os.close(writing)
         os.close(reading)
 
 
 def _confirm(reading: int) -> None:
-    """Print a line at the first signal that stops the work; it holds until the other end of the pipe is closed."""
+    """Print a line at the first signal that stops the work; it holds until it reads the number that no signal has."""
     told = False
-    while numbers := os.read(reading, 64):
+    while END[0] not in (numbers := os.read(reading, 64)):
         if not told and any(number in STOPPING for number in numbers):
             told = True
             # On a terminal a bar may stand in the line.

@@ -119,3 +119,13 @@ def test_sigterm_ends_a_run_like_ctrl_c():
         work()
     assert stopped.value.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_process_forked_meanwhile_does_not_hold_up_the_end():
+    with interrupted_by_sigterm():
+        child = os.fork()
+        if child == 0:
+            while True:
+                signal.pause()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)

@@ -52,8 +52,9 @@ def _confirmed() -> Iterator[None]:
 
 def _confirm(reading: int) -> None:
     """Print a line at the first signal that stops the work; it holds until it reads the number that no signal has."""
-    told = False
-    while END[0] not in (numbers := os.read(reading, 64)):
+    told, numbers = False, b""
+    while END[0] not in numbers:
+        numbers = os.read(reading, 64)
         if not told and any(number in STOPPING for number in numbers):
             told = True
             # On a terminal a bar may stand in the line.

@@ -77,10 +77,11 @@ def run_example(name, argument, monkeypatch):
 def test_the_example_of_matching_draws_a_picture(tmp_path, monkeypatch, capsys):
     names = run_example("match_two_frames.py", tmp_path / "matches.png", monkeypatch)
     picture = read_image(tmp_path / "matches.png")
-    assert picture.shape == (504, 1560, 3)
+    assert picture.shape[1] > 3 * picture.shape[0] > 300
     # Pictures in both halves, not paper alone.
-    assert picture[:, :780].std() > 40
-    assert picture[:, 780:].std() > 40
+    middle = picture.shape[1] // 2
+    assert picture[:, :middle].std() > 40
+    assert picture[:, middle:].std() > 40
     assert len(names["matches"]) > 3000
     assert "matches that moved by" in capsys.readouterr().out
 

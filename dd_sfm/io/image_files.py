@@ -1,9 +1,9 @@
 """Images as people hand them over: what OpenCV or Pillow decode, and headers that are read without decoding."""
 
 import io
+import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,14 +152,31 @@ def _is_known(head: bytes) -> bool:
     return head.startswith(SIGNATURES) or (head.startswith(b"RIFF") and head[8:12] == b"WEBP")
 
 
-@contextmanager
-def silenced() -> Iterator[None]:
+class _Silence:
+    """OpenCV's level of messages is one for all threads: the first that reads sets it, the last one puts it back."""
+
+    def __init__(self) -> None:
+        self.lock, self.readers, self.level = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.readers == 0:
+                self.level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+            self.readers += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.readers -= 1
+            if self.readers == 0:
+                cv2.utils.logging.setLogLevel(self.level)
+
+
+_silence = _Silence()
+
+
+def silenced() -> AbstractContextManager[None]:
     """Without OpenCV's own complaints about a broken file, which would stand before our one clear line."""
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    return _silence
 
 
 def read_levels(path: Path) -> NDArray[Any]:

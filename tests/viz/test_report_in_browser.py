@@ -141,7 +141,7 @@ def test_it_turns_by_itself_when_asked(page):
 
 
 def test_pictures_load_and_nothing_runs_over_the_rim(page):
-    assert page.evaluate("[...document.images].every((i) => i.complete && i.naturalWidth > 1000)")
+    assert page.evaluate("[...document.images].every((i) => i.complete && i.naturalWidth > 300)")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

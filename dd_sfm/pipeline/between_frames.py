@@ -56,9 +56,8 @@ class KeyPoints:
         model, seen = finished.model, {}
         expected = np.nan_to_num(finished.uncertainty, nan=np.inf)
         by_frame = np.argsort(model.frame, kind="stable")
-        positions = sorted(model.cam_from_world)
-        firsts = np.searchsorted(model.frame[by_frame], positions)
-        lasts = np.searchsorted(model.frame[by_frame], positions, side="right")
+        frames, positions = model.frame[by_frame], sorted(model.cam_from_world)
+        firsts, lasts = (np.searchsorted(frames, positions, side=side) for side in ("left", "right"))
         for position, first, last in zip(positions, firsts, lasts, strict=True):
             rows = by_frame[first:last]
             rows = rows[np.argsort(expected[model.point[rows]], kind="stable")[:POINTS_PER_FRAME]]

@@ -1,6 +1,5 @@
 """What a worker does for a video: fetch, run the command in a process of its own, read figures, deliver."""
 
-import json
 import os
 import platform
 import tempfile
@@ -12,6 +11,7 @@ from typing import Any
 from dd_sfm.batch.process import is_stopped, run_process
 from dd_sfm.batch.storage import fetch, is_url, remove, scratch_folder, upload, without_secrets
 from dd_sfm.batch.task import RESULTS, RUNS_OF_COMPARISON, Command, Ending, Input, Outcome, VideoTask
+from dd_sfm.documents import read_json
 from dd_sfm.errors import DDSfMError
 
 PROCESS = ("-m", "dd_sfm.cli.video_process")
@@ -124,6 +124,6 @@ def _texts(found: Any) -> tuple[str, ...]:
 def _json(path: Path) -> dict[str, Any]:
     """The content of a file; empty where there is none that can be read."""
     try:
-        return dict(json.loads(path.read_text()))
+        return dict(read_json(path))
     except (OSError, ValueError, TypeError):
         return {}

@@ -17,6 +17,8 @@ from dd_sfm.synthetic.rays import RayScene
 from dd_sfm.synthetic.settings import PathSettings
 
 INSIDE_RAYS = 64
+BACK_STRENGTH, BACK_AND_FORTH_NET = 3.0, 0.496
+"""How far the scope turns back where it does, and the share of the distance gone that it is then from the start."""
 MIN_INSIDE = 0.6
 """Smallest share of rays that hit the wall from inside; a tube with an open end still has most."""
 
@@ -42,12 +44,16 @@ def plan_path(
     tree = cKDTree(vertices)
     line = _push_from_walls(line, tree, settings.clearance + 0.4)
     travelled = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
-    wanted = min(speed * (count - 1), (travelled[-1] - 0.1) * (2.0 if settings.loop else 1.0))
+    # Of the distance gone this share is left between start and farthest point.
+    net = (0.5 if settings.loop else 1.0) * (BACK_AND_FORTH_NET if settings.returns else 1.0)
+    wanted = min(speed * (count - 1), (travelled[-1] - 0.1) / net)
     pace = np.cumsum(np.maximum(1 + 0.35 * smooth_series(rng, count, 10.0, 1)[:, 0], 0.15))
     share = (pace - pace[0]) / (pace[-1] - pace[0])
     start = rng.uniform(0, 1) * max(0.0, 0.6 * travelled[-1] - wanted)
     # A loop goes out and back on nearly the same way: the tremor alone makes the difference.
     there = 0.25 * (1 - np.cos(2 * np.pi * share)) if settings.loop else share
+    if settings.returns:
+        there = BACK_AND_FORTH_NET * back_and_forth(there, settings.returns)
     at = start + wanted * there
     place = np.stack([np.interp(at, travelled, c) for c in line.T], 1)
     place += settings.tremor * 0.10 * smooth_series(rng, count, 4.0, 3)
@@ -74,6 +80,13 @@ def plan_path(
     forward = gaussian_filter1d(target - place, 4.0, axis=0, mode="nearest") + sway + jitter
     roll = 0.06 * settings.tremor * smooth_series(rng, count, 18.0, 1)[:, 0] + rng.uniform(-0.3, 0.3)
     return CameraPath(_look_along(forward, roll), place)
+
+
+def back_and_forth(share: NDArray[Any], returns: int) -> NDArray[Any]:
+    """How far along its way (N,) from 0 to 1 the scope is that turns back so often, by the share of time gone (N,)."""
+    turn = 2 * np.pi * returns
+    there: NDArray[Any] = share + BACK_STRENGTH * np.sin(turn * share) / turn
+    return there
 
 
 def inside_share(mesh: Mesh, places: NDArray[Any]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from dd_sfm.synthetic.effects import Debris, deform, deformation_modes, draw_deb
 from dd_sfm.synthetic.lens import Optics, exposure_for, form_image, make_optics
 from dd_sfm.synthetic.light import irradiance, reflections
 from dd_sfm.synthetic.mesh import Mesh, ambient_visibility
-from dd_sfm.synthetic.organs import SHAPES
+from dd_sfm.synthetic.organs import make_shape
 from dd_sfm.synthetic.path import CameraPath, plan_path
 from dd_sfm.synthetic.rays import RayScene
 from dd_sfm.synthetic.settings import SynthSettings, check_settings
@@ -59,7 +59,7 @@ def make_scene(settings: SynthSettings) -> Scene:
     make_optics(settings)
     # One generator a part: a change in one does not reshuffle the others.
     organ, skin, way, more = (np.random.default_rng([settings.seed, k]) for k in range(4))
-    shape = SHAPES[settings.organ](organ)
+    shape = make_shape(settings.organ, organ, settings.path.length)
     mesh = shape.mesh
     visibility = ambient_visibility(mesh, more)
     tissue = make_tissue(mesh.vertices, settings.tissue, skin)

@@ -87,6 +87,10 @@ class PathSettings:
     """Least distance to any wall."""
     loop: bool = False
     """Return to the start."""
+    returns: int = 0
+    """So often on its way the scope turns back and goes over a third of it again."""
+    length: float = 0.0
+    """Least length of the way through a colon; 0 for the usual one."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,8 @@ RANGES = {
     "path.speed": Range(0),
     "path.tremor": Range(0, 100),
     "path.clearance": Range(0, 100, above=True),
+    "path.returns": Range(0, 1000),
+    "path.length": Range(0, 2000),
     "effects.deformation": Range(0, 5),
     "effects.debris": Range(0, 10000),
     "effects.smoke": SHARE,
@@ -177,10 +183,13 @@ def check_settings(settings: SynthSettings) -> None:
     if min(s.width, s.height) < 96 or s.width % 2 or s.height % 2 or max(s.width, s.height) > 4096:
         raise ConfigError(f"--size {s.width}x{s.height}: expected even numbers from 96 to 4096")
     check_ranges(s, RANGES)
-    if s.path.speed * s.frames > 200:
+    if s.path.length and s.organ != "colon":
+        raise ConfigError(f"path.length {s.path.length:g} mm: only a colon's length can be set; expected 0")
+    most = max(200.0, 2 * s.path.length)
+    if s.path.speed * s.frames > most:
         raise ConfigError(
             f"path.speed {s.path.speed} mm over {s.frames} frames leaves the organ; expected 0 (fitting) or "
-            f"up to {200 / s.frames:.2f}"
+            f"up to {most / s.frames:.2f}"
         )
 
 

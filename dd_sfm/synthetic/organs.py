@@ -159,8 +159,8 @@ def colon(rng: np.random.Generator, way: float = 0.0) -> Shape:
     rough = 0.55 * swell(points.reshape(-1, 3)) + 0.12 * fine(points.reshape(-1, 3))
     points += rough.reshape(wall.shape)[..., None] * outward * np.sqrt(1 - end**2)[:, None, None]
     offset = across * rng.uniform(-3, 3) + up * rng.uniform(-3, 3)
-    way = (line + offset)[(s > 14) & (s < 0.6 * s[-1])]
-    return Shape(mesh_from_tube(points.astype(np.float32)), way[::30], 34.0, 0.34)
+    route = (line + offset)[(s > 14) & (s < 0.6 * s[-1])]
+    return Shape(mesh_from_tube(points.astype(np.float32)), route[::30], 34.0, 0.34)
 
 
 def bladder(rng: np.random.Generator) -> Shape:

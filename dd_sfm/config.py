@@ -40,7 +40,7 @@ class FramesConfig:
     max_frames: int | None = None
     """Thin evenly to at most this many frames; null: no limit."""
     min_sharpness: float = 0.4
-    """Drop a frame whose sharpness is below this share of its neighbours' median (0: keep all)."""
+    """Drop a frame whose sharpness is below this share of its neighbours' median (0: keep all, useless ones too)."""
     min_motion_px: float = 0.3
     """Drop a frame that moved less than this (median flow, working pixels) since the last kept one (0: keep all)."""
     format: Literal["png", "jpg"] = "png"

@@ -28,6 +28,8 @@ class NoteCode(StrEnum):
     FRAMES_WITHOUT_MASK = "frames_without_mask"
     EDITED_MASKS_NOT_USED = "edited_masks_not_used"
     KEY_FRAMES = "key_frames"
+    FRAMES_FEATURELESS = "frames_featureless"
+    FRAMES_OBSCURED = "frames_obscured"
     FRAMES_BLURRED = "frames_blurred"
     FRAMES_WITHOUT_MOTION = "frames_without_motion"
     SOURCE_NOT_USED = "source_not_used"

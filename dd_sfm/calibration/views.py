@@ -91,7 +91,7 @@ def small_picture(image: NDArray[Any]) -> NDArray[np.uint8]:
 def frame_sharpness(image: NDArray[Any]) -> float:
     """Mean squared gradient of an RGB frame at half its size: larger where the same scene is sharper.
 
-    Unlike :func:`dd_sfm.pipeline.frame_selection.sharpness_of` it is not limited where contrast is high: a board's
+    Unlike :func:`dd_sfm.pipeline.frame_texture.sharpness_of` it is not limited where contrast is high: a board's
     edges would all be at that limit.
     """
     grey = resize_image(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 0.5)

@@ -38,7 +38,10 @@ AROUND, FEW = 4, 0.25
 """Where more than this share of the boundaries so near seem to be cuts, frames are merely far apart."""
 GAP_S = 2.0
 """After a longer time without any frame of the scene the camera may be elsewhere, whatever is around."""
-GAP_REASONS = (DropReason.BLANK, DropReason.OTHER_FIELD, DropReason.OTHER_SIZE, DropReason.UNDECODABLE)
+GAP_REASONS = (
+    DropReason.BLANK, DropReason.OTHER_FIELD, DropReason.OTHER_SIZE, DropReason.UNDECODABLE, DropReason.FEATURELESS,
+    DropReason.OBSCURED,
+)  # fmt: skip
 
 Grey = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -73,17 +76,14 @@ class PathFollower:
     boundaries: list[Boundary] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        scale = min(1.0, HEIGHT_PX / max(1, mask_height(self.inside)))
-        self._size = tuple(max(8, round(side * scale)) for side in reversed(self.inside.shape))
-        small = cv2.resize(self.inside.astype(np.uint8), self._size, interpolation=cv2.INTER_NEAREST)
-        self._comparison = _Comparison(cv2.erode(small, np.ones((3, 3), np.uint8)) > 0)
+        self._comparison = Comparison.of(self.inside)
         self._recent: deque[Grey] = deque(maxlen=REACH)
         self._open: list[_Open] = []
         self._last = -1
 
     def see(self, number: int, grey: NDArray[Any]) -> None:
         """Take in the next frame that is used, as a grey picture (H, W) uint8."""
-        small = np.asarray(cv2.resize(grey, self._size, interpolation=cv2.INTER_AREA), np.uint8)
+        small = self._comparison.shrunk(grey)
         same = self._comparison.is_near
         for waiting in self._open:
             waiting.seen += 1
@@ -101,10 +101,23 @@ class PathFollower:
 
 
 @dataclass(frozen=True)
-class _Comparison:
+class Comparison:
     """Compares small grey pictures; ``inside`` (h, w): the field of view."""
 
     inside: Mask
+
+    @classmethod
+    def of(cls, field_of_view: Mask) -> "Comparison":
+        """That of pictures with this field of view (H, W), made small."""
+        scale = min(1.0, HEIGHT_PX / max(1, mask_height(field_of_view)))
+        size = [max(8, round(side * scale)) for side in reversed(field_of_view.shape)]
+        small = cv2.resize(field_of_view.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        return cls(cv2.erode(small, np.ones((3, 3), np.uint8)) > 0)
+
+    def shrunk(self, grey: NDArray[Any]) -> Grey:
+        """A grey picture at the size at which they are compared."""
+        size = self.inside.shape[1], self.inside.shape[0]
+        return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def is_near(self, first: Grey, second: Grey) -> bool:
         """Whether two pictures show the same place, seen from where flow leads from one to the other."""

@@ -32,7 +32,7 @@ class Moving(Protocol):
 
     @property
     def sharpness(self) -> float:
-        """See :func:`dd_sfm.pipeline.frame_selection.sharpness_of`."""
+        """See :func:`dd_sfm.pipeline.frame_texture.sharpness_of`."""
 
     @property
     def grey(self) -> Grey:

@@ -1,7 +1,7 @@
-"""Which frames of a source are used: the range asked for, without blurred ones, thinned to a number."""
+"""Which frames of a source are used: the range asked for, thinned to a number, and why others are not."""
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -22,12 +22,10 @@ from dd_sfm.structures import DropReason, FrameRecord
 
 Drops = dict[int, tuple[DropReason, str]]
 """Source frames that are not used: why, and the measurement behind it."""
-NEIGHBOURS = 7
-"""Frames on each side whose sharpness a frame is compared with."""
+ALWAYS_NAMED = ("too blurred", "without motion")
+"""Reasons that are named where too few frames are left, even if no frame was left out for them."""
 MOST_WITHOUT_KEYS = 400
 """Of more frames key frames are used, unless the user says which."""
-MAX_DROPS_IN_A_ROW = 3
-"""A longer blurred stretch keeps every fourth frame, so that the path is not cut."""
 
 
 def chosen_numbers(info: SourceInfo, config: FramesConfig) -> Sequence[int]:
@@ -130,65 +128,6 @@ def small_area(area: NDArray[np.bool_], scale: float) -> NDArray[np.bool_]:
     return cv2.resize(area.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
 
 
-def sharpness_area(field_of_view: NDArray[np.bool_], scale: float) -> NDArray[np.bool_]:
-    """Where :func:`sharpness_of` measures: the field of view (H, W) at working size without its rim."""
-    return cv2.erode(small_area(field_of_view, scale).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-
-
-def sharpness_of(small: NDArray[Any], inside: NDArray[np.bool_]) -> float:
-    """Mean response of a Laplacian of Gaussian relative to brightness, at working size.
-
-    Relative to brightness, since exposure changes; clipped, since a highlight's edge outshines all tissue.
-
-    Args:
-        small: A frame at working size, from :func:`small_image`.
-        inside: From :func:`sharpness_area`.
-    """
-    if not inside.any():
-        return 0.0
-    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    response = np.abs(cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), 1.2), cv2.CV_32F)) / (grey + 16.0)
-    return float(np.minimum(response, 0.1)[inside].mean() * 100)
-
-
-class BlurFilter:
-    """Tells blurred frames from sharp ones in the order of the video.
-
-    A frame is judged by its neighbours on both sides: as soon as NEIGHBOURS frames after it are measured, or at the
-    end of the video by those that there are.
-
-    Args:
-        min_sharpness: Share of its neighbours' median sharpness that a frame has at least.
-    """
-
-    def __init__(self, min_sharpness: float) -> None:
-        self.min_sharpness = min_sharpness
-        self.values: list[float] = []
-        """Sharpness of the frames measured so far; judge a frame only when its neighbours are among them."""
-        self._judged = 0
-        self._in_a_row = 0
-
-    def judge_next(self) -> str:
-        """The measurement by which the first frame not yet judged is blurred, as a text; empty for a sharp one."""
-        k, self._judged = self._judged, self._judged + 1
-        values = np.array(self.values[max(0, k - NEIGHBOURS) : k + NEIGHBOURS + 1])
-        near = np.delete(values, min(k, NEIGHBOURS))
-        usual = float(np.median(near)) if len(near) else 0.0
-        if self.values[k] < self.min_sharpness * usual and self._in_a_row < MAX_DROPS_IN_A_ROW:
-            self._in_a_row += 1
-            return f"blurred: sharpness {self.values[k]:.3f}, neighbours {usual:.3f}"
-        self._in_a_row = 0
-        return ""
-
-
-def find_blurred(sharpness: Mapping[int, float], min_sharpness: float) -> Drops:
-    """Source numbers of frames much less sharp than their neighbours, with the reason."""
-    blur = BlurFilter(min_sharpness)
-    blur.values = list(sharpness.values())
-    details = [(number, blur.judge_next()) for number in sharpness]
-    return {number: (DropReason.BLURRED, detail) for number, detail in details if detail}
-
-
 def thin(candidates: list[int], most: int | None, dropped: Drops) -> list[int]:
     """At most ``most`` candidates, evenly; the others are entered into ``dropped``."""
     if most is None or len(candidates) <= most:
@@ -208,6 +147,8 @@ def drop_notes(records: list[FrameRecord], config: FramesConfig) -> list[Note]:
         (DropReason.BLANK, NoteCode.FRAMES_BLANK, "as blank"),
         (DropReason.OTHER_FIELD, NoteCode.FRAMES_OF_OTHER_FIELD, "as they show another field of view than most"),
         (DropReason.MASKED, NoteCode.FRAMES_MASKED, "as their mask leaves next to nothing of them"),
+        (DropReason.FEATURELESS, NoteCode.FRAMES_FEATURELESS, "as they show nothing to match (the lens on the wall)"),
+        (DropReason.OBSCURED, NoteCode.FRAMES_OBSCURED, "as water, bubbles or blur hide the scene in them"),
         (DropReason.BLURRED, NoteCode.FRAMES_BLURRED, "as blurred"),
         (DropReason.NO_MOTION, NoteCode.FRAMES_WITHOUT_MOTION, still),
     )
@@ -241,13 +182,13 @@ def require_three(where: str, records: list[FrameRecord]) -> None:
         (DropReason.BLANK, "blank", ""),
         (DropReason.OTHER_FIELD, "of another field of view", ""),
         (DropReason.MASKED, "masked", "masks that are 255 where frames are usable"),
+        (DropReason.FEATURELESS, "without anything to match", "--set frames.min_sharpness=0"),
+        (DropReason.OBSCURED, "obscured", "--set frames.min_sharpness=0"),
         (DropReason.BLURRED, "too blurred", "--set frames.min_sharpness=0"),
         (DropReason.NO_MOTION, "without motion", "--set frames.min_motion_px=0"),
         (DropReason.BETWEEN_KEYS, "between key frames", "--every 1"),
     )
     counts = [(sum(r.dropped is reason for r in records), words, hint) for reason, words, hint in reasons]
-    found = ", ".join(
-        f"{count} {words}" for count, words, hint in counts if count or hint.startswith("--set frames.min_")
-    )
+    found = ", ".join(f"{count} {words}" for count, words, _ in counts if count or words in ALWAYS_NAMED)
     hint = max(counts, key=lambda item: item[0])[2] or "a piece that shows the scene: --start, --end"
     raise InputError(f"{where}: {kept} usable frames of {len(records)} ({found}); expected at least 3. Try {hint}")

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,20 +17,24 @@ from dd_sfm.io.images import write_image, write_mask
 from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.notes import Note
 from dd_sfm.ops.working import mask_height
-from dd_sfm.pipeline.cuts import Boundary, PathFollower
+from dd_sfm.pipeline.cuts import Boundary, Comparison, PathFollower
 from dd_sfm.pipeline.frame_content import SceneField
 from dd_sfm.pipeline.frame_motion import MotionMeter, key_frames, moved_frames
 from dd_sfm.pipeline.frame_selection import (
-    NEIGHBOURS,
-    BlurFilter,
     Drops,
-    sharpness_area,
-    sharpness_of,
     small_area,
     small_grey,
     small_image,
 )
+from dd_sfm.pipeline.frame_texture import (
+    NEIGHBOURS,
+    BlurFilter,
+    Texture,
+    TextureMeter,
+    why_featureless,
+)
 from dd_sfm.pipeline.masks import frame_mask
+from dd_sfm.pipeline.obscured_frames import unobscured
 from dd_sfm.pipeline.user_masks import UserMasks
 from dd_sfm.runtime import cpu_threads, map_ahead, worker_threads
 from dd_sfm.structures import DropReason
@@ -52,7 +57,7 @@ class View:
 
     ``lens``: what undoes distortion; ``field_of_view`` (H, W) bool in frames as they are in the source; ``eroded``: the
     same without its rim; ``scene``: tells frames that do not show the scene; ``masks``: the user's, in the source;
-    ``notes``: what was noticed.
+    ``usual``: the middle texture; ``notes``: what was noticed.
     """
 
     lens: Undistortion
@@ -60,6 +65,7 @@ class View:
     eroded: NDArray[np.bool_]
     scene: SceneField
     masks: UserMasks
+    usual: Texture
     notes: tuple[Note, ...] = ()
 
     @cached_property
@@ -88,18 +94,24 @@ class View:
 
 @dataclass(frozen=True)
 class MeasuredFrame:
-    """A frame without distortion, its ``sharpness``, and ``grey``, a small copy by which motion is seen.
+    """A frame without distortion, the ``texture`` that it had before, and ``grey``, a copy by which motion is seen.
 
-    ``usable`` (H, W): what of it can be used, but for highlights; ``unfit``: why it does not show the scene, if it does
-    not; it then has no arrays.
+    ``overview`` (h, w): the smaller one by which frames are compared; ``usable`` (H, W): what of the frame can be used,
+    but for highlights; ``unfit``: why it does not show the scene, if it does not; it then has no arrays.
     """
 
     number: int
     image: NDArray[Any]
-    sharpness: float
+    texture: Texture
     grey: NDArray[Any]
+    overview: NDArray[Any]
     usable: NDArray[np.bool_]
     unfit: tuple[DropReason, str] | None = None
+
+    @property
+    def sharpness(self) -> float:
+        """See :func:`dd_sfm.pipeline.frame_texture.sharpness_of`."""
+        return self.texture.sharpness
 
 
 class FrameWriter:
@@ -130,7 +142,8 @@ class FrameWriter:
         # Half the working size is enough to see motion, and four times faster; a small picture stays large enough.
         self.motion_scale = max(self.undistorted_scale / 2, LEAST_MOTION_PX / max(1, height))
         self.inside = small_area(view.usable, self.motion_scale)
-        self.sharpness_area = sharpness_area(view.field_of_view, self.scale)
+        self.texture = TextureMeter(view.field_of_view, self.scale)
+        self.comparison = Comparison.of(small_area(view.field_of_view, self.scale))
         self.meter = MotionMeter(self.inside, self.motion_scale / self.undistorted_scale)
         self.key_spacing_px = config.frames.key_motion_px
         self.workers = min(MAX_WORKERS, cpu_threads(config.runtime))
@@ -143,17 +156,17 @@ class FrameWriter:
             (self.frames / name).unlink()
             (self.masks / f"{name}.png").unlink()
 
-    def measure(self, images: Iterable[NumberedImage], dropped: Drops) -> dict[int, float]:
-        """The sharpness of frames by number; those that do not show the scene are entered into ``dropped``."""
+    def measure(self, images: Iterable[NumberedImage], dropped: Drops) -> dict[int, Texture]:
+        """The texture of frames by number; those that do not show the scene are entered into ``dropped``."""
 
         def measure(item: NumberedImage) -> MeasuredFrame:
             return self._measure(item, keep=False)
 
-        sharpness: dict[int, float] = {}
+        textures: dict[int, Texture] = {}
         with worker_threads(self.workers) as pool:
-            for _ in _fit(map_ahead(pool, measure, images, self.workers), sharpness, dropped):
+            for _ in self._fit(map_ahead(pool, measure, images, self.workers), textures, dropped):
                 pass
-        return sharpness
+        return textures
 
     def write(self, images: Iterable[NumberedImage], dropped: Drops) -> None:
         """Write frames that are known to be sharp; those without motion are entered into ``dropped``."""
@@ -162,37 +175,54 @@ class FrameWriter:
             for _ in map_ahead(pool, self._write, self._moving(measured, dropped), self.workers):
                 pass
 
-    def write_sharp(self, images: Iterable[NumberedImage], dropped: Drops) -> dict[int, float]:
+    def write_sharp(self, images: Iterable[NumberedImage], dropped: Drops) -> dict[int, Texture]:
         """Write frames that show the scene, sharp and moved; the others are entered into ``dropped``.
 
-        A frame is blurred as :func:`dd_sfm.pipeline.frame_selection.find_blurred` would tell it. Returns the sharpness
-        of all by number.
+        A frame is blurred as :func:`dd_sfm.pipeline.frame_texture.find_blurred` would tell it. Returns the texture of
+        all by number.
         """
-        blur, sharpness = BlurFilter(self.config.frames.min_sharpness), dict[int, float]()
+        blur, textures = BlurFilter(self.config.frames.min_sharpness, self.view.usual), dict[int, Texture]()
         with worker_threads(self.workers) as pool:
-            measured = _fit(map_ahead(pool, self._measure, images, self.workers), sharpness, dropped)
+            measured = self._fit(map_ahead(pool, self._measure, images, self.workers), textures, dropped)
             moving = self._moving(_sharp(measured, blur, dropped), dropped)
             for _ in map_ahead(pool, self._write, moving, self.workers):
                 pass
-        return sharpness
+        return textures
+
+    def _fit(
+        self, frames: Iterable[MeasuredFrame], textures: dict[int, Texture], dropped: Drops
+    ) -> Iterator[MeasuredFrame]:
+        """The frames that show the scene; the others go into ``dropped``, and the texture of all into ``textures``."""
+        shown = _showing(frames, textures, dropped)
+        if self.config.frames.min_sharpness == 0:
+            return shown
+        return unobscured(shown, self.comparison, self.view.usual, dropped)
 
     def _measure(self, item: NumberedImage, *, keep: bool = True) -> MeasuredFrame:
         small = small_image(item[1], self.scale)
-        sharpness, unfit = sharpness_of(small, self.sharpness_area), self.view.scene.why_unfit(small)
+        texture, unfit = self.texture.of(small), self.view.scene.why_unfit(small)
         usable = self.view.usable_in(item[0])
         unfit = unfit or self._why_masked(usable)
-        if unfit or not keep:
-            nothing = np.zeros((0, 0), np.uint8)
-            return MeasuredFrame(item[0], nothing, sharpness, nothing, nothing > 0, unfit)
-        return self._undistort(item, usable, sharpness)
+        if self.config.frames.min_sharpness > 0:
+            unfit = unfit or why_featureless(texture)
+        nothing = np.zeros((0, 0), np.uint8)
+        if unfit:
+            return MeasuredFrame(item[0], nothing, texture, nothing, nothing, nothing > 0, unfit)
+        overview = self.comparison.shrunk(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        if not keep:
+            return MeasuredFrame(item[0], nothing, texture, nothing, overview, nothing > 0)
+        return self._undistort(item, usable, texture, overview)
 
     def _read_again(self, item: NumberedImage) -> MeasuredFrame:
-        return self._undistort(item, self.view.usable_in(item[0]))
+        nothing = np.zeros((0, 0), np.uint8)
+        return self._undistort(item, self.view.usable_in(item[0]), Texture(0.0, 0.0), nothing)
 
-    def _undistort(self, item: NumberedImage, usable: NDArray[np.bool_], sharpness: float = 0.0) -> MeasuredFrame:
+    def _undistort(
+        self, item: NumberedImage, usable: NDArray[np.bool_], texture: Texture, overview: NDArray[Any]
+    ) -> MeasuredFrame:
         number, image = item
         image = self.view.lens.apply(image)
-        return MeasuredFrame(number, image, sharpness, small_grey(image, self.motion_scale), usable)
+        return MeasuredFrame(number, image, texture, small_grey(image, self.motion_scale), overview, usable)
 
     def _why_masked(self, usable: NDArray[np.bool_]) -> tuple[DropReason, str] | None:
         """Why a frame is left out of which the user's mask leaves next to nothing."""
@@ -227,10 +257,9 @@ class FrameWriter:
         self.mask_hashes[path.name] = mask_hash(path)
 
 
-def _fit(frames: Iterable[MeasuredFrame], sharpness: dict[int, float], dropped: Drops) -> Iterator[MeasuredFrame]:
-    """The frames that show the scene; the others go into ``dropped``, and the sharpness of all into ``sharpness``."""
+def _showing(frames: Iterable[MeasuredFrame], textures: dict[int, Texture], dropped: Drops) -> Iterator[MeasuredFrame]:
     for frame in frames:
-        sharpness[frame.number] = frame.sharpness
+        textures[frame.number] = frame.texture
         if frame.unfit:
             dropped[frame.number] = frame.unfit
         else:
@@ -249,7 +278,7 @@ def _sharp(frames: Iterable[MeasuredFrame], blur: BlurFilter, dropped: Drops) ->
             yield frame
 
     for frame in frames:
-        blur.values.append(frame.sharpness)
+        blur.values.append(frame.texture)
         waiting.append(frame)
         if len(waiting) > NEIGHBOURS:
             yield from judge()

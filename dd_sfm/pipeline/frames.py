@@ -26,12 +26,12 @@ from dd_sfm.pipeline.frame_selection import (
     chosen_by_source,
     chosen_numbers,
     drop_notes,
-    find_blurred,
     require_three,
     small_image,
     thin,
     with_every,
 )
+from dd_sfm.pipeline.frame_texture import Texture, find_blurred, usual_texture
 from dd_sfm.pipeline.frame_writer import FrameWriter, View
 from dd_sfm.pipeline.masks import erode_mask, find_field_of_view
 from dd_sfm.pipeline.pieces import cut_notes, number_pieces, unused_notes
@@ -102,10 +102,10 @@ def extract_frames(
         notes += calibration_notes(view.lens.camera, view.lens.apply_to_mask(view.field_of_view))
     notes += field_notes(kept, seen, calibrated=calibration is not None)
     writer = FrameWriter(out, config, view)
-    sharpness, dropped = _write_chosen(info, numbers, writer, config, progress)
-    if not sharpness:
+    textures, dropped = _write_chosen(info, numbers, writer, config, progress)
+    if not textures:
         raise nothing_decoded(info.where)
-    records = _records(info, numbers, sharpness, dropped)
+    records = _records(info, numbers, textures, dropped)
     _refuse_damaged_folders(info, records)
     require_three(info.where, records)
     records, cuts = number_pieces(info, records, writer.boundaries)
@@ -152,6 +152,7 @@ def _view(info: SourceInfo, numbers: Sequence[int], config: Config, calibration:
         erode_mask(field_of_view, config.masks),
         scene,
         masks,
+        usual_texture(samples, field_of_view, config.describe.working_height_px),
         (*stereo, *(known.notes if known else ())),
     )
 
@@ -171,8 +172,8 @@ def _found_field(samples: list[NDArray[Any]], given: NDArray[np.bool_] | None, w
 
 def _write_chosen(
     info: SourceInfo, numbers: Sequence[int], writer: FrameWriter, config: Config, progress: Progress
-) -> tuple[dict[int, float], Drops]:
-    """Write the frames that are used; returns the sharpness of all that can be decoded, and which are dropped.
+) -> tuple[dict[int, Texture], Drops]:
+    """Write the frames that are used; returns the texture of all that can be decoded, and which are dropped.
 
     The sharpness of a frame's neighbours decides whether it is used, for which a few frames are held; where there may
     be more frames than ``max_frames`` that of all decides, and the source is read twice. Frames are compared with those
@@ -185,21 +186,21 @@ def _write_chosen(
     most, dropped, skipped = config.frames.max_frames, Drops(), Drops()
     sources = chosen_by_source(info, numbers)
     if config.frames.every == "auto":
-        sharpness, dropped = _write_keys(sources, writer, config, read)
-        return sharpness, dropped | skipped
-    sharpness = {}
+        textures, dropped = _write_keys(sources, writer, config, read)
+        return textures, dropped | skipped
+    textures = {}
     if most is None or len(numbers) <= most:
         for own in sources:
-            sharpness |= writer.write_sharp(read(own, "read frames"), dropped)
-        return sharpness, dropped | skipped
+            textures |= writer.write_sharp(read(own, "read frames"), dropped)
+        return textures, dropped | skipped
     for own in sources:
         found = writer.measure(read(own, "read frames"), dropped)
         fit = {number: value for number, value in found.items() if number not in dropped}
-        dropped |= find_blurred(fit, config.frames.min_sharpness)
-        sharpness |= found
-    for own in chosen_by_source(info, thin([n for n in sharpness if n not in dropped], most, dropped)):
+        dropped |= find_blurred(fit, config.frames.min_sharpness, writer.view.usual)
+        textures |= found
+    for own in chosen_by_source(info, thin([n for n in textures if n not in dropped], most, dropped)):
         writer.write(read(own, "write frames"), dropped)
-    return sharpness, dropped | skipped
+    return textures, dropped | skipped
 
 
 def _write_keys(
@@ -207,15 +208,15 @@ def _write_keys(
     writer: FrameWriter,
     config: Config,
     read: Callable[[Sequence[int], str], Iterator[tuple[int, NDArray[Any]]]],
-) -> tuple[dict[int, float], Drops]:
+) -> tuple[dict[int, Texture], Drops]:
     """Write key frames, nearer to each other where a scope that hardly moves would give too few; then thin them."""
     while True:
-        sharpness, dropped = dict[int, float](), Drops()
+        textures, dropped = dict[int, Texture](), Drops()
         for own in sources:
-            sharpness |= writer.write_sharp(read(own, "read frames"), dropped)
-        keys = [number for number in sharpness if number not in dropped]
+            textures |= writer.write_sharp(read(own, "read frames"), dropped)
+        keys = [number for number in textures if number not in dropped]
         nearer_px = max(config.frames.min_motion_px, writer.key_spacing_px * len(keys) / ENOUGH_KEYS)
-        if len(keys) >= FEWEST_KEYS or nearer_px >= writer.key_spacing_px or len(keys) == len(sharpness):
+        if len(keys) >= FEWEST_KEYS or nearer_px >= writer.key_spacing_px or len(keys) == len(textures):
             break
         logger.info("frames: %d key frames; chosen again %.2f working px apart", len(keys), nearer_px)
         writer.remove(keys)
@@ -223,19 +224,19 @@ def _write_keys(
         writer.key_spacing_px = nearer_px
     few = thin(keys, config.frames.max_frames, dropped)
     writer.remove(sorted(set(keys) - set(few)))
-    return sharpness, dropped
+    return textures, dropped
 
 
 def _records(
-    info: SourceInfo, numbers: Sequence[int], sharpness: Mapping[int, float], dropped: Drops
+    info: SourceInfo, numbers: Sequence[int], textures: Mapping[int, Texture], dropped: Drops
 ) -> list[FrameRecord]:
     records = []
     for number in numbers:
         reason, detail = dropped.get(number, (None, ""))
-        if number not in sharpness and reason is None:
+        if number not in textures and reason is None:
             reason, detail = info.unusable.get(number, (DropReason.UNDECODABLE, "cannot be decoded"))
         stem = info.stem(number) if info.parts else ""
-        value = round(sharpness.get(number, 0.0), 4)
+        value = round(textures[number].sharpness, 4) if number in textures else 0.0
         time_s = round(info.time_s(number), 4) if info.is_timed(number) else None
         records.append(FrameRecord(number, time_s, value, reason, detail, info.file(number), stem))
     return records

@@ -59,6 +59,10 @@ class OutputError(DDSfMError):
     """The output cannot be written, or exists and belongs to something else."""
 
 
+class ShortageError(DDSfMError):
+    """The machine has run out of memory, disk or threads; with more of it the same command may well work."""
+
+
 class ReconstructionError(DDSfMError):
     """No model could be made from the matches."""
 

@@ -1,6 +1,5 @@
 """The dd-sfm command: collects the commands and turns errors into one line and an exit code."""
 
-import errno
 import os
 import sys
 from typing import Annotated, Any
@@ -19,7 +18,7 @@ from dd_sfm.cli.compare import compare
 from dd_sfm.cli.convert import convert
 from dd_sfm.cli.doctor import doctor
 from dd_sfm.cli.evaluate import evaluate
-from dd_sfm.cli.heap import give_back_large_blocks
+from dd_sfm.cli.heap import address_space_warning, give_back_large_blocks
 from dd_sfm.cli.mesh import mesh
 from dd_sfm.cli.overlay import overlay
 from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
@@ -28,6 +27,7 @@ from dd_sfm.cli.synth import synth
 from dd_sfm.cli.train import train
 from dd_sfm.cli.view import view
 from dd_sfm.errors import DDSfMError, StoppedError, UsageError, one_line, stoppable
+from dd_sfm.io.shortage import shortage
 
 
 class _Commands(TyperGroup):
@@ -114,8 +114,9 @@ def explain(error: BaseException) -> tuple[str, int]:
     """One line for an error, and the exit code."""
     if isinstance(error, DDSfMError):
         return one_line(error), error.exit_code
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "the disk is full; free some space and repeat the command, finished stages are kept", 1
+    short = shortage(error, "")
+    if short is not None:
+        return one_line(short), short.exit_code
     first = (str(error).strip().splitlines() or [""])[0]
     return f"unexpected {type(error).__name__}: {one_line(first)} (run again with --debug and report what it shows)", 1
 
@@ -123,6 +124,9 @@ def explain(error: BaseException) -> tuple[str, int]:
 def main() -> None:
     """Entry point of the ``dd-sfm`` script."""
     give_back_large_blocks()
+    limit_warning = address_space_warning()
+    if limit_warning:
+        print(f"warning: {limit_warning}", file=sys.stderr)
     try:
         app()
     except Exception as error:

@@ -4,13 +4,18 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+import psutil
 
 from dd_sfm.errors import Terminated
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 END = b"\0"
+SAME_S = 0.3
+"""Within so long a second signal is the first one once more, passed on by a program that has started this one."""
 
 
 @contextmanager
@@ -51,11 +56,35 @@ def _confirmed() -> Iterator[None]:
 
 
 def _confirm(reading: int) -> None:
-    """Print a line at the first signal that stops the work; it holds until it reads the number that no signal has."""
-    told, numbers = False, b""
+    """Print a line at the first signal that stops the work, and end the process at the second one.
+
+    Files are whole at any moment, so that nothing has to be waited for. It holds until it reads the number that no
+    signal has.
+    """
+    first_s: float | None = None
+    numbers = b""
     while END[0] not in numbers:
         numbers = os.read(reading, 64)
-        if not told and any(number in STOPPING for number in numbers):
-            told = True
-            # On a terminal a bar may stand in the line.
-            print("\nstopping ..." if sys.stderr.isatty() else "stopping ...", file=sys.stderr, flush=True)
+        for number in numbers:
+            if number not in STOPPING:
+                continue
+            if first_s is None:
+                first_s = time.monotonic()
+                _tell("stopping ...")
+            elif time.monotonic() - first_s > SAME_S:
+                _tell("dd-sfm: ended at once; what is finished is kept. Repeat the command to go on")
+                _end_children()
+                os._exit(128 + number)
+
+
+def _tell(text: str) -> None:
+    # On a terminal a bar may stand in the line.
+    print(f"\n{text}" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+
+
+def _end_children() -> None:
+    """Kill the processes that this one has started: some are in groups of their own, which Ctrl-C does not reach."""
+    with suppress(psutil.Error):
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                child.kill()

@@ -1,5 +1,6 @@
 """The descriptor maps of a run as matching asks for them: the last few in memory, the others on disk or made anew."""
 
+import logging
 import threading
 from pathlib import Path
 
@@ -7,14 +8,17 @@ import torch
 from torch import Tensor
 
 from dd_sfm.config import Config
+from dd_sfm.errors import InputError
 from dd_sfm.features.describe import Describer
 from dd_sfm.features.descriptor_files import DescriptorFiles
 from dd_sfm.features.held_maps import HeldMaps
-from dd_sfm.features.packed_map import unpack
+from dd_sfm.features.packed_map import PackedMap, unpack
 from dd_sfm.io.run_folder import read_grid
 from dd_sfm.io.working import load_working
 from dd_sfm.runtime import LruCache
 from dd_sfm.structures import DescriptorMap, FrameSet
+
+logger = logging.getLogger(__name__)
 
 
 class DescriptorCache:
@@ -63,12 +67,20 @@ class DescriptorCache:
         """Descriptors (F, E) of all frames as a whole."""
         return self.files.pooled(frame.index for frame in self.frames.frames)
 
+    def _load_packed(self, index: int) -> PackedMap | None:
+        """The map of a source frame from disk; None where it is not there, or damaged."""
+        try:
+            return self.files.load(index)
+        except InputError as error:
+            logger.warning("%s: damaged (%s); described again", self.files.map_path(index), error.__cause__)
+            return None
+
     def _load(self, position: int) -> DescriptorMap:
         frame = self.frames.frames[position]
         held = self.held.get(frame.index)
         if held is not None:
             return held
-        packed = self.files.load(frame.index)
+        packed = self._load_packed(frame.index)
         if packed is None:
             with self._lock:
                 if self._describer is None:

@@ -97,7 +97,7 @@ class DescriptorFiles:
             OutputError: If it cannot be written.
         """
         if pooled is not None:
-            write_array(self._pooled_path(index), pooled)
+            write_array(self._pooled_path(index), pooled, durable=False)
         with self._lock:
             if self.map_path(index).is_file():
                 self._used -= self.map_path(index).stat().st_size

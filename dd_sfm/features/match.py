@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dd_sfm.config import Config
-from dd_sfm.errors import OutputError
+from dd_sfm.errors import InputError
 from dd_sfm.features.describe import use_bfloat16
 from dd_sfm.features.descriptor_cache import DescriptorCache
 from dd_sfm.features.held_maps import HeldMaps
 from dd_sfm.features.piece_links import PieceLinks
 from dd_sfm.features.queries import query_points
 from dd_sfm.features.view_matching import MatchView, match_view, match_views
+from dd_sfm.io.atomic import output_error
 from dd_sfm.io.working import load_working
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.ops.working import WorkingFrame
@@ -113,7 +114,7 @@ def match_frames(
     weak: list[str] = []
     for reference in progress(references, total=len(references), label="match"):
         path = _path(folder, frames, reference)
-        matches = ReferenceMatches.load(path, len(frames)) if path.exists() else None
+        matches = _kept(path, len(frames))
         if matches is None:
             matcher.maps.needed_from = max(0, reference - max(abs(o) for o in config.pairs.offsets))
             matches = _match_reference(matcher, builder, reference, pooled, links)
@@ -127,6 +128,15 @@ def match_frames(
     return MatchResult(builder.tracks(matcher.maps.grid), sorted(pairs), notes)
 
 
+def _kept(path: Path, frames: int) -> ReferenceMatches | None:
+    """What an earlier call found for a reference frame; None where there is nothing, or it is damaged."""
+    try:
+        return ReferenceMatches.load(path, frames) if path.exists() else None
+    except InputError as error:
+        logger.warning("%s: damaged (%s); matched again", path, error.__cause__)
+        return None
+
+
 def _path(folder: Path, frames: FrameSet, reference: int) -> Path:
     return folder / f"{frames.frames[reference].index:08d}.npz"
 
@@ -135,7 +145,7 @@ def _save(matches: ReferenceMatches, path: Path) -> None:
     try:
         matches.save(path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); free some space and repeat") from error
+        raise output_error(path, error) from error
 
 
 def _pool_all(matcher: Matcher, config: Config) -> Tensor:

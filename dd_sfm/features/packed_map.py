@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dd_sfm.documents import whole
 from dd_sfm.errors import InputError
-from dd_sfm.io.arrays import READ_ERRORS, read_arrays
+from dd_sfm.io.arrays import READ_ERRORS, read_arrays, write_arrays
 from dd_sfm.io.atomic import atomic_file, output_error
 from dd_sfm.structures import DescriptorMap, WorkingGrid
 
@@ -96,7 +96,7 @@ def unpack(packed: PackedMap, grid: WorkingGrid, device: torch.device) -> Descri
 
 
 def save_packed(path: Path, packed: PackedMap) -> None:
-    """Write an .npz file that is either complete or not there.
+    """Write an .npz file that is either complete or not there; after a loss of power its checksums may not hold.
 
     Raises:
         OutputError: If it cannot be written.
@@ -104,8 +104,8 @@ def save_packed(path: Path, packed: PackedMap) -> None:
     shape = np.array(packed.stored.shape)
     bits = {name: np.packbits(getattr(packed, name)) for name in ("stored", "usable")}
     try:
-        with atomic_file(path) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, cells=packed.cells, shape=shape, **bits)
+        with atomic_file(path, durable=False) as partial, partial.open("wb") as file:
+            write_arrays(file, {"cells": packed.cells, "shape": shape, **bits})
     except OSError as error:
         raise output_error(path, error) from error
 

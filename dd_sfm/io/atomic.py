@@ -1,10 +1,15 @@
-"""Files that are either complete or not there: written to a temporary name beside the target, then renamed."""
+"""Files that are either complete or not there: written to a temporary name beside the target, then renamed.
+
+Before it gets its name a file is on the disk, so that it is whole after a loss of power, too.
+"""
 
 import errno
 import io
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,19 +18,38 @@ import numpy as np
 
 from dd_sfm.errors import OutputError
 
+FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota of disk space is used up",
+    errno.EFBIG: "files may not be as large here",
+}
+"""What the system means by errors of writing that more room mends."""
+SYNC_THREADS = 8
+"""File systems write at once what several threads wait for."""
+NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
+"""What file systems answer that cannot be told to write at once."""
+
 
 def output_error(path: Path, error: OSError) -> OutputError:
     """The error for a file that cannot be written."""
-    if error.errno == errno.ENOSPC:
+    reason = error.strerror or str(error)
+    if error.errno in FULL:
         return OutputError(
-            f"{path}: the disk is full; free some space and repeat the command, finished stages are kept"
+            f"{path}: {reason}: {FULL[error.errno]}; free some space and repeat the command, finished stages are kept"
         )
-    return OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another output folder")
+    gone = ", or repeat the command if this one was removed meanwhile" if error.errno == errno.ENOENT else ""
+    return OutputError(f"{path}: cannot be written ({reason}); choose another output folder{gone}")
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a temporary file beside ``path``, which replaces ``path`` in the end and is removed on any error."""
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Give a temporary file beside ``path``, which replaces ``path`` in the end and is removed on any error.
+
+    Args:
+        path: The file.
+        durable: Whether it is on the disk before it gets its name. Of many files that a record will list it may be left
+            to :func:`sync_all` with less waiting; until then their content is not to be believed after a loss of power.
+    """
     partial = _partial(path)
     with suppress(OSError):
         # What is written would go where a link leads.
@@ -33,11 +57,51 @@ def atomic_file(path: Path) -> Iterator[Path]:
             partial.unlink()
     try:
         yield partial
+        if durable:
+            sync(partial)
         partial.replace(path)
+        if durable:
+            sync(path.parent)
     finally:
         # An error here must not hide the one that ended the work.
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk.
+
+    Raises:
+        OSError: If it cannot be written there.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(descriptor)
+
+
+def sync_all(top: Path, files: Iterable[Path]) -> None:
+    """Wait until files under a folder, and the folders in which they lie, are on the disk.
+
+    Raises:
+        OutputError: If one cannot be written there.
+    """
+    paths = list(files)
+    folders = {top / folder for path in paths for folder in path.relative_to(top).parents}
+
+    def wait(path: Path) -> None:
+        try:
+            sync(path)
+        except OSError as error:
+            raise output_error(path, error) from error
+
+    with ThreadPoolExecutor(SYNC_THREADS) as pool:
+        for _ in pool.map(wait, [*paths, *sorted(folders)]):
+            pass
 
 
 def check_writable(path: Path) -> None:
@@ -63,19 +127,19 @@ def _partial(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically.
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a file atomically; ``durable``: see :func:`atomic_file`.
 
     Raises:
         OutputError: If it cannot be written; an older version is then still there.
     """
-    write_parts(path, [content])
+    write_parts(path, [content], durable=durable)
 
 
-def write_parts(path: Path, parts: Iterable[bytes]) -> None:
+def write_parts(path: Path, parts: Iterable[bytes], *, durable: bool = True) -> None:
     """Write a file atomically, part by part, so that only one of them is in memory; see :func:`write_bytes`."""
     try:
-        with atomic_file(path) as partial, partial.open("wb") as file:
+        with atomic_file(path, durable=durable) as partial, partial.open("wb") as file:
             for part in parts:
                 file.write(part)
     except OSError as error:
@@ -87,11 +151,11 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def write_array(path: Path, array: np.ndarray) -> None:
+def write_array(path: Path, array: np.ndarray, *, durable: bool = True) -> None:
     """Write an array as .npy, atomically; see :func:`write_bytes`."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), durable=durable)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -56,13 +56,17 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
 
 
 def write_image(path: Path, image: NDArray[Any]) -> None:
-    """Write RGB (H, W, 3) or grey (H, W) uint8; the suffix decides the format (JPEG at quality 97)."""
+    """Write RGB (H, W, 3) or grey (H, W) uint8; the suffix decides the format (JPEG at quality 97).
+
+    The disk is not waited for, as images are many: what lists them calls :func:`dd_sfm.io.atomic.sync_all` before.
+    """
     swapped = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else np.ascontiguousarray(image)
-    write_bytes(path, cv2.imencode(path.suffix, swapped, ENCODING.get(path.suffix, []))[1].tobytes())
+    content = cv2.imencode(path.suffix, swapped, ENCODING.get(path.suffix, []))[1].tobytes()
+    write_bytes(path, content, durable=False)
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
-    """Write a mask (H, W) bool as 0 and 255."""
+    """Write a mask (H, W) bool as 0 and 255, as :func:`write_image` does."""
     write_image(path, mask.astype(np.uint8) * 255)
 
 

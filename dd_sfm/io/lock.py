@@ -1,8 +1,13 @@
-"""A lock that lets one process write to a folder; the system releases it when the process ends."""
+"""A lock that lets one process write to a folder; the system releases it when the process ends.
+
+Network file systems may have no locks. There the file's content tells whether its process is still at work, as far as
+that can be seen from the same machine.
+"""
 
 import fcntl
 import logging
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +17,8 @@ from dd_sfm.io.atomic import output_error
 
 logger = logging.getLogger(__name__)
 
+MOST_NOTED = 400
+"""Bytes of what the lock's file tells of its process."""
 LOCK = ".dd-sfm.lock"
 """The file stays where it is: removing it would let a third process lock a new one while a second waits on the old."""
 
@@ -26,10 +33,11 @@ def locked(folder: Path) -> Iterator[None]:
     descriptor = _open(folder)
     try:
         _acquire(descriptor, folder)
-        with suppress(OSError):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        yield
+        _note(descriptor, _identity(os.getpid()))
+        try:
+            yield
+        finally:
+            _note(descriptor, "")
     finally:
         os.close(descriptor)
 
@@ -69,15 +77,43 @@ def _acquire(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
-        who = f"another dd-sfm (process {holder})" if holder else "another dd-sfm"
-        raise OutputError(
-            f"{folder}: {who} is writing to it; wait until it is done, or choose another folder with -o"
-        ) from None
+        raise _in_use(folder, _noted(descriptor)[:1]) from None
     except OSError as error:
-        _warn_of_no_lock(folder, error)
+        holder = _noted(descriptor)
+        here = len(holder) == 3 and holder[2] == platform.node()
+        if here and holder[0].isdigit() and " ".join(holder) == _identity(int(holder[0])):
+            raise _in_use(folder, holder[:1]) from None
+        _warn_of_no_lock(folder, error, "" if here or len(holder) < 3 else f"process {holder[0]} on {holder[2]}")
 
 
-def _warn_of_no_lock(folder: Path, error: OSError) -> None:
-    """Warn of a network file system without locks: nothing keeps two processes apart there."""
-    logger.warning("%s: no lock on this file system (%s)", folder, error.strerror)
+def _in_use(folder: Path, holder: list[str]) -> OutputError:
+    who = f"another dd-sfm (process {holder[0]})" if holder else "another dd-sfm"
+    return OutputError(f"{folder}: {who} is writing to it; wait until it is done, or choose another folder with -o")
+
+
+def _noted(descriptor: int) -> list[str]:
+    """Process, its start and its machine, as the last writer noted them; fewer words by older versions."""
+    return os.pread(descriptor, MOST_NOTED, 0).decode(errors="replace").split()
+
+
+def _note(descriptor: int, text: str) -> None:
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)
+
+
+def _identity(process: int) -> str:
+    """What tells a process from all others, also from a later one of the same number; "" where there is none."""
+    try:
+        # After the name, which may hold spaces: the ticks from the start of the machine to that of the process.
+        start = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        start = "0" if process == os.getpid() else ""
+    return f"{process} {start} {platform.node()}" if start else ""
+
+
+def _warn_of_no_lock(folder: Path, error: OSError, other: str = "") -> None:
+    """Warn of a network file system without locks: nothing keeps processes of two machines apart there."""
+    more = f"; {other} was, or still is, writing to it" if other else ""
+    text = "%s: no lock on this file system (%s)%s: let no other dd-sfm write to it at the same time"
+    logger.warning(text, folder, error.strerror, more)

@@ -17,7 +17,7 @@ import yaml
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.documents import finite, parse_json, read_json, whole, whole_number
 from dd_sfm.errors import InputError, OutputError, ShapeError
-from dd_sfm.io.arrays import READ_ERRORS, read_arrays
+from dd_sfm.io.arrays import READ_ERRORS, read_arrays, write_arrays
 from dd_sfm.io.atomic import write_bytes, write_json
 from dd_sfm.io.lens import Lens
 from dd_sfm.io.run_values import (
@@ -49,8 +49,8 @@ from dd_sfm.structures import (
 )
 
 FRAMES, GRID, TRACKS, POSES = "frames.json", "descriptors/grid.json", "tracks.npz", "map.json"
-POINTS, METRICS, STAGES, CONFIG, EVALUATION = (
-    "densify.json", "metrics.json", "stages.json", "config.yaml", "evaluation.json"
+POINTS, METRICS, STAGES, CHECKSUMS, CONFIG, EVALUATION = (
+    "densify.json", "metrics.json", "stages.json", "checksums.json", "config.yaml", "evaluation.json"
 )  # fmt: skip
 STAGES_FORMAT = 1
 TRACK_ARRAYS = ("track", "frame", "xy", "score", "anchor")
@@ -247,7 +247,8 @@ def write_matches(run: Path, result: MatchResult) -> None:
     buffer = io.BytesIO()
     arrays = {name: getattr(result.tracks, name) for name in TRACK_ARRAYS}
     notes = np.array(json.dumps([note.as_json() for note in result.notes]))
-    np.savez(buffer, pairs=np.array(result.pairs, np.int64).reshape(-1, 2), notes=notes, **arrays)
+    pairs = np.array(result.pairs, np.int64).reshape(-1, 2)
+    write_arrays(buffer, {"pairs": pairs, "notes": notes, **arrays})
     write_bytes(run / TRACKS, buffer.getvalue())
 
 

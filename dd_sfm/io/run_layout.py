@@ -43,7 +43,7 @@ MADE_BY = {
 
 The folders called like a stage are free for what a feature method keeps of that stage.
 """
-OWN_FILES = (run_folder.STAGES, run_folder.CONFIG, "run.log")
+OWN_FILES = (run_folder.STAGES, run_folder.CHECKSUMS, run_folder.CONFIG, "run.log")
 EVALUATION = ("cloud.png", "trajectory.png", "errors.png", "trajectory.tum", "reference.tum")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dd_sfm.documents import read_json
 from dd_sfm.errors import OutputError
-from dd_sfm.io.atomic import output_error, write_json
+from dd_sfm.io.atomic import output_error, sync_all, write_json
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
@@ -66,6 +66,7 @@ def staged_folder(folder: Path, marker: str, record: dict[str, Any], *, overwrit
 def _publish(staging: Path, folder: Path, marker: str, record: dict[str, Any]) -> None:
     new = sorted(p.relative_to(staging).as_posix() for p in staging.rglob("*") if p.is_file())
     earlier = check_replaceable(folder, marker, record["made_by"], new)
+    sync_all(staging, (staging / name for name in new))
     # Listed before they are moved: after a break they are still known as ours.
     write_json(folder / marker, {**record, "files": sorted({*earlier, *new} - {marker})})
     for name in sorted({*earlier} - {*new, marker}):

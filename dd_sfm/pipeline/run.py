@@ -3,8 +3,8 @@
 import logging
 import platform
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -13,14 +13,16 @@ import torch
 
 import dd_sfm
 from dd_sfm.config import Config, dump_config
-from dd_sfm.errors import InputError, OutputError, stoppable
+from dd_sfm.errors import InputError, OutputError, ShortageError, StoppedError, interrupt_behind, stoppable
 from dd_sfm.features.methods import feature_method
+from dd_sfm.io.checksums import ASIDE, damaged, put_aside
 from dd_sfm.io.edited_masks import check_edited, edited_masks
 from dd_sfm.io.lock import locked
 from dd_sfm.io.run_config import write_config
 from dd_sfm.io.run_folder import read_frames, write_metrics
 from dd_sfm.io.run_layout import is_own
 from dd_sfm.io.several_sources import source_paths
+from dd_sfm.io.shortage import full_disk, shortage
 from dd_sfm.ops.compiled import using_threads
 from dd_sfm.pipeline.frames import check_source, decide_every
 from dd_sfm.pipeline.metrics import run_metrics
@@ -32,6 +34,9 @@ from dd_sfm.progress import Progress, silent
 from dd_sfm.runtime import cpu_threads, release_memory, resolve_device
 
 logger = logging.getLogger(__name__)
+
+READING_SOURCE = ("frames", "densify")
+"""Stages that read the source; the last one where frames between key frames get poses."""
 
 
 def check_request(request: RunRequest) -> torch.device:
@@ -162,7 +167,23 @@ class _Stages:
 
     def _is_done(self, stage: str) -> bool:
         is_done = self.record.is_done(stage, self.expected[stage])
-        return is_done and not (stage == "describe" and self._lacks_descriptors())
+        is_whole = self._put_damaged_aside(stage, is_done=is_done)
+        if stage == "describe":
+            return is_done and not self._lacks_descriptors()
+        return is_done and is_whole
+
+    def _put_damaged_aside(self, stage: str, *, is_done: bool) -> bool:
+        """See that what an earlier call has written is still as it was; returns whether all of it is."""
+        found = damaged(self.work.out, stage, is_done=is_done)
+        if not found:
+            return True
+        put_aside(self.work.out, found)
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        then = "made again when needed" if stage == "describe" else f"put into {ASIDE}, {stage} is done again"
+        line = f"{found[0]}{more}: damaged, not as {stage} has written it; {then}"
+        self.say(line)
+        logger.warning("%s", line)
+        return False
 
     def _lacks_descriptors(self) -> bool:
         """Whether descriptors, which may be deleted to save space, are to be made once more for matching."""
@@ -175,16 +196,69 @@ class _Stages:
         started = time.monotonic()
         self.current = stage
         try:
-            STAGE_WORK[stage](self.work)
+            with self._told_shortage(stage):
+                with self._unchanged_source(stage):
+                    STAGE_WORK[stage](self.work)
+                release_memory()
+                self.record.finish(stage, time.monotonic() - started)
         except BaseException:
             # What ended the stage is told, not that its time cannot be noted on a full disk.
             with suppress(OutputError):
                 self.record.break_off(stage, time.monotonic() - started)
             raise
-        release_memory()
-        self.record.finish(stage, time.monotonic() - started)
         self.current = ""
         logger.info("%s: %.1f s", stage, self.record.seconds(stage))
+
+    @contextmanager
+    def _told_shortage(self, stage: str) -> Iterator[None]:
+        """Turn what the machine runs out of in a stage into one line.
+
+        Raises:
+            ShortageError: If it runs out of something.
+        """
+        try:
+            yield
+        except (OutputError, ShortageError, StoppedError):
+            raise
+        except Exception as error:
+            where = f"{self.work.out}: {stage}"
+            found = shortage(error, where) or full_disk(error, where, self.work.out)
+            if found is None or interrupt_behind(error):
+                raise
+            raise found from error
+
+    @contextmanager
+    def _unchanged_source(self, stage: str) -> Iterator[None]:
+        """See that the source, the calibration and the masks are the same before and after they are read.
+
+        Raises:
+            InputError: If they are not: two videos would be mixed.
+        """
+        if stage not in READING_SOURCE:
+            yield
+            return
+        expected = self.expected[STAGES[0]]
+        self._check_source(stage, expected)
+        try:
+            yield
+        except Exception:
+            # A file that is cut off while it is read may end the stage in any way.
+            self._check_source(stage, expected)
+            raise
+        self._check_source(stage, expected)
+
+    def _check_source(self, stage: str, expected: str) -> None:
+        request = self.work.request
+        try:
+            found = fingerprints(request)[STAGES[0]]
+        except OSError:
+            found = ""
+        if found != expected:
+            sources = " and ".join(map(str, source_paths(request.source)))
+            raise InputError(
+                f"{sources}: changed while the run works with it ({stage}), or its calibration or mask did; expected "
+                "the same from the first to the last. Repeat the command once they stay as they are"
+            )
 
     def describe_stop(self) -> str:
         """What to tell a user who has stopped the run."""

@@ -12,6 +12,7 @@ from dd_sfm.errors import OutputError
 from dd_sfm.io import run_folder
 from dd_sfm.io.atomic import output_error
 from dd_sfm.io.calibration import calibration_file
+from dd_sfm.io.checksums import seal
 from dd_sfm.io.edited_masks import put_aside
 from dd_sfm.io.images import has_image_suffix
 from dd_sfm.io.run_folder import StoredStages, read_stages, write_stages
@@ -196,7 +197,8 @@ class StageRecord:
         self._write()
 
     def finish(self, stage: str, seconds: float) -> None:
-        """Enter a stage as done; the time of broken-off tries counts too."""
+        """Enter a stage as done, once its files are on the disk; the time of broken-off tries counts too."""
+        seal(self.out, stage)
         self.stages[stage]["done"] = True
         self.break_off(stage, seconds)
 

@@ -15,6 +15,7 @@ import numpy as np
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, Mapper
 from dd_sfm.io.colmap import pycolmap
+from dd_sfm.io.shortage import shortage
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.progress import Progress, silent
 from dd_sfm.runtime import solver_threads
@@ -189,6 +190,8 @@ def _unless_given_up(run: Callable[[], Reconstructions]) -> Reconstructions:
     try:
         return run()
     except (RuntimeError, ValueError) as error:
+        if shortage(error, "map"):
+            raise
         logger.warning("map: the mapper gave up: %s", error)
         return {}
 

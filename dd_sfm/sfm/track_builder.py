@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from dd_sfm.errors import InputError
-from dd_sfm.io.arrays import READ_ERRORS, read_arrays
+from dd_sfm.io.arrays import READ_ERRORS, read_arrays, write_arrays
 from dd_sfm.io.atomic import atomic_file
 from dd_sfm.structures import Tracks, WorkingGrid
 
@@ -60,7 +60,7 @@ class ReferenceMatches:
             "score": np.concatenate([f.score for f in self.found.values()] or [np.zeros(0, np.float32)]),
         }
         with atomic_file(path) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            write_arrays(file, arrays)
 
     @classmethod
     def load(cls, path: Path, frames: int) -> "ReferenceMatches":

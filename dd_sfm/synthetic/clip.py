@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from dd_sfm.cameras import pose_at, world_to_camera
 from dd_sfm.config import dump_config
 from dd_sfm.errors import OutputError
-from dd_sfm.io.atomic import output_error, write_bytes, write_text
+from dd_sfm.io.arrays import write_arrays
+from dd_sfm.io.atomic import output_error, sync, sync_all, write_bytes, write_text
 from dd_sfm.io.clouds import write_mesh
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.images import write_mask
@@ -90,7 +91,7 @@ def _check_folder(out: Path, overwrite: bool) -> None:
         raise output_error(out, error) from error
     if is_complete(out) and not overwrite:
         raise OutputError(f"{out}: holds a clip already; expected a new folder. Replace it with --overwrite")
-    if content and not content & {SETTINGS_FILE, UNFINISHED_FILE}:
+    if content and not content & {SETTINGS_FILE, UNFINISHED_FILE, f"{UNFINISHED_FILE}.partial"}:
         raise OutputError(
             f"{out}: holds other files; expected a new folder, or that of a rendered clip with --overwrite"
         )
@@ -114,7 +115,12 @@ def _open_folder(out: Path, settings: SynthSettings) -> Iterator[None]:
         except OSError as error:
             raise output_error(out, error) from error
         yield
-        (out / UNFINISHED_FILE).replace(out / SETTINGS_FILE)
+        try:
+            sync_all(out, (path for path in out.rglob("*") if path.is_file()))
+            (out / UNFINISHED_FILE).replace(out / SETTINGS_FILE)
+            sync(out)
+        except OSError as error:
+            raise output_error(out, error) from error
 
 
 def _write_files(scene: Scene, out: Path, jobs: int | None, progress: Progress) -> int:
@@ -177,19 +183,19 @@ def _write_truth(path: Path, scene: Scene, renderer: Renderer, depths: dict[int,
     # Two micrometres: far below what a mesh of 0.3 mm resolves, and it compresses twice as well as 16 full bits.
     unit = max(0.002, float(depth.max()) / 65500)
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        lens_model=lens.model,
-        lens_params=np.array(lens.params),
+    arrays = {
+        "lens_model": np.array(lens.model),
+        "lens_params": np.array(lens.params),
         **_as_before(lens),
-        R=scene.path.rotation,
-        c=scene.path.centre,
-        depth=np.round(depth / unit).astype(np.uint16),
-        depth_unit_mm=unit,
-        depth_frames=np.array(sorted(depths), np.int64),
-        vertices_mm=scene.mesh.vertices,
-        deformation=scene.settings.effects.deformation,
-    )
+        "R": scene.path.rotation,
+        "c": scene.path.centre,
+        "depth": np.round(depth / unit).astype(np.uint16),
+        "depth_unit_mm": np.array(unit),
+        "depth_frames": np.array(sorted(depths), np.int64),
+        "vertices_mm": scene.mesh.vertices,
+        "deformation": np.array(scene.settings.effects.deformation),
+    }
+    write_arrays(buffer, arrays, compressed=True)
     write_bytes(path, buffer.getvalue())
 
 

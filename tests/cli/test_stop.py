@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dd_sfm.cli.signals import interrupted_by_sigterm
@@ -78,6 +79,37 @@ app.main()
     confirmed = time.monotonic()
     assert running.communicate(timeout=60)[1].startswith("dd-sfm: stopped; ")
     assert confirmed - sent < (time.monotonic() - sent) / 2
+
+
+def test_a_second_signal_ends_at_once_but_not_one_passed_on():
+    script = """
+import signal, subprocess, sys, time
+from dd_sfm.cli import app
+
+def work():
+    # As compiled code does that goes on.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    print(child.pid, file=sys.stderr, flush=True)
+    time.sleep(60)
+
+app.app.command(name="work")(work)
+sys.argv = ["dd-sfm", "work"]
+app.main()
+"""
+    running = start("-c", script)
+    child = int(running.stderr.readline())
+    for _ in range(2):
+        running.send_signal(signal.SIGINT)
+    assert running.stderr.readline() == "stopping ...\n"
+    time.sleep(0.5)
+    assert running.poll() is None
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=10)
+    ended = "dd-sfm: ended at once; what is finished is kept. Repeat the command to go on\n"
+    assert (running.returncode, out, err) == (130, "", ended)
+    # Where nothing collects processes that have ended, it stays in the list.
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.slow

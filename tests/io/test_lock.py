@@ -1,3 +1,6 @@
+import errno
+import os
+import platform
 import subprocess
 import sys
 import time
@@ -72,3 +75,22 @@ def test_refusal_does_not_wait(other, tmp_path):
     with pytest.raises(OutputError), locked(tmp_path):
         pass
     assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_without_locks_the_content_tells_whether_its_process_is_at_work(tmp_path, monkeypatch, caplog, number):
+    def refuse(descriptor, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("dd_sfm.io.lock.fcntl.flock", refuse)
+    with locked(tmp_path), pytest.raises(OutputError, match="another dd-sfm"), locked(tmp_path):
+        pass
+    assert "no lock on this file system" in caplog.text
+    # A process that was killed, whose number another one has now, and one of another machine.
+    node = platform.node()
+    for left, says in ((f"{os.getpid()} 1 {node}", ""), (f"9999999 5 {node}", ""), ("7 5 other", "process 7 on other")):
+        caplog.clear()
+        (tmp_path / LOCK).write_text(left)
+        with locked(tmp_path):
+            pass
+        assert says in caplog.text

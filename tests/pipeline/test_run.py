@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from dd_sfm.config import Config, load_config
-from dd_sfm.errors import InputError, OutputError, ReconstructionError, StoppedError, WeightsError
+from dd_sfm.errors import InputError, OutputError, ReconstructionError, ShortageError, StoppedError, WeightsError
 from dd_sfm.features.descriptor_files import FORMAT
 from dd_sfm.io.lock import LOCK, locked
+from dd_sfm.pipeline import frames as frame_stage
 from dd_sfm.pipeline import run as running
 from dd_sfm.pipeline.run import run
 from dd_sfm.pipeline.stage_work import RunRequest
@@ -226,3 +228,58 @@ def test_what_a_changed_setting_replaces_is_said(request_of):
     lines = []
     run(replace(short, config=changed), silent, lines.append)
     assert lines[0] == "frames: made with other settings or masks; replaced, and what later stages made with it"
+
+
+@pytest.mark.parametrize("name", ["frames.json", "frames/00000003.png", "frames/00000000.png"])
+def test_a_stage_whose_file_is_damaged_is_done_again(request_of, name):
+    first = replace(request_of, last="frames")
+    go(first)
+    path, lines = request_of.out / name, list[str]()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:])
+    run(first, silent, lines.append)
+    assert lines[0] == f"{path}: damaged, not as frames has written it; put into damaged, frames is done again"
+    assert lines[1] == "frames ..."
+    assert path.read_bytes() == whole
+    lines.clear()
+    run(first, silent, lines.append)
+    assert lines == ["frames: done before"]
+
+
+def test_a_source_that_changes_while_it_is_read_is_no_run(request_of, tiny_clip, tmp_path, monkeypatch):
+    source = tmp_path / "clip.mp4"
+    shutil.copyfile(tiny_clip, source)
+    first = replace(request_of, source=source, last="frames")
+    real = frame_stage.write_frames
+
+    def changed(*arguments):
+        real(*arguments)
+        source.write_bytes(source.read_bytes() + b"more")
+
+    monkeypatch.setattr(frame_stage, "write_frames", changed)
+    with pytest.raises(InputError, match="clip.mp4: changed while the run works with it"):
+        go(first)
+    assert json.loads((request_of.out / "stages.json").read_text())["stages"]["frames"]["done"] is False
+
+    def cut(*arguments):
+        source.write_bytes(source.read_bytes()[:5000])
+        raise InputError("ends early")
+
+    monkeypatch.setattr(frame_stage, "write_frames", cut)
+    with pytest.raises(InputError, match="changed while"):
+        go(first)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), "run: describe: the GPU has not enough free memory"),
+        (MemoryError(), "run: describe: not enough memory"),
+        (RuntimeError("bad allocation: std::bad_alloc"), "run: describe: not enough memory"),
+    ],
+)
+def test_a_lack_of_memory_is_a_line_that_says_where(request_of, ends, error, says):
+    ends("describe_frames", error)
+    with pytest.raises(ShortageError, match=says):
+        go(request_of)
+    assert "Traceback" not in (request_of.out / "run.log").read_text()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import OutputError
-from dd_sfm.io.arrays import read_arrays
+from dd_sfm.io.arrays import read_arrays, write_arrays
 from dd_sfm.io.atomic import output_error, write_bytes
 from dd_sfm.training.sources.frames import WorkingFrames
 
@@ -65,7 +65,7 @@ class Cache:
             return
         arrays = {name: value for name, value in content.items() if name != "frames"}
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays, **_pack(content["frames"]))
+        write_arrays(buffer, {**arrays, **_pack(content["frames"])})
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

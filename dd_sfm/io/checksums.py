@@ -1,0 +1,131 @@
+"""Checksums of what the finished stages of a run have written: damage is found before a later call builds on it.
+
+``checksums.json`` holds size and CRC-32 of every file that a later stage or a user reads, but for the masks, which
+users edit and :mod:`dd_sfm.io.edited_masks` tells. Maps of descriptors, which come and go while a run matches, hold
+checksums themselves.
+"""
+
+import re
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+from dd_sfm.documents import read_json
+from dd_sfm.io.arrays import check_archive
+from dd_sfm.io.atomic import output_error, sync_all, write_json
+from dd_sfm.io.run_folder import CHECKSUMS
+from dd_sfm.io.run_layout import own_files
+
+CHECKED = {
+    "frames": r"frames\.json|field_of_view\.png|frames/.*",
+    "describe": r"descriptors/.*|describe/.*",
+    "match": r"tracks\.npz|match/.*",
+    "map": r"map\.json|instruments/.*|poses/.*",
+    "densify": r"points\.ply|densify\.json|trajectory\.csv|sparse/.*",
+}
+"""By stage the files that are checked."""
+MAPS = r"descriptors/\d{8}\.npz"
+"""Files with checksums of their own."""
+ASIDE = "damaged"
+"""Folder of a run for damaged files, which may be a user's changes; nothing removes it."""
+CHUNK = 1 << 20
+THREADS = 4
+
+
+def seal(run: Path, stage: str) -> None:
+    """Wait until all that a stage has written is on the disk, and note its checksums.
+
+    Raises:
+        OutputError: If something cannot be written.
+    """
+    files = [path for path in own_files(run, stage) if path.is_file()]
+    sync_all(run, files)
+    checked = [path for path in files if _is_summed(run, stage, path)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        sums = pool.map(_sum, checked)
+        found = {path.relative_to(run).as_posix(): text for path, text in zip(checked, sums, strict=True)}
+    write_json(run / CHECKSUMS, {**_read(run), stage: found})
+
+
+def damaged(run: Path, stage: str, *, is_done: bool = True) -> list[Path]:
+    """The files of a stage that are not as it has written them; files that were deleted are none of them.
+
+    Args:
+        run: The run folder.
+        stage: The stage.
+        is_done: Whether it is finished; of one that is not only files with checksums of their own can be told.
+    """
+    noted = _read(run).get(stage, {}) if is_done else {}
+    files = [path for path in own_files(run, stage) if path.is_file()]
+    checked = [path for path in files if path.relative_to(run).as_posix() in noted or _is_map(run, path)]
+
+    def is_whole(path: Path) -> bool:
+        try:
+            if _sum(path) == noted.get(path.relative_to(run).as_posix()):
+                return True
+            if _is_map(run, path):
+                # Made anew while the run matched, or by a stage that came to no end.
+                check_archive(path)
+                return True
+        except (OSError, BadZipFile):
+            pass
+        return False
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return [path for path, good in zip(checked, pool.map(is_whole, checked), strict=True) if not good]
+
+
+def put_aside(run: Path, files: list[Path]) -> None:
+    """Move files of a run out of the way, but for caches, which are removed.
+
+    Raises:
+        OutputError: If they cannot be moved.
+    """
+    for path in files:
+        inside = path.relative_to(run)
+        try:
+            if inside.parts[0] == "descriptors":
+                path.unlink()
+                continue
+            target = _free(run / ASIDE / inside)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+        except OSError as error:
+            raise output_error(path, error) from error
+
+
+def _free(path: Path) -> Path:
+    """The path, or one beside it where there is something already."""
+    number, free = 2, path
+    while free.exists():
+        free = path.with_name(f"{path.name}.{number}")
+        number += 1
+    return free
+
+
+def _is_summed(run: Path, stage: str, path: Path) -> bool:
+    inside = path.relative_to(run).as_posix()
+    return not inside.endswith(".partial") and re.fullmatch(CHECKED[stage], inside) is not None
+
+
+def _is_map(run: Path, path: Path) -> bool:
+    return re.fullmatch(MAPS, path.relative_to(run).as_posix()) is not None
+
+
+def _sum(path: Path) -> str:
+    """Size and CRC-32 of a file."""
+    size, crc = 0, 0
+    with path.open("rb") as file:
+        while part := file.read(CHUNK):
+            size, crc = size + len(part), zlib.crc32(part, crc)
+    return f"{size} {crc:08x}"
+
+
+def _read(run: Path) -> dict[str, dict[str, Any]]:
+    """What :func:`seal` wrote; nothing for runs of older versions, and where it is damaged itself."""
+    try:
+        return {str(stage): dict(sums) for stage, sums in dict(read_json(run / CHECKSUMS)).items()}
+    except (OSError, ValueError, TypeError):
+        return {}

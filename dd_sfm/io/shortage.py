@@ -1,0 +1,108 @@
+"""What a machine runs out of while dd-sfm works: memory, room on the disk, threads, open files.
+
+Libraries report the same shortage by errors of many kinds; here each becomes one line that names it and what helps.
+"""
+
+import errno
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from dd_sfm.errors import DDSfMError, ShortageError, one_line
+
+MEMORY = re.compile(
+    r"bad_alloc|bad_array_new_length|cannot allocate memory|can't allocate memory|not enough memory|out of memory|"
+    r"insufficient memory|unable to allocate|failed to allocate|memory allocation|failed to map segment|"
+    r"cannot apply additional memory protection",
+    re.IGNORECASE,
+)
+GPU = re.compile(r"CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY|ALLOC_FAILED|CUDA error: out of memory", re.IGNORECASE)
+THREADS = re.compile(r"can't start new thread|resource temporarily unavailable|resource unavailable", re.IGNORECASE)
+DISK = re.compile(r"no space left|disk is full|disk full|disk I/O error|quota exceeded|file too large", re.IGNORECASE)
+FILES = re.compile(r"too many open files", re.IGNORECASE)
+MOST_SHOWN = 160
+"""Characters of what a library said."""
+HARDLY_FREE = 500_000
+"""Bytes below which a disk is taken for full when a library fails."""
+MORE_ROOM = "free some space and repeat the command, finished stages are kept"
+LESS_WORK = (
+    "free memory or raise its limit, or let less be in memory: --quality preview, fewer frames (--every, --end), "
+    "--set runtime.threads=1"
+)
+
+
+def shortage(error: BaseException, where: str) -> ShortageError | None:
+    """The error for a shortage behind an error, however a library told of it; None for any other.
+
+    Args:
+        error: What ended the work.
+        where: What was being done, and where; the message begins with it if it is not empty.
+    """
+    for one in _chain(error):
+        text = _text(one)
+        if text is not None:
+            said = _said(one)
+            return ShortageError(f"{where}: {text[0]} ({said}); {text[1]}".removeprefix(": "))
+    return None
+
+
+def full_disk(error: BaseException, where: str, folder: Path) -> ShortageError | None:
+    """The error for a disk that is found full after some other error: compiled libraries seldom name it as a reason.
+
+    Args:
+        error: What ended the work.
+        where: See :func:`shortage`.
+        folder: What was written to.
+    """
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return None
+    if free > HARDLY_FREE:
+        return None
+    said = f"No space left: the disk is full, {free / 1000:.0f} kB free ({_said(error)})"
+    return ShortageError(f"{where}: {said}; {MORE_ROOM}")
+
+
+def _said(error: BaseException) -> str:
+    """What a library said, in a line: of several the one that speaks of the shortage."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    patterns = (MEMORY, GPU, THREADS, DISK, FILES)
+    line = one_line(next((line for line in lines if any(p.search(line) for p in patterns)), lines[0]))
+    return line if len(line) <= MOST_SHOWN else f"{line[:MOST_SHOWN]}..."
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _text(error: BaseException) -> tuple[str, str] | None:
+    """What was found and what to do; None where it is no shortage."""
+    if isinstance(error, DDSfMError):
+        return None
+    said, number = str(error), error.errno if isinstance(error, OSError) else None
+    # By its name, as torch may not be there yet.
+    if type(error).__name__ == "OutOfMemoryError" or (GPU.search(said) and not isinstance(error, OSError)):
+        return "the GPU has not enough free memory", (
+            "end what else uses it, or take --quality preview, fewer frames, or --device cpu"
+        )
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or _says(MEMORY, error):
+        return "not enough memory", LESS_WORK
+    if number == errno.EAGAIN or _says(THREADS, error):
+        return "not enough memory, or room for processes, to start a thread", (
+            "raise the limit (ulimit -u, ulimit -v), or use fewer: --set runtime.threads=1"
+        )
+    if number in (errno.EMFILE, errno.ENFILE) or _says(FILES, error):
+        return "too many open files", "raise the limit: ulimit -n 4096"
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO) or _says(DISK, error):
+        named = f" {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        return f"no space left on the disk, or it fails{named}", MORE_ROOM
+    return None
+
+
+def _says(pattern: re.Pattern[str], error: BaseException) -> bool:
+    """Whether an error of a library, which has no kinds of its own for this, speaks of a shortage."""
+    return isinstance(error, RuntimeError | ImportError | OSError | SystemError) and bool(pattern.search(str(error)))

@@ -1,0 +1,118 @@
+import os
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pytest
+
+from dd_sfm.io import atomic
+from dd_sfm.io.arrays import check_archive, read_arrays, write_arrays
+from dd_sfm.io.atomic import sync_all, write_bytes
+from dd_sfm.io.checksums import damaged, put_aside, seal
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A folder with files of three stages."""
+    for name in ("frames.json", "frames/00000000.png", "masks/00000000.png.png", "descriptors/basis.npy", "tracks.npz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    with (tmp_path / "descriptors" / "00000000.npz").open("wb") as file:
+        write_arrays(file, {"a": np.arange(1000)})
+    for stage in ("frames", "describe", "match"):
+        seal(tmp_path, stage)
+    return tmp_path
+
+
+def spoil(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 8
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("frames/00000000.png", "frames"),
+        ("descriptors/basis.npy", "describe"),
+        ("descriptors/00000000.npz", "describe"),
+        ("tracks.npz", "match"),
+    ],
+)
+def test_a_flipped_bit_and_a_lost_end_are_found(run, name, stage):
+    assert [damaged(run, each) for each in ("frames", "describe", "match")] == [[], [], []]
+    whole = (run / name).read_bytes()
+    for change in (spoil, lambda path: path.write_bytes(whole[:-1]), lambda path: path.write_bytes(b"")):
+        change(run / name)
+        assert damaged(run, stage) == [run / name]
+        (run / name).write_bytes(whole)
+
+
+def test_masks_are_the_users_and_deleted_files_are_no_damage(run):
+    spoil(run / "masks" / "00000000.png.png")
+    (run / "frames" / "00000000.png").unlink()
+    assert damaged(run, "frames") == []
+
+
+def test_maps_made_anew_are_whole_and_those_of_a_broken_off_stage_are_checked(run):
+    path = run / "descriptors" / "00000000.npz"
+    with path.open("wb") as file:
+        write_arrays(file, {"a": np.arange(5)})
+    assert damaged(run, "describe") == []
+    spoil(path)
+    assert damaged(run, "describe", is_done=False) == [path]
+    # What is not noted cannot be told.
+    spoil(run / "descriptors" / "basis.npy")
+    assert damaged(run, "describe", is_done=False) == [path]
+
+
+def test_damaged_files_are_kept_aside_but_for_caches(run):
+    names = ("frames/00000000.png", "descriptors/00000000.npz")
+    for _ in range(2):
+        for name in names:
+            (run / name).write_bytes(b"other")
+        put_aside(run, [run / name for name in names])
+    assert sorted(path.name for path in (run / "damaged").rglob("*.*")) == ["00000000.png", "00000000.png.2"]
+    assert not any((run / name).exists() for name in names)
+
+
+def test_a_record_that_is_damaged_itself_or_leads_elsewhere_is_not_used(run, tmp_path):
+    (run / "checksums.json").write_text('{"frames": {"../../etc/passwd": "0 00000000"}}')
+    assert damaged(run, "frames") == []
+    for text in ("{", "[]", '{"frames": 3}', '{"frames": {"frames.json": [1]}}'):
+        (run / "checksums.json").write_text(text)
+        assert damaged(run, "frames") in ([], [run / "frames.json"])
+
+
+def test_archives_are_the_same_at_any_time_and_checked_by_their_checksums(tmp_path, monkeypatch):
+    arrays = {"a": np.arange(9.0), "b": np.array("text"), "c": np.zeros((0, 2), np.int8)}
+    for name, seconds in (("a.npz", 0.0), ("b.npz", 4e9)):
+        monkeypatch.setattr("time.time", lambda seconds=seconds: seconds)
+        with (tmp_path / name).open("wb") as file:
+            write_arrays(file, arrays)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    found = read_arrays(tmp_path / "a.npz")
+    for name, array in arrays.items():
+        assert np.array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+    check_archive(tmp_path / "a.npz")
+    spoil(tmp_path / "a.npz")
+    with pytest.raises(BadZipFile):
+        check_archive(tmp_path / "a.npz")
+
+
+def test_files_are_on_the_disk_before_they_have_their_name(tmp_path, monkeypatch):
+    done, real = [], os.fsync
+
+    def fsync(number):
+        done.append(str(Path(f"/proc/self/fd/{number}").readlink()))
+        real(number)
+
+    monkeypatch.setattr(atomic.os, "fsync", fsync)
+    write_bytes(tmp_path / "a", b"content")
+    assert done == [str(tmp_path / "a.partial"), str(tmp_path)]
+    done.clear()
+    write_bytes(tmp_path / "b", b"content", durable=False)
+    assert done == []
+    sync_all(tmp_path, [tmp_path / "a", tmp_path / "b"])
+    assert sorted(done) == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "b")]

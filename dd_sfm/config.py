@@ -159,6 +159,8 @@ class MapConfig:
     """Geometric verification: largest epipolar error."""
     min_inliers: int = 20
     """Geometric verification: fewest inliers of a pair."""
+    join_models: bool = True
+    """Whether models of a video that falls apart are joined by matches between them that are found after the fact."""
     focal_bounds: tuple[float, float] = (0.6, 1.8)
     """Without calibration the focal length may move between these factors of the guess."""
 

@@ -50,6 +50,8 @@ class NoteCode(StrEnum):
     FALLBACK_MAPPER = "fallback_mapper"
     MAPPER_ENDED = "mapper_ended"
     SEVERAL_MODELS = "several_models"
+    MODELS_JOINED = "models_joined"
+    MODEL_SCALES = "model_scales"
     PIECES_JOINED = "pieces_joined"
     PIECES_APART = "pieces_apart"
     SCALE_JUMP = "scale_jump"

@@ -277,13 +277,24 @@ class VerifiedPairs:
 
 
 @dataclass(frozen=True)
+class ModelScale:
+    """How many units of the first model one unit of a model is; None where nothing tells.
+
+    ``sigma``: standard deviation of the logarithm of ``scale``.
+    """
+
+    scale: float | None = None
+    sigma: float | None = None
+
+
+@dataclass(frozen=True)
 class MapResult:
     """What mapping found.
 
     ``models``: per model the poses cam_from_world (3, 4) by frame position, largest first; ``cameras``: theirs,
     which differ from the given one only when that was a guess; ``mapper``: the one whose result was taken;
     ``seconds``: by step and mapper; ``instruments``: the share of what can be used of the frames that was found to
-    show instruments.
+    show instruments; ``scales``: of the models, relative to the first; of fewer where the others were not compared.
     """
 
     models: list[dict[int, FloatArray]]
@@ -293,6 +304,7 @@ class MapResult:
     seconds: dict[str, float]
     notes: list[Note] = field(default_factory=list)
     instruments: float = 0.0
+    scales: list[ModelScale] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

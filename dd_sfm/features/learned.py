@@ -13,6 +13,7 @@ from dd_sfm.features.describe import describe_frames, has_descriptors
 from dd_sfm.features.held_maps import HeldMaps
 from dd_sfm.features.match import match_frames
 from dd_sfm.features.method import Job
+from dd_sfm.features.model_joining import forget_joined, join_models, joined_tracks
 from dd_sfm.features.weights import check_weights, find_weights
 from dd_sfm.mvs.device import why_not_on_gpu
 from dd_sfm.structures import FinishedModel, MapResult, MatchResult, Tracks
@@ -67,9 +68,15 @@ class LearnedFeatures:
         return match_frames(job.frames, job.out, job.config, job.device, job.progress, held)
 
     def map(self, job: Job, tracks: Tracks) -> MapResult:
-        """Find the poses from the tracks, and what of the frames shows instruments."""
-        return map_tracks(job, tracks)
+        """Find the poses from the tracks, and what of the frames shows instruments; join models that share tissue."""
+        forget_joined(job.out)
+        found = map_tracks(job, tracks)
+        if len(found.models) == 1 or not job.config.map.join_models:
+            return found
+        if not self.is_described(job):
+            self.describe(job)
+        return join_models(job, tracks, found)
 
     def points(self, job: Job, tracks: Tracks, found: MapResult) -> Iterator[FinishedModel]:
         """Adjust the poses, search dense depth, and fill its gaps with tracks."""
-        return densify_tracks(job, tracks, found)
+        return densify_tracks(job, joined_tracks(job.out, tracks), found)

@@ -43,6 +43,7 @@ from dd_sfm.structures import (
     FrameSet,
     MapResult,
     MatchResult,
+    ModelScale,
     Tracks,
     VerifiedPairs,
     WorkingGrid,
@@ -285,7 +286,12 @@ def read_poses(run: Path) -> MapResult:
         notes = [Note.from_json(note) for note in content["notes"]]
         pairs, instruments = VerifiedPairs(**content["pairs"]), finite(content.get("instruments", 0.0))
         seconds = {str(step): finite(value) for step, value in content["seconds"].items()}
-        return MapResult(models, cameras, str(mapper), pairs, seconds, notes, instruments)
+        scales = [ModelScale(*map(_finite_or_none, (s["scale"], s["sigma"]))) for s in content.get("scales", [])]
+        return MapResult(models, cameras, str(mapper), pairs, seconds, notes, instruments, scales)
+
+
+def _finite_or_none(value: Any) -> float | None:
+    return None if value is None else finite(value)
 
 
 def write_point_figures(run: Path, figures: Sequence[Mapping[str, Any]]) -> None:

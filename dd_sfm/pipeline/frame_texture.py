@@ -24,7 +24,7 @@ DETAIL_PERCENTILE = 75
 HIGHLIGHT_LEVEL, HIGHLIGHT_GROW_PX = 235, 7
 """A pixel is a highlight when all channels reach this level, and so are those around it."""
 FEATURELESS = 0.9
-"""Detail in percent of the brightness below which a frame shows nothing to match; good ones have 1.7 in poor light."""
+"""Detail in percent of the brightness below which a frame shows nothing to match; good ones have 1.5 in poor light."""
 LEAST_DETAIL = 0.5
 """Share of the usual detail that a frame has which is not blurred."""
 NEIGHBOURS = 7

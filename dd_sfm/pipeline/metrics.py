@@ -25,7 +25,7 @@ from dd_sfm.io.run_folder import (
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.sfm.geometry import measured_errors_px
 from dd_sfm.sfm.observation_geometry import model_angles_deg, model_errors_px
-from dd_sfm.structures import Model
+from dd_sfm.structures import MapResult, Model, ModelScale
 
 UNSURE = 0.1
 """Median expected error, relative to the distance, above which a cloud is called unsure."""
@@ -73,6 +73,7 @@ def run_metrics(
         "frames_registered": models[0]["frames_registered"],
         "models": [m["frames_registered"] for m in models],
         "model_pieces": [model_pieces(frames, poses) for poses in found.models[: len(models)]],
+        "model_details": model_details(frames, found),
         **{k: v for k, v in models[0].items() if k not in ("frames_registered", "focal_length_px")},
         "pairs_tried": found.pairs.tried,
         "pairs_verified": found.pairs.verified,
@@ -121,6 +122,29 @@ def model_pieces(frames: ExtractedFrames, poses: Iterable[int]) -> list[dict[str
     source = {record.piece: record.source.partition("/")[0] if frames.sources else frames.source for record in held}
     counts = Counter(record.piece for record in held)
     return [{"piece": piece, "source": source[piece], "frames": count} for piece, count in sorted(counts.items())]
+
+
+def model_details(frames: ExtractedFrames, found: MapResult) -> list[dict[str, Any]]:
+    """Frames, time span and relative scale of each model.
+
+    ``scale``: units of the first model in one of its own; ``scale_sigma``: standard deviation of its logarithm. Both
+    are None where nothing tells, times where none are known.
+    """
+    details = []
+    for number, poses in enumerate(found.models):
+        first, last = (frames.kept[position] for position in (min(poses), max(poses)))
+        scale = found.scales[number] if number < len(found.scales) else ModelScale()
+        details.append(
+            {
+                "frames": len(poses),
+                "first_frame": first.index,
+                "last_frame": last.index,
+                "seconds": [first.time_s, last.time_s],
+                "scale": 1.0 if number == 0 else scale.scale and round(scale.scale, 5),
+                "scale_sigma": 0.0 if number == 0 else scale.sigma and round(scale.sigma, 5),
+            }
+        )
+    return details
 
 
 def model_figures(model: Model) -> dict[str, float | int]:

@@ -16,15 +16,12 @@ from dd_sfm.sfm.focal_check import focal_notes
 from dd_sfm.sfm.mapper_choice import Candidate, try_mappers
 from dd_sfm.sfm.mappers import Poses
 from dd_sfm.sfm.model_folders import keep_models, remove_models
-from dd_sfm.sfm.piece_notes import model_text, piece_notes
+from dd_sfm.sfm.piece_notes import model_notes
 from dd_sfm.sfm.registration import register_remaining
 from dd_sfm.sfm.track_selection import mapper_tracks
 from dd_sfm.structures import FrameSet, MapResult, Tracks, VerifiedPairs
 
 logger = logging.getLogger(__name__)
-
-NAMED = 8
-"""So many frames that are not registered are named in a note."""
 
 
 def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progress: Progress) -> MapResult:
@@ -106,13 +103,7 @@ def _result(
 
 def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Config) -> list[Note]:
     """What went less well, for the user."""
-    notes = []
-    missing = [frame.label for k, frame in enumerate(frames.frames) if k not in models[0]]
-    if missing:
-        where = "in the largest model" if len(models) > 1 else "in the model"
-        named = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
-        text = f"{len(missing)} of {len(frames)} frames could not be registered {where}: {named}"
-        notes.append(Note(NoteCode.FRAMES_NOT_REGISTERED, text))
+    notes = model_notes(models, frames)
     added = len(models[0]) - best.registered
     if added:
         which = "1 frame was" if added == 1 else f"{added} frames were"
@@ -125,12 +116,6 @@ def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Confi
     for mapper, seconds in best.ended.items():
         text = f"the {mapper} mapper was ended after {seconds:.0f} s, with what it had until then"
         notes.append(Note(NoteCode.MAPPER_ENDED, text))
-    if len(models) > 1:
-        sizes = ", ".join(model_text(poses, frames) for poses in models)
-        notes.append(
-            Note(NoteCode.SEVERAL_MODELS, f"no mapper joined all frames: {len(models)} models of {sizes} frames")
-        )
-    notes += piece_notes(models, frames)
     if best.jump > config.map.max_scale_jump and best.jump_frame is not None:
         where = frames.frames[best.jump_frame].label
         text = f"the scale of the scene changes by a factor {best.jump:.1f} at frame {where}: do not trust sizes"

@@ -1,12 +1,54 @@
-"""Which pieces of a run, several sources or both sides of a cut, came together in one model, and which did not."""
+"""Which frames and pieces of a run, several sources or both sides of a cut, are in one model, and which are not."""
 
 from collections.abc import Mapping, Sequence
 
 from dd_sfm.notes import Note, NoteCode
-from dd_sfm.structures import FloatArray, FrameSet
+from dd_sfm.structures import FloatArray, FrameSet, ModelScale
 
+NAMED = 8
+"""So many frames that are not registered are named in a note."""
+OF_MODELS = (
+    NoteCode.FRAMES_NOT_REGISTERED, NoteCode.SEVERAL_MODELS, NoteCode.PIECES_JOINED, NoteCode.PIECES_APART
+)  # fmt: skip
+"""Codes of what :func:`model_notes` tells."""
 LEAST_FRAMES = 3
 """Frames of a piece in a model from which on it counts as part of it; it is none of a piece with fewer."""
+
+
+def model_notes(models: Sequence[Mapping[int, FloatArray]], frames: FrameSet) -> list[Note]:
+    """Which frames are in no model, or not in the first one, and what became of the pieces.
+
+    Args:
+        models: The poses of each model by frame position.
+        frames: All frames.
+    """
+    notes = []
+    missing = [frame.label for k, frame in enumerate(frames.frames) if k not in models[0]]
+    if missing:
+        where = "in the largest model" if len(models) > 1 else "in the model"
+        named = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
+        text = f"{len(missing)} of {len(frames)} frames could not be registered {where}: {named}"
+        notes.append(Note(NoteCode.FRAMES_NOT_REGISTERED, text))
+    if len(models) > 1:
+        sizes = ", ".join(model_text(poses, frames) for poses in models)
+        text = f"no mapper joined all frames: {len(models)} models of {sizes} frames"
+        notes.append(Note(NoteCode.SEVERAL_MODELS, text))
+    return notes + piece_notes(models, frames)
+
+
+def scale_notes(
+    models: Sequence[Mapping[int, FloatArray]], scales: Sequence[ModelScale], frames: FrameSet
+) -> list[Note]:
+    """The scales of further models relative to the first; nothing where there is one model."""
+    named = []
+    for poses, found in list(zip(models, scales, strict=False))[1:]:
+        first, last = (frames.frames[position].label for position in (min(poses), max(poses)))
+        told = "unknown, as nothing was found in both"
+        if found.scale is not None and found.sigma is not None:
+            told = f"{found.scale:.2f} +- {100 * found.sigma:.0f} %"
+        named.append(f"of frames {first} to {last}: {told}")
+    text = f"units of the first model in one unit of the model {'; '.join(named)}"
+    return [Note(NoteCode.MODEL_SCALES, text)] if named else []
 
 
 def piece_notes(models: Sequence[Mapping[int, FloatArray]], frames: FrameSet) -> list[Note]:

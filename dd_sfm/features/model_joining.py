@@ -1,0 +1,326 @@
+"""Models of one video that share tissue are joined, by matches between their frames that are found after the fact."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, count
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from dd_sfm.cameras import PinholeCamera, world_to_camera
+from dd_sfm.features.match import Matcher
+from dd_sfm.features.method import Job
+from dd_sfm.io.colmap_model import write_model
+from dd_sfm.io.run_folder import TRACKS, read_matches, write_matches
+from dd_sfm.notes import Note, NoteCode
+from dd_sfm.sfm.error_scale import error_scale
+from dd_sfm.sfm.mappers import Poses
+from dd_sfm.sfm.model_folders import remove_models
+from dd_sfm.sfm.model_relation import Relation, Sightings, View, relate
+from dd_sfm.sfm.piece_notes import OF_MODELS, model_notes, scale_notes
+from dd_sfm.sfm.track_adjustment import adjust_tracks
+from dd_sfm.sfm.triangulation import triangulate
+from dd_sfm.structures import FloatArray, IntArray, MapResult, MatchResult, Model, ModelScale, Tracks
+
+logger = logging.getLogger(__name__)
+
+MAP = "map"
+"""The folder of a run that is free for what a method keeps of its poses."""
+MOST_MODELS = 8
+"""So many models, the largest ones, are compared with each other."""
+MOST_PROBES = 96
+"""Pairs of frames of two models that are probed, the most alike first..."""
+MOST_OF_FRAME = 6
+"""...and such pairs of one frame."""
+MATCHES_FROM = 0.15
+"""Inlier ratio of a probe from which on two frames show the same tissue."""
+PROBE_POINTS = 200
+FULL_POINTS = 1500
+"""Points of a frame that are searched in one of the other model."""
+MOST_FULL = 16
+"""Pairs of frames of two models that are matched in full."""
+NEAR = (-4, -2, -1, 1, 2, 4)
+"""Steps from the frames of a pair that matches to those that are probed next."""
+DEPTH_WITHIN_PX, DEPTH_SPREAD = 12.0, 0.1
+"""A depth is known where tracks so near, in pixels of a field of view 1000 high, have depths alike to this share."""
+LOOSER = 2.0
+"""By this factor observations may be off when models that were just joined are adjusted to each other."""
+REPROJECTION_PX = 8.0
+"""Reprojection error of a point of the other model that agrees, in pixels of a field of view 1000 high."""
+
+
+@dataclass
+class _Part:
+    """A model while models are joined: poses, camera and its triangulated tracks.
+
+    ``name``: no other one has it; ``number`` (P,), sorted, and ``xyz`` (P, 3): tracks and their points.
+    """
+
+    name: int
+    poses: Poses
+    camera: PinholeCamera
+    number: IntArray
+    xyz: FloatArray
+
+    def points_of(self, track: IntArray) -> tuple[IntArray, FloatArray]:
+        """Of track numbers, which rows have a point, and these points."""
+        place = np.searchsorted(self.number, track).clip(max=max(0, len(self.number) - 1))
+        rows = np.flatnonzero(self.number[place] == track) if len(self.number) else np.zeros(0, np.int64)
+        return rows, self.xyz[place[rows]]
+
+
+class _Rows:
+    """The observations of each frame."""
+
+    def __init__(self, tracks: Tracks) -> None:
+        self.tracks = tracks
+        self._order = np.argsort(tracks.frame, kind="stable")
+        self._frames = tracks.frame[self._order]
+
+    def of(self, frame: int) -> IntArray:
+        """Rows of the tracks."""
+        first, last = np.searchsorted(self._frames, [frame, frame + 1])
+        return self._order[first:last]
+
+
+def joined_tracks(out: Path, tracks: Tracks) -> Tracks:
+    """The tracks of a run with what was found when its models were joined, if they were."""
+    return read_matches(out / MAP).tracks if (out / MAP / TRACKS).is_file() else tracks
+
+
+def forget_joined(out: Path) -> None:
+    """Remove what an earlier try found between models."""
+    (out / MAP / TRACKS).unlink(missing_ok=True)
+
+
+def join_models(job: Job, tracks: Tracks, found: MapResult) -> MapResult:
+    """Join the models of a result that surely share tissue.
+
+    Where some are, the tracks with what was found between them are kept for :func:`joined_tracks`, and the models under
+    ``poses`` are written anew.
+
+    Args:
+        job: Frames, descriptors and settings.
+        tracks: All tracks.
+        found: The poses, of several models.
+
+    Returns:
+        The result with fewer models, or as many, and the scales of those left.
+    """
+    joiner = _Joiner(job, tracks, found)
+    joiner.join()
+    scales = joiner.scales()
+    if not joiner.joined:
+        return replace(found, scales=scales, notes=[*found.notes, *scale_notes(found.models, scales, job.frames)])
+    (job.out / MAP).mkdir(exist_ok=True)
+    write_matches(job.out / MAP, MatchResult(joiner.tracks, []))
+    models = [part.poses for part in joiner.parts] + found.models[MOST_MODELS:]
+    cameras = [part.camera for part in joiner.parts] + found.cameras[MOST_MODELS:]
+    _write_poses(job, joiner.tracks, models, cameras)
+    text = f"models that share tissue were joined after they were mapped: {len(found.models)} became {len(models)}"
+    notes = [note for note in found.notes if note.code not in OF_MODELS]
+    notes += [*model_notes(models, job.frames), Note(NoteCode.MODELS_JOINED, text)]
+    notes += scale_notes(models, scales, job.frames)
+    return replace(found, models=models, cameras=cameras, notes=notes, scales=scales)
+
+
+def _write_poses(job: Job, tracks: Tracks, models: Sequence[Poses], cameras: Sequence[PinholeCamera]) -> None:
+    """Write the models anew under ``poses``, with the points of their tracks."""
+    remove_models(job.out)
+    for number, (poses, camera) in enumerate(zip(models, cameras, strict=True)):
+        model, _ = triangulate(tracks, poses, camera, job.config, scale=error_scale(job.frames))
+        write_model(job.out / "poses" / str(number), model, job.frames)
+
+
+class _Joiner:
+    """Compares models pair by pair, and joins them to the first one."""
+
+    def __init__(self, job: Job, tracks: Tracks, found: MapResult) -> None:
+        self.job, self.tracks, self.joined = job, tracks, False
+        self.matcher = Matcher(job.frames, job.out, job.config, job.device)
+        self.pooled = self.matcher.maps.pooled()
+        self.scale = error_scale(job.frames)
+        self._names = count()
+        models = zip(found.models[:MOST_MODELS], found.cameras[:MOST_MODELS], strict=True)
+        self.parts = [self._part(poses, camera) for poses, camera in models]
+        self.relations: dict[tuple[int, int], Relation | None] = {}
+        """Of two models, by their names."""
+
+    def _part(self, poses: Poses, camera: PinholeCamera) -> _Part:
+        model, number = triangulate(self.tracks, poses, camera, self.job.config, scale=self.scale)
+        order = np.unique(number, return_index=True)[1]
+        return _Part(next(self._names), poses, camera, number[order], model.xyz[order])
+
+    def join(self) -> None:
+        """Compare every two models, the larger ones first; one that grew is compared with the others again."""
+        while True:
+            pairs = [
+                (i, j) for i, j in combinations(range(len(self.parts)), 2) if self._key(i, j) not in self.relations
+            ]
+            for i, j in self.job.progress(pairs, total=len(pairs), label="map, compare models"):
+                relation, sightings = self._compare(self.parts[i], self.parts[j], MOST_PROBES // (1 if i == 0 else 2))
+                self.relations[self._key(i, j)] = relation
+                if relation is not None and relation.is_sure:
+                    self._join(i, j, relation, sightings)
+                    break
+            else:
+                return
+
+    def _key(self, i: int, j: int) -> tuple[int, int]:
+        return self.parts[i].name, self.parts[j].name
+
+    def scales(self) -> list[ModelScale]:
+        """The scale of each model relative to the first."""
+        found = [ModelScale(1.0, 0.0)]
+        for k in range(1, len(self.parts)):
+            relation = self.relations.get(self._key(0, k))
+            found.append(ModelScale() if relation is None else ModelScale(relation.transform.scale, relation.sigma))
+        return found
+
+    def _compare(self, first: _Part, second: _Part, most: int) -> tuple[Relation | None, tuple[Sightings, Sightings]]:
+        rows = _Rows(self.tracks)
+        pairs = self._matching_pairs(first, second, rows, most)
+        seen = (
+            self._sightings(first, second, rows, pairs),
+            self._sightings(second, first, rows, [(b, a) for a, b in pairs]),
+        )
+        views = View(first.poses, first.camera, seen[0]), View(second.poses, second.camera, seen[1])
+        relation = relate(*views, REPROJECTION_PX * self.scale, self.job.config.runtime.seed)
+        logger.info(
+            "map: models of %d and %d frames: %d pairs of frames match, %d and %d sightings; %s",
+            *(len(first.poses), len(second.poses), len(pairs), len(seen[0]), len(seen[1])),
+            "no relation" if relation is None else relation.text,
+        )
+        return relation, seen
+
+    def _matching_pairs(self, first: _Part, second: _Part, rows: _Rows, most: int) -> list[tuple[int, int]]:
+        """Pairs of frames of two models that match, the best first; ``most`` are probed."""
+        ours, theirs = (np.array(sorted(part.poses)) for part in (first, second))
+        similarity = (self.pooled[ours] @ self.pooled[theirs].t()).numpy()
+        ratios: dict[tuple[int, int], float] = {}
+        uses: dict[int, int] = {}
+        left = most // 2
+
+        def probe(pairs: Iterable[tuple[int, int]], most: int) -> None:
+            nonlocal left
+            for a, b in pairs:
+                if left == 0:
+                    return
+                if (a, b) in ratios or max(uses.get(a, 0), uses.get(b, 0)) >= most:
+                    continue
+                left -= 1
+                uses[a], uses[b] = uses.get(a, 0) + 1, uses.get(b, 0) + 1
+                ratios[a, b] = self._ratio(second, rows, b, a)
+
+        order = np.argsort(-similarity, axis=None, kind="stable")
+        places = zip(*np.unravel_index(order, similarity.shape), strict=True)
+        alike = [(int(ours[i]), int(theirs[j])) for i, j in places]
+        probe(alike, MOST_OF_FRAME // 2)
+        left += most // 2
+        for (a, b), ratio in sorted(ratios.items(), key=lambda item: -item[1]):
+            if ratio >= MATCHES_FROM:
+                near = [(a + s, b + t) for s in (0, *NEAR) for t in (0, *NEAR)]
+                probe([(x, y) for x, y in near if x in first.poses and y in second.poses], MOST_OF_FRAME)
+        good = sorted((pair for pair, ratio in ratios.items() if ratio >= MATCHES_FROM), key=lambda p: -ratios[p])
+        return _spread(good, MOST_FULL)
+
+    def _ratio(self, part: _Part, rows: _Rows, own: int, other: int) -> float:
+        _, xy, _ = self._queries(part, rows, own, PROBE_POINTS)
+        return self.matcher.match(own, other, xy).inlier_ratio if len(xy) else 0.0
+
+    def _queries(self, part: _Part, rows: _Rows, frame: int, most: int) -> tuple[IntArray, FloatArray, FloatArray]:
+        """Tracks (N,) of a model that a frame of it sees, where, in working pixels (N, 2), and their points (N, 3)."""
+        own = rows.of(frame)
+        known, xyz = part.points_of(self.tracks.track[own])
+        chosen = np.sort(np.random.default_rng([self.job.config.runtime.seed, frame]).permutation(len(known))[:most])
+        own, xyz = own[known[chosen]], xyz[chosen]
+        xy = self.matcher.maps.grid.to_working(self.tracks.xy[own]).astype(np.float32)
+        return self.tracks.track[own], xy, xyz
+
+    def _sightings(self, part: _Part, other: _Part, rows: _Rows, pairs: Sequence[tuple[int, int]]) -> Sightings:
+        """Points of another model in frames of one, by tracks that both have and by matching pairs (own, other)."""
+        found = [self._of_tracks(part, other, rows)]
+        for own, theirs in pairs:
+            track, xy, xyz = self._queries(other, rows, theirs, FULL_POINTS)
+            if not len(xy):
+                continue
+            match = self.matcher.match(theirs, own, xy)
+            there = self.matcher.maps.grid.to_source(match.xy.astype(np.float64))
+            depth = self._depths(part, rows, own, there)
+            found.append(Sightings(np.full(len(there), own), track[match.query], xyz[match.query], there, depth))
+        return _together(found)
+
+    def _of_tracks(self, part: _Part, other: _Part, rows: _Rows) -> Sightings:
+        found = []
+        for frame in sorted(part.poses):
+            own = rows.of(frame)
+            known, xyz = other.points_of(self.tracks.track[own])
+            xy = self.tracks.xy[own[known]].astype(np.float64)
+            depth = self._depths(part, rows, frame, xy) if len(xy) else np.zeros(0)
+            found.append(Sightings(np.full(len(xy), frame), self.tracks.track[own[known]], xyz, xy, depth))
+        return _together(found)
+
+    def _depths(self, part: _Part, rows: _Rows, frame: int, xy: FloatArray) -> FloatArray:
+        """What a model has for the depth of places (N, 2) of a frame, NaN where it has none."""
+        own = rows.of(frame)
+        known, xyz = part.points_of(self.tracks.track[own])
+        if len(known) < 3:
+            return np.full(len(xy), np.nan)
+        z = world_to_camera(xyz, part.poses[frame])[:, 2]
+        nearest = cKDTree(self.tracks.xy[own[known]]).query(xy, k=3)
+        distance, depths = np.asarray(nearest[0]), z[np.asarray(nearest[1])]
+        middle = np.median(depths, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            is_known = (distance[:, -1] <= DEPTH_WITHIN_PX * self.scale) & (middle > 0)
+            is_known &= np.ptp(depths, axis=1) <= DEPTH_SPREAD * middle
+        return np.where(is_known, middle, np.nan)
+
+    def _join(self, i: int, j: int, relation: Relation, seen: tuple[Sightings, Sightings]) -> None:
+        """Join a model to a larger one, with what agrees as further observations, and adjust both to each other."""
+        first, second = self.parts[i], self.parts[j]
+        poses = {**relation.transform.poses(second.poses), **first.poses}
+        more = [sightings.where(agrees) for sightings, agrees in zip(seen, relation.agreeing, strict=True)]
+        self.tracks = with_observations(self.tracks, _together(more))
+        config = self.job.config
+        triangulation = config.triangulation
+        looser = replace(triangulation, max_reprojection_px=LOOSER * triangulation.max_reprojection_px)
+        adjusted: Model = adjust_tracks(
+            self.job.frames, self.tracks, poses, first.camera, replace(config, triangulation=looser)
+        )
+        joined = self._part(dict(adjusted.cam_from_world), adjusted.camera)
+        others = [part for k, part in enumerate(self.parts) if k not in (i, j)]
+        self.parts = sorted([joined, *others], key=lambda part: -len(part.poses))
+        self.joined = True
+
+
+def with_observations(tracks: Tracks, more: Sightings) -> Tracks:
+    """Tracks with sightings of their points as further observations, one a track and frame at most."""
+    track = np.concatenate([tracks.track, more.track])
+    frame = np.concatenate([tracks.frame, more.frame])
+    # Of several of a track in a frame the first one stays, so that those of matching do.
+    order = np.lexsort((np.arange(len(track)), frame, track))
+    first = np.r_[True, (np.diff(track[order]) != 0) | (np.diff(frame[order]) != 0)][: len(order)]
+    keep = order[first]
+    score = np.concatenate([tracks.score, np.full(len(more), tracks.score.mean() if len(tracks.score) else 1.0)])
+    anchor = np.concatenate([tracks.anchor, np.zeros(len(more), np.bool_)])
+    xy = np.concatenate([tracks.xy, more.xy.astype(np.float32)])
+    return Tracks(track[keep], frame[keep], xy[keep], score[keep].astype(np.float32), anchor[keep])
+
+
+def _together(parts: Sequence[Sightings]) -> Sightings:
+    names = ("frame", "track", "xyz", "xy", "depth")
+    columns: Mapping[str, FloatArray] = {n: np.concatenate([getattr(p, n) for p in parts]) for n in names}
+    return Sightings(**columns)
+
+
+def _spread(pairs: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]]:
+    """At most so many pairs, the first ones, no frame more often than needed."""
+    chosen: list[tuple[int, int]] = []
+    for limit in range(1, most + 1):
+        for pair in pairs:
+            uses = max(sum(pair[k] == other[k] for other in chosen) for k in (0, 1)) if chosen else 0
+            if len(chosen) < most and pair not in chosen and uses < limit:
+                chosen.append(pair)
+    return chosen

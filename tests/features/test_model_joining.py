@@ -1,0 +1,109 @@
+"""Models that share tissue become one, those that do not stay apart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from scene import camera_centres, make_scene
+from scipy.spatial import cKDTree
+
+from dd_sfm.config import Config, load_config
+from dd_sfm.features import model_joining
+from dd_sfm.features.method import Job
+from dd_sfm.features.model_joining import join_models, joined_tracks, with_observations
+from dd_sfm.io.run_folder import read_poses, write_poses
+from dd_sfm.progress import silent
+from dd_sfm.sfm.geometry import similarity
+from dd_sfm.sfm.model_relation import Sightings, Transform
+from dd_sfm.sfm.track_builder import PairFound
+from dd_sfm.structures import MapResult, Model, Tracks, VerifiedPairs, WorkingGrid
+
+MOVED = Transform(0.4, np.diag([-1.0, 1.0, -1.0]), np.array([1.0, 2.0, 3.0]))
+CONFIG = load_config(Config, None, ["runtime.threads=1"])
+
+
+@dataclass
+class TrueMatcher:
+    """Finds what a made-up scene shows in both frames."""
+
+    truth: Model
+
+    def __post_init__(self):
+        self.maps = self
+
+    @property
+    def grid(self):
+        return WorkingGrid(1.0, (0, 0), 960, 720, 2)
+
+    def pooled(self):
+        return torch.ones(len(self.truth.cam_from_world), 1)
+
+    def match(self, reference, target, xy):
+        truth = self.truth
+        rows, others = (np.flatnonzero(truth.frame == k) for k in (reference, target))
+        distance, near = cKDTree(truth.xy[rows]).query(xy)
+        both, _, there = np.intersect1d(truth.point[rows[near]], truth.point[others], return_indices=True)
+        place = dict(zip(both, truth.xy[others[there]], strict=True))
+        good = [k for k in range(len(xy)) if distance[k] < 1.5 and truth.point[rows[near[k]]] in place]
+        found = np.array([place[truth.point[rows[near[k]]]] for k in good], np.float32).reshape(-1, 2)
+        return PairFound(np.array(good, int), found, np.ones(len(good)), len(good) / max(1, len(xy)))
+
+
+@pytest.fixture
+def split(tmp_path, monkeypatch):
+    """A job and tracks of a path whose halves have no track in common, and the truth."""
+    frames, tracks, truth = make_scene(16, 300, outliers=0.02, folder=tmp_path)
+    monkeypatch.setattr(model_joining, "Matcher", lambda *given: TrueMatcher(truth))
+    late = tracks.frame >= 8
+    number = np.unique(2 * tracks.track + late, return_inverse=True)[1]
+    order = np.lexsort((tracks.frame, number))
+    halves = Tracks(number[order], tracks.frame[order], tracks.xy[order], tracks.score[order], tracks.anchor[order])
+    return Job(frames, tmp_path, CONFIG, torch.device("cpu"), silent), halves, truth
+
+
+def mapped(truth, pieces):
+    """The result of a mapper that gave each piece of the path a model, from the second on in a world of its own."""
+    models = [{k: truth.cam_from_world[k] for k in piece} for piece in pieces]
+    models = [models[0], *(MOVED.poses(model) for model in models[1:])]
+    return MapResult(models, [truth.camera] * len(models), "global", VerifiedPairs(1, 1, 1), {})
+
+
+def test_halves_of_a_path_become_one_model(split):
+    job, tracks, truth = split
+    found = join_models(job, tracks, mapped(truth, [range(0, 8), range(8, 16)]))
+    (poses,) = found.models
+    centres, true = camera_centres(poses), camera_centres(truth.cam_from_world)
+    scale, rotation, shift = similarity(centres, true)
+    assert np.abs(scale * centres @ rotation.T + shift - true).max() < 0.02
+    assert [note.code.value for note in found.notes] == ["models_joined"]
+    assert (job.out / "poses" / "0" / "images.bin").is_file()
+    more = joined_tracks(job.out, tracks)
+    assert more.count == tracks.count
+    assert len(more.track) > len(tracks.track)
+    write_poses(job.out, found)
+    assert [(s.scale, s.sigma) for s in read_poses(job.out).scales] == [(1.0, 0.0)]
+
+
+def test_models_without_common_tissue_stay_apart_and_say_so(split, monkeypatch):
+    job, tracks, truth = split
+    nothing = PairFound(np.zeros(0, int), np.zeros((0, 2)), np.zeros(0), 0.0)
+    monkeypatch.setattr(TrueMatcher, "match", lambda *given: nothing)
+    result = mapped(truth, [range(0, 8), range(8, 16)])
+    found = join_models(job, tracks, result)
+    assert found.models == result.models
+    assert [scale.scale for scale in found.scales] == [1.0, None]
+    assert found.notes[-1].text.endswith("frames 8 to 15: unknown, as nothing was found in both")
+    assert joined_tracks(job.out, tracks) is tracks
+
+
+def test_a_track_is_seen_once_in_a_frame():
+    tracks = Tracks(
+        np.array([0, 0, 1]), np.array([0, 2, 1]), np.zeros((3, 2), np.float32), np.ones(3, np.float32), np.ones(3, bool)
+    )
+    xy = np.arange(6.0).reshape(3, 2)
+    more = Sightings(np.array([1, 2, 1]), np.array([0, 0, 0]), np.zeros((3, 3)), xy, np.ones(3))
+    found = with_observations(tracks, more)
+    assert found.track.tolist() == [0, 0, 0, 1]
+    assert found.frame.tolist() == [0, 1, 2, 1]
+    assert found.xy.tolist() == [[0, 0], [0, 1], [0, 0], [0, 0]]

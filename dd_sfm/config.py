@@ -104,7 +104,7 @@ class PairsConfig:
     min_inlier_ratio: float = 0.35
     """adaptive: go on while this share of the points comes back and agrees with its neighbours."""
     loop_candidates: int = 3
-    """Frames outside the window matched because they look alike, per reference (0: none)."""
+    """Frames outside the window matched because they look alike, per reference (0: none, nor between models)."""
     loop_min_similarity: float = 0.9
     """Least cosine similarity of the pooled descriptors of a loop candidate."""
 
@@ -159,8 +159,6 @@ class MapConfig:
     """Geometric verification: largest epipolar error."""
     min_inliers: int = 20
     """Geometric verification: fewest inliers of a pair."""
-    join_models: bool = True
-    """Whether models of a video that falls apart are joined by matches between them that are found after the fact."""
     focal_bounds: tuple[float, float] = (0.6, 1.8)
     """Without calibration the focal length may move between these factors of the guess."""
 

@@ -41,9 +41,6 @@ def map_inputs(config: Config) -> list[Any]:
 def mapper_inputs(config: Config) -> dict[str, Any]:
     """The settings of the mappers under the names of the first version, so that finished runs of it still hold."""
     settings = dict(dump_config(config)["map"])
-    if config.map.join_models:
-        # Named only when it is off, so that finished runs still hold.
-        del settings["join_models"]
     inputs = {"ladder": settings.pop("mappers"), **settings}
     return {**inputs, "deterministic": True} if config.runtime.deterministic else inputs
 

@@ -71,7 +71,7 @@ class LearnedFeatures:
         """Find the poses from the tracks, and what of the frames shows instruments; join models that share tissue."""
         forget_joined(job.out)
         found = map_tracks(job, tracks)
-        if len(found.models) == 1 or not job.config.map.join_models:
+        if len(found.models) == 1 or not job.config.pairs.loop_candidates:
             return found
         if not self.is_described(job):
             self.describe(job)

@@ -84,7 +84,8 @@ class FrameRecord:
     no time is known, as of images in a folder; ``dropped``: why it is not used, None for a frame that is; ``detail``:
     the measurement behind that, for a reader; ``source``: name of its file, for a folder of images or one of several
     sources; ``stem``: name of its files in the run without ending, "" for that of its index; ``piece``: see
-    :class:`Frame`.
+    :class:`Frame`; ``model``: that has a pose of it, None for none and as long as none was looked for, where ``detail``
+    then says why; ``confidence``: how far that pose can be trusted, in [0, 1], None where that was not checked.
     """
 
     index: int
@@ -95,6 +96,8 @@ class FrameRecord:
     source: str = ""
     stem: str = ""
     piece: int = 0
+    model: int | None = None
+    confidence: float | None = None
 
     @property
     def name(self) -> str:
@@ -294,7 +297,9 @@ class MapResult:
     ``models``: per model the poses cam_from_world (3, 4) by frame position, largest first; ``cameras``: theirs,
     which differ from the given one only when that was a guess; ``mapper``: the one whose result was taken;
     ``seconds``: by step and mapper; ``instruments``: the share of what can be used of the frames that was found to
-    show instruments; ``scales``: of the models, relative to the first; of fewer where the others were not compared.
+    show instruments; ``scales``: of the models, relative to the first; of fewer where the others were not compared;
+    ``confidence``: per model in [0, 1] by frame position, empty where poses were not checked; ``left_out``: why a frame
+    that the mapper had registered was taken out, by position.
     """
 
     models: list[dict[int, FloatArray]]
@@ -305,6 +310,8 @@ class MapResult:
     notes: list[Note] = field(default_factory=list)
     instruments: float = 0.0
     scales: list[ModelScale] = field(default_factory=list)
+    confidence: list[dict[int, float]] = field(default_factory=list)
+    left_out: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

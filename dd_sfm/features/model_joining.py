@@ -123,7 +123,9 @@ def join_models(job: Job, tracks: Tracks, found: MapResult) -> MapResult:
     notes = [note for note in found.notes if note.code not in OF_MODELS]
     notes += [*model_notes(models, job.frames), Note(NoteCode.MODELS_JOINED, text)]
     notes += scale_notes(models, scales, job.frames)
-    return replace(found, models=models, cameras=cameras, notes=notes, scales=scales)
+    known = {position: value for model in found.confidence for position, value in model.items()}
+    confidence = [{k: known[k] for k in poses if k in known} for poses in models]
+    return replace(found, models=models, cameras=cameras, notes=notes, scales=scales, confidence=confidence)
 
 
 def _write_poses(job: Job, tracks: Tracks, models: Sequence[Poses], cameras: Sequence[PinholeCamera]) -> None:

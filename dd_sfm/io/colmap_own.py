@@ -74,3 +74,14 @@ def finish_models(found: Path, target: Path, images: Path, *, min_points: int) -
         folder.mkdir(parents=True, exist_ok=True)
         model.write_binary(str(folder))
     return [m.num_reg_images() for m in models]
+
+
+def write_part(source: Path, target: Path, images: set[str]) -> None:
+    """Write a model with only some of its images registered, and the points that these see."""
+    model = pycolmap.Reconstruction(str(source))
+    for image in model.reg_image_ids():
+        if model.image(image).name not in images:
+            model.deregister_frame(model.image(image).frame_id)
+    model.update_point_3d_errors()
+    target.mkdir(parents=True, exist_ok=True)
+    model.write_binary(str(target))

@@ -269,6 +269,8 @@ def write_poses(run: Path, result: MapResult) -> None:
     content = asdict(result)
     content["models"] = [{str(k): np.asarray(v).tolist() for k, v in poses.items()} for poses in result.models]
     content["notes"] = [note.as_json() for note in result.notes]
+    content["confidence"] = [{str(k): v for k, v in model.items()} for model in result.confidence]
+    content["left_out"] = {str(k): why for k, why in result.left_out.items()}
     write_json(run / POSES, content)
 
 
@@ -287,7 +289,11 @@ def read_poses(run: Path) -> MapResult:
         pairs, instruments = VerifiedPairs(**content["pairs"]), finite(content.get("instruments", 0.0))
         seconds = {str(step): finite(value) for step, value in content["seconds"].items()}
         scales = [ModelScale(*map(_finite_or_none, (s["scale"], s["sigma"]))) for s in content.get("scales", [])]
-        return MapResult(models, cameras, str(mapper), pairs, seconds, notes, instruments, scales)
+        confidence = [{whole(int(k)): finite(v) for k, v in one.items()} for one in content.get("confidence", [])]
+        if confidence and len(confidence) != len(models):
+            raise ValueError(f"confidence of {len(confidence)} models")
+        left_out = {whole(int(k)): str(why) for k, why in content.get("left_out", {}).items()}
+        return MapResult(models, cameras, str(mapper), pairs, seconds, notes, instruments, scales, confidence, left_out)
 
 
 def _finite_or_none(value: Any) -> float | None:

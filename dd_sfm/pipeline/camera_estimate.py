@@ -158,7 +158,7 @@ def _estimate(
         return None
     if len(poses) < MIN_FRAMES:
         return None
-    chosen = mapper_tracks(tracks, TRACKS_PER_FRAME, frames.camera.size)
+    chosen = tracks.where(mapper_tracks(tracks, TRACKS_PER_FRAME, frames.camera.size)[tracks.track])
     return estimate_lens(chosen, poses, frames.camera, field, known, config, error_scale(frames))
 
 

@@ -14,8 +14,10 @@ from dd_sfm.features.methods import feature_method
 from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.run_folder import (
     load_frames,
+    read_frames,
     read_matches,
     read_poses,
+    write_frames,
     write_matches,
     write_point_figures,
     write_poses,
@@ -23,6 +25,7 @@ from dd_sfm.io.run_folder import (
 from dd_sfm.io.trajectory import write_trajectory
 from dd_sfm.mvs.uncertainty import with_focal_sigma
 from dd_sfm.pipeline.between_frames import KeyPoints, find_poses_between, has_frames_between
+from dd_sfm.pipeline.frame_confidence import with_poses
 from dd_sfm.pipeline.frames import extract_frames
 from dd_sfm.pipeline.metrics import model_figures
 from dd_sfm.pipeline.stages import STAGES
@@ -97,7 +100,9 @@ def _match(work: Work) -> None:
 
 
 def _map(work: Work) -> None:
-    write_poses(work.out, work.method.map(work.job(), read_matches(work.out).tracks))
+    found = work.method.map(work.job(), read_matches(work.out).tracks)
+    write_frames(work.out, with_poses(read_frames(work.out), found))
+    write_poses(work.out, found)
 
 
 def _make_points(work: Work) -> None:

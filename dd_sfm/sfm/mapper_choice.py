@@ -27,6 +27,7 @@ from dd_sfm.sfm.mappers import (
 from dd_sfm.sfm.model_folders import candidate_folder, keep_models
 from dd_sfm.sfm.pairs import join_groups
 from dd_sfm.sfm.scale_check import largest_scale_jump, scale_ratios
+from dd_sfm.sfm.sound_models import ModelChecker, SoundModels
 from dd_sfm.structures import FrameSet, Tracks, VerifiedPairs
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ class Candidate:
 
     ``models``: poses and camera of each reconstruction, largest first; ``jump``: the largest change of scale along
     the path of the first, as a factor, and ``jump_frame`` where that is; ``ended_s``: seconds after which it was ended,
-    None where it came to its own end; ``ended``: the same of all mappers that were tried, in the best result.
+    None where it came to its own end; ``ended``: the same of all mappers that were tried, in the best result;
+    ``sound``: the parts of the models that hold, None where that was not checked.
     """
 
     mapper: str
@@ -52,6 +54,7 @@ class Candidate:
     jump: float
     ended_s: float | None = None
     ended: Mapping[str, float] = field(default_factory=dict)
+    sound: SoundModels | None = None
 
     @property
     def poses(self) -> list[Poses]:
@@ -68,6 +71,11 @@ class Candidate:
         """Frames of the largest model."""
         return len(self.models[0].poses) if self.models else 0
 
+    @property
+    def holding(self) -> int:
+        """Frames of the largest model that hold."""
+        return self.registered if self.sound is None else self.sound.largest
+
 
 def try_mappers(
     frames: FrameSet,
@@ -77,9 +85,11 @@ def try_mappers(
     progress: Progress,
     pairs: VerifiedPairs,
     *,
-    poses_only: bool = False,
+    checker: ModelChecker | None = None,
 ) -> tuple[Candidate, dict[str, float]]:
-    """Try the configured mappers until one's result holds up; ``poses_only``: see :func:`run_mapper`.
+    """Try the configured mappers until one's result holds up.
+
+    With a ``checker`` frames count that hold, and only the poses are used, as :func:`run_mapper` wants to know.
 
     Returns:
         The best result, and the seconds of each mapper that was tried.
@@ -91,7 +101,7 @@ def try_mappers(
     seconds: dict[str, float] = {}
     linked = largest_linked(out / "database.db", min(MIN_MATCHES, config.map.min_inliers))
     possible = min(joined_frames(frames, tracks, config.map.min_inliers), linked)
-    given = MapperInputs(frames, tracks, out, config, progress, poses_only)
+    given = MapperInputs(frames, tracks, out, config, progress, checker)
     for mapper in config.map.mappers:
         started = time.monotonic()
         try:
@@ -103,6 +113,10 @@ def try_mappers(
             _keep_best(out, candidates, config)
             raise
         seconds[mapper] = round(time.monotonic() - started, 2)
+        if checker is not None:
+            started = time.monotonic()
+            candidate = replace(candidate, sound=checker.sound(candidate.models))
+            seconds["check"] = round(seconds.get("check", 0.0) + time.monotonic() - started, 2)
         candidates.append(candidate)
         logger.info("map: %s: %s, of %d that may be joined", mapper, _describe(candidate, frames), possible)
         if _holds_up(candidate, possible, config):
@@ -125,7 +139,7 @@ class MapperInputs:
     out: Path
     config: Config
     progress: Progress
-    poses_only: bool
+    checker: ModelChecker | None
 
 
 def _time_limit(seconds: Mapping[str, float], config: Config) -> float | None:
@@ -186,7 +200,7 @@ def _run(mapper: Mapper, given: MapperInputs, most_s: float | None, *, refine_fo
         folder,
         given.config,
         refine_focal=refine_focal,
-        poses_only=given.poses_only,
+        poses_only=given.checker is not None,
         frames=len(given.frames),
         most_s=most_s,
         progress=given.progress,
@@ -212,15 +226,15 @@ def joined_frames(frames: FrameSet, tracks: Tracks, least: int) -> int:
 
 
 def _holds_up(candidate: Candidate, possible: int, config: Config) -> bool:
-    enough = candidate.registered >= config.map.min_registered * possible
+    enough = candidate.holding >= config.map.min_registered * possible
     return enough and candidate.jump <= config.map.max_scale_jump
 
 
 def best_candidate(candidates: list[Candidate], max_scale_jump: float) -> Candidate:
-    """The result with the most registered frames, those with a jump in scale at :data:`WORTH_WITH_JUMP`."""
-    return max(candidates, key=lambda c: c.registered * (1.0 if c.jump <= max_scale_jump else WORTH_WITH_JUMP))
+    """The result of which most frames hold, those with a jump in scale at :data:`WORTH_WITH_JUMP`."""
+    return max(candidates, key=lambda c: c.holding * (1.0 if c.jump <= max_scale_jump else WORTH_WITH_JUMP))
 
 
 def _describe(candidate: Candidate, frames: FrameSet) -> str:
     sizes = "+".join(str(len(poses)) for poses in candidate.poses) or "0"
-    return f"{sizes} of {len(frames)} frames, largest change of scale {candidate.jump:.2f}"
+    return f"{sizes} of {len(frames)} frames, {candidate.holding} hold, largest change of scale {candidate.jump:.2f}"

@@ -14,10 +14,11 @@ from dd_sfm.runtime import cpu_threads
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.focal_check import focal_notes
 from dd_sfm.sfm.mapper_choice import Candidate, try_mappers
-from dd_sfm.sfm.mappers import Poses
-from dd_sfm.sfm.model_folders import keep_models, remove_models
+from dd_sfm.sfm.model_folders import keep_models, keep_parts, remove_models
 from dd_sfm.sfm.piece_notes import model_notes
-from dd_sfm.sfm.registration import register_remaining
+from dd_sfm.sfm.scale_check import largest_scale_jump, scale_ratios
+from dd_sfm.sfm.sound_models import ModelChecker, SoundModels, whole_models
+from dd_sfm.sfm.sound_notes import sound_notes
 from dd_sfm.sfm.track_selection import mapper_tracks
 from dd_sfm.structures import FrameSet, MapResult, Tracks, VerifiedPairs
 
@@ -34,7 +35,8 @@ def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progr
     """
     silence()
     pycolmap.set_random_seed(config.runtime.seed)
-    chosen = mapper_tracks(tracks, config.map.tracks_per_frame, (frames.camera.width, frames.camera.height))
+    is_chosen = mapper_tracks(tracks, config.map.tracks_per_frame, (frames.camera.width, frames.camera.height))
+    chosen = tracks.where(is_chosen[tracks.track])
     started = time.monotonic()
     database = out / "database.db"
     write_database(database, frames, chosen, min_matches=config.map.min_inliers)
@@ -47,9 +49,10 @@ def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progr
     )
     seconds = {"verify": round(time.monotonic() - started, 2)}
     logger.info("map: %d tracks; %d of %d pairs verified", chosen.count, pairs.verified, pairs.tried)
-    best, tried = try_mappers(frames, chosen, out, config, progress, pairs, poses_only=True)
-    poses = register_remaining(best.poses[0], best.cameras[0], frames, tracks, config)
-    return _result(best, poses, frames, chosen, out, config, pairs, seconds | tried)
+    checker = ModelChecker(frames, tracks, ~is_chosen, config)
+    best, tried = try_mappers(frames, chosen, out, config, progress, pairs, checker=checker)
+    sound = checker.completed(best.models, best.sound)
+    return _result(best, sound, frames, chosen, out, config, pairs, seconds | tried)
 
 
 def move_result(source: Path, out: Path) -> None:
@@ -81,12 +84,12 @@ def map_database(
     silence()
     pycolmap.set_random_seed(config.runtime.seed)
     best, seconds = try_mappers(frames, tracks, out, config, progress, pairs)
-    return _result(best, best.poses[0], frames, tracks, out, config, pairs, seconds)
+    return _result(best, whole_models(best.models), frames, tracks, out, config, pairs, seconds)
 
 
 def _result(
     best: Candidate,
-    poses: Poses,
+    sound: SoundModels,
     frames: FrameSet,
     tracks: Tracks,
     out: Path,
@@ -94,17 +97,38 @@ def _result(
     pairs: VerifiedPairs,
     seconds: dict[str, float],
 ) -> MapResult:
-    """Make the best candidate the result; ``poses`` of its largest model may hold more frames than the mapper's."""
-    models = [poses, *best.poses[1:]]
-    notes = _notes(best, models, frames, config) + focal_notes(tracks, best.poses[0], frames, config)
-    keep_models(out, best.mapper, [model.folder for model in best.models])
-    return MapResult(models, best.cameras, best.mapper, pairs, seconds, notes)
+    """Make what holds of the best candidate the result; its largest model may have more frames than the mapper's."""
+    models = sound.models
+    notes = _notes(best, sound, frames, tracks, config) + focal_notes(tracks, models[0].poses, frames, config)
+    if sound.is_whole:
+        keep_models(out, best.mapper, [model.folder for model in models])
+    else:
+        names = [{frames.frames[k].path.name for k in model.poses} for model in models]
+        keep_parts(out, best.mapper, [(model.folder, held) for model, held in zip(models, names, strict=True)])
+    return MapResult(
+        [model.poses for model in models],
+        [model.camera for model in models],
+        best.mapper,
+        pairs,
+        seconds,
+        notes,
+        confidence=[dict(model.confidence) for model in models],
+        left_out=sound.left_out,
+    )
 
 
-def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Config) -> list[Note]:
+def _jump(best: Candidate, sound: SoundModels, tracks: Tracks) -> tuple[int | None, float]:
+    """The largest change of scale along the path of the first model, and the frame where it is."""
+    if sound.is_whole:
+        return best.jump_frame, best.jump
+    return largest_scale_jump(scale_ratios(tracks, sound.models[0].poses, sound.models[0].camera))
+
+
+def _notes(best: Candidate, sound: SoundModels, frames: FrameSet, tracks: Tracks, config: Config) -> list[Note]:
     """What went less well, for the user."""
-    notes = model_notes(models, frames)
-    added = len(models[0]) - best.registered
+    models = [model.poses for model in sound.models]
+    notes = model_notes(models, frames) + sound_notes(sound, frames)
+    added = len(set(models[0]) - {k for poses in best.poses for k in poses})
     if added:
         which = "1 frame was" if added == 1 else f"{added} frames were"
         text = f"{which} registered only in a second try against the finished model"
@@ -116,15 +140,20 @@ def _notes(best: Candidate, models: list[Poses], frames: FrameSet, config: Confi
     for mapper, seconds in best.ended.items():
         text = f"the {mapper} mapper was ended after {seconds:.0f} s, with what it had until then"
         notes.append(Note(NoteCode.MAPPER_ENDED, text))
-    if best.jump > config.map.max_scale_jump and best.jump_frame is not None:
-        where = frames.frames[best.jump_frame].label
-        text = f"the scale of the scene changes by a factor {best.jump:.1f} at frame {where}: do not trust sizes"
+    jump_frame, jump = _jump(best, sound, tracks)
+    if jump > config.map.max_scale_jump and jump_frame is not None:
+        where = frames.frames[jump_frame].label
+        text = f"the scale of the scene changes by a factor {jump:.1f} at frame {where}: do not trust sizes"
         notes.append(Note(NoteCode.SCALE_JUMP, text))
     if frames.camera.is_free:
-        text = (
-            f"no calibration: focal length {best.cameras[0].fx:.0f} px from a guess of {frames.camera.fx:.0f} px "
-            f"({config.camera.field_of_view_deg:g} degrees, no distortion); shape and angles are only as good as that. "
-            "Give one with --calibration"
-        )
-        notes.append(Note(NoteCode.NO_CALIBRATION, text))
+        notes.append(_camera_note(sound.models[0].camera.fx, frames, config))
     return notes
+
+
+def _camera_note(focal_px: float, frames: FrameSet, config: Config) -> Note:
+    text = (
+        f"no calibration: focal length {focal_px:.0f} px from a guess of {frames.camera.fx:.0f} px "
+        f"({config.camera.field_of_view_deg:g} degrees, no distortion); shape and angles are only as good as that. "
+        "Give one with --calibration"
+    )
+    return Note(NoteCode.NO_CALIBRATION, text)

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from dd_sfm.io.colmap_own import write_part
 from dd_sfm.io.run_layout import own_files
 from dd_sfm.sfm.mappers import MAPPERS
 
@@ -24,6 +25,21 @@ def keep_models(out: Path, mapper: str, ordered: Sequence[int]) -> None:
         (poses / str(number)).mkdir(exist_ok=True)
         for file in (source / str(folder)).iterdir():
             file.replace(poses / str(number) / file.name)
+    for tried in MAPPERS:
+        shutil.rmtree(candidate_folder(out, tried), ignore_errors=True)
+
+
+def keep_parts(out: Path, mapper: str, parts: Sequence[tuple[int, set[str]]]) -> None:
+    """Write parts of a mapper's models to poses/0, 1, ..., and drop its models and those of other mappers.
+
+    Args:
+        out: The run folder.
+        mapper: The mapper.
+        parts: For each part which of its models it is of, and the names of its images.
+    """
+    remove_models(out)
+    for number, (folder, images) in enumerate(parts):
+        write_part(candidate_folder(out, mapper) / str(folder), out / "poses" / str(number), images)
     for tried in MAPPERS:
         shutil.rmtree(candidate_folder(out, tried), ignore_errors=True)
 

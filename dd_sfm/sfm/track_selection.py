@@ -1,22 +1,20 @@
 """The tracks that a mapper is given."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dd_sfm.ops.compiled import BoolArray, Float64Array, Int64Array, compiled_for_workers
 from dd_sfm.structures import Tracks
 
 
-def mapper_tracks(tracks: Tracks, per_frame: int, size: tuple[int, int], *, min_views: int = 3) -> Tracks:
-    """The tracks a mapper needs: long and reliable ones first, well spread over every frame.
+def mapper_tracks(tracks: Tracks, per_frame: int, size: tuple[int, int], *, min_views: int = 3) -> NDArray[np.bool_]:
+    """Which tracks (T,) a mapper needs: long and reliable ones first, well spread over every frame.
 
     Args:
         tracks: All tracks.
         per_frame: About how many tracks a frame may have.
         size: Width and height of the frames in source pixels.
         min_views: Fewest observations of a track.
-
-    Returns:
-        The chosen tracks, renumbered.
     """
     side = 8
     cell = np.clip((tracks.xy / np.array(size) * side).astype(np.int64), 0, side - 1)
@@ -28,12 +26,7 @@ def mapper_tracks(tracks: Tracks, per_frame: int, size: tuple[int, int], *, min_
     length = np.diff(starts)
     worth = np.add.reduceat(tracks.score, starts[:-1]) if tracks.count else np.zeros(0)
     order = np.argsort(-worth, kind="stable")
-    chosen = _choose(order[length[order] >= min_views], starts, bucket, quota)
-    rows = chosen[tracks.track]
-    number = np.cumsum(chosen) - 1
-    return Tracks(
-        number[tracks.track[rows]], tracks.frame[rows], tracks.xy[rows], tracks.score[rows], tracks.anchor[rows]
-    )
+    return np.asarray(_choose(order[length[order] >= min_views], starts, bucket, quota))
 
 
 @compiled_for_workers

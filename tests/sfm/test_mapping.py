@@ -175,7 +175,7 @@ def test_a_jump_in_scale_is_seen_and_a_sound_model_is_not_blamed():
 
 def test_mapper_gets_few_tracks_well_spread():
     _, tracks, _ = make_scene(points=3000, outliers=0)
-    few = mapper_tracks(tracks, 150, (960, 720))
+    few = tracks.where(mapper_tracks(tracks, 150, (960, 720))[tracks.track])
     per_frame = np.bincount(few.frame)
     assert few.count < 0.3 * tracks.count
     assert per_frame.max() < 400
@@ -312,7 +312,7 @@ def test_no_further_mapper_is_tried_where_pairs_link_no_more_frames(tmp_path):
     result = map_poses(frames, apart, tmp_path, CONFIG, silent)
     assert result.mapper == "global"
     assert len(result.models[0]) == 20
-    assert set(result.seconds) == {"verify", "global"}
+    assert set(result.seconds) == {"verify", "global", "check"}
 
 
 def test_a_stopped_mapper_leaves_its_model_and_the_best_one_stays(tmp_path, monkeypatch):

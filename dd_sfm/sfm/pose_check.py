@@ -1,0 +1,272 @@
+"""Which frames of a model are where it puts them, by evidence that the mapper did not use.
+
+Two kinds of it: matches that the mapper was not given (:mod:`dd_sfm.sfm.pair_support`), and a frame's place by points
+of one side alone (:mod:`dd_sfm.sfm.side_poses`). A frame is wrong where both of its sides contradict it. A model bends
+or changes its scale between two frames where what links those up to one with those from the other on contradicts it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.cameras import PinholeCamera
+from dd_sfm.sfm.pair_support import PairSupport, pair_supports
+from dd_sfm.sfm.side_poses import WINDOW, SidePose, SidePoses
+from dd_sfm.structures import FloatArray, Tracks
+
+AGREEING = 0.8
+"""Least share of the matches of a side that agree with the model, of those that could, relative to the model's
+median."""
+EXPLAINED = 0.7
+"""The same for the points of a side that a frame sees."""
+PATH_SHARE, STEP_SHARE = 0.03, 0.36
+"""A place is not known where it may be off by more than these shares of the path and of a step along it, both..."""
+TIMES_MEDIAN = 3.0
+"""...and by so many times what is usual in the model."""
+MOST_WEIGHT = 100
+"""Matches of one pair count at most so often: neighbours share many, and are seldom wrong towards each other."""
+
+MATCHES, PLACE, NOTHING = (
+    "matches that the mapper did not use contradict its pose",
+    "its place by what other frames measured is another one, or not known well enough",
+    "nothing that the mapper did not use confirms its pose",
+)
+"""Why a frame, or what links two parts of a model, does not hold."""
+
+
+@dataclass(frozen=True)
+class PoseCheck:
+    """What was found about a model.
+
+    ``parts``: positions of frames that hold together, largest part first; ``wrong``: why the others do not hold, by
+    position; ``broken``: why parts do not hold together, by the first frame after the break; ``confidence``: in [0, 1]
+    by position, see :func:`check_poses`; ``doubtful``: whether there is anything that a better adjustment may settle.
+    """
+
+    parts: list[list[int]]
+    wrong: dict[int, str]
+    broken: dict[int, str]
+    confidence: dict[int, float]
+    doubtful: bool
+
+
+def check_poses(
+    tracks: Tracks,
+    held_out: NDArray[np.bool_],
+    poses: Mapping[int, FloatArray],
+    camera: PinholeCamera,
+    scale: float,
+    seed: int,
+) -> PoseCheck:
+    """Check every frame of a model, and what links its parts.
+
+    The confidence of a frame is the share of the matches with other frames that agree with its pose, of those that
+    could, times exp(-x^2 / 2), x being how far its place may be off by what one side measured in units of the largest
+    that is allowed, and the same of the weakest link between it and the middle of its part.
+
+    Args:
+        tracks: All tracks.
+        held_out: Which tracks (T,) the mapper was not given.
+        poses: cam_from_world (3, 4) by frame position.
+        camera: The camera.
+        scale: Factor on thresholds in pixels.
+        seed: Of random choices.
+    """
+    pairs = pair_supports(tracks, held_out, poses, camera, scale)
+    wrong: dict[int, str] = {}
+    evidence = _Evidence.of(tracks, poses, camera, scale, seed, pairs)
+    while len(evidence.positions) > 2:
+        found = evidence.worst_frame()
+        if found is None:
+            break
+        wrong[found[0]] = found[1]
+        evidence = evidence.without(found[0], tracks, poses, camera, scale, seed)
+    whole, broken = [evidence], dict[int, str]()
+    parts: list[_Evidence] = []
+    while whole:
+        # Only what is within a part counts for it: pairs that reach over a bend contradict all links that they cross.
+        part = whole.pop()
+        found = part.weakest_link()
+        if found is None:
+            parts.append(part)
+            continue
+        broken[found[0]] = found[1]
+        whole += part.split(found[0])
+    parts.sort(key=lambda part: (-len(part.positions), part.positions[0]))
+    confidence = {k: c for part in parts for k, c in part.confidence().items()}
+    doubtful = bool(wrong or broken or any(part.is_loose() for part in parts))
+    return PoseCheck([part.positions for part in parts], wrong, broken, confidence, doubtful)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """Of one side of a frame: the share of matches that agree, with how many frames, and why not, or ""."""
+
+    share: float
+    partners: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What is known of the frames of a model, by position ascending; ``sides`` by frame and whether it is after."""
+
+    positions: list[int]
+    pairs: list[PairSupport]
+    sides: dict[tuple[int, bool], SidePose]
+    path: float
+    step: float
+    usual: tuple[float, float] = (1.0, 0.0)
+
+    @classmethod
+    def of(
+        cls,
+        tracks: Tracks,
+        poses: Mapping[int, FloatArray],
+        camera: PinholeCamera,
+        scale: float,
+        seed: int,
+        pairs: list[PairSupport],
+    ) -> "_Evidence":
+        """The evidence of a model; ``usual`` shares and distances are those of all of its frames."""
+        placed = SidePoses(tracks, poses, camera, scale, seed)
+        path = float(np.linalg.norm(np.diff(placed.centres, axis=0), axis=1).sum())
+        sides = {(side.frame, side.is_after): side for side in placed.all()}
+        first = cls(sorted(poses), pairs, sides, path, path / max(1, len(poses) - 1))
+        shares = [share for k in first.positions[1:] if (share := first.link_share(k)) is not None]
+        offs = [side.off for k in first.positions[1:] if (side := first.link_side(k)) is not None]
+        usual = float(np.median(shares)) if shares else 1.0, float(np.median(offs)) if offs else 0.0
+        return replace(first, usual=usual)
+
+    def without(
+        self,
+        frame: int,
+        tracks: Tracks,
+        poses: Mapping[int, FloatArray],
+        camera: PinholeCamera,
+        scale: float,
+        seed: int,
+    ) -> "_Evidence":
+        """The same without a frame; the frames near it are placed anew."""
+        rank = self.positions.index(frame)
+        left = [k for k in self.positions if k != frame]
+        near = self.positions[max(0, rank - 2 * WINDOW) : rank + 2 * WINDOW + 1]
+        placed = SidePoses(tracks, {k: poses[k] for k in near if k != frame}, camera, scale, seed)
+        touched = set(self.positions[max(0, rank - WINDOW) : rank + WINDOW + 1])
+        sides = {key: side for key, side in self.sides.items() if key[0] not in touched}
+        sides |= {(side.frame, side.is_after): side for side in placed.all() if side.frame in touched}
+        pairs = [pair for pair in self.pairs if frame not in (pair.first, pair.second)]
+        return replace(self, positions=left, pairs=pairs, sides=sides)
+
+    @property
+    def least_share(self) -> float:
+        """Of the matches that agree."""
+        return AGREEING * min(1.0, self.usual[0])
+
+    @property
+    def most_off(self) -> float:
+        """How far a place may be off."""
+        return max(PATH_SHARE * self.path, STEP_SHARE * self.step, TIMES_MEDIAN * self.usual[1])
+
+    def contradicts(self, side: SidePose) -> bool:
+        """Whether a frame's place by one side is another one than the model's, or not known."""
+        return side.off > self.most_off or side.agreeing < EXPLAINED * side.best
+
+    def worst_frame(self) -> tuple[int, str] | None:
+        """The frame that is contradicted the most, of those that no side of confirms, and why."""
+        found = []
+        for k in self.positions:
+            told = [v for is_after in (False, True) if (v := self._side_verdict(k, is_after)) is not None]
+            against = [verdict for verdict in told if verdict.reason]
+            # One frame alone does not confirm what all on the other side contradict.
+            if not told:
+                found.append((-1.0, k, NOTHING))
+            elif against and all(verdict.reason or verdict.partners < 2 for verdict in told):
+                worst = min(against, key=lambda verdict: verdict.share)
+                found.append((worst.share, k, worst.reason))
+        if not found:
+            return None
+        _, frame, reason = min(found)
+        return frame, reason
+
+    def _side_verdict(self, frame: int, is_after: bool) -> "_Verdict | None":
+        """What one side of a frame has to say; None without anything."""
+        pairs = [p for p in self.pairs if (p.first if is_after else p.second) == frame]
+        share, side = _share(pairs), self.sides.get((frame, is_after))
+        if share is None and side is None:
+            return None
+        partners = max(len(pairs), 0 if side is None else 2)
+        if share is not None and share < self.least_share:
+            return _Verdict(share, partners, MATCHES)
+        is_off = side is not None and self.contradicts(side)
+        return _Verdict(1.0 if share is None else share, partners, PLACE if is_off else "")
+
+    def link_share(self, frame: int) -> float | None:
+        """The share of matches that agree, between frames before one and those from it on; None without any."""
+        return _share(p for p in self.pairs if p.first < frame <= p.second)
+
+    def link_side(self, frame: int) -> SidePose | None:
+        """The surest place across the link before a frame: of this one by those before it, or the other way round."""
+        before = self.positions[self.positions.index(frame) - 1]
+        sides = [self.sides.get((frame, False)), self.sides.get((before, True))]
+        return min((side for side in sides if side is not None), key=lambda side: side.off, default=None)
+
+    def weakest_link(self) -> tuple[int, str] | None:
+        """Where frames hang least on those before them: the first of them, and why not; None where all do."""
+        found = []
+        for frame in self.positions[1:]:
+            share, side = self.link_share(frame), self.link_side(frame)
+            if share is None and side is None:
+                found.append((-1.0, frame, NOTHING))
+            elif share is not None and share < self.least_share:
+                found.append((share, frame, MATCHES))
+            elif side is not None and self.contradicts(side):
+                found.append((1.0 if share is None else share, frame, PLACE))
+        return min(found)[1:] if found else None
+
+    def split(self, frame: int) -> "tuple[_Evidence, _Evidence]":
+        """Those before a frame, and those from it on, each by what is within it."""
+        before = [k for k in self.positions if k < frame]
+        return self._of(before), self._of(self.positions[len(before) :])
+
+    def _of(self, positions: list[int]) -> "_Evidence":
+        held = set(positions)
+        pairs = [pair for pair in self.pairs if pair.first in held and pair.second in held]
+        sides = {key: side for key, side in self.sides.items() if key[0] in held}
+        # What the other part has measured, which the first and the last frames of this one see, does not count.
+        sides.pop((positions[0], False), None)
+        sides.pop((positions[-1], True), None)
+        return replace(self, positions=positions, pairs=pairs, sides=sides)
+
+    def is_loose(self) -> bool:
+        """Whether a place is known half as well as it must be at least."""
+        sides = (self.link_side(frame) for frame in self.positions[1:])
+        return any(side is not None and side.off > self.most_off / 2 for side in sides)
+
+    def confidence(self) -> dict[int, float]:
+        """How far each frame can be trusted."""
+        links = [self._link_confidence(frame) for frame in self.positions[1:]]
+        middle = len(self.positions) // 2
+        found = {}
+        for rank, frame in enumerate(self.positions):
+            between = links[rank:middle] if rank < middle else links[middle:rank]
+            share = _share(p for p in self.pairs if frame in (p.first, p.second))
+            found[frame] = round(float(min([1.0 if share is None else share, *between])), 3)
+        return found
+
+    def _link_confidence(self, frame: int) -> float:
+        share, side = self.link_share(frame), self.link_side(frame)
+        off = 1.0 if side is None else side.off / self.most_off
+        return (1.0 if share is None else share) * float(np.exp(-(off**2) / 2))
+
+
+def _share(pairs: Iterable[PairSupport]) -> float | None:
+    """The share of the matches of some pairs that agree with the model, of those that could; None without any."""
+    weights, agreeing = 0.0, 0.0
+    for pair in pairs:
+        weight = min(pair.best, MOST_WEIGHT)
+        weights += weight
+        agreeing += weight * pair.agreeing / pair.best
+    return agreeing / weights if weights else None

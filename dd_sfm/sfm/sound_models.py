@@ -1,0 +1,149 @@
+"""Models of which every frame holds: what does not is adjusted, tried again, split off or taken out."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.cameras import PinholeCamera
+from dd_sfm.config import Config
+from dd_sfm.sfm.error_scale import error_scale
+from dd_sfm.sfm.mappers import MappedModel, Poses
+from dd_sfm.sfm.pose_check import NOTHING, PoseCheck, check_poses
+from dd_sfm.sfm.registration import register_remaining
+from dd_sfm.sfm.track_adjustment import adjust_tracks
+from dd_sfm.structures import FrameSet, Tracks
+
+logger = logging.getLogger(__name__)
+
+ADJUSTMENTS = 2
+"""How often poses are adjusted to all tracks, each time triangulated anew, before a frame is given up."""
+LEAST_FRAMES = 3
+"""Fewest frames of a model."""
+
+
+@dataclass(frozen=True)
+class SoundModel:
+    """Frames of a model that hold together.
+
+    ``poses``: cam_from_world by frame position; ``confidence``: in [0, 1] by position; ``folder``: see
+    :class:`dd_sfm.sfm.mappers.MappedModel`.
+    """
+
+    poses: Poses
+    camera: PinholeCamera
+    confidence: Mapping[int, float]
+    folder: int
+
+
+@dataclass(frozen=True)
+class SoundModels:
+    """What is left of a mapper's models, largest first.
+
+    ``left_out``: why the others do not hold, by position; ``splits``: why models were split, by the first frame after
+    the split; ``unconfirmed``: whether nothing of the largest model holds, and it is given as the mapper left it;
+    ``is_whole``: whether these are the mapper's models with all of their frames.
+    """
+
+    models: list[SoundModel]
+    left_out: dict[int, str] = field(default_factory=dict)
+    splits: dict[int, str] = field(default_factory=dict)
+    unconfirmed: bool = False
+    is_whole: bool = False
+
+    @property
+    def largest(self) -> int:
+        """Frames of the largest model."""
+        return len(self.models[0].poses) if self.models else 0
+
+
+def whole_models(models: Sequence[MappedModel], *, unconfirmed: bool = False) -> SoundModels:
+    """A mapper's models as they are, without any confidence."""
+    as_they_are = [SoundModel(model.poses, model.camera, {}, model.folder) for model in models]
+    return SoundModels(as_they_are, unconfirmed=unconfirmed, is_whole=True)
+
+
+class ModelChecker:
+    """Checks models by all tracks.
+
+    Args:
+        frames: All frames.
+        tracks: All tracks.
+        held_out: Which tracks (T,) the mapper was not given.
+        config: Thresholds, threads and seed.
+    """
+
+    def __init__(self, frames: FrameSet, tracks: Tracks, held_out: NDArray[np.bool_], config: Config) -> None:
+        self.frames, self.tracks, self.held_out, self.config = frames, tracks, held_out, config
+        self.scale = error_scale(frames)
+
+    def sound(self, models: Sequence[MappedModel]) -> SoundModels:
+        """The parts of a mapper's models that hold."""
+        found = [self._parts(model) for model in models]
+        parts = [part for some in found for part in some.models]
+        parts.sort(key=lambda part: (-len(part.poses), min(part.poses)))
+        held = {position for part in parts for position in part.poses}
+        left_out = {k: why for some in found for k, why in some.left_out.items() if k not in held}
+        splits = {k: why for some in found for k, why in some.splits.items()}
+        is_whole = len(parts) == len(models) and not left_out and not splits
+        return SoundModels(parts, left_out, splits, is_whole=is_whole)
+
+    def completed(self, models: Sequence[MappedModel], sound: SoundModels | None) -> SoundModels:
+        """What holds of a mapper's models, with the frames that can be registered in the largest one after all.
+
+        Where nothing holds, which a few frames with hardly any matches may not allow to say, they are left as they are.
+        """
+        if sound is None or not sound.models:
+            return whole_models(models, unconfirmed=True)
+        first = self._with_remaining(sound.models[0])
+        left_out = {k: why for k, why in sound.left_out.items() if k not in first.poses}
+        return replace(sound, models=[first, *sound.models[1:]], left_out=left_out)
+
+    def _with_remaining(self, model: SoundModel) -> SoundModel:
+        poses = register_remaining(model.poses, model.camera, self.frames, self.tracks, self.config)
+        if len(poses) == len(model.poses):
+            return model
+        check = self._check(poses, model.camera)
+        added = [k for k in check.parts[0] if k not in model.poses]
+        if not added or not set(model.poses) <= set(check.parts[0]):
+            return model
+        return SoundModel({k: poses[k] for k in check.parts[0]}, model.camera, check.confidence, model.folder)
+
+    def _check(self, poses: Poses, camera: PinholeCamera) -> PoseCheck:
+        return check_poses(self.tracks, self.held_out, poses, camera, self.scale, self.config.runtime.seed)
+
+    def _parts(self, model: MappedModel) -> SoundModels:
+        """The parts of one model that hold, with poses adjusted where that helps."""
+        poses, camera, check = model.poses, model.camera, self._check(model.poses, model.camera)
+        adjusted = poses
+        for _ in range(ADJUSTMENTS if check.doubtful and self.config.triangulation.bundle_adjust else 0):
+            found = adjust_tracks(self.frames, self.tracks, adjusted, camera, self.config)
+            adjusted = found.cam_from_world
+        if adjusted is not poses:
+            again = self._check(adjusted, found.camera)
+            if len(again.parts[0]) >= len(check.parts[0]):
+                poses, camera, check = adjusted, found.camera, again
+        if check.wrong or check.broken:
+            logger.info("map: does not hold: %s", {**check.wrong, **check.broken})
+        return _split(poses, camera, check, model.folder)
+
+
+def _split(poses: Poses, camera: PinholeCamera, check: PoseCheck, folder: int) -> SoundModels:
+    """Parts of a model as models of their own, and the frames of those that are too small as left out."""
+    large = [part for part in check.parts if len(part) >= LEAST_FRAMES]
+    models = [
+        SoundModel({k: poses[k] for k in part}, camera, {k: check.confidence[k] for k in part}, folder)
+        for part in large
+    ]
+    left_out = dict(check.wrong)
+    breaks = sorted(check.broken)
+    for part in check.parts:
+        if len(part) < LEAST_FRAMES:
+            # The first part begins with no break: what breaks it off is the one after it.
+            why = check.broken[part[0] if part[0] in check.broken else breaks[0]] if breaks else NOTHING
+            left_out |= dict.fromkeys(part, why)
+    held = {k for part in large for k in part}
+    splits = {k: why for k, why in check.broken.items() if k in held} if len(large) > 1 else {}
+    return SoundModels(models, left_out, splits)

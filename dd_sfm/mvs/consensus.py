@@ -75,7 +75,9 @@ def consensus(views: PosedViews, maps: Sequence[DepthMap], number: int) -> Conse
     known = np.flatnonzero(own.planes[:, 0] > 0)
     pixels = own.pixels[known]
     points = views.world(own.frame, pixels, own.planes[known, 0])
-    nearest = sorted(range(len(maps)), key=lambda k: abs(maps[k].frame - own.frame))[1 : NEIGHBOURS + 1]
+    # Maps stand in the order of their frames.
+    around = range(max(0, number - NEIGHBOURS), min(number + NEIGHBOURS + 1, len(maps)))
+    nearest = sorted(around, key=lambda k: abs(maps[k].frame - own.frame))[1 : NEIGHBOURS + 1]
     ratios = np.ones((len(nearest) + 1, len(known)))
     weights = np.zeros((len(nearest) + 1, len(known)))
     weights[0] = 1 / np.maximum(own.sigma[known], MIN_SIGMA)

@@ -13,6 +13,10 @@ from dd_sfm.structures import Model
 
 ANGLES_DEG = (1.5, 3.0, 5.0, 7.5, 10.5, 14.0, 18.0)
 """Triangulation angles that views are looked for at, to each side in time."""
+VIEW_MARGIN_PX = 5.0
+"""Working pixels from the rim of an image within which a point does not count as seen."""
+SAMPLE, SAMPLE_MARGIN = 100, 0.5
+"""Points that tell which frames may see enough of a reference, and the share of what is enough that they must see."""
 
 
 class PosedViews:
@@ -28,6 +32,7 @@ class PosedViews:
         self.camera = images.grid.camera(model.camera)
         self.poses = model.cam_from_world
         self.centres = {frame: camera_centres(pose) for frame, pose in self.poses.items()}
+        self._stacked = np.array(list(self.poses.values())).reshape(-1, 3, 4)
         order = np.argsort(model.frame, kind="stable")
         used, starts = np.unique(model.frame[order], return_index=True)
         parts = np.split(model.point[order], starts[1:]) if len(used) else []
@@ -45,6 +50,13 @@ class PosedViews:
         """Which working pixels (N, 2) lie in the image."""
         limit = np.array(self.camera.size) - margin
         return np.asarray(((xy > margin) & (xy < limit)).all(1))
+
+    def overlaps(self, points: NDArray[Any], margin: float) -> NDArray[np.float64]:
+        """Share (F,) of points (N, 3) that lie in the image of each frame with a pose, in the order of ``poses``."""
+        places = np.einsum("fij,nj->fni", self._stacked[:, :, :3], points) + self._stacked[:, None, :, 3]
+        xy, depth = self.camera.project(places.reshape(-1, 3))
+        seen = (depth > 0) & self.inside(xy, margin)
+        return np.asarray(seen.reshape(len(self._stacked), -1).mean(1))
 
     def transfers(self, frame: int, views: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A (V, 3, 3) and b (V, 3) of :mod:`dd_sfm.mvs.kernels.depth_search`."""
@@ -67,11 +79,13 @@ def choose_views(views: PosedViews, frame: int, least_overlap: float = 0.25) -> 
     own = points - views.centres[frame]
     own /= np.linalg.norm(own, axis=1, keepdims=True)
     angles = {}
-    for other in views.poses:
-        if other == frame:
+    # Most frames of a long video see nothing of this one: few points tell.
+    likely = views.overlaps(points[:: len(points) // SAMPLE + 1], VIEW_MARGIN_PX) >= SAMPLE_MARGIN * least_overlap
+    for other, is_likely in zip(views.poses, likely, strict=True):
+        if other == frame or not is_likely:
             continue
         xy, depth = views.project(points, other)
-        seen = (depth > 0) & views.inside(xy, 5.0)
+        seen = (depth > 0) & views.inside(xy, VIEW_MARGIN_PX)
         if seen.mean() < least_overlap:
             continue
         ray = points[seen] - views.centres[other]

@@ -7,6 +7,7 @@ alike.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -129,14 +130,20 @@ def loop_targets(pooled: Tensor, reference: int, piece: range, config: PairsConf
         config: Settings; ``loop_candidates`` of them at most, ``loop_min_similarity`` at least.
     """
     reach = max(abs(o) for o in config.offsets)
-    similarity = (pooled @ pooled[reference]).tolist()
-    order = sorted(piece, key=lambda p: -similarity[p])
+    similarity = (pooled[piece.start : piece.stop] @ pooled[reference]).numpy(force=True).copy()
+
+    def leave_out(position: int, distance: int) -> None:
+        first = position - piece.start
+        similarity[max(0, first - distance) : max(0, first + distance + 1)] = -np.inf
+
+    leave_out(reference, 2 * reach)
     chosen: list[int] = []
-    for position in order:
-        if len(chosen) == config.loop_candidates or similarity[position] < config.loop_min_similarity:
+    while len(chosen) < config.loop_candidates:
+        best = int(similarity.argmax())
+        if similarity[best] < config.loop_min_similarity:
             break
-        if abs(position - reference) > 2 * reach and all(abs(position - c) > reach // 2 for c in chosen):
-            chosen.append(position)
+        chosen.append(piece.start + best)
+        leave_out(chosen[-1], reach // 2)
     return chosen
 
 
@@ -151,8 +158,9 @@ def other_targets(pooled: Tensor, reference: int, references: Sequence[int], pie
         references: Positions of all reference frames.
         piece: Positions of the frames of its piece.
     """
-    similarity = (pooled @ pooled[reference]).tolist()
-    return sorted((r for r in references if r not in piece), key=lambda r: -similarity[r])
+    others = np.array([r for r in references if r not in piece], np.int64)
+    similarity = (pooled[others] @ pooled[reference]).numpy(force=True)
+    return [int(r) for r in others[np.argsort(-similarity, kind="stable")]]
 
 
 def spread_pairs(pieces: Sequence[range], every: int, most: int) -> list[tuple[int, int]]:

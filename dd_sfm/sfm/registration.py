@@ -35,8 +35,11 @@ def register_remaining(poses: Poses, camera: PinholeCamera, frames: FrameSet, tr
     found = dict(poses)
     numbers, points = _track_points(tracks, poses, camera, frames, config)
     most_px = 2 * config.map.verify_max_error_px * error_scale(frames)
-    for position in missing:
-        rows = np.flatnonzero((tracks.frame == position) & np.isin(tracks.track, numbers))
+    useful = np.flatnonzero(np.isin(tracks.frame, missing) & np.isin(tracks.track, numbers))
+    by_frame = useful[np.argsort(tracks.frame[useful], kind="stable")]
+    bounds = np.searchsorted(tracks.frame[by_frame], [missing, np.array(missing) + 1])
+    for position, first, end in zip(missing, *bounds, strict=True):
+        rows = by_frame[first:end]
         if len(rows) < 2 * config.map.min_inliers:
             continue
         xyz = points[np.searchsorted(numbers, tracks.track[rows])]

@@ -43,11 +43,13 @@ def scale_ratios(
     rows = np.flatnonzero(np.isin(tracks.frame, registered))
     seen = _Observations(tracks.track[rows], tracks.frame[rows], camera.normalise(tracks.xy[rows]), camera.focal)
     rank = np.searchsorted(registered, seen.frame)
+    by_rank = np.argsort(rank, kind="stable")
+    bounds = np.searchsorted(rank[by_rank], np.arange(len(registered) + 1))
     result = {}
     for k in range(4, len(registered) - 4, every):
         sides = []
-        for start, end in ((max(0, k - window), k), (k, k + window)):
-            part = seen.where((rank >= start) & (rank < end))
+        for start, end in ((max(0, k - window), k), (k, min(k + window, len(registered)))):
+            part = seen.take(np.sort(by_rank[bounds[start] : bounds[end]]))
             sides.append(_depths(part, poses, poses[registered[k]], min_angle_deg))
         common, before, after = np.intersect1d(sides[0][0], sides[1][0], assume_unique=True, return_indices=True)
         if len(common) >= min_tracks:
@@ -64,9 +66,9 @@ class _Observations:
     normalised: FloatArray
     focal: FloatArray
 
-    def where(self, keep: NDArray[np.bool_]) -> "_Observations":
-        """Those under a mask."""
-        return _Observations(self.track[keep], self.frame[keep], self.normalised[keep], self.focal)
+    def take(self, rows: NDArray[np.int64]) -> "_Observations":
+        """Some rows, ascending."""
+        return _Observations(self.track[rows], self.frame[rows], self.normalised[rows], self.focal)
 
 
 def _depths(

@@ -13,6 +13,9 @@ from dd_sfm.io.arrays import READ_ERRORS, read_arrays, write_arrays
 from dd_sfm.io.atomic import atomic_file
 from dd_sfm.structures import Tracks, WorkingGrid
 
+BLOCK = 1_000_000
+"""Observations that are converted at once."""
+
 
 @dataclass(frozen=True)
 class PairFound:
@@ -118,7 +121,7 @@ class TrackBuilder:
 
     def __init__(self, count: int, max_anchors: int = 3) -> None:
         self.max_anchors = max_anchors
-        self._anchored = np.zeros(0, np.int64)
+        self._anchored = np.zeros(1024, np.int32)
         self._track: list[list[NDArray[np.int64]]] = [[] for _ in range(count)]
         self._xy: list[list[NDArray[Any]]] = [[] for _ in range(count)]
         self._score: list[list[NDArray[Any]]] = [[] for _ in range(count)]
@@ -153,8 +156,7 @@ class TrackBuilder:
         fresh = len(matches.xy) - len(matches.tracks)
         numbers = np.concatenate([matches.tracks, np.arange(self.count, self.count + fresh)])
         self.count += fresh
-        self._anchored = np.concatenate([self._anchored, np.zeros(fresh, np.int64)])
-        self._anchored[numbers] += 1
+        self._count_anchors(numbers)
         self._enter(
             matches.reference,
             numbers[len(matches.tracks) :],
@@ -164,6 +166,12 @@ class TrackBuilder:
         )
         for target, found in matches.found.items():
             self._enter(target, numbers[found.query], found.xy, found.score, anchor=False)
+
+    def _count_anchors(self, tracks: NDArray[np.int64]) -> None:
+        """Count one more reference frame of each of these tracks; room for new ones is made in large steps."""
+        if self.count > len(self._anchored):
+            self._anchored = np.concatenate([self._anchored, np.zeros(self.count, np.int32)])
+        self._anchored[tracks] += 1
 
     def _enter(
         self,
@@ -184,20 +192,30 @@ class TrackBuilder:
 
     def tracks(self, grid: WorkingGrid) -> Tracks:
         """All tracks with two observations or more, renumbered, in source pixels."""
-        frame = np.concatenate([np.full(sum(map(len, t)), f) for f, t in enumerate(self._track)])
-        flat = [
-            np.concatenate([part for frame_parts in lists for part in frame_parts])
-            for lists in (self._track, self._xy, self._score, self._anchor)
-        ]
-        track, xy, score, anchor = flat
+        track = _joined(self._track)
         lengths = np.bincount(track, minlength=self.count)
-        keep = lengths[track] >= 2
-        order = np.lexsort((frame[keep], track[keep]))
+        # Rows stand in the order of their frames: a stable order by track leaves them so within each track.
+        rows = np.flatnonzero(lengths[track] >= 2)
+        rows = rows[np.argsort(track[rows], kind="stable")]
         numbers = np.cumsum(lengths >= 2) - 1
+        frame = np.repeat(np.arange(len(self._track)), [sum(map(len, parts)) for parts in self._track])
         return Tracks(
-            track=numbers[track[keep]][order],
-            frame=frame[keep][order],
-            xy=grid.to_source(xy[keep][order].astype(np.float64)).astype(np.float32),
-            score=score[keep][order].astype(np.float32),
-            anchor=anchor[keep][order].astype(bool),
+            track=numbers[track[rows]],
+            frame=frame[rows],
+            xy=_to_source(grid, _joined(self._xy)[rows]),
+            score=_joined(self._score)[rows].astype(np.float32),
+            anchor=_joined(self._anchor)[rows].astype(bool),
         )
+
+
+def _joined(frames: list[list[NDArray[Any]]]) -> NDArray[Any]:
+    """The arrays of all frames, one after the other."""
+    return np.concatenate([part for parts in frames for part in parts])
+
+
+def _to_source(grid: WorkingGrid, xy: NDArray[Any]) -> NDArray[np.float32]:
+    """Working pixels (O, 2) as source pixels, in double precision a million at a time."""
+    found = np.empty(xy.shape, np.float32)
+    for first in range(0, len(xy), BLOCK):
+        found[first : first + BLOCK] = grid.to_source(xy[first : first + BLOCK].astype(np.float64))
+    return found

@@ -44,7 +44,9 @@ MIN_FRAMES = 15
 """Fewer do not tell a focal length."""
 MOST_FRAMES, LEAST_FRAMES, MOST_STEP = 32, 24, 4
 """A stretch of the clip: so many frames at most, left out only where so many remain, every so manieth at most."""
-TRIES = 2
+KEYS_WITHIN = 8 * MOST_FRAMES
+"""Key frames are looked for among so many frames of a stretch."""
+TRIES = 3
 """Stretches looked at, the next one only where the one before does not tell the focal length."""
 HEIGHT_PX = 360
 """Height of the field of view in which frames are matched: coarser than in a run, as few points do."""
@@ -82,7 +84,7 @@ def estimate_camera(
     if not config.camera.estimate:
         return EstimatedCamera(_undistortion(LensEstimate(known.lens, 0.0, is_told=False), view), [])
     found = LensEstimate(known.lens, known.focal_sigma, is_told=False)
-    for stretch in _stretches_of_all(info, numbers):
+    for stretch in _stretches_of_all(info, numbers, config.frames):
         with _scratch(out / FOLDER) as folder:
             found = _estimate(info, stretch, view, folder, field, known, _settings(config), progress) or found
         if found.is_told:
@@ -90,10 +92,10 @@ def estimate_camera(
     return EstimatedCamera(_undistortion(found, view), [_note(found, config)])
 
 
-def _stretches_of_all(info: SourceInfo, numbers: Sequence[int]) -> list[Sequence[int]]:
+def _stretches_of_all(info: SourceInfo, numbers: Sequence[int], config: FramesConfig) -> list[Sequence[int]]:
     """Stretches of a source to look at; of several sources those of the longest one, then of the next."""
     by_source = sorted(chosen_by_source(info, numbers), key=len, reverse=True)
-    found = [stretches(own) for own in by_source]
+    found = [key_stretches(own) if config.every == "auto" else stretches(own) for own in by_source]
     in_turn = [some for turn in zip_longest(*found) for some in turn if some]
     return in_turn[:TRIES]
 
@@ -112,6 +114,15 @@ def stretches(numbers: Sequence[int]) -> list[Sequence[int]]:
     return [middle, end] if 2 * first >= length else [middle]
 
 
+def key_stretches(numbers: Sequence[int]) -> list[Sequence[int]]:
+    """Stretches to look for key frames in: the middle of a clip, and one on both sides of it."""
+    if len(numbers) <= KEYS_WITHIN:
+        return [numbers] if len(numbers) >= MIN_FRAMES else []
+    free = len(numbers) - KEYS_WITHIN
+    firsts = (free // 2, free // 4, 3 * free // 4)
+    return [numbers[first : first + KEYS_WITHIN] for first in firsts]
+
+
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
@@ -128,6 +139,8 @@ def _settings(config: Config) -> Config:
     height = min(config.describe.working_height_px, HEIGHT_PX)
     describe = replace(preview.describe, working_height_px=height)
     frames = FramesConfig(format="jpg", min_sharpness=config.frames.min_sharpness)
+    if config.frames.every == "auto":
+        frames = replace(frames, every="auto")
     runtime = replace(config.runtime, cache_gb=None)
     match = replace(preview.match, query_spacing_px=SPACING_PX, max_queries=MAX_QUERIES)
     return replace(preview, describe=describe, match=match, frames=frames, masks=config.masks, runtime=runtime)
@@ -184,7 +197,7 @@ def _write(
     sharpness = writer.write_sharp(images, dropped)
     kept = [number for number in sharpness if number not in dropped]
     frames = []
-    for number in longest_piece(kept, writer.boundaries):
+    for number in longest_piece(kept, writer.boundaries)[:MOST_FRAMES]:
         name = f"{info.stem(number)}.{config.frames.format}"
         frames.append(Frame(number, folder / "frames" / name, folder / "masks" / f"{name}.png", info.time_s(number)))
     return FrameSet(tuple(frames), view.lens.camera, view.height)

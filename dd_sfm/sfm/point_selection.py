@@ -1,6 +1,6 @@
 """Parts of a model's points, and two models' points together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,28 +26,51 @@ def take_points(models: list[Model], keep: Sequence[NDArray[np.bool_]] | None = 
     """The points of models that share poses and camera, one model after the other, under a mask (P,) of each.
 
     The models are taken out of the list: where nobody else holds them, no more than one column of the observations is
-    in memory twice.
+    in memory twice. Under masks, no more than the result is made beside them.
     """
-    first, columns, count = models[0], _columns(models, keep), 0
-    for points, numbers in zip(columns["xyz"], columns["point"], strict=True):
-        numbers += count
-        count += len(points)
+    first, columns = models[0], _kept_columns(models, keep) if keep else _columns(models)
+    if not keep:
+        models.clear()
+    joined: dict[str, Any] = {}
+    for name in tuple(columns):
+        joined[name] = np.concatenate(list(columns.pop(name)))
     models.clear()
-    joined: dict[str, Any] = {name: np.concatenate(columns.pop(name)) for name in tuple(columns)}
     return replace(first, **joined)
 
 
-def _columns(models: Sequence[Model], keep: Sequence[NDArray[np.bool_]] | None) -> dict[str, list[FloatArray]]:
-    """Every column of the points of models, their point numbers copied."""
-    of_points, of_observations = ("xyz", "rgb", "error_px"), ("point", "frame", "xy")
-    if keep is None:
-        columns = {name: [getattr(m, name) for m in models] for name in (*of_points, *of_observations)}
-        return columns | {"point": [m.point.copy() for m in models]}
-    columns = {name: [getattr(m, name)[k] for m, k in zip(models, keep, strict=True)] for name in of_points}
+OF_POINTS, OF_OBSERVATIONS = ("xyz", "rgb", "error_px"), ("frame", "xy")
+
+
+def _columns(models: Sequence[Model]) -> dict[str, Iterable[NDArray[Any]]]:
+    """Every column of the points of models, with the numbers that points have one model after the other."""
+    before = np.cumsum([0, *(len(m.xyz) for m in models)]).tolist()
+    columns: dict[str, Iterable[NDArray[Any]]] = {
+        name: [getattr(m, name) for m in models] for name in (*OF_POINTS, *OF_OBSERVATIONS)
+    }
+    return columns | {"point": [_moved(m.point, count) for m, count in zip(models, before, strict=False)]}
+
+
+def _kept_columns(models: Sequence[Model], keep: Sequence[NDArray[np.bool_]]) -> dict[str, Iterable[NDArray[Any]]]:
+    """The same of the points under masks; each column is made when it is asked for."""
+    before = np.cumsum([0, *(int(k.sum()) for k in keep)]).tolist()
     rows = [k[m.point] for m, k in zip(models, keep, strict=True)]
-    columns |= {name: [getattr(m, name)[r] for m, r in zip(models, rows, strict=True)] for name in of_observations}
-    numbers = [(np.cumsum(k) - 1).astype(m.point.dtype) for m, k in zip(models, keep, strict=True)]
-    return columns | {"point": [n[p] for n, p in zip(numbers, columns["point"], strict=True)]}
+
+    def column(name: str, chosen: Sequence[NDArray[np.bool_]]) -> Iterator[NDArray[Any]]:
+        for m, some in zip(models, chosen, strict=True):
+            yield getattr(m, name)[some]
+
+    def points() -> Iterator[NDArray[Any]]:
+        for m, k, some, count in zip(models, keep, rows, before, strict=False):
+            numbers = (np.cumsum(k) - 1 + count).astype(m.point.dtype)
+            yield numbers[m.point[some]]
+
+    columns: dict[str, Iterable[NDArray[Any]]] = {name: column(name, keep) for name in OF_POINTS}
+    return columns | {name: column(name, rows) for name in OF_OBSERVATIONS} | {"point": points()}
+
+
+def _moved(numbers: NDArray[Any], count: int) -> NDArray[Any]:
+    moved: NDArray[Any] = numbers + numbers.dtype.type(count)
+    return moved
 
 
 def depths(model: Model) -> FloatArray:

@@ -37,8 +37,8 @@ def register_remaining(poses: Poses, camera: PinholeCamera, frames: FrameSet, tr
     most_px = 2 * config.map.verify_max_error_px * error_scale(frames)
     useful = np.flatnonzero(np.isin(tracks.frame, missing) & np.isin(tracks.track, numbers))
     by_frame = useful[np.argsort(tracks.frame[useful], kind="stable")]
-    bounds = np.searchsorted(tracks.frame[by_frame], [missing, np.array(missing) + 1])
-    for position, first, end in zip(missing, *bounds, strict=True):
+    firsts, ends = (np.searchsorted(tracks.frame[by_frame], missing, side=side) for side in ("left", "right"))
+    for position, first, end in zip(missing, firsts, ends, strict=True):
         rows = by_frame[first:end]
         if len(rows) < 2 * config.map.min_inliers:
             continue

@@ -10,7 +10,7 @@ from dd_sfm.config import CameraConfig, Config, load_config
 from dd_sfm.io.run_folder import read_frames
 from dd_sfm.notes import NoteCode
 from dd_sfm.pipeline import camera_estimate
-from dd_sfm.pipeline.camera_estimate import stretches
+from dd_sfm.pipeline.camera_estimate import key_stretches, stretches
 from dd_sfm.pipeline.frames import extract_frames
 from dd_sfm.pipeline.stage_summary import camera_line
 from dd_sfm.progress import silent
@@ -123,3 +123,9 @@ def test_a_clip_of_which_no_model_can_be_made_keeps_what_is_known(tmp_path):
     assert all(label.startswith("estimate camera: ") for label in labels[:-1])
     assert "estimate camera: match" in labels
     assert camera.focal_sigma > 0
+
+
+def test_key_frames_are_looked_for_in_the_middle_of_a_long_clip_and_on_both_sides_of_it():
+    assert key_stretches(range(12)) == []
+    assert key_stretches(range(200)) == [range(200)]
+    assert key_stretches(range(5000)) == [range(n, n + 256) for n in (2372, 1186, 3558)]

@@ -250,7 +250,7 @@ def write_matches(run: Path, result: MatchResult) -> None:
     notes = np.array(json.dumps([note.as_json() for note in result.notes]))
     pairs = np.array(result.pairs, np.int64).reshape(-1, 2)
     write_arrays(buffer, {"pairs": pairs, "notes": notes, **arrays})
-    write_bytes(run / TRACKS, buffer.getvalue())
+    write_bytes(run / TRACKS, buffer.getbuffer())
 
 
 def read_matches(run: Path) -> MatchResult:

@@ -1,15 +1,20 @@
 """Bundle adjustment of a model by COLMAP's Ceres solver."""
 
+import numpy as np
+
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import silence
 from dd_sfm.io.colmap_model import image_names
 from dd_sfm.io.colmap_reconstruction import to_reconstruction, with_geometry_of
+from dd_sfm.sfm.point_selection import select_points
 from dd_sfm.structures import FrameSet, Model
 
 CONVERGED = 1e-5
 """Relative change of the cost below which poses do not change. COLMAP never stops early by itself."""
 NEARLY_CONVERGED = 1e-4
 """The same where poses are adjusted again with new points."""
+MOST_FRAMES = 300
+"""From so many frames on points are thinned: what the solver needs, some 4 MB a frame, then grows no further."""
 
 
 def bundle_adjust(
@@ -24,7 +29,8 @@ def bundle_adjust(
     """Refine poses and points together; intrinsics stay fixed unless the focal length was a guess.
 
     Args:
-        model: What to refine; give it a well-spread subset when it is large.
+        model: What to refine; give it a well-spread subset when it is large. Of a path of more than
+            :data:`MOST_FRAMES` frames only a part of the points is used.
         frames: Names of the images.
         refine_focal: Whether the focal length moves too.
         scale_px: Residual at which the Cauchy loss turns down an observation.
@@ -32,8 +38,11 @@ def bundle_adjust(
         tolerance: Relative change of the cost at which it ends.
 
     Returns:
-        The model with new poses, points and, if asked for, focal length.
+        The points used, with new poses and, if asked for, focal length.
     """
+    share = -(-len(model.cam_from_world) // MOST_FRAMES)
+    if share > 1:
+        model = select_points(model, np.arange(len(model.xyz)) % share == 0)
     options = _options(refine_focal=refine_focal, scale_px=scale_px, threads=threads, tolerance=tolerance)
     return _solve(model, frames, options)[0]
 

@@ -127,7 +127,7 @@ def _partial(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
 
 
-def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_bytes(path: Path, content: bytes | memoryview, *, durable: bool = True) -> None:
     """Write a file atomically; ``durable``: see :func:`atomic_file`.
 
     Raises:
@@ -136,7 +136,7 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     write_parts(path, [content], durable=durable)
 
 
-def write_parts(path: Path, parts: Iterable[bytes], *, durable: bool = True) -> None:
+def write_parts(path: Path, parts: Iterable[bytes | memoryview], *, durable: bool = True) -> None:
     """Write a file atomically, part by part, so that only one of them is in memory; see :func:`write_bytes`."""
     try:
         with atomic_file(path, durable=durable) as partial, partial.open("wb") as file:

@@ -34,8 +34,10 @@ MOST_PROBES = 96
 """Pairs of frames of two models that are probed, the most alike first..."""
 MOST_OF_FRAME = 6
 """...and such pairs of one frame."""
-MATCHES_FROM = 0.15
-"""Inlier ratio of a probe from which on two frames show the same tissue."""
+SEGMENTS = 6
+"""So many parts of a model are compared with each part of the other one, the most alike frames of each first."""
+MATCHES_FROM = 0.08
+"""Inlier ratio of a probe, either way, from which on two frames may show the same tissue; of others it is 0."""
 PROBE_POINTS = 200
 FULL_POINTS = 1500
 """Points of a frame that are searched in one of the other model."""
@@ -215,10 +217,11 @@ class _Joiner:
                 left -= 1
                 uses[a], uses[b] = uses.get(a, 0) + 1, uses.get(b, 0) + 1
                 ratios[a, b] = self._ratio(second, rows, b, a)
+                if ratios[a, b] < MATCHES_FROM:
+                    # Of a frame from further away only a part is seen from near.
+                    ratios[a, b] = max(ratios[a, b], self._ratio(first, rows, a, b))
 
-        order = np.argsort(-similarity, axis=None, kind="stable")
-        places = zip(*np.unravel_index(order, similarity.shape), strict=True)
-        alike = [(int(ours[i]), int(theirs[j])) for i, j in places]
+        alike = [(int(ours[i]), int(theirs[j])) for i, j in _by_segments(similarity)]
         probe(alike, MOST_OF_FRAME // 2)
         left += most // 2
         for (a, b), ratio in sorted(ratios.items(), key=lambda item: -item[1]):
@@ -315,6 +318,20 @@ def _together(parts: Sequence[Sightings]) -> Sightings:
     names = ("frame", "track", "xyz", "xy", "depth")
     columns: Mapping[str, FloatArray] = {n: np.concatenate([getattr(p, n) for p in parts]) for n in names}
     return Sightings(**columns)
+
+
+def _by_segments(similarity: FloatArray) -> list[tuple[int, int]]:
+    """Rows and columns of a table, the largest of each of its blocks first, then the second largest, and so on."""
+    order = np.argsort(-similarity, axis=None, kind="stable")
+    rows, columns = np.unravel_index(order, similarity.shape)
+    height, width = similarity.shape
+    block = rows * SEGMENTS // height * SEGMENTS + columns * SEGMENTS // width
+    by_block = np.argsort(block, kind="stable")
+    starts = np.searchsorted(block[by_block], np.arange(SEGMENTS**2))
+    rank = np.empty(len(order), np.int64)
+    rank[by_block] = np.arange(len(order)) - starts[block[by_block]]
+    chosen = np.argsort(rank, kind="stable")
+    return list(zip(rows[chosen].tolist(), columns[chosen].tolist(), strict=True))
 
 
 def _spread(pairs: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]]:

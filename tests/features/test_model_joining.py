@@ -1,18 +1,24 @@
 """Models that share tissue become one, those that do not stay apart."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from interrupted import write_clip
 from scene import camera_centres, make_scene
 from scipy.spatial import cKDTree
 
 from dd_sfm.config import Config, load_config
 from dd_sfm.features import model_joining
+from dd_sfm.features.learned import LearnedFeatures
 from dd_sfm.features.method import Job
 from dd_sfm.features.model_joining import join_models, joined_tracks, with_observations
-from dd_sfm.io.run_folder import read_poses, write_poses
+from dd_sfm.io.run_folder import load_frames, read_matches, read_poses, write_poses
+from dd_sfm.pipeline.run import run
+from dd_sfm.pipeline.stage_work import RunRequest
+from dd_sfm.presets import find_config
 from dd_sfm.progress import silent
 from dd_sfm.sfm.geometry import similarity
 from dd_sfm.sfm.model_relation import Sightings, Transform
@@ -107,3 +113,30 @@ def test_a_track_is_seen_once_in_a_frame():
     assert found.track.tolist() == [0, 0, 0, 1]
     assert found.frame.tolist() == [0, 1, 2, 1]
     assert found.xy.tolist() == [[0, 0], [0, 1], [0, 0], [0, 0]]
+
+
+@pytest.mark.slow
+def test_pieces_of_a_video_that_were_matched_apart_are_joined_and_those_of_another_are_not(tmp_path):
+    demos = Path(__file__).parents[2] / "demo_videos"
+    parts = [
+        (demos / "colon", range(0, 24, 3)),
+        (demos / "bladder", range(0, 24, 3)),
+        (demos / "colon", range(30, 54, 3)),
+    ]
+    write_clip(tmp_path / "clip", parts, ["red-out"], 3)
+    apart = ["frames.format=jpg", "pairs.loop_candidates=0"]
+    config = load_config(Config, find_config("preview"), apart)
+    calibration = str(tmp_path / "clip" / "calibration.txt")
+    run(RunRequest(tmp_path / "clip" / "clip.mp4", tmp_path / "run", config, calibration, last="match"))
+    frames = load_frames(tmp_path / "run")
+    assert [len(piece) for piece in frames.pieces] == [8, 8, 8]
+    job = Job(frames, tmp_path / "run", load_config(Config, find_config("preview"), []), torch.device("cpu"), silent)
+    found = LearnedFeatures().map(job, read_matches(tmp_path / "run").tracks)
+    assert [sorted(model) for model in found.models] == [[*range(8), *range(16, 24)], list(range(8, 16))]
+    assert found.scales[1].scale is None
+    numbers = [*range(0, 24, 3), *range(30, 54, 3)]
+    centres, true = camera_centres(found.models[0]), np.load(demos / "colon" / "truth.npz")["c"][numbers]
+    scale, rotation, shift = similarity(centres, true)
+    path = np.linalg.norm(np.diff(true, axis=0), axis=1).sum()
+    error = np.linalg.norm(scale * centres @ rotation.T + shift - true, axis=1)
+    assert np.sqrt(np.square(error).mean()) < 0.01 * path

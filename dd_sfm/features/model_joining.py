@@ -15,6 +15,7 @@ from dd_sfm.features.method import Job
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.run_folder import TRACKS, read_matches, write_matches
 from dd_sfm.notes import Note, NoteCode
+from dd_sfm.ops.spread import spread_over
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.mappers import Poses
 from dd_sfm.sfm.model_folders import remove_models
@@ -31,9 +32,13 @@ MAP = "map"
 MOST_MODELS = 8
 """So many models, the largest ones, are compared with each other."""
 MOST_PROBES = 96
-"""Pairs of frames of two models that are probed, the most alike first..."""
+"""Pairs of frames of two models that are probed, the most alike first, ..."""
+MOST_IN_ALL = 1000
+"""...and so many of all models together, ..."""
 MOST_OF_FRAME = 6
 """...and such pairs of one frame."""
+MOST_ALIKE = 300
+"""Frames of a model, evenly spread, whose likeness to those of the other one is looked at."""
 SEGMENTS = 6
 """So many parts of a model are compared with each part of the other one, the most alike frames of each first."""
 MATCHES_FROM = 0.08
@@ -142,11 +147,11 @@ class _Joiner:
     """Compares models pair by pair, and joins them to the first one."""
 
     def __init__(self, job: Job, tracks: Tracks, found: MapResult) -> None:
-        self.job, self.tracks, self.joined = job, tracks, False
+        self.job, self.tracks, self.joined, self.left = job, tracks, False, MOST_IN_ALL
         self.matcher = Matcher(job.frames, job.out, job.config, job.device)
         self.pooled = self.matcher.maps.pooled()
         self.scale = error_scale(job.frames)
-        self._names = count()
+        self.rows, self._names = _Rows(tracks), count()
         models = zip(found.models[:MOST_MODELS], found.cameras[:MOST_MODELS], strict=True)
         self.parts = [self._part(poses, camera) for poses, camera in models]
         self.relations: dict[tuple[int, int], Relation | None] = {}
@@ -184,8 +189,8 @@ class _Joiner:
         return found
 
     def _compare(self, first: _Part, second: _Part, most: int) -> tuple[Relation | None, tuple[Sightings, Sightings]]:
-        rows = _Rows(self.tracks)
-        pairs = self._matching_pairs(first, second, rows, most)
+        rows = self.rows
+        pairs = self._matching_pairs(first, second, rows, min(most, self.left))
         seen = (
             self._sightings(first, second, rows, pairs),
             self._sightings(second, first, rows, [(b, a) for a, b in pairs]),
@@ -201,7 +206,7 @@ class _Joiner:
 
     def _matching_pairs(self, first: _Part, second: _Part, rows: _Rows, most: int) -> list[tuple[int, int]]:
         """Pairs of frames of two models that match, the best first; ``most`` are probed."""
-        ours, theirs = (np.array(sorted(part.poses)) for part in (first, second))
+        ours, theirs = (spread_over(sorted(part.poses), MOST_ALIKE) for part in (first, second))
         similarity = (self.pooled[ours] @ self.pooled[theirs].t()).numpy()
         ratios: dict[tuple[int, int], float] = {}
         uses: dict[int, int] = {}
@@ -228,6 +233,7 @@ class _Joiner:
             if ratio >= MATCHES_FROM:
                 near = [(a + s, b + t) for s in (0, *NEAR) for t in (0, *NEAR)]
                 probe([(x, y) for x, y in near if x in first.poses and y in second.poses], MOST_OF_FRAME)
+        self.left -= len(ratios)
         good = sorted((pair for pair, ratio in ratios.items() if ratio >= MATCHES_FROM), key=lambda p: -ratios[p])
         return _spread(good, MOST_FULL)
 
@@ -288,6 +294,7 @@ class _Joiner:
         poses = {**relation.transform.poses(second.poses), **first.poses}
         more = [sightings.where(agrees) for sightings, agrees in zip(seen, relation.agreeing, strict=True)]
         self.tracks = with_observations(self.tracks, _together(more))
+        self.rows = _Rows(self.tracks)
         config = self.job.config
         triangulation = config.triangulation
         looser = replace(triangulation, max_reprojection_px=LOOSER * triangulation.max_reprojection_px)

@@ -141,19 +141,23 @@ def _board(options: BoardOptions) -> "Board":
 
 
 def _write(found: "BoardCalibration", out: Path, pictures: dict[str, Path], json: Path | None) -> None:
-    from dd_sfm.io.atomic import write_json, write_text
-    from dd_sfm.io.images import write_image
+    from dd_sfm.io.atomic import json_text, write_together
+    from dd_sfm.io.images import encoded_image
     from dd_sfm.io.video import iter_frames, open_source
     from dd_sfm.viz.render.calibration_plots import coverage_figure, residual_figure, straight_picture
-    from dd_sfm.viz.render.evaluation_plots import write_figure
+    from dd_sfm.viz.render.evaluation_plots import png
 
-    write_text(out, found.yaml())
-    write_figure(pictures["residuals"], residual_figure(found))
-    write_figure(pictures["coverage"], coverage_figure(found))
+    files = {
+        out: found.yaml().encode(),
+        pictures["residuals"]: png(residual_figure(found)),
+        pictures["coverage"]: png(coverage_figure(found)),
+    }
     for _, frame in iter_frames(open_source(Path(found.source)), [found.example_frame]):
-        write_image(pictures["undistorted"], straight_picture(found, frame))
+        files[pictures["undistorted"]] = encoded_image(".png", straight_picture(found, frame))
     if json is not None:
-        write_json(json, found.as_json())
+        files[json] = json_text(found.as_json()).encode()
+    # Together, so that a command that was ended in between can be repeated.
+    write_together(files)
 
 
 def _print_table(found: "BoardCalibration") -> None:

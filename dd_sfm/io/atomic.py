@@ -8,9 +8,9 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,21 @@ def write_parts(path: Path, parts: Iterable[bytes | memoryview], *, durable: boo
         raise output_error(path, error) from error
 
 
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write several files, all of them or none; the first one, which tells that the others are there, comes last.
+
+    Raises:
+        OutputError: If one cannot be written; older versions of all are then still there.
+    """
+    where = next(iter(files))
+    try:
+        with ExitStack() as stack:
+            for where, content in files.items():
+                stack.enter_context(atomic_file(where)).write_bytes(content)
+    except OSError as error:
+        raise output_error(where, error) from error
+
+
 def write_text(path: Path, content: str) -> None:
     """Write text as UTF-8, atomically; see :func:`write_bytes`."""
     write_bytes(path, content.encode())
@@ -159,8 +174,13 @@ def write_array(path: Path, array: np.ndarray, *, durable: bool = True) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON with an indent of 2, atomically; see :func:`json_content` and :func:`write_bytes`."""
-    write_text(path, json.dumps(json_content(content), indent=2, allow_nan=False) + "\n")
+    """Write JSON with an indent of 2, atomically; see :func:`json_text` and :func:`write_bytes`."""
+    write_text(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """JSON with an indent of 2; see :func:`json_content`."""
+    return json.dumps(json_content(content), indent=2, allow_nan=False) + "\n"
 
 
 def json_content(value: Any) -> Any:

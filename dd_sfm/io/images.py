@@ -60,9 +60,13 @@ def write_image(path: Path, image: NDArray[Any]) -> None:
 
     The disk is not waited for, as images are many: what lists them calls :func:`dd_sfm.io.atomic.sync_all` before.
     """
+    write_bytes(path, encoded_image(path.suffix, image), durable=False)
+
+
+def encoded_image(suffix: str, image: NDArray[Any]) -> bytes:
+    """The file of an image, as :func:`write_image` writes it."""
     swapped = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else np.ascontiguousarray(image)
-    content = cv2.imencode(path.suffix, swapped, ENCODING.get(path.suffix, []))[1].tobytes()
-    write_bytes(path, content, durable=False)
+    return bytes(cv2.imencode(suffix, swapped, ENCODING.get(suffix, []))[1].tobytes())
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:

@@ -17,28 +17,54 @@ from dd_sfm.io.atomic import output_error
 
 logger = logging.getLogger(__name__)
 
+TRIES = 3
 MOST_NOTED = 400
 """Bytes of what the lock's file tells of its process."""
 LOCK = ".dd-sfm.lock"
-"""The file stays where it is: removing it would let a third process lock a new one while a second waits on the old."""
+"""The file stays where it is: removing it would let a third process lock a new one while a second waits on the old.
+
+Where nobody waits it may be removed, as whoever locks one that is no longer there sees that and tries again.
+"""
+
+
+_held: set[int] = set()
+
+
+def _leave_to_parent() -> None:
+    """Let go of what a forked process has inherited: otherwise it would hold the lock of a parent that was killed."""
+    for descriptor in _held:
+        with suppress(OSError):
+            os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, keep: bool = True) -> Iterator[None]:
     """Hold the lock of a folder; fails at once if another process holds it.
+
+    Args:
+        folder: The folder.
+        keep: Whether the lock's file stays.
 
     Raises:
         OutputError: If another process is, or the folder cannot be written.
     """
-    descriptor = _open(folder)
+    descriptor = _open_locked(folder)
+    _held.add(descriptor)
     try:
-        _acquire(descriptor, folder)
         _note(descriptor, _identity(os.getpid()))
         try:
             yield
         finally:
             _note(descriptor, "")
+            if not keep:
+                with suppress(OSError):
+                    (folder / LOCK).unlink()
     finally:
+        _held.discard(descriptor)
         os.close(descriptor)
 
 
@@ -60,6 +86,23 @@ def wait_for_lock(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _open_locked(folder: Path) -> int:
+    """The descriptor that holds the lock; of a file that is still there once it is locked."""
+    for left in reversed(range(TRIES)):
+        descriptor = _open(folder)
+        try:
+            _acquire(descriptor, folder)
+            # Some file systems count no names: then the last try holds.
+            is_there = os.fstat(descriptor).st_nlink > 0 or not left
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if is_there:
+            break
+        os.close(descriptor)
+    return descriptor
 
 
 def _open(folder: Path, *, make: bool = False) -> int:

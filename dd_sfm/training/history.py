@@ -1,13 +1,15 @@
 """The speed of a training, and its record: history.jsonl, one JSON object a line."""
 
 import json
+import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dd_sfm.documents import parse_json, regular
-from dd_sfm.io.atomic import output_error
+from dd_sfm.io.atomic import output_error, write_text
 
 ItemT = TypeVar("ItemT")
 HISTORY = "history.jsonl"
@@ -58,6 +60,32 @@ def finished_step(out: Path) -> int | None:
         return None
 
 
+def trim_history(out: Path, step: int) -> None:
+    """Remove records of steps after one, and the half of a line that a killed process has left.
+
+    Raises:
+        OutputError: If the history cannot be written.
+    """
+    path = out / HISTORY
+    try:
+        lines = regular(path).read_text().splitlines(keepends=True)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise output_error(path, OSError(str(error))) from error
+    kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
+    if kept != lines:
+        write_text(path, "".join(kept))
+
+
+def _step_of(line: str) -> float:
+    """The step that a record is of; beyond all steps for what is no record."""
+    try:
+        return float(parse_json(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
 def append_record(out: Path, record: dict[str, Any]) -> None:
     """Add a line to the history.
 
@@ -68,5 +96,7 @@ def append_record(out: Path, record: dict[str, Any]) -> None:
     try:
         with path.open("a") as file:
             file.write(json.dumps(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise output_error(path, error) from error

@@ -19,9 +19,9 @@ from dd_sfm.errors import InputError, StoppedError
 from dd_sfm.progress import Progress
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.distributed import ProcessGroup
-from dd_sfm.training.history import LoadingTimer, append_record, finished_step
+from dd_sfm.training.history import LoadingTimer, append_record, finished_step, trim_history
 from dd_sfm.training.leakage import check_no_leakage
-from dd_sfm.training.output import LAST, WEIGHTS, check_output, clear_output, create_output
+from dd_sfm.training.output import LAST, WEIGHTS, check_output, clear_output, create_output, held_by
 from dd_sfm.training.pairs import DRAWS, Pair, PairDataset, load_batches
 from dd_sfm.training.response_picture import response_picture
 from dd_sfm.training.sources.open_sources import OpenedSource, open_sources, sampling_shares
@@ -105,6 +105,20 @@ def train(
     held_out = open_sources(request.validation, request.config, request.find_field_of_view, "measure on")
     check_no_leakage(sources, [*held_out, *request.evaluated_later])
     shares = sampling_shares(sources, request.config.mix)
+    with held_by(group, request.out):
+        return _train(request, progress, group, show_status, (sources, held_out), shares)
+
+
+def _train(
+    request: TrainRequest,
+    progress: Progress,
+    group: ProcessGroup,
+    show_status: ShowStatus | None,
+    opened: tuple[Sequence[OpenedSource], Sequence[OpenedSource]],
+    shares: Sequence[tuple[PairSource, float]],
+) -> TrainResult:
+    """See :func:`train`; ``opened``: the sources to train on and those to measure on."""
+    sources, held_out = opened
     trainer = Trainer(request.config, request.out, request.device, group, request.start)
     if request.overwrite and group.is_main:
         # Only once sources, shares and network are known to be valid: a mistyped argument must not cost a training.
@@ -115,6 +129,9 @@ def train(
         if trainer.is_done and finished_step(request.out) == trainer.step:
             # The files record the steps and sources they were made with: they are left as they are.
             return TrainResult(request.out / WEIGHTS, trainer.step, trainer.best, False, 0.0, 0.0)
+    if group.is_main:
+        # Steps after the checkpoint are done once more.
+        trim_history(request.out, trainer.step)
     create_output(request.out, request.config, request.data, request.validation, group)
     names = [*request.initial_sources, *(s.name for s in sources)]
     loop = _TrainingLoop(
@@ -251,8 +268,9 @@ class _TrainingLoop:
             trainer.export(self.out / LAST, self.metadata)
             if not self.held_out or not weights.exists():
                 trainer.export(weights, self.metadata)
-            if self.timer.pairs:
+            if finished_step(self.out) != trainer.step:
                 append_record(self.out, {"step": trainer.step, "finished": True, "early": stopped_early, **speed})
+            if self.timer.pairs:
                 logger.info(
                     "%.2f pairs/s, %.1f %% of the time waiting for pairs",
                     speed["pairs_per_s"],

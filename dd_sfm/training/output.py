@@ -2,7 +2,8 @@
 
 import logging
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from dd_sfm.config import dump_config
 from dd_sfm.documents import parse_yaml, regular
 from dd_sfm.errors import OutputError
 from dd_sfm.io.atomic import output_error, write_text
-from dd_sfm.io.lock import LOCK
+from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.training.checkpoint import CHECKPOINT
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.distributed import ProcessGroup
@@ -25,6 +26,24 @@ logger = logging.getLogger(__name__)
 WEIGHTS, LAST, SETTINGS, ADAPTATION = "weights.safetensors", "last.safetensors", "training.yaml", "adaptation.json"
 TRAINING_FILES = (CHECKPOINT, HISTORY, WEIGHTS, LAST, SETTINGS, ADAPTATION)
 DISPLAY_PATTERNS = ("display/*.jpg", "tensorboard/events.out.tfevents.*")
+
+
+@contextmanager
+def held_by(group: ProcessGroup, out: Path) -> Iterator[None]:
+    """Hold a training's folder, made where it is missing, for one training; only the main process does.
+
+    Raises:
+        OutputError: If another process writes to it, or it cannot be written.
+    """
+    if not group.is_main:
+        yield
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(out, error) from error
+    with locked(out, keep=False):
+        yield
 
 
 def clear_output(out: Path) -> None:
@@ -46,7 +65,8 @@ def check_output(out: Path, *, overwrite: bool = False) -> None:
         raise OutputError(f"{out}: is a file; expected a folder to write to. Choose another with -o")
     if not overwrite and out.is_dir():
         known = (LOCK, *TRAINING_FILES, *(pattern.partition("/")[0] for pattern in DISPLAY_PATTERNS))
-        others = sorted(p.name for p in out.iterdir() if p.name not in known)
+        # What a killed process was writing counts as the file.
+        others = sorted(p.name for p in out.iterdir() if p.name.removesuffix(".partial") not in known)
         if others and not any((out / n).exists() for n in TRAINING_FILES):
             raise OutputError(
                 f"{out}: holds other files ({others[0]}); expected a new folder, or one of an earlier training. Choose "

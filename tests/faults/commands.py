@@ -2,21 +2,31 @@
 
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
+
+from dd_sfm.io.images import write_image
 
 ROOT = Path(__file__).parents[2]
 CLIP = ROOT / "demo_videos" / "sinus"
 TINY = ("--set", "describe.working_height_px=200", "--device", "cpu")
 FRAMES = ("--calibration", str(CLIP / "calibration.txt"), "--quality", "preview", "--end", "30", "--every", "3")
 MOST_S = 900
+POLL_S = 0.02
+BLOCK = 4096
+"""Bytes that a file system hands out at once."""
 NEAR = 0.005
 """Relative difference of results that counts as none: of points, for what threads do in another order."""
 
@@ -27,13 +37,14 @@ class Command:
 
     ``words``: what it is called with, given the folder for its inputs and its output; ``result``: what of its output is
     compared: numbers that may differ by ``NEAR``, and anything else that must be equal; ``prepare``: makes the inputs;
-    ``parts``: commands that do a first part of the same work.
+    ``parts``: commands that do a first part of the same work; ``makes_folder``: whether it makes its output's folder.
     """
 
     words: Callable[[Path, Path], Sequence[str]]
     result: Callable[[Path], Mapping[str, Any]]
     prepare: Callable[[Path], None] = lambda inputs: None
     parts: tuple[str, ...] = ()
+    makes_folder: bool = True
 
     def line(self, inputs: Path, out: Path, part: str = "") -> list[str]:
         """The command line; of a part of the work, if one is named."""
@@ -72,21 +83,27 @@ def _rendered(out: Path) -> dict[str, Any]:
 def _trained(out: Path) -> dict[str, Any]:
     from safetensors.numpy import load_file
 
-    log = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    weights = load_file(out / "last.safetensors") if (out / "last.safetensors").is_file() else {}
-    shapes = {name: list(array.shape) for name, array in weights.items()}
-    return {"steps": sorted({entry["step"] for entry in log if "step" in entry})[-1:], "weights": shapes}
+    records = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    steps = [(record["step"], record.get("finished", False)) for record in records]
+    names = ("weights.safetensors", "last.safetensors")
+    norms = {n: float(sum(np.abs(array).sum() for array in load_file(out / n).values())) for n in names}
+    return {"steps": steps, **norms}
 
 
 def _calibrated(out: Path) -> dict[str, Any]:
-    return {"text": out.read_text()}
+    return {"text": (out / "scope.yaml").read_text(), "files": sorted(path.name for path in out.iterdir())}
 
 
 def _make_board(inputs: Path) -> None:
-    sys.path.insert(0, str(ROOT / "tests"))
-    import boards
+    from boards import BoardCamera, TrueLens, checkerboard
 
-    boards.write_board_video(inputs / "board.mp4")
+    lens = TrueLens(320, 240, (150, 149, 161, 118), (-0.2, 0.05))
+    camera, rng = BoardCamera(lens, checkerboard((10, 7))), np.random.default_rng(0)
+    (inputs / "board").mkdir()
+    (inputs.parent / "out").mkdir(exist_ok=True)
+    for number in range(6):
+        turn, shift = rng.uniform(-0.4, 0.4, 3), [*rng.uniform(-0.7, 0.7, 2), rng.uniform(6, 7.4)]
+        write_image(inputs / "board" / f"{number}.png", camera.picture(turn, shift, seed=number))
 
 
 def _make_manifest(inputs: Path) -> None:
@@ -105,18 +122,87 @@ COMMANDS = {
     "compare": Command(lambda inputs, out: ["compare", CLIP / "clip.mp4", "-o", out, *FRAMES, *TINY], _compared),
     "batch": Command(lambda inputs, out: ["batch", inputs / "manifest.yaml", "-o", out], _batch, _make_manifest),
     "synth": Command(
-        lambda inputs, out: ["synth", "-o", out, "--frames", "6", "--width", "160", "--height", "120"], _rendered
+        lambda inputs, out: ["synth", "-o", out, "--frames", "6", "--size", "160x120", "--jobs", "2"], _rendered
     ),
     "train": Command(
-        lambda inputs, out: ["train", CLIP, "-o", out, "--steps", "12"],
+        lambda inputs, out: [
+            "train", f"{CLIP}:0-20", "--validation", f"{CLIP}:40-60", "-o", out, "--steps", "12", "--threads", "1",
+            "--device", "cpu", "--set", "working_height_px=112", "--set", "augment.crop=[64,64]",
+            "--set", "checkpoint_every=4", "--set", "validate_every=3", "--set", "tensorboard=false",
+        ],
         _trained,
     ),
     "calibrate": Command(
-        lambda inputs, out: ["calibrate", inputs / "board.mp4", "-o", out / "scope.yaml", "--board", "9x6"],
+        lambda inputs, out: ["calibrate", inputs / "board", "-o", out / "scope.yaml", "--board", "9x6"],
         _calibrated,
         _make_board,
+        makes_folder=False,
     ),
-}
+}  # fmt: skip
+
+
+@dataclass
+class Bench:
+    """A command with its inputs and what it finds when nothing disturbs it; ``busy_s``, ``size``: what that takes."""
+
+    name: str
+    work: Path
+    expected: dict[str, Any] = field(default_factory=dict)
+    busy_s: float = 0.0
+    size: int = 0
+
+    @property
+    def command(self) -> Command:
+        """What is run."""
+        return COMMANDS[self.name]
+
+    def measure(self, times: int = 1) -> None:
+        """Run the command undisturbed; of several times the last one counts, as the first one may compile."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        (self.work / "inputs").mkdir(parents=True)
+        self.command.prepare(self.work / "inputs")
+        whole = self.work / "whole"
+        for _ in range(times):
+            self.empty(whole)
+            before = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+            ended = run_whole(self.line(whole))
+            assert ended.returncode == 0, ended.stderr
+            self.busy_s = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before
+        self.expected = dict(self.command.result(whole))
+        self.size = sum(-(-path.stat().st_size // BLOCK) * BLOCK for path in whole.rglob("*"))
+
+    def empty(self, out: Path) -> Path:
+        """An output folder in which nothing was done yet; returns it."""
+        shutil.rmtree(out, ignore_errors=True)
+        if not self.command.makes_folder:
+            out.mkdir()
+        return out
+
+    def begun(self, part: str) -> Path | None:
+        """An output in which a part of the work is done; None for no part."""
+        if not part:
+            return None
+        out = self.work / part
+        ended = run_whole(self.command.line(self.work / "inputs", out, part))
+        assert ended.returncode == 0, ended.stderr
+        return out
+
+    def line(self, out: Path) -> list[str]:
+        """The command line for an output."""
+        return self.command.line(self.work / "inputs", out)
+
+    def repeat(self, out: Path) -> list[str]:
+        """Repeat the command on a sound machine; what is wrong with its result."""
+        ended = run_whole(self.line(out))
+        if ended.returncode:
+            return [f"repeated: exit code {ended.returncode}: {ended.stderr[-600:]}"]
+        return self.wrong_in(out)
+
+    def wrong_in(self, out: Path) -> list[str]:
+        """What is wrong with an output that a command has finished."""
+        left = [path.name for path in out.rglob("*.partial*")]
+        wrong = [f"left behind: {left}"] if left else []
+        return wrong + differences(self.command.result(out), self.expected)
 
 
 def run_whole(line: Sequence[str], **named: Any) -> subprocess.CompletedProcess[str]:
@@ -124,24 +210,38 @@ def run_whole(line: Sequence[str], **named: Any) -> subprocess.CompletedProcess[
     return subprocess.run(line, capture_output=True, text=True, timeout=MOST_S, cwd=ROOT, check=False, **named)
 
 
-def kill_after(line: Sequence[str], seconds: float) -> bool:
-    """Start a command and kill it with its children; False when it had ended before."""
+def kill_after(line: Sequence[str], busy_s: float) -> bool:
+    """Start a command and kill it with its children once they have computed for so long; False when it ended before.
+
+    By the processor's time, as that on a clock depends on what else the machine does.
+    """
     with subprocess.Popen(
         line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, start_new_session=True
     ) as process:
-        try:
-            process.wait(seconds)
-            return False
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return True
+        while process.poll() is None:
+            if busy_seconds(process.pid) >= busy_s:
+                os.killpg(process.pid, signal.SIGKILL)
+                return True
+            time.sleep(POLL_S)
+        return False
+
+
+def busy_seconds(process: int) -> float:
+    """The processor's time that a process and those that it has started have taken."""
+    total = 0.0
+    with suppress(psutil.Error):
+        first = psutil.Process(process)
+        for one in (first, *first.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += sum(one.cpu_times()[:4])
+    return total
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
     """What of a result is not as in an undisturbed one."""
     wrong = []
     for name, value in expected.items():
-        near = isinstance(value, int) and abs(found[name] - value) <= max(1.0, NEAR * abs(value))
+        near = isinstance(value, int | float) and abs(found[name] - value) <= max(1.0, NEAR * abs(value))
         if found.get(name) != value and not near:
             wrong.append(f"{name}: {found.get(name)}; expected {value}")
     return wrong

@@ -6,23 +6,31 @@ After each fault the machine is made sound and the command repeated: the result 
 """
 
 import argparse
+import os
 import random
+import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from faults.commands import COMMANDS, Command, differences, refusal, run_whole
+from faults.commands import BLOCK, ROOT, Bench, busy_seconds, refusal, run_whole
 
 ROOM = 2_000_000_000
-BLOCK = 4096
-"""Bytes that a file system hands out at once."""
+LEAST_MEMORY, MOST_MEMORY = 100_000_000, 3_200_000_000
+CLOCK = {
+    "1970": "import time; time.time = lambda: time.monotonic() % 1e6",
+    "jumps": "import time; real = time.time; time.time = lambda: real() + 86400 * (int(time.monotonic() * 3) % 5 - 2)",
+}
+"""What a process runs first, to be told a wrong time."""
 
 
 @dataclass
@@ -32,49 +40,6 @@ class Tried:
     what: str
     said: str = ""
     wrong: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Bench:
-    """A command with its inputs and what it finds when nothing disturbs it."""
-
-    name: str
-    command: Command
-    work: Path
-    expected: dict[str, Any] = field(default_factory=dict)
-    size: int = 0
-
-    def measure(self) -> None:
-        """Run the command undisturbed."""
-        shutil.rmtree(self.work, ignore_errors=True)
-        (self.work / "inputs").mkdir(parents=True)
-        self.command.prepare(self.work / "inputs")
-        ended = run_whole(self.line(self.work / "whole"))
-        assert ended.returncode == 0, ended.stderr
-        self.expected = dict(self.command.result(self.work / "whole"))
-        self.size = sum(-(-path.stat().st_size // BLOCK) * BLOCK for path in (self.work / "whole").rglob("*"))
-
-    def begun(self, part: str) -> Path | None:
-        """An output in which a part of the work is done; None for no part."""
-        if not part:
-            return None
-        out = self.work / part
-        ended = run_whole(self.command.line(self.work / "inputs", out, part))
-        assert ended.returncode == 0, ended.stderr
-        return out
-
-    def line(self, out: Path) -> list[str]:
-        """The command line for an output."""
-        return self.command.line(self.work / "inputs", out)
-
-    def repeat(self, out: Path) -> list[str]:
-        """Repeat the command on a sound machine; what is wrong with its result."""
-        ended = run_whole(self.line(out))
-        if ended.returncode:
-            return [f"repeated: exit code {ended.returncode}: {ended.stderr[-600:]}"]
-        left = [path.name for path in out.rglob("*.partial*")]
-        wrong = [f"left behind: {left}"] if left else []
-        return wrong + differences(self.command.result(out), self.expected)
 
 
 @contextmanager
@@ -102,9 +67,9 @@ def disk_full(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
         begun = bench.begun(part)
         for number in range(tries):
             with small_disk(bench.work / "disk", ROOM) as resize:
-                out = bench.work / "disk" / "out"
+                out = bench.empty(bench.work / "disk" / "out")
                 if begun:
-                    shutil.copytree(begun, out)
+                    shutil.copytree(begun, out, dirs_exist_ok=True)
                 used = shutil.disk_usage(bench.work / "disk").used
                 free = int((number + rng.random()) / tries * (bench.size - used)) // BLOCK * BLOCK
                 resize(used + max(BLOCK, free))
@@ -119,8 +84,133 @@ def disk_full(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
             yield tried
 
 
+def little_memory(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
+    """Too little address space, from next to nothing to nearly enough."""
+    for number in range(tries):
+        limit = int(LEAST_MEMORY + (number + rng.random()) / tries * (MOST_MEMORY - LEAST_MEMORY))
+        out = bench.empty(bench.work / "memory")
+        ended = run_whole(bench.line(out), preexec_fn=partial(resource.setrlimit, resource.RLIMIT_AS, (limit, limit)))
+        tried = Tried(f"{limit / 1e9:.2f} GB of address space", last_line(ended))
+        if ended.returncode == 0:
+            tried.what += " (enough)"
+        elif "memory" in last_line(ended) and not last_line(ended).startswith("dd-sfm"):
+            # A library has ended the process itself: only the warning at the start can say what helps.
+            tried.what += " (ended by a library)"
+            tried.wrong += [] if "warning: ulimit -v" in ended.stderr else ["no warning"]
+        else:
+            tried.wrong += refusal(ended, "memory")
+        tried.wrong += bench.repeat(out)
+        yield tried
+
+
+def damaged_files(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
+    """A file of a finished run with a flipped bit or a lost end: told, and made good."""
+    whole = bench.work / "whole"
+    kinds = ("frames/*.png", "frames.json", "descriptors/*.npz", "descriptors/*.npy", "tracks.npz", "map.json",
+             "sparse/0/*.bin", "points.ply", "densify.json")  # fmt: skip
+    for number in range(tries):
+        out = bench.empty(bench.work / "damaged")
+        shutil.copytree(whole, out, dirs_exist_ok=True)
+        path = rng.choice(sorted(out.glob(kinds[number % len(kinds)])))
+        content = bytearray(path.read_bytes())
+        place = rng.randrange(len(content))
+        content[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(content[: place + 1] if number % 2 else content)
+        ended = run_whole(bench.line(out))
+        told = next((line for line in ended.stderr.splitlines() if str(path) in line), "")
+        tried = Tried(f"{path.relative_to(out)} {'cut off' if number % 2 else 'changed'} at byte {place}", told)
+        tried.wrong += [] if "damaged" in told else [f"not told: {ended.stderr[-400:]}"]
+        tried.wrong += bench.repeat(out)
+        yield tried
+
+
+def stopped_twice(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
+    """Ctrl-C, and once more before the command has ended; then it is repeated."""
+    for number in range(tries):
+        out = bench.empty(bench.work / "stopped")
+        after_s = (number + rng.random()) / tries * bench.busy_s
+        with subprocess.Popen(bench.line(out), stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
+            while running.poll() is None and busy_seconds(running.pid) < after_s:
+                time.sleep(0.02)
+            running.send_signal(signal.SIGINT)
+            time.sleep(0.4)
+            running.send_signal(signal.SIGINT)
+            sent = time.monotonic()
+            _, text = running.communicate()
+        tried = Tried(f"Ctrl-C twice after {after_s:.1f} s of work", (text.strip().splitlines() or [""])[-1])
+        if running.returncode not in (0, 130, -signal.SIGINT) or "Traceback" in text:
+            tried.wrong.append(f"exit code {running.returncode}: {text[-500:]}")
+        if time.monotonic() - sent > 10:
+            tried.wrong.append("not at once")
+        tried.wrong += bench.repeat(out)
+        yield tried
+
+
+def wrong_clock(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
+    """A clock that stands in 1970 or jumps back and forth by days; then it is right again."""
+    for what in ("1970", "jumps")[:tries]:
+        out, place = bench.empty(bench.work / "clock"), bench.work / "clock_at"
+        place.mkdir(exist_ok=True)
+        (place / "sitecustomize.py").write_text(CLOCK[what])
+        paths = f"{place}:{ROOT}"
+        ended = run_whole(bench.line(out), env={**os.environ, "PYTHONPATH": paths})
+        tried = Tried(f"clock {what}", last_line(ended))
+        if ended.returncode:
+            tried.wrong.append(f"exit code {ended.returncode}: {ended.stderr[-500:]}")
+        tried.wrong += bench.repeat(out)
+        yield tried
+
+
+def two_at_once(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
+    """A second command in the folder that a first one works in."""
+    out = bench.empty(bench.work / "shared")
+    with subprocess.Popen(bench.line(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as first:
+        while first.poll() is None and not (out / ".dd-sfm.lock").exists():
+            time.sleep(0.02)
+        ended = run_whole(bench.line(out))
+        is_alone = first.poll() is not None
+        first.wait()
+    tried = Tried("two at once", last_line(ended))
+    tried.wrong += [] if is_alone else refusal(ended, "another dd-sfm")
+    tried.wrong += [f"the first one: exit code {first.returncode}"] if first.returncode else []
+    tried.wrong += bench.repeat(out)
+    yield tried
+
+
+def read_only_output(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
+    """An output on a file system that cannot be written to, and one that is removed meanwhile."""
+    with small_disk(bench.work / "disk", ROOM):
+        subprocess.run(["mount", "-o", "remount,ro", bench.work / "disk"], check=True)
+        ended = run_whole(bench.line(bench.work / "disk" / "out"))
+        tried = Tried("a read-only file system", last_line(ended))
+        tried.wrong += refusal(ended, "read-only", "cannot be written")
+        yield tried
+    for number in range(tries):
+        out = bench.empty(bench.work / "gone")
+        after_s = (number + rng.random()) / tries * bench.busy_s
+        with subprocess.Popen(
+            bench.line(out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        ) as running:
+            while running.poll() is None and busy_seconds(running.pid) < after_s:
+                time.sleep(0.02)
+            shutil.rmtree(out, ignore_errors=True)
+            said, text = running.communicate()
+        ended = subprocess.CompletedProcess((), running.returncode, said, text)
+        tried = Tried(f"the output removed after {after_s:.1f} s of work", last_line(ended))
+        tried.wrong += refusal(ended) if running.returncode else []
+        bench.empty(out)
+        tried.wrong += bench.repeat(out)
+        yield tried
+
+
 FAULTS: dict[str, Callable[[Bench, int, random.Random], Iterator[Tried]]] = {
     "disk": disk_full,
+    "memory": little_memory,
+    "damage": damaged_files,
+    "twice": stopped_twice,
+    "clock": wrong_clock,
+    "two": two_at_once,
+    "output": read_only_output,
 }
 
 
@@ -135,7 +225,7 @@ def main() -> int:
     options = parser.parse_args()
     count = wrong = 0
     for name in options.commands.split(","):
-        bench = Bench(name, COMMANDS[name], options.work / name)
+        bench = Bench(name, options.work / name)
         bench.measure()
         print(f"{name}: {bench.size / 1e6:.1f} MB, {str(bench.expected)[:200]}", flush=True)
         for fault in options.faults.split(","):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dd_sfm.errors import OutputError
-from dd_sfm.io.atomic import check_writable, write_json
+from dd_sfm.io.atomic import check_writable, write_json, write_together
 
 
 def test_json_holds_null_for_what_is_no_finite_number(tmp_path):
@@ -37,3 +37,13 @@ def test_a_place_that_cannot_be_written(tmp_path):
     for path in (tmp_path / "file" / "a.png", tmp_path / "none" / "a.png", tmp_path / "a.png"):
         with pytest.raises(OutputError, match=r"a\.png: cannot be written \(.*\); choose another output folder"):
             check_writable(path)
+
+
+def test_files_written_together_are_all_there_or_none(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "none" / "b.png"
+    first.write_bytes(b"before")
+    with pytest.raises(OutputError, match=r"b\.png: cannot be written"):
+        write_together({first: b"one", second: b"two"})
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]
+    write_together({first: b"one", tmp_path / "b.png": b"two"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.yaml", "b.png"]

@@ -288,16 +288,12 @@ def read_poses(run: Path) -> MapResult:
         notes = [Note.from_json(note) for note in content["notes"]]
         pairs, instruments = VerifiedPairs(**content["pairs"]), finite(content.get("instruments", 0.0))
         seconds = {str(step): finite(value) for step, value in content["seconds"].items()}
-        scales = [ModelScale(*map(_finite_or_none, (s["scale"], s["sigma"]))) for s in content.get("scales", [])]
+        scales = [ModelScale(*map(finite_or_none, (s["scale"], s["sigma"]))) for s in content.get("scales", [])]
         confidence = [{whole(int(k)): finite(v) for k, v in one.items()} for one in content.get("confidence", [])]
         if confidence and len(confidence) != len(models):
             raise ValueError(f"confidence of {len(confidence)} models")
         left_out = {whole(int(k)): str(why) for k, why in content.get("left_out", {}).items()}
         return MapResult(models, cameras, str(mapper), pairs, seconds, notes, instruments, scales, confidence, left_out)
-
-
-def _finite_or_none(value: Any) -> float | None:
-    return None if value is None else finite(value)
 
 
 def write_point_figures(run: Path, figures: Sequence[Mapping[str, Any]]) -> None:

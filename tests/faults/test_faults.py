@@ -6,13 +6,11 @@ import pytest
 from faults.commands import Bench
 from faults.fault_runs import FAULTS
 
-QUICK = ("two", "damage", "twice")
-
 
 @pytest.mark.slow
-def test_faults_of_the_machine_end_in_a_line_and_lose_nothing(tmp_path):
+def test_a_damaged_file_is_told_and_made_good(tmp_path):
     bench = Bench("reconstruct", tmp_path / "reconstruct")
     bench.measure()
-    found = [tried for name in QUICK for tried in FAULTS[name](bench, 1, random.Random(3))]
+    found = list(FAULTS["damage"](bench, 1, random.Random(3)))
     assert [(tried.what, tried.wrong) for tried in found if tried.wrong] == []
-    assert len(found) == len(QUICK)
+    assert len(found) == 1

@@ -25,6 +25,12 @@ PATH_SHARE, STEP_SHARE = 0.03, 0.36
 """A place is not known where it may be off by more than these shares of the path and of a step along it, both..."""
 TIMES_MEDIAN = 3.0
 """...and by so many times what is usual in the model."""
+SIGMAS = 2.5
+"""A place is another one than the model's where it is that far off, and by so many of its standard deviations."""
+DOUBTFUL_SHARE = 1 / 3
+"""Of what a place may be off, from which on a model is adjusted before it is judged."""
+LEAST_FRAMES = 3
+"""Fewest frames of a model. Fewer that hang on others need a known distance to these."""
 MOST_WEIGHT = 100
 """Matches of one pair count at most so often: neighbours share many, and are seldom wrong towards each other."""
 
@@ -76,13 +82,13 @@ def check_poses(
     """
     pairs = pair_supports(tracks, held_out, poses, camera, scale)
     wrong: dict[int, str] = {}
-    evidence = _Evidence.of(tracks, poses, camera, scale, seed, pairs)
+    evidence = _Evidence.of(_Model(tracks, poses, camera, scale, seed), pairs)
     while len(evidence.positions) > 2:
         found = evidence.worst_frame()
         if found is None:
             break
         wrong[found[0]] = found[1]
-        evidence = evidence.without(found[0], tracks, poses, camera, scale, seed)
+        evidence = evidence.without(found[0])
     whole, broken = [evidence], dict[int, str]()
     parts: list[_Evidence] = []
     while whole:
@@ -110,9 +116,25 @@ class _Verdict:
 
 
 @dataclass(frozen=True)
-class _Evidence:
-    """What is known of the frames of a model, by position ascending; ``sides`` by frame and whether it is after."""
+class _Model:
+    """A model and the tracks that it is checked by; see :func:`check_poses`."""
 
+    tracks: Tracks
+    poses: Mapping[int, FloatArray]
+    camera: PinholeCamera
+    scale: float
+    seed: int
+
+    def placed(self, positions: Iterable[int]) -> SidePoses:
+        """Some of its frames, to be placed by one another."""
+        return SidePoses(self.tracks, {k: self.poses[k] for k in positions}, self.camera, self.scale, self.seed)
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What is known of frames of a model, by position ascending; ``sides`` by frame and whether it is after."""
+
+    model: _Model
     positions: list[int]
     pairs: list[PairSupport]
     sides: dict[tuple[int, bool], SidePose]
@@ -121,42 +143,26 @@ class _Evidence:
     usual: tuple[float, float] = (1.0, 0.0)
 
     @classmethod
-    def of(
-        cls,
-        tracks: Tracks,
-        poses: Mapping[int, FloatArray],
-        camera: PinholeCamera,
-        scale: float,
-        seed: int,
-        pairs: list[PairSupport],
-    ) -> "_Evidence":
-        """The evidence of a model; ``usual`` shares and distances are those of all of its frames."""
-        placed = SidePoses(tracks, poses, camera, scale, seed)
+    def of(cls, model: _Model, pairs: list[PairSupport]) -> "_Evidence":
+        """The evidence of a whole model; ``usual`` shares and distances are those of all of its frames."""
+        placed = model.placed(model.poses)
         path = float(np.linalg.norm(np.diff(placed.centres, axis=0), axis=1).sum())
-        sides = {(side.frame, side.is_after): side for side in placed.all()}
-        first = cls(sorted(poses), pairs, sides, path, path / max(1, len(poses) - 1))
+        first = cls(
+            model, sorted(model.poses), pairs, _by_frame(placed.all()), path, path / max(1, len(model.poses) - 1)
+        )
         shares = [share for k in first.positions[1:] if (share := first.link_share(k)) is not None]
         offs = [side.off for k in first.positions[1:] if (side := first.link_side(k)) is not None]
         usual = float(np.median(shares)) if shares else 1.0, float(np.median(offs)) if offs else 0.0
         return replace(first, usual=usual)
 
-    def without(
-        self,
-        frame: int,
-        tracks: Tracks,
-        poses: Mapping[int, FloatArray],
-        camera: PinholeCamera,
-        scale: float,
-        seed: int,
-    ) -> "_Evidence":
+    def without(self, frame: int) -> "_Evidence":
         """The same without a frame; the frames near it are placed anew."""
         rank = self.positions.index(frame)
         left = [k for k in self.positions if k != frame]
-        near = self.positions[max(0, rank - 2 * WINDOW) : rank + 2 * WINDOW + 1]
-        placed = SidePoses(tracks, {k: poses[k] for k in near if k != frame}, camera, scale, seed)
+        near = [k for k in self.positions[max(0, rank - 2 * WINDOW) : rank + 2 * WINDOW + 1] if k != frame]
         touched = set(self.positions[max(0, rank - WINDOW) : rank + WINDOW + 1])
         sides = {key: side for key, side in self.sides.items() if key[0] not in touched}
-        sides |= {(side.frame, side.is_after): side for side in placed.all() if side.frame in touched}
+        sides |= _by_frame(side for side in self.model.placed(near).all() if side.frame in touched)
         pairs = [pair for pair in self.pairs if frame not in (pair.first, pair.second)]
         return replace(self, positions=left, pairs=pairs, sides=sides)
 
@@ -171,8 +177,13 @@ class _Evidence:
         return max(PATH_SHARE * self.path, STEP_SHARE * self.step, TIMES_MEDIAN * self.usual[1])
 
     def contradicts(self, side: SidePose) -> bool:
-        """Whether a frame's place by one side is another one than the model's, or not known."""
-        return side.off > self.most_off or side.agreeing < EXPLAINED * side.best
+        """Whether a frame's place by one side is another one than the model's."""
+        is_off = side.away > max(self.most_off, SIGMAS * side.sigma)
+        return is_off or side.agreeing < EXPLAINED * side.best
+
+    def holds(self, side: SidePose) -> bool:
+        """Whether a frame's place by one side is that of the model, and known."""
+        return side.off <= self.most_off and side.agreeing >= EXPLAINED * side.best
 
     def worst_frame(self) -> tuple[int, str] | None:
         """The frame that is contradicted the most, of those that no side of confirms, and why."""
@@ -216,13 +227,14 @@ class _Evidence:
     def weakest_link(self) -> tuple[int, str] | None:
         """Where frames hang least on those before them: the first of them, and why not; None where all do."""
         found = []
-        for frame in self.positions[1:]:
+        for rank, frame in list(enumerate(self.positions))[1:]:
             share, side = self.link_share(frame), self.link_side(frame)
+            is_rim = min(rank, len(self.positions) - rank) < LEAST_FRAMES <= len(self.positions) // 3
             if share is None and side is None:
                 found.append((-1.0, frame, NOTHING))
             elif share is not None and share < self.least_share:
                 found.append((share, frame, MATCHES))
-            elif side is not None and self.contradicts(side):
+            elif not self.holds(side) if side is not None else is_rim:
                 found.append((1.0 if share is None else share, frame, PLACE))
         return min(found)[1:] if found else None
 
@@ -234,16 +246,14 @@ class _Evidence:
     def _of(self, positions: list[int]) -> "_Evidence":
         held = set(positions)
         pairs = [pair for pair in self.pairs if pair.first in held and pair.second in held]
-        sides = {key: side for key, side in self.sides.items() if key[0] in held}
-        # What the other part has measured, which the first and the last frames of this one see, does not count.
-        sides.pop((positions[0], False), None)
-        sides.pop((positions[-1], True), None)
+        # Points that the other part has measured, too, tell nothing of this one.
+        sides = _by_frame(self.model.placed(positions).all()) if len(positions) > 1 else {}
         return replace(self, positions=positions, pairs=pairs, sides=sides)
 
     def is_loose(self) -> bool:
-        """Whether a place is known half as well as it must be at least."""
+        """Whether a place is known so badly that adjusting the model may better it."""
         sides = (self.link_side(frame) for frame in self.positions[1:])
-        return any(side is not None and side.off > self.most_off / 2 for side in sides)
+        return any(side is None or side.off > DOUBTFUL_SHARE * self.most_off for side in sides)
 
     def confidence(self) -> dict[int, float]:
         """How far each frame can be trusted."""
@@ -260,6 +270,10 @@ class _Evidence:
         share, side = self.link_share(frame), self.link_side(frame)
         off = 1.0 if side is None else side.off / self.most_off
         return (1.0 if share is None else share) * float(np.exp(-(off**2) / 2))
+
+
+def _by_frame(sides: Iterable[SidePose]) -> dict[tuple[int, bool], SidePose]:
+    return {(side.frame, side.is_after): side for side in sides}
 
 
 def _share(pairs: Iterable[PairSupport]) -> float | None:

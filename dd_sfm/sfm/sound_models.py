@@ -11,7 +11,7 @@ from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.mappers import MappedModel, Poses
-from dd_sfm.sfm.pose_check import NOTHING, PoseCheck, check_poses
+from dd_sfm.sfm.pose_check import LEAST_FRAMES, NOTHING, PoseCheck, check_poses
 from dd_sfm.sfm.registration import register_remaining
 from dd_sfm.sfm.track_adjustment import adjust_tracks
 from dd_sfm.structures import FrameSet, Tracks
@@ -20,8 +20,6 @@ logger = logging.getLogger(__name__)
 
 ADJUSTMENTS = 2
 """How often poses are adjusted to all tracks, each time triangulated anew, before a frame is given up."""
-LEAST_FRAMES = 3
-"""Fewest frames of a model."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.features.describe import use_bfloat16
 from dd_sfm.features.descriptor_cache import DescriptorCache
 from dd_sfm.features.held_maps import HeldMaps
-from dd_sfm.features.piece_links import PieceLinks
+from dd_sfm.features.piece_links import PieceLinks, without_followed_cuts
 from dd_sfm.features.queries import query_points
 from dd_sfm.features.view_matching import MatchView, match_view, match_views
 from dd_sfm.io.atomic import output_error
@@ -82,6 +82,13 @@ class Matcher:
             found.inlier_ratio,
         )
 
+    def probe(self, reference: int, target: int) -> float:
+        """The inlier ratio of a few points of one frame in another one."""
+        xy = query_points(self.frame(reference), self.config.match, np.zeros((0, 2), np.float32))
+        chosen = np.random.default_rng([self.config.runtime.seed, reference]).permutation(len(xy))
+        xy = xy[np.sort(chosen[: self.config.pairs.probe_points])].astype(np.float32)
+        return self.match(reference, target, xy).inlier_ratio if len(xy) else 0.0
+
     def frame(self, position: int) -> WorkingFrame:
         """A frame at working size."""
         return self._views[position][0]
@@ -106,6 +113,8 @@ def match_frames(
     folder = out / "matches"
     folder.mkdir(parents=True, exist_ok=True)
     matcher = Matcher(frames, out, config, device, held)
+    if config.pairs.loop_candidates:
+        frames = matcher.frames = without_followed_cuts(frames, matcher.probe)
     builder = TrackBuilder(len(frames), config.match.max_anchors)
     pooled = _pool_all(matcher, config) if config.pairs.loop_candidates else None
     references = reference_positions(frames.pieces, config.pairs)
@@ -163,14 +172,7 @@ def _find_links(matcher: Matcher, references: list[int], pooled: Tensor | None, 
     done = all(_path(folder, frames, reference).exists() for reference in references)
     if pooled is None or done or len(frames.pieces) == 1:
         return None
-
-    def probe(reference: int, target: int) -> float:
-        xy = query_points(matcher.frame(reference), config.match, np.zeros((0, 2), np.float32))
-        chosen = np.random.default_rng([config.runtime.seed, reference]).permutation(len(xy))
-        xy = xy[np.sort(chosen[: config.pairs.probe_points])].astype(np.float32)
-        return matcher.match(reference, target, xy).inlier_ratio if len(xy) else 0.0
-
-    links = PieceLinks(frames.pieces, references, pooled, probe, config.pairs.loop_candidates)
+    links = PieceLinks(frames.pieces, references, pooled, matcher.probe, config.pairs.loop_candidates)
     links.find()
     return links
 

@@ -6,10 +6,12 @@ neighbouring ones are tried too; between pieces that nothing joins so far, more 
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
 from dd_sfm.sfm.pairs import join_groups, other_targets, piece_of
+from dd_sfm.structures import FrameSet
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +29,24 @@ NEIGHBOURS = ((-1, -1), (0, 1), (1, 0), (1, 1), (0, -1), (-1, 0))
 Pair = tuple[int, int]
 Probe = Callable[[int, int], float]
 """Inlier ratio of the points of one position that are found in another one."""
+
+
+def without_followed_cuts(frames: FrameSet, probe: Probe) -> FrameSet:
+    """The frames in fewer pieces: where those on both sides of a boundary match, the view does follow.
+
+    Frames that are far apart in time look as if there were a cut, to all but descriptors.
+
+    Args:
+        frames: All frames.
+        probe: Tells how well two frames match.
+    """
+    piece, pieces = 0, []
+    for number, positions in enumerate(frames.pieces):
+        if number and max(probe(positions[0] - 1, positions[0]), probe(positions[0], positions[0] - 1)) < MATCHES_FROM:
+            piece += 1
+        pieces += [piece] * len(positions)
+    logger.info("match: %d pieces, %d with those joined that follow on each other", len(frames.pieces), piece + 1)
+    return replace(frames, frames=tuple(replace(f, piece=k) for f, k in zip(frames.frames, pieces, strict=True)))
 
 
 class PieceLinks:

@@ -1,9 +1,13 @@
 """Pieces are joined by frames that match, and more are tried where nothing joins them."""
 
-import torch
+from pathlib import Path
 
-from dd_sfm.features.piece_links import MORE_TRIED, PieceLinks
+import torch
+from scene import CAMERA
+
+from dd_sfm.features.piece_links import MORE_TRIED, PieceLinks, without_followed_cuts
 from dd_sfm.sfm.pairs import join_groups
+from dd_sfm.structures import Frame, FrameSet
 
 
 def links(pieces, pooled, matches, most=3):
@@ -50,3 +54,16 @@ def test_more_is_tried_where_alike_frames_do_not_match_and_that_is_bounded():
 def test_groups_by_hand():
     assert join_groups(5, [{0, 3}, {1, 2}, {3, 2}]) == [{0, 1, 2, 3}, {4}]
     assert join_groups(2, []) == [{0}, {1}]
+
+
+def test_a_boundary_over_which_the_view_follows_is_none():
+    pieces = [0] * 5 + [1] * 4 + [2] * 3
+    frames = FrameSet(tuple(Frame(k, Path(), Path(), k / 25, piece) for k, piece in enumerate(pieces)), CAMERA, 500)
+    tried = []
+
+    def probe(reference, target):
+        tried.append((reference, target))
+        return 0.6 if (reference, target) == (5, 4) else 0.05
+
+    assert without_followed_cuts(frames, probe).pieces == (range(9), range(9, 12))
+    assert set(tried) == {(4, 5), (5, 4), (8, 9), (9, 8)}

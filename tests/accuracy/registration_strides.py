@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import DDSfMError
@@ -154,15 +155,16 @@ def draw(outcomes, path):
             axes.grid(alpha=0.25)
     panels[0, 0].set(ylabel="registered rightly [%]")
     panels[1, 0].set(ylabel="wrongly [%]")
-    panels[0, 0].legend(frameon=False)
+    drawn = [features for features in COLOURS if any(o["features"] == features for o in outcomes)]
+    lines = [Line2D([], [], color=COLOURS[features], marker="o", label=features) for features in drawn]
+    panels[0, 0].legend(handles=lines, frameon=False, loc="lower left")
     figure.savefig(path, dpi=120)
 
 
 def table(outcomes):
     """Print a line for every clip, stride and method."""
-    print(
-        "| clip | every | features | first frames | frames | right | wrong |\n| --- | --- | --- | --- | --- | --- | --- |"
-    )
+    print("| clip | every | features | first frames | frames | right | wrong |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for key in sorted({(o["clip"], o["stride"], o["features"]) for o in outcomes}):
         some = [o for o in outcomes if (o["clip"], o["stride"], o["features"]) == key]
         frames, right, wrong = (sum(o[name] for o in some) for name in ("frames", "right", "wrong"))

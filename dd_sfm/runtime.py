@@ -74,6 +74,11 @@ def has_bfloat16(device: torch.device) -> bool:
 def release_memory() -> None:
     """Give memory that nothing uses any more back to the system: caches that hold themselves, and gaps in the heap."""
     gc.collect()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Give the gaps in the heap back to the system: arrays of a few megabytes leave them in the heap of each thread."""
     # glibc alone knows this.
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -7,6 +7,7 @@ or changes its scale between two frames where what links those up to one with th
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,7 +158,7 @@ class _Evidence:
 
     def without(self, frame: int) -> "_Evidence":
         """The same without a frame; the frames near it are placed anew."""
-        rank = self.positions.index(frame)
+        rank = self._rank[frame]
         left = [k for k in self.positions if k != frame]
         near = [k for k in self.positions[max(0, rank - 2 * WINDOW) : rank + 2 * WINDOW + 1] if k != frame]
         touched = set(self.positions[max(0, rank - WINDOW) : rank + WINDOW + 1])
@@ -204,7 +205,7 @@ class _Evidence:
 
     def _side_verdict(self, frame: int, is_after: bool) -> "_Verdict | None":
         """What one side of a frame has to say; None without anything."""
-        pairs = [p for p in self.pairs if (p.first if is_after else p.second) == frame]
+        pairs = self._pairs_of.get((frame, is_after), [])
         share, side = _share(pairs), self.sides.get((frame, is_after))
         if share is None and side is None:
             return None
@@ -214,13 +215,41 @@ class _Evidence:
         is_off = side is not None and self.contradicts(side)
         return _Verdict(1.0 if share is None else share, partners, PLACE if is_off else "")
 
+    @cached_property
+    def _rank(self) -> dict[int, int]:
+        return {position: rank for rank, position in enumerate(self.positions)}
+
+    @cached_property
+    def _pairs_of(self) -> dict[tuple[int, bool], list[PairSupport]]:
+        """The pairs of each frame with frames after it, and with those before it."""
+        found: dict[tuple[int, bool], list[PairSupport]] = {}
+        for pair in self.pairs:
+            found.setdefault((pair.first, True), []).append(pair)
+            found.setdefault((pair.second, False), []).append(pair)
+        return found
+
+    @cached_property
+    def _over_links(self) -> FloatArray:
+        """Of the pairs that reach over the link before each frame: matches that agree, and that could, (2, N + 1).
+
+        A pair is added at the first link that it crosses, and taken off after the last one.
+        """
+        steps = np.zeros((2, len(self.positions) + 1))
+        for pair in self.pairs:
+            weight = min(pair.best, MOST_WEIGHT)
+            counts = weight * pair.agreeing / pair.best, weight
+            steps[:, self._rank[pair.first] + 1] += counts
+            steps[:, self._rank[pair.second] + 1] -= counts
+        return np.cumsum(steps, axis=1)
+
     def link_share(self, frame: int) -> float | None:
         """The share of matches that agree, between frames before one and those from it on; None without any."""
-        return _share(p for p in self.pairs if p.first < frame <= p.second)
+        agreeing, weights = self._over_links[:, self._rank[frame]]
+        return float(agreeing / weights) if weights else None
 
     def link_side(self, frame: int) -> SidePose | None:
         """The surest place across the link before a frame: of this one by those before it, or the other way round."""
-        before = self.positions[self.positions.index(frame) - 1]
+        before = self.positions[self._rank[frame] - 1]
         sides = [self.sides.get((frame, False)), self.sides.get((before, True))]
         return min((side for side in sides if side is not None), key=lambda side: side.off, default=None)
 
@@ -257,13 +286,13 @@ class _Evidence:
 
     def confidence(self) -> dict[int, float]:
         """How far each frame can be trusted."""
-        links = [self._link_confidence(frame) for frame in self.positions[1:]]
+        links = np.array([self._link_confidence(frame) for frame in self.positions[1:]])
         middle = len(self.positions) // 2
+        before, after = np.minimum.accumulate(links[:middle][::-1])[::-1], np.minimum.accumulate(links[middle:])
         found = {}
-        for rank, frame in enumerate(self.positions):
-            between = links[rank:middle] if rank < middle else links[middle:rank]
-            share = _share(p for p in self.pairs if frame in (p.first, p.second))
-            found[frame] = round(float(min([1.0 if share is None else share, *between])), 3)
+        for frame, weakest in zip(self.positions, [*before, 1.0, *after], strict=True):
+            share = _share(p for is_after in (False, True) for p in self._pairs_of.get((frame, is_after), []))
+            found[frame] = round(float(min(1.0 if share is None else share, weakest)), 3)
         return found
 
     def _link_confidence(self, frame: int) -> float:

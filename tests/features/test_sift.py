@@ -117,6 +117,8 @@ def smooth_frames(count: int = 8) -> list[np.ndarray]:
 @pytest.mark.parametrize("preset", ["tuned", "default"])
 def test_nothing_to_match_is_one_clear_line(tmp_path, preset):
     clip = write_video(tmp_path / "smooth.avi", smooth_frames())
-    config = load_config(Config, None, ["features=sift", f"sift.preset={preset}", "runtime.device=cpu"])
+    config = load_config(
+        Config, None, ["features=sift", f"sift.preset={preset}", "runtime.device=cpu", "frames.min_sharpness=0"]
+    )
     with pytest.raises(ReconstructionError, match=r"no model from 8 frames \(0 of \d+ pairs verified, 0 matches\)"):
         run(RunRequest(clip, tmp_path / "run", config, "300,300,160,120"), silent, lambda _: None)

@@ -84,8 +84,7 @@ class FrameRecord:
     no time is known, as of images in a folder; ``dropped``: why it is not used, None for a frame that is; ``detail``:
     the measurement behind that, for a reader; ``source``: name of its file, for a folder of images or one of several
     sources; ``stem``: name of its files in the run without ending, "" for that of its index; ``piece``: see
-    :class:`Frame`; ``model``: that has a pose of it, None for none and as long as none was looked for, where ``detail``
-    then says why; ``confidence``: how far that pose can be trusted, in [0, 1], None where that was not checked.
+    :class:`Frame`.
     """
 
     index: int
@@ -96,8 +95,6 @@ class FrameRecord:
     source: str = ""
     stem: str = ""
     piece: int = 0
-    model: int | None = None
-    confidence: float | None = None
 
     @property
     def name(self) -> str:

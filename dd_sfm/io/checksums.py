@@ -21,8 +21,8 @@ from dd_sfm.io.run_layout import own_files
 CHECKED = {
     "frames": r"frames\.json|field_of_view\.png|frames/.*",
     "describe": r"descriptors/.*|describe/.*",
-    "match": r"tracks\.npz|match/.*",
-    "map": r"map\.json|instruments/.*|poses/.*",
+    "match": r"tracks\.npz|sift\.db|match/.*",
+    "map": r"map\.json|frame_poses\.json|map/.*|instruments/.*|poses/.*",
     "densify": r"points\.ply|densify\.json|trajectory\.csv|sparse/.*",
 }
 """By stage the files that are checked."""

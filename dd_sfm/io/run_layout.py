@@ -34,7 +34,7 @@ MADE_BY = {
     "map": {
         "map": r".*",
         "instruments": rf"({LABEL}_)?{NUMBER}\.(png|jpg)\.png",
-        "": rf"map\.json|database\.db(\.partial)?{JOURNAL}",
+        "": rf"map\.json|frame_poses\.json|database\.db(\.partial)?{JOURNAL}",
         "poses": rf"{MODEL}|\.({'|'.join(get_args(Mapper))})/.*",
     },
     "densify": {"": r"points\.ply|densify\.json|metrics\.json|trajectory\.csv", "sparse": MODEL},

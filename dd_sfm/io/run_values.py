@@ -26,8 +26,6 @@ def record_json(record: FrameRecord) -> dict[str, Any]:
         "source": record.source,
         **({"name": record.stem} if record.stem else {}),
         "piece": record.piece,
-        **({} if record.model is None else {"model": record.model}),
-        **({} if record.confidence is None else {"confidence": record.confidence}),
     }
 
 
@@ -90,8 +88,6 @@ def _record(record: Mapping[str, Any]) -> FrameRecord:
         str(record.get("source", "")),
         file_name(str(record["name"])) if record.get("name") else "",
         whole(record.get("piece", 0)),
-        None if record.get("model") is None else whole(record["model"]),
-        finite_or_none(record.get("confidence")),
     )
 
 

@@ -23,7 +23,7 @@ from dd_sfm.io.run_folder import (
     readable,
 )
 from dd_sfm.notes import Note, NoteCode
-from dd_sfm.pipeline.frame_confidence import confidence_figures, with_poses
+from dd_sfm.pipeline.frame_confidence import confidence_figures, frame_poses
 from dd_sfm.sfm.geometry import measured_errors_px
 from dd_sfm.sfm.observation_geometry import model_angles_deg, model_errors_px
 from dd_sfm.structures import MapResult, Model, ModelScale
@@ -73,7 +73,7 @@ def run_metrics(
         "frames_used": len(frames.kept),
         "frames_registered": models[0]["frames_registered"],
         "models": [m["frames_registered"] for m in models],
-        **confidence_figures(with_poses(frames, found).kept),
+        **confidence_figures(frame_poses(frames.kept, found)),
         "model_pieces": [model_pieces(frames, poses) for poses in found.models[: len(models)]],
         "model_details": model_details(frames, found),
         **{k: v for k, v in models[0].items() if k not in ("frames_registered", "focal_length_px")},

@@ -12,12 +12,12 @@ from dd_sfm.config import Config
 from dd_sfm.features.method import FeatureMethod, Job
 from dd_sfm.features.methods import feature_method
 from dd_sfm.io.clouds import write_cloud
+from dd_sfm.io.frame_poses import write_frame_poses
 from dd_sfm.io.run_folder import (
     load_frames,
     read_frames,
     read_matches,
     read_poses,
-    write_frames,
     write_matches,
     write_point_figures,
     write_poses,
@@ -25,7 +25,7 @@ from dd_sfm.io.run_folder import (
 from dd_sfm.io.trajectory import write_trajectory
 from dd_sfm.mvs.uncertainty import with_focal_sigma
 from dd_sfm.pipeline.between_frames import KeyPoints, find_poses_between, has_frames_between
-from dd_sfm.pipeline.frame_confidence import with_poses
+from dd_sfm.pipeline.frame_confidence import frame_poses
 from dd_sfm.pipeline.frames import extract_frames
 from dd_sfm.pipeline.metrics import model_figures
 from dd_sfm.pipeline.stages import STAGES
@@ -101,7 +101,7 @@ def _match(work: Work) -> None:
 
 def _map(work: Work) -> None:
     found = work.method.map(work.job(), read_matches(work.out).tracks)
-    write_frames(work.out, with_poses(read_frames(work.out), found))
+    write_frame_poses(work.out, frame_poses(read_frames(work.out).kept, found))
     write_poses(work.out, found)
 
 

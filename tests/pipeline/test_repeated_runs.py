@@ -1,0 +1,125 @@
+"""A finished run is repeated: nothing is done again, and nothing of it is taken for damaged."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from plane import plane_model, plane_poses
+
+from dd_sfm.cameras import PinholeCamera
+from dd_sfm.config import Config, load_config
+from dd_sfm.features.methods import METHODS
+from dd_sfm.io.colmap_model import write_model
+from dd_sfm.io.run_folder import write_grid
+from dd_sfm.pipeline.compare import CompareRequest, run_all
+from dd_sfm.pipeline.run import run
+from dd_sfm.pipeline.stage_work import RunRequest
+from dd_sfm.pipeline.stages import STAGES
+from dd_sfm.progress import silent
+from dd_sfm.structures import FinishedModel, MapResult, MatchResult, Tracks, VerifiedPairs, WorkingGrid
+
+FRAMES = 12
+POSES = {k: pose for k, pose in plane_poses().items() if k < FRAMES}
+CAMERA = PinholeCamera(160, 120, 150.0, 150.0, 80.0, 60.0)
+DONE = [f"{stage}: done before" for stage in STAGES]
+
+
+def known_model():
+    model = plane_model(4.0)
+    rows = model.frame < FRAMES
+    kept, point = np.unique(model.point[rows], return_inverse=True)
+    seen = {"point": point, "frame": model.frame[rows], "xy": model.xy[rows]}
+    points = {name: getattr(model, name)[kept] for name in ("xyz", "rgb", "error_px")}
+    return replace(model, cam_from_world=POSES, **points, **seen)
+
+
+class KnownModel:
+    """A method that knows its result, and leaves files of every kind in the run."""
+
+    resumes = frozenset[str]()
+
+    def check(self, config):
+        pass
+
+    def weights(self, config):
+        return None
+
+    def stage_inputs(self, config):
+        return {stage: [] for stage in STAGES[1:]}
+
+    def describe(self, job):
+        (job.out / "descriptors").mkdir(exist_ok=True)
+        write_grid(job.out, WorkingGrid(1.0, (0, 0), 160, 120, 2), 2)
+        np.save(job.out / "descriptors" / "basis.npy", np.eye(3))
+        self._keep(job, "describe")
+
+    def is_described(self, job):
+        return True
+
+    def match(self, job):
+        self._keep(job, "match")
+        (job.out / "sift.db").write_bytes(b"matches")
+        xy, score, anchor = np.zeros((4, 2), np.float32), np.ones(4, np.float32), np.arange(4) == 0
+        return MatchResult(Tracks(np.zeros(4, np.int64), np.arange(4), xy, score, anchor), [(0, 1)])
+
+    def map(self, job, tracks):
+        self._keep(job, "map")
+        (job.out / "database.db").write_bytes(b"matches")
+        write_model(job.out / "poses" / "0", known_model(), job.frames)
+        trusted = dict.fromkeys(POSES, 0.9)
+        return MapResult([POSES], [CAMERA], "global", VerifiedPairs(1, 1, 4), {}, confidence=[trusted])
+
+    def points(self, job, tracks, found) -> Iterator[FinishedModel]:
+        model = known_model()
+        write_model(job.out / "sparse" / "0", model, job.frames)
+        yield FinishedModel(model, np.full(len(model.xyz), 0.01))
+
+    @staticmethod
+    def _keep(job, stage):
+        (job.out / stage).mkdir(exist_ok=True)
+        (job.out / stage / "own.bin").write_bytes(stage.encode())
+
+
+@pytest.fixture
+def request_of(tiny_clip, tmp_path, monkeypatch):
+    for name in ("learned", "sift"):
+        monkeypatch.setitem(METHODS, name, KnownModel())
+    config = load_config(Config, None, ["runtime.device=cpu"])
+    return RunRequest(tiny_clip, tmp_path / "run", config, "150,150,80,60")
+
+
+def files_of(out):
+    """Content of a run's files, but for what every call writes anew."""
+    names = ("run.log", "metrics.json", "config.yaml", "stages.json", ".dd-sfm.lock")
+    return {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name not in names}
+
+
+def test_a_repeated_run_does_nothing_again(request_of):
+    lines = []
+    for last in ("match", "map", "densify"):
+        run(replace(request_of, last=last), silent, lines.append)
+    assert [line for line in lines if line.endswith(" ...")] == [f"{stage} ..." for stage in STAGES]
+    assert not any("damaged" in line for line in lines)
+    before = files_of(request_of.out)
+    assert request_of.out / "frame_poses.json" in before
+    for _ in range(2):
+        lines.clear()
+        run(request_of, silent, lines.append)
+        assert lines == DONE
+    assert not (request_of.out / "damaged").exists()
+    assert files_of(request_of.out) == before
+
+
+def test_a_repeated_comparison_does_nothing_again(request_of):
+    compared, lines = CompareRequest(request_of, default_sift=False), list[str]()
+    run_all(compared, silent, lines.append)
+    runs = {path.name: files_of(path) for path in request_of.out.iterdir() if path.is_dir()}
+    assert set(runs) == {"learned", "sift"}
+    lines.clear()
+    outcomes = run_all(compared, silent, lines.append)
+    assert [outcome.failure for outcome in outcomes] == ["", ""]
+    assert lines == ["all: frames: done before"] + [f"{name}: {line}" for name in ("sift", "learned") for line in DONE]
+    for name, before in runs.items():
+        assert files_of(request_of.out / name) == before
+        assert not (request_of.out / name / "damaged").exists()

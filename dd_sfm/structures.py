@@ -47,6 +47,11 @@ class Frame:
         stem = self.path.stem
         return str(self.index) if stem.isdigit() else stem
 
+    @property
+    def source(self) -> str:
+        """The name of its source among several, as its files begin; "" where there is one source."""
+        return self.path.stem.rpartition("_")[0]
+
 
 class DropReason(StrEnum):
     """Why a source frame is not used; the values are written to ``frames.json``."""

@@ -128,7 +128,7 @@ def join_models(job: Job, tracks: Tracks, found: MapResult) -> MapResult:
     _write_poses(job, joiner.tracks, models, cameras)
     text = f"models that share tissue were joined after they were mapped: {len(found.models)} became {len(models)}"
     notes = [note for note in found.notes if note.code not in OF_MODELS]
-    notes += [*model_notes(models, job.frames), Note(NoteCode.MODELS_JOINED, text)]
+    notes += [*model_notes(models, job.frames, found.left_out), Note(NoteCode.MODELS_JOINED, text)]
     notes += scale_notes(models, scales, job.frames)
     known = {position: value for model in found.confidence for position, value in model.items()}
     confidence = [{k: known[k] for k in poses if k in known} for poses in models]

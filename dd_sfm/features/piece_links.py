@@ -34,15 +34,23 @@ Probe = Callable[[int, int], float]
 def without_followed_cuts(frames: FrameSet, probe: Probe) -> FrameSet:
     """The frames in fewer pieces: where those on both sides of a boundary match, the view does follow.
 
-    Frames that are far apart in time look as if there were a cut, to all but descriptors.
+    Frames that are far apart in time look as if there were a cut, to all but descriptors. From one source to the next
+    the view never follows: frames that match there do so by chance, or show the same place at another time.
 
     Args:
         frames: All frames.
         probe: Tells how well two frames match.
     """
+
+    def follows(first: int) -> bool:
+        before = first - 1
+        if frames.frames[before].source != frames.frames[first].source:
+            return False
+        return max(probe(before, first), probe(first, before)) >= MATCHES_FROM
+
     piece, pieces = 0, []
     for number, positions in enumerate(frames.pieces):
-        if number and max(probe(positions[0] - 1, positions[0]), probe(positions[0], positions[0] - 1)) < MATCHES_FROM:
+        if number and not follows(positions[0]):
             piece += 1
         pieces += [piece] * len(positions)
     logger.info("match: %d pieces, %d with those joined that follow on each other", len(frames.pieces), piece + 1)

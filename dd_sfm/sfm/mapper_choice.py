@@ -105,21 +105,20 @@ def try_mappers(
     for mapper in config.map.mappers:
         started = time.monotonic()
         try:
-            candidate = _try_mapper(mapper, given, _time_limit(seconds, config))
+            candidates.append(_try_mapper(mapper, given, _time_limit(seconds, config)))
+            seconds[mapper] = round(time.monotonic() - started, 2)
+            if checker is not None:
+                started = time.monotonic()
+                candidates[-1] = replace(candidates[-1], sound=checker.sound(candidates[-1].models))
+                seconds["check"] = round(seconds.get("check", 0.0) + time.monotonic() - started, 2)
         except MapperStoppedError as stopped:
             _keep_best(out, [*candidates, _judged(mapper, read_models(stopped.found, frames), given)], config)
             raise
         except KeyboardInterrupt:
             _keep_best(out, candidates, config)
             raise
-        seconds[mapper] = round(time.monotonic() - started, 2)
-        if checker is not None:
-            started = time.monotonic()
-            candidate = replace(candidate, sound=checker.sound(candidate.models))
-            seconds["check"] = round(seconds.get("check", 0.0) + time.monotonic() - started, 2)
-        candidates.append(candidate)
-        logger.info("map: %s: %s, of %d that may be joined", mapper, _describe(candidate, frames), possible)
-        if _holds_up(candidate, possible, config):
+        logger.info("map: %s: %s, of %d that may be joined", mapper, _describe(candidates[-1], frames), possible)
+        if _holds_up(candidates[-1], possible, config):
             break
     best = best_candidate(candidates, config.map.max_scale_jump)
     if best.registered < 3:
@@ -231,8 +230,13 @@ def _holds_up(candidate: Candidate, possible: int, config: Config) -> bool:
 
 
 def best_candidate(candidates: list[Candidate], max_scale_jump: float) -> Candidate:
-    """The result of which most frames hold, those with a jump in scale at :data:`WORTH_WITH_JUMP`."""
-    return max(candidates, key=lambda c: c.holding * (1.0 if c.jump <= max_scale_jump else WORTH_WITH_JUMP))
+    """The result of which most frames hold, or else are registered; with a jump in scale at :data:`WORTH_WITH_JUMP`."""
+
+    def key(candidate: Candidate) -> tuple[float, float]:
+        worth = 1.0 if candidate.jump <= max_scale_jump else WORTH_WITH_JUMP
+        return candidate.holding * worth, candidate.registered * worth
+
+    return max(candidates, key=key)
 
 
 def _describe(candidate: Candidate, frames: FrameSet) -> str:

@@ -127,7 +127,7 @@ def _jump(best: Candidate, sound: SoundModels, tracks: Tracks) -> tuple[int | No
 def _notes(best: Candidate, sound: SoundModels, frames: FrameSet, tracks: Tracks, config: Config) -> list[Note]:
     """What went less well, for the user."""
     models = [model.poses for model in sound.models]
-    notes = model_notes(models, frames) + sound_notes(sound, frames)
+    notes = model_notes(models, frames, sound.left_out) + sound_notes(sound, frames)
     added = len(set(models[0]) - {k for poses in best.poses for k in poses})
     if added:
         which = "1 frame was" if added == 1 else f"{added} frames were"

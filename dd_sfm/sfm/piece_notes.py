@@ -1,12 +1,12 @@
 """Which frames and pieces of a run, several sources or both sides of a cut, are in one model, and which are not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.structures import FloatArray, FrameSet, ModelScale
 
 NAMED = 8
-"""So many frames that are not registered are named in a note."""
+"""So many frames are named in a note."""
 OF_MODELS = (
     NoteCode.FRAMES_NOT_REGISTERED, NoteCode.SEVERAL_MODELS, NoteCode.PIECES_JOINED, NoteCode.PIECES_APART
 )  # fmt: skip
@@ -15,18 +15,21 @@ LEAST_FRAMES = 3
 """Frames of a piece in a model from which on it counts as part of it; it is none of a piece with fewer."""
 
 
-def model_notes(models: Sequence[Mapping[int, FloatArray]], frames: FrameSet) -> list[Note]:
+def model_notes(
+    models: Sequence[Mapping[int, FloatArray]], frames: FrameSet, taken_out: Collection[int] = ()
+) -> list[Note]:
     """Which frames are in no model, or not in the first one, and what became of the pieces.
 
     Args:
         models: The poses of each model by frame position.
         frames: All frames.
+        taken_out: Positions of frames of which another note tells why they are in no model.
     """
     notes = []
-    missing = [frame.label for k, frame in enumerate(frames.frames) if k not in models[0]]
+    missing = [k for k in range(len(frames)) if k not in models[0] and k not in taken_out]
     if missing:
         where = "in the largest model" if len(models) > 1 else "in the model"
-        named = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
+        named = frame_names(missing, frames)
         text = f"{len(missing)} of {len(frames)} frames could not be registered {where}: {named}"
         notes.append(Note(NoteCode.FRAMES_NOT_REGISTERED, text))
     if len(models) > 1:
@@ -75,6 +78,12 @@ def piece_notes(models: Sequence[Mapping[int, FloatArray]], frames: FrameSet) ->
         names = ", ".join(piece_name(frames, piece) for piece in lost)
         notes.append(Note(NoteCode.PIECES_APART, f"in no model at all: {names}"))
     return notes
+
+
+def frame_names(positions: Sequence[int], frames: FrameSet) -> str:
+    """Frames by name, the first ones where there are many."""
+    named = ", ".join(frames.frames[position].label for position in positions[:NAMED])
+    return named + (", ..." if len(positions) > NAMED else "")
 
 
 def model_text(poses: Mapping[int, FloatArray], frames: FrameSet) -> str:

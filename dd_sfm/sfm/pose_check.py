@@ -35,12 +35,20 @@ LEAST_FRAMES = 3
 MOST_WEIGHT = 100
 """Matches of one pair count at most so often: neighbours share many, and are seldom wrong towards each other."""
 
-MATCHES, PLACE, NOTHING = (
+MATCHES, PLACE, NOTHING, TOO_FEW = (
     "matches that the mapper did not use contradict its pose",
     "its place by what other frames measured is another one, or not known well enough",
     "nothing that the mapper did not use confirms its pose",
+    "too few frames are left of the part of the model that it was in",
 )
 """Why a frame, or what links two parts of a model, does not hold."""
+OF_SEVERAL = {
+    MATCHES: "matches that the mapper did not use contradict their poses",
+    PLACE: "their places by what other frames measured are other ones, or not known well enough",
+    NOTHING: "nothing that the mapper did not use confirms their poses",
+    TOO_FEW: "too few frames are left of the parts of the model that they were in",
+}
+"""The same of several frames."""
 
 
 @dataclass(frozen=True)

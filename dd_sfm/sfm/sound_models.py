@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.mappers import MappedModel, Poses
-from dd_sfm.sfm.pose_check import LEAST_FRAMES, NOTHING, PoseCheck, check_poses
+from dd_sfm.sfm.pose_check import LEAST_FRAMES, NOTHING, TOO_FEW, PoseCheck, check_poses
 from dd_sfm.sfm.registration import register_remaining
 from dd_sfm.sfm.track_adjustment import adjust_tracks
 from dd_sfm.structures import FrameSet, Tracks
@@ -95,9 +96,7 @@ class ModelChecker:
         """
         if sound is None or not sound.models:
             return whole_models(models, unconfirmed=True)
-        first = self._with_remaining(sound.models[0])
-        left_out = {k: why for k, why in sound.left_out.items() if k not in first.poses}
-        return replace(sound, models=[first, *sound.models[1:]], left_out=left_out)
+        return _with_first(sound, self._with_remaining(sound.models[0]))
 
     def _with_remaining(self, model: SoundModel) -> SoundModel:
         poses = register_remaining(model.poses, model.camera, self.frames, self.tracks, self.config)
@@ -115,17 +114,49 @@ class ModelChecker:
     def _parts(self, model: MappedModel) -> SoundModels:
         """The parts of one model that hold, with poses adjusted where that helps."""
         poses, camera, check = model.poses, model.camera, self._check(model.poses, model.camera)
-        adjusted = poses
+        adjusted, refined = poses, camera
         for _ in range(ADJUSTMENTS if check.doubtful and self.config.triangulation.bundle_adjust else 0):
-            found = adjust_tracks(self.frames, self.tracks, adjusted, camera, self.config)
-            adjusted = found.cam_from_world
+            found = adjust_tracks(self.frames, self.tracks, adjusted, refined, self.config)
+            adjusted, refined = found.cam_from_world, found.camera
         if adjusted is not poses:
-            again = self._check(adjusted, found.camera)
+            again = self._check(adjusted, refined)
             if len(again.parts[0]) >= len(check.parts[0]):
-                poses, camera, check = adjusted, found.camera, again
+                poses, camera, check = adjusted, refined, again
         if check.wrong or check.broken:
             logger.info("map: does not hold: %s", {**check.wrong, **check.broken})
         return _split(poses, camera, check, model.folder)
+
+
+def _with_first(sound: SoundModels, first: SoundModel) -> SoundModels:
+    """Models with another first one that has more frames: no other one keeps these, nor a split that they undo."""
+    added = set(first.poses) - set(sound.models[0].poses)
+    left_out = {k: why for k, why in sound.left_out.items() if k not in added}
+    models = [first]
+    for model in sound.models[1:]:
+        rest = set(model.poses) - added
+        if len(rest) >= LEAST_FRAMES:
+            confidence = {k: value for k, value in model.confidence.items() if k in rest}
+            models.append(replace(model, poses={k: model.poses[k] for k in sorted(rest)}, confidence=confidence))
+        else:
+            left_out |= dict.fromkeys(sorted(rest), TOO_FEW)
+    models[1:] = sorted(models[1:], key=lambda model: (-len(model.poses), min(model.poses)))
+    is_whole = sound.is_whole and not any(added & set(model.poses) for model in sound.models[1:])
+    return replace(sound, models=models, left_out=left_out, splits=_moved_splits(sound, models), is_whole=is_whole)
+
+
+def _moved_splits(sound: SoundModels, models: Sequence[SoundModel]) -> dict[int, str]:
+    """Where splits are once frames have gone to another model: up to the next split may all have gone."""
+    number = {k: n for n, model in enumerate(models) for k in model.poses}
+    splits: dict[int, str] = {}
+    for folder in {model.folder for model in sound.models}:
+        # Splits are between frames of one of the mapper's models.
+        own = sorted({k for model in sound.models if model.folder == folder for k in model.poses})
+        left = [k for k in own if k in number]
+        ends = [after for before, after in pairwise(left) if number[before] != number[after]]
+        starts = [k for k in own if k in sound.splits]
+        for start, limit in pairwise([*starts, own[-1] + 1]):
+            splits |= dict.fromkeys([k for k in ends if start <= k < limit][:1], sound.splits[start])
+    return splits
 
 
 def _split(poses: Poses, camera: PinholeCamera, check: PoseCheck, folder: int) -> SoundModels:

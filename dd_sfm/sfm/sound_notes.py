@@ -1,6 +1,10 @@
 """What is said of frames that were taken out of a model, and of models that were split."""
 
+from collections.abc import Mapping
+
 from dd_sfm.notes import Note, NoteCode
+from dd_sfm.sfm.piece_notes import frame_names
+from dd_sfm.sfm.pose_check import OF_SEVERAL
 from dd_sfm.sfm.sound_models import SoundModels
 from dd_sfm.structures import FrameSet
 
@@ -12,10 +16,18 @@ def sound_notes(sound: SoundModels, frames: FrameSet) -> list[Note]:
         text = "nothing that the mapper did not use confirms the poses: do not trust them. Use more frames"
         notes.append(Note(NoteCode.POSES_UNCONFIRMED, text))
     for why in sorted(set(sound.left_out.values())):
-        named = [frames.frames[k].label for k in sorted(sound.left_out) if sound.left_out[k] == why]
-        which = "1 frame was" if len(named) == 1 else f"{len(named)} frames were"
-        notes.append(Note(NoteCode.FRAMES_TAKEN_OUT, f"{which} taken out of the model: {', '.join(named)}: {why}"))
-    for position, why in sorted(sound.splits.items()):
-        text = f"the model was split before frame {frames.frames[position].label}: of that and those after it, {why}"
+        which = [k for k in sorted(sound.left_out) if sound.left_out[k] == why]
+        count, told = ("1 frame was", why) if len(which) == 1 else (f"{len(which)} frames were", OF_SEVERAL[why])
+        text = f"{count} taken out of the model: {frame_names(which, frames)}: {told}"
+        notes.append(Note(NoteCode.FRAMES_TAKEN_OUT, text))
+    return notes + split_notes(sound.splits, frames)
+
+
+def split_notes(splits: Mapping[int, str], frames: FrameSet) -> list[Note]:
+    """Where models were split, and why, by the first frame after each split."""
+    notes = []
+    for position, why in sorted(splits.items()):
+        told = f"of that and those after it, {OF_SEVERAL[why]}"
+        text = f"the model was split before frame {frames.frames[position].label}: {told}"
         notes.append(Note(NoteCode.MODEL_SPLIT, text))
     return notes

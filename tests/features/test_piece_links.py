@@ -67,3 +67,12 @@ def test_a_boundary_over_which_the_view_follows_is_none():
 
     assert without_followed_cuts(frames, probe).pieces == (range(9), range(9, 12))
     assert set(tried) == {(4, 5), (5, 4), (8, 9), (9, 8)}
+
+
+def test_from_one_source_to_the_next_the_view_never_follows():
+    names = [*(f"first_{k:08d}.png" for k in range(3)), *(f"second_{k:08d}.png" for k in range(3))]
+    pieces = [0, 0, 1, 2, 2, 3]
+    frames = FrameSet(
+        tuple(Frame(k, Path(name), Path(), k / 25, pieces[k]) for k, name in enumerate(names)), CAMERA, 500
+    )
+    assert without_followed_cuts(frames, lambda *pair: 0.9).pieces == (range(3), range(3, 6))

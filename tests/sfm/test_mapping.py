@@ -6,6 +6,7 @@ import pytest
 from scene import CAMERA, camera_centres, make_scene
 
 import dd_sfm.sfm.mapper_choice
+import dd_sfm.sfm.sound_models
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import ReconstructionError
 from dd_sfm.io.colmap_database import shared_keypoints, track_matches, write_database
@@ -226,6 +227,26 @@ def test_which_jump_of_scale_counts_is_a_setting():
     assert best_candidate([larger, smaller], max_scale_jump=2.0) is smaller
     assert best_candidate([larger, smaller], max_scale_jump=3.0) is larger
     assert best_candidate([candidate("global", 10, 1.5), smaller], max_scale_jump=1.2) is smaller
+
+
+def test_of_results_without_a_frame_that_holds_the_larger_one_is_taken():
+    nothing = dd_sfm.sfm.sound_models.SoundModels([])
+    empty = replace(candidate("global", 0, 1.0), models=[], sound=nothing)
+    doubtful = replace(candidate("incremental", 20, 1.0), sound=nothing)
+    assert best_candidate([empty, doubtful], max_scale_jump=2.0) is doubtful
+    assert best_candidate([doubtful, candidate("relaxed", 4, 1.0)], max_scale_jump=2.0).mapper == "relaxed"
+
+
+def test_a_stop_while_poses_are_checked_leaves_the_model(tmp_path, monkeypatch):
+    frames, tracks, _ = make_scene(8, folder=tmp_path)
+
+    def stopped(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dd_sfm.sfm.sound_models.ModelChecker, "sound", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        map_poses(frames, tracks, tmp_path, CONFIG, silent)
+    assert registered(tmp_path / "poses" / "0", frames) == set(range(8))
 
 
 def registered(folder, frames):

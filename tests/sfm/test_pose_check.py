@@ -8,9 +8,10 @@ from scipy.spatial.transform import Rotation
 from dd_sfm.config import Config, load_config
 from dd_sfm.sfm.mappers import MappedModel
 from dd_sfm.sfm.pair_support import agree, free_pose, pair_supports
+from dd_sfm.sfm.piece_notes import model_notes
 from dd_sfm.sfm.pose_check import MATCHES, PLACE, check_poses
 from dd_sfm.sfm.side_poses import SidePoses
-from dd_sfm.sfm.sound_models import ModelChecker
+from dd_sfm.sfm.sound_models import ModelChecker, SoundModel, SoundModels
 from dd_sfm.sfm.sound_notes import sound_notes
 
 CONFIG = load_config(Config, None, ["runtime.threads=1", "triangulation.bundle_adjust=false"])
@@ -159,3 +160,47 @@ def test_a_side_tells_how_well_it_knows_a_place(scene):
     assert not sharp.is_after
     assert exact.pose(6, range(7, 13)).is_after
     assert replace(sharp, best=11).tells is False
+
+
+def sound_parts(poses, *parts, splits):
+    models = [SoundModel({k: poses[k] for k in part}, CAMERA, dict.fromkeys(part, 0.9), 0) for part in parts]
+    return SoundModels(models, {}, splits)
+
+
+@pytest.mark.parametrize(
+    ("added", "rest", "splits", "left_out"),
+    [
+        (range(7, 14), [], {}, []),
+        (range(7, 10), [[10, 11, 12, 13]], {10: PLACE}, []),
+        (range(7, 12), [], {}, [12, 13]),
+    ],
+)
+def test_a_frame_is_in_one_model_only(scene, monkeypatch, added, rest, splits, left_out):
+    frames, tracks, poses = scene
+    sound = sound_parts(poses, range(7), range(7, 14), splits={7: PLACE})
+    checker = ModelChecker(frames, tracks, np.ones(tracks.count, bool), CONFIG)
+    larger = replace(sound.models[0], poses={k: poses[k] for k in [*range(7), *added]})
+    monkeypatch.setattr(checker, "_with_remaining", lambda model: larger)
+    found = checker.completed([], sound)
+    assert [sorted(model.poses) for model in found.models] == [sorted(larger.poses), *rest]
+    assert all(set(model.confidence) == set(model.poses) for model in found.models[1:])
+    assert found.splits == splits
+    assert sorted(found.left_out) == left_out
+
+
+def test_halves_that_are_registered_anew_are_one_model_again(scene):
+    frames, tracks, poses = scene
+    checker = ModelChecker(frames, tracks, np.ones(tracks.count, bool), CONFIG)
+    found = checker.completed([], sound_parts(rescaled(poses, 7, 1.6), range(7), range(7, 14), splits={7: PLACE}))
+    assert [sorted(model.poses) for model in found.models] == [list(range(14))]
+    assert not found.splits
+    assert not found.left_out
+
+
+def test_many_frames_that_were_taken_out_are_counted_and_some_named(scene):
+    frames, _, poses = scene
+    sound = replace(sound_parts(poses, range(3), splits={}), left_out=dict.fromkeys(range(3, 14), MATCHES))
+    text = sound_notes(sound, frames)[0].text
+    assert text.startswith("11 frames were taken out of the model: 3, 4, 5, 6, 7, 8, 9, 10, ...: ")
+    assert text.endswith("contradict their poses")
+    assert not model_notes([model.poses for model in sound.models], frames, sound.left_out)

@@ -138,6 +138,12 @@ def _expected(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     return [("expected error", f"half of the points within {100 * expected:.1f} % of their distance{condition}")]
 
 
+def _poses(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """The row of how far poses can be trusted; none for runs without it."""
+    median, least = metrics.get("pose_confidence_median"), metrics.get("pose_confidence_least")
+    return [] if median is None else [("confidence", f"of poses {median:.2f} in the median, {least:.2f} at least")]
+
+
 def _field(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     """The row of the field of view; none where nothing of it was lost, and for runs of older versions."""
     kept = metrics.get("field_kept")
@@ -208,6 +214,7 @@ def summary(metrics: dict[str, Any], out: str) -> None:
     rows = [
         ("frames", _frames(metrics)),
         ("models", f"{models} frames, by the {metrics['mapper']} mapper"),
+        *_poses(metrics),
         ("points", f"{metrics['points']:,}"),
         ("observations", f"{metrics['observations']:,}, {metrics['mean_track_length']} a point"),
         (

@@ -64,7 +64,7 @@ def _count(value: Any) -> str:
     return f"{value:,}"
 
 
-def _px(value: Any) -> str:
+def _two(value: Any) -> str:
     return f"{value:.2f}"
 
 
@@ -89,14 +89,16 @@ def _main(comparison: Comparison) -> list[_Figure]:
     return [
         _Figure("Frames", f"registered, of {len(comparison.frames)} used", lambda f: f["frames_registered"], _count, 1),
         _Figure("Frames", "models, frames of each", lambda f: f["models"], lambda v: " + ".join(map(str, v))),
+        _Figure("Frames", "confidence of a pose, median", lambda f: f["metrics"]["pose_confidence_median"], _two, 1),
+        _Figure("Frames", "confidence of a pose, least", lambda f: f["metrics"]["pose_confidence_least"], _two, 1),
         _Figure("Frames", "mapper", lambda f: f["metrics"]["mapper"], str),
         _Figure("Frames", "pairs verified, of tried", _pairs, str),
         _Figure("Cloud", "points", lambda f: f["points"], _count, 1),
         _Figure("Cloud", "in distinct cells of a pixel's width", lambda f: f["points_in_distinct_cells"], _count, 1),
         _Figure("Cloud", "observations", lambda f: f["observations"], _count, 1),
         _Figure("Cloud", "track length, mean", lambda f: f["track_length_mean"], lambda v: f"{v:.1f}", 1),
-        _Figure("Cloud", "reprojection error, median [px]", lambda f: f["reprojection_median_px"], _px, -1),
-        _Figure("Cloud", "reprojection error, 90 % below [px]", lambda f: f["reprojection_p90_px"], _px, -1),
+        _Figure("Cloud", "reprojection error, median [px]", lambda f: f["reprojection_median_px"], _two, -1),
+        _Figure("Cloud", "reprojection error, 90 % below [px]", lambda f: f["reprojection_p90_px"], _two, -1),
         _Figure(
             "Cloud",
             "triangulation angle, median [deg]",
@@ -129,8 +131,8 @@ def _equal(number: int | None) -> list[_Figure]:
         _Figure(group, "true error of a point, median [mm]", best("true_error_median_mm"), _short, -1),
         _Figure(group, "true error of a point, 90 % below [mm]", best("true_error_p90_mm"), _short, -1),
         _Figure(group, "of these with a known true error", best("points_with_truth"), _count),
-        _Figure(group, "reprojection error, median [px]", best("reprojection_median_px"), _px, -1),
-        _Figure(group, "reprojection error, 90 % below [px]", best("reprojection_p90_px"), _px, -1),
+        _Figure(group, "reprojection error, median [px]", best("reprojection_median_px"), _two, -1),
+        _Figure(group, "reprojection error, 90 % below [px]", best("reprojection_p90_px"), _two, -1),
         _Figure(group, "track length, mean", best("track_length_mean"), lambda v: f"{v:.1f}", 1),
         _Figure(
             group,

@@ -97,10 +97,15 @@ def _text(error: BaseException) -> tuple[str, str] | None:
         )
     if number in (errno.EMFILE, errno.ENFILE) or _says(FILES, error):
         return "too many open files", "raise the limit: ulimit -n 4096"
-    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO) or _says(DISK, error):
-        named = f" {error.filename}" if isinstance(error, OSError) and error.filename else ""
-        return f"no space left on the disk, or it fails{named}", MORE_ROOM
+    if number == errno.EIO:
+        return f"the disk or the network fails{_named(error)}", "see what the system says of it (dmesg), and repeat"
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or _says(DISK, error):
+        return f"no space left on the disk{_named(error)}", MORE_ROOM
     return None
+
+
+def _named(error: BaseException) -> str:
+    return f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
 
 
 def _says(pattern: re.Pattern[str], error: BaseException) -> bool:

@@ -187,15 +187,20 @@ def _write(
 ) -> FrameSet:
     """Write the frames of a stretch as they are, but for blurred ones and those that do not show the scene.
 
-    Of a stretch with cuts the longest piece is taken.
+    Of key frames, which may be nearer to each other than in the run, the first ones are taken; of a stretch with cuts
+    the longest piece.
     """
-    dropped = Drops()
-    images: Iterator[tuple[int, NDArray[Any]]] = progress(
-        iter_frames(info, numbers), total=len(numbers), label="read frames"
-    )
     writer = FrameWriter(folder, config, view)
-    sharpness = writer.write_sharp(images, dropped)
-    kept = [number for number in sharpness if number not in dropped]
+    while True:
+        dropped = Drops()
+        images: Iterator[tuple[int, NDArray[Any]]] = progress(
+            iter_frames(info, numbers), total=len(numbers), label="read frames"
+        )
+        sharpness = writer.write_sharp(images, dropped)
+        kept = [number for number in sharpness if number not in dropped]
+        is_auto = config.frames.every == "auto"
+        if not (is_auto and writer.takes_nearer_keys(kept, len(sharpness), LEAST_FRAMES, MOST_FRAMES)):
+            break
     frames = []
     for number in longest_piece(kept, writer.boundaries)[:MOST_FRAMES]:
         name = f"{info.stem(number)}.{config.frames.format}"

@@ -1,7 +1,8 @@
 """Frames on their way from the decoder to the disk: measured, chosen and written."""
 
+import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +39,8 @@ from dd_sfm.pipeline.obscured_frames import unobscured
 from dd_sfm.pipeline.user_masks import UserMasks
 from dd_sfm.runtime import cpu_threads, map_ahead, worker_threads
 from dd_sfm.structures import DropReason
+
+logger = logging.getLogger(__name__)
 
 MAX_WORKERS = 8
 """More are not kept busy by one decoder."""
@@ -155,6 +158,24 @@ class FrameWriter:
             del self.mask_hashes[f"{name}.png"]
             (self.frames / name).unlink()
             (self.masks / f"{name}.png").unlink()
+
+    def takes_nearer_keys(self, keys: Sequence[int], seen: int, fewest: int, enough: int) -> bool:
+        """Whether too few key frames were found, and more may be, nearer to each other: these are then removed.
+
+        Args:
+            keys: Numbers of the key frames written.
+            seen: Frames that they were chosen from.
+            fewest: Fewer of them are too few.
+            enough: As many as are wanted then.
+        """
+        nearer_px = max(self.config.frames.min_motion_px, self.key_spacing_px * len(keys) / enough)
+        if len(keys) >= fewest or nearer_px >= self.key_spacing_px or len(keys) == seen:
+            return False
+        logger.info("frames: %d key frames; chosen again %.2f working px apart", len(keys), nearer_px)
+        self.remove(keys)
+        self.boundaries.clear()
+        self.key_spacing_px = nearer_px
+        return True
 
     def measure(self, images: Iterable[NumberedImage], dropped: Drops) -> dict[int, Texture]:
         """The texture of frames by number; those that do not show the scene are entered into ``dropped``."""

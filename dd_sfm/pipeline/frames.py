@@ -1,6 +1,5 @@
 """Stage: frames. From a video or a folder of images to the frames, masks and camera of a run."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -41,9 +40,6 @@ from dd_sfm.pipeline.stereo import stereo_notes
 from dd_sfm.pipeline.user_masks import UserMasks, read_user_masks
 from dd_sfm.progress import Progress, labelled
 from dd_sfm.structures import DropReason, FrameRecord, FrameSet
-
-logger = logging.getLogger(__name__)
-
 
 FEWEST_KEYS, ENOUGH_KEYS = 30, 60
 """Of fewer key frames than the first number more are taken, so that there are about as many as the second."""
@@ -215,13 +211,8 @@ def _write_keys(
         for own in sources:
             textures |= writer.write_sharp(read(own, "read frames"), dropped)
         keys = [number for number in textures if number not in dropped]
-        nearer_px = max(config.frames.min_motion_px, writer.key_spacing_px * len(keys) / ENOUGH_KEYS)
-        if len(keys) >= FEWEST_KEYS or nearer_px >= writer.key_spacing_px or len(keys) == len(textures):
+        if not writer.takes_nearer_keys(keys, len(textures), FEWEST_KEYS, ENOUGH_KEYS):
             break
-        logger.info("frames: %d key frames; chosen again %.2f working px apart", len(keys), nearer_px)
-        writer.remove(keys)
-        writer.boundaries.clear()
-        writer.key_spacing_px = nearer_px
     few = thin(keys, config.frames.max_frames, dropped)
     writer.remove(sorted(set(keys) - set(few)))
     return textures, dropped

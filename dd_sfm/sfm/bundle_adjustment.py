@@ -1,5 +1,7 @@
 """Bundle adjustment of a model by COLMAP's Ceres solver."""
 
+import logging
+
 import numpy as np
 
 from dd_sfm.io.colmap import pycolmap
@@ -9,12 +11,16 @@ from dd_sfm.io.colmap_reconstruction import to_reconstruction, with_geometry_of
 from dd_sfm.sfm.point_selection import select_points
 from dd_sfm.structures import FrameSet, Model
 
+logger = logging.getLogger(__name__)
+
 CONVERGED = 1e-5
 """Relative change of the cost below which poses do not change. COLMAP never stops early by itself."""
 NEARLY_CONVERGED = 1e-4
 """The same where poses are adjusted again with new points."""
 MOST_FRAMES = 300
-"""From so many frames on points are thinned: what the solver needs, some 4 MB a frame, then grows no further."""
+"""From so many frames on points are thinned: what the solver needs, some 4 MB a frame, then grows no further..."""
+FEWEST_OBSERVATIONS = 60
+"""...unless a frame has no more than these."""
 
 
 def bundle_adjust(
@@ -40,11 +46,21 @@ def bundle_adjust(
     Returns:
         The points used, with new poses and, if asked for, focal length.
     """
-    share = -(-len(model.cam_from_world) // MOST_FRAMES)
-    if share > 1:
-        model = select_points(model, np.arange(len(model.xyz)) % share == 0)
+    model = _thinned(model)
     options = _options(refine_focal=refine_focal, scale_px=scale_px, threads=threads, tolerance=tolerance)
     return _solve(model, frames, options)[0]
+
+
+def _thinned(model: Model) -> Model:
+    """As many points as paths of :data:`MOST_FRAMES` frames have, and all that frames see which are left with few."""
+    every = -(-len(model.cam_from_world) // MOST_FRAMES)
+    if every == 1:
+        return model
+    keep = np.arange(len(model.xyz)) % every == 0
+    left = np.bincount(model.frame[keep[model.point]], minlength=int(model.frame.max(initial=0)) + 1)
+    keep[model.point[left[model.frame] < FEWEST_OBSERVATIONS]] = True
+    logger.info("adjust: %d of %d points, as the path has %d frames", keep.sum(), len(keep), len(model.cam_from_world))
+    return select_points(model, keep)
 
 
 def bundle_adjust_counted(

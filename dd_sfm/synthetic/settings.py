@@ -88,7 +88,7 @@ class PathSettings:
     loop: bool = False
     """Return to the start."""
     returns: int = 0
-    """So often on its way the scope turns back and goes over a third of it again."""
+    """So often on its way the scope turns back for a while: a quarter of the distance gone is backwards."""
     length: float = 0.0
     """Least length of the way through a colon; 0 for the usual one."""
 

@@ -1,5 +1,7 @@
 """Poses and points adjusted together."""
 
+from dataclasses import replace
+
 import numpy as np
 from scene import camera_centres, make_scene
 
@@ -39,3 +41,14 @@ def test_a_long_path_is_adjusted_on_a_part_of_the_points(monkeypatch):
     adjusted = bundle_adjust(model, frames, refine_focal=False, scale_px=1.0, threads=1)
     assert len(adjusted.xyz) <= len(model.xyz) / 2 + 1
     assert centre_error(adjusted.cam_from_world) < 0.5 * centre_error(model.cam_from_world)
+
+
+def test_a_frame_with_few_points_keeps_them_all(monkeypatch):
+    _, model, _ = _disturbed()
+    lonely = int(model.frame[0])
+    rows = (model.frame != lonely) | (model.point % 40 == 0)
+    few = replace(model, point=model.point[rows], frame=model.frame[rows], xy=model.xy[rows])
+    monkeypatch.setattr(bundle_adjustment, "MOST_FRAMES", len(model.cam_from_world) // 2)
+    thinned = bundle_adjustment._thinned(few)
+    assert (thinned.frame == lonely).sum() == (few.frame == lonely).sum()
+    assert len(thinned.xyz) < 0.7 * len(few.xyz)

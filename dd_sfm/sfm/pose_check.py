@@ -5,6 +5,7 @@ of one side alone (:mod:`dd_sfm.sfm.side_poses`). A frame is wrong where both of
 or changes its scale between two frames where what links those up to one with those from the other on contradicts it.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -90,14 +91,7 @@ def check_poses(
         seed: Of random choices.
     """
     pairs = pair_supports(tracks, held_out, poses, camera, scale)
-    wrong: dict[int, str] = {}
-    evidence = _Evidence.of(_Model(tracks, poses, camera, scale, seed), pairs)
-    while len(evidence.positions) > 2:
-        found = evidence.worst_frame()
-        if found is None:
-            break
-        wrong[found[0]] = found[1]
-        evidence = evidence.without(found[0])
+    evidence, wrong = _Evidence.of(SidePoses(tracks, poses, camera, scale, seed), pairs).without_wrong()
     whole, broken = [evidence], dict[int, str]()
     parts: list[_Evidence] = []
     while whole:
@@ -125,25 +119,10 @@ class _Verdict:
 
 
 @dataclass(frozen=True)
-class _Model:
-    """A model and the tracks that it is checked by; see :func:`check_poses`."""
-
-    tracks: Tracks
-    poses: Mapping[int, FloatArray]
-    camera: PinholeCamera
-    scale: float
-    seed: int
-
-    def placed(self, positions: Iterable[int]) -> SidePoses:
-        """Some of its frames, to be placed by one another."""
-        return SidePoses(self.tracks, {k: self.poses[k] for k in positions}, self.camera, self.scale, self.seed)
-
-
-@dataclass(frozen=True)
 class _Evidence:
     """What is known of frames of a model, by position ascending; ``sides`` by frame and whether it is after."""
 
-    model: _Model
+    placed: SidePoses
     positions: list[int]
     pairs: list[PairSupport]
     sides: dict[tuple[int, bool], SidePose]
@@ -152,28 +131,60 @@ class _Evidence:
     usual: tuple[float, float] = (1.0, 0.0)
 
     @classmethod
-    def of(cls, model: _Model, pairs: list[PairSupport]) -> "_Evidence":
+    def of(cls, placed: SidePoses, pairs: list[PairSupport]) -> "_Evidence":
         """The evidence of a whole model; ``usual`` shares and distances are those of all of its frames."""
-        placed = model.placed(model.poses)
+        positions = placed.positions.tolist()
         path = float(np.linalg.norm(np.diff(placed.centres, axis=0), axis=1).sum())
-        first = cls(
-            model, sorted(model.poses), pairs, _by_frame(placed.all()), path, path / max(1, len(model.poses) - 1)
-        )
-        shares = [share for k in first.positions[1:] if (share := first.link_share(k)) is not None]
-        offs = [side.off for k in first.positions[1:] if (side := first.link_side(k)) is not None]
+        first = cls(placed, positions, pairs, {}, path, path / max(1, len(positions) - 1))
+        first.place((number, is_after) for number in range(len(positions)) for is_after in (False, True))
+        shares = [share for k in positions[1:] if (share := first.link_share(k)) is not None]
+        offs = [side.off for k in positions[1:] if (side := first.link_side(k)) is not None]
         usual = float(np.median(shares)) if shares else 1.0, float(np.median(offs)) if offs else 0.0
         return replace(first, usual=usual)
 
-    def without(self, frame: int) -> "_Evidence":
-        """The same without a frame; the frames near it are placed anew."""
-        rank = self._rank[frame]
-        left = [k for k in self.positions if k != frame]
-        near = [k for k in self.positions[max(0, rank - 2 * WINDOW) : rank + 2 * WINDOW + 1] if k != frame]
-        touched = set(self.positions[max(0, rank - WINDOW) : rank + WINDOW + 1])
-        sides = {key: side for key, side in self.sides.items() if key[0] not in touched}
-        sides |= _by_frame(side for side in self.model.placed(near).all() if side.frame in touched)
-        pairs = [pair for pair in self.pairs if frame not in (pair.first, pair.second)]
-        return replace(self, positions=left, pairs=pairs, sides=sides)
+    def place(self, wanted: Iterable[tuple[int, bool]]) -> None:
+        """Place frames anew, by their numbers in ``positions`` and whether by those after them."""
+        numbers = list(wanted)
+        if not numbers:
+            return
+        for number, is_after in numbers:
+            self.sides.pop((self.positions[number], is_after), None)
+        start = max(0, min(numbers)[0] - WINDOW)
+        near = self.positions[start : max(numbers)[0] + WINDOW + 1]
+        for side in self.placed.of(near, [(number - start, is_after) for number, is_after in numbers]):
+            self.sides[side.frame, side.is_after] = side
+
+    def without_wrong(self) -> "tuple[_Evidence, dict[int, str]]":
+        """The same without the frames that are contradicted, the worst one first, and why these are."""
+        left = replace(self, positions=list(self.positions), sides=dict(self.sides))
+        wrong: dict[int, str] = {}
+        against = {k: told for k in left.positions if (told := left.against(k)) is not None}
+        while against and len(left.positions) > 2:
+            _, frame, wrong[frame] = min(against.values())
+            del against[frame]
+            for k in left.take_out(frame):
+                told = left.against(k)
+                if told is not None:
+                    against[k] = told
+                else:
+                    against.pop(k, None)
+        pairs = [pair for pair in left.pairs if pair.first not in wrong and pair.second not in wrong]
+        return replace(left, pairs=pairs), wrong
+
+    def take_out(self, frame: int) -> set[int]:
+        """Forget a frame, and place those near it anew; those of which anything else is known now."""
+        rank = bisect_left(self.positions, frame)
+        del self.positions[rank]
+        start, end = max(0, rank - WINDOW), min(len(self.positions), rank + WINDOW)
+        self.place((number, number < rank) for number in range(start, end))
+        touched = set(self.positions[start:end])
+        for is_after in (False, True):
+            self.sides.pop((frame, is_after), None)
+            for pair in self._pairs_of.pop((frame, is_after), []):
+                partner = pair.second if is_after else pair.first
+                self._pairs_of[partner, not is_after].remove(pair)
+                touched.add(partner)
+        return touched
 
     @property
     def least_share(self) -> float:
@@ -194,22 +205,17 @@ class _Evidence:
         """Whether a frame's place by one side is that of the model, and known."""
         return side.off <= self.most_off and side.agreeing >= EXPLAINED * side.best
 
-    def worst_frame(self) -> tuple[int, str] | None:
-        """The frame that is contradicted the most, of those that no side of confirms, and why."""
-        found = []
-        for k in self.positions:
-            told = [v for is_after in (False, True) if (v := self._side_verdict(k, is_after)) is not None]
-            against = [verdict for verdict in told if verdict.reason]
-            # One frame alone does not confirm what all on the other side contradict.
-            if not told:
-                found.append((-1.0, k, NOTHING))
-            elif against and all(verdict.reason or verdict.partners < 2 for verdict in told):
-                worst = min(against, key=lambda verdict: verdict.share)
-                found.append((worst.share, k, worst.reason))
-        if not found:
+    def against(self, frame: int) -> tuple[float, int, str] | None:
+        """What speaks against a frame that no side of it confirms: the share that agrees, the frame, and why."""
+        told = [v for is_after in (False, True) if (v := self._side_verdict(frame, is_after)) is not None]
+        if not told:
+            return -1.0, frame, NOTHING
+        contrary = [verdict for verdict in told if verdict.reason]
+        # One frame alone does not confirm what all on the other side contradict.
+        if not contrary or any(not verdict.reason and verdict.partners >= 2 for verdict in told):
             return None
-        _, frame, reason = min(found)
-        return frame, reason
+        worst = min(contrary, key=lambda verdict: verdict.share)
+        return worst.share, frame, worst.reason
 
     def _side_verdict(self, frame: int, is_after: bool) -> "_Verdict | None":
         """What one side of a frame has to say; None without anything."""
@@ -243,11 +249,12 @@ class _Evidence:
         A pair is added at the first link that it crosses, and taken off after the last one.
         """
         steps = np.zeros((2, len(self.positions) + 1))
-        for pair in self.pairs:
-            weight = min(pair.best, MOST_WEIGHT)
-            counts = weight * pair.agreeing / pair.best, weight
-            steps[:, self._rank[pair.first] + 1] += counts
-            steps[:, self._rank[pair.second] + 1] -= counts
+        table = np.array([(p.first, p.second, p.agreeing, p.best) for p in self.pairs], np.int64).reshape(-1, 4)
+        weight = np.minimum(table[:, 3], MOST_WEIGHT)
+        first, second = (np.searchsorted(self.positions, table[:, k]) + 1 for k in (0, 1))
+        for row, counts in enumerate((weight * table[:, 2] / table[:, 3], weight)):
+            np.add.at(steps[row], first, counts)
+            np.subtract.at(steps[row], second, counts)
         return np.cumsum(steps, axis=1)
 
     def link_share(self, frame: int) -> float | None:
@@ -277,15 +284,19 @@ class _Evidence:
 
     def split(self, frame: int) -> "tuple[_Evidence, _Evidence]":
         """Those before a frame, and those from it on, each by what is within it."""
-        before = [k for k in self.positions if k < frame]
-        return self._of(before), self._of(self.positions[len(before) :])
-
-    def _of(self, positions: list[int]) -> "_Evidence":
-        held = set(positions)
-        pairs = [pair for pair in self.pairs if pair.first in held and pair.second in held]
+        rank = bisect_left(self.positions, frame)
+        before = self._of(self.positions[:rank], [pair for pair in self.pairs if pair.second < frame])
+        after = self._of(self.positions[rank:], [pair for pair in self.pairs if pair.first >= frame])
         # Points that the other part has measured, too, tell nothing of this one.
-        sides = _by_frame(self.model.placed(positions).all()) if len(positions) > 1 else {}
-        return replace(self, positions=positions, pairs=pairs, sides=sides)
+        before.place((number, True) for number in range(max(0, rank - WINDOW), rank))
+        after.place((number, False) for number in range(min(WINDOW, len(after.positions))))
+        return before, after
+
+    def _of(self, positions: list[int], pairs: list[PairSupport]) -> "_Evidence":
+        keys = ((k, is_after) for k in positions for is_after in (False, True))
+        return replace(
+            self, positions=positions, pairs=pairs, sides={key: self.sides[key] for key in keys if key in self.sides}
+        )
 
     def is_loose(self) -> bool:
         """Whether a place is known so badly that adjusting the model may better it."""
@@ -307,10 +318,6 @@ class _Evidence:
         share, side = self.link_share(frame), self.link_side(frame)
         off = 1.0 if side is None else side.off / self.most_off
         return (1.0 if share is None else share) * float(np.exp(-(off**2) / 2))
-
-
-def _by_frame(sides: Iterable[SidePose]) -> dict[tuple[int, bool], SidePose]:
-    return {(side.frame, side.is_after): side for side in sides}
 
 
 def _share(pairs: Iterable[PairSupport]) -> float | None:

@@ -4,7 +4,7 @@ Two frames tell no scale, and a model that bends at one frame keeps every pair b
 frame is placed by what one side alone has measured.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,19 +83,23 @@ class SidePoses:
         order = np.argsort(self.rank, kind="stable")
         self._own = np.split(order, np.searchsorted(self.rank[order], np.arange(1, len(self.positions))))
 
-    def all(self) -> list[SidePose]:
-        """Those of every frame that tell anything, before and after it."""
-        count, found = len(self.positions), []
-        for rank in range(count):
-            before, after = range(max(0, rank - WINDOW), rank), range(rank + 1, min(count, rank + 1 + WINDOW))
-            for others in (before, after):
-                side = self.pose(rank, others) if len(others) >= 2 else None
-                if side is not None and side.tells:
-                    found.append(side)
+    def of(self, positions: Sequence[int], wanted: Iterable[tuple[int, bool]]) -> list[SidePose]:
+        """Places by frames of a part of the model alone, those that tell anything.
+
+        Args:
+            positions: Of the frames of the part, ascending.
+            wanted: Which of them are placed, by their number in ``positions``, and whether by those after them.
+        """
+        ranks, found = np.searchsorted(self.positions, positions), []
+        for number, is_after in wanted:
+            others = ranks[number + 1 : number + 1 + WINDOW] if is_after else ranks[max(0, number - WINDOW) : number]
+            side = self.pose(int(ranks[number]), others) if len(others) >= 2 else None
+            if side is not None and side.tells:
+                found.append(side)
         return found
 
-    def pose(self, rank: int, others: range) -> SidePose | None:
-        """The place of one frame by some others, by their ranks among the registered ones; None where there is none."""
+    def pose(self, rank: int, others: Sequence[int] | IntArray) -> SidePose | None:
+        """The place of one frame by some others, by their ranks among all, ascending; None where there is none."""
         own = self._own[rank]
         rows, number = self._seen(own, others)
         counts = np.bincount(number, minlength=len(own))
@@ -105,9 +109,9 @@ class SidePoses:
         starts = np.append(np.flatnonzero(np.diff(number, prepend=-1)), len(number))
         points, cosine = first_points(
             starts,
-            self.rank[rows],
+            self.rank[rows] - others[0],
             self.normalised[rows],
-            self.poses,
+            self.poses[others[0] : others[-1] + 1],
             self.camera.focal,
             threshold_px=2 * POINT_PX * self.scale,
             scale_px=2.0 * self.scale,
@@ -118,15 +122,17 @@ class SidePoses:
         good = _some(np.flatnonzero(sharp & (cosine <= np.cos(np.radians(LEAST_ANGLE_DEG)))), MOST_POINTS)
         if len(good) < LEAST_POINTS:
             return None
-        return self._compared(rank, others.start > rank, points[good], self.xy[own[chosen[good]]])
+        return self._compared(rank, bool(others[0] > rank), points[good], self.xy[own[chosen[good]]])
 
-    def _seen(self, own: IntArray, others: range) -> tuple[IntArray, IntArray]:
+    def _seen(self, own: IntArray, others: Sequence[int] | IntArray) -> tuple[IntArray, IntArray]:
         """Rows in which some others see the tracks of a frame's rows, and for each the number of the row it is of."""
         first, end = self._bounds[self.track[own]], self._bounds[self.track[own] + 1]
         lengths = end - first
         number = np.repeat(np.arange(len(own)), lengths)
         rows = np.arange(len(number)) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
-        inside = (self.rank[rows] >= others.start) & (self.rank[rows] < others.stop)
+        is_other = np.zeros(len(self.positions), np.bool_)
+        is_other[others] = True
+        inside = is_other[self.rank[rows]]
         return rows[inside], number[inside]
 
     def _mean_errors(self, points: FloatArray, rows: IntArray, starts: IntArray) -> FloatArray:

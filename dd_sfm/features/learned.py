@@ -15,6 +15,7 @@ from dd_sfm.features.match import match_frames
 from dd_sfm.features.method import Job
 from dd_sfm.features.model_joining import forget_joined, join_models, joined_tracks
 from dd_sfm.features.weights import check_weights, find_weights
+from dd_sfm.io.checksums import seal
 from dd_sfm.mvs.device import why_not_on_gpu
 from dd_sfm.structures import FinishedModel, MapResult, MatchResult, Tracks
 
@@ -75,8 +76,10 @@ class LearnedFeatures:
             return found
         if not self.is_described(job):
             self.describe(job)
+            # Made on other threads, descriptors need not be those of the finished stage to the bit.
+            seal(job.out, "describe")
         return join_models(job, tracks, found)
 
     def points(self, job: Job, tracks: Tracks, found: MapResult) -> Iterator[FinishedModel]:
         """Adjust the poses, search dense depth, and fill its gaps with tracks."""
-        return densify_tracks(job, joined_tracks(job.out, tracks), found)
+        return densify_tracks(job, joined_tracks(job.out, tracks, found), found)

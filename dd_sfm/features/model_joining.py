@@ -10,10 +10,11 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from dd_sfm.cameras import PinholeCamera, world_to_camera
+from dd_sfm.errors import InputError
 from dd_sfm.features.match import Matcher
 from dd_sfm.features.method import Job
 from dd_sfm.io.colmap_model import write_model
-from dd_sfm.io.run_folder import TRACKS, read_matches, write_matches
+from dd_sfm.io.run_folder import POSES, TRACKS, read_matches, write_matches
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.ops.spread import spread_over
 from dd_sfm.sfm.error_scale import error_scale
@@ -92,9 +93,21 @@ class _Rows:
         return self._order[first:last]
 
 
-def joined_tracks(out: Path, tracks: Tracks) -> Tracks:
-    """The tracks of a run with what was found when its models were joined, if they were."""
-    return read_matches(out / MAP).tracks if (out / MAP / TRACKS).is_file() else tracks
+def joined_tracks(out: Path, tracks: Tracks, found: MapResult) -> Tracks:
+    """The tracks of a run with what was found when its models were joined, if they were.
+
+    Raises:
+        InputError: If that is missing or damaged.
+    """
+    path = out / MAP / TRACKS
+    if path.is_file():
+        return read_matches(out / MAP).tracks
+    if any(note.code is NoteCode.MODELS_JOINED for note in found.notes):
+        raise InputError(
+            f"{path}: missing; expected what was found between the models that were joined. Remove {out / POSES} and "
+            "repeat the command: it maps again"
+        )
+    return tracks
 
 
 def forget_joined(out: Path) -> None:

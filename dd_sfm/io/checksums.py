@@ -1,8 +1,8 @@
 """Checksums of what the finished stages of a run have written: damage is found before a later call builds on it.
 
 ``checksums.json`` holds size and CRC-32 of every file that a later stage or a user reads, but for the masks, which
-users edit and :mod:`dd_sfm.io.edited_masks` tells. Maps of descriptors, which come and go while a run matches, hold
-checksums themselves.
+users edit and :mod:`dd_sfm.io.edited_masks` tells, and for maps of descriptors, which come and go while a run matches
+and hold checksums themselves.
 """
 
 import re
@@ -20,7 +20,7 @@ from dd_sfm.io.run_layout import own_files
 
 CHECKED = {
     "frames": r"frames\.json|field_of_view\.png|frames/.*",
-    "describe": r"descriptors/.*|describe/.*",
+    "describe": r"descriptors/(grid\.json|basis\.npy|\d{8}\.pooled\.npy)|describe/.*",
     "match": r"tracks\.npz|sift\.db|match/.*",
     "map": r"map\.json|frame_poses\.json|map/.*|instruments/.*|poses/.*",
     "densify": r"points\.ply|densify\.json|trajectory\.csv|sparse/.*",
@@ -28,6 +28,10 @@ CHECKED = {
 """By stage the files that are checked."""
 MAPS = r"descriptors/\d{8}\.npz"
 """Files with checksums of their own."""
+CACHE = "descriptors"
+"""Folder of files that may be deleted once they are matched."""
+NEEDED = r"(describe|match|map)/.*|sift\.db"
+"""Of the files that are checked those without which the next stage cannot do its work, beside its key file."""
 ASIDE = "damaged"
 """Folder of a run for damaged files, which may be a user's changes; nothing removes it."""
 CHUNK = 1 << 20
@@ -44,37 +48,46 @@ def seal(run: Path, stage: str) -> None:
     sync_all(run, files)
     checked = [path for path in files if _is_summed(run, stage, path)]
     with ThreadPoolExecutor(THREADS) as pool:
-        sums = pool.map(_sum, checked)
+        sums = pool.map(_noted_sum, checked)
         found = {path.relative_to(run).as_posix(): text for path, text in zip(checked, sums, strict=True)}
     write_json(run / CHECKSUMS, {**_read(run), stage: found})
 
 
-def damaged(run: Path, stage: str, *, is_done: bool = True) -> list[Path]:
+def damaged(run: Path, stage: str, *, is_done: bool = True, has_caches: bool = True) -> list[Path]:
     """The files of a stage that are not as it has written them; files that were deleted are none of them.
 
     Args:
         run: The run folder.
         stage: The stage.
         is_done: Whether it is finished; of one that is not only files with checksums of their own can be told.
+        has_caches: Whether caches are looked at, too, which of a long video are gigabytes.
     """
     noted = _read(run).get(stage, {}) if is_done else {}
-    files = [path for path in own_files(run, stage) if path.is_file()]
+    files = [path for path in own_files(run, stage) if path.is_file() and (has_caches or not is_cache(run, path))]
     checked = [path for path in files if path.relative_to(run).as_posix() in noted or _is_map(run, path)]
 
     def is_whole(path: Path) -> bool:
         try:
-            if _sum(path) == noted.get(path.relative_to(run).as_posix()):
-                return True
             if _is_map(run, path):
-                # Made anew while the run matched, or by a stage that came to no end.
                 check_archive(path)
                 return True
+            return _sum(path) == noted[path.relative_to(run).as_posix()]
         except (OSError, BadZipFile):
-            pass
-        return False
+            return False
 
     with ThreadPoolExecutor(THREADS) as pool:
         return [path for path, good in zip(checked, pool.map(is_whole, checked), strict=True) if not good]
+
+
+def lost(run: Path, stage: str) -> list[Path]:
+    """The files of a finished stage that the next one cannot do without, and that are no longer there."""
+    needed = [name for name in _read(run).get(stage, {}) if re.fullmatch(NEEDED, name)]
+    return [run / name for name in needed if not (run / name).is_file()]
+
+
+def is_cache(run: Path, path: Path) -> bool:
+    """Whether a file of a run is only kept to save time."""
+    return path.relative_to(run).parts[0] == CACHE
 
 
 def put_aside(run: Path, files: list[Path]) -> None:
@@ -86,7 +99,7 @@ def put_aside(run: Path, files: list[Path]) -> None:
     for path in files:
         inside = path.relative_to(run)
         try:
-            if inside.parts[0] == "descriptors":
+            if is_cache(run, path):
                 path.unlink()
                 continue
             target = _free(run / ASIDE / inside)
@@ -112,6 +125,18 @@ def _is_summed(run: Path, stage: str, path: Path) -> bool:
 
 def _is_map(run: Path, path: Path) -> bool:
     return re.fullmatch(MAPS, path.relative_to(run).as_posix()) is not None
+
+
+def _noted_sum(path: Path) -> str:
+    """Size and CRC-32 of a file that has just been written.
+
+    Raises:
+        OutputError: If it cannot be read: it was removed meanwhile.
+    """
+    try:
+        return _sum(path)
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def _sum(path: Path) -> str:

@@ -54,18 +54,35 @@ def open_folder(path: Path) -> SourceInfo:
         InputError: If it is without images, too many of them cannot be decoded, or they are of mixed sizes.
     """
     try:
-        files = [file for file in path.iterdir() if file.is_file() and not is_hidden(file)]
+        images, dicoms = _images_and_dicoms(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a folder of images") from error
+    if dicoms:
+        return open_dicom_folder(path, dicoms)
+    if not images:
+        raise InputError(f"{no_image_text(path)}{source_hint(path)}")
+    return open_images(path, images)
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The files of a folder that are taken for frames, in natural order; without a log or notes that lie beside them.
+
+    Raises:
+        OSError: If the folder cannot be read.
+    """
+    images, dicoms = _images_and_dicoms(folder)
+    return dicoms or images
+
+
+def _images_and_dicoms(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The images of a folder, or its DICOM files where these are more."""
+    files = [file for file in folder.iterdir() if file.is_file() and not is_hidden(file)]
     named = [file for file in files if has_image_suffix(file)]
     others = [file for file in files if not has_image_suffix(file)]
     dicoms = [file for file in others if is_dicom(file) or file.suffix.lower() in DICOM_SUFFIXES]
     if len(dicoms) > len(named):
-        return open_dicom_folder(path, sorted(dicoms, key=natural_key))
-    found = sorted(named or filter(looks_like_image, others), key=natural_key)
-    if not found:
-        raise InputError(f"{no_image_text(path)}{source_hint(path)}")
-    return open_images(path, found)
+        return [], sorted(dicoms, key=natural_key)
+    return sorted(named or filter(looks_like_image, others), key=natural_key), []
 
 
 def open_images(folder: Path, files: Sequence[Path]) -> SourceInfo:

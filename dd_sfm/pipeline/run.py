@@ -15,7 +15,7 @@ import dd_sfm
 from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import InputError, OutputError, ShortageError, StoppedError, interrupt_behind, stoppable
 from dd_sfm.features.methods import feature_method
-from dd_sfm.io.checksums import ASIDE, damaged, put_aside
+from dd_sfm.io.checksums import ASIDE, damaged, is_cache, lost, put_aside
 from dd_sfm.io.edited_masks import check_edited, edited_masks
 from dd_sfm.io.lock import locked
 from dd_sfm.io.run_config import write_config
@@ -166,30 +166,33 @@ class _Stages:
         self.expected = fingerprints(self.work.request)
 
     def _is_done(self, stage: str) -> bool:
+        """Whether a stage needs not be done: what an earlier call has written holds, and is as it was."""
         is_done = self.record.is_done(stage, self.expected[stage])
-        is_whole = self._put_damaged_aside(stage, is_done=is_done)
-        if stage == "describe":
-            return is_done and not self._lacks_descriptors()
-        return is_done and is_whole
+        # Descriptors may be deleted to save space, and are not worth reading, once they are matched.
+        has_caches = stage != "describe" or not self._is_done("match")
+        if not self._put_damaged_aside(stage, is_done=is_done, has_caches=has_caches) or not is_done:
+            return False
+        if stage == "describe" and has_caches and not self.work.method.is_described(self.work.job()):
+            return False
+        # What was deleted is only made again where the next stage is still to read it.
+        return not lost(self.work.out, stage) or self._is_done(STAGES[STAGES.index(stage) + 1])
 
-    def _put_damaged_aside(self, stage: str, *, is_done: bool) -> bool:
+    def _put_damaged_aside(self, stage: str, *, is_done: bool, has_caches: bool) -> bool:
         """See that what an earlier call has written is still as it was; returns whether all of it is."""
-        found = damaged(self.work.out, stage, is_done=is_done)
+        found = damaged(self.work.out, stage, is_done=is_done, has_caches=has_caches)
         if not found:
             return True
+        if is_done:
+            # The record goes first: killed on the way, it must not call done what is no longer there.
+            self.record.reopen(stage)
         put_aside(self.work.out, found)
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        then = "made again when needed" if stage == "describe" else f"put into {ASIDE}, {stage} is done again"
+        is_removed = all(is_cache(self.work.out, path) for path in found)
+        then = "made again" if is_removed else f"put into {ASIDE}, {stage} is done again"
         line = f"{found[0]}{more}: damaged, not as {stage} has written it; {then}"
         self.say(line)
         logger.warning("%s", line)
         return False
-
-    def _lacks_descriptors(self) -> bool:
-        """Whether descriptors, which may be deleted to save space, are to be made once more for matching."""
-        if self.record.is_done("match", self.expected["match"]):
-            return False
-        return not self.work.method.is_described(self.work.job())
 
     def _do_stage(self, stage: str) -> None:
         """Do a stage and note its time, also that of a try that is broken off."""

@@ -14,6 +14,7 @@ from dd_sfm.io.atomic import output_error
 from dd_sfm.io.calibration import calibration_file
 from dd_sfm.io.checksums import seal
 from dd_sfm.io.edited_masks import put_aside
+from dd_sfm.io.image_folder import frame_files
 from dd_sfm.io.images import has_image_suffix
 from dd_sfm.io.run_folder import StoredStages, read_stages, write_stages
 from dd_sfm.io.run_layout import OWN_FILES, is_empty, is_run, remove_own
@@ -41,8 +42,8 @@ def fingerprint(*parts: Any) -> str:
 
 
 def file_identity(path: Path) -> list[Any]:
-    """What tells a file or folder from another without reading it: path, size, time of change."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    """What tells a file, or the frames in a folder, from others without reading them: path, size, time of change."""
+    files = sorted(frame_files(path)) if path.is_dir() else [path]
     return [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()]
 
 
@@ -201,6 +202,11 @@ class StageRecord:
         seal(self.out, stage)
         self.stages[stage]["done"] = True
         self.break_off(stage, seconds)
+
+    def reopen(self, stage: str) -> None:
+        """Enter a finished stage as one that is not: what it made is no longer whole."""
+        self.stages[stage]["done"] = False
+        self._write()
 
     def break_off(self, stage: str, seconds: float) -> None:
         """Enter the time of a try that came to no end: the next one may go on from it."""

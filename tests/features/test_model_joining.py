@@ -11,6 +11,7 @@ from scene import camera_centres, make_scene
 from scipy.spatial import cKDTree
 
 from dd_sfm.config import Config, load_config
+from dd_sfm.errors import InputError
 from dd_sfm.features import model_joining
 from dd_sfm.features.learned import LearnedFeatures
 from dd_sfm.features.method import Job
@@ -84,11 +85,14 @@ def test_halves_of_a_path_become_one_model(split):
     assert np.abs(scale * centres @ rotation.T + shift - true).max() < 0.02
     assert [note.code.value for note in found.notes] == ["models_joined"]
     assert (job.out / "poses" / "0" / "images.bin").is_file()
-    more = joined_tracks(job.out, tracks)
+    more = joined_tracks(job.out, tracks, found)
     assert more.count == tracks.count
     assert len(more.track) > len(tracks.track)
     write_poses(job.out, found)
     assert [(s.scale, s.sigma) for s in read_poses(job.out).scales] == [(1.0, 0.0)]
+    (job.out / "map" / "tracks.npz").unlink()
+    with pytest.raises(InputError, match=r"map/tracks.npz: missing; .* Remove .*map.json and repeat"):
+        joined_tracks(job.out, tracks, read_poses(job.out))
 
 
 def test_models_without_common_tissue_stay_apart_and_say_so(split, monkeypatch):
@@ -100,7 +104,7 @@ def test_models_without_common_tissue_stay_apart_and_say_so(split, monkeypatch):
     assert found.models == result.models
     assert [scale.scale for scale in found.scales] == [1.0, None]
     assert found.notes[-1].text.endswith("frames 8 to 15: unknown, as nothing was found in both")
-    assert joined_tracks(job.out, tracks) is tracks
+    assert joined_tracks(job.out, tracks, found) is tracks
 
 
 def test_a_track_is_seen_once_in_a_frame():

@@ -5,10 +5,11 @@ from zipfile import BadZipFile
 import numpy as np
 import pytest
 
-from dd_sfm.io import atomic
+from dd_sfm.errors import OutputError
+from dd_sfm.io import atomic, checksums
 from dd_sfm.io.arrays import check_archive, read_arrays, write_arrays
 from dd_sfm.io.atomic import sync_all, write_bytes
-from dd_sfm.io.checksums import damaged, put_aside, seal
+from dd_sfm.io.checksums import damaged, lost, put_aside, seal
 
 
 @pytest.fixture
@@ -64,6 +65,33 @@ def test_maps_made_anew_are_whole_and_those_of_a_broken_off_stage_are_checked(ru
     # What is not noted cannot be told.
     spoil(run / "descriptors" / "basis.npy")
     assert damaged(run, "describe", is_done=False) == [path]
+
+
+def test_caches_are_left_out_where_they_are_not_needed(run):
+    for name in ("00000000.npz", "basis.npy"):
+        spoil(run / "descriptors" / name)
+    assert len(damaged(run, "describe")) == 2
+    assert damaged(run, "describe", has_caches=False) == []
+
+
+def test_files_that_the_next_stage_needs_are_missed(run):
+    for name in ("tracks.npz", "match/own.npz", "sift.db"):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_bytes(b"matches")
+    seal(run, "match")
+    assert lost(run, "match") == []
+    for name in ("match/own.npz", "sift.db"):
+        (run / name).unlink()
+    assert lost(run, "match") == [run / "match/own.npz", run / "sift.db"]
+
+
+def test_a_file_that_is_removed_while_it_is_summed_up_is_a_line(run, monkeypatch):
+    def remove(top, files):
+        (run / "tracks.npz").unlink()
+
+    monkeypatch.setattr(checksums, "sync_all", remove)
+    with pytest.raises(OutputError, match=r"tracks.npz: cannot be written \(No such file"):
+        seal(run, "match")
 
 
 def test_damaged_files_are_kept_aside_but_for_caches(run):

@@ -111,6 +111,60 @@ def test_a_repeated_run_does_nothing_again(request_of):
     assert files_of(request_of.out) == before
 
 
+def spoil(path):
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def test_what_is_damaged_or_lost_is_made_again_as_far_as_it_is_read(request_of):
+    def made_again():
+        lines.clear()
+        run(request_of, silent, lines.append)
+        return [line.removesuffix(" ...") for line in lines if line.endswith(" ...")]
+
+    out, lines = request_of.out, list[str]()
+    run(request_of, silent, lines.append)
+    # What is no longer read is not looked at.
+    spoil(out / "descriptors" / "basis.npy")
+    for name in ("describe/own.bin", "map/own.bin"):
+        (out / name).unlink()
+    assert made_again() == []
+    assert lines == DONE
+    # The next stage is to be done, and would read what is lost.
+    spoil(out / "densify.json")
+    assert made_again() == ["map", "densify"]
+    assert [line for line in lines if "damaged" in line] == [
+        f"{out / 'densify.json'}: damaged, not as densify has written it; put into damaged, densify is done again"
+    ]
+    assert (out / "damaged" / "densify.json").is_file()
+    assert (out / "map" / "own.bin").is_file()
+    for name, stages in (("match/own.bin", STAGES[1:]), ("describe/own.bin", STAGES[1:]), ("map/own.bin", STAGES[3:])):
+        spoil(out / name)
+        assert made_again() == list(stages), name
+        assert made_again() == []
+
+
+def test_a_folder_counts_by_its_frames(request_of, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    short = replace(request_of, last="frames")
+    run(short, silent, lambda _: None)
+    for path in (request_of.out / "frames").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    log, lines = folder / "log.txt", list[str]()
+
+    def say(text):
+        lines.append(text)
+        with log.open("a") as file:
+            file.write(text)
+
+    images = replace(short, source=folder, out=tmp_path / "of images")
+    for _ in range(2):
+        run(images, silent, say)
+    assert lines[-1] == "frames: done before"
+    assert lines.count("frames ...") == 1
+
+
 def test_a_repeated_comparison_does_nothing_again(request_of):
     compared, lines = CompareRequest(request_of, default_sift=False), list[str]()
     run_all(compared, silent, lines.append)

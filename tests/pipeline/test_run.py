@@ -149,8 +149,8 @@ def test_deleted_descriptors_are_made_again_only_to_match(request_of, monkeypatc
         (out / "descriptors" / "grid.json").write_text(json.dumps({"format": FORMAT}))
         (out / "descriptors" / "basis.npy").touch()
         for frame in frames.frames:
-            for ending in ("npz", "pooled.npy"):
-                (out / "descriptors" / f"{frame.index:08d}.{ending}").touch()
+            np.savez(out / "descriptors" / f"{frame.index:08d}.npz")
+            (out / "descriptors" / f"{frame.index:08d}.pooled.npy").touch()
 
     nothing = Tracks(*(np.zeros(shape, kind) for shape, kind in TRACKS))
     monkeypatch.setattr(PLACES["describe_frames"], describe)

@@ -301,7 +301,8 @@ class MapResult:
     ``seconds``: by step and mapper; ``instruments``: the share of what can be used of the frames that was found to
     show instruments; ``scales``: of the models, relative to the first; of fewer where the others were not compared;
     ``confidence``: per model in [0, 1] by frame position, empty where poses were not checked; ``left_out``: why a frame
-    that the mapper had registered was taken out, by position.
+    that the mapper had registered was taken out, by position; ``splits``: why a model was split, by the first frame
+    after the split.
     """
 
     models: list[dict[int, FloatArray]]
@@ -314,6 +315,7 @@ class MapResult:
     scales: list[ModelScale] = field(default_factory=list)
     confidence: list[dict[int, float]] = field(default_factory=list)
     left_out: dict[int, str] = field(default_factory=dict)
+    splits: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, count
+from itertools import combinations, count, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,10 @@ from dd_sfm.sfm.mappers import Poses
 from dd_sfm.sfm.model_folders import remove_models
 from dd_sfm.sfm.model_relation import Relation, Sightings, View, relate
 from dd_sfm.sfm.piece_notes import OF_MODELS, model_notes, scale_notes
+from dd_sfm.sfm.pose_check import check_poses
+from dd_sfm.sfm.sound_notes import split_notes
 from dd_sfm.sfm.track_adjustment import adjust_tracks
+from dd_sfm.sfm.track_selection import mapper_tracks
 from dd_sfm.sfm.triangulation import triangulate
 from dd_sfm.structures import FloatArray, IntArray, MapResult, MatchResult, Model, ModelScale, Tracks
 
@@ -140,12 +143,23 @@ def join_models(job: Job, tracks: Tracks, found: MapResult) -> MapResult:
     cameras = [part.camera for part in joiner.parts] + found.cameras[MOST_MODELS:]
     _write_poses(job, joiner.tracks, models, cameras)
     text = f"models that share tissue were joined after they were mapped: {len(found.models)} became {len(models)}"
-    notes = [note for note in found.notes if note.code not in OF_MODELS]
+    splits = _standing(found.splits, models)
+    notes = [note for note in found.notes if note.code not in (*OF_MODELS, NoteCode.MODEL_SPLIT)]
+    notes += split_notes(splits, job.frames)
     notes += [*model_notes(models, job.frames, found.left_out), Note(NoteCode.MODELS_JOINED, text)]
     notes += scale_notes(models, scales, job.frames)
-    known = {position: value for model in found.confidence for position, value in model.items()}
+    known = {position: value for model in found.confidence for position, value in model.items()} | joiner.confidence
     confidence = [{k: known[k] for k in poses if k in known} for poses in models]
-    return replace(found, models=models, cameras=cameras, notes=notes, scales=scales, confidence=confidence)
+    return replace(
+        found, models=models, cameras=cameras, notes=notes, scales=scales, confidence=confidence, splits=splits
+    )
+
+
+def _standing(splits: Mapping[int, str], models: Sequence[Poses]) -> dict[int, str]:
+    """Splits whose two sides are still in different models."""
+    number = {position: k for k, poses in enumerate(models) for position in poses}
+    earlier = {after: before for before, after in pairwise(sorted(number))}
+    return {k: why for k, why in splits.items() if k in earlier and number[k] != number[earlier[k]]}
 
 
 def _write_poses(job: Job, tracks: Tracks, models: Sequence[Poses], cameras: Sequence[PinholeCamera]) -> None:
@@ -165,6 +179,10 @@ class _Joiner:
         self.pooled = self.matcher.maps.pooled()
         self.scale = error_scale(job.frames)
         self.rows, self._names = _Rows(tracks), count()
+        size = job.frames.camera.width, job.frames.camera.height
+        self.held_out = ~mapper_tracks(tracks, job.config.map.tracks_per_frame, size)
+        self.confidence: dict[int, float] = {}
+        """Of the frames of joined models."""
         models = zip(found.models[:MOST_MODELS], found.cameras[:MOST_MODELS], strict=True)
         self.parts = [self._part(poses, camera) for poses, camera in models]
         self.relations: dict[tuple[int, int], Relation | None] = {}
@@ -184,9 +202,12 @@ class _Joiner:
             for i, j in self.job.progress(pairs, total=len(pairs), label="map, compare models"):
                 relation, sightings = self._compare(self.parts[i], self.parts[j], MOST_PROBES // (1 if i == 0 else 2))
                 self.relations[self._key(i, j)] = relation
-                if relation is not None and relation.is_sure:
-                    self._join(i, j, relation, sightings)
+                if relation is None or not relation.is_sure:
+                    continue
+                if self._join(i, j, relation, sightings):
                     break
+                # What the frames on both sides contradict tells no scale either.
+                self.relations[self._key(i, j)] = None
             else:
                 return
 
@@ -198,7 +219,10 @@ class _Joiner:
         found = [ModelScale(1.0, 0.0)]
         for k in range(1, len(self.parts)):
             relation = self.relations.get(self._key(0, k))
-            found.append(ModelScale() if relation is None else ModelScale(relation.transform.scale, relation.sigma))
+            if relation is None or not relation.tells_scale:
+                found.append(ModelScale())
+            else:
+                found.append(ModelScale(relation.transform.scale, relation.sigma))
         return found
 
     def _compare(self, first: _Part, second: _Part, most: int) -> tuple[Relation | None, tuple[Sightings, Sightings]]:
@@ -301,23 +325,40 @@ class _Joiner:
             is_known &= np.ptp(depths, axis=1) <= DEPTH_SPREAD * middle
         return np.where(is_known, middle, np.nan)
 
-    def _join(self, i: int, j: int, relation: Relation, seen: tuple[Sightings, Sightings]) -> None:
-        """Join a model to a larger one, with what agrees as further observations, and adjust both to each other."""
+    def _join(self, i: int, j: int, relation: Relation, seen: tuple[Sightings, Sightings]) -> bool:
+        """Join a model to a larger one, with what agrees as further observations, and adjust both to each other.
+
+        Returns:
+            Whether it was joined: not where the joined model, checked as any other, does not hold together.
+        """
         first, second = self.parts[i], self.parts[j]
         poses = {**relation.transform.poses(second.poses), **first.poses}
         more = [sightings.where(agrees) for sightings, agrees in zip(seen, relation.agreeing, strict=True)]
-        self.tracks = with_observations(self.tracks, _together(more))
-        self.rows = _Rows(self.tracks)
+        tracks = with_observations(self.tracks, _together(more))
         config = self.job.config
         triangulation = config.triangulation
         looser = replace(triangulation, max_reprojection_px=LOOSER * triangulation.max_reprojection_px)
         adjusted: Model = adjust_tracks(
-            self.job.frames, self.tracks, poses, first.camera, replace(config, triangulation=looser)
+            self.job.frames, tracks, poses, first.camera, replace(config, triangulation=looser)
         )
+        check = check_poses(
+            tracks, self.held_out, adjusted.cam_from_world, adjusted.camera, self.scale, config.runtime.seed
+        )
+        if not any(_holds_both(part, first.poses, second.poses) for part in check.parts):
+            logger.info("map: models of %d and %d frames do not hold together", len(first.poses), len(second.poses))
+            return False
+        self.tracks, self.rows = tracks, _Rows(tracks)
+        self.confidence |= dict.fromkeys(poses, 0.0) | check.confidence
         joined = self._part(dict(adjusted.cam_from_world), adjusted.camera)
         others = [part for k, part in enumerate(self.parts) if k not in (i, j)]
         self.parts = sorted([joined, *others], key=lambda part: -len(part.poses))
         self.joined = True
+        return True
+
+
+def _holds_both(part: Sequence[int], first: Poses, second: Poses) -> bool:
+    """Whether most frames of both models are in a part."""
+    return all(2 * sum(k in poses for k in part) > len(poses) for poses in (first, second))
 
 
 def with_observations(tracks: Tracks, more: Sightings) -> Tracks:

@@ -114,6 +114,7 @@ def _result(
         notes,
         confidence=[dict(model.confidence) for model in models],
         left_out=sound.left_out,
+        splits=sound.splits,
     )
 
 

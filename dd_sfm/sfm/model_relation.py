@@ -16,6 +16,7 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import PinholeCamera, stack_poses, world_to_camera
+from dd_sfm.ops.spread import spread_over
 from dd_sfm.sfm.mappers import Poses
 from dd_sfm.sfm.registration import resected
 from dd_sfm.structures import FloatArray, IntArray
@@ -36,6 +37,10 @@ MOST_SIGMA, MOST_APART = 0.05, 0.1
 """Largest standard deviation of the logarithm of the scale, and difference of that of both halves of the frames."""
 MOST_REFINED = 1000
 """Sightings of each model that the transform is adjusted to."""
+MOST_HYPOTHESES, MOST_COMPARED = 50, 5000
+"""Frames of each model that a transform is looked for by, and sightings of each that transforms are compared by."""
+LEAST_FRAMES = 2
+"""Frames of each model that support it, so that a scale is stated."""
 GROUPS = 8
 """Groups of frames that are left out in turn."""
 LEAST_SIGMA, LONE_SIGMA = 0.02, 0.2
@@ -122,6 +127,7 @@ class Relation:
     """A transform from the second model to the first, and what speaks for it.
 
     ``sigma``: standard deviation of the logarithm of its scale; ``is_sure``: whether the models may be joined by it;
+    ``tells_scale``: whether enough speaks for its scale to be stated;
     ``agreeing``: which sightings in the first model's frames, and in the second's, it explains; ``frames``: of each
     model, how many support it.
     """
@@ -129,6 +135,7 @@ class Relation:
     transform: Transform
     sigma: float
     is_sure: bool
+    tells_scale: bool
     agreeing: tuple[Mask, Mask]
     frames: tuple[int, int]
 
@@ -164,13 +171,15 @@ def relate(first: View, second: View, max_px: float, seed: int) -> Relation | No
     if not any(supporting):
         return None
     sigma = _scale_sigma(pair, best, supporting, max_px)
+    counts = len(supporting[0]), len(supporting[1])
+    tells_scale = min(counts) >= LEAST_FRAMES and _holds_out(pair, candidates, supporting, max_px)
     is_sure = (
-        all(len(own) >= min(FEWEST_FRAMES, len(view.poses)) for own, view in zip(supporting, pair, strict=True))
+        tells_scale
+        and all(count >= min(FEWEST_FRAMES, len(view.poses)) for count, view in zip(counts, pair, strict=True))
         and sigma <= MOST_SIGMA
-        and _holds_out(pair, candidates, supporting, max_px)
     )
     agreeing = first.agrees(best, max_px), second.agrees(best.inverse(), max_px)
-    return Relation(best, sigma, is_sure, agreeing, (len(supporting[0]), len(supporting[1])))
+    return Relation(best, sigma, is_sure, tells_scale, agreeing, counts)
 
 
 def _enough(view: View) -> View:
@@ -188,7 +197,7 @@ def _hypotheses(
 ) -> Iterator[tuple[tuple[bool, int], Transform]]:
     """A transform by each frame of the first model, or of the second; each with the frame that it comes from."""
     view = first if forth else second
-    for frame in np.unique(view.seen.frame).tolist():
+    for frame in spread_over(np.unique(view.seen.frame).tolist(), MOST_HYPOTHESES):
         own = view.seen.where(view.seen.frame == frame)
         pose, inliers = resected(own.xy, own.xyz, view.camera, max_px, seed)
         if pose is None or inliers < FEWEST_SEEN:
@@ -213,10 +222,16 @@ def _best(pair: tuple[View, View], candidates: list[Transform], max_px: float) -
     """The candidate that most sightings agree with, refined over all of them."""
     if not candidates:
         return None
-    best = max(candidates, key=lambda t: sum(int(m.sum()) for m in _agreeing(pair, t, 2 * max_px)))
+    first, second = (replace(view, seen=view.seen.where(_evenly(len(view.seen)))) for view in pair)
+    best = max(candidates, key=lambda t: sum(int(m.sum()) for m in _agreeing((first, second), t, 2 * max_px)))
     for factor in (2.0, 1.0):
         best = _refined(pair, best, factor * max_px, max_px)
     return best
+
+
+def _evenly(count: int) -> IntArray:
+    """At most :data:`MOST_COMPARED` of so many rows, evenly."""
+    return np.linspace(0, count - 1, min(count, MOST_COMPARED)).astype(np.int64)
 
 
 def _refined(pair: tuple[View, View], start: Transform, within_px: float, max_px: float) -> Transform:

@@ -46,7 +46,7 @@ def scale_notes(
     named = []
     for poses, found in list(zip(models, scales, strict=False))[1:]:
         first, last = (frames.frames[position].label for position in (min(poses), max(poses)))
-        told = "unknown, as nothing was found in both"
+        told = "unknown, as too little was found in both"
         if found.scale is not None and found.sigma is not None:
             told = f"{found.scale:.2f} +- {100 * found.sigma:.0f} %"
         named.append(f"of frames {first} to {last}: {told}")

@@ -1,6 +1,6 @@
 """Models that share tissue become one, those that do not stay apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,14 @@ from dd_sfm.features.learned import LearnedFeatures
 from dd_sfm.features.method import Job
 from dd_sfm.features.model_joining import join_models, joined_tracks, with_observations
 from dd_sfm.io.run_folder import load_frames, read_matches, read_poses, write_poses
+from dd_sfm.notes import Note, NoteCode
 from dd_sfm.pipeline.run import run
 from dd_sfm.pipeline.stage_work import RunRequest
 from dd_sfm.presets import find_config
 from dd_sfm.progress import silent
 from dd_sfm.sfm.geometry import similarity
 from dd_sfm.sfm.model_relation import Sightings, Transform
+from dd_sfm.sfm.pose_check import PLACE, PoseCheck
 from dd_sfm.sfm.track_builder import PairFound
 from dd_sfm.structures import MapResult, Model, Tracks, VerifiedPairs, WorkingGrid
 
@@ -78,8 +80,13 @@ def mapped(truth, pieces):
 
 def test_halves_of_a_path_become_one_model(split):
     job, tracks, truth = split
-    found = join_models(job, tracks, mapped(truth, [range(0, 8), range(8, 16)]))
+    result = mapped(truth, [range(0, 8), range(8, 16)])
+    split_note = Note(NoteCode.MODEL_SPLIT, "the model was split before frame 8")
+    found = join_models(job, tracks, replace(result, splits={8: PLACE}, notes=[split_note]))
     (poses,) = found.models
+    assert not found.splits
+    assert set(found.confidence[0]) == set(range(16))
+    assert min(found.confidence[0].values()) > 0.8
     centres, true = camera_centres(poses), camera_centres(truth.cam_from_world)
     scale, rotation, shift = similarity(centres, true)
     assert np.abs(scale * centres @ rotation.T + shift - true).max() < 0.02
@@ -95,6 +102,18 @@ def test_halves_of_a_path_become_one_model(split):
         joined_tracks(job.out, tracks, read_poses(job.out))
 
 
+def test_models_that_break_at_the_seam_stay_apart(split, monkeypatch):
+    job, tracks, truth = split
+    broken = PoseCheck([list(range(9)), list(range(9, 16))], {}, {9: PLACE}, dict.fromkeys(range(16), 0.9), True)
+    monkeypatch.setattr(model_joining, "check_poses", lambda *given: broken)
+    result = replace(mapped(truth, [range(0, 8), range(8, 16)]), splits={8: PLACE})
+    found = join_models(job, tracks, result)
+    assert found.models == result.models
+    assert found.splits == {8: PLACE}
+    assert [scale.scale for scale in found.scales] == [1.0, None]
+    assert joined_tracks(job.out, tracks, found) is tracks
+
+
 def test_models_without_common_tissue_stay_apart_and_say_so(split, monkeypatch):
     job, tracks, truth = split
     nothing = PairFound(np.zeros(0, int), np.zeros((0, 2)), np.zeros(0), 0.0)
@@ -103,7 +122,7 @@ def test_models_without_common_tissue_stay_apart_and_say_so(split, monkeypatch):
     found = join_models(job, tracks, result)
     assert found.models == result.models
     assert [scale.scale for scale in found.scales] == [1.0, None]
-    assert found.notes[-1].text.endswith("frames 8 to 15: unknown, as nothing was found in both")
+    assert found.notes[-1].text.endswith("frames 8 to 15: unknown, as too little was found in both")
     assert joined_tracks(job.out, tracks, found) is tracks
 
 

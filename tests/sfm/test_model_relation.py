@@ -46,6 +46,7 @@ def test_models_that_see_each_others_points_are_related(wrong):
     (first, second), truth = views(wrong=wrong)
     found = relate(first, second, MAX_PX, seed=0)
     assert found.is_sure
+    assert found.tells_scale
     assert found.frames == (7, 7)
     assert abs(np.log(found.transform.scale / TRUE.scale)) < 0.01
     assert 0.005 < found.sigma < 0.05
@@ -54,10 +55,11 @@ def test_models_that_see_each_others_points_are_related(wrong):
     assert abs(found.agreeing[0].mean() - (1 - wrong)) < 0.05
 
 
-def test_one_frame_tells_a_scale_but_joins_nothing():
+def test_one_frame_joins_nothing_and_states_no_scale():
     (first, second), _ = views(frames=([3], []))
     found = relate(first, second, MAX_PX, seed=0)
     assert not found.is_sure
+    assert not found.tells_scale
     assert abs(np.log(found.transform.scale / TRUE.scale)) < 2 * found.sigma
     assert found.sigma == pytest.approx(0.2)
 

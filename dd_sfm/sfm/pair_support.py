@@ -21,6 +21,8 @@ OTHERS = 3
 """...and with so many more, those that share the most tracks with it: over loops and over cuts."""
 MOST_MATCHES = 300
 """Matches of a pair that are looked at."""
+COMPARED_TRACKS = 1000
+"""About so many tracks of each frame tell which ones share the most."""
 LEAST_MATCHES = 15
 """Fewer matches that agree with one pose may do so by chance..."""
 LEAST_SHARE = 0.5
@@ -97,6 +99,8 @@ def _matched_pairs(
     for first, second in _chosen_pairs(rank, tracks.track[rows], len(numbers)):
         one, other = own[first], own[second]
         _, a, b = np.intersect1d(tracks.track[one], tracks.track[other], assume_unique=True, return_indices=True)
+        if len(a) < LEAST_MATCHES:
+            continue
         unseen = np.flatnonzero(held_out[tracks.track[one[a]]])
         used = unseen if len(unseen) >= LEAST_MATCHES else np.arange(len(a))
         some = used[np.linspace(0, len(used) - 1, min(len(used), MOST_MATCHES)).astype(np.int64)]
@@ -104,20 +108,30 @@ def _matched_pairs(
 
 
 def _chosen_pairs(rank: IntArray, track: IntArray, count: int) -> list[tuple[int, int]]:
-    """Pairs of registered frames with enough tracks in common, by rank."""
+    """Pairs of registered frames that are near each other, or share many tracks, by rank; ``track`` ascending."""
+    pairs = {(first, first + step) for step in OFFSETS for first in range(count - step)}
+    some = _thinned(rank, track, count)
+    rank, track = rank[some], track[some]
     seen = csr_array((np.ones(len(rank), np.int32), (rank, track)), shape=(count, int(track.max(initial=0)) + 1))
     common = (seen @ seen.T).tocoo()
-    keep = (common.row < common.col) & (common.data >= LEAST_MATCHES)
-    first, second, shared = common.row[keep], common.col[keep], common.data[keep]
-    near = np.isin(second - first, OFFSETS)
-    pairs = set(zip(first[near].tolist(), second[near].tolist(), strict=True))
-    far = np.flatnonzero(second - first > max(OFFSETS))
+    is_far = common.col - common.row > max(OFFSETS)
+    first, second, shared = common.row[is_far], common.col[is_far], common.data[is_far]
     for side in (first, second):
-        order = far[np.lexsort((-shared[far], side[far]))]
+        order = np.lexsort((-shared, side))
         place = np.arange(len(order)) - np.searchsorted(side[order], side[order])
-        some = order[place < OTHERS]
-        pairs |= set(zip(first[some].tolist(), second[some].tolist(), strict=True))
+        best = order[place < OTHERS]
+        pairs |= set(zip(first[best].tolist(), second[best].tolist(), strict=True))
     return sorted(pairs)
+
+
+def _thinned(rank: IntArray, track: IntArray, count: int) -> IntArray:
+    """Rows of some tracks, chosen at random, so that each frame keeps at least :data:`COMPARED_TRACKS` or all."""
+    share = np.minimum(1.0, COMPARED_TRACKS / np.maximum(np.bincount(rank, minlength=count), 1))
+    starts = np.flatnonzero(np.diff(track, prepend=-1))
+    if not len(starts):
+        return starts
+    is_kept = np.random.default_rng(0).random(len(starts)) < np.maximum.reduceat(share[rank], starts)
+    return np.flatnonzero(np.repeat(is_kept, np.diff(np.append(starts, len(track)))))
 
 
 def agree(ray0: FloatArray, ray1: FloatArray, pose: FloatArray, threshold: float) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ from scene import CAMERA, make_scene
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.config import Config, load_config
+from dd_sfm.sfm import pair_support
 from dd_sfm.sfm.mappers import MappedModel
 from dd_sfm.sfm.pair_support import agree, free_pose, pair_supports
 from dd_sfm.sfm.piece_notes import model_notes
@@ -204,3 +205,15 @@ def test_many_frames_that_were_taken_out_are_counted_and_some_named(scene):
     assert text.startswith("11 frames were taken out of the model: 3, 4, 5, 6, 7, 8, 9, 10, ...: ")
     assert text.endswith("contradict their poses")
     assert not model_notes([model.poses for model in sound.models], frames, sound.left_out)
+
+
+def test_pairs_that_share_tracks_are_found_by_some_of_the_tracks(scene, monkeypatch):
+    _, tracks, poses = scene
+    every = np.ones(tracks.count, bool)
+    found = [(p.first, p.second) for p in pair_supports(tracks, every, poses, CAMERA, 1.0)]
+    monkeypatch.setattr(pair_support, "COMPARED_TRACKS", 20)
+    assert [(p.first, p.second) for p in pair_supports(tracks, every, poses, CAMERA, 1.0)] == found
+    rank, track = tracks.frame, tracks.track
+    counts = np.bincount(rank[pair_support._thinned(rank, track, 14)], minlength=14)
+    assert counts.min() >= 10
+    assert counts.sum() < 0.5 * len(rank)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, count, pairwise
+from itertools import combinations, count
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from dd_sfm.sfm.model_folders import remove_models
 from dd_sfm.sfm.model_relation import Relation, Sightings, View, relate
 from dd_sfm.sfm.piece_notes import OF_MODELS, model_notes, scale_notes
 from dd_sfm.sfm.pose_check import check_poses
-from dd_sfm.sfm.sound_notes import split_notes
+from dd_sfm.sfm.sound_notes import split_notes, standing_splits
 from dd_sfm.sfm.track_adjustment import adjust_tracks
 from dd_sfm.sfm.track_selection import mapper_tracks
 from dd_sfm.sfm.triangulation import triangulate
@@ -143,7 +143,7 @@ def join_models(job: Job, tracks: Tracks, found: MapResult) -> MapResult:
     cameras = [part.camera for part in joiner.parts] + found.cameras[MOST_MODELS:]
     _write_poses(job, joiner.tracks, models, cameras)
     text = f"models that share tissue were joined after they were mapped: {len(found.models)} became {len(models)}"
-    splits = _standing(found.splits, models)
+    splits = standing_splits(found.splits, models)
     notes = [note for note in found.notes if note.code not in (*OF_MODELS, NoteCode.MODEL_SPLIT)]
     notes += split_notes(splits, job.frames)
     notes += [*model_notes(models, job.frames, found.left_out), Note(NoteCode.MODELS_JOINED, text)]
@@ -153,13 +153,6 @@ def join_models(job: Job, tracks: Tracks, found: MapResult) -> MapResult:
     return replace(
         found, models=models, cameras=cameras, notes=notes, scales=scales, confidence=confidence, splits=splits
     )
-
-
-def _standing(splits: Mapping[int, str], models: Sequence[Poses]) -> dict[int, str]:
-    """Splits whose two sides are still in different models."""
-    number = {position: k for k, poses in enumerate(models) for position in poses}
-    earlier = {after: before for before, after in pairwise(sorted(number))}
-    return {k: why for k, why in splits.items() if k in earlier and number[k] != number[earlier[k]]}
 
 
 def _write_poses(job: Job, tracks: Tracks, models: Sequence[Poses], cameras: Sequence[PinholeCamera]) -> None:

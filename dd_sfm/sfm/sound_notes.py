@@ -1,12 +1,13 @@
 """What is said of frames that were taken out of a model, and of models that were split."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.sfm.piece_notes import frame_names
 from dd_sfm.sfm.pose_check import OF_SEVERAL
 from dd_sfm.sfm.sound_models import SoundModels
-from dd_sfm.structures import FrameSet
+from dd_sfm.structures import FloatArray, FrameSet
 
 
 def sound_notes(sound: SoundModels, frames: FrameSet) -> list[Note]:
@@ -31,3 +32,10 @@ def split_notes(splits: Mapping[int, str], frames: FrameSet) -> list[Note]:
         text = f"the model was split before frame {frames.frames[position].label}: {told}"
         notes.append(Note(NoteCode.MODEL_SPLIT, text))
     return notes
+
+
+def standing_splits(splits: Mapping[int, str], models: Sequence[Mapping[int, FloatArray]]) -> dict[int, str]:
+    """Splits whose two sides are still in different models."""
+    number = {position: k for k, poses in enumerate(models) for position in poses}
+    earlier = {after: before for before, after in pairwise(sorted(number))}
+    return {k: why for k, why in splits.items() if k in earlier and number[k] != number[earlier[k]]}

@@ -11,6 +11,6 @@ from faults.fault_runs import FAULTS
 def test_damaged_files_are_told_and_made_good(tmp_path):
     bench = Bench("reconstruct", tmp_path / "reconstruct")
     bench.measure()
-    found = list(FAULTS["damage"](bench, 3, random.Random(3)))
+    found = list(FAULTS["damage"](bench, 2, random.Random(3)))
     assert [(tried.what, tried.wrong) for tried in found if tried.wrong] == []
-    assert len(found) == 3
+    assert len(found) == 2

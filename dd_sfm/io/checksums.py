@@ -32,6 +32,8 @@ CACHE = "descriptors"
 """Folder of files that may be deleted once they are matched."""
 NEEDED = r"(describe|match|map)/.*|sift\.db"
 """Of the files that are checked those without which the next stage cannot do its work, beside its key file."""
+UNSUMMED = r"sift\.db"
+"""Noted without a checksum: COLMAP, which reads it, marks it as opened, and SQLite tells by itself when it is damaged."""
 ASIDE = "damaged"
 """Folder of a run for damaged files, which may be a user's changes; nothing removes it."""
 CHUNK = 1 << 20
@@ -64,7 +66,7 @@ def damaged(run: Path, stage: str, *, is_done: bool = True, has_caches: bool = T
     """
     noted = _read(run).get(stage, {}) if is_done else {}
     files = [path for path in own_files(run, stage) if path.is_file() and (has_caches or not is_cache(run, path))]
-    checked = [path for path in files if path.relative_to(run).as_posix() in noted or _is_map(run, path)]
+    checked = [path for path in files if noted.get(path.relative_to(run).as_posix()) or _is_map(run, path)]
 
     def is_whole(path: Path) -> bool:
         try:
@@ -128,11 +130,13 @@ def _is_map(run: Path, path: Path) -> bool:
 
 
 def _noted_sum(path: Path) -> str:
-    """Size and CRC-32 of a file that has just been written.
+    """Size and CRC-32 of a file that has just been written, "" for one that readers write to.
 
     Raises:
         OutputError: If it cannot be read: it was removed meanwhile.
     """
+    if re.fullmatch(UNSUMMED, path.name):
+        return ""
     try:
         return _sum(path)
     except OSError as error:

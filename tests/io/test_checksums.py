@@ -80,6 +80,8 @@ def test_files_that_the_next_stage_needs_are_missed(run):
         (run / name).write_bytes(b"matches")
     seal(run, "match")
     assert lost(run, "match") == []
+    (run / "sift.db").write_bytes(b"opened")
+    assert damaged(run, "match") == []
     for name in ("match/own.npz", "sift.db"):
         (run / name).unlink()
     assert lost(run, "match") == [run / "match/own.npz", run / "sift.db"]

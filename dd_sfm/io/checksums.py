@@ -33,7 +33,7 @@ CACHE = "descriptors"
 NEEDED = r"(describe|match|map)/.*|sift\.db"
 """Of the files that are checked those without which the next stage cannot do its work, beside its key file."""
 UNSUMMED = r"sift\.db"
-"""Noted without a checksum: COLMAP, which reads it, marks it as opened, and SQLite tells by itself when it is damaged."""
+"""Noted without a checksum: COLMAP, which reads it, marks it as opened, and SQLite tells when it is damaged."""
 ASIDE = "damaged"
 """Folder of a run for damaged files, which may be a user's changes; nothing removes it."""
 CHUNK = 1 << 20

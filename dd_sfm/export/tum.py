@@ -6,10 +6,11 @@ from typing import BinaryIO
 
 import numpy as np
 
+from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_text
 from dd_sfm.io.run_folder import read_frames
 from dd_sfm.io.scene import Scene
-from dd_sfm.io.trajectory import located_poses
+from dd_sfm.io.trajectory import TRAJECTORY, located_poses
 from dd_sfm.io.tum import running_times, tum_text
 from dd_sfm.progress import Progress
 from dd_sfm.structures import FloatArray
@@ -31,6 +32,12 @@ def _of_run(scene: Scene) -> list[_Posed]:
     if scene.run is None or not found:
         return []
     records = {record.index: record for record in read_frames(scene.run).records}
+    unknown = sorted(set(found) - set(records))
+    if unknown:
+        raise InputError(
+            f"{scene.run / TRAJECTORY}: frame {unknown[0]}, which the run does not have; expected frames of "
+            "frames.json. Repeat the command that made the run"
+        )
     return [
         _Posed(number, records[number].time_s, records[number].label, pose) for number, pose in sorted(found.items())
     ]

@@ -2,6 +2,7 @@ import json
 import sqlite3
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -19,8 +20,9 @@ from dd_sfm.io.colmap_model import read_model, write_model
 from dd_sfm.io.images import read_image, read_mask, write_image
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.scene import open_scene
+from dd_sfm.io.trajectory import FramePose, write_trajectory
 from dd_sfm.sfm.point_cloud import to_cloud
-from dd_sfm.structures import Frame, FrameSet
+from dd_sfm.structures import Frame, FrameRecord, FrameSet
 
 
 @pytest.fixture
@@ -234,6 +236,13 @@ def test_a_run_hands_on_how_far_its_points_are_to_be_trusted(run, tmp_path):
     write_cloud(run / "points.ply", replace(own, xyz=own.xyz[::-1] + 1))
     convert(run, tmp_path / "other.ply", "ply")
     assert read_cloud(tmp_path / "other.ply").uncertainty is None
+
+
+def test_a_trajectory_of_other_frames_is_one_clear_line(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("dd_sfm.export.tum.read_frames", lambda run: SimpleNamespace(records=()))
+    write_trajectory(run, [FramePose(FrameRecord(9999, 0.0, 1.0, None, ""), 0, np.eye(4)[:3])])
+    with pytest.raises(InputError, match=r"trajectory\.csv: frame 9999, which the run does not have"):
+        convert(run, tmp_path / "path.tum", "tum")
 
 
 def test_ply_and_tum_as_files(run, tmp_path):

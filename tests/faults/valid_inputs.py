@@ -35,7 +35,8 @@ class Kind:
 
 def _only(folder: Path, *suffixes: str) -> Path:
     """The file of a case; the folder itself where it is gone."""
-    found = sorted(p for p in folder.iterdir() if not suffixes or p.suffix in suffixes)
+    inside = folder.iterdir() if folder.is_dir() else ()
+    found = sorted(p for p in inside if not suffixes or p.suffix in suffixes)
     return found[0] if found else folder
 
 

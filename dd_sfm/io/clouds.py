@@ -127,7 +127,7 @@ def face_count(path: Path) -> int:
         return 0
     with file:
         header = file.read(MOST_HEAD).split(b"end_header")[0].decode("ascii", errors="replace")
-    found = re.search(r"^element face (\d+)\s*$", header, re.MULTILINE)
+    found = re.search(r"^element face (\d{1,18})\s*$", header, re.MULTILINE)
     return int(found[1]) if header.startswith("ply") and found else 0
 
 

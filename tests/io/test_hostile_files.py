@@ -23,7 +23,7 @@ from dd_sfm.features.weights import load_weights, save_weights
 from dd_sfm.io.arrays import read_arrays
 from dd_sfm.io.atomic import write_text
 from dd_sfm.io.calibration.read import read_calibration
-from dd_sfm.io.clouds import read_cloud
+from dd_sfm.io.clouds import face_count, read_cloud
 from dd_sfm.io.colmap_matches import check_matrices
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.colmap_source import read_any_model, read_reconstruction
@@ -276,3 +276,9 @@ def test_what_links_in_a_run_lead_to_stays(tmp_path):
         path.name: path.name for path in outside.iterdir()
     }
     assert len(list(outside.iterdir())) == 7
+
+
+def test_a_ply_whose_faces_have_thousands_of_digits_has_none(tmp_path):
+    path = tmp_path / "mesh.ply"
+    path.write_text(f"ply\nformat ascii 1.0\nelement face {'9' * 5000}\nend_header\n")
+    assert face_count(path) == 0

@@ -18,6 +18,7 @@ from dd_sfm.io.run_folder import POSES, TRACKS, read_matches, write_matches
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.ops.spread import spread_over
 from dd_sfm.sfm.error_scale import error_scale
+from dd_sfm.sfm.frame_rows import FrameRows
 from dd_sfm.sfm.mappers import Poses
 from dd_sfm.sfm.model_folders import remove_models
 from dd_sfm.sfm.model_relation import Relation, Sightings, View, relate
@@ -80,20 +81,6 @@ class _Part:
         place = np.searchsorted(self.number, track).clip(max=max(0, len(self.number) - 1))
         rows = np.flatnonzero(self.number[place] == track) if len(self.number) else np.zeros(0, np.int64)
         return rows, self.xyz[place[rows]]
-
-
-class _Rows:
-    """The observations of each frame."""
-
-    def __init__(self, tracks: Tracks) -> None:
-        self.tracks = tracks
-        self._order = np.argsort(tracks.frame, kind="stable")
-        self._frames = tracks.frame[self._order]
-
-    def of(self, frame: int) -> IntArray:
-        """Rows of the tracks."""
-        first, last = np.searchsorted(self._frames, [frame, frame + 1])
-        return self._order[first:last]
 
 
 def joined_tracks(out: Path, tracks: Tracks, found: MapResult) -> Tracks:
@@ -171,7 +158,7 @@ class _Joiner:
         self.matcher = Matcher(job.frames, job.out, job.config, job.device)
         self.pooled = self.matcher.maps.pooled()
         self.scale = error_scale(job.frames)
-        self.rows, self._names = _Rows(tracks), count()
+        self.rows, self._names = FrameRows(tracks.frame), count()
         size = job.frames.camera.width, job.frames.camera.height
         self.held_out = ~mapper_tracks(tracks, job.config.map.tracks_per_frame, size)
         self.confidence: dict[int, float] = {}
@@ -234,7 +221,7 @@ class _Joiner:
         )
         return relation, seen
 
-    def _matching_pairs(self, first: _Part, second: _Part, rows: _Rows, most: int) -> list[tuple[int, int]]:
+    def _matching_pairs(self, first: _Part, second: _Part, rows: FrameRows, most: int) -> list[tuple[int, int]]:
         """Pairs of frames of two models that match, the best first; ``most`` are probed."""
         ours, theirs = (spread_over(sorted(part.poses), MOST_ALIKE) for part in (first, second))
         similarity = (self.pooled[ours] @ self.pooled[theirs].t()).numpy()
@@ -267,11 +254,11 @@ class _Joiner:
         good = sorted((pair for pair, ratio in ratios.items() if ratio >= MATCHES_FROM), key=lambda p: -ratios[p])
         return _spread(good, MOST_FULL)
 
-    def _ratio(self, part: _Part, rows: _Rows, own: int, other: int) -> float:
+    def _ratio(self, part: _Part, rows: FrameRows, own: int, other: int) -> float:
         _, xy, _ = self._queries(part, rows, own, PROBE_POINTS)
         return self.matcher.match(own, other, xy).inlier_ratio if len(xy) else 0.0
 
-    def _queries(self, part: _Part, rows: _Rows, frame: int, most: int) -> tuple[IntArray, FloatArray, FloatArray]:
+    def _queries(self, part: _Part, rows: FrameRows, frame: int, most: int) -> tuple[IntArray, FloatArray, FloatArray]:
         """Tracks (N,) of a model that a frame of it sees, where, in working pixels (N, 2), and their points (N, 3)."""
         own = rows.of(frame)
         known, xyz = part.points_of(self.tracks.track[own])
@@ -280,7 +267,7 @@ class _Joiner:
         xy = self.matcher.maps.grid.to_working(self.tracks.xy[own]).astype(np.float32)
         return self.tracks.track[own], xy, xyz
 
-    def _sightings(self, part: _Part, other: _Part, rows: _Rows, pairs: Sequence[tuple[int, int]]) -> Sightings:
+    def _sightings(self, part: _Part, other: _Part, rows: FrameRows, pairs: Sequence[tuple[int, int]]) -> Sightings:
         """Points of another model in frames of one, by tracks that both have and by matching pairs (own, other)."""
         found = [self._of_tracks(part, other, rows)]
         for own, theirs in pairs:
@@ -293,7 +280,7 @@ class _Joiner:
             found.append(Sightings(np.full(len(there), own), track[match.query], xyz[match.query], there, depth))
         return _together(found)
 
-    def _of_tracks(self, part: _Part, other: _Part, rows: _Rows) -> Sightings:
+    def _of_tracks(self, part: _Part, other: _Part, rows: FrameRows) -> Sightings:
         found = []
         for frame in sorted(part.poses):
             own = rows.of(frame)
@@ -303,7 +290,7 @@ class _Joiner:
             found.append(Sightings(np.full(len(xy), frame), self.tracks.track[own[known]], xyz, xy, depth))
         return _together(found)
 
-    def _depths(self, part: _Part, rows: _Rows, frame: int, xy: FloatArray) -> FloatArray:
+    def _depths(self, part: _Part, rows: FrameRows, frame: int, xy: FloatArray) -> FloatArray:
         """What a model has for the depth of places (N, 2) of a frame, NaN where it has none."""
         own = rows.of(frame)
         known, xyz = part.points_of(self.tracks.track[own])
@@ -340,7 +327,7 @@ class _Joiner:
         if not any(_holds_both(part, first.poses, second.poses) for part in check.parts):
             logger.info("map: models of %d and %d frames do not hold together", len(first.poses), len(second.poses))
             return False
-        self.tracks, self.rows = tracks, _Rows(tracks)
+        self.tracks, self.rows = tracks, FrameRows(tracks.frame)
         self.confidence |= dict.fromkeys(poses, 0.0) | check.confidence
         joined = self._part(dict(adjusted.cam_from_world), adjusted.camera)
         others = [part for k, part in enumerate(self.parts) if k not in (i, j)]

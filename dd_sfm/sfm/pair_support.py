@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from dd_sfm.cameras import PinholeCamera, relative_pose
+from dd_sfm.ops.spread import spread_positions
+from dd_sfm.sfm.frame_rows import FrameRows
 from dd_sfm.structures import FloatArray, IntArray, Tracks
 
 OFFSETS = (1, 2, 3, 4, 6, 8, 12)
@@ -94,8 +96,8 @@ def _matched_pairs(
     numbers: IntArray = np.array(positions, np.int64)
     rows = np.flatnonzero(np.isin(tracks.frame, numbers))
     rank = np.searchsorted(numbers, tracks.frame[rows])
-    order = np.argsort(rank, kind="stable")
-    own = np.split(rows[order], np.searchsorted(rank[order], np.arange(1, len(numbers))))
+    by_rank = FrameRows(rank)
+    own = [rows[by_rank.of(k)] for k in range(len(numbers))]
     for first, second in _chosen_pairs(rank, tracks.track[rows], len(numbers)):
         one, other = own[first], own[second]
         _, a, b = np.intersect1d(tracks.track[one], tracks.track[other], assume_unique=True, return_indices=True)
@@ -103,7 +105,7 @@ def _matched_pairs(
             continue
         unseen = np.flatnonzero(held_out[tracks.track[one[a]]])
         used = unseen if len(unseen) >= LEAST_MATCHES else np.arange(len(a))
-        some = used[np.linspace(0, len(used) - 1, min(len(used), MOST_MATCHES)).astype(np.int64)]
+        some = used[spread_positions(len(used), MOST_MATCHES)]
         yield positions[first], positions[second], tracks.xy[one[a[some]]], tracks.xy[other[b[some]]]
 
 

@@ -8,6 +8,7 @@ from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import colmap_camera
 from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.sfm.error_scale import error_scale
+from dd_sfm.sfm.frame_rows import FrameRows
 from dd_sfm.sfm.mappers import Poses
 from dd_sfm.sfm.triangulation import triangulate
 from dd_sfm.structures import FloatArray, FrameSet, IntArray, Tracks
@@ -36,10 +37,9 @@ def register_remaining(poses: Poses, camera: PinholeCamera, frames: FrameSet, tr
     numbers, points = _track_points(tracks, poses, camera, frames, config)
     most_px = 2 * config.map.verify_max_error_px * error_scale(frames)
     useful = np.flatnonzero(np.isin(tracks.frame, missing) & np.isin(tracks.track, numbers))
-    by_frame = useful[np.argsort(tracks.frame[useful], kind="stable")]
-    firsts, ends = (np.searchsorted(tracks.frame[by_frame], missing, side=side) for side in ("left", "right"))
-    for position, first, end in zip(missing, firsts, ends, strict=True):
-        rows = by_frame[first:end]
+    by_frame = FrameRows(tracks.frame[useful])
+    for position in missing:
+        rows = useful[by_frame.of(position)]
         if len(rows) < 2 * config.map.min_inliers:
             continue
         xyz = points[np.searchsorted(numbers, tracks.track[rows])]

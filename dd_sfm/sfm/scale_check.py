@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera, stack_poses, world_to_camera
+from dd_sfm.sfm.frame_rows import FrameRows
 from dd_sfm.sfm.ray_consensus import first_points
 from dd_sfm.structures import FloatArray, IntArray, Tracks
 
@@ -43,13 +44,12 @@ def scale_ratios(
     rows = np.flatnonzero(np.isin(tracks.frame, registered))
     seen = _Observations(tracks.track[rows], tracks.frame[rows], camera.normalise(tracks.xy[rows]), camera.focal)
     rank = np.searchsorted(registered, seen.frame)
-    by_rank = np.argsort(rank, kind="stable")
-    bounds = np.searchsorted(rank[by_rank], np.arange(len(registered) + 1))
+    by_rank = FrameRows(rank)
     result = {}
     for k in range(4, len(registered) - 4, every):
         sides = []
-        for start, end in ((max(0, k - window), k), (k, min(k + window, len(registered)))):
-            part = seen.take(np.sort(by_rank[bounds[start] : bounds[end]]))
+        for start, end in ((max(0, k - window), k), (k, k + window)):
+            part = seen.take(by_rank.of_range(start, end))
             sides.append(_depths(part, poses, poses[registered[k]], min_angle_deg))
         common, before, after = np.intersect1d(sides[0][0], sides[1][0], assume_unique=True, return_indices=True)
         if len(common) >= min_tracks:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dd_sfm.cameras import PinholeCamera, camera_centres, stack_poses, world_to_camera
+from dd_sfm.ops.spread import spread_positions
+from dd_sfm.sfm.frame_rows import FrameRows
 from dd_sfm.sfm.ray_consensus import first_points
 from dd_sfm.sfm.registration import resected
 from dd_sfm.structures import FloatArray, IntArray, Tracks
@@ -80,8 +82,7 @@ class SidePoses:
         self.rank = np.searchsorted(self.positions, tracks.frame[rows])
         self.normalised = camera.normalise(self.xy)
         self._bounds = np.searchsorted(self.track, np.arange(tracks.count + 1))
-        order = np.argsort(self.rank, kind="stable")
-        self._own = np.split(order, np.searchsorted(self.rank[order], np.arange(1, len(self.positions))))
+        self._own = FrameRows(self.rank)
 
     def of(self, positions: Sequence[int], wanted: Iterable[tuple[int, bool]]) -> list[SidePose]:
         """Places by frames of a part of the model alone, those that tell anything.
@@ -100,10 +101,11 @@ class SidePoses:
 
     def pose(self, rank: int, others: Sequence[int] | IntArray) -> SidePose | None:
         """The place of one frame by some others, by their ranks among all, ascending; None where there is none."""
-        own = self._own[rank]
+        own = self._own.of(rank)
         rows, number = self._seen(own, others)
         counts = np.bincount(number, minlength=len(own))
-        chosen = _some(np.flatnonzero(counts >= 2), 2 * MOST_POINTS)
+        chosen = np.flatnonzero(counts >= 2)
+        chosen = chosen[spread_positions(len(chosen), 2 * MOST_POINTS)]
         keep = np.isin(number, chosen)
         rows, number = rows[keep], number[keep]
         starts = np.append(np.flatnonzero(np.diff(number, prepend=-1)), len(number))
@@ -119,7 +121,8 @@ class SidePoses:
             seed=self.seed,
         )
         sharp = self._mean_errors(points, rows, starts) <= POINT_PX * self.scale
-        good = _some(np.flatnonzero(sharp & (cosine <= np.cos(np.radians(LEAST_ANGLE_DEG)))), MOST_POINTS)
+        good = np.flatnonzero(sharp & (cosine <= np.cos(np.radians(LEAST_ANGLE_DEG))))
+        good = good[spread_positions(len(good), MOST_POINTS)]
         if len(good) < LEAST_POINTS:
             return None
         return self._compared(rank, bool(others[0] > rank), points[good], self.xy[own[chosen[good]]])
@@ -163,11 +166,6 @@ class SidePoses:
     def _errors(self, points: FloatArray, xy: FloatArray, pose: FloatArray) -> FloatArray:
         projected, depth = self.camera.project(world_to_camera(points, pose))
         return np.where(depth > 1e-9, np.linalg.norm(projected - xy, axis=1), np.inf)
-
-
-def _some(rows: IntArray, most: int) -> IntArray:
-    """At most so many of some rows, evenly."""
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
 
 
 def _place_sigma(local: FloatArray, focal: FloatArray, median_px: float) -> float:

@@ -5,7 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera
-from dd_sfm.structures import FloatArray, IntArray, Tracks
+from dd_sfm.ops.spread import spread_positions
+from dd_sfm.structures import FloatArray, Tracks
 
 EVERY = 3
 """Every N-th frame is compared..."""
@@ -51,7 +52,7 @@ def agreeing_tracks(tracks: Tracks, frames: int, camera: PinholeCamera, scale: f
 
 def _agree(xy0: FloatArray, xy1: FloatArray, camera: PinholeCamera, scale: float) -> NDArray[np.bool_]:
     """Which matches (N, 2) of two frames keep to the essential matrix that most of them have."""
-    some: IntArray = np.linspace(0, len(xy0) - 1, min(len(xy0), MOST_TRACKS)).astype(np.int64)
+    some = spread_positions(len(xy0), MOST_TRACKS)
     found, _ = cv2.findEssentialMat(
         xy0[some].astype(np.float64),
         xy1[some].astype(np.float64),

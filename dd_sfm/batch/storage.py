@@ -13,6 +13,7 @@ from typing import Any
 from dd_sfm.documents import regular
 from dd_sfm.errors import DDSfMError, InputError, OutputError
 from dd_sfm.io.atomic import output_error, write_bytes
+from dd_sfm.io.links import check_no_links
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 FILE_SCHEME = "file://"
@@ -229,9 +230,11 @@ class Store:
         """Write a file, which is there as a whole or not at all as far as the store allows.
 
         Raises:
-            OutputError: If it cannot be written.
+            OutputError: If it cannot be written, or only to where a link leads.
         """
         place = inside(self.location, *name.split("/"))
+        if not is_url(place):
+            check_no_links(Path(self.location), map(str, PurePosixPath(name).parents[:-1]))
         try:
             if is_url(place):
                 files, path = filesystem(place)

@@ -13,6 +13,7 @@ from dd_sfm.batch.storage import fetch, is_url, remove, scratch_folder, upload, 
 from dd_sfm.batch.task import RESULTS, RUNS_OF_COMPARISON, Command, Ending, Input, Outcome, VideoTask
 from dd_sfm.documents import read_json
 from dd_sfm.errors import DDSfMError
+from dd_sfm.io.links import check_is_no_link
 
 PROCESS = ("-m", "dd_sfm.cli.video_process")
 """How Python starts the process of a video: by its name, as the command line lies above this room."""
@@ -49,6 +50,7 @@ def _work(task: VideoTask, scratch: Path | None) -> Outcome:
         return Outcome(Ending.STOPPED, "stopped")
     is_remote = scratch is not None and is_url(task.out)
     out = scratch / "run" if is_remote and scratch is not None else Path(task.out)
+    check_is_no_link(out.parent, out)
     with tempfile.TemporaryDirectory(prefix="dd-sfm-") as temporary:
         picture = Path(temporary) / "picture.jpg"
         words = [*PROCESS, str(os.getpid()), str(picture), *_command_line(task, paths, out)]

@@ -97,10 +97,12 @@ def _check_figures(target: Path, made_by: str, overwrite: bool) -> None:
     """Check that figures may be replaced: they are this command's where its evaluation.json is beside their folder.
 
     Raises:
-        OutputError: If they are not, and ``overwrite`` is not set.
+        OutputError: If they are not, and ``overwrite`` is not set; or if their folder is a link.
     """
+    from dd_sfm.io.links import check_no_links
     from dd_sfm.io.run_layout import EVALUATION
 
+    check_no_links(target, ["evaluation"])
     if overwrite or (target / "evaluation.json").exists():
         return
     for path in (target / "evaluation" / name for name in EVALUATION):

@@ -135,6 +135,7 @@ def sift_match(frames: FrameSet, out: Path, config: Config, pairs: list[tuple[in
     scratch = out / "sift.partial.db"
     remove_database(scratch)
     pair_list = out / "sift.partial.txt"
+    pair_list.unlink(missing_ok=True)
     names = image_names(frames)
     pair_list.write_text("".join(f"{names[i]} {names[j]}\n" for i, j in pairs))
     silence()

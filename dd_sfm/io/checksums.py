@@ -15,6 +15,7 @@ from zipfile import BadZipFile
 from dd_sfm.documents import read_json
 from dd_sfm.io.arrays import check_archive
 from dd_sfm.io.atomic import output_error, sync_all, write_json
+from dd_sfm.io.links import check_no_links
 from dd_sfm.io.run_folder import CHECKSUMS
 from dd_sfm.io.run_layout import own_files
 
@@ -96,8 +97,9 @@ def put_aside(run: Path, files: list[Path]) -> None:
     """Move files of a run out of the way, but for caches, which are removed.
 
     Raises:
-        OutputError: If they cannot be moved.
+        OutputError: If they cannot be moved, or only to where a link leads.
     """
+    check_no_links(run, [ASIDE])
     for path in files:
         inside = path.relative_to(run)
         try:

@@ -5,6 +5,7 @@ anew such masks are put aside, and those of frames that come out the same are pu
 """
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -150,7 +151,9 @@ def _hashes(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _asides(run: Path) -> Iterator[Path]:
     """The folders of masks put aside."""
-    yield from sorted(path for path in run.glob(f"{ASIDE}*") if (path / FRAMES_OF_MASKS).is_file())
+    yield from sorted(
+        path for path in run.glob(f"{ASIDE}*") if not path.is_symlink() and (path / FRAMES_OF_MASKS).is_file()
+    )
 
 
 def _folder_for(run: Path, frames: Mapping[str, Any]) -> Path:
@@ -160,7 +163,7 @@ def _folder_for(run: Path, frames: Mapping[str, Any]) -> Path:
 
 def _new_folder(run: Path, name: str) -> Path:
     number = 1
-    while (run / _numbered(name, number)).exists():
+    while os.path.lexists(run / _numbered(name, number)):
         number += 1
     folder = run / _numbered(name, number)
     folder.mkdir(parents=True)

@@ -9,6 +9,7 @@ from typing import get_args
 from dd_sfm.config import Mapper
 from dd_sfm.io import run_folder
 from dd_sfm.io.clouds import is_own_mesh
+from dd_sfm.io.links import check_no_links
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.run_folder import read_evaluation
 from dd_sfm.io.several_sources import LABEL
@@ -81,6 +82,16 @@ def remove_own(out: Path, stage: str) -> None:
         path.unlink(missing_ok=True)
     for folder in [*filter(None, MADE_BY[stage]), *(["evaluation"] if stage == "densify" else [])]:
         _remove_empty(out / folder)
+
+
+def check_stage_folders(out: Path, stage: str) -> None:
+    """Check that no folder that a stage writes to is a link, and none in it.
+
+    Raises:
+        OutputError: If one is.
+    """
+    # Descriptors that were deleted are made again where they are matched.
+    check_no_links(out, {*filter(None, MADE_BY[stage]), *(["descriptors"] if stage == "match" else [])})
 
 
 def is_own(out: Path, path: Path) -> bool:

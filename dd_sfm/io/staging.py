@@ -9,6 +9,7 @@ from typing import Any
 from dd_sfm.documents import read_json
 from dd_sfm.errors import OutputError
 from dd_sfm.io.atomic import output_error, sync_all, write_json
+from dd_sfm.io.links import check_is_no_link
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
@@ -86,9 +87,11 @@ def check_replaceable(folder: Path, marker: str, made_by: str, names: Sequence[s
         The files that one wrote.
 
     Raises:
-        OutputError: If there is another file of one of the names, or of the marker's.
+        OutputError: If there is another file of one of the names, or of the marker's, or a link in a folder's place.
     """
     earlier = _earlier_files(folder / marker, made_by)
+    for inside in sorted({parent for name in (*earlier, *names) for parent in PurePosixPath(name).parents[:-1]}):
+        check_is_no_link(folder, folder / inside)
     for name in [marker, *names]:
         if (folder / name).exists() and name not in earlier:
             raise OutputError(

@@ -13,6 +13,7 @@ from dd_sfm.config import Config
 from dd_sfm.errors import OutputError, ReconstructionError, stoppable
 from dd_sfm.io.atomic import atomic_file, output_error
 from dd_sfm.io.edited_masks import edited_masks, mask_hash, note_taken, taken_masks
+from dd_sfm.io.links import check_is_no_link
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.run_layout import is_empty, is_run, own_files
 from dd_sfm.pipeline.metrics import reset_memory_peaks
@@ -108,11 +109,13 @@ def check_folder(out: Path) -> None:
     """See that a folder is new, empty, or that of an earlier comparison.
 
     Raises:
-        OutputError: If it is not.
+        OutputError: If it is not, or a run in it is a link.
     """
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; expected a folder to write the comparison to")
     if not out.is_dir() or _is_hardly_begun(out) or any(is_run(out / name) for name in RUNS):
+        for name in RUNS:
+            check_is_no_link(out, out / name)
         return
     what = "is the folder of a run" if is_run(out) else "holds files that are not of a comparison"
     raise OutputError(f"{out}: {what}; choose an empty or new folder with -o")

@@ -17,7 +17,7 @@ from dd_sfm.io.edited_masks import put_aside
 from dd_sfm.io.image_folder import frame_files
 from dd_sfm.io.images import has_image_suffix
 from dd_sfm.io.run_folder import StoredStages, read_stages, write_stages
-from dd_sfm.io.run_layout import OWN_FILES, is_empty, is_run, remove_own
+from dd_sfm.io.run_layout import OWN_FILES, check_stage_folders, is_empty, is_run, remove_own
 from dd_sfm.io.several_sources import source_paths
 
 FORMAT = 1
@@ -189,11 +189,16 @@ class StageRecord:
         return (self.out / KEY_FILES[stage]).is_file()
 
     def begin(self, stage: str, expected: str) -> None:
-        """Start a stage: what an earlier run with other settings made is removed, a broken-off one goes on."""
+        """Start a stage: what an earlier run with other settings made is removed, a broken-off one goes on.
+
+        Raises:
+            OutputError: If it would write to where a link leads, or the folder cannot be written.
+        """
         if self.stages.get(stage, {}).get("fingerprint") != expected:
             self.clear_from(stage)
         else:
             self.clear_from(*STAGES[STAGES.index(stage) + 1 :][:1])
+        check_stage_folders(self.out, stage)
         self.stages[stage] = {"fingerprint": expected, "done": False, "seconds": self.seconds(stage)}
         self._write()
 

@@ -23,6 +23,7 @@ from dd_sfm.io.clouds import write_mesh
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.images import write_mask
 from dd_sfm.io.lens import COLMAP_MODELS, Lens
+from dd_sfm.io.links import check_no_links
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.video_writer import write_video
 from dd_sfm.ops.pixels import inside_mask
@@ -89,6 +90,7 @@ def _check_folder(out: Path, overwrite: bool) -> None:
         content = {path.name for path in out.iterdir()} - {LOCK} if out.exists() else set()
     except OSError as error:
         raise output_error(out, error) from error
+    check_no_links(out, ("masks", "sparse"))
     if is_complete(out) and not overwrite:
         raise OutputError(f"{out}: holds a clip already; expected a new folder. Replace it with --overwrite")
     if content and not content & {SETTINGS_FILE, UNFINISHED_FILE, f"{UNFINISHED_FILE}.partial"}:

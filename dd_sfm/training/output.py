@@ -14,6 +14,7 @@ from dd_sfm.config import dump_config
 from dd_sfm.documents import parse_yaml, regular
 from dd_sfm.errors import OutputError
 from dd_sfm.io.atomic import output_error, write_text
+from dd_sfm.io.links import check_no_links
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.training.checkpoint import CHECKPOINT
 from dd_sfm.training.config import TrainConfig
@@ -59,10 +60,12 @@ def check_output(out: Path, *, overwrite: bool = False) -> None:
     """Check that a folder may be written to; with ``overwrite`` it may hold anything.
 
     Raises:
-        OutputError: If it is a file, or holds other files, or weights that no training here has made.
+        OutputError: If it is a file, or holds other files, a link in the place of a folder, or weights that no training
+            here has made.
     """
     if out.is_file():
         raise OutputError(f"{out}: is a file; expected a folder to write to. Choose another with -o")
+    check_no_links(out, (pattern.partition("/")[0] for pattern in DISPLAY_PATTERNS))
     if not overwrite and out.is_dir():
         known = (LOCK, *TRAINING_FILES, *(pattern.partition("/")[0] for pattern in DISPLAY_PATTERNS))
         # What a killed process was writing counts as the file.

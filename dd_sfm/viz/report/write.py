@@ -5,6 +5,7 @@ from pathlib import Path
 from dd_sfm.evaluation.comparison.compare import MADE_BY
 from dd_sfm.evaluation.comparison.result import Comparison
 from dd_sfm.io.atomic import write_bytes, write_text
+from dd_sfm.io.links import check_no_links
 from dd_sfm.io.staging import check_folder, check_replaceable, staged_folder
 from dd_sfm.viz.render.evaluation_plots import png
 from dd_sfm.viz.report.clouds import cloud_figures
@@ -22,9 +23,11 @@ def check_report(out: Path) -> None:
     """Check that a report may be written, before the work that leads to it.
 
     Raises:
-        OutputError: If there are files of the same names that are not from an earlier report.
+        OutputError: If there are files of the same names that are not from an earlier report, or a link in the place of
+            the folder of its figures.
     """
     check_folder(out, overwrite=True)
+    check_no_links(out, ["figures"])
     check_replaceable(out, MARKER, MADE_BY, ["report.html"])
 
 

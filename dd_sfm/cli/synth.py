@@ -44,6 +44,10 @@ class SceneOptions:
     ] = None
     debris: Annotated[int | None, typer.Option(min=0, help="Floating particles.", rich_help_panel=SCENE)] = None
     smoke: Annotated[float | None, typer.Option(min=0, max=1, help="A moment of smoke.", rich_help_panel=SCENE)] = None
+    tool: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of the clip with an instrument in it.", rich_help_panel=SCENE),
+    ] = None
     blur: Annotated[
         float | None, typer.Option(min=0, help="A moment of blur, in pixels at 960x540.", rich_help_panel=SCENE)
     ] = None
@@ -62,6 +66,7 @@ class SceneOptions:
             "effects.deformation": self.deformation,
             "effects.debris": self.debris,
             "effects.smoke": self.smoke,
+            "effects.tool": self.tool,
             "effects.blur_px960": self.blur,
         }
         return {key: value for key, value in values.items() if value is not None}

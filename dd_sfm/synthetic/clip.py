@@ -228,7 +228,7 @@ def true_model(
         poses[k] = pose_at(scene.path.rotation[k].T, scene.path.centre[k])
         xy, depth = optics.lens.project(world_to_camera(points, poses[k]))
         seen = np.flatnonzero((depth > 0.5) & inside_mask(optics.mask, xy))
-        reached = renderer.rays(k).distance(scene.path.centre[k], points[seen] - scene.path.centre[k])
+        reached = renderer.blockers(k).distance(scene.path.centre[k], points[seen] - scene.path.centre[k])
         seen = seen[np.abs(reached - 1) < 2e-3]
         rows.append((seen, np.full(len(seen), k), xy[seen]))
     point, frame = np.concatenate([r[0] for r in rows]), np.concatenate([r[1] for r in rows])

@@ -1,12 +1,11 @@
 """Light from the scope's tip: fall-off, shadows, scattering and reflections on the wet surface."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.synthetic.rays import RayScene
 from dd_sfm.synthetic.settings import LightSettings
 
 WRAP = np.array([0.24, 0.13, 0.09], np.float32)
@@ -16,8 +15,16 @@ CRESCENT = np.radians([200, 225, 250, 280, 305, 330])
 """Where around the lens the fibres end whose reflections are drawn: they make the U of real scopes."""
 
 
+class CastsShadows(Protocol):
+    """What can be between a lamp and a place."""
+
+    def distance(self, origin: NDArray[Any], directions: NDArray[Any], /) -> NDArray[np.float32]:
+        """Distance (N,) from an origin (3,) to the first hit, in lengths of directions (N, 3); inf for none."""
+        ...
+
+
 def irradiance(
-    scene: RayScene,
+    scene: CastsShadows,
     points: NDArray[Any],
     normals: NDArray[Any],
     camera: NDArray[Any],

@@ -1,6 +1,6 @@
 """Frames of a rendered clip: what each pixel sees, how it is lit, and how the camera shows it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -16,6 +16,7 @@ from dd_sfm.synthetic.path import CameraPath, plan_path
 from dd_sfm.synthetic.rays import RayScene
 from dd_sfm.synthetic.settings import SynthSettings, check_settings
 from dd_sfm.synthetic.tissue import Tissue, albedo, make_tissue, sample_tissue
+from dd_sfm.synthetic.tool import Blockers, PlacedTool, Tool
 
 RENDERER_VERSION = 1
 """Increased with every change of what a clip looks like: cached clips are then rendered again."""
@@ -35,6 +36,7 @@ class Scene:
     path: CameraPath
     modes: NDArray[np.float32]
     debris: Debris
+    tool: Tool
     exposure: NDArray[np.float64]
 
 
@@ -66,8 +68,9 @@ def make_scene(settings: SynthSettings) -> Scene:
     path = plan_path(shape, mesh.vertices, settings.frames, settings.path, way)
     modes = deformation_modes(more, mesh.vertices)
     debris = Debris.scatter(more, settings.effects.debris, path.centre, path.rotation)
-    scene = Scene(settings, mesh, visibility, tissue, path, modes, debris, np.ones(settings.frames))
-    return Scene(settings, mesh, visibility, tissue, path, modes, debris, _exposures(scene))
+    tool = Tool.plan(more, settings.effects.tool, path, RayScene(mesh.vertices, mesh.faces))
+    scene = Scene(settings, mesh, visibility, tissue, path, modes, debris, tool, np.ones(settings.frames))
+    return replace(scene, exposure=_exposures(scene))
 
 
 def _exposures(scene: Scene) -> NDArray[np.float64]:
@@ -86,11 +89,14 @@ def _exposures(scene: Scene) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Surface:
-    """What rays hit: ``depth`` (M,) in mm, 0 for none; ``points`` (M, 3); ``reflected`` (M,) mirror-like light."""
+    """What rays hit: ``depth`` (M,) of the tissue in mm, 0 for none; ``points`` (M, 3) on it; ``reflected`` (M,)
+    mirror-like light; ``tool_depth`` (M,) of the instrument where it hides the tissue, else inf.
+    """
 
     depth: NDArray[np.float32]
     points: NDArray[np.float32]
     reflected: NDArray[np.float32]
+    tool_depth: NDArray[np.float32]
 
 
 class Renderer:
@@ -112,6 +118,10 @@ class Renderer:
             return self._rays
         return RayScene(self.vertices(frame), self.scene.mesh.faces)
 
+    def blockers(self, frame: int) -> Blockers:
+        """What hides the tissue, and keeps light from it, at a frame's time."""
+        return Blockers(self.rays(frame), self.scene.tool.at(frame, self.scene.path))
+
     def vertices(self, frame: int) -> NDArray[np.float32]:
         """Vertices (V, 3) of the mesh at a frame's time."""
         return deform(self.scene.mesh.vertices, self.scene.modes, frame, self.settings.effects.deformation)
@@ -121,7 +131,8 @@ class Renderer:
         scene, mesh, path = self.scene, self.scene.mesh, self.scene.path
         directions = self.optics.rays[::every]
         rotation, centre = path.rotation[frame], path.centre[frame]
-        rays = self.rays(frame)
+        blockers = self.blockers(frame)
+        rays, tool = blockers.tissue, blockers.tool
         world = (directions @ rotation.T).astype(np.float32)
         hits = rays.cast(centre, world)
         hit = hits.face >= 0
@@ -143,10 +154,31 @@ class Renderer:
         surface = albedo(scene.tissue, colour, values[:, 3:6])
         camera = centre.astype(np.float32)
         soften = self._soften if every == 1 else np.asarray
-        light = irradiance(rays, points, normals, camera, rotation, values[:, 6], surface, self.settings.light, soften)
-        mirrored = reflections(points, normals, camera, rotation, self.settings.light)
+        seen = points, normals, camera, rotation
+        light = irradiance(blockers, *seen, values[:, 6], surface, self.settings.light, soften)
+        mirrored = reflections(*seen, self.settings.light)
         light = (light + mirrored[:, None]) * hit[:, None]
-        return light, Surface(depth, points, mirrored * self.scene.exposure[frame])
+        tool_depth = np.full(len(depth), np.inf, np.float32)
+        if tool is not None:
+            tool_depth = self._draw_tool(tool, rays, camera, world, depth, light, mirrored)
+        return light, Surface(depth, points, mirrored * scene.exposure[frame], tool_depth)
+
+    def _draw_tool(
+        self,
+        tool: PlacedTool,
+        tissue: RayScene,
+        camera: NDArray[Any],
+        world: NDArray[Any],
+        depth: NDArray[Any],
+        light: NDArray[Any],
+        mirrored: NDArray[Any],
+    ) -> NDArray[np.float32]:
+        """Put the instrument into light (M, 3) and mirror-like light (M,), in place; returns its depth (M,)."""
+        reached = tool.distance(camera, world)
+        seen = np.isfinite(reached) & ((reached < depth) | (depth <= 0))
+        places = camera + reached[seen, None] * world[seen]
+        light[seen], mirrored[seen] = tool.light(places, camera, tissue, self.settings.light)
+        return np.where(seen, reached, np.inf).astype(np.float32)
 
     def render(self, frame: int) -> Rendered:
         """A frame of the clip."""
@@ -157,12 +189,16 @@ class Renderer:
         rng = np.random.default_rng([settings.seed, 17, frame])
         exposure = float(self.scene.exposure[frame])
         image_light, depth = to_image(light), to_image(surface.depth)
-        seen = draw_debris(image_light, depth, optics, self.scene.debris, self.scene.path, frame, exposure)
+        on_tool = np.isfinite(surface.tool_depth)
+        # What focus and debris depend on is the nearest thing, tissue or instrument.
+        nearest = to_image(np.where(on_tool, surface.tool_depth, surface.depth))
+        seen = draw_debris(image_light, nearest, optics, self.scene.debris, self.scene.path, frame, exposure)
         effects = settings.effects
         haze = effects.smoke * pulse(frame, settings.frames, 0.5)
         image_light = (1 - haze) * image_light + np.float32(haze * 0.55 / exposure)
         blur = effects.blur_px960 * pulse(frame, settings.frames, 2 / 3)
-        image = form_image(image_light, depth, mask, to_image(flow), exposure, settings.lens, optics.scale, rng, blur)
+        image = form_image(image_light, nearest, mask, to_image(flow), exposure, settings.lens, optics.scale, rng, blur)
+        seen |= cv2.dilate(to_image(on_tool), np.ones((3, 3))) > 0
         usable = mask & ~seen & ~(cv2.dilate(to_image(surface.reflected), np.ones((3, 3))) > 0.8) & (depth > 0)
         return Rendered(self._place(image), self._place(depth), self._place(usable))
 

@@ -105,6 +105,8 @@ class EffectSettings:
     """Strength of a moment of smoke in the middle of the clip, 0 to 1."""
     blur_px960: float = 0.0
     """Blur of a moment, two thirds into the clip."""
+    tool: float = 0.0
+    """Share of the clip, around its middle, in which an instrument is in the picture; 1 for all of it."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ RANGES = {
     "effects.debris": Range(0, 10000),
     "effects.smoke": SHARE,
     "effects.blur_px960": Range(0, 50),
+    "effects.tool": SHARE,
 }
 """By key what it may be, but for frames and size; of a list every number."""
 

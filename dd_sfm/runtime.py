@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Generic, TypeVar
 
+import psutil
 import torch
 
 from dd_sfm.config import RuntimeConfig
@@ -17,6 +18,9 @@ from dd_sfm.errors import DeviceError
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+GAPS_BYTES = 150_000_000
+"""The heap is trimmed when the process has grown by so much."""
 
 
 def resolve_device(runtime: RuntimeConfig) -> torch.device:
@@ -82,6 +86,25 @@ def trim_heap() -> None:
     # glibc alone knows this.
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+class HeapTrimmer:
+    """Trims the heap whenever the process has grown by :data:`GAPS_BYTES`, which mostly are gaps."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._least = self._resident()
+
+    def look(self) -> None:
+        """Trim, if it is time to; to be called often, at little cost, while no other thread is at work."""
+        resident = self._resident()
+        if resident > self._least + GAPS_BYTES:
+            trim_heap()
+            resident = self._least = self._resident()
+        self._least = min(self._least, resident)
+
+    def _resident(self) -> int:
+        return int(self._process.memory_info().rss)
 
 
 @contextmanager

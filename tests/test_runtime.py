@@ -4,7 +4,16 @@ import pytest
 
 from dd_sfm.config import RuntimeConfig
 from dd_sfm.errors import DeviceError
-from dd_sfm.runtime import LruCache, cpu_threads, map_ahead, resolve_device, solver_threads, worker_threads
+from dd_sfm.runtime import (
+    GAPS_BYTES,
+    HeapTrimmer,
+    LruCache,
+    cpu_threads,
+    map_ahead,
+    resolve_device,
+    solver_threads,
+    worker_threads,
+)
 
 
 def test_a_deterministic_run_solves_on_one_thread_of_the_cpu():
@@ -78,3 +87,15 @@ def test_the_last_results_are_held_and_each_is_worked_out_once():
     with worker_threads(4) as pool:
         assert list(pool.map(lambda _: recent[7], range(20))) == [49] * 20
     assert calls.count(7) == 1
+
+
+def test_the_heap_is_trimmed_when_the_process_has_grown(monkeypatch):
+    trimmed, resident = [], 2 * GAPS_BYTES
+    monkeypatch.setattr("dd_sfm.runtime.trim_heap", lambda: trimmed.append(resident))
+    monkeypatch.setattr(HeapTrimmer, "_resident", lambda self: resident)
+    heap = HeapTrimmer()
+    # From the least on that the process has taken since it was trimmed.
+    for share in (2.5, 1.4, 2.3, 2.5, 3.4, 3.6):
+        resident = int(share * GAPS_BYTES)
+        heap.look()
+    assert trimmed == [int(2.5 * GAPS_BYTES), int(3.6 * GAPS_BYTES)]

@@ -17,6 +17,10 @@ CANDIDATES = 5
 """Number of candidates that hill climbing starts from."""
 MAX_CLIMB = 0.1
 """Largest gain of similarity expected of the last, single steps: a place that is further behind is given up."""
+BLOCK_ROWS = 32
+"""Rows of a map that are written in 8 bits at once: whole maps leave gaps of many megabytes in the heap."""
+ROWS = 64
+"""Half-precision products are made of so many rows, or a multiple of that."""
 MAX_OFFSET = 0.6
 """Largest distance in cells, along each axis, of a peak from the best cell."""
 
@@ -51,14 +55,13 @@ class CoarseMap:
             bfloat16: Choose candidates in half precision.
         """
         cells = descriptors.permute(1, 2, 0).cpu().float()
-        step = cells.abs().amax(2).clamp_min(1e-9) / 127
+        step, codes = _quantised(cells)
         coarse = _coarse_cells(usable.cpu())
         # Neighbours are in one strip, and the strips side by side: their peaks are found without a sum over a vector.
         length = -(-len(coarse) // STRIPS)
         coarse = coarse[torch.arange(STRIPS * length).view(STRIPS, length).t().flatten() % len(coarse)]
         block = cells.flatten(0, 1)[coarse].to(torch.bfloat16 if bfloat16 else torch.float32).t().contiguous()
-        codes = (cells / step[..., None]).round_().to(torch.int8).contiguous().numpy()
-        return cls(codes, step.numpy(), usable.cpu().numpy(), coarse.numpy(), block, chunk)
+        return cls(codes.numpy(), step.numpy(), usable.cpu().numpy(), coarse.numpy(), block, chunk)
 
     @property
     def device(self) -> torch.device:
@@ -84,7 +87,7 @@ class CoarseMap:
             full = np.ascontiguousarray(queries.float().numpy())
             for start in range(0, len(queries), self.chunk):
                 part = slice(start, start + self.chunk)
-                response = queries[part].to(self.block.dtype) @ self.block
+                response = _responses(queries[part].to(self.block.dtype), self.block)
                 # Positive bfloat16 numbers are in the order of their bits; a negative response is no candidate anyhow.
                 is_half = response.dtype == torch.bfloat16
                 table = response.view(torch.int16).numpy() if is_half else response.numpy()
@@ -99,6 +102,29 @@ class CoarseMap:
         return torch.from_numpy(
             _refine_compiled(self.cells, self.step, full, np.ascontiguousarray(cell.numpy()), solve)
         )
+
+
+def _quantised(cells: Tensor) -> tuple[Tensor, Tensor]:
+    """Steps (H, W) of cells (H, W, D), and how many of them each number is, in 8 bits; a few rows at a time."""
+    step, codes = torch.empty(cells.shape[:2]), torch.empty(cells.shape, dtype=torch.int8)
+    for part in (slice(first, first + BLOCK_ROWS) for first in range(0, len(cells), BLOCK_ROWS)):
+        step[part] = cells[part].abs().amax(2).clamp_min(1e-9) / 127
+        codes[part] = (cells[part] / step[part, :, None]).round_().to(torch.int8)
+    return step, codes
+
+
+def _responses(queries: Tensor, block: Tensor) -> Tensor:
+    """Products (N, C) of queries (N, D) and a block (D, C).
+
+    In half precision oneDNN compiles code for every number of rows that it meets, and keeps half a megabyte of it for
+    each: rows of zeros leave few numbers.
+    """
+    count = len(queries)
+    if block.dtype != torch.bfloat16 or count % ROWS == 0:
+        return queries @ block
+    filled = queries.new_zeros(-(-count // ROWS) * ROWS, queries.shape[1])
+    filled[:count] = queries
+    return (filled @ block)[:count]
 
 
 def _coarse_cells(usable: Tensor) -> Tensor:

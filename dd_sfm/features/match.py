@@ -27,7 +27,7 @@ from dd_sfm.io.working import load_working
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.ops.working import WorkingFrame
 from dd_sfm.progress import Progress
-from dd_sfm.runtime import LruCache, trim_heap, workers
+from dd_sfm.runtime import HeapTrimmer, LruCache, workers
 from dd_sfm.sfm.pairs import (
     adaptive_targets,
     loop_targets,
@@ -42,8 +42,6 @@ logger = logging.getLogger(__name__)
 
 MAX_VIEWS = 48
 """Views in memory at most: with fewer than the windows reach, they are prepared again."""
-TRIM_EVERY = 32
-"""Reference frames after which the heap is trimmed: without that it grows by some 3 MB a frame."""
 STRIP_PX = 24
 """Height in working pixels of the strips that points are taken in."""
 
@@ -123,7 +121,8 @@ def match_frames(
     links = _find_links(matcher, references, pooled, folder)
     pairs: set[tuple[int, int]] = set()
     weak: list[str] = []
-    for number, reference in enumerate(progress(references, total=len(references), label="match"), start=1):
+    heap = HeapTrimmer()
+    for reference in progress(references, total=len(references), label="match"):
         path = _path(folder, frames, reference)
         matches = _kept(path, len(frames))
         if matches is None:
@@ -131,8 +130,7 @@ def match_frames(
             matches = _match_reference(matcher, builder, reference, pooled, links)
             _save(matches, path)
         builder.add(matches)
-        if number % TRIM_EVERY == 0:
-            trim_heap()
+        heap.look()
         pairs |= {(min(reference, t), max(reference, t)) for t in matches.targets}
         if len(frames) > 1 and not any(len(m.query) >= config.map.min_inliers for m in matches.found.values()):
             weak.append(frames.frames[reference].label)

@@ -21,6 +21,8 @@ MAX_LOST_ENERGY = 0.03
 """Share of the squared length of descriptors that the channels left out may hold, together."""
 CHANNEL_STEP = 8
 """Channels are kept in multiples of this, as vectors of the machine are filled by them."""
+BLOCK = 8192
+"""Cells that are unpacked at once: more leave gaps of many megabytes in the heap."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,13 @@ def unpack(packed: PackedMap, grid: WorkingGrid, device: torch.device) -> Descri
     In memory a cell's numbers stand side by side, whatever the order of the axes.
     """
     height, width = packed.stored.shape
-    directions = torch.from_numpy(packed.cells).to(device).float()
-    directions /= directions.norm(dim=1, keepdim=True).clamp_min(1e-9)
     dtype = torch.float16 if device.type == "cuda" else torch.float32
-    flat = torch.zeros(height * width, directions.shape[1], dtype=dtype, device=device)
-    flat[torch.from_numpy(np.flatnonzero(packed.stored)).to(device)] = directions.to(dtype)
+    flat = torch.zeros(height * width, packed.cells.shape[1], dtype=dtype, device=device)
+    index = torch.from_numpy(np.flatnonzero(packed.stored)).to(device)
+    for part in (slice(first, first + BLOCK) for first in range(0, len(index), BLOCK)):
+        directions = torch.from_numpy(packed.cells[part]).to(device).float()
+        directions /= directions.norm(dim=1, keepdim=True).clamp_min(1e-9)
+        flat[index[part]] = directions.to(dtype)
     usable = torch.from_numpy(packed.usable.copy()).to(device)
     return DescriptorMap(flat.view(height, width, -1).permute(2, 0, 1), usable, grid)
 

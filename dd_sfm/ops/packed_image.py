@@ -24,9 +24,10 @@ def pack_image(grey: NDArray[Any]) -> Int64Array:
     steps = np.rint(np.clip(grey, -255, 255) * STEPS).astype(np.int32)
     padded = np.pad(steps, ((0, 1), (0, 1)), mode="edge")
     right, below, both = padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
-    cells = np.stack([steps, right - steps, below - steps, both - right - below + steps], 2)
-    most = np.iinfo(np.int16).max
-    packed: Int64Array = cells.clip(-most, most).astype("<i2").view("<i8")[..., 0].astype(np.int64, copy=False)
+    cells, most = np.empty((*steps.shape, 4), "<i2"), np.iinfo(np.int16).max
+    for k, values in enumerate((steps, right - steps, below - steps, both - right - below + steps)):
+        cells[..., k] = values.clip(-most, most)
+    packed: Int64Array = cells.view("<i8")[..., 0].astype(np.int64, copy=False)
     return packed
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dd_sfm.features.coarse_search import CoarseMap
+from dd_sfm.features.coarse_search import ROWS, CoarseMap, _responses
 from dd_sfm.features.matching import match_nearest, subcell_peak
 from dd_sfm.ops.sampling import sample_descriptors
 
@@ -74,3 +74,21 @@ def test_reads_between_cells_as_the_whole_map_is_read(cells):
     queries = sample_descriptors(descriptors, cell + torch.tensor([0.3, -0.2]))
     expected = subcell_peak(descriptors, queries, cell)
     assert (coarse.refine(queries, cell) - expected).abs().max() < 0.05
+
+
+def test_rows_of_zeros_change_no_response(cells):
+    block = cells[::3].t().contiguous().bfloat16()
+    queries = cells[:200].bfloat16()
+    whole = queries @ block
+    for count in (0, 1, ROWS - 1, ROWS, ROWS + 1, 200):
+        found = _responses(queries[:count], block)
+        assert torch.allclose(found.float(), whole[:count].float(), rtol=0.01, atol=0.01)
+        assert found.shape == (count, block.shape[1])
+
+
+def test_a_map_is_written_in_8_bits_as_its_cells_are(cells):
+    found = prepare(cells, torch.ones(60, 64, dtype=torch.bool))
+    step = cells.abs().amax(1) / 127
+    assert torch.equal(torch.from_numpy(found.step).flatten(), step)
+    codes = (cells / step[:, None]).round().to(torch.int8)
+    assert torch.equal(torch.from_numpy(found.cells).flatten(0, 1), codes)

@@ -70,6 +70,13 @@ def test_a_packed_map_comes_back_from_disk(tmp_path):
             load_packed(tmp_path / "a.npz")
 
 
+def test_a_map_unpacked_in_parts_is_the_same_to_the_bit(monkeypatch):
+    packed = pack(descriptors(), np.ones((20, 24), bool), torch.eye(32))
+    whole = unpack(packed, GRID, CPU)
+    monkeypatch.setattr("dd_sfm.features.packed_map.BLOCK", 37)
+    assert torch.equal(unpack(packed, GRID, CPU).descriptors, whole.descriptors)
+
+
 def test_nothing_usable_is_packed_too():
     opened = unpack(pack(descriptors(), np.zeros((20, 24), bool), torch.eye(32)), GRID, CPU)
     assert not opened.usable.any()

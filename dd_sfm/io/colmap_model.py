@@ -8,6 +8,7 @@ import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -87,9 +88,8 @@ def write_model(
     # Observations are sorted by point already.
     order = np.argsort(model.frame, kind="stable")
     index_in_image = np.zeros(len(order), np.uint32)
-    frame_sorted = model.frame[order]
-    first = np.searchsorted(frame_sorted, frame_sorted, side="left")
-    index_in_image[order] = np.arange(len(order)) - first
+    for first, end in pairwise([0, *np.cumsum(np.bincount(model.frame)).tolist()]):
+        index_in_image[order[first:end]] = np.arange(end - first)
     distinct = list(dict.fromkeys(cameras.values() if cameras else [model.camera])) or [model.camera]
     ids = {position: distinct.index(camera) + 1 for position, camera in (cameras or {}).items()}
     write_bytes(folder / "cameras.bin", _camera_bytes([lens] if lens else [Lens.of(camera) for camera in distinct]))

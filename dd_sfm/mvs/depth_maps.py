@@ -15,6 +15,7 @@ from dd_sfm.mvs.kernels.depth_planes import fit_planes
 from dd_sfm.mvs.kernels.slanted_patches import PATCH
 from dd_sfm.mvs.views import PosedViews, choose_views
 from dd_sfm.progress import Progress
+from dd_sfm.runtime import HeapTrimmer
 
 MIN_START_POINTS = 20
 """Fewest sparse points of a frame that its search can start from."""
@@ -138,11 +139,13 @@ def depth_maps(
     references = [f for f in sorted(views.poses)[:: config.dense.every] if f in views.points_seen]
     start = {m.frame: m for m in before}
     least = config.dense.min_correlation
-    found = (
-        depth_map(views, f, step, least, start.get(f), again=again)
-        for f in progress(references, total=len(references), label=label)
-    )
-    return [m for m in found if m is not None]
+    heap, maps = HeapTrimmer(), []
+    for frame in progress(references, total=len(references), label=label):
+        found = depth_map(views, frame, step, least, start.get(frame), again=again)
+        if found is not None:
+            maps.append(found)
+        heap.look()
+    return maps
 
 
 def depth_map(

@@ -126,8 +126,8 @@ def _deduplicate(
         return pixels
     inverse = np.concatenate([p.planes[:, 0] for p in pixels])
     expected = np.concatenate([p.uncertainty for p in pixels])
-    owner = np.repeat(np.arange(len(maps)), [len(p.pixels) for p in pixels])
     # Cells grow with distance, so that near and far surfaces thin alike.
     size = np.maximum(merge_px / views.camera.fx, spacing_per_error * expected) / inverse
     keep = best_per_cell(xyz, size, expected, across=spacing_per_error > 0)
-    return [p.take(keep[owner == k]) for k, p in enumerate(pixels)]
+    ends = np.cumsum([len(p.pixels) for p in pixels])[:-1]
+    return [p.take(own) for p, own in zip(pixels, np.split(keep, ends), strict=True)]

@@ -11,6 +11,7 @@ from dd_sfm.mvs.depth_maps import DepthMap
 from dd_sfm.mvs.fusion import FusedPixels
 from dd_sfm.mvs.views import PosedViews
 from dd_sfm.progress import Progress
+from dd_sfm.runtime import HeapTrimmer
 from dd_sfm.sfm.point_selection import select_points, take_points
 from dd_sfm.structures import FloatArray, Model
 
@@ -55,11 +56,13 @@ def measure_points(
     """
     parts: list[Model] = []
     expected: list[FloatArray] = []
+    heap = HeapTrimmer()
     for depth_map, pixels in progress(list(zip(maps, fused, strict=True)), total=len(maps), label="measure"):
         found = _measure_map(views, depth_map, pixels, config, limit_px)
         keep = np.bincount(found.point, minlength=len(found.xyz)) >= MIN_VIEWS
         parts.append(_kept(found, keep, views.model))
         expected.append(pixels.uncertainty[keep])
+        heap.look()
     if not parts:
         return select_points(views.model, np.zeros(len(views.model.xyz), bool)), np.zeros(0)
     return take_points(parts), np.concatenate(expected).astype(np.float64)

@@ -47,8 +47,10 @@ def refine_poses(
         return model, maps
     scale = error_scale(images.frames)
     rng = np.random.default_rng(config.runtime.seed)
-    confident, _ = consistent_pixels(views, maps, config.dense)
-    sample = [_sample(pixels, config.dense.adjust_points, rng) for pixels in confident]
+    # Only the sample is held while poses are adjusted.
+    sample = [
+        _sample(pixels, config.dense.adjust_points, rng) for pixels in consistent_pixels(views, maps, config.dense)[0]
+    ]
     limit = config.triangulation.max_reprojection_px * scale
     dense, _ = measure_points(views, maps, sample, config.dense, limit_px=limit, progress=progress)
     size = (model.camera.width, model.camera.height)

@@ -31,7 +31,7 @@ def best_per_cell(xyz: Floats, size: Floats, cost: Floats, *, across: bool = Fal
         rows = np.flatnonzero(level == current)
         if across:
             rows = np.concatenate([np.flatnonzero(keep), rows])
-        cell = _packed(np.floor(xyz[rows] / np.exp2(current)))
+        cell = _packed(xyz, rows, np.exp2(current))
         # Stable: of equal costs the finer, then the first.
         order = np.lexsort((cost[rows], cell))
         best = order[np.r_[True, np.diff(cell[order]) > 0]]
@@ -39,8 +39,16 @@ def best_per_cell(xyz: Floats, size: Floats, cost: Floats, *, across: bool = Fal
     return keep
 
 
-def _packed(cell: Floats) -> NDArray[np.int64]:
-    """One number for each cell (P, 3); those at the edge of a cloud of more than 2 ** 21 cells across fall together."""
+def _packed(xyz: Floats, rows: NDArray[np.int64], size: np.float64) -> NDArray[np.int64]:
+    """One number for the cell of each point (P, 3) in some rows, axis by axis, as the points may be millions.
+
+    Cells at the edge of a cloud of more than 2 ** 21 of them across fall together.
+    """
     half = 2 ** (AXIS_BITS - 1)
-    near = np.clip(cell - np.floor(np.median(cell, axis=0)), -half, half - 1).astype(np.int64) + half
-    return np.asarray((near[:, 0] << 2 * AXIS_BITS) | (near[:, 1] << AXIS_BITS) | near[:, 2])
+    packed = np.zeros(len(rows), np.int64)
+    for axis in range(3):
+        cell = np.floor(xyz[rows, axis] / size)
+        cell -= np.floor(np.median(cell))
+        packed <<= AXIS_BITS
+        packed |= np.clip(cell, -half, half - 1, out=cell).astype(np.int64) + half
+    return packed

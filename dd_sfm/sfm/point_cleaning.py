@@ -14,6 +14,9 @@ from dd_sfm.structures import Model
 
 logger = logging.getLogger(__name__)
 
+POINTS = 50_000
+"""Points whose neighbours are in memory at once."""
+
 
 def clean(model: Model) -> Model:
     """Drop points that show the same place twice or hang alone in space."""
@@ -73,7 +76,9 @@ def not_isolated(*models: Model, neighbours: int = 6, factor: float = 4.0) -> ND
     xyz = np.concatenate([m.xyz for m in models])
     if len(xyz) <= 4 * neighbours:
         return np.ones(len(xyz), bool)
-    distance = np.asarray(cKDTree(xyz).query(xyz, k=neighbours + 1)[0])[:, -1]
+    tree = cKDTree(xyz)
+    parts = (xyz[first : first + POINTS] for first in range(0, len(xyz), POINTS))
+    distance = np.concatenate([np.asarray(tree.query(part, k=neighbours + 1)[0])[:, -1] for part in parts])
     relative = np.log(np.maximum(distance, 1e-12) / np.maximum(np.concatenate([depths(m) for m in models]), 1e-12))
     views = np.concatenate([np.bincount(m.point, minlength=len(m.xyz)) for m in models])
     allowed = np.median(relative) + np.log(factor) * np.where(views >= 8, 2.0, 1.0)

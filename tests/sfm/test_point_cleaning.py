@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scene import make_scene
 
-from dd_sfm.sfm.point_cleaning import drop_duplicates, drop_isolated
+from dd_sfm.sfm.point_cleaning import drop_duplicates, drop_isolated, not_isolated
 from dd_sfm.structures import Model
 
 
@@ -42,3 +42,10 @@ def test_lonely_points_go_and_thin_structures_stay(truth):
     assert all(tuple(p) in kept for p in wire)
     assert sum(tuple(p) in kept for p in lonely) <= 1
     assert len(kept) > 0.95 * len(truth.xyz)
+
+
+def test_points_are_looked_at_in_parts(truth, monkeypatch):
+    whole = not_isolated(truth)
+    monkeypatch.setattr("dd_sfm.sfm.point_cleaning.POINTS", 77)
+    assert (not_isolated(truth) == whole).all()
+    assert not whole.all()

@@ -44,7 +44,7 @@ def doctor() -> None:
         rows.append(("weights", f"{name}: {count / 1e6:.2f} M parameters"))
     if not list_weights():
         rows.append(("weights", "none found: the installation is incomplete"))
-    rows.append(("viewing", _open3d()))
+    rows += [("viewing", _viser()), ("window", _open3d())]
     for label, text in rows:
         print(f"{label:<10} {text}")
 
@@ -61,13 +61,23 @@ def _gpu() -> str:
     return f"{torch.cuda.get_device_name()}; the dense search runs on {dense}"
 
 
+def _viser() -> str:
+    from dd_sfm.viz.window.viewer import lacks_display
+
+    try:
+        version = metadata.version("viser")
+    except metadata.PackageNotFoundError:
+        return "viser, which comes with dd-sfm, is not installed (pip install 'viser>=1.1'); dd-sfm view needs it"
+    return f"viser {version}, in a browser" + ("; no display here: view says how to look from afar" * lacks_display())
+
+
 def _open3d() -> str:
     from dd_sfm.viz.window.viewer import lacks_display
 
     problem = open3d_problem()
     if problem:
-        return f"{problem}; nothing but the window of dd-sfm view needs it"
-    return f"open3d {_open3d_version()}" + ("; no display here: view --screenshot FILE.png" if lacks_display() else "")
+        return f"{problem}; nothing but view --window needs it"
+    return f"open3d {_open3d_version()}" + ("; no display here for view --window" if lacks_display() else "")
 
 
 def _open3d_version() -> str:

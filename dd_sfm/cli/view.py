@@ -1,7 +1,7 @@
 """dd-sfm view."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,18 +12,35 @@ from dd_sfm.cli.console import make_say
 from dd_sfm.cli.doctor import open3d_problem
 from dd_sfm.cli.expand_options import expand_options
 from dd_sfm.cli.output_checks import check_output_file
-from dd_sfm.errors import DeviceError, InputError, UsageError
+from dd_sfm.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
-    from dd_sfm.viz.render.cloud_view import CloudView
+    from dd_sfm.viz.render.view_state import ViewState
 
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """What is shown, from where, and whether in a window or as a picture."""
+    """What is shown, from where, and whether in a browser, in a window, as a picture or as a file."""
 
+    window: Annotated[bool, typer.Option("--window", help="Open a window of its own instead of a page.")] = False
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the scene as one file, which opens without a server: .html, or .viser.", show_default=False
+        ),
+    ] = None
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of the page; the first free one from 8080 on.", show_default=False),
+    ] = None
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page, where there is a display.")
+    ] = True
+    max_points: Annotated[int, typer.Option(min=1000, help="Draw at most so many points in the page; it says so.")] = (
+        1_000_000
+    )
     screenshot: Annotated[
-        Path | None, typer.Option(help="Write a PNG instead of opening a window; needs no display.", show_default=False)
+        Path | None, typer.Option(help="Write a PNG instead; needs no display.", show_default=False)
     ] = None
     from_: Annotated[
         str,
@@ -33,7 +50,7 @@ class ViewOptions:
         ),
     ] = "front"
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the screenshot or window.")] = "1280x720"
-    colour: Annotated[str, typer.Option(help="photo, error, tracks, uncertainty or run.")] = "photo"
+    colour: Annotated[str, typer.Option(help="photo, error, tracks, uncertainty, frame or run.")] = "photo"
     max_error: Annotated[
         float | None, typer.Option(min=0, help="Hide points with a larger error, in pixels.", show_default=False)
     ] = None
@@ -60,32 +77,30 @@ def view(
         ),
     ] = None,
     options: ViewOptions,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing screenshot.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing screenshot or page.")] = False,
     messages: o.MessageOptions,
 ) -> None:
     """Look at a cloud and its cameras, or at two runs of the same video side by side.
 
-    Opens a window and prints its keys; with --screenshot FILE.png it draws a picture without a display.
+    Serves a page on this machine and prints its address; --window opens a window, --screenshot FILE.png draws a
+    picture, --save FILE.html writes a page to hand on.
 
     Example: dd-sfm view runs/demo --screenshot demo.png --view side --colour error
     """
-    from dd_sfm.io.images import write_image
-    from dd_sfm.viz.render.screenshot import render_screenshot
-    from dd_sfm.viz.render.viewpoints import parse_size, parse_views
-    from dd_sfm.viz.window.state import ViewState
+    from dd_sfm.viz.render.open_clouds import open_clouds
+    from dd_sfm.viz.render.view_state import ViewState
+    from dd_sfm.viz.render.viewpoints import parse_size
 
-    screenshot, layout, start = options.screenshot, options.layout, options.from_
-    width, height = parse_size(options.size)
-    if layout not in ("beside", "overlaid"):
-        raise UsageError(f"--layout {layout}: unknown; expected beside or overlaid")
-    if screenshot is not None:
-        check_output_file(screenshot, (".png",), overwrite=overwrite, option="--screenshot")
-    elif len(parse_views(start)) > 1:
-        raise UsageError(f"--view {start}: several views; expected one for a window, or --screenshot FILE.png")
-    say = make_say(messages.quiet)
-    clouds = _open_clouds(run, run2, say, in_window=screenshot is None)
+    size = parse_size(options.size)
+    _check(options, overwrite)
+    say, notes = make_say(messages.quiet), []
+
+    def note(line: str) -> None:
+        notes.append(line)
+        say(line)
+
     state = ViewState(
-        clouds,
+        open_clouds([run] if run2 is None else [run, run2], note),
         mm_per_unit=options.scale,
         point_size=options.point_size,
         cameras=options.cameras,
@@ -93,50 +108,71 @@ def view(
     )
     state.set_colour(options.colour)
     state.max_error_px = float("inf") if options.max_error is None else options.max_error
-    state.side_by_side = run2 is not None and layout == "beside"
-    if screenshot is not None:
-        write_image(screenshot, render_screenshot(state, start, width, height))
-        say(f"written: {screenshot} ({state.counts()} {state.point_words})")
-        return
-    from dd_sfm.viz.window.viewer import open_window
-
-    open_window(state, start, width, height, say)
+    state.side_by_side = run2 is not None and options.layout == "beside"
+    _show(state, options, size, say, tuple(notes))
 
 
-def _open_clouds(
-    run: Path, run2: Path | None, say: Callable[[str], None], *, in_window: bool
-) -> "tuple[CloudView, ...]":
-    """One cloud, or two in one frame and with names that tell them apart.
+def _check(options: ViewOptions, overwrite: bool) -> None:
+    """Check the options before anything is read.
 
     Raises:
-        InputError: If one cannot be read, or cameras and pictures of the second are those of another video.
+        UsageError: If they contradict each other.
+        OutputError: If a file is there already, or cannot be written.
+        DeviceError: If there is no display for a window, or the library for a page is missing.
     """
-    from dd_sfm.viz.render.cloud_view import align_cloud_view, distinct_labels, open_cloud_view
-    from dd_sfm.viz.render.same_video import check_same_pictures, renumber_images
+    from dd_sfm.viz.render.viewpoints import parse_views
 
-    clouds = [open_cloud_view(run)]
-    if in_window:
+    if options.layout not in ("beside", "overlaid"):
+        raise UsageError(f"--layout {options.layout}: unknown; expected beside or overlaid")
+    asked = {"--window": options.window, "--screenshot": options.screenshot, "--save": options.save}
+    named = [name for name, value in asked.items() if value]
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)}: expected one of them")
+    if options.screenshot is not None:
+        check_output_file(options.screenshot, (".png",), overwrite=overwrite, option="--screenshot")
+        return
+    if len(parse_views(options.from_)) > 1:
+        raise UsageError(f"--view {options.from_}: several views; expected one, or --screenshot FILE.png")
+    if options.window:
         _check_window()
-    if run2 is not None:
-        second, notes = renumber_images(open_cloud_view(run2), clouds[0])
-        second, same = align_cloud_view(second, clouds[0])
-        for note in notes:
-            say(f"note: {note}")
-        try:
-            check_same_pictures(clouds[0], second)
-        except InputError as error:
-            # Pictures of one video differ too when one run undid the distortion of a wide lens.
-            if not same:
-                raise
-            say(f"note: {error}")
-        if not same:
-            say(
-                f"note: the cameras of {run2} do not match those of {run}; one run failed, or they are of different "
-                "videos"
-            )
-        clouds.append(second)
-    labels = distinct_labels([cloud.label for cloud in clouds], [cloud.source for cloud in clouds])
-    return tuple(replace(cloud, label=label) for cloud, label in zip(clouds, labels, strict=True))
+        return
+    from dd_sfm.viz.browser.serve import SUFFIXES, check_library
+
+    if options.save is not None:
+        check_output_file(options.save, SUFFIXES, overwrite=overwrite, option="--save")
+    check_library()
+
+
+def _show(
+    state: "ViewState", options: ViewOptions, size: tuple[int, int], say: Callable[[str], None], notes: tuple[str, ...]
+) -> None:
+    """Show a state in a browser or a window, or write it as a picture or a page."""
+    start = options.from_
+    if options.screenshot is not None:
+        from dd_sfm.io.images import write_image
+        from dd_sfm.viz.render.screenshot import render_screenshot
+
+        write_image(options.screenshot, render_screenshot(state, start, *size))
+        say(f"written: {options.screenshot} ({state.counts()} {state.point_words})")
+    elif options.window:
+        from dd_sfm.viz.window.viewer import open_window
+
+        open_window(state, start, *size, say)
+    elif options.save is not None:
+        from dd_sfm.viz.browser.serve import save_page
+
+        left_out = save_page(options.save, state, start, max_points=options.max_points)
+        if left_out:
+            say(f"note: {left_out}")
+        say(f"written: {options.save} ({state.counts()} {state.point_words})")
+    else:
+        from dd_sfm.viz.browser.serve import serve_page
+        from dd_sfm.viz.window.viewer import lacks_display
+
+        serve_page(
+            state, start, say, port=options.port, max_points=options.max_points, browser=options.browser,
+            has_display=not lacks_display(), notes=notes,
+        )  # fmt: skip
 
 
 def _check_window() -> None:

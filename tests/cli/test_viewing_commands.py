@@ -94,7 +94,14 @@ def test_what_view_refuses(refused, run, tmp_path):
         "view", run, "--screenshot", out, "--size", "big", says="--size big: not a size; expected WIDTHxHEIGHT", code=2
     )
     refused("view", run, "--screenshot", out, "--view", "behind", says="--view behind: unknown", code=2)
-    refused("view", run, "--view", "front,top", says="--view front,top: several views; expected one for a", code=2)
+    refused(
+        "view",
+        run,
+        "--view",
+        "front,top",
+        says="--view front,top: several views; expected one, or --screenshot",
+        code=2,
+    )
     lost = f"camera:{10 + WITHOUT_POSE}"
     refused("view", run, "--screenshot", out, "--view", lost, says=f"frame {10 + WITHOUT_POSE} has no pose in")
     refused("view", run, "--screenshot", out, "--colour", "beauty", says="--colour beauty: unknown", code=2)
@@ -189,24 +196,30 @@ def test_a_window_without_a_display(refused, run, monkeypatch):
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setattr(viewer, "PROBE", "")
-    refused("view", run, says="view: no display to open a window on; expected one (DISPLAY or WAYLAND_DISPLAY)")
+    refused(
+        "view", run, "--window", says="view: no display to open a window on; expected one (DISPLAY or WAYLAND_DISPLAY)"
+    )
     monkeypatch.setenv("DISPLAY", ":99")
     monkeypatch.setattr(viewer, "PROBE", "import sys; sys.exit(not False)")
-    refused("view", run, says="view: no display to open a window on; expected one (DISPLAY or WAYLAND_DISPLAY)")
+    refused(
+        "view", run, "--window", says="view: no display to open a window on; expected one (DISPLAY or WAYLAND_DISPLAY)"
+    )
     monkeypatch.setattr(viewer, "PROBE", "raise SystemExit(1)")
-    refused("view", run, says="Render a picture instead: --screenshot FILE.png")
+    refused("view", run, "--window", says="Render a picture instead: --screenshot FILE.png")
 
 
 def test_a_window_without_the_libraries(refused, run, monkeypatch):
     monkeypatch.setattr("dd_sfm.cli.doctor.importlib.util.find_spec", lambda name: None)
-    refused("view", run, says="view: open3d, which comes with dd-sfm, is not installed (pip install open3d")
+    refused("view", run, "--window", says="view: open3d, which comes with dd-sfm, is not installed (pip install open3d")
     monkeypatch.setattr("dd_sfm.cli.doctor.importlib.util.find_spec", lambda name: True)
 
     class Failed:
         returncode, stderr = 1, "ImportError: libusb-1.0.so.0: cannot open shared object file\n"
 
     monkeypatch.setattr("dd_sfm.cli.doctor.subprocess.run", lambda *a, **k: Failed)
-    refused("view", run, says="libusb-1.0.so.0: cannot open shared object file); on Debian: apt-get install -y")
+    refused(
+        "view", run, "--window", says="libusb-1.0.so.0: cannot open shared object file); on Debian: apt-get install -y"
+    )
 
 
 def test_a_video_that_browsers_play(dd_sfm, run, tmp_path):

@@ -22,7 +22,7 @@ from dd_sfm.viz.render.cloud_view import (
     point_spacing,
 )
 from dd_sfm.viz.render.screenshot import render_screenshot
-from dd_sfm.viz.window.state import ViewState
+from dd_sfm.viz.render.view_state import ViewState
 
 
 def write_empty_model(folder, camera):

@@ -8,7 +8,7 @@ from dd_sfm.errors import InputError, UsageError
 from dd_sfm.viz.render.colours import RUN_RGB
 from dd_sfm.viz.render.labels import BACKGROUND_RGB, text_size
 from dd_sfm.viz.render.screenshot import COLOUR_BAR_LINES, SCALE_BAR_LINES, render_screenshot
-from dd_sfm.viz.window.state import ViewState
+from dd_sfm.viz.render.view_state import ViewState
 
 
 def inked(picture):

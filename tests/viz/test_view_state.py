@@ -6,7 +6,7 @@ from viewing import shown
 
 from dd_sfm.errors import UsageError
 from dd_sfm.viz.render.colours import RUN_RGB, UNKNOWN_RGB
-from dd_sfm.viz.window.state import CLIP_SIDES, ViewState
+from dd_sfm.viz.render.view_state import CLIP_SIDES, ViewState
 
 
 @pytest.fixture
@@ -139,10 +139,10 @@ def test_a_cloud_without_cameras_has_none_to_step_to(tmp_path):
 def test_measuring(state):
     state.clouds[0].xyz[:2] = [[0, 0, 10], [3, 4, 10]]
     assert state.pick(0, 0) == "point 1: run 0 at (0, 0, 10)"
-    assert np.isnan(state.distance())
+    assert state.measured() is None
     assert state.pick(0, 1).endswith("distance 5 scene units")
     state.mm_per_unit = 0.5
-    assert state.length_text(state.distance()) == "2.5 mm"
+    assert state.measured().text(state.mm_per_unit) == "2.5 mm"
     state.pick(0, 3)
     assert state.picks == [(0, 3)]
 

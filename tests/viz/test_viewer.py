@@ -13,8 +13,8 @@ import pytest
 from converting import write_small_run
 
 from dd_sfm.cli.doctor import open3d_problem
+from dd_sfm.viz.render.view_state import COLOURS
 from dd_sfm.viz.window.keys import KEYS, VIEW_KEYS, help_text
-from dd_sfm.viz.window.state import COLOURS
 from dd_sfm.viz.window.viewer import MAX_DRAW_S, Window
 
 DRIVE = """
@@ -24,7 +24,7 @@ import numpy as np
 from dd_sfm.io.images import write_image
 from dd_sfm.viz.render.cloud_view import align_cloud_view, open_cloud_view
 from dd_sfm.viz.window.keys import KEYS
-from dd_sfm.viz.window.state import ViewState
+from dd_sfm.viz.render.view_state import ViewState
 from dd_sfm.viz.window.viewer import Window
 
 run, out = Path(sys.argv[1]), Path(sys.argv[2])
@@ -72,7 +72,7 @@ for k in (0, 20):
     window.button(0, 0, 1)
 window.pick(-500, -500)
 expected = 2 * np.linalg.norm(first.xyz[20] - first.xyz[0])
-assert abs(2 * state.distance() - expected) < 1e-9 * expected, (state.picks, expected)
+assert abs(2 * state.measured().value - expected) < 1e-9 * expected, (state.picks, expected)
 shot("picked")
 """
 

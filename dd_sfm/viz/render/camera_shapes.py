@@ -82,7 +82,7 @@ def camera_pictures(cloud: CloudView, depth: float, indices: Sequence[int] | Non
     """
     vertices, colours, triangles, total = [], [], [], 0
     for k in evenly_spread(len(cloud.images), MAX_PICTURES) if indices is None else indices:
-        found = _small_image(cloud.images[k])
+        found = small_image(cloud.images[k], THUMBNAIL_WIDTH_PX)
         if found is None:
             continue
         image, usable = found
@@ -101,8 +101,8 @@ def camera_pictures(cloud: CloudView, depth: float, indices: Sequence[int] | Non
     )
 
 
-def _small_image(image: SceneImage) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
-    """The image (h, w, 3) at :data:`THUMBNAIL_WIDTH_PX`, and its field of view (h, w); None if it cannot be read."""
+def small_image(image: SceneImage, width: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
+    """The image (h, w, 3), ``width`` pixels wide, and its field of view (h, w); None if it cannot be read."""
     if image.path is None:
         return None
     try:
@@ -110,7 +110,7 @@ def _small_image(image: SceneImage) -> tuple[NDArray[np.uint8], NDArray[np.bool_
         mask = read_mask(image.mask_path) if image.mask_path else np.ones(picture.shape[:2], bool)
     except InputError:
         return None
-    size = (THUMBNAIL_WIDTH_PX, max(2, round(THUMBNAIL_WIDTH_PX * picture.shape[0] / picture.shape[1])))
+    size = (width, max(2, round(width * picture.shape[0] / picture.shape[1])))
     usable = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA), usable
 

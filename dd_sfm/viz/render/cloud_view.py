@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.model.alignment import align_common_cameras
 from dd_sfm.io.clouds import read_cloud, read_faces
+from dd_sfm.io.frame_poses import read_frame_poses
 from dd_sfm.io.scene import Scene, SceneImage, open_scene, scene_uncertainty
-from dd_sfm.io.trajectory import located_poses
+from dd_sfm.io.trajectory import located_poses, model_number
 from dd_sfm.mvs.mesh import vertex_normals
 from dd_sfm.structures import FloatArray, IntArray
 
@@ -31,7 +34,9 @@ class CloudView:
     points stay below, NaN where unknown; ``images``: those with a pose, in order; ``cam_from_world`` (C, 3, 4): their
     poses; ``faces`` (F, 3): triangles of a mesh as indices of points, F = 0 for a cloud; ``kind``: of the scene
     (:class:`dd_sfm.io.scene.Scene`); ``frames``: all frame numbers of the scene; ``between``: of a run with key frames
-    the poses (3, 4) of all its frames by number, those between them too.
+    the poses (3, 4) of all its frames by number, those between them too; ``first_frame`` (P,): number of the first
+    frame that sees a point, NaN where unknown; ``error`` (P,): length in scene units that half of the errors of such
+    points stay below, NaN where unknown; ``confidence``: how far a pose can be trusted, in [0, 1], by frame number.
     """
 
     source: Path
@@ -47,6 +52,21 @@ class CloudView:
     kind: str = "colmap"
     frames: tuple[int, ...] = ()
     between: Mapping[int, FloatArray] = field(default_factory=dict)
+    first_frame: FloatArray = field(default_factory=lambda: np.zeros(0))
+    error: FloatArray = field(default_factory=lambda: np.zeros(0))
+    confidence: Mapping[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("first_frame", "error"):
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.full(len(self.xyz), np.nan))
+
+    @cached_property
+    def spacing(self) -> FloatArray:
+        """Distance (P,) of points to their neighbours, limited so that strays do not become large splats."""
+        spacing = point_spacing(self.xyz)
+        middle = float(np.median(spacing))
+        return np.clip(spacing, 0.4 * middle, 1.5 * middle)
 
     @property
     def point_word(self) -> str:
@@ -85,6 +105,8 @@ def scene_cloud_view(scene: Scene) -> CloudView:
     if not len(model.xyz):
         raise InputError(f"{scene.source}: the model has no point; expected at least one. Repeat the run")
     error = np.where(model.error_px >= 0, model.error_px, np.nan)
+    uncertainty = _uncertainty_of(scene)
+    first, distance = _seen_from(scene)
     return CloudView(
         scene.source,
         scene_label(scene),
@@ -92,13 +114,41 @@ def scene_cloud_view(scene: Scene) -> CloudView:
         model.rgb,
         error,
         np.bincount(model.point, minlength=len(model.xyz)),
-        _uncertainty_of(scene),
+        uncertainty,
         tuple(scene.images[k] for k in scene.registered),
         np.stack([model.cam_from_world[k] for k in scene.registered]),
         kind=scene.kind,
         frames=tuple(image.number for image in scene.images),
         between=located_poses(scene.run, scene.model_folder),
+        first_frame=first,
+        error=uncertainty * distance,
+        confidence=_confidence_of(scene),
     )
+
+
+def _seen_from(scene: Scene) -> tuple[FloatArray, FloatArray]:
+    """Number (P,) of the first frame that sees a point, and its mean distance (P,) from the cameras that see it."""
+    model, count = scene.model, len(scene.model.xyz)
+    centres = np.full((len(scene.images), 3), np.nan)
+    for k, pose in model.cam_from_world.items():
+        centres[k] = camera_centres(pose[None])[0]
+    first = np.full(count, np.inf)
+    numbers = np.array([image.number for image in scene.images], float)
+    np.minimum.at(first, model.point, numbers[model.frame])
+    away = np.linalg.norm(model.xyz[model.point] - centres[model.frame], axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        distance = np.bincount(model.point, away, count) / np.bincount(model.point, minlength=count)
+    return np.where(np.isfinite(first), first, np.nan), distance
+
+
+def _confidence_of(scene: Scene) -> dict[int, float]:
+    """How far the poses of a run's frames can be trusted, by frame number; empty where that is not known."""
+    if scene.run is None or scene.model_folder is None:
+        return {}
+    model = model_number(scene.model_folder)
+    known = {pose.frame: pose.confidence for pose in read_frame_poses(scene.run) if pose.model == model}
+    by_number = {image.number: known.get(PurePosixPath(image.name).stem) for image in scene.images}
+    return {number: value for number, value in by_number.items() if value is not None}
 
 
 def scene_label(scene: Scene) -> str:
@@ -200,8 +250,9 @@ def align_cloud_view(moved: CloudView, onto: CloudView) -> tuple[CloudView, bool
         raise too_few_common_images(onto.source, moved.source, common)
     found = align_common_cameras(moved.poses_by_frame, onto.poses_by_frame)
     poses = found.similarity.poses(moved.cam_from_world)
+    xyz, error = found.similarity.points(moved.xyz), moved.error * found.similarity.scale
     # A cloud that was moved is not looked at through its own cameras.
-    return replace(moved, xyz=found.similarity.points(moved.xyz), cam_from_world=poses, between={}), found.agrees
+    return replace(moved, xyz=xyz, error=error, cam_from_world=poses, between={}), found.agrees
 
 
 def too_few_common_images(first: Path, second: Path, count: int) -> InputError:

@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw
 from dd_sfm.errors import InputError, UsageError
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.camera_shapes import MAX_FRUSTUMS, Lines, Pictures, camera_lines, camera_pictures
-from dd_sfm.viz.render.cloud_view import point_spacing
 from dd_sfm.viz.render.colours import RUN_RGB
 from dd_sfm.viz.render.labels import (
     BACKGROUND_RGB,
@@ -24,8 +23,8 @@ from dd_sfm.viz.render.labels import (
     write_label,
 )
 from dd_sfm.viz.render.splat import OVERSAMPLING, project, rasterise, shade
+from dd_sfm.viz.render.view_state import ViewState
 from dd_sfm.viz.render.viewpoints import Viewpoint, find_viewpoint, parse_camera_view, parse_views
-from dd_sfm.viz.window.state import ViewState
 
 Splats = tuple[FloatArray, NDArray[np.uint8], FloatArray]
 """Points (N, 3) to draw, their colours (N, 3), and their radii (N,) in pixels."""
@@ -93,6 +92,19 @@ def render_screenshot(state: ViewState, view: str, width: int, height: int) -> N
     if state.scale is not None:
         parts.append(draw_colour_bar(_blank(width, foot), state.scale, size=size))
     return np.concatenate(parts)
+
+
+def draw_through_camera(state: ViewState, number: int, width: int) -> NDArray[np.uint8]:
+    """What a frame of the first cloud sees of all clouds that are shown, ``width`` pixels wide and without labels.
+
+    Raises:
+        InputError: If the frame has no pose.
+    """
+    images = state.clouds[0].images
+    # All frames of a run, those between key frames too, have one camera.
+    camera = next((image.camera for image in images if image.number == number), images[0].camera)
+    size = width, max(16, round(width * camera.height / camera.width))
+    return _panel(state, tuple(range(len(state.clouds))), f"camera:{number}", size)[0]
 
 
 def check_visible(state: ViewState) -> None:
@@ -218,7 +230,7 @@ def _with_scale_bar(state: ViewState, unit_px: float, picture: NDArray[np.uint8]
 def _points(state: ViewState, k: int, mask: NDArray[np.bool_], viewpoint: Viewpoint) -> Splats:
     """The visible points of a cloud as splats."""
     cloud, size = state.clouds[k], state.point_size
-    xyz, spacing = cloud.xyz[mask], local_spacing(cloud.xyz)[mask]
+    xyz, spacing = cloud.xyz[mask], cloud.spacing[mask]
     radius = _radius_px(xyz, spacing * SPLAT_RADIUS_SPACINGS * size, viewpoint, 0.9 * size)
     return xyz, state.colours(k)[mask], np.minimum(radius, MAX_RADIUS_SHARE * viewpoint.camera.height * size)
 
@@ -262,13 +274,6 @@ def _with_labels(state: ViewState, clouds: tuple[int, ...], picture: NDArray[np.
     return np.concatenate(
         [picture[:below], write_label(picture[below:], labels[1], rgb=colours[1], box=BACKGROUND_RGB, size=size)]
     )
-
-
-def local_spacing(xyz: FloatArray) -> FloatArray:
-    """Distance (P,) of points (P, 3) to their neighbours, limited so that strays do not become large splats."""
-    spacing = point_spacing(xyz)
-    middle = float(np.median(spacing))
-    return np.clip(spacing, 0.4 * middle, 1.5 * middle)
 
 
 def _radius_px(xyz: FloatArray, radius: FloatArray, viewpoint: Viewpoint, min_px: float) -> FloatArray:

@@ -39,7 +39,7 @@ def _cloud_picture(run: Path, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
     # Imported where there is a cloud: short commands that make none are quicker without.
     from dd_sfm.viz.render.cloud_view import open_cloud_view
     from dd_sfm.viz.render.screenshot import render_screenshot
-    from dd_sfm.viz.window.state import ViewState
+    from dd_sfm.viz.render.view_state import ViewState
 
     with suppress(DDSfMError):
         return [render_screenshot(ViewState((open_cloud_view(run),), cameras=False), "front", *size)]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dd_sfm.viz.window.state import ViewState
+from dd_sfm.viz.render.view_state import ViewState
 
 POINTS, CAMERAS, VIEW, SIZE, NOTHING = "points", "cameras", "view", "size", "nothing"
 
@@ -28,7 +28,7 @@ def _leave_camera(state: ViewState, step: int) -> str:
 
 
 KEYS = (
-    Key("C", "colour: photo, error, tracks, uncertainty, run", lambda s, d: s.next_colour(d), (POINTS,)),
+    Key("C", "colour: photo, error, tracks, uncertainty, frame, run", lambda s, d: s.next_colour(d), (POINTS,)),
     Key("S", "larger points (Shift: smaller)", lambda s, d: s.step_size(d), (SIZE,)),
     Key("E", "only points of smaller error (Shift: larger)", lambda s, d: s.step_filter("error", d), (POINTS,)),
     Key("U", "only less uncertain points (Shift: more)", lambda s, d: s.step_filter("uncertainty", d), (POINTS,)),
@@ -40,6 +40,7 @@ KEYS = (
     Key("F", "back to the view of the whole", _leave_camera, (VIEW, CAMERAS)),
     Key("O", "two runs: side by side or overlaid", lambda s, d: s.toggle("side_by_side"), (POINTS, CAMERAS, VIEW)),
     Key("A", "two runs: both, the first, the second", lambda s, d: s.next_only(), (POINTS, CAMERAS)),
+    Key("M", "measure: distance, path, area", lambda s, d: s.next_kind(d), (CAMERAS,)),
     Key("K", "cameras on or off", lambda s, d: s.toggle("cameras"), (CAMERAS,)),
     Key("I", "pictures in the cameras on or off", lambda s, d: s.toggle("thumbnails"), (CAMERAS,)),
 )
@@ -48,7 +49,7 @@ MOUSE = (
     ("left drag", "turn; with Shift roll, with Ctrl shift"),
     ("right or middle drag", "shift"),
     ("wheel", "closer, further"),
-    ("Shift and click", "pick a point; two give a distance"),
+    ("Shift and click", "pick a point; two give a distance, more a path or an area"),
 )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from dd_sfm.viz.render.camera_shapes import Lines, Pictures, camera_lines, camera_pictures
 from dd_sfm.viz.render.colours import RUN_RGB
-from dd_sfm.viz.window.state import ViewState
+from dd_sfm.viz.render.view_state import ViewState
 
 PICK_RGB = (20, 160, 90)
 

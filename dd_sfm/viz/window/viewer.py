@@ -19,10 +19,10 @@ from dd_sfm.viz.render.cloud_view import median_spacing
 from dd_sfm.viz.render.labels import BACKGROUND_RGB
 from dd_sfm.viz.render.orbit import Orbit, orbit_from_viewpoint, point_at
 from dd_sfm.viz.render.splat import project
+from dd_sfm.viz.render.view_state import ViewState
 from dd_sfm.viz.render.viewpoints import Viewpoint, camera_index, find_viewpoint, parse_camera_view
 from dd_sfm.viz.window.keys import CAMERAS, KEYS, POINTS, SIZE, VIEW, VIEW_KEYS, Key, help_text
 from dd_sfm.viz.window.shapes import Shapes
-from dd_sfm.viz.window.state import ViewState
 
 SHIFT, CTRL = 1, 2
 LEFT = 0

@@ -11,9 +11,10 @@ from dd_sfm.errors import UsageError
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.cloud_view import CloudView
 from dd_sfm.viz.render.colours import RUN_RGB, ColourScale, colour_scale
+from dd_sfm.viz.render.measure import KINDS, Measured, measure
 from dd_sfm.viz.render.viewpoints import bulk_points, viewing_axes
 
-COLOURS = ("photo", "error", "tracks", "uncertainty", "run")
+COLOURS = ("photo", "error", "tracks", "uncertainty", "frame", "run")
 CLIP_SIDES = ("left", "right", "top", "bottom", "near", "far")
 KEPT_SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5, 0.3)
 """Steps of the filters by error and uncertainty: shares of the points that pass, the best ones first."""
@@ -31,7 +32,8 @@ class ViewState:
     ``only``: index of the only cloud shown, None for all; ``cameras``, ``thumbnails``: draw the cameras, and pictures
     in them; ``camera``: index of the first cloud's camera that the view looks through, None for a free view; ``side``:
     index of the side of the clip box that keys move; ``clip`` (6,): share of the clouds' extent that is cut off at
-    each of :data:`CLIP_SIDES`, as the mean camera sees them; ``picks``: cloud and point index of picked points.
+    each of :data:`CLIP_SIDES`, as the mean camera sees them; ``picks``: cloud and point index of picked points, and
+    ``kind`` (:data:`dd_sfm.viz.render.measure.KINDS`) what is measured between them.
     """
 
     clouds: tuple[CloudView, ...]
@@ -49,6 +51,7 @@ class ViewState:
     side: int = 0
     clip: NDArray[np.float64] = field(default_factory=lambda: np.zeros(6))
     picks: list[tuple[int, int]] = field(default_factory=list)
+    kind: str = "distance"
 
     def __post_init__(self) -> None:
         self.axes = viewing_axes(self.clouds[0].cam_from_world)
@@ -65,6 +68,7 @@ class ViewState:
             "error": any(np.isfinite(c.error_px).any() for c in self.clouds),
             "tracks": any(c.track_length.any() for c in self.clouds),
             "uncertainty": any(np.isfinite(c.uncertainty).any() for c in self.clouds),
+            "frame": any(np.isfinite(c.first_frame).any() for c in self.clouds),
             "run": len(self.clouds) > 1,
         }
         return [name for name in COLOURS if is_known[name]]
@@ -89,12 +93,19 @@ class ViewState:
         cloud = self.clouds[k]
         if name == "tracks":
             return np.where(cloud.track_length > 0, cloud.track_length, np.nan)
-        return cloud.error_px if name == "error" else cloud.uncertainty
+        return {"error": cloud.error_px, "frame": cloud.first_frame}.get(name, cloud.uncertainty)
+
+    def values(self, name: str) -> FloatArray:
+        """All known values (N,) that a colouring or filter goes by: "error", "uncertainty", "tracks" or "frame"."""
+        values = np.concatenate([self._values(name, k) for k in range(len(self.clouds))])
+        return values[np.isfinite(values)]
 
     def _find_scale(self, name: str) -> ColourScale:
-        values = np.concatenate([self._values(name, k) for k in range(len(self.clouds))])
+        values = self.values(name)
         if name == "tracks":
             return colour_scale("views of a point", values, "viridis")
+        if name == "frame":
+            return colour_scale("first frame that sees a point", values, "viridis", clipped_pct=0.0)
         return colour_scale("reprojection error [px]" if name == "error" else "expected relative error", values)
 
     @property
@@ -138,13 +149,12 @@ class ViewState:
         self.colour = known[(known.index(self.colour) + step) % len(known)]
         if self.scale is None:
             return f"colour: {self.colour}"
-        ends = "blue to red" if self.colour != "tracks" else "violet to yellow"
+        ends = "violet to yellow" if self.scale.name == "viridis" else "blue to red"
         return f"colour: {self.colour} ({self.scale.label} {self.scale.low:.3g} to {self.scale.high:.3g}, {ends})"
 
     def step_filter(self, name: str, step: int = 1) -> str:
         """Make the filter by error or uncertainty stricter, or looser with -1."""
-        values = np.concatenate([self._values(name, k) for k in range(len(self.clouds))])
-        values = values[np.isfinite(values)]
+        values = self.values(name)
         if not len(values):
             return f"{name}: not known"
         limits = [np.inf, *(float(np.quantile(values, share)) for share in KEPT_SHARES[1:])]
@@ -216,24 +226,25 @@ class ViewState:
         return " and ".join(dict.fromkeys(cloud.point_word for cloud in self.clouds))
 
     def pick(self, cloud: int, point: int) -> str:
-        """Pick a point; the second one gives a distance, a third one starts again."""
-        if len(self.picks) >= 2:
+        """Pick a point; the second one gives a distance, and a third one starts again unless a path is measured."""
+        if self.kind == "distance" and len(self.picks) >= 2:
             self.picks.clear()
         self.picks.append((cloud, point))
         xyz = ", ".join(f"{v:.4g}" for v in self.clouds[cloud].xyz[point])
         text = f"point {len(self.picks)}: {self.clouds[cloud].label} {point} at ({xyz})"
-        return f"{text}; distance {self.length_text(self.distance())}" if len(self.picks) == 2 else text
+        found = self.measured()
+        return text if found is None else f"{text}; {found.kind} {found.text(self.mm_per_unit)}"
 
-    def distance(self) -> float:
-        """Distance between the two picked points in scene units, as if the clouds were overlaid; NaN without two."""
-        if len(self.picks) < 2:
-            return float("nan")
-        first, second = (self.clouds[k].xyz[point] for k, point in self.picks)
-        return float(np.linalg.norm(first - second))
+    def measured(self) -> Measured | None:
+        """What is measured between the picked points, as if the clouds were overlaid; None while they are too few."""
+        xyz = np.array([self.clouds[k].xyz[point] for k, point in self.picks]).reshape(-1, 3)
+        return measure(self.kind, xyz, np.array([self.clouds[k].error[point] for k, point in self.picks]))
 
-    def length_text(self, value: float) -> str:
-        """A length in scene units as text, in mm where the scale is known."""
-        return f"{value:.4g} scene units" if self.mm_per_unit is None else f"{value * self.mm_per_unit:.4g} mm"
+    def next_kind(self, step: int = 1) -> str:
+        """Measure the next kind, a distance, a path or an area; picked points are forgotten."""
+        self.kind = KINDS[(KINDS.index(self.kind) + step) % len(KINDS)]
+        self.picks.clear()
+        return f"measured: {self.kind}"
 
     def mark_radius(self) -> float:
         """Radius of the ball at a picked point."""

@@ -1,0 +1,126 @@
+"""The tab of the page for stepping through frames: the picture beside what the model sees from there."""
+
+import html
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dd_sfm.errors import InputError
+from dd_sfm.io.images import read_image
+from dd_sfm.viz.browser.drawn import UNSURE, shown_frames, unsure_frames
+from dd_sfm.viz.render.screenshot import draw_through_camera
+
+if TYPE_CHECKING:
+    from dd_sfm.viz.browser.page import Page
+
+WIDTH_PX = 380
+MAX_LISTED = 12
+
+
+class FramesTab:
+    """Steps through the frames of the first cloud.
+
+    Args:
+        page: The page.
+    """
+
+    def __init__(self, page: "Page") -> None:
+        self.page, self.cloud = page, page.state.clouds[0]
+        self.numbers = shown_frames(self.cloud)
+        gui = page.server.gui
+        self._slider = gui.add_slider("Place", 1, max(len(self.numbers), 2), 1, 1)
+        self._slider.on_update(lambda event: self._show(event.client))
+        step = gui.add_button_group("Step", ("back", "on"))
+        step.on_click(lambda event: self._step(1 if step.value == "on" else -1, event.client))
+        self._through = gui.add_checkbox("Look through it", True)
+        back = gui.add_button("Back to the whole")
+        back.on_click(lambda event: page.look_from(event.client, "front"))
+        self._text = gui.add_html("")
+        self._picture = gui.add_image(_blank(), label="picture", format="jpeg")
+        self._model = gui.add_image(_blank(), label="what the model sees from there", format="jpeg")
+        self._list_unsure()
+        self._show(None)
+
+    def _list_unsure(self) -> None:
+        unsure, gui = unsure_frames(self.cloud), self.page.server.gui
+        if not self.cloud.confidence:
+            return
+        if not unsure:
+            gui.add_html(_line(f"No pose has a confidence below {UNSURE}."))
+            return
+        more = f" and {len(unsure) - MAX_LISTED} more" if len(unsure) > MAX_LISTED else ""
+        listed = ", ".join(map(str, unsure[:MAX_LISTED]))
+        gui.add_html(_line(f"Unsure poses (confidence below {UNSURE}): frames {listed}{more}."))
+        button = gui.add_button("Next unsure frame")
+        button.on_click(lambda event: self._next_unsure(unsure, event.client))
+
+    @property
+    def number(self) -> int:
+        """The frame that is shown."""
+        return self.numbers[min(int(self._slider.value), len(self.numbers)) - 1]
+
+    def go(self, number: int, client: Any) -> None:
+        """Show a frame by its number; nothing when it has no pose."""
+        if number not in self.numbers:
+            return
+        place = self.numbers.index(number) + 1
+        if place == self._slider.value:
+            self._show(client)
+        else:
+            self._slider.value = place
+            self._show(client)
+
+    def _step(self, by: int, client: Any) -> None:
+        place = (int(self._slider.value) - 1 + by) % len(self.numbers)
+        self.go(self.numbers[place], client)
+
+    def _next_unsure(self, unsure: list[int], client: Any) -> None:
+        later = [n for n in sorted(unsure) if n > self.number]
+        self.go(later[0] if later else min(unsure), client)
+
+    def _show(self, client: Any) -> None:
+        number = self.number
+        with self.page.lock:
+            self._text.content = _line(self._words(number))
+            picture = self._photo(number)
+            self._picture.visible = picture is not None
+            if picture is not None:
+                self._picture.image = picture
+            self._model.image = draw_through_camera(self.page.state, number, WIDTH_PX)
+        if client is not None and self._through.value:
+            self.page.look_from(client, f"camera:{number}")
+
+    def _words(self, number: int) -> str:
+        words = [f"frame {number} ({self.numbers.index(number) + 1} of {len(self.numbers)})"]
+        image = next((image for image in self.cloud.images if image.number == number), None)
+        if image is None:
+            words.append("between key frames")
+        elif image.time_s is not None:
+            words.append(f"{image.time_s:.2f} s")
+        if image is not None and image.source:
+            words.append(f"of {image.source}")
+        if number in self.cloud.confidence:
+            value = self.cloud.confidence[number]
+            words.append(f"pose confidence {value:.2f}" + (" (unsure)" if value < UNSURE else ""))
+        return ", ".join(words)
+
+    def _photo(self, number: int) -> NDArray[np.uint8] | None:
+        image = next((image for image in self.cloud.images if image.number == number), None)
+        if image is None or image.path is None:
+            return None
+        try:
+            picture = read_image(image.path)
+        except InputError:
+            return None
+        size = (WIDTH_PX, max(2, round(WIDTH_PX * picture.shape[0] / picture.shape[1])))
+        return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _blank() -> NDArray[np.uint8]:
+    return np.full((2, 2, 3), 250, np.uint8)
+
+
+def _line(text: str) -> str:
+    return f'<div style="padding:2px 12px;font-size:13px">{html.escape(text)}</div>'

@@ -1,0 +1,80 @@
+"""The tab of the page for picking points and measuring between them."""
+
+import html
+from typing import TYPE_CHECKING, Any
+
+from dd_sfm.viz.browser.drawn import MARKS
+from dd_sfm.viz.render.measure import KINDS, MIN_POINTS
+
+if TYPE_CHECKING:
+    from dd_sfm.viz.browser.page import Page
+
+NO_UNCERTAINTY = "The points have no uncertainty of their own: no ± is known."
+MEANING = "±: half of such measurements are wrong by less. What all points share, as a wrong scale, is not in it."
+
+
+class MeasureTab:
+    """Picks points by clicks, and says what lies between them.
+
+    Args:
+        page: The page.
+    """
+
+    def __init__(self, page: "Page") -> None:
+        self.page = page
+        gui, state = page.server.gui, page.state
+        kind = gui.add_dropdown("Measure", KINDS, initial_value=state.kind)
+        kind.on_update(lambda event: self._set_kind(kind.value))
+        self._by_click = gui.add_checkbox("Pick by clicking", False, hint="Shift and click picks at any time.")
+        self._by_click.on_update(lambda event: self._listen())
+        self._result, self._said = gui.add_html(""), gui.add_html("")
+        undo, clear = gui.add_button("Take back the last point"), gui.add_button("Clear")
+        undo.on_click(lambda event: self._take_back(1))
+        clear.on_click(lambda event: self._take_back(len(state.picks)))
+        page.server.scene.on_click(modifier="shift")(self._pick)
+        self.say()
+
+    def _listen(self) -> None:
+        scene = self.page.server.scene
+        scene.remove_click_callback("all")
+        scene.on_click(modifier="shift")(self._pick)
+        if self._by_click.value:
+            scene.on_click()(self._pick)
+
+    def _pick(self, event: Any) -> None:
+        self.page.pick(event.client, event.ray_origin, event.ray_direction)
+
+    def _set_kind(self, kind: str) -> None:
+        with self.page.lock:
+            self.page.state.kind = kind
+            self.page.state.picks.clear()
+        self.page.ask(MARKS)
+
+    def _take_back(self, count: int) -> None:
+        with self.page.lock:
+            del self.page.state.picks[len(self.page.state.picks) - count :]
+        self.page.ask(MARKS)
+
+    def say(self) -> None:
+        """Say what was measured, or how many points it needs."""
+        state = self.page.state
+        found = state.measured()
+        if found is None:
+            need = MIN_POINTS[state.kind] - len(state.picks)
+            text = f"Pick {need} {'more ' if state.picks else ''}point{'s' if need > 1 else ''}."
+            self._result.content = f'<div id="measured" style="padding:4px 12px;font-size:14px">{text}</div>'
+            return
+        known = found.error == found.error
+        lines = [f"<b>{state.kind}: {html.escape(found.text(state.mm_per_unit))}</b>"]
+        if state.kind != "distance":
+            lines.append(f"{len(state.picks)} points")
+        lines.append(f'<span style="font-size:12px;color:#667">{MEANING if known else NO_UNCERTAINTY}')
+        if state.mm_per_unit is None:
+            lines[-1] += " In mm: dd-sfm view --scale MM_PER_UNIT."
+        lines[-1] += "</span>"
+        content = "<br>".join(lines)
+        self._result.content = f'<div id="measured" style="padding:4px 12px;font-size:14px">{content}</div>'
+
+    def say_pick(self, text: str) -> None:
+        """Say what a click has picked."""
+        self._said.content = f'<div style="padding:2px 12px;font-size:12px;color:#667">{html.escape(text)}</div>'

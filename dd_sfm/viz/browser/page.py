@@ -1,0 +1,199 @@
+"""The page: its scene, its panel of controls, and the thread that redraws what they change."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dd_sfm.cameras import PinholeCamera, camera_centres
+from dd_sfm.structures import FloatArray
+from dd_sfm.viz.browser.drawn import CAMERAS, MARKS, POINTS, SURFACE, Drawn, Points, thinning_note
+from dd_sfm.viz.browser.scene import SceneNodes, vertical_fov
+from dd_sfm.viz.render.orbit import orbit_from_viewpoint, point_at
+from dd_sfm.viz.render.splat import project
+from dd_sfm.viz.render.view_state import ViewState
+from dd_sfm.viz.render.viewpoints import Viewpoint, find_viewpoint, parse_camera_view
+
+USUAL_SIZE = 880, 800
+"""Width and height of the scene beside the panel before a browser has told its own."""
+NEAR_SHARE, FAR_SHARE = 2e-3, 100.0
+"""Nearest and farthest distance that is drawn, as shares of the clouds' extent."""
+
+
+@dataclass(frozen=True)
+class PageCamera:
+    """Where the page looks from: ``position``, ``look_at`` and ``up`` (3,) each, and the vertical angle in radians."""
+
+    position: FloatArray
+    look_at: FloatArray
+    up: FloatArray
+    fov: float
+
+    def apply(self, camera: Any, extent: float | None = None) -> None:
+        """Set a camera of viser; with the extent of the clouds also the range of distances that it draws."""
+        camera.position, camera.look_at, camera.up = self.position, self.look_at, self.up
+        camera.fov = self.fov
+        if extent is not None:
+            camera.near, camera.far = NEAR_SHARE * extent, FAR_SHARE * extent
+
+    def turn(self, camera: Any) -> None:
+        """Set the camera of a browser that is connected, whose name for the upper direction differs."""
+        camera.up_direction, camera.fov = self.up, self.fov
+        camera.position, camera.look_at = self.position, self.look_at
+
+
+def page_camera(viewpoint: Viewpoint, points: FloatArray) -> PageCamera:
+    """The camera at a viewpoint that turns about what it sees of points (N, 3)."""
+    orbit = orbit_from_viewpoint(viewpoint, points)
+    centre = camera_centres(viewpoint.cam_from_world[None])[0]
+    return PageCamera(centre, orbit.pivot, -viewpoint.cam_from_world[1, :3], vertical_fov(viewpoint.camera))
+
+
+def start_camera(state: ViewState, view: str, size: tuple[int, int] = USUAL_SIZE) -> PageCamera:
+    """The camera of a view: front, top, side, oblique or camera:N.
+
+    Raises:
+        UsageError, InputError: If the view is unknown, or its frame has no pose.
+    """
+    points = np.concatenate([cloud.xyz + state.offset(k) for k, cloud in enumerate(state.clouds)])
+    return page_camera(find_viewpoint(view, state.clouds[0], points, *size), points)
+
+
+class Page:
+    """The page of a state.
+
+    Changes are drawn by a thread of their own, of many in a row the last one alone: a slider moves faster than a
+    million points are sent.
+
+    Args:
+        server: ``viser.ViserServer``.
+        drawn: Chooses the points.
+        camera: Where it looks from at first.
+        notes: Lines that the page shows.
+    """
+
+    def __init__(self, server: Any, drawn: Drawn, camera: PageCamera, notes: tuple[str, ...] = ()) -> None:
+        from dd_sfm.viz.browser.panel import Panel
+
+        self.server, self.drawn, self.state = server, drawn, drawn.state
+        self.lock = threading.RLock()
+        self.nodes = SceneNodes(server.scene, drawn)
+        camera.apply(server.initial_camera, drawn.extent)
+        self._asked: set[str] = set()
+        self._changed, self._closed, self.is_drawing = threading.Condition(), False, False
+        self.panel = Panel(self, notes)
+        self._draw({POINTS, CAMERAS, MARKS})
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    # Redrawing
+
+    def ask(self, *parts: str) -> None:
+        """Ask for parts of the scene to be drawn anew."""
+        with self._changed:
+            self._asked.update(parts)
+            self._changed.notify_all()
+
+    def settle(self, timeout_s: float = 60.0) -> None:
+        """Wait until everything that was asked for is drawn."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._asked and not self.is_drawing, timeout_s)
+
+    def close(self) -> None:
+        """End the thread that draws."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self.is_drawing = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._asked or self._closed)
+                if self._closed:
+                    return
+                parts, self._asked, self.is_drawing = self._asked, set(), True
+            self._draw(parts)
+
+    def _draw(self, parts: set[str]) -> None:
+        with self.lock, self.server.atomic():
+            if POINTS in parts:
+                self._say_shown(self.nodes.update_points())
+            if SURFACE in parts:
+                self.nodes.update_surface()
+            if CAMERAS in parts:
+                self._draw_cameras()
+            if MARKS in parts:
+                self.nodes.update_marks()
+                self.panel.say_measured()
+
+    def _say_shown(self, points: list[Points]) -> None:
+        self.panel.say_shown(thinning_note(points, self.drawn.max_points))
+
+    def _draw_cameras(self) -> None:
+        for number, node in self.nodes.update_cameras():
+            node.on_click(self._to_frame(number))
+
+    def _to_frame(self, number: int) -> Callable[[Any], None]:
+        return lambda event: self.panel.show_frame(number, event.client)
+
+    # What the mouse and the buttons do
+
+    def look_from(self, client: Any, view: str) -> None:
+        """Let a browser look from a named view or through a camera."""
+        size = (client.camera.image_width or USUAL_SIZE[0], client.camera.image_height or USUAL_SIZE[1])
+        number = parse_camera_view(view)
+        with self.lock, client.atomic():
+            start_camera(self.state, view, size).turn(client.camera)
+            self.nodes.is_inside = number is not None
+        self.ask(CAMERAS)
+
+    def pick(self, client: Any, origin: tuple[float, ...], direction: tuple[float, ...]) -> None:
+        """Pick the nearest point that is shown within a few pixels of a ray (3,) from a place (3,)."""
+        height = client.camera.image_height or USUAL_SIZE[1]
+        with self.lock:
+            found = pick_along(self.state, np.array(origin), np.array(direction), client.camera.fov, height)
+            if found is None:
+                self.panel.say_pick("no point here")
+                return
+            self.panel.say_pick(self.state.pick(*found))
+        self.ask(MARKS)
+
+
+def pick_along(
+    state: ViewState, origin: FloatArray, direction: FloatArray, fov: float, height: int
+) -> tuple[int, int] | None:
+    """Cloud and index of the nearest visible point within a few pixels of a ray; None without one.
+
+    Args:
+        state: The clouds.
+        origin: Where the ray begins (3,).
+        direction: Its direction (3,).
+        fov: Vertical angle of the picture in radians.
+        height: Height of the picture in pixels.
+    """
+    focal = height / 2 / np.tan(fov / 2)
+    # A camera that looks along the ray: pixels are then distances from it.
+    camera = PinholeCamera(2, 2, focal, focal, 0.0, 0.0)
+    axes = _axes_along(direction)
+    pose = np.column_stack([axes, -axes @ origin])
+    best: tuple[float, int, int] | None = None
+    for k, cloud in enumerate(state.clouds):
+        visible = np.flatnonzero(state.visible(k))
+        projected = project(cloud.xyz[visible] + state.offset(k), camera, pose)
+        found = point_at(projected, 0.0, 0.0)
+        if found is not None and (best is None or projected.depth[found] < best[0]):
+            best = float(projected.depth[found]), k, int(visible[found])
+    return None if best is None else best[1:]
+
+
+def _axes_along(direction: FloatArray) -> FloatArray:
+    """Axes (3, 3) whose third row is a direction (3,)."""
+    forward = direction / np.linalg.norm(direction)
+    right = np.cross(np.eye(3)[np.argmin(np.abs(forward))], forward)
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(forward, right), forward])

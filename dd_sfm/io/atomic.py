@@ -34,9 +34,7 @@ def output_error(path: Path, error: OSError) -> OutputError:
     """The error for a file that cannot be written."""
     reason = error.strerror or str(error)
     if error.errno in FULL:
-        return OutputError(
-            f"{path}: {reason}: {FULL[error.errno]}; free some space and repeat the command, finished stages are kept"
-        )
+        return OutputError(f"{path}: {reason}: {FULL[error.errno]}; free some space and repeat the command")
     gone = ", or repeat the command if this one was removed meanwhile" if error.errno == errno.ENOENT else ""
     return OutputError(f"{path}: cannot be written ({reason}); choose another output folder{gone}")
 

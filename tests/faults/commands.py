@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,11 +19,14 @@ import numpy as np
 import psutil
 
 from dd_sfm.io.images import write_image
+from dd_sfm.io.lock import LOCK
 
 ROOT = Path(__file__).parents[2]
 CLIP = ROOT / "demo_videos" / "sinus"
+SINUS = "sinus"
+"""The clip in the folder of inputs."""
 TINY = ("--set", "describe.working_height_px=200", "--device", "cpu")
-FRAMES = ("--calibration", str(CLIP / "calibration.txt"), "--quality", "preview", "--end", "30", "--every", "3")
+FRAMES = ("--quality", "preview", "--end", "30", "--every", "3")
 MOST_S = 900
 POLL_S = 0.02
 BLOCK = 4096
@@ -37,7 +41,8 @@ class Command:
 
     ``words``: what it is called with, given the folder for its inputs and its output; ``result``: what of its output is
     compared: numbers that may differ by ``NEAR``, and anything else that must be equal; ``prepare``: makes the inputs;
-    ``parts``: commands that do a first part of the same work; ``makes_folder``: whether it makes its output's folder.
+    ``parts``: commands that do a first part of the same work; ``makes_folder``: whether it makes its output's folder;
+    ``repeats``: whether it may be repeated once it has ended; ``locks``: whether it holds its output's folder.
     """
 
     words: Callable[[Path, Path], Sequence[str]]
@@ -45,6 +50,8 @@ class Command:
     prepare: Callable[[Path], None] = lambda inputs: None
     parts: tuple[str, ...] = ()
     makes_folder: bool = True
+    repeats: bool = True
+    locks: bool = True
 
     def line(self, inputs: Path, out: Path, part: str = "") -> list[str]:
         """The command line; of a part of the work, if one is named."""
@@ -61,9 +68,14 @@ def run_result(out: Path) -> dict[str, Any]:
 
 
 def _compared(out: Path) -> dict[str, Any]:
-    content = json.loads((out / "compare.json").read_text())
-    runs = {name: run_result(out / name) for name in ("learned", "sift")}
-    return {"verdict": sorted(content), **{f"{n} {k}": v for n, run in runs.items() for k, v in run.items()}}
+    content = json.loads((out / "report.json").read_text())
+    runs = {name: run_result(out / name) for name in ("learned", "sift", "sift_default")}
+    files = sorted(path.name for path in (out / "figures").iterdir())
+    return {
+        "report": sorted(content),
+        "figures": files,
+        **{f"{n} {k}": v for n, run in runs.items() for k, v in run.items()},
+    }
 
 
 def _batch(out: Path) -> dict[str, Any]:
@@ -90,8 +102,28 @@ def _trained(out: Path) -> dict[str, Any]:
     return {"steps": steps, **norms}
 
 
+def _converted(out: Path) -> dict[str, Any]:
+    inside = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
+    return {name: zlib.crc32(path.read_bytes()) for name, path in sorted(inside.items()) if name != "convert.json"}
+
+
 def _calibrated(out: Path) -> dict[str, Any]:
     return {"text": (out / "scope.yaml").read_text(), "files": sorted(path.name for path in out.iterdir())}
+
+
+def _copy_clip(inputs: Path) -> None:
+    shutil.copytree(CLIP, inputs / SINUS)
+
+
+def _source(inputs: Path) -> list[str]:
+    """Arguments for the clip: the video and its calibration."""
+    return [str(inputs / SINUS / "clip.mp4"), "--calibration", str(inputs / SINUS / "calibration.txt")]
+
+
+def _make_run(inputs: Path) -> None:
+    from converting import write_small_run
+
+    write_small_run(inputs / "run")
 
 
 def _make_board(inputs: Path) -> None:
@@ -107,36 +139,57 @@ def _make_board(inputs: Path) -> None:
 
 
 def _make_manifest(inputs: Path) -> None:
+    _copy_clip(inputs)
     options = "{end: 30, every: 3, quality: preview, device: cpu, set: describe.working_height_px=200}"
-    video = f"source: {CLIP / 'clip.mp4'}, calibration: {CLIP / 'calibration.txt'}, options: {options}"
+    video = f"source: {SINUS}/clip.mp4, calibration: {SINUS}/calibration.txt, options: {options}"
     lines = [f"  - {{name: {name}, {video}}}" for name in ("one", "two")]
     (inputs / "manifest.yaml").write_text("videos:\n" + "\n".join(lines) + "\n")
 
 
 COMMANDS = {
     "reconstruct": Command(
-        lambda inputs, out: ["reconstruct", CLIP / "clip.mp4", "-o", out, *FRAMES, *TINY],
+        lambda inputs, out: ["reconstruct", *_source(inputs), "-o", out, *FRAMES, *TINY],
         run_result,
+        _copy_clip,
         parts=("extract", "match", "map"),
     ),
-    "compare": Command(lambda inputs, out: ["compare", CLIP / "clip.mp4", "-o", out, *FRAMES, *TINY], _compared),
+    "compare": Command(
+        lambda inputs, out: [
+            "compare", *_source(inputs), "-o", out, *FRAMES, *TINY, "--set", "runtime.deterministic=true",
+        ],
+        _compared,
+        _copy_clip,
+    ),
     "batch": Command(lambda inputs, out: ["batch", inputs / "manifest.yaml", "-o", out], _batch, _make_manifest),
     "synth": Command(
-        lambda inputs, out: ["synth", "-o", out, "--frames", "6", "--size", "160x120", "--jobs", "2"], _rendered
+        lambda inputs, out: ["synth", "-o", out, "--frames", "6", "--size", "160x120", "--jobs", "2"],
+        _rendered,
+        repeats=False,
     ),
     "train": Command(
         lambda inputs, out: [
-            "train", f"{CLIP}:0-20", "--validation", f"{CLIP}:40-60", "-o", out, "--steps", "12", "--threads", "1",
-            "--device", "cpu", "--set", "working_height_px=112", "--set", "augment.crop=[64,64]",
-            "--set", "checkpoint_every=4", "--set", "validate_every=3", "--set", "tensorboard=false",
+            "train", f"{inputs / SINUS}:0-20", "--validation", f"{inputs / SINUS}:40-60", "-o", out,
+            "--steps", "12", "--threads", "1", "--device", "cpu", "--set", "working_height_px=112",
+            "--set", "augment.crop=[64,64]", "--set", "checkpoint_every=4",
+            "--set", "validate_every=3", "--set", "tensorboard=false",
         ],
         _trained,
+        _copy_clip,
     ),
     "calibrate": Command(
         lambda inputs, out: ["calibrate", inputs / "board", "-o", out / "scope.yaml", "--board", "9x6"],
         _calibrated,
         _make_board,
         makes_folder=False,
+        repeats=False,
+        locks=False,
+    ),
+    "convert": Command(
+        lambda inputs, out: ["convert", inputs / "run", "-o", out, "--to", "colmap", "--copy-images"],
+        _converted,
+        _make_run,
+        repeats=False,
+        locks=False,
     ),
 }  # fmt: skip
 
@@ -191,8 +244,17 @@ class Bench:
         """The command line for an output."""
         return self.command.line(self.work / "inputs", out)
 
+    def is_complete(self, out: Path) -> bool:
+        """Whether a command that refuses to replace what it has finished has done so."""
+        try:
+            return not self.command.repeats and not self.wrong_in(out)
+        except (OSError, ValueError, KeyError):
+            return False
+
     def repeat(self, out: Path) -> list[str]:
-        """Repeat the command on a sound machine; what is wrong with its result."""
+        """Repeat the command on a sound machine, unless it would refuse to; what is wrong with its result."""
+        if self.is_complete(out):
+            return []
         ended = run_whole(self.line(out))
         if ended.returncode:
             return [f"repeated: exit code {ended.returncode}: {ended.stderr[-600:]}"]
@@ -235,6 +297,11 @@ def busy_seconds(process: int) -> float:
             with suppress(psutil.Error):
                 total += sum(one.cpu_times()[:4])
     return total
+
+
+def is_held(out: Path) -> bool:
+    """Whether a process holds a folder: its lock's file then tells of the process."""
+    return (out / LOCK).exists() and (out / LOCK).stat().st_size > 0
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from faults.commands import BLOCK, ROOT, Bench, busy_seconds, refusal, run_whole
+from faults.commands import BLOCK, ROOT, Bench, busy_seconds, is_held, refusal, run_whole
 
 ROOM = 2_000_000_000
 LEAST_MEMORY, MOST_MEMORY = 100_000_000, 3_200_000_000
@@ -31,6 +31,12 @@ CLOCK = {
     "jumps": "import time; real = time.time; time.time = lambda: real() + 86400 * (int(time.monotonic() * 3) % 5 - 2)",
 }
 """What a process runs first, to be told a wrong time."""
+NO_LOCKS = """
+import errno, fcntl, os
+def refuse(descriptor, operation):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+fcntl.flock = refuse
+"""
 
 
 @dataclass
@@ -106,6 +112,8 @@ def little_memory(bench: Bench, tries: int, rng: random.Random) -> Iterator[Trie
 def damaged_files(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
     """A file of a finished run with a flipped bit or a lost end: told, and made good."""
     whole = bench.work / "whole"
+    if bench.name != "reconstruct":
+        return
     kinds = ("map.json", "points.ply", "frames/*.png", "descriptors/*.npz", "frames.json", "tracks.npz",
              "descriptors/*.npy", "sparse/0/*.bin", "poses/0/*.bin", "frame_poses.json", "densify.json")  # fmt: skip
     for number in range(tries):
@@ -151,11 +159,8 @@ def stopped_twice(bench: Bench, tries: int, rng: random.Random) -> Iterator[Trie
 def wrong_clock(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
     """A clock that stands in 1970 or jumps back and forth by days; then it is right again."""
     for what in ("1970", "jumps")[:tries]:
-        out, place = bench.empty(bench.work / "clock"), bench.work / "clock_at"
-        place.mkdir(exist_ok=True)
-        (place / "sitecustomize.py").write_text(CLOCK[what])
-        paths = f"{place}:{ROOT}"
-        ended = run_whole(bench.line(out), env={**os.environ, "PYTHONPATH": paths})
+        out = bench.empty(bench.work / "clock")
+        ended = run_whole(bench.line(out), env=deceived(bench, CLOCK[what]))
         tried = Tried(f"clock {what}", last_line(ended))
         if ended.returncode:
             tried.wrong.append(f"exit code {ended.returncode}: {ended.stderr[-500:]}")
@@ -163,16 +168,60 @@ def wrong_clock(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]
         yield tried
 
 
-def two_at_once(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
-    """A second command in the folder that a first one works in."""
-    out = bench.empty(bench.work / "shared")
-    with subprocess.Popen(bench.line(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as first:
-        while first.poll() is None and not (out / ".dd-sfm.lock").exists():
-            time.sleep(0.02)
+def deceived(bench: Bench, code: str) -> dict[str, str]:
+    """The environment in which every Python process runs some code first."""
+    place = bench.work / "first"
+    place.mkdir(exist_ok=True)
+    (place / "sitecustomize.py").write_text(code)
+    return {**os.environ, "PYTHONPATH": f"{place}:{ROOT}"}
+
+
+def no_locks(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
+    """An output on a file system without locks, alone and two at once on one machine."""
+    if not bench.command.locks:
+        return
+    out, environment = bench.empty(bench.work / "unlocked"), deceived(bench, NO_LOCKS)
+    ended = run_whole(bench.line(out), env=environment)
+    told = next((line for line in ended.stderr.splitlines() if "no lock" in line), "")
+    tried = Tried("a file system without locks", told or last_line(ended))
+    tried.wrong += [f"exit code {ended.returncode}: {ended.stderr[-500:]}"] if ended.returncode else []
+    tried.wrong += [] if told else [f"no warning: {ended.stderr[-300:]}"]
+    tried.wrong += bench.repeat(out)
+    yield tried
+    yield from two_at_once(bench, tries, rng, environment)
+
+
+def read_only_source(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
+    """Inputs on a file system that cannot be written to: no obstacle."""
+    inputs, out = bench.work / "inputs", bench.empty(bench.work / "read_only_source")
+    subprocess.run(["mount", "--bind", inputs, inputs], check=True, capture_output=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", inputs], check=True, capture_output=True)
         ended = run_whole(bench.line(out))
+        tried = Tried("a read-only source", last_line(ended))
+        tried.wrong += [f"exit code {ended.returncode}: {ended.stderr[-500:]}"] if ended.returncode else []
+        tried.wrong += bench.repeat(out)
+    finally:
+        subprocess.run(["umount", "-l", inputs], check=False, capture_output=True)
+    yield tried
+
+
+def two_at_once(
+    bench: Bench, tries: int, rng: random.Random, environment: dict[str, str] | None = None
+) -> Iterator[Tried]:
+    """A second command in the folder that a first one works in."""
+    if not bench.command.locks:
+        return
+    out = bench.empty(bench.work / "shared")
+    with subprocess.Popen(
+        bench.line(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, env=environment
+    ) as first:
+        while first.poll() is None and not is_held(out):
+            time.sleep(0.02)
+        ended = run_whole(bench.line(out), env=environment)
         is_alone = first.poll() is not None
         first.wait()
-    tried = Tried("two at once", last_line(ended))
+    tried = Tried(f"two at once{' without locks' if environment else ''}", last_line(ended))
     tried.wrong += [] if is_alone else refusal(ended, "another dd-sfm")
     tried.wrong += [f"the first one: exit code {first.returncode}"] if first.returncode else []
     tried.wrong += bench.repeat(out)
@@ -182,8 +231,9 @@ def two_at_once(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]
 def read_only_output(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
     """An output on a file system that cannot be written to, and one that is removed meanwhile."""
     with small_disk(bench.work / "disk", ROOM):
+        out = bench.empty(bench.work / "disk" / "out")
         subprocess.run(["mount", "-o", "remount,ro", bench.work / "disk"], check=True)
-        ended = run_whole(bench.line(bench.work / "disk" / "out"))
+        ended = run_whole(bench.line(out))
         tried = Tried("a read-only file system", last_line(ended))
         tried.wrong += refusal(ended, "read-only", "cannot be written")
         yield tried
@@ -200,6 +250,7 @@ def read_only_output(bench: Bench, tries: int, rng: random.Random) -> Iterator[T
         ended = subprocess.CompletedProcess((), running.returncode, said, text)
         tried = Tried(f"the output removed after {after_s:.1f} s of work", last_line(ended))
         tried.wrong += refusal(ended) if running.returncode else []
+        # Ended well it has written all of it after the removal, or some of it, which nobody can tell.
         bench.empty(out)
         tried.wrong += bench.repeat(out)
         yield tried
@@ -212,6 +263,8 @@ FAULTS: dict[str, Callable[[Bench, int, random.Random], Iterator[Tried]]] = {
     "twice": stopped_twice,
     "clock": wrong_clock,
     "two": two_at_once,
+    "locks": no_locks,
+    "source": read_only_source,
     "output": read_only_output,
 }
 

@@ -72,6 +72,8 @@ def kill_and_repeat(bench: Bench, after_s: float) -> Killed:
         return Killed(after_s, "ended")
     done = finished(out)
     found = Killed(after_s, current_stage(out), check_files(out) if out.is_dir() else [])
+    if bench.is_complete(out):
+        return found
     repeated = run_whole(bench.line(out))
     if repeated.returncode:
         found.wrong.append(f"repeated: exit code {repeated.returncode}: {repeated.stderr[-500:]}")

@@ -8,9 +8,9 @@ from faults.fault_runs import FAULTS
 
 
 @pytest.mark.slow
-def test_damaged_files_are_told_and_made_good(tmp_path):
+def test_damaged_files_are_told_and_made_good_and_locks_may_be_missing(tmp_path):
     bench = Bench("reconstruct", tmp_path / "reconstruct")
     bench.measure()
-    found = list(FAULTS["damage"](bench, 2, random.Random(3)))
+    found = [tried for fault in ("damage", "locks") for tried in FAULTS[fault](bench, 2, random.Random(3))]
     assert [(tried.what, tried.wrong) for tried in found if tried.wrong] == []
-    assert len(found) == 2
+    assert len(found) == 4

@@ -45,7 +45,7 @@ class Frame:
     def label(self) -> str:
         """What a user is told of it: its number, of several sources its name."""
         stem = self.path.stem
-        return str(self.index) if stem.isdigit() else stem
+        return str(self.index) if stem.isdecimal() else stem
 
     @property
     def source(self) -> str:

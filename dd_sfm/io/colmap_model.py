@@ -189,9 +189,10 @@ def to_model(
             "the points); expected a complete model. Export it again"
         )
     ranked = positions or {name: k for k, name in enumerate(sorted(images.names.values()))}
-    frame = np.array([ranked[images.names[i]] for i in ids.tolist()], np.int64)[image]
-    # A stable sort of what is nearly sorted is fast.
-    order = np.argsort(point * (int(frame.max(initial=0)) + 1) + frame, kind="stable")
+    numbers = np.array([ranked[images.names[i]] for i in ids.tolist()], np.int64)
+    frame, place = numbers[image], np.argsort(np.argsort(numbers, kind="stable"), kind="stable")[image]
+    # A stable sort of what is nearly sorted is fast. By places, as numbers may be times in nanoseconds.
+    order = np.argsort(point * len(numbers) + place, kind="stable")
     return Model(
         camera,
         {ranked[images.names[i]]: pose for i, pose in images.cam_from_world.items()},

@@ -60,7 +60,7 @@ def finish_models(found: Path, target: Path, images: Path, *, min_points: int) -
         Registered images of every model written; models of fewer than 3 are left out.
     """
     silence()
-    folders = [path.parent for path in found.glob("*/images.bin") if path.parent.name.isdigit()]
+    folders = [path.parent for path in found.glob("*/images.bin") if path.parent.name.isdecimal()]
     models = [pycolmap.Reconstruction(str(folder)) for folder in sorted(folders, key=lambda folder: int(folder.name))]
     for model in models:
         lost = [i for i in model.reg_image_ids() if model.image(i).num_points3D < min_points]

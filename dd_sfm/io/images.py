@@ -77,7 +77,7 @@ def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
     """Sorts 'frame2' before 'frame10'."""
     parts = re.split(r"(\d+)", path.name)
-    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts]
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]
 
 
 def is_hidden(path: Path) -> bool:

@@ -124,7 +124,7 @@ def _acquire(descriptor: int, folder: Path) -> None:
     except OSError as error:
         holder = _noted(descriptor)
         here = len(holder) == 3 and holder[2] == platform.node()
-        if here and holder[0].isdigit() and " ".join(holder) == _identity(int(holder[0])):
+        if here and holder[0].isdecimal() and " ".join(holder) == _identity(int(holder[0])):
             raise _in_use(folder, holder[:1]) from None
         _warn_of_no_lock(folder, error, "" if here or len(holder) < 3 else f"process {holder[0]} on {holder[2]}")
 

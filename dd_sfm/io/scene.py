@@ -21,6 +21,8 @@ from dd_sfm.structures import FrameRecord, Model
 Records = dict[int, tuple[float | None, int | None, str]]
 """What a run tells of its frames: time and number in the source image's name (None without any), source of several."""
 UNKNOWN = None, None, ""
+MOST_NUMBER = 2**63 - 1
+"""Largest number of a frame; times in nanoseconds are below it."""
 
 
 @dataclass(frozen=True)
@@ -188,8 +190,10 @@ def _frames_without_pose(
     named, known = number_by_stem(records), _known(records)
     found = []
     for path in list_images(where):
-        if path.name not in posed and (path.stem.isdigit() or path.stem in named):
-            number = named[path.stem] if path.stem in named else int(path.stem)
+        if path.name not in posed and (path.stem.isdecimal() or path.stem in named):
+            number = named.get(path.stem, last_number(path.name))
+            if number is None:
+                continue
             mask = _mask(masks, path.name)
             found.append(SceneImage(path.name, number, camera, path, mask, *known.get(number, UNKNOWN)))
     return found
@@ -216,9 +220,14 @@ def _mask(masks: Path | None, name: str) -> Path | None:
 
 
 def last_number(name: str) -> int | None:
-    """The last number in a file's name, without its ending: that of the frame, as a rule; None without any."""
-    digits = re.findall(r"\d+", PurePosixPath(name).stem)
-    return int(digits[-1]) if digits else None
+    """The last number in a file's name, without its ending: that of the frame, as a rule; None without any.
+
+    Also None for one beyond ``MOST_NUMBER``, which counts no frames.
+    """
+    digits = re.findall(r"0*(\d+)", PurePosixPath(name).stem)
+    if not digits or len(digits[-1]) > len(str(MOST_NUMBER)):
+        return None
+    return int(digits[-1]) if int(digits[-1]) <= MOST_NUMBER else None
 
 
 def number_by_stem(records: Sequence[FrameRecord]) -> dict[str, int]:

@@ -51,7 +51,7 @@ def write_trajectory(run: Path, poses: Iterable[FramePose]) -> None:
 
 def model_number(folder: Path) -> int:
     """The number of the model of a run in a folder; -1 for one that has none."""
-    return int(folder.name) if folder.parent.name == "sparse" and folder.name.isdigit() else -1
+    return int(folder.name) if folder.parent.name == "sparse" and folder.name.isdecimal() else -1
 
 
 def located_poses(run: Path | None, model_folder: Path | None) -> dict[int, FloatArray]:

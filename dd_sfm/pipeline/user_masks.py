@@ -120,7 +120,7 @@ def _by_number(folder: Path, files: Sequence[Path], count: int) -> dict[int, Pat
     found: dict[int, Path] = {}
     for file in files:
         name = _without_suffixes(file)
-        if name.isascii() and name.isdigit() and int(name) < count:
+        if name.isascii() and name.isdecimal() and int(name) < count:
             _enter(found, int(name), file, folder)
     return found
 

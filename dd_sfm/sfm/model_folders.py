@@ -19,7 +19,7 @@ def keep_models(out: Path, mapper: str, ordered: Sequence[int]) -> None:
     poses = out / "poses"
     remove_models(out)
     source = candidate_folder(out, mapper)
-    written = sorted(int(folder.name) for folder in source.iterdir() if folder.is_dir() and folder.name.isdigit())
+    written = sorted(int(folder.name) for folder in source.iterdir() if folder.is_dir() and folder.name.isdecimal())
     # Reconstructions of fewer than three frames are none of ours; they come last.
     for number, folder in enumerate([*ordered, *(k for k in written if k not in ordered)]):
         (poses / str(number)).mkdir(exist_ok=True)

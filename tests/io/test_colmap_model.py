@@ -58,6 +58,16 @@ def test_round_trip(tmp_path):
         assert read.cam_from_world[frame] == pytest.approx(pose)
 
 
+def test_frame_numbers_may_be_times_in_nanoseconds(tmp_path):
+    model, frames = small_model(tmp_path)
+    write_model(tmp_path / "0", model, frames)
+    small = {f.path.name: k for k, f in enumerate(frames.frames)}
+    large = {name: 1_403_636_579_763_555_584 + 50_000_000 * k for name, k in small.items()}
+    read = read_model(tmp_path / "0", large)
+    assert (read.point == model.point).all()
+    assert read.frame.tolist() == [list(large.values())[k] for k in model.frame]
+
+
 def test_through_colmaps_text_format(tmp_path):
     model, frames = small_model(tmp_path)
     write_model(tmp_path / "binary", model, frames)

@@ -18,6 +18,7 @@ from dd_sfm.cli.app import explain
 from dd_sfm.config import Config, load_config
 from dd_sfm.documents import MOST_YAML_CHARACTERS, file_name, finite, parse_json, parse_yaml, read_json, whole
 from dd_sfm.errors import MOST_CHARACTERS, ConfigError, DDSfMError, InputError, OutputError, WeightsError, one_line
+from dd_sfm.evaluation.model.pose_reference import frame_numbers
 from dd_sfm.features.networks import build_network
 from dd_sfm.features.weights import load_weights, save_weights
 from dd_sfm.io.arrays import read_arrays
@@ -30,10 +31,11 @@ from dd_sfm.io.colmap_source import read_any_model, read_reconstruction
 from dd_sfm.io.dicom_header import read_dicom_header
 from dd_sfm.io.edited_masks import edited_masks, put_aside
 from dd_sfm.io.image_files import read_header, read_levels
-from dd_sfm.io.images import read_image
+from dd_sfm.io.images import natural_key, read_image
 from dd_sfm.io.lock import locked
 from dd_sfm.io.run_folder import read_frame_records, read_frames, read_poses
 from dd_sfm.io.run_layout import remove_own
+from dd_sfm.io.scene import last_number
 from dd_sfm.pipeline.run_log import logging_to
 from dd_sfm.sfm.track_builder import PairFound, ReferenceMatches
 from dd_sfm.structures import Frame, FrameSet
@@ -276,6 +278,15 @@ def test_what_links_in_a_run_lead_to_stays(tmp_path):
         path.name: path.name for path in outside.iterdir()
     }
     assert len(list(outside.iterdir())) == 7
+
+
+def test_numbers_in_names(tmp_path):
+    assert [last_number(name) for name in ("a/frame_0012.png", "000.png", "7.2.png", "x.png")] == [12, 0, 2, None]
+    assert [last_number(f"{9 * 10**k}.png") for k in (17, 18, 19, 4000)] == [9 * 10**17, 9 * 10**18, None, None]
+    with pytest.raises(InputError, match="none below 2"):
+        frame_numbers(tmp_path, [f"{2**63}.png"])
+    # What counts as a digit, but is no number.
+    assert natural_key(Path("a9")) < natural_key(Path("a10")) < natural_key(Path("a10²"))
 
 
 def test_a_ply_whose_faces_have_thousands_of_digits_has_none(tmp_path):

@@ -238,7 +238,7 @@ def open_reference(text: str, working_height_px: int) -> SequenceReference | Ren
     """
     path, _, ends = text.rpartition(":")
     first, dash, last = ends.partition("-")
-    ranged = bool(path and dash and first.isdigit() and last.isdigit())
+    ranged = bool(path and dash and first.isdecimal() and last.isdecimal())
     folder, frame_range = Path(path if ranged else text), (int(first), int(last)) if ranged else None
     if (folder / "motion.yaml").is_file():
         return SequenceReference(folder, working_height_px, frame_range)

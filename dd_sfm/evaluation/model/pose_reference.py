@@ -88,7 +88,9 @@ def frame_numbers(folder: Path, names: list[str], run: Path | None = None) -> di
     for name in names:
         number = named.get(Path(name).stem, last_number(name))
         if number is None:
-            raise InputError(f"{folder}: image '{name}' has no number in its name; expected the frame number")
+            raise InputError(
+                f"{folder}: image '{name}' has no number in its name, or none below 2^63; expected the frame number"
+            )
         numbers[name] = number
     if len(set(numbers.values())) < len(numbers):
         values = list(numbers.values())

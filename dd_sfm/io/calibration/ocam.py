@@ -22,7 +22,7 @@ def is_ocam_results(rows: list[list[str]]) -> bool:
 
 
 def _count(row: list[str]) -> int:
-    return int(row[0]) if row and row[0].isdigit() else -1
+    return int(row[0]) if row and row[0].isdecimal() else -1
 
 
 def read_ocam_results(where: str, rows: list[list[str]]) -> FoundLens:

@@ -103,7 +103,7 @@ def _find(text: str, frames: Size) -> FoundLens:
     if file is None:
         if Path(text).is_dir():
             raise bad(text, "a folder without cameras.bin or cameras.txt", "a file, or the folder of a COLMAP model")
-        if "," in text and any(c.isdigit() for c in text) and not Path(text.split(",")[0]).suffix.isalpha():
+        if "," in text and any(c.isdecimal() for c in text) and not Path(text.split(",")[0]).suffix.isalpha():
             return bare_numbers.read_text(text, frames)
         raise bad(text, "not found" if _looks_like_path(text) else "neither numbers nor a readable file", FORMS)
     path, camera = file

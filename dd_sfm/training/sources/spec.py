@@ -48,7 +48,7 @@ class DataPath:
             source = text
         path, colon, span = source.rpartition(":")
         first, dash, last = span.partition("-")
-        if colon and dash and first.isdigit() and last.isdigit() and not SYNTH.fullmatch(source):
+        if colon and dash and first.isdecimal() and last.isdecimal() and not SYNTH.fullmatch(source):
             if int(last) < int(first):
                 raise ConfigError(f"{text}: the range ends before it starts; expected FIRST-LAST")
             return cls(Path(path), int(first), int(last), weight)

@@ -161,7 +161,7 @@ def scene_label(scene: Scene) -> str:
         return COMPARISON_LABELS[folder.name]
     parts = [folder.name]
     for parent in folder.parents:
-        if not (parts[0].isdigit() or parts[0] == "sparse") or not parent.name:
+        if not (parts[0].isdecimal() or parts[0] == "sparse") or not parent.name:
             break
         parts.insert(0, parent.name)
     return "/".join(parts)

@@ -99,7 +99,7 @@ def little_memory(bench: Bench, tries: int, rng: random.Random) -> Iterator[Trie
         tried = Tried(f"{limit / 1e9:.2f} GB of address space", last_line(ended))
         if ended.returncode == 0:
             tried.what += " (enough)"
-        elif "memory" in last_line(ended) and not last_line(ended).startswith("dd-sfm"):
+        elif "memory" in last_line(ended).lower() and not last_line(ended).startswith("dd-sfm"):
             # A library has ended the process itself: only the warning at the start can say what helps.
             tried.what += " (ended by a library)"
             tried.wrong += [] if "warning: ulimit -v" in ended.stderr else ["no warning"]

@@ -31,6 +31,8 @@ CLOCK = {
     "jumps": "import time; real = time.time; time.time = lambda: real() + 86400 * (int(time.monotonic() * 3) % 5 - 2)",
 }
 """What a process runs first, to be told a wrong time."""
+BATCH_SAYS = "videos failed"
+"""What a batch says at the end, in whose report each video has its own line."""
 NO_LOCKS = """
 import errno, fcntl, os
 def refuse(descriptor, operation):
@@ -84,7 +86,7 @@ def disk_full(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
                 if ended.returncode == 0:
                     tried.what += " (enough)"
                 else:
-                    tried.wrong += refusal(ended, "no space", "disk is full")
+                    tried.wrong += refusal(ended, "no space", "disk is full", BATCH_SAYS)
                     resize(ROOM)
                     tried.wrong += bench.repeat(out)
             yield tried
@@ -104,7 +106,7 @@ def little_memory(bench: Bench, tries: int, rng: random.Random) -> Iterator[Trie
             tried.what += " (ended by a library)"
             tried.wrong += [] if "warning: ulimit -v" in ended.stderr else ["no warning"]
         else:
-            tried.wrong += refusal(ended, "memory")
+            tried.wrong += refusal(ended, "memory", BATCH_SAYS)
         tried.wrong += bench.repeat(out)
         yield tried
 

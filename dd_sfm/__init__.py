@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dd_sfm.api import PointCloud as PointCloud
     from dd_sfm.api import Progress as Progress
     from dd_sfm.api import ReconstructionError as ReconstructionError
+    from dd_sfm.api import Registration as Registration
     from dd_sfm.api import Run as Run
     from dd_sfm.api import RunFrame as RunFrame
     from dd_sfm.api import RunModel as RunModel
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from dd_sfm.api import open_run as open_run
     from dd_sfm.api import read_frames as read_frames
     from dd_sfm.api import reconstruct as reconstruct
+    from dd_sfm.api import register as register
     from dd_sfm.api import run_stages as run_stages
     from dd_sfm.api import write_cloud as write_cloud
 
@@ -71,6 +73,7 @@ __all__ = (
     "PointCloud",
     "Progress",
     "ReconstructionError",
+    "Registration",
     "Run",
     "RunFrame",
     "RunModel",
@@ -87,6 +90,7 @@ __all__ = (
     "open_run",
     "read_frames",
     "reconstruct",
+    "register",
     "run_stages",
     "write_cloud",
 )

@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dd_sfm.calibration.board import Board as Board
 from dd_sfm.calibration.calibrate import MAX_VIEWS, CalibrationRequest, calibrate_board
 from dd_sfm.calibration.result import BoardCalibration as BoardCalibration
@@ -58,6 +61,10 @@ from dd_sfm.pipeline.stage_work import RunRequest
 from dd_sfm.presets import configure as configure
 from dd_sfm.progress import Progress as Progress
 from dd_sfm.progress import silent
+from dd_sfm.registration.register import Registration as Registration
+from dd_sfm.registration.register import Settings as RegistrationSettings
+from dd_sfm.registration.request import RegistrationRequest, run_registration
+from dd_sfm.registration.starts import Range
 from dd_sfm.structures import DescriptorMap as DescriptorMap
 from dd_sfm.structures import PointCloud as PointCloud
 
@@ -288,6 +295,38 @@ def calibrate(
     """
     request = CalibrationRequest(Path(source), board, model, every, max_views)
     return calibrate_board(request, progress or silent, on_stage or _say_nothing)
+
+
+def register(
+    source: Run | str | Path,
+    surface: str | Path,
+    *,
+    pairs: str | Path | None = None,
+    initial: str | Path | NDArray[np.float64] | None = None,
+    scale: float | None = None,
+    within: tuple[float, float, float] = (15.0, 25.0, 1.25),
+    unit: str = "mm",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Registration:
+    """Register a cloud to a surface from CT or of a phantom. Nothing is written.
+
+    Args:
+        source: A run, its folder, the folder of a COLMAP model, or a PLY file with normals.
+        surface: Mesh as STL, PLY, OBJ or legacy VTK, or a cloud as PLY.
+        pairs, initial: File of picked points, or a transform (4, 4) that is roughly right, or a file of one. With
+            neither the whole surface is searched.
+        scale: Unit of the cloud in the surface's, where it is known.
+        within: How far off a start may be: a length, degrees, and a factor of the scale.
+        unit, seed, progress: The surface's unit, in words; seed of the starts; see :func:`reconstruct`.
+
+    Example:
+        >>> register("runs/nose", "ct.stl", pairs="picked.csv").similarity.scale
+    """
+    settings = RegistrationSettings(None, Range(*within), scale, seed, unit)
+    request = RegistrationRequest(str(getattr(source, "path", source)), surface, settings, pairs, initial)
+    with log_kept():
+        return run_registration(request, progress or silent)
 
 
 def write_cloud(path: str | Path, points: PointCloud) -> None:

@@ -22,6 +22,7 @@ from dd_sfm.cli.heap import address_space_warning, give_back_large_blocks
 from dd_sfm.cli.mesh import mesh
 from dd_sfm.cli.overlay import overlay
 from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
+from dd_sfm.cli.register import register
 from dd_sfm.cli.signals import interrupted_by_sigterm
 from dd_sfm.cli.synth import synth
 from dd_sfm.cli.train import train
@@ -89,6 +90,7 @@ app.command()(convert)
 app.command()(view)
 app.command()(overlay)
 app.command()(mesh)
+app.command()(register)
 app.command()(doctor)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from plyfile import PlyData, PlyElement, PlyParseError
 
 from dd_sfm.documents import regular
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, one_line
 from dd_sfm.io.atomic import write_bytes
 from dd_sfm.structures import PointCloud
 
@@ -48,13 +49,27 @@ def write_cloud(path: Path, cloud: PointCloud) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def write_points(path: Path, xyz: NDArray[Any], rgb: NDArray[Any]) -> None:
-    """Write points (P, 3) with colours (P, 3) uint8 and nothing else, as binary PLY."""
-    vertex = np.empty(len(xyz), np.dtype(VERTEX.descr[:6]))
+def write_points(
+    path: Path,
+    xyz: NDArray[Any],
+    rgb: NDArray[Any],
+    further: Mapping[str, NDArray[Any]] | None = None,
+    *,
+    comments: Sequence[str] = (),
+) -> None:
+    """Write points (P, 3) with colours (P, 3) uint8 and nothing else, as binary PLY.
+
+    ``further``: more properties (P,) of the points by name; ``comments``: lines of the head.
+    """
+    columns = further or {}
+    vertex = np.empty(len(xyz), np.dtype([*VERTEX.descr[:6], *((name, "<f4") for name in columns)]))
     vertex["x"], vertex["y"], vertex["z"] = xyz.T
     vertex["red"], vertex["green"], vertex["blue"] = rgb.T
+    for name, values in columns.items():
+        vertex[name] = values
     buffer = io.BytesIO()
-    PlyData([PlyElement.describe(vertex, "vertex")], byte_order="<").write(buffer)
+    elements = [PlyElement.describe(vertex, "vertex")]
+    PlyData(elements, byte_order="<", comments=[one_line(text) for text in comments]).write(buffer)
     write_bytes(path, buffer.getvalue())
 
 

@@ -17,7 +17,20 @@ from dd_sfm.notes import NoteCode
 
 @pytest.mark.parametrize(
     "command",
-    ["reconstruct", "compare", "batch", "extract", "match", "map", "train", "synth", "bench", "doctor", "calibrate"],
+    [
+        "reconstruct",
+        "compare",
+        "batch",
+        "extract",
+        "match",
+        "map",
+        "train",
+        "synth",
+        "bench",
+        "doctor",
+        "calibrate",
+        "register",
+    ],
 )
 def test_every_command_explains_itself_with_an_example(dd_sfm, command):
     ran = dd_sfm(command, "--help")

@@ -11,7 +11,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from mutate_inputs import KINDS, Bench, counts, try_inputs
 
-QUICK = {"settings": 12, "calibration": 6, "clouds": 60, "truth": 60, "masks": 50, "sequence": 12, "run": 2}
+QUICK = {
+    "settings": 12,
+    "calibration": 6,
+    "clouds": 60,
+    "surfaces": 60,
+    "truth": 60,
+    "masks": 50,
+    "sequence": 12,
+    "run": 2,
+}
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

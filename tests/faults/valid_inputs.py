@@ -17,6 +17,7 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 from conftest import moving_frames  # noqa: E402
 from converting import write_small_run  # noqa: E402
 from plane import CAMERA, FRAMES, plane_model, write_truth  # noqa: E402
+from surfaces import FILES  # noqa: E402
 
 Reads = Iterator[Callable[[], object]]
 
@@ -302,6 +303,32 @@ def read_clouds(folder: Path) -> Reads:
         yield lambda path=path: read_faces(path)
         yield lambda path=path: face_count(path)
         yield lambda path=path: open_cloud_view(path)
+
+
+def make_surfaces(folder: Path) -> None:
+    from dd_sfm.io.transforms import itk_text
+
+    folder.mkdir(parents=True)
+    for name, content in FILES.items():
+        (folder / name).write_bytes(content())
+    (folder / "start.tfm").write_text(itk_text(np.eye(4)))
+    (folder / "start.json").write_text(json.dumps({"matrix": np.eye(4).tolist()}))
+    (folder / "start.txt").write_text("1 0 0 0\n0 1 0 0\n0 0 1 0\n")
+    (folder / "pairs.csv").write_text("0,0,0,1,1,1\n1,0,0,2,1,1\n0,1,0,1,2,1\n")
+
+
+def read_surfaces(folder: Path) -> Reads:
+    from dd_sfm.io.surfaces import read_surface
+    from dd_sfm.registration.inputs import read_pairs, read_start, start_by_pairs
+    from dd_sfm.registration.target import make_target
+
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".tfm", ".json", ".txt"):
+            yield lambda path=path: read_start(path)
+        elif path.suffix == ".csv":
+            yield lambda path=path: start_by_pairs(*read_pairs(path), path.name)
+        else:
+            yield lambda path=path: make_target(read_surface(path), samples=100)
 
 
 def write_small_model(folder: Path) -> None:
@@ -617,6 +644,7 @@ KINDS: dict[str, Kind] = {
     "settings": Kind(make_settings, read_settings),
     "calibration": Kind(make_calibrations, read_calibrations),
     "clouds": Kind(make_clouds, read_clouds),
+    "surfaces": Kind(make_surfaces, read_surfaces),
     "models": Kind(make_models, read_models, convert_model),
     "database": Kind(make_databases, read_databases),
     "truth": Kind(make_truth, read_truths),

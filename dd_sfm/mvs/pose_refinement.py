@@ -10,12 +10,14 @@ from dd_sfm.mvs.depth_maps import DepthMap, depth_maps
 from dd_sfm.mvs.fusion import FusedPixels, consistent_pixels
 from dd_sfm.mvs.grey_images import GreyImages
 from dd_sfm.mvs.measurement import measure_points
+from dd_sfm.mvs.observation_information import observation_information
 from dd_sfm.mvs.views import PosedViews
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import solver_threads
-from dd_sfm.sfm.bundle_adjustment import NEARLY_CONVERGED, bundle_adjust
+from dd_sfm.sfm.bundle_adjustment import NEARLY_CONVERGED, bundle_adjust, thinned
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.point_selection import concatenate_points, spread_subset
+from dd_sfm.sfm.weighted_adjustment import adjust_weighted
 from dd_sfm.structures import Model
 
 logger = logging.getLogger(__name__)
@@ -56,15 +58,19 @@ def refine_poses(
     size = (model.camera.width, model.camera.height)
     part = concatenate_points(spread_subset(model, size, config.triangulation.adjust_points_per_frame), dense)
     logger.info("adjust: %d dense points and %d of tracks", len(dense.xyz), len(part.xyz) - len(dense.xyz))
-    adjusted = bundle_adjust(
-        part,
-        images.frames,
-        refine_focal=model.camera.is_free,
-        scale_px=scale,
-        threads=solver_threads(config.runtime),
-        tolerance=NEARLY_CONVERGED,
-    )
-    return adjusted, maps
+    return _adjust(images, part, config), maps
+
+
+def _adjust(images: GreyImages, part: Model, config: Config) -> Model:
+    """Poses, camera and points adjusted to each other, with every observation as exact as the texture around it."""
+    scale, threads = error_scale(images.frames), solver_threads(config.runtime)
+    if part.camera.is_free:
+        return bundle_adjust(
+            part, images.frames, refine_focal=True, scale_px=scale, threads=threads, tolerance=NEARLY_CONVERGED
+        )
+    part = thinned(part)
+    information = observation_information(images, part)
+    return adjust_weighted(part, information, loss_px=scale, threads=threads, tolerance=NEARLY_CONVERGED)
 
 
 def _sample(pixels: FusedPixels, count: int, rng: np.random.Generator) -> FusedPixels:

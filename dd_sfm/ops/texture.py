@@ -34,3 +34,18 @@ def texture_offset(grey: NDArray[Any], side: int) -> NDArray[np.float32]:
         cv2.sepFilter2D(energy, cv2.CV_32F, *kernels) for kernels in ((even, even), (steps, even), (even, steps))
     )
     return np.asarray(np.hypot(along, down) / np.maximum(total, 1e-6), np.float32)
+
+
+def structure_tensors(grey: NDArray[Any], sigma_px: float) -> NDArray[np.float32]:
+    """How much texture is around every pixel, and along which direction (Förstner and Gülch, 1987).
+
+    Args:
+        grey: Image (H, W).
+        sigma_px: Standard deviation of the surroundings.
+
+    Returns:
+        Mean products xx, xy and yy (H, W, 3) of the slopes along x and y: up to a factor the inverse covariance of
+        where a patch is found. Along an edge it is next to nothing.
+    """
+    x, y = gradients(np.asarray(grey, np.float32))
+    return np.asarray(cv2.GaussianBlur(np.stack([x * x, x * y, y * y], -1), (0, 0), sigma_px), np.float32)

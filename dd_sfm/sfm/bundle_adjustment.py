@@ -46,12 +46,12 @@ def bundle_adjust(
     Returns:
         The points used, with new poses and, if asked for, focal length.
     """
-    model = _thinned(model)
+    model = thinned(model)
     options = _options(refine_focal=refine_focal, scale_px=scale_px, threads=threads, tolerance=tolerance)
     return _solve(model, frames, options)[0]
 
 
-def _thinned(model: Model) -> Model:
+def thinned(model: Model) -> Model:
     """As many points as paths of :data:`MOST_FRAMES` frames have, and all that frames see which are left with few."""
     every = -(-len(model.cam_from_world) // MOST_FRAMES)
     if every == 1:

@@ -49,6 +49,6 @@ def test_a_frame_with_few_points_keeps_them_all(monkeypatch):
     rows = (model.frame != lonely) | (model.point % 40 == 0)
     few = replace(model, point=model.point[rows], frame=model.frame[rows], xy=model.xy[rows])
     monkeypatch.setattr(bundle_adjustment, "MOST_FRAMES", len(model.cam_from_world) // 2)
-    thinned = bundle_adjustment._thinned(few)
+    thinned = bundle_adjustment.thinned(few)
     assert (thinned.frame == lonely).sum() == (few.frame == lonely).sum()
     assert len(thinned.xyz) < 0.7 * len(few.xyz)

@@ -1,0 +1,183 @@
+"""Bundle adjustment of poses and points to observations that have covariances of their own.
+
+COLMAP's adjustment counts every observation alike, and alike in every direction.
+"""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.sparse import bsr_array
+from scipy.sparse.linalg import splu
+from scipy.spatial.transform import Rotation
+
+from dd_sfm.cameras import stack_poses
+from dd_sfm.sfm.adjustment_loops import cost_loop, mark_pairs, move_loop, reduce_loop
+from dd_sfm.structures import FloatArray, Model
+
+logger = logging.getLogger(__name__)
+
+PARTS = 4
+"""Points are shared out in so many parts, whatever the number of threads: sums then never depend on it."""
+MOST_DENSE_FRAMES = 500
+"""The equations of more frames than these are solved as sparse ones."""
+FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-4, 1e-9, 1e4
+GAUGE = 1e-9
+"""Share that is always added to the diagonal: the scale of the whole is not observed."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """What is adjusted: poses (F, 3, 4) cam_from_world and points (P, 3)."""
+
+    poses: FloatArray
+    xyz: FloatArray
+
+
+def adjust_weighted(
+    model: Model, information: FloatArray, *, loss_px: float, threads: int, tolerance: float, most_steps: int = 50
+) -> Model:
+    """Refine poses and points together by Levenberg and Marquardt's method; the camera stays as it is.
+
+    Args:
+        model: What to refine; give it a well-spread subset when it is large.
+        information: Inverse covariances xx, xy and yy (O, 3) of the observations, relative to each other.
+        loss_px: Residual of an observation of information 1 at which the Cauchy loss turns it down.
+        threads: CPU threads.
+        tolerance: Relative change of the cost at which it ends.
+        most_steps: Most steps, those that fail counted.
+
+    Returns:
+        The model with new poses and points.
+    """
+    frames = sorted(model.cam_from_world)
+    poses = stack_poses(model.cam_from_world)[frames]
+    with ThreadPoolExecutor(min(threads, PARTS)) as pool:
+        problem = _Problem(model, information, np.searchsorted(frames, model.frame), len(frames), loss_px, pool)
+        state = problem.adjust(_State(poses, model.xyz.astype(np.float64)), tolerance, most_steps)
+    return replace(model, cam_from_world=dict(zip(frames, state.poses, strict=True)), xyz=state.xyz)
+
+
+class _Problem:
+    """The observations, and the equations that they make."""
+
+    def __init__(
+        self,
+        model: Model,
+        information: FloatArray,
+        frame: NDArray[np.int64],
+        frames: int,
+        loss_px: float,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        points = len(model.xyz)
+        self._starts = np.searchsorted(model.point, np.arange(points + 1)).astype(np.int64)
+        self._frame = frame.astype(np.int64)
+        camera = model.camera
+        self._lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+        self._observed = self._starts, self._frame, model.xy.astype(np.float64), np.ascontiguousarray(information)
+        self._loss_px, self._pool = float(loss_px), pool
+        # Parts of as many observations each.
+        ends = np.searchsorted(self._starts, np.linspace(0, len(frame), PARTS + 1)[1:-1])
+        self._bounds = list(pairwise([0, *ends.tolist(), points]))
+        seen = np.eye(frames, dtype=bool)
+        mark_pairs(self._starts, self._frame, seen)
+        self._pairs = np.argwhere(seen)
+        self._block = np.full(seen.shape, -1, np.int32)
+        self._block[seen] = np.arange(len(self._pairs))
+        # The frame in the middle holds place and rotation of the whole; frames without observations stay as well.
+        self._held = np.bincount(self._frame, minlength=frames) == 0
+        self._held[frames // 2] = True
+
+    def adjust(self, state: _State, tolerance: float, most_steps: int) -> _State:
+        """See :func:`adjust_weighted`."""
+        first = cost = self._cost(state)
+        damping, steps = FIRST_DAMPING, 0
+        while steps < most_steps and damping < MOST_DAMPING:
+            steps += 1
+            tried = self._step(state, damping)
+            cost_then = np.inf if tried is None else self._cost(tried)
+            if tried is None or not cost_then < cost:
+                damping *= 8
+                continue
+            gained, state, cost = (cost - cost_then) / cost, tried, cost_then
+            if gained < tolerance:
+                break
+            damping = max(damping / 5, LEAST_DAMPING)
+        logger.info("adjust: cost %.4g to %.4g in %d steps", first, cost, steps)
+        return state
+
+    def _cost(self, state: _State) -> float:
+        return float(sum(self._parts(lambda a, b, _: cost_loop(a, b, *self._observed, *self._at(state)))))
+
+    def _at(self, state: _State) -> tuple[FloatArray, FloatArray, FloatArray, float]:
+        return state.poses, state.xyz, self._lens, self._loss_px
+
+    def _parts(self, work: Callable[[int, int, int], Any]) -> list[Any]:
+        """What ``work(first, last, part)`` returns for each part of the points."""
+        return list(self._pool.map(lambda n: work(*self._bounds[n], n), range(PARTS)))
+
+    def _step(self, state: _State, damping: float) -> _State | None:
+        """The state after a step; None where the equations cannot be solved."""
+        points, frames = len(state.xyz), len(state.poses)
+        coupling, inverse = np.empty((len(self._frame), 6, 3)), np.empty((points, 3, 3))
+        point_right = np.empty((points, 3))
+        square, right = np.zeros((PARTS, len(self._pairs), 6, 6)), np.zeros((PARTS, frames, 6))
+        of_points = coupling, inverse, point_right
+        self._parts(
+            lambda a, b, n: reduce_loop(
+                a, b, *self._observed, *self._at(state), damping, self._block, square[n], right[n], *of_points
+            )
+        )
+        change = self._solve(square.sum(0), right.sum(0))
+        if change is None:
+            return None
+        moved = state.xyz.copy()
+        self._parts(lambda a, b, _: move_loop(a, b, self._starts, self._frame, *of_points, change, moved))
+        poses = Rotation.from_rotvec(change[:, :3]).as_matrix() @ state.poses
+        poses[:, :, 3] += change[:, 3:]
+        return _State(poses, moved)
+
+    def _solve(self, square: FloatArray, right: FloatArray) -> FloatArray | None:
+        """The change of the poses (F, 6) by blocks (B, 6, 6) of the upper half and the right side (F, 6)."""
+        row, column = self._pairs.T
+        own = row == column
+        square[own] *= 1 + GAUGE * np.eye(6)
+        square[self._held[row] | self._held[column]] = 0
+        square[own & self._held[row]] = np.eye(6)
+        right[self._held] = 0
+        if len(right) > MOST_DENSE_FRAMES:
+            return _solve_sparse(square, row, column, right)
+        size = len(right)
+        whole = np.zeros((size, 6, size, 6))
+        whole[row, :, column, :] = square
+        try:
+            factor = cho_factor(whole.reshape(6 * size, 6 * size), overwrite_a=True, check_finite=False)
+        except LinAlgError:
+            return None
+        change = -cho_solve(factor, right.ravel(), check_finite=False).reshape(size, 6)
+        return change if np.isfinite(change).all() else None
+
+
+def _solve_sparse(
+    square: FloatArray, row: NDArray[np.int64], column: NDArray[np.int64], right: FloatArray
+) -> FloatArray | None:
+    """The same of a long path, along which few frames see the same."""
+    across = row != column
+    rows, columns = np.concatenate([row, column[across]]), np.concatenate([column, row[across]])
+    blocks = np.concatenate([square, square[across].transpose(0, 2, 1)])
+    order, size = np.lexsort((columns, rows)), len(right)
+    starts = np.searchsorted(rows[order], np.arange(size + 1))
+    whole = bsr_array((blocks[order], columns[order], starts), shape=(6 * size, 6 * size)).tocsc()
+    try:
+        solver = splu(whole, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    except RuntimeError:
+        return None
+    change = -solver.solve(right.ravel()).reshape(size, 6)
+    return change if np.isfinite(change).all() else None

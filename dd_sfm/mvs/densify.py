@@ -15,7 +15,7 @@ from dd_sfm.mvs.dense_points import DensePoints, dense_points
 from dd_sfm.mvs.depth_maps import DepthMap
 from dd_sfm.mvs.device import dense_search_for
 from dd_sfm.mvs.grey_images import GreyImages
-from dd_sfm.mvs.pose_refinement import refine_poses
+from dd_sfm.mvs.pose_refinement import refine_poses, refine_poses_by_tracks
 from dd_sfm.mvs.thinning import best_per_cell
 from dd_sfm.mvs.uncertainty import GAP_ERROR_FACTOR, SPACING_PER_ERROR, track_uncertainty
 from dd_sfm.ops.resize import working_scale
@@ -46,8 +46,9 @@ def densify_model(
 ) -> FinishedModel:
     """Make the final points of one model.
 
-    Tracks and poses are adjusted to each other; then, round by round, dense points make the poses better and the
-    tracks are triangulated anew with them; a last dense search gives the points, and tracks fill their gaps.
+    Tracks and poses are adjusted to each other, once more by the texture around each observation; then, round by
+    round, dense points make the poses better and the tracks are triangulated anew with them; a last dense search gives
+    the points, and tracks fill their gaps.
 
     Args:
         frames: The run's frames.
@@ -67,12 +68,12 @@ def densify_model(
     images = GreyImages(frames, grid, search)
     maps: Sequence[DepthMap] = ()
     rounds = config.dense.adjust_rounds if config.dense.adjust_points else 0
+    if rounds:
+        model = _triangulated(tracks, refine_poses_by_tracks(images, model, config), frames, config)
     for number in range(1, rounds + 1):
         told = labelled(progress, f"round {number} of {rounds}")
         refined, maps = refine_poses(images, model, config, told, maps)
-        # The solver of the adjustment leaves gaps in the heap that the next searches do not fill.
-        release_memory()
-        model, _ = triangulate(tracks, refined.cam_from_world, refined.camera, config, scale=error_scale(frames))
+        model = _triangulated(tracks, refined, frames, config)
     dense = dense_points(images, model, config, progress, maps)
     on_gpu = search.on_gpu
     del images, search, maps
@@ -82,6 +83,12 @@ def densify_model(
     if device.type == "cuda" and not on_gpu:
         return replace(finished, figures={**finished.figures, "searched_on_cpu": 1})
     return finished
+
+
+def _triangulated(tracks: Tracks, refined: Model, frames: FrameSet, config: Config) -> Model:
+    # The solver of the adjustment leaves gaps in the heap that the next searches do not fill.
+    release_memory()
+    return triangulate(tracks, refined.cam_from_world, refined.camera, config, scale=error_scale(frames))[0]
 
 
 def fill_gaps(dense: DensePoints, sparse: Model, config: Config, working_scale: float) -> FinishedModel:

@@ -55,10 +55,28 @@ def refine_poses(
     ]
     limit = config.triangulation.max_reprojection_px * scale
     dense, _ = measure_points(views, maps, sample, config.dense, limit_px=limit, progress=progress)
-    size = (model.camera.width, model.camera.height)
-    part = concatenate_points(spread_subset(model, size, config.triangulation.adjust_points_per_frame), dense)
+    part = concatenate_points(_spread(model, config), dense)
     logger.info("adjust: %d dense points and %d of tracks", len(dense.xyz), len(part.xyz) - len(dense.xyz))
     return _adjust(images, part, config), maps
+
+
+def refine_poses_by_tracks(images: GreyImages, model: Model, config: Config) -> Model:
+    """Adjust the poses to the tracks, with every observation as exact as the texture around it.
+
+    Args:
+        images: The run's frames.
+        model: Points of the tracks, and poses that are adjusted to them with equal weights.
+        config: The configuration.
+
+    Returns:
+        As :func:`refine_poses`.
+    """
+    return model if model.camera.is_free else _adjust(images, _spread(model, config), config)
+
+
+def _spread(model: Model, config: Config) -> Model:
+    size = (model.camera.width, model.camera.height)
+    return spread_subset(model, size, config.triangulation.adjust_points_per_frame)
 
 
 def _adjust(images: GreyImages, part: Model, config: Config) -> Model:

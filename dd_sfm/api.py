@@ -37,13 +37,11 @@ from dd_sfm.evaluation.model.evaluate import Evaluation as Evaluation
 from dd_sfm.evaluation.model.pose_reference import open_pose_reference
 from dd_sfm.evaluation.model.surface import BEST_COUNTS
 from dd_sfm.evaluation.model.trajectory import GAPS
-from dd_sfm.io import clouds
+from dd_sfm.io import clouds, finished_run
 from dd_sfm.io.colmap_database import log_kept
 from dd_sfm.io.finished_run import Observations as Observations
-from dd_sfm.io.finished_run import Run as Run
 from dd_sfm.io.finished_run import RunFrame as RunFrame
 from dd_sfm.io.finished_run import RunModel as RunModel
-from dd_sfm.io.finished_run import open_run as open_run
 from dd_sfm.io.several_sources import source_paths
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.notes import Note as Note
@@ -67,6 +65,8 @@ from dd_sfm.registration.request import RegistrationRequest, run_registration
 from dd_sfm.registration.starts import Range
 from dd_sfm.structures import DescriptorMap as DescriptorMap
 from dd_sfm.structures import PointCloud as PointCloud
+from dd_sfm.viz.notebook import Run as Run
+from dd_sfm.viz.notebook import open_run as open_run
 
 Source = str | Path | Sequence[str | Path]
 """A video file, a DICOM file or a folder of images, or several of one camera."""
@@ -257,7 +257,7 @@ def evaluate_model(
     """
     with log_kept():
         return evaluation.evaluate_model(
-            model.path if isinstance(model, Run) else Path(model), Path(reference), best=best, gaps=gaps
+            model.path if isinstance(model, finished_run.Run) else Path(model), Path(reference), best=best, gaps=gaps
         )
 
 

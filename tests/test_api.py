@@ -1,6 +1,7 @@
 """The Python interface: what it returns, what it refuses, and that it leaves the process as it was."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from process_state import leaves_the_process_alone as leaves_the_process_alone
 
 import dd_sfm
 from dd_sfm.config import Config, MasksConfig, MatchConfig, dump_config, load_config
-from dd_sfm.errors import ConfigError, InputError, ShapeError, WeightsError
+from dd_sfm.errors import ConfigError, InputError, ShapeError, UsageError, WeightsError
 from dd_sfm.features.describe import describe_frames
 from dd_sfm.features.match import Matcher
 from dd_sfm.features.queries import query_points
@@ -339,6 +340,17 @@ def test_points_are_chosen_by_how_far_they_can_be_trusted(run):
     assert len(points.where(np.zeros(len(points), bool))) == 0
     with pytest.raises(ShapeError, match=rf"mask \(3,\) int64; expected \({len(points)},\) bool"):
         points.where(np.array([1, 2, 3]))
+
+
+def test_a_run_is_shown_in_a_notebook(run, tmp_path):
+    shown = run.show(colour="error", max_points=50)
+    assert shown._repr_html_().startswith('<iframe sandbox="allow-scripts" srcdoc="&lt;')
+    assert re.match(r"50 of \d+ points are drawn", shown.notes[0].replace(",", ""))
+    shown.save(tmp_path / "run.html")
+    assert (tmp_path / "run.html").read_text() == shown.page
+    assert "MB of HTML" in repr(shown)
+    with pytest.raises(UsageError, match="--colour altitude: unknown"):
+        run.show(colour="altitude")
 
 
 def test_models_apart_are_told_apart(run):

@@ -161,7 +161,7 @@ def _show(
     elif options.save is not None:
         from dd_sfm.viz.browser.serve import save_page
 
-        left_out = save_page(options.save, state, start, max_points=options.max_points)
+        left_out = save_page(options.save, state, start, max_points=options.max_points, notes=notes)
         if left_out:
             say(f"note: {left_out}")
         say(f"written: {options.save} ({state.counts()} {state.point_words})")

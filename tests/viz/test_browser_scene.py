@@ -9,7 +9,7 @@ from viewing import shown
 
 from dd_sfm.errors import DeviceError
 from dd_sfm.viz.browser.drawn import Drawn, shown_frames, thinning_note, unsure_frames
-from dd_sfm.viz.browser.page import pick_along
+from dd_sfm.viz.browser.page import pick_along, start_camera
 from dd_sfm.viz.browser.panel import legend
 from dd_sfm.viz.browser.serve import open_server, saved_scene, served
 from dd_sfm.viz.render.view_state import ViewState
@@ -101,6 +101,7 @@ def test_frames_are_stepped_through(page):
     frames = page.panel.frames
     assert frames.number == 10
     frames.go(11, None)
+    page.settle()
     assert "frame 11 (2 of 5)" in frames._text.content
     assert "pose confidence 0.20 (unsure)" in frames._text.content
     assert frames._model.image.shape == (285, 380, 3)
@@ -108,7 +109,7 @@ def test_frames_are_stepped_through(page):
 
 
 def test_a_saved_page_holds_everything_and_runs_no_name(state):
-    content, note = saved_scene(state, "side", max_points=100)
+    content, note = saved_scene(state, start_camera(state, "side"), max_points=100)
     page = content.decode()
     assert "__VISER_EMBED_DATA__" in page
     assert "document.title='run'" not in page

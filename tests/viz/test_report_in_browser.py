@@ -1,20 +1,13 @@
 """The report in a real browser: no request, no error, a view that draws and obeys its buttons."""
 
-import shutil
-
 import cv2
 import numpy as np
 import pytest
+from browsing import browser as browser
 from comparing import usual_runs
 
 from dd_sfm.evaluation.comparison.compare import compare_runs
 from dd_sfm.viz.report.write import write_report
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-]  # fmt: skip
 
 pytestmark = pytest.mark.slow
 
@@ -23,17 +16,6 @@ pytestmark = pytest.mark.slow
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     return write_report(folder, compare_runs(usual_runs(folder)), title="clip.mp4")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ MAX_POINTS = 1_000_000
 """Points that are drawn at once unless stated: 15 MB to send, which a graphics card draws at the screen's own rate."""
 UNSURE = 0.7
 """Poses of less confidence deserve a second look (docs/reconstruct.md)."""
-POINTS, CAMERAS, MARKS, SURFACE = "points", "cameras", "marks", "surface"
-"""Parts of the scene that are drawn anew when the state changes."""
+POINTS, CAMERAS, MARKS, SURFACE, FRAME = "points", "cameras", "marks", "surface", "frame"
+"""Parts of the page that are drawn anew when the state changes."""
 SURE_RGB, UNSURE_RGB = (70, 110, 160), (214, 60, 60)
 
 
@@ -47,27 +47,24 @@ class Drawn:
         rng = np.random.default_rng(0)
         self._rank = [rng.permutation(len(cloud.xyz)) for cloud in state.clouds]
 
-    def chosen(self) -> list[NDArray[np.int64]]:
-        """Indices of the points of every cloud that are drawn, ascending."""
+    def points(self) -> list[Points]:
+        """What is drawn of every cloud, moved beside the first one where they are shown side by side."""
         passing = [np.flatnonzero(self.state.visible(k)) for k in range(len(self.state.clouds))]
-        total = sum(map(len, passing))
-        if total <= self.max_points:
-            return passing
-        return [self._thinned(k, index, total) for k, index in enumerate(passing)]
+        total, found = sum(map(len, passing)), []
+        for k, index in enumerate(passing):
+            drawn = self._thinned(k, index, total)
+            xyz = (self.state.clouds[k].xyz[drawn] + self.state.offset(k)).astype(np.float32)
+            found.append(Points(xyz, self.state.colours(k)[drawn], len(index)))
+        return found
 
     def _thinned(self, k: int, index: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+        """Those of the indices that are drawn, ascending, where so many points of all clouds pass the filters."""
+        if total <= self.max_points:
+            return index
         room = self.max_points * len(index) // total
         if not room:
             return index[:0]
         return index[np.sort(np.argpartition(self._rank[k][index], room - 1)[:room])]
-
-    def points(self) -> list[Points]:
-        """What is drawn of every cloud, moved beside the first one where they are shown side by side."""
-        found = []
-        for k, index in enumerate(self.chosen()):
-            xyz = (self.state.clouds[k].xyz[index] + self.state.offset(k)).astype(np.float32)
-            found.append(Points(xyz, self.state.colours(k)[index], int(self.state.visible(k).sum())))
-        return found
 
     @cached_property
     def spacing(self) -> float:

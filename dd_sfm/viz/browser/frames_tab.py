@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image
-from dd_sfm.viz.browser.drawn import UNSURE, shown_frames, unsure_frames
+from dd_sfm.viz.browser.drawn import FRAME, UNSURE, shown_frames, unsure_frames
 from dd_sfm.viz.render.screenshot import draw_through_camera
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ class FramesTab:
         self._picture = gui.add_image(_blank(), label="picture", format="jpeg")
         self._model = gui.add_image(_blank(), label="what the model sees from there", format="jpeg")
         self._list_unsure()
-        self._show(None)
 
     def _list_unsure(self) -> None:
         unsure, gui = unsure_frames(self.cloud), self.page.server.gui
@@ -65,12 +64,8 @@ class FramesTab:
         """Show a frame by its number; nothing when it has no pose."""
         if number not in self.numbers:
             return
-        place = self.numbers.index(number) + 1
-        if place == self._slider.value:
-            self._show(client)
-        else:
-            self._slider.value = place
-            self._show(client)
+        self._slider.value = self.numbers.index(number) + 1
+        self._show(client)
 
     def _step(self, by: int, client: Any) -> None:
         place = (int(self._slider.value) - 1 + by) % len(self.numbers)
@@ -81,16 +76,19 @@ class FramesTab:
         self.go(later[0] if later else min(unsure), client)
 
     def _show(self, client: Any) -> None:
-        number = self.number
-        with self.page.lock:
-            self._text.content = _line(self._words(number))
-            picture = self._photo(number)
-            self._picture.visible = picture is not None
-            if picture is not None:
-                self._picture.image = picture
-            self._model.image = draw_through_camera(self.page.state, number, WIDTH_PX)
+        self.page.ask(FRAME)
         if client is not None and self._through.value:
-            self.page.look_from(client, f"camera:{number}")
+            self.page.look_from(client, f"camera:{self.number}")
+
+    def draw(self) -> None:
+        """Draw what belongs to the frame that is shown."""
+        number = self.number
+        self._text.content = _line(self._words(number))
+        picture = self._photo(number)
+        self._picture.visible = picture is not None
+        if picture is not None:
+            self._picture.image = picture
+        self._model.image = draw_through_camera(self.page.state, number, WIDTH_PX)
 
     def _words(self, number: int) -> str:
         words = [f"frame {number} ({self.numbers.index(number) + 1} of {len(self.numbers)})"]

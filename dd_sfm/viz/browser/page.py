@@ -9,7 +9,7 @@ import numpy as np
 
 from dd_sfm.cameras import PinholeCamera, camera_centres
 from dd_sfm.structures import FloatArray
-from dd_sfm.viz.browser.drawn import CAMERAS, MARKS, POINTS, SURFACE, Drawn, Points, thinning_note
+from dd_sfm.viz.browser.drawn import CAMERAS, FRAME, MARKS, POINTS, SURFACE, Drawn, Points, thinning_note
 from dd_sfm.viz.browser.scene import SceneNodes, vertical_fov
 from dd_sfm.viz.render.orbit import orbit_from_viewpoint, point_at
 from dd_sfm.viz.render.splat import project
@@ -77,14 +77,14 @@ class Page:
     def __init__(self, server: Any, drawn: Drawn, camera: PageCamera, notes: tuple[str, ...] = ()) -> None:
         from dd_sfm.viz.browser.panel import Panel
 
-        self.server, self.drawn, self.state = server, drawn, drawn.state
+        self.server, self.drawn, self.state, self.notes = server, drawn, drawn.state, notes
         self.lock = threading.RLock()
         self.nodes = SceneNodes(server.scene, drawn)
         camera.apply(server.initial_camera, drawn.extent)
         self._asked: set[str] = set()
         self._changed, self._closed, self.is_drawing = threading.Condition(), False, False
         self.panel = Panel(self, notes)
-        self._draw({POINTS, CAMERAS, MARKS})
+        self._draw({POINTS, CAMERAS, MARKS, FRAME})
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -127,6 +127,8 @@ class Page:
                 self.nodes.update_surface()
             if CAMERAS in parts:
                 self._draw_cameras()
+            if FRAME in parts and self.panel.frames is not None:
+                self.panel.frames.draw()
             if MARKS in parts:
                 self.nodes.update_marks()
                 self.panel.say_measured()
@@ -151,6 +153,16 @@ class Page:
             start_camera(self.state, view, size).turn(client.camera)
             self.nodes.is_inside = number is not None
         self.ask(CAMERAS)
+
+    def save(self, client: Any) -> None:
+        """Let a browser download the scene as one file, seen from where it looks."""
+        from dd_sfm.viz.browser.serve import saved_scene
+
+        camera = client.camera
+        seen = PageCamera(camera.position, camera.look_at, camera.up_direction, camera.fov)
+        with self.lock:
+            content, _ = saved_scene(self.state, seen, max_points=self.drawn.max_points, notes=self.notes)
+        client.send_file_download("dd-sfm-view.html", content)
 
     def pick(self, client: Any, origin: tuple[float, ...], direction: tuple[float, ...]) -> None:
         """Pick the nearest point that is shown within a few pixels of a ray (3,) from a place (3,)."""

@@ -83,6 +83,8 @@ class Panel:
             self.changes(surface, lambda value: setattr(self.page.nodes, "surface", value), SURFACE, POINTS)
         if state.clouds[0].images:
             self._cameras()
+        save = gui.add_button("Save as one file", hint="A page that opens without a server; filters cannot be changed.")
+        save.on_click(lambda event: self.page.save(event.client))
         gui.add_html(_small("Drag: turn. Right drag: shift. Wheel: closer. Shift and click: pick a point."))
 
     def _set_colour(self, name: str) -> None:

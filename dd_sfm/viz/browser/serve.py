@@ -5,6 +5,7 @@ import functools
 import html
 import io
 import os
+import random
 import re
 import socket
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 from dd_sfm.errors import DeviceError
 from dd_sfm.io.atomic import write_bytes
 from dd_sfm.viz.browser.drawn import MAX_POINTS, Drawn, thinning_note
-from dd_sfm.viz.browser.page import Page, start_camera
+from dd_sfm.viz.browser.page import Page, PageCamera, start_camera
 from dd_sfm.viz.browser.scene import SceneNodes
 from dd_sfm.viz.render.view_state import ViewState
 
@@ -54,7 +55,8 @@ def open_server(port: int | None) -> Any:
 
     if port:
         _check_free(port)
-    serve = websockets.asyncio.server.serve
+    # What the library imports as it starts draws random numbers.
+    serve, seed = websockets.asyncio.server.serve, random.getstate()
     # The library takes connections of any page that the browser shows, and has no option for it.
     websockets.asyncio.server.serve = functools.partial(serve, origins=OWN_PAGES)  # type: ignore[assignment, misc]
     try:
@@ -62,6 +64,7 @@ def open_server(port: int | None) -> Any:
             server = viser.ViserServer(host=HOST, port=DEFAULT_PORT if port is None else port, verbose=False)
     finally:
         websockets.asyncio.server.serve = serve  # type: ignore[misc]
+        random.setstate(seed)
     # Its page could ask for a public address: pictures of patients stay here.
     server.request_share_url = lambda verbose=True: None  # type: ignore[method-assign]
     return server
@@ -101,8 +104,10 @@ def served(
     server = open_server(port)
     try:
         page = Page(server, Drawn(state, max_points), camera, notes)
-        yield page, f"http://{HOST}:{server.get_port()}"
-        page.close()
+        try:
+            yield page, f"http://{HOST}:{server.get_port()}"
+        finally:
+            page.close()
     finally:
         with contextlib.redirect_stdout(io.StringIO()):
             server.stop()
@@ -131,7 +136,9 @@ def serve_page(
         threading.Event().wait()
 
 
-def save_page(path: Path, state: ViewState, view: str, *, max_points: int = MAX_POINTS) -> str:
+def save_page(
+    path: Path, state: ViewState, view: str, *, max_points: int = MAX_POINTS, notes: tuple[str, ...] = ()
+) -> str:
     """Write the scene as one file: a page that opens without server and network, or viser's own format.
 
     The points are in it once for each colouring, and the list of the scene's parts in the page switches between them.
@@ -145,17 +152,22 @@ def save_page(path: Path, state: ViewState, view: str, *, max_points: int = MAX_
         UsageError, InputError: If the view is unknown, or its frame has no pose.
         OutputError: If the file cannot be written.
     """
-    content, note = saved_scene(state, view, as_page=path.suffix == ".html", max_points=max_points)
+    camera, as_page = start_camera(state, view), path.suffix == ".html"
+    content, note = saved_scene(state, camera, as_page=as_page, max_points=max_points, notes=notes)
     write_bytes(path, content)
     return note
 
 
 def saved_scene(
-    state: ViewState, view: str, *, as_page: bool = True, max_points: int = MAX_POINTS
+    state: ViewState,
+    camera: PageCamera,
+    *,
+    as_page: bool = True,
+    max_points: int = MAX_POINTS,
+    notes: tuple[str, ...] = (),
 ) -> tuple[bytes, str]:
-    """The content of :func:`save_page`'s file, and its note."""
-    camera, drawn = start_camera(state, view), Drawn(state, max_points)
-    server = open_server(0)
+    """The content of :func:`save_page`'s file, which shows ``notes`` too, and the note on points left out."""
+    drawn, server = Drawn(state, max_points), open_server(0)
     try:
         camera.apply(server.initial_camera, drawn.extent)
         nodes = SceneNodes(server.scene, drawn)
@@ -166,20 +178,22 @@ def saved_scene(
         note = thinning_note(drawn.points(), max_points)
         if not as_page:
             return server.get_scene_serializer().serialize(), note
-        return _with_caption(server.scene.as_html(), state, note).encode(), note
+        return _with_caption(server.scene.as_html(), state, [*notes, *([note] if note else [])]).encode(), note
     finally:
         with contextlib.redirect_stdout(io.StringIO()):
             server.stop()
 
 
-def _with_caption(page: str, state: ViewState, note: str) -> str:
-    """A saved page with a line that says what it shows."""
+def _with_caption(page: str, state: ViewState, notes: list[str]) -> str:
+    """A saved page with lines that say what it shows."""
     names = ", ".join(f"{cloud.label}: {cloud.point_word}" for cloud in state.clouds)
-    text = f"{names} ({state.counts()})" + (f". {note}" if note else "")
+    text = ". ".join([f"{names} ({state.counts()})", *notes])
+    scales = [f"{name}: {scale.label}, {scale.low:.3g} to {scale.high:.3g}" for name, scale in state.scales.items()]
+    colourings = "Parts and colourings: the button at the upper right. " + "; ".join(scales)
     style = (
         "position:fixed;left:8px;bottom:8px;z-index:10;padding:4px 8px;border-radius:4px;background:#ffffffd0;"
         "color:#1e2228;font:13px sans-serif;pointer-events:none;max-width:70vw"
     )
-    caption = f'<div id="caption" style="{style}">{html.escape(text)}</div>'
+    caption = f'<div id="caption" style="{style}">{html.escape(text)}<br>{html.escape(colourings)}</div>'
     end = page.rindex("</body>")
     return page[:end] + caption + page[end:]

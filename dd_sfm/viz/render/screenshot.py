@@ -95,7 +95,7 @@ def render_screenshot(state: ViewState, view: str, width: int, height: int) -> N
 
 
 def draw_through_camera(state: ViewState, number: int, width: int) -> NDArray[np.uint8]:
-    """What a frame of the first cloud sees of all clouds that are shown, ``width`` pixels wide and without labels.
+    """What a frame of the first cloud sees of it, and of another that is laid over it, ``width`` pixels wide.
 
     Raises:
         InputError: If the frame has no pose.
@@ -104,7 +104,8 @@ def draw_through_camera(state: ViewState, number: int, width: int) -> NDArray[np
     # All frames of a run, those between key frames too, have one camera.
     camera = next((image.camera for image in images if image.number == number), images[0].camera)
     size = width, max(16, round(width * camera.height / camera.width))
-    return _panel(state, tuple(range(len(state.clouds))), f"camera:{number}", size)[0]
+    clouds = (0,) if state.side_by_side else tuple(range(len(state.clouds)))
+    return _panel(state, clouds, f"camera:{number}", size)[0]
 
 
 def check_visible(state: ViewState) -> None:

@@ -33,7 +33,8 @@ class ViewState:
     in them; ``camera``: index of the first cloud's camera that the view looks through, None for a free view; ``side``:
     index of the side of the clip box that keys move; ``clip`` (6,): share of the clouds' extent that is cut off at
     each of :data:`CLIP_SIDES`, as the mean camera sees them; ``picks``: cloud and point index of picked points, and
-    ``kind`` (:data:`dd_sfm.viz.render.measure.KINDS`) what is measured between them.
+    ``kind`` (:data:`dd_sfm.viz.render.measure.KINDS`) what is measured between them. ``scales``: the colour scale, the
+    same for all clouds, of each colouring that has one.
     """
 
     clouds: tuple[CloudView, ...]
@@ -58,7 +59,7 @@ class ViewState:
         self._turned = [cloud.xyz @ self.axes.T for cloud in self.clouds]
         core = np.concatenate([bulk_points(turned) for turned in self._turned])
         self.low, self.high = core.min(0), core.max(0)
-        self._scales = {name: self._find_scale(name) for name in self.available_colours if name not in ("photo", "run")}
+        self.scales = {name: self._find_scale(name) for name in self.available_colours if name not in ("photo", "run")}
 
     @property
     def available_colours(self) -> list[str]:
@@ -111,7 +112,7 @@ class ViewState:
     @property
     def scale(self) -> ColourScale | None:
         """The colour scale, the same for all clouds; None for photo and run."""
-        return self._scales.get(self.colour)
+        return self.scales.get(self.colour)
 
     def colours(self, k: int) -> NDArray[np.uint8]:
         """Colours (P, 3) of all points of a cloud."""

@@ -30,6 +30,7 @@ def convert(
     copy_images: Annotated[
         bool, typer.Option("--copy-images", help="Copy images and masks too (jhu and nerfstudio always have them).")
     ] = False,
+    scale: o.Scale = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what an earlier conversion wrote there; other files stay.")
     ] = False,
@@ -46,10 +47,12 @@ def convert(
     """
     from dd_sfm.export.convert import convert as run
     from dd_sfm.export.formats import FORMATS
+    from dd_sfm.registration.metric_scale import find_scale
 
     done = run(
-        source, out, to, images=images, copy_images=copy_images, overwrite=overwrite, progress=make_progress(quiet)
-    )
+        source, out, to, images=images, copy_images=copy_images, overwrite=overwrite, progress=make_progress(quiet),
+        metric=None if scale is None else lambda scene: find_scale(scale, lambda: scene),
+    )  # fmt: skip
     say = make_say(quiet)
     for note in done.notes:
         say(f"note: {note}")

@@ -1,5 +1,6 @@
 """dd-sfm mesh."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from dd_sfm.cli.output_checks import check_output_file
 from dd_sfm.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from dd_sfm.io.metric import MetricScale
     from dd_sfm.structures import PointCloud
 
 
@@ -30,6 +32,7 @@ def mesh(
     trim: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of the surface with the fewest points that is left out.")
     ] = 0.02,
+    scale: o.Scale = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
@@ -50,15 +53,29 @@ def mesh(
             _check_not_source(target, run)
             check_output_file(target, (".ply",), overwrite=overwrite, own="mesh.ply")
         cloud = _open_cloud(run)
+        metric = None if scale is None else _metric(scale, run)
+        if metric is not None:
+            cloud = replace(cloud, xyz=metric.factor * cloud.xyz)
         done = mesh_cloud(cloud, MeshSettings(depth, trim))
-        surface = done.mesh
-        write_mesh(target, surface.vertices, surface.faces, surface.normals, surface.rgb, comment=MESH_COMMENT)
+        surface, comments = done.mesh, (MESH_COMMENT, *(metric.comments if metric else ()))
+        write_mesh(target, surface.vertices, surface.faces, surface.normals, surface.rgb, comments=comments)
     share = done.area_trimmed / max(done.area + done.area_trimmed, 1e-12)
-    make_say(quiet)(
+    say, unit = make_say(quiet), metric.unit if metric else "units"
+    for note in metric.notes if metric else ():
+        say(f"note: {note}")
+    say(
         f"written: {target} ({len(done.mesh.vertices):,} vertices, {len(done.mesh.faces):,} faces, depth {done.depth}, "
-        f"from {done.points_used:,} of {len(cloud.xyz):,} points; {done.area:.4g} square units, {share:.0%} of the "
+        f"from {done.points_used:,} of {len(cloud.xyz):,} points; {done.area:.4g} square {unit}, {share:.0%} of the "
         "closed surface trimmed away)"
     )
+
+
+def _metric(scale: str, source: Path) -> "MetricScale":
+    """The scale that is asked for; only one by camera positions needs the reconstruction."""
+    from dd_sfm.io.scene import open_scene
+    from dd_sfm.registration.metric_scale import find_scale
+
+    return find_scale(scale, lambda: open_scene(source))
 
 
 def _check_not_source(target: Path, source: Path) -> None:

@@ -57,6 +57,17 @@ Weights = Annotated[
     str | None, typer.Option(help="Shipped weights by name, or a .safetensors file.", rich_help_panel=RUN)
 ]
 
+Scale = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        metavar="SCALE",
+        help="Write in mm: 0.31 (mm a unit), 12.5mm@x,y,z:x,y,z (a known distance), tum:FILE@mm (camera positions) or "
+        "registration:FILE.",
+        show_default=False,
+    ),
+]
+
 
 @dataclass(frozen=True)
 class InputOptions:

@@ -13,7 +13,7 @@ from dd_sfm.progress import Progress
 def write(scene: Scene, folder: Path, progress: Progress, *, text: bool = False) -> list[str]:
     """Write the model: that of a run or of COLMAP with all that it holds, else one made of the sequence."""
     if scene.model_folder is not None:
-        rewrite_model(scene.model_folder, folder, text=text)
+        rewrite_model(scene.model_folder, folder, text=text, scale=scene.factor)
         return []
     cameras = {k: scene.images[k].camera for k in scene.registered}
     with TemporaryDirectory() as scratch:

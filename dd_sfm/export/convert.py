@@ -1,9 +1,11 @@
 """A reconstruction written in the formats of other tools."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +14,9 @@ from dd_sfm.errors import ConfigError, OutputError
 from dd_sfm.export.formats import FORMATS, SingleFile
 from dd_sfm.export.images import copy_image_files, frame_set
 from dd_sfm.io.atomic import atomic_file, output_error
+from dd_sfm.io.metric import MetricScale
 from dd_sfm.io.run_layout import is_reserved, is_run
-from dd_sfm.io.scene import Scene, open_scene
+from dd_sfm.io.scene import Scene, in_unit, open_scene
 from dd_sfm.io.staging import check_folder, staged_folder
 from dd_sfm.progress import Progress, silent
 from dd_sfm.sfm.point_colours import colour
@@ -39,6 +42,7 @@ def convert(
     images: Path | None = None,
     copy_images: bool = False,
     overwrite: bool = False,
+    metric: Callable[[Scene], MetricScale] | None = None,
     progress: Progress = silent,
 ) -> Conversion:
     """Write a reconstruction in another format.
@@ -50,6 +54,7 @@ def convert(
         images: Where the images are, when not beside the model.
         copy_images: Also copy images and masks, where the format does not ask for them anyway.
         overwrite: Replace what an earlier conversion wrote.
+        metric: Finds the unit that all is written in; None for that of the source, which is arbitrary.
         progress: Shows the images as they are written.
 
     Raises:
@@ -72,6 +77,8 @@ def convert(
     else:
         check_folder(out, overwrite=overwrite)
     scene = open_scene(source, images)
+    if metric is not None:
+        scene = in_unit(scene, metric(scene))
     if form.has_colours and scene.kind == "jhu":
         scene = _coloured(scene, progress)
     if file:
@@ -79,7 +86,9 @@ def convert(
             notes = form.write(scene, Path(scratch), progress)
             _move(Path(scratch) / file.name, out)
     else:
-        record = {"made_by": MADE_BY, "version": __version__, "target": target, "source": str(source)}
+        record: dict[str, Any] = {"made_by": MADE_BY, "version": __version__, "target": target, "source": str(source)}
+        if scene.metric is not None:
+            record |= scene.metric.as_json()
         with staged_folder(out, MARKER, record, overwrite=overwrite) as folder:
             notes = form.write(scene, folder, progress)
             if copy_images and not form.has_images:

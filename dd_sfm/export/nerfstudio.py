@@ -23,6 +23,7 @@ from dd_sfm.export.images import copy_image, need_images, need_pinhole
 from dd_sfm.io.atomic import write_json
 from dd_sfm.io.clouds import write_points
 from dd_sfm.io.images import read_mask, write_mask
+from dd_sfm.io.metric import MetricScale
 from dd_sfm.io.scene import Scene
 from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.progress import Progress
@@ -58,7 +59,7 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
             write_mask(folder / mask, read_mask(image.mask_path))
         pose = scene.model.cam_from_world[k]
         frames.append(TransformsFrame(file.relative_to(folder).as_posix(), mask, image.camera, pose))
-    write_transforms(folder, frames, scene.model.xyz, scene.model.rgb)
+    write_transforms(folder, frames, scene.model.xyz, scene.model.rgb, scene.metric)
     return [] if masked else ["no masks: not every image has one beside it"]
 
 
@@ -69,7 +70,13 @@ def opengl_from_pose(cam_from_world: FloatArray) -> NDArray[np.float64]:
     return world_from_cam @ OPENGL_FROM_OPENCV
 
 
-def write_transforms(folder: Path, frames: list[TransformsFrame], xyz: FloatArray, rgb: NDArray[np.uint8]) -> None:
+def write_transforms(
+    folder: Path,
+    frames: list[TransformsFrame],
+    xyz: FloatArray,
+    rgb: NDArray[np.uint8],
+    metric: MetricScale | None = None,
+) -> None:
     """Write transforms.json and the cloud; images and masks are the caller's.
 
     Args:
@@ -77,9 +84,10 @@ def write_transforms(folder: Path, frames: list[TransformsFrame], xyz: FloatArra
         frames: At least one. Intrinsics stand at the top when all share them, else in each frame.
         xyz: Points (P, 3) in the model's world.
         rgb: Their colours (P, 3).
+        metric: The unit, where it is known.
     """
     shared = len({frame.camera for frame in frames}) == 1
-    content: dict[str, Any] = {"camera_model": "OPENCV"}
+    content: dict[str, Any] = {"camera_model": "OPENCV", **(metric.as_json() if metric else {})}
     if shared:
         content |= _intrinsics(frames[0].camera)
     content |= {"applied_transform": np.eye(4)[:3].tolist(), "ply_file_path": CLOUD, "frames": []}
@@ -92,7 +100,7 @@ def write_transforms(folder: Path, frames: list[TransformsFrame], xyz: FloatArra
         entry["transform_matrix"] = opengl_from_pose(frame.cam_from_world).tolist()
         content["frames"].append(entry)
     write_json(folder / "transforms.json", content)
-    write_points(folder / CLOUD, xyz, rgb)
+    write_points(folder / CLOUD, xyz, rgb, comments=metric.comments if metric else ())
 
 
 def _intrinsics(camera: PinholeCamera) -> dict[str, Any]:

@@ -20,7 +20,8 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     except InputError as error:
         # All but the expected errors is in the model.
         notes.append(f"{error}; the cloud is made from the model and knows no uncertainty")
-    write_cloud(folder / NAME, to_cloud(scene.model, uncertainty))
+    comments = () if scene.metric is None else scene.metric.comments
+    write_cloud(folder / NAME, to_cloud(scene.model, uncertainty), comments=comments)
     return notes
 
 

@@ -6,10 +6,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, one_line
 from dd_sfm.io.atomic import write_text
 from dd_sfm.io.run_folder import read_frames
-from dd_sfm.io.scene import Scene
+from dd_sfm.io.scene import Scene, in_factor
 from dd_sfm.io.trajectory import TRAJECTORY, located_poses
 from dd_sfm.io.tum import running_times, tum_text
 from dd_sfm.progress import Progress
@@ -39,7 +39,8 @@ def _of_run(scene: Scene) -> list[_Posed]:
             "frames.json. Repeat the command that made the run"
         )
     return [
-        _Posed(number, records[number].time_s, records[number].label, pose) for number, pose in sorted(found.items())
+        _Posed(number, records[number].time_s, records[number].label, in_factor(pose, scene.factor))
+        for number, pose in sorted(found.items())
     ]
 
 
@@ -67,7 +68,9 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     known = times if len(times) == len(used) else {}
     running = running_times(known, {i.number: i.source for i in used})
     poses = np.stack([i.cam_from_world for i in used])
-    write_text(folder / NAME, tum_text([i.number for i in used], poses, running))
+    comments = () if scene.metric is None else scene.metric.comments
+    head = "".join(f"# {one_line(text)}\n" for text in comments)
+    write_text(folder / NAME, head + tum_text([i.number for i in used], poses, running))
     notes = [] if known else ["the time of every pose is its frame number"]
     if running != known:
         notes.append("the times of each further source follow those of the one before")

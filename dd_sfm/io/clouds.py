@@ -34,8 +34,11 @@ QUALITY_PROPERTIES = ("triangulation_angle_deg", "uncertainty")
 """Further properties of a cloud, written if they are known."""
 
 
-def write_cloud(path: Path, cloud: PointCloud) -> None:
-    """Write a cloud as little-endian binary PLY with the properties ``VERTEX``, then ``QUALITY_PROPERTIES``."""
+def write_cloud(path: Path, cloud: PointCloud, *, comments: Sequence[str] = ()) -> None:
+    """Write a cloud as little-endian binary PLY with the properties ``VERTEX``, then ``QUALITY_PROPERTIES``.
+
+    ``comments``: lines of the head.
+    """
     known = [name for name in QUALITY_PROPERTIES if getattr(cloud, name) is not None]
     vertex = np.empty(len(cloud.xyz), np.dtype([*VERTEX.descr, *((name, "<f4") for name in known)]))
     for name in known:
@@ -45,7 +48,8 @@ def write_cloud(path: Path, cloud: PointCloud) -> None:
     vertex["nx"], vertex["ny"], vertex["nz"] = cloud.normals.T
     vertex["error_px"], vertex["track_length"] = cloud.error_px, cloud.track_length
     buffer = io.BytesIO()
-    PlyData([PlyElement.describe(vertex, "vertex")], byte_order="<").write(buffer)
+    elements = [PlyElement.describe(vertex, "vertex")]
+    PlyData(elements, byte_order="<", comments=[one_line(text) for text in comments]).write(buffer)
     write_bytes(path, buffer.getvalue())
 
 
@@ -80,7 +84,7 @@ def write_mesh(
     normals: NDArray[Any],
     rgb: NDArray[Any] | None = None,
     *,
-    comment: str = "",
+    comments: Sequence[str] = (),
 ) -> None:
     """Write a triangle mesh as binary PLY: vertices (V, 3), faces (F, 3), normals (V, 3), colours (V, 3) uint8."""
     names = ["x", "y", "z", "nx", "ny", "nz"]
@@ -93,7 +97,7 @@ def write_mesh(
     face = np.empty(len(faces), np.dtype([("vertex_indices", "<i4", (3,))]))
     face["vertex_indices"] = faces
     elements = [PlyElement.describe(vertex, "vertex"), PlyElement.describe(face, "face")]
-    header = PlyData(elements, byte_order="<", comments=[comment] if comment else []).header
+    header = PlyData(elements, byte_order="<", comments=[one_line(text) for text in comments]).header
     # plyfile itself writes face by face, which takes seconds for a large mesh.
     rows = np.empty(len(faces), np.dtype([("corners", "u1"), ("vertex_indices", "<i4", (3,))]))
     rows["corners"], rows["vertex_indices"] = 3, faces

@@ -136,19 +136,22 @@ def read_reconstruction(folder: Path) -> Reconstruction:
         return _open(folder)
 
 
-def rewrite_model(source: Path, folder: Path, *, text: bool) -> None:
+def rewrite_model(source: Path, folder: Path, *, text: bool, scale: float = 1.0) -> None:
     """Write a model again as text or binary, with all that it holds (any cameras, rigs, ids).
 
     Args:
         source: Folder of a binary or text model.
         folder: An existing folder.
         text: The format to write.
+        scale: What its unit is in that to write.
 
     Raises:
         InputError: If the model cannot be read.
         OutputError: If it cannot be written.
     """
     model = _open(source)
+    if scale != 1.0:
+        model.transform(pycolmap.Sim3d(scale, pycolmap.Rotation3d(), [0.0, 0.0, 0.0]))
     try:
         (model.write_text if text else model.write_binary)(str(folder))
     except (ValueError, RuntimeError, OSError) as error:

@@ -15,6 +15,7 @@ from dd_sfm.io.colmap_source import is_model, read_any_model
 from dd_sfm.io.images import list_images
 from dd_sfm.io.instrument_masks import final_mask
 from dd_sfm.io.jhu import JHUSequence, read_sequence
+from dd_sfm.io.metric import MetricScale
 from dd_sfm.io.run_folder import has_frames, read_frame_records
 from dd_sfm.structures import FrameRecord, Model
 
@@ -50,7 +51,8 @@ class Scene:
 
     ``kind``: run, colmap or jhu; ``lens``: the camera model, when it has distortion; ``model_folder``: of a COLMAP
     model; ``run``: the run's folder, also when the source is a folder in it; ``database``: COLMAP's, of a run;
-    ``field_mask``: one mask for all images; ``notes``: what to tell the user.
+    ``field_mask``: one mask for all images; ``notes``: what to tell the user; ``metric``: the unit that the model was
+    brought to, None where it has that of what was read.
     """
 
     source: Path
@@ -63,6 +65,12 @@ class Scene:
     database: Path | None = None
     field_mask: Path | None = None
     notes: tuple[str, ...] = ()
+    metric: MetricScale | None = None
+
+    @property
+    def factor(self) -> float:
+        """One unit of what was read in that of the model."""
+        return 1.0 if self.metric is None else self.metric.factor
 
     @property
     def registered(self) -> list[int]:
@@ -137,7 +145,19 @@ def scene_uncertainty(scene: Scene) -> NDArray[np.float64] | None:
     if scene.run is None or scene.model_folder is None:
         return None
     is_first = scene.model_folder.resolve() == (scene.run / "sparse" / "0").resolve()
-    return run_uncertainty(scene.run, scene.model.xyz) if is_first else None
+    return run_uncertainty(scene.run, scene.model.xyz / scene.factor) if is_first else None
+
+
+def in_factor(pose: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+    """A pose (3, 4) in a world whose unit is that many times smaller."""
+    return np.column_stack([pose[:, :3], factor * pose[:, 3]])
+
+
+def in_unit(scene: Scene, metric: MetricScale) -> Scene:
+    """The same scene with its model in a known unit."""
+    poses = {k: in_factor(pose, metric.factor) for k, pose in scene.model.cam_from_world.items()}
+    model = replace(scene.model, cam_from_world=poses, xyz=metric.factor * scene.model.xyz)
+    return replace(scene, model=model, metric=metric, notes=(*scene.notes, *metric.notes))
 
 
 def _colmap_scene(source: Path, folder: Path, images: Path | None) -> Scene:

@@ -21,16 +21,18 @@ from dd_sfm.registration.certainty import (
 )
 from dd_sfm.registration.icp import CAP_SHARE, Schedule, refine, score
 from dd_sfm.registration.moving import Moving
-from dd_sfm.registration.starts import Range, around, distinct, search
+from dd_sfm.registration.starts import APART_SHARE, Range, around, distinct, search
 from dd_sfm.registration.target import Target
 from dd_sfm.structures import FloatArray
 
 COARSE, FINE = Schedule((0.6, 0.08), 18, 6), Schedule((0.1, 0.04), 8, 10)
+ROUGH = Schedule((0.5, 0.15), 9, 0)
 PROBE = Schedule((0.25, 0.05), 10, 6)
-COARSE_POINTS, MEDIUM_POINTS, FINE_POINTS = 400, 1000, 5000
+ROUGH_POINTS, COARSE_POINTS, MEDIUM_POINTS, FINE_POINTS = 120, 400, 1000, 5000
 COARSE_SAMPLES = 30_000
-RESTARTS, SEARCHED = 32, 140
-"""Starts around one that is given, and of a search of the whole surface."""
+RESTARTS, SEARCHED, TRIED = 32, 700, 48
+"""Starts around one that is given; places of a search of the whole surface, and those of them that are tried further
+after a few rough steps."""
 FINALISTS = 6
 PROBES = 0.12, 0.4
 """Of the cloud's radius: how far it is moved along the least certain directions, to see whether it comes back."""
@@ -108,6 +110,7 @@ class Registration:
 class _Levels:
     """The cloud and the surface from coarse to fine."""
 
+    handful: Moving
     few: Moving
     some: Moving
     many: Moving
@@ -115,11 +118,18 @@ class _Levels:
     full: Target
     scale_sigma: float | None
 
+    def rough_place(self, start: Similarity) -> Place:
+        """Where a few steps lead from a start."""
+        at, side = refine(self.handful, self.rough, start, ROUGH, scale_sigma=self.scale_sigma)
+        return Place(at, score(self.few, self.rough, at, side, ROUGH.reach[1]), side)
+
     def coarse(self, start: Similarity, schedule: Schedule) -> Place:
+        """Where a start leads on the coarse level."""
         at, side = refine(self.few, self.rough, start, schedule, scale_sigma=self.scale_sigma)
         return Place(at, score(self.some, self.rough, at, side), side)
 
     def fine(self, start: Similarity) -> Place:
+        """Where a place ends on the finest level."""
         at, _ = refine(self.some, self.full, start, FINE, scale_sigma=self.scale_sigma)
         at, side = refine(self.many, self.full, at, replace(FINE, steps=3), scale_sigma=self.scale_sigma)
         return Place(at, score(self.many, self.full, at, side), side)
@@ -140,8 +150,9 @@ def register(cloud: Moving, target: Target, settings: Settings, progress: Progre
     known = settings.scale is not None
     many = cloud.thinned(FINE_POINTS)
     some = many.thinned(MEDIUM_POINTS)
+    few = some.thinned(COARSE_POINTS)
     levels = _Levels(
-        some.thinned(COARSE_POINTS), some, many, target.thinned(COARSE_SAMPLES), target, 0.0 if known else None
+        few.thinned(ROUGH_POINTS), few, some, many, target.thinned(COARSE_SAMPLES), target, 0.0 if known else None
     )
     starts = _starts(levels, settings, progress)
     coarse = [levels.coarse(start, COARSE) for start in progress(starts, total=len(starts), label="starts")]
@@ -169,8 +180,10 @@ def _starts(levels: _Levels, settings: Settings, progress: Progress) -> Sequence
     """Around the start that is given, else anywhere."""
     if settings.start is None:
         for _ in progress([None], total=1, label="search"):
-            return search(levels.some, levels.rough, settings.scale, SEARCHED, settings.seed)
-    assert settings.start is not None
+            found = search(levels.some, levels.rough, settings.scale, SEARCHED, settings.seed)
+        rough = [levels.rough_place(start) for start in progress(found, total=len(found), label="places")]
+        rough.sort(key=lambda place: place.score)
+        return distinct([place.at for place in rough], levels.some, TRIED, APART_SHARE / 2)
     known = settings.scale is not None
     return around(settings.start, levels.some, settings.within, RESTARTS, settings.seed, scale_known=known)
 

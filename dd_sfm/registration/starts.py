@@ -29,7 +29,9 @@ BEST = 3
 """Places of each rotation and scale that are remembered."""
 CAP_SHARE = 0.25
 """A point's distance counts as at most this share of the cloud's radius."""
-APART_SHARE = 0.35
+FEW = 25
+"""Points by which places are told apart."""
+APART_SHARE = 0.3
 """Starts that lie closer to a better one than this share of the cloud's radius, on average, are left out."""
 
 
@@ -154,15 +156,15 @@ def search(cloud: Moving, target: Target, scale: float | None, count: int, seed:
 
 def distinct(places: list[Similarity], cloud: Moving, count: int, share: float = APART_SHARE) -> list[Similarity]:
     """The first ``count`` transforms that put a cloud to places of its own, of a list with the best first."""
-    few = cloud.xyz[:: max(1, len(cloud.xyz) // 50)]
+    few = cloud.xyz[:: max(1, len(cloud.xyz) // FEW)]
     kept: list[Similarity] = []
-    where: list[FloatArray] = []
+    where = np.zeros((count, len(few), 3))
     for at in places:
         points = at.points(few)
-        least = share * at.scale * cloud.radius
-        if all(np.linalg.norm(points - other, axis=1).mean() > least for other in where):
+        away = np.linalg.norm(where[: len(kept)] - points, axis=2).mean(1)
+        if (away > share * at.scale * cloud.radius).all():
+            where[len(kept)] = points
             kept.append(at)
-            where.append(points)
         if len(kept) == count:
             break
     return kept

@@ -41,9 +41,18 @@ def disturbance(rng, centre, shift, degrees, growth):
     return Similarity(scale, rotation, centre + shift * rng.uniform() * way - scale * rotation @ centre)
 
 
+def part_of(rng, cloud, share):
+    """The points nearest to one of them, taken at random: of a small part a surface has much that looks like it."""
+    if share >= 1:
+        return cloud
+    away = np.linalg.norm(cloud.xyz - cloud.xyz[rng.integers(len(cloud.xyz))], axis=1)
+    return cloud.where(away <= np.quantile(away, share))
+
+
 def measure(cloud, truth, target, name, number, given):
     """One registration as a row of figures."""
     rng = np.random.default_rng(number)
+    cloud = part_of(rng, cloud, given.part)
     placed = moved(cloud, truth)
     if given.search:
         source, off, settings = cloud, truth, Settings(seed=number)
@@ -55,7 +64,7 @@ def measure(cloud, truth, target, name, number, given):
     started = settings.start.points(source.xyz) if settings.start else np.full((1, 3), np.nan)
     error = np.linalg.norm(found.xyz - placed.xyz, axis=1)
     return {
-        "clip": name, "start": number, "search": given.search, "radius": placed.radius,
+        "clip": name, "start": number, "search": given.search, "part": given.part, "radius": placed.radius,
         "before": float(np.median(np.linalg.norm(started - placed.xyz, axis=1))),
         "error": float(np.median(error)), "residual_median": float(np.median(found.residual)),
         "residual_p90": float(np.percentile(found.residual, 90)),
@@ -71,9 +80,9 @@ def table(rows):
         "| clip | starts | before | target error, median / worst | residual, median / 90 % | scale off by | right | ",
         end="",
     )
-    print("verdict agrees |\n| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for key in dict.fromkeys((row["clip"], row["search"]) for row in rows):
-        some = [row for row in rows if (row["clip"], row["search"]) == key]
+    print("verdict agrees |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for key in dict.fromkeys((row["clip"], row["search"], row["part"]) for row in rows):
+        some = [row for row in rows if (row["clip"], row["search"], row["part"]) == key]
         error, before, median, p90, scale = (
             np.array([row[name] for row in some])
             for name in ("error", "before", "residual_median", "residual_p90", "scale")
@@ -82,7 +91,7 @@ def table(rows):
         agrees = sum(row["right"] != row["ambiguous"] for row in some)
         start = "searched" if key[1] else f"{before.min():.1f} to {before.max():.1f} mm"
         print(
-            f"| {key[0]} | {len(some)} | {start} | {np.median(error):.2f} / {error.max():.2f} mm | "
+            f"| {key[0]} | {key[2]:g} | {len(some)} | {start} | {np.median(error):.2f} / {error.max():.2f} mm | "
             f"{np.median(median):.2f} / {np.median(p90):.2f} mm | {100 * np.abs(scale - 1).max():.1f} % | "
             f"{right} of {len(some)} | {agrees} of {len(some)} |"
         )
@@ -97,15 +106,16 @@ def main():
     parser.add_argument("--shift", type=float, default=15.0)
     parser.add_argument("--degrees", type=float, default=25.0)
     parser.add_argument("--growth", type=float, default=1.2)
+    parser.add_argument("--part", type=float, default=1.0, help="share of the cloud, around a random point")
     parser.add_argument("--search", action="store_true", help="without a start, from the run's own place and scale")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     lines = given.work / "starts.jsonl"
     rows = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
-    done = {(row["clip"], row["start"], row["search"]) for row in rows}
+    done = {(row["clip"], row["start"], row["search"], row["part"]) for row in rows}
     for name, _, rest in (clip.partition("=") for clip in given.clip):
         run, mesh, reference = map(Path, rest.split(","))
-        missing = [k for k in range(given.starts) if (name, k, given.search) not in done]
+        missing = [k for k in range(given.starts) if (name, k, given.search, given.part) not in done]
         if not missing:
             continue
         cloud, truth, target = open_moving(run), true_place(run, reference), make_target(read_surface(mesh))

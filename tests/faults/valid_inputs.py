@@ -501,7 +501,11 @@ def make_runs(folder: Path) -> None:
     hashes = {path.name: mask_hash(path) for path in sorted((run / "masks").iterdir())}
     record_masks(run, {**hashes, "00000010.png.png": "0" * 16}, {"source": "clip.mp4"})
     write_mesh(
-        run / "mesh.ply", model.xyz[:30], np.arange(30).reshape(-1, 3), np.zeros((30, 3)), comment="made by dd-sfm mesh"
+        run / "mesh.ply",
+        model.xyz[:30],
+        np.arange(30).reshape(-1, 3),
+        np.zeros((30, 3)),
+        comments=["made by dd-sfm mesh"],
     )
     (run / "evaluation").mkdir()
     (run / "evaluation" / "cloud.png").write_bytes(b"png")

@@ -34,7 +34,7 @@ def test_a_mesh_is_what_plyfile_writes(tmp_path, is_coloured):
     rng = np.random.default_rng(0)
     corners, faces = rng.random((20, 3)), rng.integers(0, 20, (9, 3))
     rgb = rng.integers(0, 255, (20, 3)).astype(np.uint8) if is_coloured else None
-    write_mesh(tmp_path / "mesh.ply", corners, faces, -corners, rgb, comment="ours")
+    write_mesh(tmp_path / "mesh.ply", corners, faces, -corners, rgb, comments=["ours"])
     read = PlyData.read(tmp_path / "mesh.ply")
     assert np.stack(read["face"]["vertex_indices"]) == pytest.approx(faces)
     read.write(tmp_path / "again.ply")

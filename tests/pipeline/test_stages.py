@@ -145,7 +145,7 @@ def test_what_was_made_of_an_older_model_goes_with_it(tmp_path):
     record = StageRecord.open(tmp_path, overwrite=False)
     run_all(record)
     corners = np.eye(3)
-    write_mesh(tmp_path / "mesh.ply", corners, np.array([[0, 1, 2]]), corners, comment=MESH_COMMENT)
+    write_mesh(tmp_path / "mesh.ply", corners, np.array([[0, 1, 2]]), corners, comments=[MESH_COMMENT])
     (tmp_path / "evaluation.json").write_text(json.dumps({"made_by": EVALUATED_BY}))
     put(tmp_path, *(f"evaluation/{name}" for name in EVALUATION), "evaluation/mine.png")
     record.begin("map", "a")

@@ -1,0 +1,30 @@
+"""The unit of what is written, where it is known: a factor, the unit, and where that comes from."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class MetricScale:
+    """``factor``: one unit of the reconstruction in ``unit``; ``origin``: where that comes from, in words; ``figures``:
+    how well it is known, by name; ``notes``: what to know of it.
+    """  # fmt: skip
+
+    factor: float
+    unit: str
+    origin: str
+    figures: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def comments(self) -> tuple[str, ...]:
+        """Lines for the heads of files that have room for them."""
+        return (
+            f"unit: {self.unit}",
+            f"scale: {self.factor:.9g} {self.unit} a unit of the reconstruction"[:200],
+            (f"scale from: {self.origin}"[:200]),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for JSON."""
+        return {"unit": self.unit, "scale": self.factor, "scale_from": self.origin, **self.figures}

@@ -1,0 +1,122 @@
+"""``--scale`` of the commands that write files."""
+
+import json
+
+import numpy as np
+import pytest
+from converting import write_small_run
+
+from dd_sfm.cameras import camera_centres
+from dd_sfm.errors import ConfigError, InputError
+from dd_sfm.io.clouds import read_cloud, read_ply
+from dd_sfm.io.scene import open_scene
+from dd_sfm.registration.metric_scale import find_scale
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("metric") / "run"
+    write_small_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scene(run):
+    return open_scene(run)
+
+
+def centres_of(scene):
+    return camera_centres(np.stack([scene.model.cam_from_world[k] for k in scene.registered]))
+
+
+def registration(folder, **changed):
+    path = folder / "registration.json"
+    content = {"scale": 0.5, "unit": "mm", "surface": "a/ct.stl", "ambiguous": False, **changed}
+    path.write_text(json.dumps(content))
+    return f"registration:{path}"
+
+
+def positions(folder, scene, factor=2.0, *, by="time", noise=0.0):
+    """A TUM file of the cameras, turned and moved, in metres."""
+    centres = centres_of(scene)[:, [1, 2, 0]] * factor / 1000 + 7
+    centres = centres + noise * np.random.default_rng(0).standard_normal(centres.shape)
+    images = [scene.images[k] for k in scene.registered]
+    keys = [i.time_s if by == "time" else i.number for i in images]
+    rows = [f"{key} {x} {y} {z} 0 0 0 1" for key, (x, y, z) in zip(keys, centres, strict=True)]
+    (folder / "path.tum").write_text("# time x y z\n" + "\n".join(rows) + "\n")
+    return f"tum:{folder / 'path.tum'}"
+
+
+@pytest.mark.parametrize(
+    ("text", "factor"),
+    [
+        ("0.31", 0.31),
+        ("2mm", 2.0),
+        ("0.3 cm", 3.0),
+        ("1e-3m", 1.0),
+        ("12.5mm@0,0,0:0,3,4", 2.5),
+        ("1cm@1,0,0:-1,0,0", 5.0),
+    ],
+)
+def test_factors_and_distances(text, factor):
+    found = find_scale(text, lambda: None)
+    assert found.factor == pytest.approx(factor)
+    assert found.unit == "mm"
+
+
+@pytest.mark.parametrize("text", ["", "big", "0", "-1", "nan", "3mm@1,2,3:1,2,3", "3mm@1,2:3,4", "3km", "1e300"])
+def test_what_is_no_scale_is_refused(text):
+    with pytest.raises(ConfigError, match="expected"):
+        find_scale(text, lambda: None)
+
+
+def test_a_registration_gives_the_scale(tmp_path):
+    assert find_scale(registration(tmp_path), lambda: None).factor == 0.5
+    found = find_scale(registration(tmp_path, unit="cm", ambiguous=True), lambda: None)
+    assert (found.factor, found.unit) == (5.0, "mm")
+    assert "ambiguous" in found.notes[0]
+    with pytest.raises(InputError, match="no registration"):
+        find_scale(registration(tmp_path, scale=None), lambda: None)
+
+
+@pytest.mark.parametrize("by", ["time", "number"])
+def test_camera_positions_give_the_scale(scene, tmp_path, by):
+    found = find_scale(positions(tmp_path, scene, by=by), lambda: scene)
+    assert found.factor == pytest.approx(2.0, rel=1e-6)
+    assert found.figures["scale_cameras"] == len(scene.registered)
+    assert "mm" in found.notes[0]
+    assert find_scale(positions(tmp_path, scene, by=by) + "@cm", lambda: scene).factor == pytest.approx(0.02, rel=1e-6)
+
+
+def test_positions_that_leave_the_scale_open_are_refused(scene, tmp_path):
+    with pytest.raises(InputError, match="the scale is open"):
+        find_scale(positions(tmp_path, scene, noise=0.01), lambda: scene)
+    (tmp_path / "few.tum").write_text("100 1 2 3\n101 1 2 3\n")
+    with pytest.raises(InputError, match="expected 4 or more"):
+        find_scale(f"tum:{tmp_path / 'few.tum'}", lambda: scene)
+    with pytest.raises(InputError, match="no camera path"):
+        find_scale(f"tum:{tmp_path / 'none.tum'}", lambda: scene)
+
+
+def test_all_that_is_converted_is_in_the_unit(dd_sfm, run, scene, tmp_path):
+    cases = (("ply", "points.ply"), ("tum", "path.tum"), ("colmap", "model"), ("nerfstudio", "nerf"))
+    for target, name in cases:
+        ran = dd_sfm("convert", run, "-o", tmp_path / name, "--to", target, "--scale", "2.5")
+        assert ran.code == 0, ran.err
+    head = read_ply(tmp_path / "points.ply").comments
+    assert head[0] == "unit: mm"
+    assert head[1].startswith("scale: 2.5 mm")
+    expected = 2.5 * scene.model.xyz
+    assert np.allclose(np.sort(read_cloud(tmp_path / "points.ply").xyz, 0), np.sort(expected, 0), atol=1e-4)
+    read = open_scene(tmp_path / "model")
+    assert np.allclose(np.sort(read.model.xyz, 0), np.sort(expected, 0), atol=1e-6)
+    centres = 2.5 * centres_of(scene)
+    assert np.allclose(centres_of(read), centres)
+    assert "# unit: mm" in (tmp_path / "path.tum").read_text()
+    assert np.allclose(np.loadtxt(tmp_path / "path.tum")[:, 1:4], centres)
+    for name in ("convert.json", "transforms.json"):
+        content = json.loads((tmp_path / "nerf" / name).read_text())
+        assert (content["unit"], content["scale"]) == ("mm", 2.5)
+    poses = np.array([frame["transform_matrix"] for frame in content["frames"]])
+    assert np.allclose(poses[:, :3, 3], centres)
+    assert read_ply(tmp_path / "nerf" / "sparse_pc.ply").comments[0] == "unit: mm"

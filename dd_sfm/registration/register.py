@@ -21,7 +21,7 @@ from dd_sfm.registration.certainty import (
 )
 from dd_sfm.registration.icp import CAP_SHARE, Schedule, refine, score
 from dd_sfm.registration.moving import Moving
-from dd_sfm.registration.starts import APART_SHARE, Range, around, distinct, search
+from dd_sfm.registration.starts import APART_SHARE, Range, around, distinct, inside, search
 from dd_sfm.registration.target import Target
 from dd_sfm.structures import FloatArray
 
@@ -159,7 +159,9 @@ def register(cloud: Moving, target: Target, settings: Settings, progress: Progre
     coarse = [place for place in coarse if np.isfinite(place.score)]
     if not coarse:
         raise ReconstructionError("register: no start leads to the surface; expected one. Give one with --initial")
-    places = _finished(levels, coarse)
+    start = settings.start
+    possible = [p for p in coarse if start is None or inside(p.at, start, some, settings.within)]
+    places = _finished(levels, possible or coarse)
     best = places[0]
     held = directions(levels.many, target, best.at, best.side, scale_known=known)
     probes = [
@@ -222,6 +224,11 @@ def _judged(
         reasons.append(
             f"the cloud fits nowhere: points lie {100 * best.score:.2g} % of its radius from the surface on average, "
             f"where none counts more than {100 * CAP_SHARE:.2g} %"
+        )
+    if settings.start and not inside(best.at, settings.start, levels.some, settings.within):
+        reasons.append(
+            "the best place is further from the start than --within allows: "
+            f"{difference(levels.some, settings.start, best.at, settings.unit)}"
         )
     for direction in held.undecided:
         reasons.append(f"undecided {_open_by(direction, held, settings.unit)}")

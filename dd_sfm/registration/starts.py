@@ -8,6 +8,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial.transform import Rotation
 from scipy.stats import qmc
 
+from dd_sfm.cameras import rotation_angles_deg
 from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.registration.moving import Moving
 from dd_sfm.registration.target import Target
@@ -44,6 +45,16 @@ class Range:
     shift: float = 15.0
     turn_deg: float = 25.0
     growth: float = 1.25
+
+
+def inside(place: Similarity, start: Similarity, cloud: Moving, within: Range, slack: float = 1.2) -> bool:
+    """Whether a place is no further from a start than a range, with some slack, says that the truth may be."""
+    centre = cloud.centre[None]
+    away = float(np.linalg.norm(place.points(centre) - start.points(centre)))
+    turn = float(rotation_angles_deg((place.rotation @ start.rotation.T)[None])[0])
+    growth = abs(float(np.log(place.scale / start.scale)))
+    most = slack * np.log(within.growth) + 0.01
+    return bool(away <= slack * within.shift and turn <= slack * within.turn_deg and growth <= most)
 
 
 def around(

@@ -3,12 +3,14 @@ import re
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from surfaces import disturbed, seen_part, tube
 
 from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.registration.certainty import Direction, displacement, words
 from dd_sfm.registration.figures import figures
 from dd_sfm.registration.register import Settings, register
+from dd_sfm.registration.starts import Range, inside
 from dd_sfm.registration.target import make_target
 
 IDENTITY = Similarity(1.0, np.eye(3), np.zeros(3))
@@ -89,6 +91,24 @@ def test_without_a_start_the_surface_is_searched():
     cloud, back = disturbed(seen_part(target), scale=3.0, degrees=140.0, shift=(300.0, -100.0, 50.0))
     found = register(cloud, target, Settings(scale=1 / 3.0))
     assert displacement(found.cloud, found.similarity, back) < 0.3
+
+
+def test_a_place_is_inside_a_range():
+    cloud = seen_part(make_target(tube(2.5), samples=1000), count=100)
+    within = Range(5.0, 10.0, 1.1)
+    for scale, degrees, shift, expected in ((1, 0, 0, True), (1, 0, 8, False), (1, 20, 0, False), (1.3, 0, 0, False)):
+        rotation = Rotation.from_rotvec([0, 0, np.radians(degrees)]).as_matrix()
+        place = Similarity(scale, rotation, cloud.centre + np.array([shift, 0, 0]) - scale * rotation @ cloud.centre)
+        assert inside(place, IDENTITY, cloud, within) is expected
+
+
+@pytest.mark.slow
+def test_a_start_that_is_too_far_off_is_told_of():
+    target = make_target(tube(2.5), samples=12_000)
+    cloud, _ = disturbed(seen_part(target), scale=1.0, degrees=12.0, shift=(3.0, 0, 0))
+    found = register(cloud, target, Settings(start=IDENTITY, within=Range(0.5, 1.0, 1.0)))
+    assert found.ambiguous
+    assert "--within" in found.reasons[0]
 
 
 def test_a_known_scale_is_kept():

@@ -324,7 +324,13 @@ def test_a_mesh(dd_sfm, tmp_path):
     looked = dd_sfm("view", run / "mesh.ply", "--screenshot", tmp_path / "mesh.png", "--size", "64x48")
     assert f"({len(vertex):,} of {len(vertex):,} vertices)" in looked.err
     assert dd_sfm("mesh", run).code == 1
-    assert dd_sfm("mesh", run / "points.ply", "-o", tmp_path / "mesh.ply", "--depth", 5, "--trim", 0.1).code == 0
+    coarse = ("mesh", run / "points.ply", "-o", tmp_path / "mesh.ply", "--depth", 5, "--trim", 0.1)
+    assert dd_sfm(*coarse).code == 0
+    scaled = dd_sfm(*coarse, "--overwrite", "--scale", "0.5")
+    assert "square mm" in scaled.err
+    content = PlyData.read(tmp_path / "mesh.ply")
+    assert np.median(content["vertex"]["z"]) == pytest.approx(10, abs=0.5)
+    assert content.comments[1:3] == ["unit: mm", "scale: 0.5 mm a unit of the reconstruction"]
 
 
 def test_a_mesh_of_a_model(dd_sfm, tmp_path):

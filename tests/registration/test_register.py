@@ -182,3 +182,19 @@ def test_the_command_refuses_what_it_cannot_use(dd_sfm, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("")
     assert "not empty" in dd_sfm(*base).err
+
+
+def test_the_picture_shows_the_residuals():
+    from dd_sfm.registration.certainty import Directions
+    from dd_sfm.registration.register import Registration
+    from dd_sfm.viz.render.residual_picture import residual_picture
+
+    cloud = seen_part(make_target(tube(2.5), samples=1000), count=300)
+    residual = np.linspace(0, 1, len(cloud.xyz))
+    held = Directions((), cloud.centre, cloud.radius)
+    found = Registration(IDENTITY, cloud, residual, 0.01, (), held, True, 1, 1, (), "mm")
+    picture = residual_picture(found)
+    assert picture.shape == (700, 1500, 3)
+    colours = np.unique(picture.reshape(-1, 3), axis=0)
+    assert ((colours[:, 0] > 150) & (colours[:, 2] < 60)).any()
+    assert ((colours[:, 2] > 150) & (colours[:, 0] < 90)).any()

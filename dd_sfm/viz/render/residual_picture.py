@@ -10,7 +10,7 @@ from dd_sfm.viz.render.cloud_view import CloudView
 from dd_sfm.viz.render.colours import ColourScale
 from dd_sfm.viz.render.labels import BACKGROUND_RGB, draw_colour_bar
 from dd_sfm.viz.render.screenshot import render_screenshot
-from dd_sfm.viz.window.state import ViewState
+from dd_sfm.viz.render.view_state import ViewState
 
 SIZE, FOOT_PX, TEXT_PX = (1500, 620), 80, 16
 VIEWS = "front,top,side"

@@ -322,13 +322,16 @@ class MapResult:
 class FinishedModel:
     """A model with its final points.
 
-    ``uncertainty`` (P,): relative error that half of such points stay below; ``figures``: counts of the steps that
+    ``uncertainty`` (P,): relative error that half of such points stay below, as far as it is a point's own;
+    ``pose_error`` (P,): standard deviation of the relative error that points near to one another share, as their poses
+    are off; None where it is not known, or ``uncertainty`` includes it; ``figures``: counts of the steps that
     led to it, for ``metrics.json``.
     """
 
     model: Model
     uncertainty: FloatArray
     figures: Mapping[str, int | float | None] = field(default_factory=dict)
+    pose_error: FloatArray | None = None
 
 
 @dataclass(frozen=True)

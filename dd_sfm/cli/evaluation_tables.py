@@ -154,6 +154,9 @@ def _calibration_table(calibration: dict[str, Any]) -> Table:
         if growth is not None
         else []
     )
+    known.append(
+        f"{100 * calibration['gross_share']:.0f} % of the points are more than three times as wrong as expected"
+    )
     table.title, table.title_justify = Text("; ".join(["uncertainty of points", *known])), "left"
     return table
 

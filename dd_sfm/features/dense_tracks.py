@@ -139,4 +139,4 @@ def densify_tracks(job: Job, tracks: Tracks, found: MapResult) -> Iterator[Finis
         model = colour(dense.model, job.frames, job.progress)
         write_model(job.out / "sparse" / str(number), model, job.frames)
         expected = round(float(np.median(dense.uncertainty)), 5) if len(model.xyz) else None
-        yield FinishedModel(model, dense.uncertainty, {"median_uncertainty": expected, **dense.figures})
+        yield replace(dense, model=model, figures={"median_uncertainty": expected, **dense.figures})

@@ -17,13 +17,15 @@ from dd_sfm.mvs.device import dense_search_for
 from dd_sfm.mvs.grey_images import GreyImages
 from dd_sfm.mvs.pose_refinement import refine_poses, refine_poses_by_tracks
 from dd_sfm.mvs.thinning import best_per_cell
-from dd_sfm.mvs.uncertainty import GAP_ERROR_FACTOR, SPACING_PER_ERROR, track_uncertainty
+from dd_sfm.mvs.uncertainty import GAP_ERROR_FACTOR, SPACING_PER_ERROR, gap_error_factor, track_uncertainty
 from dd_sfm.ops.resize import working_scale
 from dd_sfm.progress import Progress, labelled
 from dd_sfm.runtime import release_memory
+from dd_sfm.sfm.bundle_adjustment import MOST_FRAMES
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.point_cleaning import clean, not_isolated
-from dd_sfm.sfm.point_selection import depths, select_points, take_points
+from dd_sfm.sfm.point_selection import concatenate_points, depths, select_points, spread_subset, take_points
+from dd_sfm.sfm.pose_errors import errors_by_poses
 from dd_sfm.sfm.track_adjustment import adjust_tracks
 from dd_sfm.sfm.triangulation import triangulate
 from dd_sfm.structures import FinishedModel, FloatArray, FrameSet, Model, Tracks
@@ -33,6 +35,8 @@ logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")
 TRACK_GAP_FACTOR = 1.5
 """Tracks are several times less exact than dense points: they fill only gaps that are wider by this factor."""
+POINTS_PER_FRAME = 150
+"""Dense points of a frame, and as many of tracks, that tell the errors which poses bring to all."""
 
 
 def densify_model(
@@ -62,7 +66,7 @@ def densify_model(
     model = adjust_tracks(frames, tracks, poses, camera, config)
     if not (config.dense.enabled and len(model.xyz)):
         sparse = clean(model)
-        return FinishedModel(sparse, track_uncertainty(sparse))
+        return _with_pose_errors(FinishedModel(sparse, track_uncertainty(sparse)), model, frames, config)
     grid = working_grid(frames, config, 2)
     search = dense_search_for(device, grid, len(frames))
     images = GreyImages(frames, grid, search)
@@ -79,7 +83,7 @@ def densify_model(
     del images, search, maps
     release_memory()
     scale = working_scale(frames.field_of_view_px, config.describe.working_height_px)
-    finished = fill_gaps(dense, clean(model), config, scale)
+    finished = _with_pose_errors(fill_gaps(dense, clean(model), config, scale), model, frames, config)
     if device.type == "cuda" and not on_gpu:
         return replace(finished, figures={**finished.figures, "searched_on_cpu": 1})
     return finished
@@ -89,6 +93,15 @@ def _triangulated(tracks: Tracks, refined: Model, frames: FrameSet, config: Conf
     # The solver of the adjustment leaves gaps in the heap that the next searches do not fill.
     release_memory()
     return triangulate(tracks, refined.cam_from_world, refined.camera, config, scale=error_scale(frames))[0]
+
+
+def _with_pose_errors(finished: FinishedModel, tracks: Model, frames: FrameSet, config: Config) -> FinishedModel:
+    """A finished model with the error that its poses bring to its points; ``tracks``: points of tracks, same poses."""
+    size, count = (tracks.camera.width, tracks.camera.height), len(tracks.cam_from_world)
+    per_frame = round(POINTS_PER_FRAME * min(1, MOST_FRAMES / max(count, 1)))
+    part = concatenate_points(*(spread_subset(points, size, per_frame) for points in (finished.model, tracks)))
+    found = errors_by_poses(part, finished.model.xyz, error_scale(frames), config.runtime.seed)
+    return replace(finished, pose_error=found)
 
 
 def fill_gaps(dense: DensePoints, sparse: Model, config: Config, working_scale: float) -> FinishedModel:
@@ -113,6 +126,8 @@ def fill_gaps(dense: DensePoints, sparse: Model, config: Config, working_scale: 
     filling, count = select_points(sparse, fills), len(dense.model.xyz)
     keep = not_isolated(dense.model, filling)
     model = take_points([dense.model, filling], [keep[:count], keep[count:]])
+    spacing = max(1, round(config.dense.spacing_px * working_scale))
+    uncertainty *= gap_error_factor(gap, spacing) / GAP_ERROR_FACTOR
     uncertainty = np.concatenate([dense.uncertainty, uncertainty[fills]])[keep]
     figures = dense.figures | {"track_points": int(fills.sum()), "isolated_dropped": int((~keep).sum())}
     logger.info("points: %s", figures)

@@ -11,7 +11,7 @@ from dd_sfm.config import DenseConfig
 from dd_sfm.mvs.consensus import consensus
 from dd_sfm.mvs.depth_maps import DepthMap
 from dd_sfm.mvs.thinning import best_per_cell
-from dd_sfm.mvs.uncertainty import GAP_ERROR_FACTOR, SPACING_PER_ERROR
+from dd_sfm.mvs.uncertainty import GAP_ERROR_FACTOR, OWN_SHARE, SPACING_PER_ERROR, gap_error_factor
 from dd_sfm.mvs.views import PosedViews
 from dd_sfm.structures import FloatArray
 
@@ -60,7 +60,9 @@ def fuse(views: PosedViews, maps: Sequence[DepthMap], config: DenseConfig) -> li
         for pixels in _in_gaps(views, maps, uncertain, confident, config.gap_px)
     ]
     in_gaps = _deduplicate(views, maps, in_gaps, GAP_SPACING * config.gap_px, SPACING_PER_ERROR)
-    return [a.concatenate(b) for a, b in zip(confident, in_gaps, strict=True)]
+    factors = [gap_error_factor(config.gap_px, m.step) / GAP_ERROR_FACTOR for m in maps]
+    in_gaps = [pixels.scale_uncertainty(factor) for pixels, factor in zip(in_gaps, factors, strict=True)]
+    return [a.concatenate(b).scale_uncertainty(OWN_SHARE) for a, b in zip(confident, in_gaps, strict=True)]
 
 
 def consistent_pixels(

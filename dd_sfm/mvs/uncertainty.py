@@ -3,7 +3,7 @@
 import numpy as np
 
 from dd_sfm.sfm.observation_geometry import model_angles_deg, model_errors_px
-from dd_sfm.structures import FloatArray, Model
+from dd_sfm.structures import FinishedModel, FloatArray, Model
 
 GAP_ERROR_FACTOR = 2.0
 """What fills a gap is so many times less exact than it looks: where no confident depth is, something is wrong."""
@@ -16,6 +16,10 @@ Depths go with the focal length; scale and place of the whole take up some of th
 """
 MEDIAN_SIGMA = 0.67
 """Median of the size of a normal deviate."""
+OWN_SHARE = 0.9
+"""Of the expected error of a dense point so much is its own: it was fitted to points whose poses were off as well."""
+WIDE_GAP = 1.25
+"""In gaps so many times as wide as the depths are apart something is wrong; in narrower ones single depths failed."""
 KEYPOINT_ERROR_FACTOR = 0.43
 """Error of SIFT's points, relative to that of dense tracks with the same angles and residuals."""
 
@@ -44,6 +48,24 @@ def keypoint_uncertainty(model: Model) -> FloatArray:
     expects too much of an error.
     """
     return KEYPOINT_ERROR_FACTOR * track_uncertainty(model)
+
+
+def gap_error_factor(width: float, spacing: float) -> float:
+    """How many times less exact than it looks what fills gaps is, from 1 to :data:`GAP_ERROR_FACTOR`.
+
+    Args:
+        width: From which on a hole is a gap.
+        spacing: Of the depths, in the same unit. Where it is larger, most gaps are nothing but the next depth.
+    """
+    return float(np.clip(GAP_ERROR_FACTOR * width / (WIDE_GAP * spacing), 1, GAP_ERROR_FACTOR))
+
+
+def whole_uncertainty(finished: FinishedModel, focal_sigma: float) -> FloatArray:
+    """Expected relative errors (P,) of points: their own, that of the poses and that of the focal length together."""
+    own = finished.uncertainty
+    if finished.pose_error is not None:
+        own = np.hypot(own, MEDIAN_SIGMA * finished.pose_error)
+    return with_focal_sigma(own, focal_sigma)
 
 
 def with_focal_sigma(uncertainty: FloatArray, focal_sigma: float) -> FloatArray:

@@ -23,7 +23,7 @@ from dd_sfm.io.run_folder import (
     write_poses,
 )
 from dd_sfm.io.trajectory import write_trajectory
-from dd_sfm.mvs.uncertainty import with_focal_sigma
+from dd_sfm.mvs.uncertainty import whole_uncertainty
 from dd_sfm.pipeline.between_frames import KeyPoints, find_poses_between, has_frames_between
 from dd_sfm.pipeline.frame_confidence import frame_poses
 from dd_sfm.pipeline.frames import extract_frames
@@ -116,7 +116,7 @@ def _make_points(work: Work) -> None:
     has_more = has_frames_between(work.out)
     for number, finished in enumerate(models):
         camera = finished.model.camera
-        uncertainty = with_focal_sigma(finished.uncertainty, job.frames.camera.focal_sigma)
+        uncertainty = whole_uncertainty(finished, job.frames.camera.focal_sigma)
         own: dict[str, int | float | None] = {
             "frames_registered": len(finished.model.cam_from_world),
             "focal_length_px": round(camera.fx, 2),

@@ -18,6 +18,7 @@ def test_right_expectations():
     assert [row["actual_over_predicted"] for row in found["bins"]] == pytest.approx([1.0] * 5, abs=0.25)
     assert found["growth_when_doubled"] == pytest.approx(2.0, abs=0.2)
     assert found["rank_correlation"] > 0.6
+    assert found["gross_share"] == 0
     # The same errors at other points tell nothing.
     shuffled = calibration_figures(rng.permutation(PREDICTED), actual)
     assert abs(shuffled["rank_correlation"]) < 0.15
@@ -28,6 +29,8 @@ def test_known_bins():
     found = calibration_figures(PREDICTED, 3 * PREDICTED**2)
     assert found["rank_correlation"] == pytest.approx(1.0)
     assert found["growth_when_doubled"] == pytest.approx(4.0, rel=1e-4)
+    assert found["gross_share"] == 0
+    assert calibration_figures(PREDICTED, PREDICTED * np.where(np.arange(505) < 101, 3.1, 1))["gross_share"] == 0.2
     middle = found["bins"][2]
     assert middle["predicted_median"] == pytest.approx(np.sqrt(0.002 * 0.064), rel=0.01)
     assert middle["actual_median"] == pytest.approx(3 * middle["predicted_median"] ** 2)

@@ -80,6 +80,7 @@ def test_dense_search_off_gives_the_cloud_of_the_tracks():
     assert (found.model.xyz == alone.xyz).all()
     assert (found.model.point == alone.point).all()
     assert found.uncertainty == pytest.approx(track_uncertainty(alone))
+    assert found.pose_error.shape == (len(found.model.xyz),)
     assert found.figures == {}
 
 
@@ -106,3 +107,4 @@ def test_from_tracks_to_dense_points(tmp_path):
     normal = np.linalg.svd(centred, full_matrices=False)[2][-1]
     assert np.median(np.abs(centred @ normal)) < 0.03
     assert found.model.xyz.shape == (len(found.uncertainty), 3)
+    assert (found.pose_error > 0).all()

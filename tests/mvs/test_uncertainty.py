@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from slanted import CAMERA, plane_model
 
-from dd_sfm.mvs.uncertainty import keypoint_uncertainty, track_uncertainty, with_focal_sigma
+from dd_sfm.mvs.uncertainty import (
+    MEDIAN_SIGMA,
+    gap_error_factor,
+    keypoint_uncertainty,
+    track_uncertainty,
+    whole_uncertainty,
+    with_focal_sigma,
+)
 from dd_sfm.sfm.point_selection import select_points
-from dd_sfm.structures import Model
+from dd_sfm.structures import FinishedModel, Model
 
 
 def seen_from(centres, error_px=0.0):
@@ -65,3 +72,19 @@ def test_an_uncertain_focal_length_makes_all_points_uncertain():
     assert with_focal_sigma(known, 0.0) == pytest.approx(known)
     # Half of the points are off by more than half of the focal length's standard deviation.
     assert with_focal_sigma(known, 0.3) == pytest.approx(np.hypot(known, 0.161), rel=0.01)
+
+
+def test_errors_of_poses_and_focal_length_come_on_top():
+    model = seen_from(row(4, 2.0))
+    own = np.array([0.01])
+    assert whole_uncertainty(FinishedModel(model, own), 0.0) == pytest.approx(own)
+    with_poses = FinishedModel(model, own, pose_error=np.array([0.02]))
+    both = np.hypot(0.01, MEDIAN_SIGMA * 0.02)
+    assert whole_uncertainty(with_poses, 0.0) == pytest.approx(both)
+    assert whole_uncertainty(with_poses, 0.1) == pytest.approx(with_focal_sigma(np.array([both]), 0.1))
+
+
+def test_what_fills_gaps_between_single_depths_is_believed():
+    assert gap_error_factor(5, 4) == gap_error_factor(50, 4) == 2
+    assert 1 < gap_error_factor(5, 7) < 1.5
+    assert gap_error_factor(5, 40) == 1

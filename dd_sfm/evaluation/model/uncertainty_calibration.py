@@ -9,6 +9,8 @@ from dd_sfm.structures import FloatArray
 BINS = 5
 MIN_POINTS_PER_BIN = 10
 """Fewest points in a bin: the median of fewer means nothing."""
+GROSS = 3.0
+"""True errors so many times as large as the expected ones are not what was claimed."""
 
 
 def calibration_figures(predicted: FloatArray, actual: FloatArray, bins: int = BINS) -> dict[str, Any] | None:
@@ -25,8 +27,9 @@ def calibration_figures(predicted: FloatArray, actual: FloatArray, bins: int = B
     Returns:
         ``points``: how many have both errors; ``rank_correlation``: Spearman's, None when either error is the same for
         all; ``growth_when_doubled``: the factor by which the true error grows where the expected one doubles, from a
-        line through the logarithms of the bins' medians, None when these do not differ; ``bins``: a row for each. None
-        with too few points.
+        line through the logarithms of the bins' medians, None when these do not differ; ``gross_share``: of the points
+        whose true error is more than :data:`GROSS` times the expected one; ``bins``: a row for each. None with too few
+        points.
     """
     known = np.flatnonzero(np.isfinite(predicted) & np.isfinite(actual))
     if len(known) < bins * MIN_POINTS_PER_BIN:
@@ -53,6 +56,7 @@ def calibration_figures(predicted: FloatArray, actual: FloatArray, bins: int = B
         "points": len(known),
         "rank_correlation": float(spearmanr(expected, found).statistic) if varied else None,
         "growth_when_doubled": _growth(medians),
+        "gross_share": float((found > GROSS * expected).mean()),
         "bins": rows,
     }
 

@@ -1,0 +1,160 @@
+"""How far points are off because their poses are, by first-order propagation through the bundle adjustment.
+
+Matches on one region of tissue do not err independently: light moves with the scope, and they slide with it. Random
+slides of all regions are drawn, and carried through the normal equations of the adjustment to poses and points. The
+places are those after an alignment by the cameras. Why this model: docs/design-notes.md.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import bsr_array, csr_array, dia_array, diags_array
+from scipy.sparse.linalg import splu
+from scipy.spatial import cKDTree
+
+from dd_sfm.cameras import camera_centres, stack_poses, world_to_camera
+from dd_sfm.structures import FloatArray, IntArray, Model
+
+SLIDE = 0.01
+"""Standard deviation of a region's slide in the image, relative to the way of the camera seen from the tissue..."""
+REGION_SIDE, REGION_FRAMES = 5, 8
+"""...of regions that are this part of a frame wide and high, and that the middle views of whose points lie so close."""
+DRAWS = 32
+"""Draws of all slides: standard deviations from so many are within some 12 %, alike for all points."""
+DAMPING = 1e-8
+"""Holds size and place of the whole, which the adjustment leaves open and no slide moves."""
+NEIGHBOURS = 4
+"""Points of the adjustment that tell the error of a point near by."""
+
+
+@dataclass(frozen=True)
+class NormalEquations:
+    """The adjustment of a model, linear around it; poses change by a rotation and a shift in the camera's axes.
+
+    ``poses`` (F, 3, 4); ``frame`` (O,) their rows; ``by_pose`` (2O, 6F) and ``by_point`` (2O, 3P): derivatives of the
+    projections; ``weight`` (2O, 2O) of the robust loss; ``point_inverse`` (3P, 3P): the inverse blocks of the points.
+    """
+
+    poses: FloatArray
+    frame: IntArray
+    by_pose: csr_array
+    by_point: csr_array
+    weight: dia_array
+    point_inverse: csr_array
+
+    @classmethod
+    def of(cls, model: Model, scale_px: float) -> "NormalEquations":
+        """Those of a model, with a Cauchy loss that turns down observations from ``scale_px`` on."""
+        poses = stack_poses(model.cam_from_world)
+        numbers = np.array(sorted(model.cam_from_world))
+        frame, count = np.searchsorted(numbers, model.frame), len(model.point)
+        turned = poses[model.frame][:, :, :3]
+        local = world_to_camera(model.xyz[model.point], poses[model.frame])
+        # What lies behind a camera tells nothing of it.
+        inverse = np.where(local[:, 2] > 0, 1 / np.where(local[:, 2] > 0, local[:, 2], 1), 0)
+        flat = local[:, :2] * inverse[:, None]
+        by_local = np.zeros((count, 2, 3))
+        by_local[:, 0, 0], by_local[:, 1, 1] = model.camera.focal[:, None] * inverse
+        by_local[:, :, 2] = -model.camera.focal * flat * inverse[:, None]
+        by_pose = np.concatenate([-by_local @ _cross_matrices(local), by_local], 2)
+        by_point = by_local @ turned
+        weight = 1 / (1 + np.square(model.xy - model.camera.denormalise(flat)).sum(1) / scale_px**2)
+        blocks = np.zeros((len(model.xyz), 3, 3))
+        np.add.at(blocks, model.point, weight[:, None, None] * (by_point.transpose(0, 2, 1) @ by_point))
+        size = np.trace(blocks, axis1=1, axis2=2)
+        blocks += 1e-6 * np.where(size > 0, size, 1)[:, None, None] * np.eye(3)
+        return cls(
+            poses[numbers],
+            frame,
+            _block_rows(by_pose, frame, len(numbers)),
+            _block_rows(by_point, model.point, len(model.xyz)),
+            diags_array(np.repeat(weight, 2)),
+            _block_rows(np.linalg.inv(blocks), np.arange(len(blocks)), len(blocks)),
+        )
+
+    def moved_by(self, moves: csr_array, amounts: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """How poses (F, 6, K) and points (P, 3, K) move where observations do, each by its own poses' share alone.
+
+        Args:
+            moves: Shifts of observations in pixels (2O, M), by M causes.
+            amounts: Sizes (M, K) of the causes in K cases.
+        """
+        weighted = self.weight @ self.by_pose
+        mixed = (weighted.T @ self.by_point).tocsr()
+        onto_points = (mixed @ self.point_inverse).tocsr()
+        matrix = weighted.T @ self.by_pose - onto_points @ mixed.T
+        diagonal = (weighted.multiply(self.by_pose)).sum(0)
+        damped = (matrix + DAMPING * diags_array(np.where(diagonal > 0, diagonal, 1))).tocsc()
+        cause = weighted.T @ moves - onto_points @ (self.by_point.T @ (self.weight @ moves))
+        solved = splu(damped).solve(np.ascontiguousarray(cause @ amounts))
+        poses = self._aligned(solved.reshape(len(self.poses), 6, -1))
+        points = -(onto_points.T @ poses.reshape(len(diagonal), -1))
+        return poses, points.reshape(self.point_inverse.shape[0] // 3, 3, -1)
+
+    def _aligned(self, moved: FloatArray) -> FloatArray:
+        """Changes of poses (F, 6, K) after the whole was aligned to where the cameras were."""
+        rotation = self.poses[:, :, :3]
+        turned, shifted = (-rotation.transpose(0, 2, 1) @ part for part in (moved[:, :3], moved[:, 3:]))
+        centres = camera_centres(self.poses)
+        turn = turned.mean(0)
+        shifted = shifted - np.cross(turn.T, centres[:, None]).transpose(0, 2, 1)
+        shifted -= shifted.mean(0)
+        around = (centres - centres.mean(0))[:, :, None]
+        growth = (around * shifted).sum((0, 1)) / max(float(np.square(around).sum()), 1e-30)
+        shifted -= growth * around
+        return np.concatenate([-rotation @ (turned - turn), -rotation @ shifted], 1)
+
+
+def errors_by_poses(model: Model, xyz: FloatArray, scale_px: float, seed: int) -> FloatArray:
+    """Standard deviation (N,) of places that comes from the poses, relative to their distance; smooth over the tissue.
+
+    Args:
+        model: Points and observations like those that the poses were adjusted with: a spread part of them will do.
+        xyz: Places (N, 3).
+        scale_px: Residual at which the adjustment turns down an observation.
+        seed: Seed of the draws.
+
+    Returns:
+        0 for all where there is nothing to adjust.
+    """
+    if len(model.cam_from_world) < 3 or not len(model.xyz) or not len(xyz):
+        return np.zeros(len(xyz))
+    moves, distance = slides(model)
+    amounts = SLIDE * np.random.default_rng(seed).normal(size=(moves.shape[1], DRAWS))
+    _, points = NormalEquations.of(model, scale_px).moved_by(moves, amounts)
+    variance = np.square(points).sum(1).mean(1) / distance**2
+    near = cKDTree(model.xyz).query(xyz, k=list(range(1, min(NEIGHBOURS, len(model.xyz)) + 1)))[1]
+    return np.asarray(np.sqrt(np.median(variance[near], axis=1)))
+
+
+def slides(model: Model) -> tuple[csr_array, FloatArray]:
+    """How observations shift where the matches of a region of tissue slide.
+
+    Returns:
+        Shifts in pixels (2O, 6R): by region, along x for a way of the camera along its three axes, then along y; and
+        the distance (P,) of every point from its middle view.
+    """
+    count, poses = len(model.xyz), stack_poses(model.cam_from_world)
+    views = np.bincount(model.point, minlength=count)
+    middle = np.minimum(np.cumsum(views) - views + views // 2, len(model.point) - 1)
+    from_frame, centres = model.frame[middle], camera_centres(poses)
+    distance = np.linalg.norm(model.xyz - centres[from_frame], axis=1)
+    cell = np.clip((model.xy[middle] / model.camera.size * REGION_SIDE).astype(np.int64), 0, REGION_SIDE - 1)
+    time = np.searchsorted(sorted(model.cam_from_world), from_frame) // REGION_FRAMES
+    region = np.unique((time * REGION_SIDE + cell[:, 1]) * REGION_SIDE + cell[:, 0], return_inverse=True)[1]
+    way = (centres[model.frame] - centres[from_frame][model.point]) / distance[model.point, None]
+    way = (poses[model.frame][:, :, :3] @ way[:, :, None])[:, :, 0]
+    blocks = np.zeros((len(model.point), 2, 6))
+    blocks[:, 0, :3], blocks[:, 1, 3:] = model.camera.fx * way, model.camera.fy * way
+    return _block_rows(blocks, region[model.point], int(region.max()) + 1), distance
+
+
+def _block_rows(blocks: FloatArray, column: IntArray, columns: int) -> csr_array:
+    """The sparse matrix with one block (B, h, w) a row of blocks, in the given columns of blocks."""
+    count, height, width = blocks.shape
+    return bsr_array((blocks, column, np.arange(count + 1)), shape=(count * height, columns * width)).tocsr()
+
+
+def _cross_matrices(vectors: FloatArray) -> FloatArray:
+    """Matrices (N, 3, 3) that take the cross product with vectors (N, 3) from the left."""
+    return np.asarray(np.cross(vectors[:, None, :], np.eye(3)).transpose(0, 2, 1))

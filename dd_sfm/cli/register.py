@@ -152,7 +152,7 @@ def _write(
 def _print(content: dict[str, Any]) -> None:
     unit = content["unit"]
     table = Table(title="distance from the surface", title_justify="left")
-    for name in ("region", "points", f"median [{unit}]", f"90 % below [{unit}]"):
+    for name in ("region", "points", f"median, {unit}", f"90 % below, {unit}"):
         table.add_column(name, justify="left" if name == "region" else "right")
     for row in [*content["regions"], {"region": "all", **content}]:
         table.add_row(

@@ -34,6 +34,8 @@ RESTARTS, SEARCHED, TRIED = 32, 700, 48
 """Starts around one that is given; places of a search of the whole surface, and those of them that are tried further
 after a few rough steps."""
 FINALISTS = 6
+CONFIRMED = 0.25
+"""A place further from the start than it may be is believed where this share of the starts end there."""
 PROBES = 0.12, 0.4
 """Of the cloud's radius: how far it is moved along the least certain directions, to see whether it comes back."""
 PROBED = 3
@@ -159,9 +161,7 @@ def register(cloud: Moving, target: Target, settings: Settings, progress: Progre
     coarse = [place for place in coarse if np.isfinite(place.score)]
     if not coarse:
         raise ReconstructionError("register: no start leads to the surface; expected one. Give one with --initial")
-    start = settings.start
-    possible = [p for p in coarse if start is None or inside(p.at, start, some, settings.within)]
-    places = _finished(levels, possible or coarse)
+    places = _finished(levels, _possible(levels, coarse, settings))
     best = places[0]
     held = directions(levels.many, target, best.at, best.side, scale_known=known)
     probes = [
@@ -188,6 +188,21 @@ def _starts(levels: _Levels, settings: Settings, progress: Progress) -> Sequence
         return distinct([place.at for place in rough], levels.some, TRIED, APART_SHARE / 2)
     known = settings.scale is not None
     return around(settings.start, levels.some, settings.within, RESTARTS, settings.seed, scale_known=known)
+
+
+def _possible(levels: _Levels, coarse: list[Place], settings: Settings) -> list[Place]:
+    """The places within the range around a start; all, where there are none, or many starts ended at the best."""
+    start = settings.start
+    best = min(coarse, key=lambda place: place.score)
+    if start is None or _agreeing(levels, coarse, best) >= CONFIRMED * len(coarse):
+        return coarse
+    return [place for place in coarse if inside(place.at, start, levels.some, settings.within)] or coarse
+
+
+def _agreeing(levels: _Levels, coarse: list[Place], best: Place) -> int:
+    """How many starts ended where the best place is."""
+    least = 2 * DECIDED_SHARE * levels.some.radius * best.at.scale
+    return sum(displacement(levels.some, place.at, best.at) < least for place in coarse)
 
 
 def _finished(levels: _Levels, coarse: list[Place]) -> list[Place]:
@@ -218,14 +233,15 @@ def _judged(
     kept = {id(at) for at in distinct([best.at, *(p.at for p in equal)], levels.some, 1 + FINALISTS, DECIDED_SHARE)}
     others = tuple(p for p in equal if id(p.at) in kept)
     fits = best.score <= MOST_FITTING * CAP_SHARE
-    agreeing = sum(displacement(levels.some, place.at, best.at) < 2 * least for place in coarse)
+    agreeing = _agreeing(levels, coarse, best)
     reasons = []
     if not fits:
         reasons.append(
             f"the cloud fits nowhere: points lie {100 * best.score:.2g} % of its radius from the surface on average, "
             f"where none counts more than {100 * CAP_SHARE:.2g} %"
         )
-    if settings.start and not inside(best.at, settings.start, levels.some, settings.within):
+    is_far = settings.start and not inside(best.at, settings.start, levels.some, settings.within)
+    if settings.start and is_far and agreeing < CONFIRMED * len(coarse):
         reasons.append(
             "the best place is further from the start than --within allows: "
             f"{difference(levels.some, settings.start, best.at, settings.unit)}"

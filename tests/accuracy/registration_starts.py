@@ -77,10 +77,10 @@ def measure(cloud, truth, target, name, number, given):
 def table(rows):
     """Print a line for every clip."""
     print(
-        "| clip | starts | before | target error, median / worst | residual, median / 90 % | scale off by | right | ",
+        "| clip | part | starts | before | target error, median / worst | residual, median / 90 % | scale off by | ",
         end="",
     )
-    print("verdict agrees |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("right | verdict agrees |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for key in dict.fromkeys((row["clip"], row["search"], row["part"]) for row in rows):
         some = [row for row in rows if (row["clip"], row["search"], row["part"]) == key]
         error, before, median, p90, scale = (

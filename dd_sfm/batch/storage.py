@@ -13,7 +13,7 @@ from typing import Any
 from dd_sfm.documents import regular
 from dd_sfm.errors import DDSfMError, InputError, OutputError
 from dd_sfm.io.atomic import output_error, write_bytes
-from dd_sfm.io.links import check_no_links
+from dd_sfm.io.links import check_is_no_link
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 FILE_SCHEME = "file://"
@@ -234,7 +234,8 @@ class Store:
         """
         place = inside(self.location, *name.split("/"))
         if not is_url(place):
-            check_no_links(Path(self.location), map(str, PurePosixPath(name).parents[:-1]))
+            for folder in PurePosixPath(name).parents[:-1]:
+                check_is_no_link(Path(self.location), Path(self.location, folder))
         try:
             if is_url(place):
                 files, path = filesystem(place)

@@ -45,12 +45,12 @@ def do_video(task: VideoTask) -> Outcome:
 
 
 def _work(task: VideoTask, scratch: Path | None) -> Outcome:
-    paths = [_local(one, scratch, number) for number, one in enumerate(task.inputs)]
-    if is_stopped(task.call):
-        return Outcome(Ending.STOPPED, "stopped")
     is_remote = scratch is not None and is_url(task.out)
     out = scratch / "run" if is_remote and scratch is not None else Path(task.out)
     check_is_no_link(out.parent, out)
+    paths = [_local(one, scratch, number) for number, one in enumerate(task.inputs)]
+    if is_stopped(task.call):
+        return Outcome(Ending.STOPPED, "stopped")
     with tempfile.TemporaryDirectory(prefix="dd-sfm-") as temporary:
         picture = Path(temporary) / "picture.jpg"
         words = [*PROCESS, str(os.getpid()), str(picture), *_command_line(task, paths, out)]

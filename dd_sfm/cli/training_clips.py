@@ -140,4 +140,6 @@ def _key(clip: "SynthSettings") -> str:
     if not clip.lens.camera:
         # Clips from before there was such a key are the same.
         del content["lens"]["camera"]
+    if not clip.effects.tool:
+        del content["effects"]["tool"]
     return hashlib.sha256(json.dumps([RENDERER_VERSION, content]).encode()).hexdigest()[:16]

@@ -15,6 +15,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.features.packed_map import PackedMap, load_packed, save_packed
 from dd_sfm.io.arrays import read_array
 from dd_sfm.io.atomic import write_array
+from dd_sfm.io.links import check_is_no_link
 from dd_sfm.io.run_folder import GRID, has_grid, read_grid, write_grid
 from dd_sfm.structures import WorkingGrid
 
@@ -57,6 +58,7 @@ class DescriptorFiles:
         Raises:
             OutputError: If it cannot be written.
         """
+        check_is_no_link(self.out, self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         # The grid, which says that the others are there, goes first and comes last.
         for path in [self.out / GRID, *self.folder.glob("*.npy"), *self.folder.glob("*.npz")]:
@@ -94,8 +96,9 @@ class DescriptorFiles:
             needed_from: Maps of source frames before this one may go to make room.
 
         Raises:
-            OutputError: If it cannot be written.
+            OutputError: If it cannot be written, or only to where a link leads.
         """
+        check_is_no_link(self.out, self.folder)
         if pooled is not None:
             write_array(self._pooled_path(index), pooled, durable=False)
         with self._lock:

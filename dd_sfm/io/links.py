@@ -5,29 +5,34 @@ elsewhere, and lead to files that no command has made.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from dd_sfm.errors import OutputError
 
 
-def check_no_links(out: Path, folders: Iterable[str]) -> None:
+def check_no_links(out: Path, folders: Iterable[str], but: Collection[Path] = ()) -> None:
     """Check that folders in an output folder, and all folders in them, are no links; they may be missing.
 
     Args:
         out: The output folder, which may be a link.
         folders: Paths relative to it.
+        but: Links that may be there, as they are about to be replaced.
 
     Raises:
         OutputError: If one is.
     """
     for folder in folders:
         inside = Path(folder)
-        for place in (*reversed(inside.parents[:-1]), inside):
-            check_is_no_link(out, out / place)
+        places = [out / place for place in (*reversed(inside.parents[:-1]), inside)]
+        if any(place in but for place in places):
+            continue
+        for place in places:
+            check_is_no_link(out, place)
         for top, names, _ in os.walk(out / inside):
             for name in names:
-                check_is_no_link(out, Path(top, name))
+                if Path(top, name) not in but:
+                    check_is_no_link(out, Path(top, name))
 
 
 def check_is_no_link(out: Path, folder: Path) -> None:

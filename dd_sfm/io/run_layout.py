@@ -84,14 +84,18 @@ def remove_own(out: Path, stage: str) -> None:
         _remove_empty(out / folder)
 
 
-def check_stage_folders(out: Path, stage: str) -> None:
+def check_stage_folders(out: Path, stage: str, *, made_anew: bool) -> None:
     """Check that no folder that a stage writes to is a link, and none in it.
+
+    Args:
+        out: The run folder.
+        stage: The stage.
+        made_anew: Whether what the stage made is removed first, links in the place of its folders too.
 
     Raises:
         OutputError: If one is.
     """
-    # Descriptors that were deleted are made again where they are matched.
-    check_no_links(out, {*filter(None, MADE_BY[stage]), *(["descriptors"] if stage == "match" else [])})
+    check_no_links(out, filter(None, MADE_BY[stage]), but=own_files(out, stage) if made_anew else ())
 
 
 def is_own(out: Path, path: Path) -> bool:

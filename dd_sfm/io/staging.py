@@ -46,6 +46,8 @@ def staged_folder(folder: Path, marker: str, record: dict[str, Any], *, overwrit
         OutputError: If the folder may not be filled, cannot be written, or holds a file of the same name.
     """
     check_folder(folder, overwrite=overwrite)
+    # Links in the place of its folders are told of before the work is done.
+    check_replaceable(folder, marker, record["made_by"], ())
     is_new = not folder.exists()
     staging = folder / f".{marker}.partial"
     try:

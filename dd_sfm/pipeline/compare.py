@@ -13,7 +13,7 @@ from dd_sfm.config import Config
 from dd_sfm.errors import OutputError, ReconstructionError, stoppable
 from dd_sfm.io.atomic import atomic_file, output_error
 from dd_sfm.io.edited_masks import edited_masks, mask_hash, note_taken, taken_masks
-from dd_sfm.io.links import check_is_no_link
+from dd_sfm.io.links import check_is_no_link, check_no_links
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.run_layout import is_empty, is_run, own_files
 from dd_sfm.pipeline.metrics import reset_memory_peaks
@@ -113,9 +113,9 @@ def check_folder(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; expected a folder to write the comparison to")
+    for name in RUNS:
+        check_is_no_link(out, out / name)
     if not out.is_dir() or _is_hardly_begun(out) or any(is_run(out / name) for name in RUNS):
-        for name in RUNS:
-            check_is_no_link(out, out / name)
         return
     what = "is the folder of a run" if is_run(out) else "holds files that are not of a comparison"
     raise OutputError(f"{out}: {what}; choose an empty or new folder with -o")
@@ -171,7 +171,7 @@ def _share_edited_masks(source: Path, target: Path) -> None:
     """Give a run the masks that the user has edited in another one, also those edited again and those put back.
 
     Raises:
-        OutputError: If the user has edited the same mask in both, or only in this one.
+        OutputError: If the user has edited the same mask in both, or only in this one; or if its masks are a link.
     """
     edited = {name: content for name, content in edited_masks(source).items() if content}
     there, taken = edited_masks(target), taken_masks(target)
@@ -187,6 +187,7 @@ def _share_edited_masks(source: Path, target: Path) -> None:
             )
         given.append((ours, theirs))
     if given:
+        check_no_links(target, ["masks"])
         # Noted before as well, so that what a killed process has given is not taken for the user's.
         before = {name: content for name, content in there.items() if content in taken.get(name, ())}
         note_taken(target, before, coming=edited)

@@ -194,11 +194,10 @@ class StageRecord:
         Raises:
             OutputError: If it would write to where a link leads, or the folder cannot be written.
         """
-        if self.stages.get(stage, {}).get("fingerprint") != expected:
-            self.clear_from(stage)
-        else:
-            self.clear_from(*STAGES[STAGES.index(stage) + 1 :][:1])
-        check_stage_folders(self.out, stage)
+        made_anew = self.stages.get(stage, {}).get("fingerprint") != expected
+        # Before anything is removed: where the stage cannot be done, what is there stays.
+        check_stage_folders(self.out, stage, made_anew=made_anew)
+        self.clear_from(*STAGES[STAGES.index(stage) + (not made_anew) :][:1])
         self.stages[stage] = {"fingerprint": expected, "done": False, "seconds": self.seconds(stage)}
         self._write()
 

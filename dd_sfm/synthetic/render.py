@@ -68,7 +68,7 @@ def make_scene(settings: SynthSettings) -> Scene:
     path = plan_path(shape, mesh.vertices, settings.frames, settings.path, way)
     modes = deformation_modes(more, mesh.vertices)
     debris = Debris.scatter(more, settings.effects.debris, path.centre, path.rotation)
-    tool = Tool.plan(more, settings.effects.tool, path, RayScene(mesh.vertices, mesh.faces))
+    tool = Tool.plan(more, settings.effects.tool, path, mesh)
     scene = Scene(settings, mesh, visibility, tissue, path, modes, debris, tool, np.ones(settings.frames))
     return replace(scene, exposure=_exposures(scene))
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dd_sfm.synthetic.light import irradiance, reflections
+from dd_sfm.synthetic.mesh import Mesh
 from dd_sfm.synthetic.noise import NoiseField, smooth_series
 from dd_sfm.synthetic.path import CameraPath
 from dd_sfm.synthetic.rays import RayScene
@@ -36,25 +37,29 @@ class Tool:
     """Where the instrument is in each frame, in the camera's axes and mm.
 
     ``present`` (N,) bool; ``tip`` (N, 3): centre of the round tip; ``axis`` (N, 3): unit vectors along the shaft
-    towards the tip; ``scratches``: brightness of the metal.
+    towards the tip; ``scratches``: brightness of the metal, None where it is never seen.
     """
 
     present: NDArray[np.bool_]
     tip: NDArray[np.float64]
     axis: NDArray[np.float64]
-    scratches: NoiseField
+    scratches: NoiseField | None
 
     @staticmethod
-    def plan(rng: np.random.Generator, share: float, path: CameraPath, tissue: RayScene) -> "Tool":
+    def plan(rng: np.random.Generator, share: float, path: CameraPath, mesh: Mesh) -> "Tool":
         """Plan its movement.
 
         Args:
             rng: Random generator.
             share: Of the clip, around its middle, in which it is seen; 1 for all of it, 0 for none.
             path: Of the camera.
-            tissue: The organ at rest, which the tip keeps away from.
+            mesh: The organ at rest, which the tip keeps away from.
         """
         count = len(path.centre)
+        if not share:
+            nowhere = np.zeros((count, 3))
+            return Tool(np.zeros(count, bool), nowhere, nowhere, None)
+        tissue = RayScene(mesh.vertices, mesh.faces)
         angle = rng.uniform(np.radians(20), np.radians(160))  # Below the picture's middle.
         channel = CHANNEL_MM * np.array([np.cos(angle), np.sin(angle), 0.0])
         sway = smooth_series(rng, count, 12.0, 3)
@@ -71,7 +76,7 @@ class Tool:
 
     def at(self, frame: int, path: CameraPath) -> "PlacedTool | None":
         """The instrument among the tissue in a frame; None where it is not out."""
-        if not self.present[frame]:
+        if not self.present[frame] or self.scratches is None:
             return None
         rotation = path.rotation[frame]
         return PlacedTool(
@@ -83,6 +88,8 @@ def _extension(count: int, share: float) -> NDArray[np.float64]:
     """How far out it is (N,), 0 to 1: for a share of the time around the middle, with soft ends."""
     if share >= 1:
         return np.ones(count)
+    # In at least one frame.
+    share = max(share, 1.5 / count)
     place = np.abs(np.linspace(-1, 1, count))
     inside = np.clip((share - place) / max(0.25 * share, 1e-9), 0, 1)
     return np.asarray(inside * inside * (3 - 2 * inside))

@@ -4,6 +4,7 @@ import pytest
 
 from dd_sfm.batch.storage import Store
 from dd_sfm.errors import OutputError
+from dd_sfm.features.descriptor_files import DescriptorFiles
 from dd_sfm.io.checksums import ASIDE, put_aside
 from dd_sfm.io.links import check_no_links
 from dd_sfm.io.lock import LOCK, locked
@@ -33,6 +34,9 @@ def outside(tmp_path):
 
 FOLDERS = [folder for stage in MADE_BY.values() for folder in stage if folder]
 
+REPLACED = {f"{folder}/0" for folder in ("poses", "sparse", "camera.partial", "describe", "match", "map")}
+"""Places of folders that a stage fills with folders of any name, or of models."""
+
 
 @pytest.mark.parametrize("place", [f"{folder}{inner}" for folder in FOLDERS for inner in ("", "/0")])
 def test_a_stage_writes_to_no_linked_folder(tmp_path, outside, place):
@@ -45,20 +49,27 @@ def test_a_stage_writes_to_no_linked_folder(tmp_path, outside, place):
     link.symlink_to(outside)
     with pytest.raises(OutputError, match=SAYS):
         record.begin(stage, "a")
-    # Made anew it loses the link; what is none of its files stays as it is, and so does the rest.
-    try:
+    # Made anew it loses a link in the place of its folder; one in it that is none of its own ends it, untouched.
+    (run / "points.ply").write_text("an earlier result")
+    if place == link.name or place in REPLACED:
         record.begin(stage, "b")
-    except OutputError:
-        assert link.is_symlink()
-    else:
         assert not link.is_symlink()
+        assert not (run / "points.ply").exists()
+    else:
+        with pytest.raises(OutputError, match=SAYS):
+            record.begin(stage, "b")
+        assert link.is_symlink()
+        assert (run / "points.ply").exists()
 
 
 def test_descriptors_made_again_while_matching_go_to_no_linked_folder(tmp_path, outside):
-    record = StageRecord.open(tmp_path / "run", overwrite=False)
-    (tmp_path / "run" / "descriptors").symlink_to(outside)
+    run = tmp_path / "run"
+    record = StageRecord.open(run, overwrite=False)
+    (run / "descriptors").symlink_to(outside)
+    # Those that are there are read wherever they lie.
+    record.begin("match", "a")
     with pytest.raises(OutputError, match=SAYS):
-        record.begin("match", "a")
+        DescriptorFiles(run, None).save(0, None)
 
 
 def test_a_run_folder_may_be_a_link(tmp_path):

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dd_sfm.synthetic.mesh import Mesh
 from dd_sfm.synthetic.noise import NoiseField
 from dd_sfm.synthetic.path import CameraPath
 from dd_sfm.synthetic.rays import RayScene
@@ -65,7 +66,7 @@ def test_the_nearest_of_many_rays_is_on_the_surface(scratches):
 def box(size):
     corners = size * np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
     sides = np.array([[0, 1, 3, 2], [4, 5, 7, 6], [0, 1, 5, 4], [2, 3, 7, 6], [0, 2, 6, 4], [1, 3, 7, 5]], np.int32)
-    return RayScene(corners, np.concatenate([sides[:, :3], sides[:, [0, 2, 3]]]))
+    return Mesh(corners, np.concatenate([sides[:, :3], sides[:, [0, 2, 3]]]), corners)
 
 
 def path(count):
@@ -80,14 +81,15 @@ def test_it_comes_and_goes_and_keeps_off_the_wall():
     assert tool.tip[:, 2].max() < 8
     assert np.linalg.norm(np.diff(tool.tip[18:42], axis=0), axis=1).max() < 1.0
     assert Tool.plan(np.random.default_rng(1), 1.0, path(9), box(8.0)).present.all()
+    assert Tool.plan(np.random.default_rng(1), 0.01, path(50), box(8.0)).present.sum() == 2
     assert not Tool.plan(np.random.default_rng(1), 0.0, path(9), box(8.0)).present.any()
 
 
 def test_it_keeps_light_from_what_is_behind_it(scratches):
-    tool = placed([0, 0, 5], [0, 0, 1], scratches)
+    tool, walls = placed([0, 0, 5], [0, 0, 1], scratches), box(8.0)
     way = np.array([[-1.0, 0, 0.2], [0, 1.0, 0]])
-    blocked = Blockers(box(8.0), tool).distance(np.array([4.0, 0, 0]), way)
-    free = Blockers(box(8.0), None).distance(np.array([4.0, 0, 0]), way)
+    blocked = Blockers(RayScene(walls.vertices, walls.faces), tool).distance(np.array([4.0, 0, 0]), way)
+    free = Blockers(RayScene(walls.vertices, walls.faces), None).distance(np.array([4.0, 0, 0]), way)
     assert blocked[0] < 4 < free[0]
     assert blocked[1] == free[1]
 

@@ -56,6 +56,7 @@ def _renumbered(cloud: CloudView, before: CloudView) -> CloudView:
         return cloud
     known = np.isfinite(cloud.first_frame)
     first_frame = cloud.first_frame.copy()
-    first_frame[known] = [number[int(frame)] for frame in cloud.first_frame[known]]
+    frames, row = np.unique(cloud.first_frame[known], return_inverse=True)
+    first_frame[known] = np.array([number[int(frame)] for frame in frames], np.float64)[row]
     confidence = {number[frame]: value for frame, value in cloud.confidence.items() if frame in number}
     return replace(cloud, first_frame=first_frame, confidence=confidence)

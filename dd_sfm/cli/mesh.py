@@ -47,6 +47,10 @@ def mesh(
 
     if out is None and run.is_file():
         raise UsageError(f"{run}: a file; expected -o FILE.ply, as there is no run folder to write into")
+    if out is None and scale is not None:
+        raise UsageError(
+            "--scale: expected -o FILE.ply with it; RUN/mesh.ply is in the run's own unit, as its points are"
+        )
     target = out or run / "mesh.ply"
     with locked_if_run(target.parent):
         if out is not None or run.is_dir():

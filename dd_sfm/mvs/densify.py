@@ -21,7 +21,7 @@ from dd_sfm.mvs.uncertainty import GAP_ERROR_FACTOR, SPACING_PER_ERROR, gap_erro
 from dd_sfm.ops.resize import working_scale
 from dd_sfm.progress import Progress, labelled
 from dd_sfm.runtime import release_memory
-from dd_sfm.sfm.bundle_adjustment import MOST_FRAMES
+from dd_sfm.sfm.bundle_adjustment import thinned
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.point_cleaning import clean, not_isolated
 from dd_sfm.sfm.point_selection import concatenate_points, depths, select_points, spread_subset, take_points
@@ -97,9 +97,9 @@ def _triangulated(tracks: Tracks, refined: Model, frames: FrameSet, config: Conf
 
 def _with_pose_errors(finished: FinishedModel, tracks: Model, frames: FrameSet, config: Config) -> FinishedModel:
     """A finished model with the error that its poses bring to its points; ``tracks``: points of tracks, same poses."""
-    size, count = (tracks.camera.width, tracks.camera.height), len(tracks.cam_from_world)
-    per_frame = round(POINTS_PER_FRAME * min(1, MOST_FRAMES / max(count, 1)))
-    part = concatenate_points(*(spread_subset(points, size, per_frame) for points in (finished.model, tracks)))
+    size = tracks.camera.width, tracks.camera.height
+    spread = (spread_subset(points, size, POINTS_PER_FRAME) for points in (finished.model, tracks))
+    part = concatenate_points(*map(thinned, spread))
     found = errors_by_poses(part, finished.model.xyz, error_scale(frames), config.runtime.seed)
     return replace(finished, pose_error=found)
 

@@ -75,7 +75,7 @@ def directions(cloud: Moving, target: Target, at: Similarity, side: float, *, sc
     size = 6 if scale_known else 7
     matrix = matrix[:size, :size]
     gradient = _cell_gradients(points, matches, cloud.sigma * at.scale, centre, radius)[:, :size]
-    inverse = np.linalg.inv(matrix + 1e-9 * np.trace(matrix) * np.eye(size))
+    inverse = np.linalg.pinv(matrix + 1e-9 * np.trace(matrix) * np.eye(size))
     spread = inverse @ (gradient.T @ gradient) @ inverse
     hold, vectors = np.linalg.eigh(matrix)
     found = []

@@ -56,9 +56,12 @@ def read_pairs(path: Path) -> tuple[FloatArray, FloatArray]:
     try:
         if regular(path).stat().st_size > MOST_BYTES:
             raise ValueError("too large for picked pairs")
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        is_header = True
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
             words = [word for word in re.split(r"[\s,;]+", line.partition("#")[0]) if word]
-            if not words or (number == 1 and not re.match(r"[-+.\d]", words[0])):
+            # The first line with anything in it may name the columns.
+            may_be_header, is_header = is_header, is_header and not words
+            if not words or (may_be_header and not re.match(r"[-+.\d]", words[0])):
                 continue
             if len(words) != 6:
                 raise ValueError(f"line {number} has {len(words)} values")

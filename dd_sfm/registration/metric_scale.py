@@ -91,6 +91,11 @@ def _of_registration(path: Path) -> MetricScale:
 
 def _of_positions(path: Path, unit: str, scene: Scene) -> MetricScale:
     """The scale at which the cameras come to lie at known positions."""
+    if len({image.source for image in scene.images}) > 1:
+        raise InputError(
+            f"--scale tum:{path}: {scene.source} has several sources, each with times of its own; expected a run of "
+            "one video. Give the factor itself"
+        )
     time, place = _read_positions(path)
     rows, known = _matched(scene, time, place)
     if len(rows) < MIN_POSES:

@@ -15,6 +15,8 @@ from dd_sfm.mvs.thinning import best_per_cell
 from dd_sfm.sfm.point_cloud import point_normals
 from dd_sfm.structures import FloatArray
 
+FLAT_SHARE = 1e-6
+"""A cloud that is narrower by this factor than it is long is a line."""
 MIN_POINTS = 100
 CELL_FACTORS = np.array([1, 1 << 21, 1 << 42])
 """Three whole numbers of a cell become one."""
@@ -92,6 +94,9 @@ def open_moving(source: Path) -> Moving:
         found = _made(model.xyz, point_normals(model), model.rgb, scene_uncertainty(scene), distance)
     if len(found.xyz) < MIN_POINTS:
         raise InputError(f"{source}: {len(found.xyz)} points; expected at least {MIN_POINTS} to register by")
+    extent = np.linalg.svd(found.xyz - found.centre, compute_uv=False)
+    if not extent[1] > FLAT_SHARE * extent[0]:
+        raise InputError(f"{source}: all points lie on a line, or at one place; expected a piece of a surface")
     return found
 
 

@@ -19,7 +19,7 @@ from dd_sfm.registration.certainty import (
     displacement,
     words,
 )
-from dd_sfm.registration.icp import CAP_SHARE, Schedule, refine, score
+from dd_sfm.registration.icp import CAP_SHARE, Schedule, match, refine, score
 from dd_sfm.registration.moving import Moving
 from dd_sfm.registration.starts import APART_SHARE, Range, around, distinct, inside, search
 from dd_sfm.registration.target import Target
@@ -33,6 +33,8 @@ COARSE_SAMPLES = 30_000
 RESTARTS, SEARCHED, TRIED = 32, 700, 48
 """Starts around one that is given; places of a search of the whole surface, and those of them that are tried further
 after a few rough steps."""
+FEWEST_MATCHES = 12
+"""Fewest points that find the surface where a cloud is said to lie on it."""
 FINALISTS = 6
 CONFIRMED = 0.25
 """A place further from the start than it may be is believed where this share of the starts end there."""
@@ -130,6 +132,11 @@ class _Levels:
         at, side = refine(self.few, self.rough, start, schedule, scale_sigma=self.scale_sigma)
         return Place(at, score(self.some, self.rough, at, side), side)
 
+    def is_there(self, place: Place) -> bool:
+        """Whether enough points find the surface from a place."""
+        reach = CAP_SHARE * self.some.radius * place.at.scale
+        return int(match(self.some, self.rough, place.at, reach, place.side)[1].used.sum()) >= FEWEST_MATCHES
+
     def fine(self, start: Similarity) -> Place:
         """Where a place ends on the finest level."""
         at, _ = refine(self.some, self.full, start, FINE, scale_sigma=self.scale_sigma)
@@ -158,10 +165,12 @@ def register(cloud: Moving, target: Target, settings: Settings, progress: Progre
     )
     starts = _starts(levels, settings, progress)
     coarse = [levels.coarse(start, COARSE) for start in progress(starts, total=len(starts), label="starts")]
-    coarse = [place for place in coarse if np.isfinite(place.score)]
-    if not coarse:
-        raise ReconstructionError("register: no start leads to the surface; expected one. Give one with --initial")
-    places = _finished(levels, _possible(levels, coarse, settings))
+    places = _finished(levels, _possible(levels, coarse, settings)) if any(map(levels.is_there, coarse)) else []
+    if not any(map(levels.is_there, places)):
+        raise ReconstructionError(
+            "register: no start leads to the surface; expected one from which points find it. Give another with "
+            "--initial or --pairs, or none to search the whole surface"
+        )
     best = places[0]
     held = directions(levels.many, target, best.at, best.side, scale_known=known)
     probes = [

@@ -85,8 +85,9 @@ class NormalEquations:
         matrix = weighted.T @ self.by_pose - onto_points @ mixed.T
         diagonal = (weighted.multiply(self.by_pose)).sum(0)
         damped = (matrix + DAMPING * diags_array(np.where(diagonal > 0, diagonal, 1))).tocsc()
-        cause = weighted.T @ moves - onto_points @ (self.by_point.T @ (self.weight @ moves))
-        solved = splu(damped).solve(np.ascontiguousarray(cause @ amounts))
+        shifts = self.weight @ (moves @ amounts)
+        cause = self.by_pose.T @ shifts - onto_points @ (self.by_point.T @ shifts)
+        solved = splu(damped).solve(np.ascontiguousarray(cause))
         poses = self._aligned(solved.reshape(len(self.poses), 6, -1))
         points = -(onto_points.T @ poses.reshape(len(diagonal), -1))
         return poses, points.reshape(self.point_inverse.shape[0] // 3, 3, -1)

@@ -18,6 +18,7 @@ from scipy.sparse.linalg import splu
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import stack_poses
+from dd_sfm.runtime import one_blas_thread
 from dd_sfm.sfm.adjustment_loops import cost_loop, mark_pairs, move_loop, reduce_loop
 from dd_sfm.structures import FloatArray, Model
 
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 PARTS = 4
 """Points are shared out in so many parts, whatever the number of threads: sums then never depend on it."""
-MOST_DENSE_FRAMES = 500
+MOST_DENSE_FRAMES = 1200
 """The equations of more frames than these are solved as sparse ones."""
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-4, 1e-9, 1e4
 GAUGE = 1e-9
@@ -58,7 +59,7 @@ def adjust_weighted(
     """
     frames = sorted(model.cam_from_world)
     poses = stack_poses(model.cam_from_world)[frames]
-    with ThreadPoolExecutor(min(threads, PARTS)) as pool:
+    with ThreadPoolExecutor(min(threads, PARTS)) as pool, one_blas_thread():
         problem = _Problem(model, information, np.searchsorted(frames, model.frame), len(frames), loss_px, pool)
         state = problem.adjust(_State(poses, model.xyz.astype(np.float64)), tolerance, most_steps)
     return replace(model, cam_from_world=dict(zip(frames, state.poses, strict=True)), xyz=state.xyz)
@@ -93,7 +94,8 @@ class _Problem:
         self._block[seen] = np.arange(len(self._pairs))
         # The frame in the middle holds place and rotation of the whole; frames without observations stay as well.
         self._held = np.bincount(self._frame, minlength=frames) == 0
-        self._held[frames // 2] = True
+        observing = np.flatnonzero(~self._held)
+        self._held[observing[len(observing) // 2 :][:1]] = True
 
     def adjust(self, state: _State, tolerance: float, most_steps: int) -> _State:
         """See :func:`adjust_weighted`."""
@@ -148,10 +150,13 @@ class _Problem:
         """The change of the poses (F, 6) by blocks (B, 6, 6) of the upper half and the right side (F, 6)."""
         row, column = self._pairs.T
         own = row == column
+        held = self._held.copy()
+        # A frame that sees nothing in front of it has no equations.
+        held[row[own]] |= ~square[own].any((1, 2))
         square[own] *= 1 + GAUGE * np.eye(6)
-        square[self._held[row] | self._held[column]] = 0
-        square[own & self._held[row]] = np.eye(6)
-        right[self._held] = 0
+        square[held[row] | held[column]] = 0
+        square[own & held[row]] = np.eye(6)
+        right[held] = 0
         if len(right) > MOST_DENSE_FRAMES:
             return _solve_sparse(square, row, column, right)
         size = len(right)

@@ -352,6 +352,7 @@ def test_what_mesh_refuses(refused, run, tmp_path):
     out = tmp_path / "out.ply"
     refused("mesh", tmp_path / "empty.ply", "-o", out, says="the cloud has 0 points; expected at least 100")
     refused("mesh", tmp_path / "empty.ply", says="empty.ply: a file; expected -o FILE.ply", code=2)
+    refused("mesh", run, "--scale", 0.3, says="--scale: expected -o FILE.ply with it", code=2)
     write_points(tmp_path / "bare.ply", plane_model(1.0).xyz, plane_model(1.0).rgb)
     refused("mesh", tmp_path / "bare.ply", "-o", out, says="the cloud has no normals (nx, ny, nz)")
     refused("mesh", run, "-o", tmp_path / "out.obj", says="expected a file name that ends in .ply", code=2)

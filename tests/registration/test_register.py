@@ -1,14 +1,18 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from surfaces import disturbed, seen_part, tube
 
+from dd_sfm.errors import InputError, ReconstructionError
 from dd_sfm.evaluation.model.alignment import Similarity
+from dd_sfm.io.clouds import write_points
 from dd_sfm.registration.certainty import Direction, displacement, words
 from dd_sfm.registration.figures import figures
+from dd_sfm.registration.moving import open_moving
 from dd_sfm.registration.register import Settings, register
 from dd_sfm.registration.starts import Range, inside
 from dd_sfm.registration.target import make_target
@@ -91,6 +95,22 @@ def test_without_a_start_the_surface_is_searched():
     cloud, back = disturbed(seen_part(target), scale=3.0, degrees=140.0, shift=(300.0, -100.0, 50.0))
     found = register(cloud, target, Settings(scale=1 / 3.0))
     assert displacement(found.cloud, found.similarity, back) < 0.3
+
+
+@pytest.mark.parametrize("start", [replace(IDENTITY, shift=np.full(3, 1000.0)), replace(IDENTITY, scale=1e-3)])
+def test_a_start_that_leads_nowhere_is_refused(start):
+    target = make_target(tube(2.5), samples=3_000)
+    cloud, _ = disturbed(seen_part(target))
+    with pytest.raises(ReconstructionError, match="no start leads to the surface"):
+        register(cloud, target, Settings(start=start))
+
+
+def test_a_cloud_that_is_a_line_is_refused(tmp_path):
+    line = np.linspace(0, 1, 200)[:, None] * np.ones(3)
+    for name, xyz in (("line", line), ("point", 0 * line)):
+        write_points(tmp_path / f"{name}.ply", xyz, np.zeros((200, 3), np.uint8))
+        with pytest.raises(InputError, match="lie on a line, or at one place"):
+            open_moving(tmp_path / f"{name}.ply")
 
 
 def test_a_place_is_inside_a_range():

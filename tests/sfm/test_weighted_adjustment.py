@@ -54,6 +54,20 @@ def test_what_is_not_measured_along_an_edge_does_not_hold_the_poses():
     assert _centre_error(told, truth) < 0.25 * _centre_error(untold, truth)
 
 
+def test_a_frame_with_all_its_points_behind_it_stays_as_it_is():
+    _, model, truth = _disturbed()
+    turned = max(model.cam_from_world)
+    away = np.diag([1.0, -1.0, -1.0]) @ model.cam_from_world[turned]
+    adjusted = _adjust(replace(model, cam_from_world={**model.cam_from_world, turned: away}))
+    assert np.array_equal(adjusted.cam_from_world[turned], away)
+    others = {k: p for k, p in adjusted.cam_from_world.items() if k != turned}
+    before = {k: p for k, p in model.cam_from_world.items() if k != turned}
+    true = replace(truth, cam_from_world={k: truth.cam_from_world[k] for k in others})
+    assert _centre_error(replace(model, cam_from_world=others), true) < 0.7 * _centre_error(
+        replace(model, cam_from_world=before), true
+    )
+
+
 def test_threads_change_nothing():
     _, model, _ = _disturbed()
     one, four = _adjust(model, most_steps=3), _adjust(model, most_steps=3, threads=4)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from viewing import shown
 
-from dd_sfm.errors import DeviceError
+from dd_sfm.errors import DeviceError, InputError
 from dd_sfm.viz.browser.drawn import Drawn, shown_frames, thinning_note, unsure_frames
 from dd_sfm.viz.browser.page import pick_along, start_camera
 from dd_sfm.viz.browser.panel import legend
@@ -82,6 +82,19 @@ def test_controls_change_what_is_drawn(page):
     page.panel._reset()
     page.settle()
     assert len(node.points) == 400
+
+
+def test_what_cannot_be_drawn_is_told_and_the_page_goes_on(page, monkeypatch):
+    def fail():
+        raise InputError("mesh.ply: <b>damaged</b>")
+
+    monkeypatch.setattr(page.nodes, "update_surface", fail)
+    page.ask("surface")
+    page.settle()
+    assert "mesh.ply: &lt;b&gt;damaged" in page.panel._shown.content
+    page.ask("points")
+    page.settle()
+    assert "400 of 400" in page.panel._shown.content
 
 
 def test_two_picks_give_a_distance(page):

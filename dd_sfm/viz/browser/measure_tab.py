@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from dd_sfm.viz.browser.page import Page
 
 NO_UNCERTAINTY = "The points have no uncertainty of their own: no ± is known."
-MEANING = "±: half of such measurements are wrong by less. What all points share, as a wrong scale, is not in it."
+MEANING = (
+    "±: half of such measurements are wrong by less, if points err independently. Of near points, which err alike, it "
+    "says too much."
+)
 
 
 class MeasureTab:

@@ -1,5 +1,6 @@
 """The page: its scene, its panel of controls, and the thread that redraws what they change."""
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from dd_sfm.viz.render.orbit import orbit_from_viewpoint, point_at
 from dd_sfm.viz.render.splat import project
 from dd_sfm.viz.render.view_state import ViewState
 from dd_sfm.viz.render.viewpoints import Viewpoint, find_viewpoint, parse_camera_view
+
+logger = logging.getLogger(__name__)
 
 USUAL_SIZE = 880, 800
 """Width and height of the scene beside the panel before a browser has told its own."""
@@ -117,7 +120,12 @@ class Page:
                 if self._closed:
                     return
                 parts, self._asked, self.is_drawing = self._asked, set(), True
-            self._draw(parts)
+            try:
+                self._draw(parts)
+            except Exception as error:  # The page goes on, and says what cannot be drawn.
+                logger.debug("cannot draw", exc_info=True)
+                with self.lock:
+                    self.panel.say_problem(str(error))
 
     def _draw(self, parts: set[str]) -> None:
         with self.lock, self.server.atomic():

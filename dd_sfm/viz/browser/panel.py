@@ -183,6 +183,10 @@ class Panel:
         lines += [_small(note) for note in (thinning, *self._notes) if note]
         self._shown.content = _block("<br>".join(lines))
 
+    def say_problem(self, text: str) -> None:
+        """Say what cannot be shown."""
+        self._shown.content = _block(_small(text))
+
     def say_measured(self) -> None:
         """Say what was measured."""
         self.measure.say()

@@ -152,7 +152,7 @@ def save_page(
         UsageError, InputError: If the view is unknown, or its frame has no pose.
         OutputError: If the file cannot be written.
     """
-    camera, as_page = start_camera(state, view), path.suffix == ".html"
+    camera, as_page = start_camera(state, view), path.suffix.lower() == ".html"
     content, note = saved_scene(state, camera, as_page=as_page, max_points=max_points, notes=notes)
     write_bytes(path, content)
     return note

@@ -37,7 +37,7 @@ def measure(kind: str, xyz: FloatArray, error: FloatArray) -> Measured | None:
 
     The area is that of the outline as seen along its mean normal: what the closed line encloses on a flat surface. The
     error of a point is taken to lie along whatever changes the result most, and errors of different points to be
-    independent: what all points share, as a wrong scale or a bent model, is not in it.
+    independent: those of near points, which share the errors of their poses, cancel out more than that.
 
     Args:
         kind: One of :data:`KINDS`.

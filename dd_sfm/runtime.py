@@ -192,12 +192,12 @@ class LruCache(Generic[ItemT, ResultT]):
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """NumPy's and SciPy's products of matrices with one thread each; the environment stays as it was."""
-    name = "KMP_INIT_AT_FORK"
-    before = os.environ.get(name)
+    before = {name: os.environ.get(name) for name in ("KMP_INIT_AT_FORK", "KMP_DUPLICATE_LIB_OK")}
     from threadpoolctl import threadpool_limits
 
-    if before is None:
-        # threadpoolctl sets it for programs that fork.
-        os.environ.pop(name, None)
+    for name, value in before.items():
+        if value is None:
+            # threadpoolctl sets them when it is loaded.
+            os.environ.pop(name, None)
     with threadpool_limits(1, "blas"):
         yield

@@ -1,4 +1,4 @@
-"""Reconstruct the first frames of the demo clip, and write the points with the smallest expected errors to a PLY file.
+"""Reconstruct some frames of the demo clip, and write the points with the smallest expected errors to a PLY file.
 
 Run as a script from the root of the repository, or cell by cell in an editor that knows ``# %%``.
 """
@@ -13,7 +13,7 @@ import dd_sfm
 
 DEMO = Path(__file__).parents[1] / "demo_videos" / "sinus"
 OUT = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/example")
-config = dd_sfm.configure("preview", {"frames.end": 12})
+config = dd_sfm.configure("preview", {"frames.every": 3, "frames.end": 36})
 run = dd_sfm.reconstruct(
     DEMO / "clip.mp4", OUT / "run", config, calibration=DEMO / "calibration.txt", on_stage=print
 )  # fmt: skip

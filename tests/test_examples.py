@@ -61,7 +61,7 @@ def test_the_whole_page_runs(beside_the_demo, capsys):
     assert len(run.poses) == 12
     assert len(run.points) > 300
     assert len(read_cloud(beside_the_demo / "sure.ply")) == len(names["sure"]) > 50
-    assert names["position"] < 0.5
+    assert names["position"] < 0.05
     assert 0 < np.median(names["error"]) < 1.0
     assert "densify: done before" in capsys.readouterr().out
 
@@ -93,4 +93,4 @@ def test_the_example_of_reconstructing_keeps_the_better_half(tmp_path, monkeypat
     assert len(sure) == len(names["sure"])
     assert 0.4 < len(sure) / len(points) < 0.6
     error, better, known = names["evaluation"].error, names["better"], names["known"]
-    assert np.median(error[better]) < np.median(error[known])
+    assert np.median(error[better]) < np.median(error[known]) < 1.0

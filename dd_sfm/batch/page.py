@@ -11,10 +11,10 @@ from dd_sfm import __version__
 STYLE = """
 td, th { text-align: left; vertical-align: top; } td { white-space: normal; } td.number { text-align: right; }
 td img { display: block; width: 320px; height: auto; border-radius: 4px; }
-tr.failed td.status { color: #a3261b; font-weight: 650; } td.words { max-width: 36ch; overflow-wrap: anywhere; }
+tr.failed td.status { color: #a3261b; font-weight: 650; } td.words { overflow-wrap: anywhere; } tr.above td, tr.above th { border-bottom: 0; padding-bottom: 0.2em; }
 ul { margin: 0; padding-left: 1.1em; }
 """
-HEADINGS = ("", "video", "", "frames", "points", "reprojection", "expected error", "time", "memory", "what to know")
+HEADINGS = ("", "video", "", "frames", "points", "reprojection", "expected error", "time", "memory")
 COMPARED = {"learned": "learned", "sift": "SIFT", "sift_default": "SIFT, defaults"}
 
 
@@ -70,15 +70,16 @@ def _row(video: Mapping[str, Any]) -> str:
     shown = f'<img loading="lazy" alt="" src="./{quote(str(picture))}">' if picture else ""
     runs = list(_runs(video))
     cells = [
-        _cell(shown),
+        f'<td rowspan="2">{shown}</td>',
         f'<th scope="row">{link}</th>',
         _cell(escape({"skipped": "done before"}.get(status, status)), "status"),
         *(_column(runs, make) for make in (_frames, _points, _reprojection, _expected)),
         _cell(escape(f"{float(video.get('seconds') or 0):.0f} s"), "number"),
         _column(runs, _memory),
-        _cell(_words(video), "words"),
     ]
-    return f'<tr class="{escape(status)}">{"".join(cells)}</tr>'
+    # What went less well stands below the figures, where lines are long enough to be read.
+    words = f'<td class="words" colspan="{len(HEADINGS) - 1}">{_words(video)}</td>'
+    return f'<tr class="{escape(status)} above">{"".join(cells)}</tr><tr>{words}</tr>'
 
 
 def _runs(video: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -11,7 +11,8 @@ from dd_sfm import __version__
 STYLE = """
 td, th { text-align: left; vertical-align: top; } td { white-space: normal; } td.number { text-align: right; }
 td img { display: block; width: 320px; height: auto; border-radius: 4px; }
-tr.failed td.status { color: #a3261b; font-weight: 650; } td.words { overflow-wrap: anywhere; } tr.above td, tr.above th { border-bottom: 0; padding-bottom: 0.2em; }
+tr.failed td.status { color: #a3261b; font-weight: 650; } td.words { overflow-wrap: anywhere; }
+tr.above td, tr.above th { border-bottom: 0; padding-bottom: 0.2em; }
 ul { margin: 0; padding-left: 1.1em; }
 """
 HEADINGS = ("", "video", "", "frames", "points", "reprojection", "expected error", "time", "memory")

@@ -285,24 +285,6 @@ def check_finished(run: Path) -> None:
     )
 
 
-def open_run(path: str | Path) -> Run:
-    """Open the folder of a finished run, also of an older version.
-
-    Args:
-        path: The run folder that ``reconstruct`` wrote.
-
-    Raises:
-        InputError: If there is no run, or it is not finished. A damaged file raises its error when it is read.
-
-    Example:
-        >>> run = open_run("runs/nose")
-        >>> sure = run.points.where(run.points.uncertainty < 0.01)
-    """
-    run = Path(path)
-    check_finished(run)
-    return Run(run)
-
-
 def _of_frame(paths: dict[int, Path], index: int, where: Path) -> Path:
     """The path of a frame.
 

@@ -22,7 +22,7 @@ class MetricScale:
         return (
             f"unit: {self.unit}",
             f"scale: {self.factor:.9g} {self.unit} a unit of the reconstruction"[:200],
-            (f"scale from: {self.origin}"[:200]),
+            f"scale from: {self.origin}"[:200],
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dd_sfm.documents import regular
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.io.transforms import read_transform
-from dd_sfm.sfm.geometry import similarity
+from dd_sfm.sfm.geometry import similarity, width_share
 from dd_sfm.structures import FloatArray
 
 MOST_BYTES = 1_000_000
@@ -85,8 +85,7 @@ def start_by_pairs(cloud: FloatArray, surface: FloatArray, name: str) -> Similar
     if len(cloud) < MIN_PAIRS:
         raise InputError(f"{name}: {len(cloud)} pairs; expected {MIN_PAIRS} or more, not on a line")
     for part, points in (("cloud", cloud), ("surface", surface)):
-        extent = np.linalg.svd(points - points.mean(0), compute_uv=False)
-        if not extent[1] > THIN * extent[0] > 0:
+        if not width_share(points) > THIN:
             raise InputError(
                 f"{name}: the points of the {part} lie on a line; expected {MIN_PAIRS} or more that do not"
             )

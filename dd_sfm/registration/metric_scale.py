@@ -13,6 +13,7 @@ from dd_sfm.errors import ConfigError, InputError
 from dd_sfm.evaluation.model.alignment import align_points
 from dd_sfm.io.metric import MetricScale
 from dd_sfm.io.scene import Scene
+from dd_sfm.sfm.geometry import width_share
 from dd_sfm.structures import FloatArray
 
 UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
@@ -113,12 +114,11 @@ def _of_positions(path: Path, unit: str, scene: Scene) -> MetricScale:
             f"{path}: the cameras spread by {spread:.3g} mm (rms) and lie {residual:.3g} mm from their positions: "
             f"the scale is open by {100 * sigma:.2g} %; expected {100 * MOST_SIGMA:g} % or less. Use a longer path"
         )
-    extent = np.linalg.svd(target - target.mean(0), compute_uv=False)
     notes = [
         f"scale {found.scale:.6g} mm a unit, +- {100 * sigma:.2g} %: {len(rows)} cameras lie {residual:.3g} mm from "
         f"their positions (rms), which spread by {spread:.3g} mm (rms)"
     ]
-    if extent[1] < STRAIGHT * extent[0]:
+    if width_share(target) < STRAIGHT:
         notes.append(f"{path}: the path is nearly straight: the residuals say little of errors across it")
     figures: dict[str, Any] = {
         "scale_cameras": len(rows),

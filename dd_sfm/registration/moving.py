@@ -12,6 +12,7 @@ from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.io.clouds import read_cloud
 from dd_sfm.io.scene import open_scene, scene_uncertainty
 from dd_sfm.mvs.thinning import best_per_cell
+from dd_sfm.sfm.geometry import width_share
 from dd_sfm.sfm.point_cloud import point_normals
 from dd_sfm.structures import FloatArray
 
@@ -94,8 +95,7 @@ def open_moving(source: Path) -> Moving:
         found = _made(model.xyz, point_normals(model), model.rgb, scene_uncertainty(scene), distance)
     if len(found.xyz) < MIN_POINTS:
         raise InputError(f"{source}: {len(found.xyz)} points; expected at least {MIN_POINTS} to register by")
-    extent = np.linalg.svd(found.xyz - found.centre, compute_uv=False)
-    if not extent[1] > FLAT_SHARE * extent[0]:
+    if not width_share(found.xyz) > FLAT_SHARE:
         raise InputError(f"{source}: all points lie on a line, or at one place; expected a piece of a surface")
     return found
 

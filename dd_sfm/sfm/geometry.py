@@ -97,6 +97,12 @@ def widest_angles_deg(rays: Rays, points: Floats) -> Floats:
     return np.asarray(np.degrees(np.arccos(np.clip(smallest, -1, 1))))
 
 
+def width_share(points: Floats) -> float:
+    """The second extent of points (N, 3), as a share of the first; 0 on a line, and for points at one place."""
+    first, second = np.linalg.svd(points - points.mean(0), compute_uv=False)[:2]
+    return float(second / first) if first > 0 else 0.0
+
+
 def similarity(source: Floats, target: Floats) -> tuple[float, Floats, Floats]:
     """Scale, rotation (3, 3), shift (3,) with target ~ scale * rotation @ source + shift (Umeyama, PAMI 1991)."""
     mean0, mean1 = source.mean(0), target.mean(0)

@@ -130,8 +130,7 @@ def _seen_from(scene: Scene) -> tuple[FloatArray, FloatArray]:
     """Number (P,) of the first frame that sees a point, and its mean distance (P,) from the cameras that see it."""
     model, count = scene.model, len(scene.model.xyz)
     centres = np.full((len(scene.images), 3), np.nan)
-    for k, pose in model.cam_from_world.items():
-        centres[k] = camera_centres(pose[None])[0]
+    centres[scene.registered] = camera_centres(np.stack([model.cam_from_world[k] for k in scene.registered]))
     first = np.full(count, np.inf)
     numbers = np.array([image.number for image in scene.images], float)
     np.minimum.at(first, model.point, numbers[model.frame])

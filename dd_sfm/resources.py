@@ -1,4 +1,4 @@
-"""Where shipped weights and configurations lie: in the installed wheel, or in a source checkout."""
+"""Where shipped weights, configurations and the demo clip lie: in the installed wheel, or in a source checkout."""
 
 from pathlib import Path
 
@@ -18,3 +18,8 @@ def models_folder() -> Path:
 def configs_folder() -> Path:
     """The folder with the shipped YAML configurations."""
     return _folder("_configs", "configs")
+
+
+def demo_folder() -> Path:
+    """The folder with the demo clip, its calibration and the true positions of its camera."""
+    return _folder("_demo", "demo_videos/sinus")

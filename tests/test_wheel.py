@@ -11,6 +11,15 @@ import pytest
 import dd_sfm
 
 ROOT = Path(__file__).parents[1]
+FRAMES_OF_THE_DEMO = """
+import sys
+from dd_sfm.cli import app, demo
+whole = demo.run_stages
+demo.run_stages = lambda sources, out, options, configuration, last, **more: whole(
+    sources, out, options, configuration, "frames", **more)
+sys.argv = ["dd-sfm", "demo", "-o", "demo"]
+app.main()
+"""
 
 
 @pytest.mark.slow
@@ -25,6 +34,9 @@ def test_wheel_runs_from_an_empty_folder(tmp_path):
     assert "dd_sfm/_models/compact-rendered/weights.safetensors" in names
     assert "dd_sfm/_models/compact-rendered/README.md" in names
     assert "dd_sfm/_configs/preview.yaml" in names
+    for name in ("clip.mp4", "calibration.txt", "positions.tum"):
+        assert f"dd_sfm/_demo/{name}" in names
+    assert wheel.stat().st_size < 10e6
     for asset in ("three.min.js", "three.LICENSE.txt", "viewer.js", "report.css"):
         assert f"dd_sfm/viz/report/assets/{asset}" in names
     assert not any(name.startswith(("tests/", "demo_videos/")) for name in names)
@@ -49,8 +61,24 @@ def test_wheel_runs_from_an_empty_folder(tmp_path):
     )  # fmt: skip
     assert version.stdout.strip() == dd_sfm.__version__
     where = subprocess.run(
-        [sys.executable, "-c", "import dd_sfm.resources as r; print(r.models_folder(), r.configs_folder())"],
+        [
+            sys.executable,
+            "-c",
+            "import dd_sfm.resources as r; print(r.models_folder(), r.configs_folder(), r.demo_folder())",
+        ],
         cwd=empty, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert str(site) in where.stdout
+    assert where.stdout.count(str(site)) == 3
     assert list(empty.iterdir()) == []
+    # Of the demo's work only its first stage is done here: all of it takes a minute, and is that of reconstruct.
+    demo = subprocess.run(
+        [sys.executable, "-c", FRAMES_OF_THE_DEMO],
+        cwd=empty,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "75 of 75 frames" in demo.stderr
+    assert str(site) in demo.stderr
+    assert [path.name for path in empty.iterdir()] == ["demo"]

@@ -16,6 +16,7 @@ from dd_sfm.cli.bench import bench
 from dd_sfm.cli.calibrate import calibrate
 from dd_sfm.cli.compare import compare
 from dd_sfm.cli.convert import convert
+from dd_sfm.cli.demo import demo
 from dd_sfm.cli.doctor import doctor
 from dd_sfm.cli.evaluate import evaluate
 from dd_sfm.cli.heap import address_space_warning, give_back_large_blocks
@@ -76,6 +77,7 @@ def root(
 
 
 app.command()(reconstruct)
+app.command()(demo)
 app.command()(compare)
 app.command()(batch)
 app.command(name="extract")(extract)

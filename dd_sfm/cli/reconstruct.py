@@ -48,10 +48,10 @@ def reconstruct(
 
     Writes OUT/points.ply (coloured cloud), OUT/sparse/0 (opens in COLMAP), OUT/metrics.json, and what leads there.
     """
-    _run_stages(sources, out, options, configuration, "densify", overwrite=overwrite, quiet=messages.quiet)
+    run_stages(sources, out, options, configuration, "densify", overwrite=overwrite, quiet=messages.quiet)
 
 
-def _run_stages(
+def run_stages(
     sources: list[Path],
     out: Path,
     options: ReconstructOptions,
@@ -119,7 +119,7 @@ def _stage(last: "Stage", doc: str) -> Callable[..., None]:
         overwrite: o.Overwrite = False,
         messages: o.MessageOptions,
     ) -> None:
-        _run_stages(sources, out, options, configuration, last, overwrite=overwrite, quiet=messages.quiet)
+        run_stages(sources, out, options, configuration, last, overwrite=overwrite, quiet=messages.quiet)
 
     command.__doc__ = doc
     return expand_options(command)

@@ -29,6 +29,7 @@ from dd_sfm.notes import NoteCode
         "bench",
         "doctor",
         "calibrate",
+        "demo",
         "register",
     ],
 )

@@ -93,6 +93,27 @@ def test_checkpoint_of_something_else_is_one_clear_line(tmp_path):
         Trainer(small(), tmp_path, CPU).resume()
 
 
+def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path, monkeypatch):
+    trainer = Trainer(small(), tmp_path, CPU)
+    trainer.save()
+    path = tmp_path / "checkpoint.pt"
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    for content in (whole[:middle], whole[:middle] + bytes([whole[middle] ^ 4]) + whole[middle + 1 :]):
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match=r"checkpoint.pt: damaged.*start over with --overwrite"):
+            Trainer(small(), tmp_path, CPU).resume()
+    path.write_bytes(whole)
+
+    def load(*arguments, **options):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("torch.load", load)
+    # Nothing is wrong with the checkpoint.
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        Trainer(small(), tmp_path, CPU).resume()
+
+
 @pytest.mark.slow
 def test_it_learns(tmp_path):
     config = small(steps=60, warmup=5)

@@ -13,6 +13,7 @@ from dd_sfm.batch.storage import fetch, is_url, remove, scratch_folder, upload, 
 from dd_sfm.batch.task import RESULTS, RUNS_OF_COMPARISON, Command, Ending, Input, Outcome, VideoTask
 from dd_sfm.documents import read_json
 from dd_sfm.errors import DDSfMError
+from dd_sfm.io.atomic import output_error
 from dd_sfm.io.links import check_is_no_link
 
 PROCESS = ("-m", "dd_sfm.cli.video_process")
@@ -30,6 +31,10 @@ def do_video(task: VideoTask) -> Outcome:
         outcome = _work(task, scratch)
     except DDSfMError as error:
         outcome = Outcome(Ending.FAILED, " ".join(str(error).split()))
+    except OSError as error:
+        # No process, no temporary file: what the machine has no room for ends this video, and is told as what it is.
+        where = str(error.filename or tempfile.gettempdir())
+        outcome = Outcome(Ending.FAILED, str(output_error(Path(where), error)))
     if scratch is not None and outcome.ending in (Ending.DONE, Ending.FAILED):
         # What was stopped or killed goes on from there.
         remove(scratch)

@@ -31,6 +31,11 @@ from dd_sfm.cli.view import view
 from dd_sfm.errors import DDSfMError, StoppedError, UsageError, one_line, stoppable
 from dd_sfm.io.shortage import shortage
 
+MEANWHILE = (
+    "expected a file or folder that can be used and stays while the command works. See that it is there and repeat the "
+    "command, or run it with --debug to see what it was for"
+)
+
 
 class _Commands(TyperGroup):
     """What is wrong with options, and Ctrl-C, become a line of ours: Typer prints the usage, or ends without a word."""
@@ -121,6 +126,8 @@ def explain(error: BaseException) -> tuple[str, int]:
     short = shortage(error, "")
     if short is not None:
         return one_line(short), short.exit_code
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return one_line(f"{error.filename}: {error.strerror}; {MEANWHILE}"), 1
     first = (str(error).strip().splitlines() or [""])[0]
     return f"unexpected {type(error).__name__}: {one_line(first)} (run again with --debug and report what it shows)", 1
 

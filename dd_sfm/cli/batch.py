@@ -182,7 +182,7 @@ def _writing_to(store: "Store") -> Iterator[None]:
         OutputError: If it is a file or a run, cannot be written, or another batch writes to it.
     """
     from dd_sfm.batch.storage import FIRST_UPLOADED, is_url
-    from dd_sfm.io.atomic import output_error
+    from dd_sfm.io.atomic import make_folder
     from dd_sfm.io.lock import locked
 
     if is_url(store.location):
@@ -191,10 +191,7 @@ def _writing_to(store: "Store") -> Iterator[None]:
     out = Path(store.location)
     if (out / FIRST_UPLOADED).is_file():
         raise OutputError(f"{out}: is the folder of a run; expected one for a batch. Choose another with -o")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(out, error) from error
+    make_folder(out)
     with locked(out):
         yield
 

@@ -119,15 +119,12 @@ def _replaced_reference(target: Path, reference: Path) -> str:
 
 
 def _write(target: Path, evaluation: "Evaluation") -> None:
-    from dd_sfm.io.atomic import output_error, write_text
+    from dd_sfm.io.atomic import make_folder, write_text
     from dd_sfm.io.tum import tum_text
     from dd_sfm.viz.render.evaluation_plots import write_figures
 
     folder = target / "evaluation"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(folder, error) from error
+    make_folder(folder)
     path = evaluation.trajectory
     # Written first: if this command is interrupted, the next one recognises the figures by it as replaceable.
     write_rounded_json(target / "evaluation.json", evaluation.figures)

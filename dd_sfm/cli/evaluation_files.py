@@ -37,12 +37,9 @@ def write_rounded_json(path: Path, content: Any) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    from dd_sfm.io.atomic import output_error, write_json
+    from dd_sfm.io.atomic import make_folder, write_json
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(path, error) from error
+    make_folder(path.parent)
     write_json(path, _rounded(content))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dd_sfm.errors import OutputError
+from dd_sfm.io.shortage import shortage
 
 FULL = {
     errno.ENOSPC: "the disk is full",
@@ -35,8 +36,28 @@ def output_error(path: Path, error: OSError) -> OutputError:
     reason = error.strerror or str(error)
     if error.errno in FULL:
         return OutputError(f"{path}: {reason}: {FULL[error.errno]}; free some space and repeat the command")
+    lacks = shortage(error, str(path))
+    if lacks is not None:
+        # Another folder would not help.
+        return OutputError(str(lacks))
     gone = ", or repeat the command if this one was removed meanwhile" if error.errno == errno.ENOENT else ""
     return OutputError(f"{path}: cannot be written ({reason}); choose another output folder{gone}")
+
+
+def make_folder(path: Path, *, parents: bool = True) -> None:
+    """Make a folder where it is missing.
+
+    Args:
+        path: The folder.
+        parents: Whether those above it are made, too; without them, one that was removed meanwhile is an error.
+
+    Raises:
+        OutputError: If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=parents, exist_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 @contextmanager

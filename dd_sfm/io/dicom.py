@@ -18,6 +18,7 @@ from dd_sfm.io.dicom_header import DicomHeader, read_dicom_header, without_messa
 from dd_sfm.io.image_files import to_bytes
 from dd_sfm.io.images import natural_key
 from dd_sfm.io.levels import white_level
+from dd_sfm.io.shortage import raise_if_short
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.ops.spread import spread_positions
 
@@ -180,6 +181,7 @@ def _by_pydicom(header: DicomHeader, wanted: list[int]) -> Iterator[tuple[int, N
                         yield index, apply_color_lut(levels, known) if has_palette else levels
             return
         except Exception as error:
+            raise_if_short(str(header.path), error)
             if done >= len(left):
                 # All that were asked for had come before.
                 return
@@ -207,6 +209,7 @@ def _by_ffmpeg(header: DicomHeader, wanted: list[int]) -> Iterator[tuple[int, ND
                     picture = codec.decode(av.Packet(data))[0]
                     yield index, _planes(picture, header.photometric)
                 except (av.error.FFmpegError, IndexError, ValueError) as error:
+                    raise_if_short(str(header.path), error)
                     logger.warning("%s: frame %d cannot be decoded (%s)", header.path, index, type(error).__name__)
 
 

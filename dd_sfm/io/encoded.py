@@ -7,7 +7,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dd_sfm.errors import OutputError
-from dd_sfm.io.atomic import atomic_file
+from dd_sfm.io.atomic import atomic_file, output_error
+from dd_sfm.io.shortage import shortage
 
 
 class _FrameError(Exception):
@@ -69,6 +70,10 @@ def write_encoded(
                 container.mux(stream.encode())
     except _FrameError as error:
         raise error.reason from error.reason.__cause__
-    except (OSError, av.error.FFmpegError) as error:
+    except OSError as error:
+        raise output_error(path, error) from error
+    except av.error.FFmpegError as error:
+        if shortage(error, ""):
+            raise
         raise OutputError(f"{path}: cannot be written ({error}); choose another output folder") from error
     return count

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.documents import regular
 from dd_sfm.errors import InputError
+from dd_sfm.io.shortage import raise_if_short
 
 ORIENTATION_TAG = 0x0112
 UPRIGHT = 1
@@ -83,6 +84,7 @@ def read_header(path: Path) -> ImageHeader:
     except UndecodableError:
         raise
     except Exception as error:
+        raise_if_short(str(path), error)
         # Damaged files make Pillow's parsers raise errors of every kind.
         raise UndecodableError(path, f"cannot be decoded ({_first_line(error)})") from error
 
@@ -104,6 +106,7 @@ def _check_end(path: Path) -> None:
             file.seek(max(0, size - TAIL))
             tail = file.read()
     except OSError as error:
+        raise_if_short(str(path), error)
         raise UndecodableError(path, f"cannot be read ({error.strerror})") from error
     if not head:
         raise UndecodableError(path, "the file is empty")
@@ -188,6 +191,7 @@ def read_levels(path: Path) -> NDArray[Any]:
     try:
         data = regular(path).read_bytes()
     except OSError as error:
+        raise_if_short(str(path), error)
         raise UndecodableError(path, f"cannot be read ({error.strerror})") from error
     if not data:
         raise UndecodableError(path, "the file is empty")
@@ -198,7 +202,10 @@ def read_levels(path: Path) -> NDArray[Any]:
         with silenced():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
+        raise_if_short(str(path), error)
         raise UndecodableError(path, "cannot be decoded (the file is damaged)") from error
+    if image is None:
+        raise_if_short(str(path))
     if image is None and _is_known(data[:16]) and not data.startswith((b"II", b"MM")):
         # Pillow would decode some damaged files as far as they go.
         raise UndecodableError(path, "cannot be decoded (the file is damaged)")
@@ -220,6 +227,7 @@ def _decode_with_pillow(path: Path, data: bytes) -> NDArray[Any]:
         what = "HEIC, which is not read: convert it to PNG or JPEG" if is_heic else "not an image that can be decoded"
         raise UndecodableError(path, what) from error
     except Exception as error:
+        raise_if_short(str(path), error)
         raise UndecodableError(path, f"cannot be decoded ({_first_line(error)})") from error
 
 

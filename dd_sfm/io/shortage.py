@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from dd_sfm.errors import DDSfMError, ShortageError, one_line
 
 MEMORY = re.compile(
@@ -21,10 +23,13 @@ GPU = re.compile(r"CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY|ALLOC_FAILED|CUDA
 THREADS = re.compile(r"can't start new thread|resource temporarily unavailable|resource unavailable", re.IGNORECASE)
 DISK = re.compile(r"no space left|disk is full|disk full|disk I/O error|quota exceeded|file too large", re.IGNORECASE)
 FILES = re.compile(r"too many open files", re.IGNORECASE)
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 MOST_SHOWN = 160
 """Characters of what a library said."""
 HARDLY_FREE = 500_000
 """Bytes below which a disk is taken for full when a library fails."""
+A_PICTURE = 100_000_000
+"""Bytes that decoding a picture or opening a file takes at most, as a rule."""
 MORE_ROOM = "free some space and repeat the command, finished stages are kept"
 LESS_WORK = (
     "free memory or raise its limit, or let less be in memory: --quality preview, fewer frames (--every, --end), "
@@ -65,6 +70,28 @@ def full_disk(error: BaseException, where: str, folder: Path) -> ShortageError |
     return ShortageError(f"{where}: {said}; {MORE_ROOM}")
 
 
+def raise_if_short(where: str, error: BaseException | None = None) -> None:
+    """Tell a file that this process has not the means to read from one that is damaged.
+
+    Decoders report the want of memory like damage, if at all, and a damaged file may ask for any amount of it: so it is
+    tried whether there is some.
+
+    Args:
+        where: The file.
+        error: What its reader raised, if it did.
+
+    Raises:
+        ShortageError: If the process has not the memory for a picture, or no room for an open file.
+    """
+    found = shortage(error, where) if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS else None
+    if found is not None:
+        raise found from error
+    try:
+        np.empty(A_PICTURE, np.uint8)
+    except MemoryError as memory:
+        raise ShortageError(f"{where}: not enough memory; {LESS_WORK}") from memory
+
+
 def _said(error: BaseException) -> str:
     """What a library said, in a line: of several the one that speaks of the shortage."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
@@ -95,7 +122,7 @@ def _text(error: BaseException) -> tuple[str, str] | None:
         return "not enough memory, or room for processes, to start a thread", (
             "raise the limit (ulimit -u, ulimit -v), or use fewer: --set runtime.threads=1"
         )
-    if number in (errno.EMFILE, errno.ENFILE) or _says(FILES, error):
+    if number in NO_DESCRIPTORS or _says(FILES, error):
         return "too many open files", "raise the limit: ulimit -n 4096"
     if number == errno.EIO:
         return f"the disk or the network fails{_named(error)}", "see what the system says of it (dmesg), and repeat"

@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from dd_sfm.io.shortage import raise_if_short
 from dd_sfm.io.video_index import FrameIndex
 from dd_sfm.io.video_packets import NO_TIME, Packets, iter_packets, open_container
 
@@ -80,7 +81,8 @@ class Decoder:
     def _decoded(self, packet: "Packet[Any] | None") -> list[VideoFrame]:
         try:
             return self.stream.codec_context.decode(packet)
-        except (av.FFmpegError, OSError):
+        except (av.FFmpegError, OSError) as error:
+            raise_if_short(str(self.path), error)
             # Which frame it was shows in what comes out.
             return []
 

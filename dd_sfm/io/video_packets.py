@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from dd_sfm.errors import InputError
+from dd_sfm.io.shortage import raise_if_short
 
 NO_TIME = -(2**63)
 """A timestamp that the file does not state."""
@@ -55,6 +56,7 @@ def open_container(path: Path, begin: int = 0) -> InputContainer:
     try:
         return av.open(name, metadata_errors="ignore", options={"protocol_whitelist": "file,subfile"})
     except (av.FFmpegError, OSError, ValueError) as error:
+        raise_if_short(str(path), error)
         raise InputError(f"{path}: {_why_unreadable(path)}; expected a video (mp4, avi, mov, mkv, ...)") from error
 
 
@@ -83,7 +85,7 @@ def iter_packets(path: Path, container: InputContainer, stream: VideoStream) -> 
 
     Where a transport stream goes on with a stream of another number, as of a second recording, that is read too.
     """
-    begin = yield from _packets(container, stream)
+    begin = yield from _packets(path, container, stream)
     context, size = stream.codec_context, path.stat().st_size
     while container.format.name == "mpegts" and 0 < begin < (1 - LEAST_REST) * size:
         try:
@@ -92,13 +94,13 @@ def iter_packets(path: Path, container: InputContainer, stream: VideoStream) -> 
             return
         with rest:
             streams = [s for s in video_streams(rest) if s.codec_context.name == context.name]
-            step = (yield from _packets(rest, streams[0])) if streams else 0
+            step = (yield from _packets(path, rest, streams[0])) if streams else 0
         if not step:
             return
         begin += step
 
 
-def _packets(container: InputContainer, stream: VideoStream) -> Generator["Packet[Any]", None, int]:
+def _packets(path: Path, container: InputContainer, stream: VideoStream) -> Generator["Packet[Any]", None, int]:
     """The packets of a stream of a container; returns the place of the last one in the file."""
     errors, place = 0, 0
     while errors < MAX_READ_ERRORS:
@@ -112,7 +114,8 @@ def _packets(container: InputContainer, stream: VideoStream) -> Generator["Packe
         except IndexError:
             # PyAV ends so where other streams appeared within the file.
             return place
-        except (av.FFmpegError, OSError):
+        except (av.FFmpegError, OSError) as error:
+            raise_if_short(str(path), error)
             errors += 1
     return place
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from dd_sfm.config import Config
 from dd_sfm.errors import OutputError, ReconstructionError, stoppable
-from dd_sfm.io.atomic import atomic_file, output_error
+from dd_sfm.io.atomic import atomic_file, make_folder, output_error
 from dd_sfm.io.edited_masks import edited_masks, mask_hash, note_taken, taken_masks
 from dd_sfm.io.links import check_is_no_link, check_no_links
 from dd_sfm.io.lock import LOCK, locked
@@ -19,7 +19,7 @@ from dd_sfm.io.run_layout import is_empty, is_run, own_files
 from dd_sfm.pipeline.metrics import reset_memory_peaks
 from dd_sfm.pipeline.run import check_request, fingerprints, run, with_decisions
 from dd_sfm.pipeline.stage_work import RunRequest
-from dd_sfm.pipeline.stages import StageRecord, make_folder
+from dd_sfm.pipeline.stages import StageRecord, make_run_folder
 from dd_sfm.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -60,10 +60,7 @@ def comparing(request: CompareRequest) -> Iterator[None]:
     out = request.base.out
     check_folder(out)
     check_request(request.base)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(out, error) from error
+    make_folder(out)
     stopped = f"{out}: stopped; finished stages are kept. Repeat the command to go on"
     with locked(out), stoppable(lambda: stopped, resumes=True):
         yield
@@ -150,7 +147,7 @@ def _share_frames(source: RunRequest, target: RunRequest) -> None:
     """Put the frames of one run into another, as if they had been extracted there."""
     expected = fingerprints(target)["frames"]
     assert expected == fingerprints(source)["frames"], "the runs of a comparison differ in how they extract frames"
-    make_folder(target.out)
+    make_run_folder(target.out)
     with locked(source.out), locked(target.out):
         record = StageRecord.open(target.out, overwrite=target.overwrite)
         if record.is_done("frames", expected):

@@ -29,7 +29,7 @@ from dd_sfm.pipeline.metrics import run_metrics
 from dd_sfm.pipeline.run_log import logging_to
 from dd_sfm.pipeline.stage_summary import camera_line, key_frames_line
 from dd_sfm.pipeline.stage_work import STAGE_WORK, RunRequest, Work
-from dd_sfm.pipeline.stages import STAGES, StageRecord, make_folder, stage_fingerprints
+from dd_sfm.pipeline.stages import STAGES, StageRecord, make_run_folder, stage_fingerprints
 from dd_sfm.progress import Progress, silent
 from dd_sfm.runtime import cpu_threads, release_memory, resolve_device
 
@@ -100,7 +100,7 @@ def run(
         device = check_request(request)
         request = with_decisions(request)
         expected = fingerprints(request)
-        make_folder(request.out)
+        make_run_folder(request.out)
         with locked(request.out):
             record = StageRecord.open(request.out, overwrite=request.overwrite)
             record.claim(request.source)

@@ -10,7 +10,7 @@ from typing import Any
 from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import OutputError
 from dd_sfm.io import run_folder
-from dd_sfm.io.atomic import output_error
+from dd_sfm.io.atomic import make_folder, output_error
 from dd_sfm.io.calibration import calibration_file
 from dd_sfm.io.checksums import seal
 from dd_sfm.io.edited_masks import put_aside
@@ -144,7 +144,7 @@ class StageRecord:
         Raises:
             OutputError: If the folder holds something else, or cannot be written.
         """
-        make_folder(out)
+        make_run_folder(out)
         stored = read_stages(out, STAGES)
         record = cls(out, stored.stages, stored.source)
         if overwrite:
@@ -250,7 +250,7 @@ def _remove(path: Path) -> None:
         raise output_error(path, error) from error
 
 
-def make_folder(out: Path) -> None:
+def make_run_folder(out: Path) -> None:
     """Make a run folder, unless there is one.
 
     Raises:
@@ -260,7 +260,4 @@ def make_folder(out: Path) -> None:
         raise OutputError(f"{out}: is a file; expected a folder to write the run to")
     if out.is_dir() and not is_run(out) and not is_empty(out):
         raise OutputError(f"{out}: holds files that are not of a dd-sfm run; choose an empty or new folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(out, error) from error
+    make_folder(out)

@@ -13,7 +13,7 @@ from dd_sfm import __version__
 from dd_sfm.config import dump_config
 from dd_sfm.documents import parse_yaml, regular
 from dd_sfm.errors import OutputError
-from dd_sfm.io.atomic import output_error, write_text
+from dd_sfm.io.atomic import make_folder, write_text
 from dd_sfm.io.links import check_no_links
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.training.checkpoint import CHECKPOINT
@@ -39,10 +39,7 @@ def held_by(group: ProcessGroup, out: Path) -> Iterator[None]:
     if not group.is_main:
         yield
         return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(out, error) from error
+    make_folder(out)
     with locked(out, keep=False):
         yield
 
@@ -92,10 +89,7 @@ def create_output(
         OutputError: If it cannot be written.
     """
     if group.is_main:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_error(out, error) from error
+        make_folder(out)
         sources = [_source_text(d) for d in data]
         if (out / CHECKPOINT).exists() and recorded_sources(out) not in ([], sources):
             logger.info("the sources changed since the checkpoint: %s", ", ".join(recorded_sources(out)))

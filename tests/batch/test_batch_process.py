@@ -1,5 +1,6 @@
 """The process of a video: how it ends, and that it never outlives what started it."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ import pytest
 
 from dd_sfm.batch import process
 from dd_sfm.batch.process import run_process, stop_batch
-from dd_sfm.batch.task import Ending
+from dd_sfm.batch.task import Command, Ending, VideoTask
+from dd_sfm.batch.work import do_video
 
 
 def ran(code, **more):
@@ -67,6 +69,16 @@ def test_a_stopped_batch_ends_its_processes_and_lets_none_begin():
     assert time.monotonic() - started < 10
     assert ran("import time; time.sleep(60)", call="stopped").ending is Ending.STOPPED
     assert ran("pass", call="other").ending is Ending.DONE
+
+
+def test_a_machine_without_room_for_a_process_fails_the_video_with_a_line(monkeypatch, tmp_path):
+    def refuse(*arguments, **options):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr("dd_sfm.batch.process.subprocess.Popen", refuse)
+    outcome = do_video(VideoTask("a", Command.EXTRACT, (), (), str(tmp_path / "a")))
+    assert outcome.ending is Ending.FAILED
+    assert "not enough memory ([Errno 12] Cannot allocate memory); free memory" in outcome.error
 
 
 def test_the_process_of_a_video_ends_with_a_killed_worker(tmp_path):

@@ -117,6 +117,12 @@ def test_a_bug_is_one_line_that_asks_for_a_report():
     assert text.startswith("unexpected ZeroDivisionError: division by zero (run again with --debug")
 
 
+def test_a_file_that_goes_away_is_no_bug():
+    text, code = explain(FileNotFoundError(2, "No such file or directory", "/a/b"))
+    assert code == 1
+    assert text.startswith("/a/b: No such file or directory; expected a file or folder that can be used")
+
+
 def test_a_stop_is_one_line_and_leaves_130(dd_sfm, tiny_clip, tmp_path, monkeypatch):
     def stop(*arguments, **options):
         raise KeyboardInterrupt

@@ -593,9 +593,9 @@ def _start_over(run: Path) -> None:
     from dd_sfm.io.lock import locked
     from dd_sfm.io.run_config import write_config
     from dd_sfm.pipeline.run_log import logging_to
-    from dd_sfm.pipeline.stages import StageRecord, make_folder
+    from dd_sfm.pipeline.stages import StageRecord, make_run_folder
 
-    make_folder(run)
+    make_run_folder(run)
     with locked(run):
         record = StageRecord.open(run, overwrite=True)
         record.claim(run)

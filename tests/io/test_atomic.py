@@ -1,10 +1,13 @@
+import errno
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dd_sfm.errors import OutputError
-from dd_sfm.io.atomic import check_writable, write_json, write_together
+from dd_sfm.io.atomic import check_writable, make_folder, output_error, write_json, write_together
 
 
 def test_json_holds_null_for_what_is_no_finite_number(tmp_path):
@@ -37,6 +40,29 @@ def test_a_place_that_cannot_be_written(tmp_path):
     for path in (tmp_path / "file" / "a.png", tmp_path / "none" / "a.png", tmp_path / "a.png"):
         with pytest.raises(OutputError, match=r"a\.png: cannot be written \(.*\); choose another output folder"):
             check_writable(path)
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.ENOSPC, "/a/b: No space left on device: the disk is full; free some space and repeat the command"),
+        (errno.EACCES, "/a/b: cannot be written (Permission denied); choose another output folder"),
+        (errno.ENOENT, "or repeat the command if this one was removed meanwhile"),
+        (errno.EMFILE, "/a/b: too many open files ([Errno 24] Too many open files); raise the limit: ulimit -n"),
+        (errno.ENOMEM, "/a/b: not enough memory ([Errno 12] Cannot allocate memory); free memory"),
+    ],
+)
+def test_why_a_file_cannot_be_written_and_what_helps(number, says):
+    assert says in str(output_error(Path("/a/b"), OSError(number, os.strerror(number))))
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b", parents=False)
+    (tmp_path / "file").touch()
+    for folder, parents in ((tmp_path / "file" / "c", True), (tmp_path / "gone" / "c", False)):
+        with pytest.raises(OutputError, match=str(folder)):
+            make_folder(folder, parents=parents)
 
 
 def test_files_written_together_are_all_there_or_none(tmp_path):

@@ -3,8 +3,10 @@ import errno
 import pytest
 import torch
 
-from dd_sfm.errors import InputError
-from dd_sfm.io.shortage import full_disk, shortage
+from dd_sfm.errors import InputError, ShortageError
+from dd_sfm.io.image_files import read_header, read_levels
+from dd_sfm.io.shortage import full_disk, raise_if_short, shortage
+from dd_sfm.io.video_packets import open_container
 
 
 @pytest.mark.parametrize(
@@ -57,3 +59,24 @@ def test_an_error_on_a_full_disk_is_told_as_that(tmp_path, monkeypatch):
         full_disk(error, "run: map", tmp_path)
     )
     assert full_disk(error, "run: map", tmp_path / "none") is not None
+
+
+def test_a_file_that_there_is_no_memory_for_is_not_called_damaged(tmp_path, monkeypatch):
+    video, image = tmp_path / "clip.mp4", tmp_path / "frame.png"
+    video.write_bytes(b"no video")
+    image.write_bytes(b"\x89PNG no image IEND")
+    readers = [(open_container, video), (read_levels, image), (read_header, image)]
+    for read, path in readers:
+        with pytest.raises(InputError, match="decoded"):
+            read(path)
+    monkeypatch.setattr("dd_sfm.io.shortage.A_PICTURE", 2**60)
+    for read, path in readers:
+        with pytest.raises(ShortageError, match="not enough memory; free memory") as caught:
+            read(path)
+        assert str(path) in str(caught.value)
+
+
+def test_a_file_that_cannot_be_opened_for_want_of_room_is_not_called_damaged(tmp_path):
+    raise_if_short("a.png", OSError(errno.EACCES, "Permission denied"))
+    with pytest.raises(ShortageError, match=r"a.png: too many open files .* ulimit -n"):
+        raise_if_short("a.png", OSError(errno.EMFILE, "Too many open files"))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.errors import OutputError
 from dd_sfm.io.arrays import read_arrays, write_arrays
-from dd_sfm.io.atomic import output_error, write_bytes
+from dd_sfm.io.atomic import make_folder, write_bytes
 from dd_sfm.training.sources.frames import WorkingFrames
 
 logger = logging.getLogger(__name__)
@@ -66,10 +66,7 @@ class Cache:
         arrays = {name: value for name, value in content.items() if name != "frames"}
         buffer = io.BytesIO()
         write_arrays(buffer, {**arrays, **_pack(content["frames"])})
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_error(self.folder, error) from error
+        make_folder(self.folder)
         try:
             write_bytes(self.folder / f"{key}.npz", buffer.getvalue())
         except OutputError as error:

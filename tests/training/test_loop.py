@@ -27,6 +27,7 @@ from dd_sfm.training.config import ADAPT, RANGES, RenderConfig, TrainConfig, che
 from dd_sfm.training.loop import TrainRequest, train
 from dd_sfm.training.output import clear_output
 from dd_sfm.training.sources.spec import DataPath
+from dd_sfm.training.tensorboard_writer import TensorBoardWriter
 from dd_sfm.training.trainer import Trainer, learning_rate
 
 CPU = torch.device("cpu")
@@ -347,6 +348,24 @@ def test_tensorboard_files(go, tmp_path):
     tags = events.Tags()
     assert {"loss", "learning rate", "pck 2 px/run:8-11/gap 1", "pck 4 px/run:8-11/all"} <= set(tags["scalars"])
     assert tags["images"] == ["response/1 run:8-11"]
+
+
+def test_curves_that_cannot_be_written_are_told_at_once(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    # Its file is called by the time.
+    monkeypatch.setattr("dd_sfm.training.tensorboard_writer.time.time", lambda: 0.0)
+    writer = TensorBoardWriter(tmp_path, enabled=True)
+    writer.scalars(1, {"loss": 1.0})
+    writer.close()
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    file.unlink()
+    file.symlink_to("/dev/full")
+    with pytest.raises(OutputError, match="tfevents.*the disk is full; free some space"):
+        TensorBoardWriter(tmp_path, enabled=True)
+    with pytest.raises(OutputError, match="gone"):
+        TensorBoardWriter(tmp_path / "gone", enabled=True)
+    with pytest.raises(OutputError, match="gone"):
+        TensorBoardWriter(tmp_path / "gone", enabled=False).picture(1, 1, "a", np.zeros((4, 4, 3), np.uint8))
 
 
 def test_without_tensorboard_it_trains_and_says_so(go, tmp_path, monkeypatch, caplog):

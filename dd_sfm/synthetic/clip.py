@@ -18,7 +18,7 @@ from dd_sfm.cameras import pose_at, world_to_camera
 from dd_sfm.config import dump_config
 from dd_sfm.errors import OutputError
 from dd_sfm.io.arrays import write_arrays
-from dd_sfm.io.atomic import output_error, sync, sync_all, write_bytes, write_text
+from dd_sfm.io.atomic import make_folder, output_error, sync, sync_all, write_bytes, write_text
 from dd_sfm.io.clouds import write_mesh
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.images import write_mask
@@ -75,7 +75,7 @@ def write_clip(
     say("scene ...")
     # Before the folder is touched: the path may turn out not to fit the organ.
     scene = make_scene(settings)
-    with _open_folder(out, settings):
+    with _open_folder(out, settings, overwrite=overwrite):
         points = _write_files(scene, out, jobs, progress)
     return {"frames": settings.frames, "vertices": len(scene.mesh.vertices), "points": points}
 
@@ -100,13 +100,12 @@ def _check_folder(out: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def _open_folder(out: Path, settings: SynthSettings) -> Iterator[None]:
+def _open_folder(out: Path, settings: SynthSettings, *, overwrite: bool) -> Iterator[None]:
     """A folder with nothing of an earlier clip, for this process alone; complete when all went well."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(out, error) from error
+    make_folder(out)
     with locked(out):
+        # Once more: another process may have finished a clip while this one made its scene.
+        _check_folder(out, overwrite)
         # The settings are written first, so that the folder of an interrupted clip is recognised.
         write_text(out / UNFINISHED_FILE, yaml.safe_dump(dump_config(settings), sort_keys=False))
         try:

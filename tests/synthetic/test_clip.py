@@ -190,6 +190,16 @@ def test_a_clip_is_kept_when_the_next_one_cannot_be_made(tmp_path, monkeypatch):
     assert [p.name for p in out.iterdir()] == ["scene.yaml"]
 
 
+def test_a_clip_that_another_process_has_finished_meanwhile_is_kept(tmp_path, monkeypatch):
+    def finish_another(settings):
+        (tmp_path / "scene.yaml").write_text("seed: 1\n")
+
+    monkeypatch.setattr("dd_sfm.synthetic.clip.make_scene", finish_another)
+    with pytest.raises(OutputError, match="holds a clip already"):
+        write_clip(TINY, tmp_path, jobs=1, overwrite=False, progress=silent)
+    assert (tmp_path / "scene.yaml").read_text() == "seed: 1\n"
+
+
 def test_one_writer_a_clip(tmp_path, at_hand):
     with locked(tmp_path), pytest.raises(OutputError, match="another dd-sfm"):
         write_clip(TINY, tmp_path, jobs=1, overwrite=False, progress=silent)

@@ -28,6 +28,8 @@ SINUS = "sinus"
 TINY = ("--set", "describe.working_height_px=200", "--device", "cpu")
 FRAMES = ("--quality", "preview", "--end", "30", "--every", "3")
 MOST_S = 900
+TIMED_OUT = 124
+"""The code of exit of what was ended after ``MOST_S`` seconds."""
 POLL_S = 0.02
 BLOCK = 4096
 """Bytes that a file system hands out at once."""
@@ -42,7 +44,8 @@ class Command:
     ``words``: what it is called with, given the folder for its inputs and its output; ``result``: what of its output is
     compared: numbers that may differ by ``NEAR``, and anything else that must be equal; ``prepare``: makes the inputs;
     ``parts``: commands that do a first part of the same work; ``makes_folder``: whether it makes its output's folder;
-    ``repeats``: whether it may be repeated once it has ended; ``locks``: whether it holds its output's folder.
+    ``repeats``: whether it may be repeated once it has ended; ``locks``: whether it holds its output's folder;
+    ``checked``: patterns of the files of its output that a repeated command checks.
     """
 
     words: Callable[[Path, Path], Sequence[str]]
@@ -52,6 +55,7 @@ class Command:
     makes_folder: bool = True
     repeats: bool = True
     locks: bool = True
+    checked: tuple[str, ...] = ()
 
     def line(self, inputs: Path, out: Path, part: str = "") -> list[str]:
         """The command line; of a part of the work, if one is named."""
@@ -153,6 +157,10 @@ COMMANDS = {
         run_result,
         _copy_clip,
         parts=("extract", "match", "map"),
+        checked=(
+            "map.json", "points.ply", "frames/*.png", "descriptors/*.npz", "frames.json", "tracks.npz",
+            "descriptors/*.npy", "sparse/0/*.bin", "poses/0/*.bin", "frame_poses.json", "densify.json",
+        ),
     ),
     "compare": Command(
         lambda inputs, out: [
@@ -161,7 +169,12 @@ COMMANDS = {
         _compared,
         _copy_clip,
     ),
-    "batch": Command(lambda inputs, out: ["batch", inputs / "manifest.yaml", "-o", out], _batch, _make_manifest),
+    "batch": Command(
+        lambda inputs, out: ["batch", inputs / "manifest.yaml", "-o", out],
+        _batch,
+        _make_manifest,
+        checked=("batch.json",),
+    ),
     "synth": Command(
         lambda inputs, out: ["synth", "-o", out, "--frames", "6", "--size", "160x120", "--jobs", "2"],
         _rendered,
@@ -172,10 +185,11 @@ COMMANDS = {
             "train", f"{inputs / SINUS}:0-20", "--validation", f"{inputs / SINUS}:40-60", "-o", out,
             "--steps", "12", "--threads", "1", "--device", "cpu", "--set", "working_height_px=112",
             "--set", "augment.crop=[64,64]", "--set", "checkpoint_every=4",
-            "--set", "validate_every=3", "--set", "tensorboard=false",
+            "--set", "validate_every=3", "--set", "display_every=5", "--set", "tensorboard=true",
         ],
         _trained,
         _copy_clip,
+        checked=("checkpoint.pt",),
     ),
     "calibrate": Command(
         lambda inputs, out: ["calibrate", inputs / "board", "-o", out / "scope.yaml", "--board", "9x6"],
@@ -269,8 +283,12 @@ class Bench:
 
 
 def run_whole(line: Sequence[str], **named: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run(line, capture_output=True, text=True, timeout=MOST_S, cwd=ROOT, check=False, **named)
+    """Run a command to its end; one that does not come is a code of exit of its own."""
+    try:
+        return subprocess.run(line, capture_output=True, text=True, timeout=MOST_S, cwd=ROOT, check=False, **named)
+    except subprocess.TimeoutExpired as error:
+        said = [(text or b"").decode(errors="replace") for text in (error.stdout, error.stderr)]
+        return subprocess.CompletedProcess(line, TIMED_OUT, *said)
 
 
 def kill_after(line: Sequence[str], busy_s: float) -> bool:

@@ -113,12 +113,8 @@ def little_memory(bench: Bench, tries: int, rng: random.Random) -> Iterator[Trie
 
 def damaged_files(bench: Bench, tries: int, rng: random.Random) -> Iterator[Tried]:
     """A file of a finished run with a flipped bit or a lost end: told, and made good."""
-    whole = bench.work / "whole"
-    if bench.name != "reconstruct":
-        return
-    kinds = ("map.json", "points.ply", "frames/*.png", "descriptors/*.npz", "frames.json", "tracks.npz",
-             "descriptors/*.npy", "sparse/0/*.bin", "poses/0/*.bin", "frame_poses.json", "densify.json")  # fmt: skip
-    for number in range(tries):
+    whole, kinds = bench.work / "whole", bench.command.checked
+    for number in range(tries if kinds else 0):
         out = bench.empty(bench.work / "damaged")
         shutil.copytree(whole, out, dirs_exist_ok=True)
         path = rng.choice(sorted(out.glob(kinds[number % len(kinds)])))
@@ -132,6 +128,10 @@ def damaged_files(bench: Bench, tries: int, rng: random.Random) -> Iterator[Trie
         # Once frames are matched, descriptors are not read any more.
         is_read = path.parent.name != "descriptors"
         tried.wrong += [] if ("damaged" in told) == is_read else [f"told or not: {ended.stderr[-400:]}"]
+        if ended.returncode:
+            # What cannot be made again from other files is for the user to give up.
+            tried.wrong += refusal(ended, "damaged")
+            path.unlink()
         tried.wrong += bench.repeat(out)
         yield tried
 
@@ -238,6 +238,13 @@ def read_only_output(bench: Bench, tries: int, rng: random.Random) -> Iterator[T
         ended = run_whole(bench.line(out))
         tried = Tried("a read-only file system", last_line(ended))
         tried.wrong += refusal(ended, "read-only", "cannot be written")
+        yield tried
+        subprocess.run(["mount", "-o", "remount,rw", bench.work / "disk"], check=True)
+        shutil.copytree(bench.work / "whole", out, dirs_exist_ok=True)
+        subprocess.run(["mount", "-o", "remount,ro", bench.work / "disk"], check=True)
+        ended = run_whole(bench.line(out))
+        tried = Tried("a read-only file system, all done before", last_line(ended))
+        tried.wrong += refusal(ended) if ended.returncode else []
         yield tried
     for number in range(tries):
         out = bench.empty(bench.work / "gone")

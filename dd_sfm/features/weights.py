@@ -2,7 +2,8 @@
 
 import difflib
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from dd_sfm.documents import parse_json, regular
 from dd_sfm.errors import WeightsError
 from dd_sfm.features.networks import ARCHITECTURES, build_network
 from dd_sfm.io.atomic import write_bytes
+from dd_sfm.io.shortage import raise_if_short
 from dd_sfm.resources import models_folder
 
 FORMAT = "1"
+CHECKSUM = "crc32"
+"""Of the tensors, among the metadata: the format itself has none."""
 Shapes = dict[str, tuple[int, ...]]
 """Of tensors, by name."""
 
@@ -74,6 +78,7 @@ def save_weights(
         value = value.detach().cpu().contiguous()
         tensors[name] = value.half() if half and value.is_floating_point() else value
     metadata = {"format": FORMAT, "architecture": architecture, "options": json.dumps(options), **(extra or {})}
+    metadata[CHECKSUM] = _checksum(tensors)
     write_bytes(path, save(tensors, metadata))
 
 
@@ -116,8 +121,24 @@ def load_weights(name_or_path: str, device: torch.device) -> nn.Module:
     _build(path, torch.device("meta"))
     network = _build(path, torch.device("cpu"))
     with _open(path) as file:
-        network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        expected = (file.metadata() or {}).get(CHECKSUM)
+    # Weights from before there was one have none.
+    if expected is not None and expected != _checksum(tensors):
+        raise WeightsError(
+            f"{path}: damaged (the checksum is not that of what it holds); expected weights as dd-sfm train wrote "
+            "them. Copy or train them again"
+        )
+    network.load_state_dict(tensors)
     return network.to(device).eval()
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """CRC-32 of the bytes of tensors, one after the other by their names."""
+    total = 0
+    for name in sorted(tensors):
+        total = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), total)
+    return f"{total:08x}"
 
 
 def check_weights(name_or_path: str) -> None:
@@ -159,6 +180,7 @@ def _open(path: Path) -> Iterator[Any]:
         with safe_open(regular(path), framework="pt") as file:
             yield file
     except (SafetensorError, OSError, ValueError) as error:
+        raise_if_short(str(path), error)
         raise WeightsError(
             f"{path}: not a readable safetensors file ({error}); expected weights by dd-sfm train"
         ) from error

@@ -115,7 +115,7 @@ def damaged_files(bench: Bench, tries: int, rng: random.Random) -> Iterator[Trie
     """A file of a finished run with a flipped bit or a lost end: told, and made good."""
     whole, kinds = bench.work / "whole", bench.command.checked
     for number in range(tries if kinds else 0):
-        out = bench.empty(bench.work / "damaged")
+        out = bench.empty(bench.work / "spoilt")
         shutil.copytree(whole, out, dirs_exist_ok=True)
         path = rng.choice(sorted(out.glob(kinds[number % len(kinds)])))
         content = bytearray(path.read_bytes())

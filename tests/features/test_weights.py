@@ -28,6 +28,16 @@ def test_half_precision_halves_the_file(tmp_path):
     assert sizes[1] < 0.55 * sizes[0]
 
 
+def test_a_flipped_bit_is_found(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, build_network("compact"), "compact", {})
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"w.safetensors: damaged .* Copy or train them again"):
+        load_weights(str(path), CPU)
+
+
 def test_shipped_weights_load_and_are_small():
     from dd_sfm.resources import models_folder
 

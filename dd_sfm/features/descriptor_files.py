@@ -17,6 +17,7 @@ from dd_sfm.io.arrays import read_array
 from dd_sfm.io.atomic import write_array
 from dd_sfm.io.links import check_is_no_link
 from dd_sfm.io.run_folder import GRID, has_grid, read_grid, write_grid
+from dd_sfm.io.shortage import raise_if_short
 from dd_sfm.structures import WorkingGrid
 
 FORMAT = 2
@@ -136,6 +137,7 @@ class DescriptorFiles:
                 raise ValueError(f"{array.dtype} numbers of the shape {array.shape}, or such that are not finite")
             return array
         except (OSError, ValueError, EOFError) as error:
+            raise_if_short(str(path), error)
             raise InputError(
                 f"{path}: damaged ({error}); expected numbers by dd-sfm. Remove {self.folder} and repeat"
             ) from error

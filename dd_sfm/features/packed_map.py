@@ -13,6 +13,7 @@ from dd_sfm.documents import whole
 from dd_sfm.errors import InputError
 from dd_sfm.io.arrays import READ_ERRORS, read_arrays, write_arrays
 from dd_sfm.io.atomic import atomic_file, output_error
+from dd_sfm.io.shortage import raise_if_short
 from dd_sfm.structures import DescriptorMap, WorkingGrid
 
 RIM = 2
@@ -137,6 +138,7 @@ def load_packed(path: Path) -> PackedMap:
     except FileNotFoundError:
         raise
     except (*READ_ERRORS, TypeError) as error:
+        raise_if_short(str(path), error)
         raise InputError(
             f"{path}: damaged ({error}); expected descriptors by dd-sfm. Remove the file and repeat the command"
         ) from error

@@ -18,6 +18,7 @@ from dd_sfm.io.atomic import output_error, sync_all, write_json
 from dd_sfm.io.links import check_no_links
 from dd_sfm.io.run_folder import CHECKSUMS
 from dd_sfm.io.run_layout import own_files
+from dd_sfm.io.shortage import raise_if_short
 
 CHECKED = {
     "frames": r"frames\.json|field_of_view\.png|frames/.*",
@@ -75,7 +76,8 @@ def damaged(run: Path, stage: str, *, is_done: bool = True, has_caches: bool = T
                 check_archive(path)
                 return True
             return _sum(path) == noted[path.relative_to(run).as_posix()]
-        except (OSError, BadZipFile):
+        except (OSError, BadZipFile) as error:
+            raise_if_short(str(path), error)
             return False
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -158,5 +160,6 @@ def _read(run: Path) -> dict[str, dict[str, Any]]:
     """What :func:`seal` wrote; nothing for runs of older versions, and where it is damaged itself."""
     try:
         return {str(stage): dict(sums) for stage, sums in dict(read_json(run / CHECKSUMS)).items()}
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError) as error:
+        raise_if_short(str(run / CHECKSUMS), error)
         return {}

@@ -21,6 +21,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_bytes, write_parts
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.lens import Lens
+from dd_sfm.io.shortage import raise_if_short
 from dd_sfm.ops.coordinates import from_colmap, to_colmap
 from dd_sfm.ops.point_blocks import point_blocks
 from dd_sfm.structures import FrameSet, Model
@@ -253,6 +254,7 @@ def read_images(folder: Path) -> ImageRecords:
     try:
         return _parse_images(regular(folder / "images.bin").read_bytes())
     except (OSError, struct.error, ValueError, MemoryError) as error:
+        raise_if_short(str(folder), error)
         raise _incomplete(folder / "images.bin", error) from error
 
 
@@ -289,6 +291,7 @@ def read_points(folder: Path) -> PointRecords:
     try:
         return _parse_points(regular(folder / "points3D.bin").read_bytes())
     except (OSError, struct.error, ValueError, IndexError, MemoryError) as error:
+        raise_if_short(str(folder), error)
         raise _incomplete(folder / "points3D.bin", error) from error
 
 

@@ -15,6 +15,7 @@ from dd_sfm.io.atomic import output_error
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import log_kept, silence
 from dd_sfm.io.colmap_model import CAMERA_HEADER, check_size, read_images, read_points, to_model
+from dd_sfm.io.shortage import raise_if_short
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.structures import Model
 
@@ -101,6 +102,7 @@ def read_lenses(path: Path, where: Path) -> dict[int, pycolmap.Camera]:
             at += CAMERA_HEADER.size + 8 * len(lens.params)
             lenses[number] = lens
     except (struct.error, *READ_ERRORS) as error:
+        raise_if_short(str(where), error)
         raise InputError(
             f"{where}: cameras cannot be read ({_first_line(error)}); expected a complete model. Export it again"
         ) from error
@@ -166,6 +168,7 @@ def _open(folder: Path) -> pycolmap.Reconstruction:
     try:
         (model.read_binary if suffix == ".bin" else model.read_text)(str(folder))
     except READ_ERRORS as error:
+        raise_if_short(str(folder), error)
         raise InputError(
             f"{folder}: the COLMAP model cannot be read ({_first_line(error)}); expected a complete model. "
             "Export it again"

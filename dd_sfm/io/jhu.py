@@ -18,6 +18,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_bytes, write_text
 from dd_sfm.io.clouds import PLY_ERRORS, read_ply
 from dd_sfm.io.images import read_mask, write_mask
+from dd_sfm.io.shortage import raise_if_short
 from dd_sfm.ops.coordinates import from_colmap, to_colmap
 from dd_sfm.ops.pixels import inside_mask
 
@@ -63,6 +64,7 @@ def read_sequence(folder: Path) -> JHUSequence:
         seen = _visibility(folder / "view_indexes_per_point", len(points))
         mask = read_mask(folder / "undistorted_mask.bmp")
     except (OSError, ValueError, TypeError, OverflowError, MemoryError, *PLY_ERRORS) as error:
+        raise_if_short(str(folder), error)
         raise InputError(f"{folder}: not a complete JHU sequence ({error})") from error
     height, width = mask.shape
     cameras = {f: PinholeCamera(width, height, *v) for f, v in zip(visible, focal_centre.tolist(), strict=True)}

@@ -33,6 +33,7 @@ from dd_sfm.io.run_values import (
     stage_of,
     texts,
 )
+from dd_sfm.io.shortage import raise_if_short
 from dd_sfm.io.source import Crop
 from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.notes import Note
@@ -98,6 +99,7 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (*READ_ERRORS, IndexError, TypeError, AttributeError, OverflowError, ShapeError, yaml.YAMLError) as error:
+        raise_if_short(str(path), error)
         found = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
         raise InputError(
             f"{path}: {found}; expected what dd-sfm reconstruct writes. Repeat the run with --overwrite"
@@ -356,6 +358,7 @@ def read_stages(run: Path, names: Sequence[str]) -> StoredStages:
         stages = content["stages"]
         return StoredStages(str(content.get("source", "")), {n: stage_of(stages[n]) for n in stages if n in names})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise_if_short(str(path), error)
         raise OutputError(
             f"{path}: damaged ({error}); remove it together with the run, or choose a new folder"
         ) from error

@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from dd_sfm.errors import InputError
 from dd_sfm.io.arrays import READ_ERRORS, read_arrays, write_arrays
 from dd_sfm.io.atomic import atomic_file
+from dd_sfm.io.shortage import raise_if_short
 from dd_sfm.structures import Tracks, WorkingGrid
 
 BLOCK = 1_000_000
@@ -76,6 +77,7 @@ class ReferenceMatches:
             arrays = read_arrays(path)
             _check_arrays(arrays, frames)
         except (*READ_ERRORS, IndexError, TypeError) as error:
+            raise_if_short(str(path), error)
             raise InputError(
                 f"{path}: damaged ({error}); expected matches by dd-sfm. Remove the file and repeat the command"
             ) from error

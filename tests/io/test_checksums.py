@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 from zipfile import BadZipFile
@@ -5,11 +6,13 @@ from zipfile import BadZipFile
 import numpy as np
 import pytest
 
-from dd_sfm.errors import OutputError
+from dd_sfm.errors import OutputError, ShortageError
+from dd_sfm.features.packed_map import load_packed
 from dd_sfm.io import atomic, checksums
 from dd_sfm.io.arrays import check_archive, read_arrays, write_arrays
 from dd_sfm.io.atomic import sync_all, write_bytes
 from dd_sfm.io.checksums import damaged, lost, put_aside, seal
+from dd_sfm.sfm.track_builder import ReferenceMatches
 
 
 @pytest.fixture
@@ -47,6 +50,22 @@ def test_a_flipped_bit_and_a_lost_end_are_found(run, name, stage):
         change(run / name)
         assert damaged(run, stage) == [run / name]
         (run / name).write_bytes(whole)
+
+
+def test_files_that_there_is_no_room_to_open_are_no_damage(run, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ShortageError, match=r"checksums.json: too many open files"):
+        damaged(run, "frames")
+    monkeypatch.setattr(checksums, "_read", lambda run: {"frames": {"frames/00000000.png": "1 2"}})
+    with pytest.raises(ShortageError, match=r"00000000.png: too many open files"):
+        damaged(run, "frames")
+    monkeypatch.setattr("dd_sfm.io.arrays.ZipFile", refuse)
+    for read in (lambda path: ReferenceMatches.load(path, 3), load_packed):
+        with pytest.raises(ShortageError, match=r"tracks.npz: too many open files"):
+            read(run / "tracks.npz")
 
 
 def test_masks_are_the_users_and_deleted_files_are_no_damage(run):

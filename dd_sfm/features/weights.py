@@ -137,7 +137,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     """CRC-32 of the bytes of tensors, one after the other by their names."""
     total = 0
     for name in sorted(tensors):
-        total = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), total)
+        total = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes(), total)
     return f"{total:08x}"
 
 

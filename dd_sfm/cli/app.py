@@ -31,6 +31,14 @@ from dd_sfm.cli.view import view
 from dd_sfm.errors import DDSfMError, StoppedError, UsageError, one_line, stoppable
 from dd_sfm.io.shortage import shortage
 
+LESS_MEMORY = {
+    "synth": "render less at once: --jobs 1, a smaller --size",
+    "train": "let less be in memory: --workers 0, fewer sources, smaller augment.crop and working_height_px",
+    "calibrate": "look at fewer pictures: --every 3",
+    "convert": "export a smaller run",
+    "batch": "do fewer videos at once: --workers 1",
+}
+"""What helps a command that is not a reconstruction where memory is short."""
 MEANWHILE = (
     "expected a file or folder that can be used and stays while the command works. See that it is there and repeat the "
     "command, or run it with --debug to see what it was for"
@@ -119,11 +127,12 @@ def usage_text(error: Exception) -> str | None:
     return f"{found if found.endswith('?') else found.rstrip('.') + '.'} See {command} --help"
 
 
-def explain(error: BaseException) -> tuple[str, int]:
-    """One line for an error, and the exit code."""
+def explain(error: BaseException, command: str = "") -> tuple[str, int]:
+    """One line for an error of a command, and the exit code."""
     if isinstance(error, DDSfMError):
         return one_line(error), error.exit_code
-    short = shortage(error, "")
+    less = LESS_MEMORY.get(command)
+    short = shortage(error, "") if less is None else shortage(error, "", f"free memory or raise its limit, or {less}")
     if short is not None:
         return one_line(short), short.exit_code
     if isinstance(error, OSError) and error.filename and error.strerror:
@@ -144,7 +153,7 @@ def main() -> None:
         stopped = error if isinstance(error, StoppedError) else None
         if "--debug" in sys.argv and stopped is None:
             raise
-        text, code = explain(error)
+        text, code = explain(error, next(iter(sys.argv[1:]), ""))
         text += ", without --overwrite" if stopped and stopped.resumes and "--overwrite" in sys.argv else ""
         print(f"dd-sfm: {text}", file=sys.stderr)
         sys.exit(code)

@@ -22,6 +22,9 @@ MEMORY = re.compile(
 GPU = re.compile(r"CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY|ALLOC_FAILED|CUDA error: out of memory", re.IGNORECASE)
 THREADS = re.compile(r"can't start new thread|resource temporarily unavailable|resource unavailable", re.IGNORECASE)
 DISK = re.compile(r"no space left|disk is full|disk full|disk I/O error|quota exceeded|file too large", re.IGNORECASE)
+HELPER = re.compile(
+    r"DataLoader worker .*(exited unexpectedly|is killed by signal)|process pool was terminated abruptly", re.DOTALL
+)
 FILES = re.compile(r"too many open files", re.IGNORECASE)
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 MOST_SHOWN = 160
@@ -30,25 +33,28 @@ HARDLY_FREE = 500_000
 """Bytes below which a disk is taken for full when a library fails."""
 A_PICTURE = 100_000_000
 """Bytes that decoding a picture or opening a file takes at most, as a rule."""
-MORE_ROOM = "free some space and repeat the command, finished stages are kept"
+MORE_ROOM = "free some space and repeat the command"
+STAGES_KEPT = "finished stages are kept"
 LESS_WORK = (
     "free memory or raise its limit, or let less be in memory: --quality preview, fewer frames (--every, --end), "
     "--set runtime.threads=1"
 )
 
 
-def shortage(error: BaseException, where: str) -> ShortageError | None:
+def shortage(error: BaseException, where: str, less: str = LESS_WORK) -> ShortageError | None:
     """The error for a shortage behind an error, however a library told of it; None for any other.
 
     Args:
         error: What ended the work.
         where: What was being done, and where; the message begins with it if it is not empty.
+        less: What to do where memory is short.
     """
     for one in _chain(error):
-        text = _text(one)
+        text = _text(one, less)
         if text is not None:
             said = _said(one)
-            return ShortageError(f"{where}: {text[0]} ({said}); {text[1]}".removeprefix(": "))
+            kept = f", {STAGES_KEPT}" if text[1] == MORE_ROOM and where else ""
+            return ShortageError(f"{where}: {text[0]} ({said}); {text[1]}{kept}".removeprefix(": "))
     return None
 
 
@@ -67,7 +73,7 @@ def full_disk(error: BaseException, where: str, folder: Path) -> ShortageError |
     if free > HARDLY_FREE:
         return None
     said = f"No space left: the disk is full, {free / 1000:.0f} kB free ({_said(error)})"
-    return ShortageError(f"{where}: {said}; {MORE_ROOM}")
+    return ShortageError(f"{where}: {said}; {MORE_ROOM}, {STAGES_KEPT}")
 
 
 def raise_if_short(where: str, error: BaseException | None = None) -> None:
@@ -97,7 +103,7 @@ def raise_if_short(where: str, error: BaseException | None = None) -> None:
 def _said(error: BaseException) -> str:
     """What a library said, in a line: of several the one that speaks of the shortage."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    patterns = (MEMORY, GPU, THREADS, DISK, FILES)
+    patterns = (MEMORY, HELPER, GPU, THREADS, DISK, FILES)
     line = one_line(next((line for line in lines if any(p.search(line) for p in patterns)), lines[0]))
     return line if len(line) <= MOST_SHOWN else f"{line[:MOST_SHOWN]}..."
 
@@ -108,8 +114,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _text(error: BaseException) -> tuple[str, str] | None:
-    """What was found and what to do; None where it is no shortage."""
+def _text(error: BaseException, less: str) -> tuple[str, str] | None:
+    """What was found and what to do, ``less`` where memory is short; None where it is no shortage."""
     if isinstance(error, DDSfMError):
         return None
     said, number = str(error), error.errno if isinstance(error, OSError) else None
@@ -119,7 +125,9 @@ def _text(error: BaseException) -> tuple[str, str] | None:
             "end what else uses it, or take --quality preview, fewer frames, or --device cpu"
         )
     if isinstance(error, MemoryError) or number == errno.ENOMEM or _says(MEMORY, error):
-        return "not enough memory", LESS_WORK
+        return "not enough memory", less
+    if _says(HELPER, error):
+        return "a process of this command was ended, as the system does when it is short of memory", less
     if number == errno.EAGAIN or _says(THREADS, error):
         return "not enough memory, or room for processes, to start a thread", (
             "raise the limit (ulimit -u, ulimit -v), or use fewer: --set runtime.threads=1"

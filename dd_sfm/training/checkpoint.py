@@ -29,7 +29,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     try:
         write_bytes(path, buffer.getvalue())
     except OutputError as error:
-        raise OutputError(f"{error}; the last good checkpoint is kept") from error
+        kept = "the last good checkpoint is kept" if path.exists() else "there is no checkpoint yet"
+        raise OutputError(f"{error}; {kept}") from error
 
 
 def load_checkpoint(path: Path, device: torch.device, architecture: str, options: dict[str, Any]) -> dict[str, Any]:

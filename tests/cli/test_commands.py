@@ -123,6 +123,11 @@ def test_a_file_that_goes_away_is_no_bug():
     assert text.startswith("/a/b: No such file or directory; expected a file or folder that can be used")
 
 
+@pytest.mark.parametrize(("command", "says"), [("train", "--workers 0"), ("synth", "--jobs 1"), ("match", "preview")])
+def test_what_helps_where_memory_is_short_is_of_the_command(command, says):
+    assert says in explain(MemoryError(), command)[0]
+
+
 def test_a_stop_is_one_line_and_leaves_130(dd_sfm, tiny_clip, tmp_path, monkeypatch):
     def stop(*arguments, **options):
         raise KeyboardInterrupt

@@ -1,4 +1,5 @@
 import errno
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 import torch
@@ -29,6 +30,11 @@ from dd_sfm.io.video_packets import open_container
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "--device cpu"),
         (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
         (OSError(errno.ENOSPC, "No space left on device", "/a/b"), "/a/b"),
+        (
+            RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed. "),
+            "a process of this command was ended",
+        ),
+        (BrokenProcessPool("A process in the process pool was terminated abruptly while"), "--quality preview"),
         (RuntimeError("SQLite error: database or disk is full"), "free some space and repeat the command"),
     ],
 )

@@ -4,7 +4,7 @@ import torch
 
 pytest.importorskip("dd_sfm.io.jhu")
 
-from dd_sfm.errors import WeightsError
+from dd_sfm.errors import OutputError, WeightsError
 from dd_sfm.training.augment import AugmentConfig
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.pairs import PairDataset, augment_pair
@@ -91,6 +91,16 @@ def test_checkpoint_of_something_else_is_one_clear_line(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(WeightsError, match="not a checkpoint"):
         Trainer(small(), tmp_path, CPU).resume()
+
+
+def test_what_is_kept_when_a_checkpoint_cannot_be_written(tmp_path):
+    for kept in ("there is no checkpoint yet", "the last good checkpoint is kept"):
+        path = tmp_path / "checkpoint.pt"
+        path.with_name("checkpoint.pt.partial").mkdir()
+        with pytest.raises(OutputError, match=kept):
+            Trainer(small(), tmp_path, CPU).save()
+        path.with_name("checkpoint.pt.partial").rmdir()
+        path.touch()
 
 
 def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path, monkeypatch):

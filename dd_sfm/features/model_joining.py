@@ -16,9 +16,9 @@ from dd_sfm.features.method import Job
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.run_folder import POSES, TRACKS, read_matches, write_matches
 from dd_sfm.notes import Note, NoteCode
+from dd_sfm.ops.frame_rows import FrameRows
 from dd_sfm.ops.spread import spread_over
 from dd_sfm.sfm.error_scale import error_scale
-from dd_sfm.sfm.frame_rows import FrameRows
 from dd_sfm.sfm.mappers import Poses
 from dd_sfm.sfm.model_folders import remove_models
 from dd_sfm.sfm.model_relation import Relation, Sightings, View, relate

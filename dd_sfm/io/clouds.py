@@ -1,8 +1,7 @@
 """Point clouds as binary PLY."""
 
-import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from plyfile import PlyData, PlyElement, PlyParseError
 
 from dd_sfm.documents import regular
 from dd_sfm.errors import InputError, one_line
-from dd_sfm.io.atomic import write_bytes
+from dd_sfm.io.atomic import write_bytes, write_parts
 from dd_sfm.structures import PointCloud
 
 VERTEX = np.dtype(
@@ -26,6 +25,8 @@ VERTEX = np.dtype(
 
 
 MESH_COMMENT = "made by dd-sfm mesh"
+WRITTEN_AT_ONCE = 100_000
+"""Vertices that are made ready together."""
 MOST_HEAD = 100_000
 """Bytes of a PLY's head."""
 PLY_ERRORS = (OSError, PlyParseError, LookupError, ValueError, TypeError, AttributeError)
@@ -39,18 +40,28 @@ def write_cloud(path: Path, cloud: PointCloud, *, comments: Sequence[str] = ()) 
 
     ``comments``: lines of the head.
     """
-    known = [name for name in QUALITY_PROPERTIES if getattr(cloud, name) is not None]
-    vertex = np.empty(len(cloud.xyz), np.dtype([*VERTEX.descr, *((name, "<f4") for name in known)]))
-    for name in known:
-        vertex[name] = getattr(cloud, name)
-    vertex["x"], vertex["y"], vertex["z"] = cloud.xyz.T
-    vertex["red"], vertex["green"], vertex["blue"] = cloud.rgb.T
-    vertex["nx"], vertex["ny"], vertex["nz"] = cloud.normals.T
-    vertex["error_px"], vertex["track_length"] = cloud.error_px, cloud.track_length
-    buffer = io.BytesIO()
-    elements = [PlyElement.describe(vertex, "vertex")]
-    PlyData(elements, byte_order="<", comments=[one_line(text) for text in comments]).write(buffer)
-    write_bytes(path, buffer.getvalue())
+    known = {name: value for name in QUALITY_PROPERTIES if (value := getattr(cloud, name)) is not None}
+    columns = dict(zip(VERTEX.names or (), (*cloud.xyz.T, *cloud.rgb.T, *cloud.normals.T), strict=False))
+    columns |= {"error_px": cloud.error_px, "track_length": cloud.track_length}
+    _write_vertices(path, [*VERTEX.descr, *((name, "<f4") for name in known)], columns | known, comments)
+
+
+def _write_vertices(path: Path, kinds: list[Any], columns: Mapping[str, NDArray[Any]], comments: Sequence[str]) -> None:
+    """Write a PLY of vertices alone, some of them at a time; ``columns`` (P,) by name."""
+    count, kind = len(columns["x"]), np.dtype(kinds)
+
+    def parts() -> Iterator[bytes]:
+        # Memory that is never written to takes no room.
+        elements = [PlyElement.describe(np.empty(count, kind), "vertex")]
+        header = PlyData(elements, byte_order="<", comments=[one_line(text) for text in comments]).header
+        yield f"{header}\n".encode()
+        for first in range(0, count, WRITTEN_AT_ONCE):
+            vertex = np.empty(min(WRITTEN_AT_ONCE, count - first), kind)
+            for name, column in columns.items():
+                vertex[name] = column[first : first + len(vertex)]
+            yield vertex.tobytes()
+
+    write_parts(path, parts())
 
 
 def write_points(
@@ -65,16 +76,9 @@ def write_points(
 
     ``further``: more properties (P,) of the points by name; ``comments``: lines of the head.
     """
-    columns = further or {}
-    vertex = np.empty(len(xyz), np.dtype([*VERTEX.descr[:6], *((name, "<f4") for name in columns)]))
-    vertex["x"], vertex["y"], vertex["z"] = xyz.T
-    vertex["red"], vertex["green"], vertex["blue"] = rgb.T
-    for name, values in columns.items():
-        vertex[name] = values
-    buffer = io.BytesIO()
-    elements = [PlyElement.describe(vertex, "vertex")]
-    PlyData(elements, byte_order="<", comments=[one_line(text) for text in comments]).write(buffer)
-    write_bytes(path, buffer.getvalue())
+    columns = dict(zip(VERTEX.names or (), (*xyz.T, *rgb.T), strict=False))
+    kinds = [*VERTEX.descr[:6], *((name, "<f4") for name in further or ())]
+    _write_vertices(path, kinds, columns | dict(further or {}), comments)
 
 
 def write_mesh(

@@ -8,7 +8,6 @@ import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.lens import Lens
 from dd_sfm.io.shortage import raise_if_short
 from dd_sfm.ops.coordinates import from_colmap, to_colmap
+from dd_sfm.ops.frame_rows import FrameRows
 from dd_sfm.ops.point_blocks import point_blocks
 from dd_sfm.structures import FrameSet, Model
 
@@ -87,14 +87,15 @@ def write_model(
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Observations are sorted by point already.
-    order = np.argsort(model.frame, kind="stable")
-    index_in_image = np.zeros(len(order), np.uint32)
-    for first, end in pairwise([0, *np.cumsum(np.bincount(model.frame)).tolist()]):
-        index_in_image[order[first:end]] = np.arange(end - first)
+    of_frame = FrameRows(model.frame)
+    index_in_image = np.zeros(len(model.frame), np.uint32)
+    for frame in of_frame.frames.tolist():
+        rows = of_frame.of(frame)
+        index_in_image[rows] = np.arange(len(rows))
     distinct = list(dict.fromkeys(cameras.values() if cameras else [model.camera])) or [model.camera]
     ids = {position: distinct.index(camera) + 1 for position, camera in (cameras or {}).items()}
     write_bytes(folder / "cameras.bin", _camera_bytes([lens] if lens else [Lens.of(camera) for camera in distinct]))
-    write_parts(folder / "images.bin", _image_parts(model, image_names(frames), order, ids))
+    write_parts(folder / "images.bin", _image_parts(model, image_names(frames), of_frame, ids))
     write_parts(folder / "points3D.bin", _point_parts(model, index_in_image))
 
 
@@ -108,16 +109,13 @@ def _camera_bytes(lenses: list[Lens]) -> bytes:
     return b"".join(parts)
 
 
-def _image_parts(
-    model: Model, names: list[str], order: NDArray[np.int64], camera_ids: Mapping[int, int]
-) -> Iterator[bytes]:
+def _image_parts(model: Model, names: list[str], of_frame: FrameRows, camera_ids: Mapping[int, int]) -> Iterator[bytes]:
     positions = sorted(model.cam_from_world)
-    starts = np.searchsorted(model.frame[order], np.array([*positions, positions[-1] + 1] if positions else [0]))
     yield struct.pack("<Q", len(positions))
-    for k, position in enumerate(positions):
+    for position in positions:
         pose = model.cam_from_world[position]
         x, y, z, w = Rotation.from_matrix(pose[:, :3]).as_quat()
-        rows = order[starts[k] : starts[k + 1]]
+        rows = of_frame.of(position)
         points = np.empty(len(rows), POINT2D)
         points["xy"] = to_colmap(model.xy[rows].astype(np.float64))
         points["point"] = model.point[rows] + 1

@@ -19,9 +19,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DensePoints:
-    """``model``: dense points only; ``uncertainty`` (P,): their expected relative error; ``figures`` for metrics."""
+    """Dense points only.
 
-    model: Model
+    ``parts``: those of each reference; ``uncertainty`` (P,): their expected relative errors, one part after the other;
+    ``figures`` for metrics.
+    """
+
+    parts: list[Model]
     uncertainty: FloatArray
     figures: dict[str, int]
 
@@ -43,12 +47,12 @@ def dense_points(
     maps = depth_maps(views, config, progress, step=step, before=before)
     fused = fuse(views, maps, config.dense) if maps else []
     limit = config.triangulation.max_reprojection_px * error_scale(images.frames)
-    points, uncertainty = measure_points(views, maps, fused, config.dense, limit_px=limit, progress=progress)
+    parts, uncertainty = measure_points(views, maps, fused, config.dense, limit_px=limit, progress=progress)
     figures = {
         "depth_maps": len(maps),
         "depths_found": sum(int((m.planes[:, 0] > 0).sum()) for m in maps),
         "depths_agreed_once": sum(len(pixels.pixels) for pixels in fused),
-        "dense_points": len(points.xyz),
+        "dense_points": len(uncertainty),
     }
     logger.info("dense: %s", figures)
-    return DensePoints(points, uncertainty, figures)
+    return DensePoints(parts, uncertainty, figures)

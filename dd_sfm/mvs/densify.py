@@ -108,27 +108,36 @@ def fill_gaps(dense: DensePoints, sparse: Model, config: Config, working_scale: 
     """Add points of tracks where no dense point is near, and drop what hangs alone in space.
 
     Args:
-        dense: The dense points.
+        dense: The dense points; they are taken out of it.
         sparse: The tracks' points, with the same poses.
         config: From which width on a hole is a gap, and how uncertain a point in it may be.
         working_scale: Working pixels in a source pixel.
     """
-    if not len(dense.model.xyz):
+    count = len(dense.uncertainty)
+    if not count:
         return FinishedModel(sparse, track_uncertainty(sparse), dense.figures)
     uncertainty = GAP_ERROR_FACTOR * track_uncertainty(sparse)
     distance = depths(sparse)
     footprint = distance / (sparse.camera.fx * working_scale)
-    away = np.asarray(cKDTree(dense.model.xyz).query(sparse.xyz)[0]) / footprint if len(sparse.xyz) else footprint
+    away = _distances(sparse.xyz, dense.parts) / footprint
     gap = TRACK_GAP_FACTOR * config.dense.gap_px
     fills = (away > gap) & (uncertainty < config.dense.max_gap_uncertainty)
     size = np.maximum(gap * footprint, SPACING_PER_ERROR * uncertainty * distance)
     fills[fills] = best_per_cell(sparse.xyz[fills], size[fills], uncertainty[fills], across=True)
-    filling, count = select_points(sparse, fills), len(dense.model.xyz)
-    keep = not_isolated(dense.model, filling)
-    model = take_points([dense.model, filling], [keep[:count], keep[count:]])
+    dense.parts.append(select_points(sparse, fills))
+    keep = not_isolated(*dense.parts)
+    ends = np.cumsum([len(part.xyz) for part in dense.parts])[:-1]
+    model = take_points(dense.parts, np.split(keep, ends))
     spacing = max(1, round(config.dense.spacing_px * working_scale))
     uncertainty *= gap_error_factor(gap, spacing) / GAP_ERROR_FACTOR
     uncertainty = np.concatenate([dense.uncertainty, uncertainty[fills]])[keep]
     figures = dense.figures | {"track_points": int(fills.sum()), "isolated_dropped": int((~keep).sum())}
     logger.info("points: %s", figures)
     return FinishedModel(model, uncertainty, figures)
+
+
+def _distances(xyz: FloatArray, points: Sequence[Model]) -> FloatArray:
+    """How far the nearest point of models is from each of some places (N, 3)."""
+    if not len(xyz):
+        return np.zeros(0)
+    return np.asarray(cKDTree(np.concatenate([part.xyz for part in points])).query(xyz)[0])

@@ -12,7 +12,6 @@ from dd_sfm.mvs.fusion import FusedPixels
 from dd_sfm.mvs.views import PosedViews
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import HeapTrimmer
-from dd_sfm.sfm.point_selection import select_points, take_points
 from dd_sfm.structures import FloatArray, Model
 
 MIN_VIEWS = 3
@@ -40,7 +39,7 @@ def measure_points(
     *,
     limit_px: float,
     progress: Progress,
-) -> tuple[Model, FloatArray]:
+) -> tuple[list[Model], FloatArray]:
     """Find every fused pixel's own place in its views, and keep the points that at least three views show.
 
     Args:
@@ -52,7 +51,7 @@ def measure_points(
         progress: Shows the maps.
 
     Returns:
-        The points with all observations, black, and their expected relative error (P,).
+        For each map its points with all observations, black; and their expected relative errors, all together (P,).
     """
     parts: list[Model] = []
     expected: list[FloatArray] = []
@@ -63,9 +62,7 @@ def measure_points(
         parts.append(_kept(found, keep, views.model))
         expected.append(pixels.uncertainty[keep])
         heap.look()
-    if not parts:
-        return select_points(views.model, np.zeros(len(views.model.xyz), bool)), np.zeros(0)
-    return take_points(parts), np.concatenate(expected).astype(np.float64)
+    return parts, np.concatenate([*expected, np.zeros(0)])
 
 
 def _kept(found: _Measured, keep: NDArray[np.bool_], model: Model) -> Model:

@@ -3,8 +3,8 @@
 import numpy as np
 
 from dd_sfm.mvs.grey_images import GreyImages
+from dd_sfm.ops.frame_rows import FrameRows
 from dd_sfm.ops.texture import structure_tensors
-from dd_sfm.sfm.frame_rows import FrameRows
 from dd_sfm.structures import FloatArray, Model
 
 AROUND_PX = 3.0

@@ -54,9 +54,9 @@ def refine_poses(
         _sample(pixels, config.dense.adjust_points, rng) for pixels in consistent_pixels(views, maps, config.dense)[0]
     ]
     limit = config.triangulation.max_reprojection_px * scale
-    dense, _ = measure_points(views, maps, sample, config.dense, limit_px=limit, progress=progress)
-    part = concatenate_points(_spread(model, config), dense)
-    logger.info("adjust: %d dense points and %d of tracks", len(dense.xyz), len(part.xyz) - len(dense.xyz))
+    dense, expected = measure_points(views, maps, sample, config.dense, limit_px=limit, progress=progress)
+    part = concatenate_points(_spread(model, config), *dense)
+    logger.info("adjust: %d dense points and %d of tracks", len(expected), len(part.xyz) - len(expected))
     return _adjust(images, part, config), maps
 
 

@@ -16,6 +16,7 @@ from dd_sfm.io.run_folder import ExtractedFrames, load_frames, read_frames
 from dd_sfm.io.trajectory import FramePose
 from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.io.video import iter_frames
+from dd_sfm.ops.frame_rows import FrameRows
 from dd_sfm.pipeline.source_part import open_sources
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import LruCache, cpu_threads, map_ahead, worker_threads
@@ -55,11 +56,9 @@ class KeyPoints:
         """Those of a finished model."""
         model, seen = finished.model, {}
         expected = np.nan_to_num(finished.uncertainty, nan=np.inf)
-        by_frame = np.argsort(model.frame, kind="stable")
-        frames, positions = model.frame[by_frame], sorted(model.cam_from_world)
-        firsts, lasts = (np.searchsorted(frames, positions, side=side) for side in ("left", "right"))
-        for position, first, last in zip(positions, firsts, lasts, strict=True):
-            rows = by_frame[first:last]
+        of_frame = FrameRows(model.frame)
+        for position in sorted(model.cam_from_world):
+            rows = of_frame.of(position)
             rows = rows[np.argsort(expected[model.point[rows]], kind="stable")[:POINTS_PER_FRAME]]
             seen[position] = model.xyz[model.point[rows]], model.xy[rows]
         return cls(model.camera, model.cam_from_world, seen)

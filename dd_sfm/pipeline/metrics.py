@@ -154,13 +154,14 @@ def model_figures(model: Model) -> dict[str, float | int]:
     if not len(model.point):
         return {"points": 0, "observations": 0}
     error = measured_errors_px(model_errors_px(model))
+    mean = round(float(error.mean()), 4)
     return {
         "points": len(model.xyz),
         "observations": len(model.point),
         "mean_track_length": round(len(model.point) / len(model.xyz), 2),
-        "mean_reprojection_error_px": round(float(error.mean()), 4),
-        "median_reprojection_error_px": round(float(np.median(error)), 4),
-        "p90_reprojection_error_px": round(float(np.percentile(error, 90)), 4),
+        "mean_reprojection_error_px": mean,
+        "median_reprojection_error_px": round(float(np.median(error, overwrite_input=True)), 4),
+        "p90_reprojection_error_px": round(float(np.percentile(error, 90, overwrite_input=True)), 4),
         "median_triangulation_angle_deg": round(float(np.median(model_angles_deg(model))), 3),
     }
 

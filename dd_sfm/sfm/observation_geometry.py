@@ -9,7 +9,11 @@ from dd_sfm.structures import Model
 
 def model_errors_px(model: Model) -> Floats:
     """Reprojection errors (O,) of the observations of a model."""
-    return np.concatenate([reprojection_errors_px(model_rays(m), m.xyz) for m in point_blocks(model)] or [np.zeros(0)])
+    found, row = np.empty(len(model.point)), 0
+    for block in point_blocks(model):
+        found[row : row + len(block.point)] = reprojection_errors_px(model_rays(block), block.xyz)
+        row += len(block.point)
+    return found
 
 
 def model_angles_deg(model: Model) -> Floats:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from dd_sfm.cameras import PinholeCamera, relative_pose
+from dd_sfm.ops.frame_rows import FrameRows
 from dd_sfm.ops.spread import spread_positions
-from dd_sfm.sfm.frame_rows import FrameRows
 from dd_sfm.structures import FloatArray, IntArray, Tracks
 
 OFFSETS = (1, 2, 3, 4, 6, 8, 12)

@@ -20,13 +20,17 @@ def point_normals(model: Model, neighbours: int = 16) -> NDArray[np.float64]:
     direction to the cameras that see the point. With fewer than 3 points: that mean direction itself.
     """
     count = len(model.xyz)
-    towards = np.concatenate([_towards_cameras(block) for block in point_blocks(model)] or [np.zeros((0, 3))])
-    if count < 3:
-        return towards
-    tree, k = cKDTree(model.xyz), min(neighbours, count)
-    normals = np.concatenate([_flattest(model.xyz, tree, k, slice(n, n + POINTS)) for n in range(0, count, POINTS)])
-    away = (normals * towards).sum(1) < 0
-    normals[away] *= -1
+    normals = np.empty((count, 3))
+    if count >= 3:
+        tree, k = cKDTree(model.xyz), min(neighbours, count)
+        for part in (slice(n, n + POINTS) for n in range(0, count, POINTS)):
+            normals[part] = _flattest(model.xyz, tree, k, part)
+    first = 0
+    for block in point_blocks(model):
+        towards, part = _towards_cameras(block), slice(first, first + len(block.xyz))
+        found = normals[part] if count >= 3 else towards
+        normals[part] = np.where((found * towards).sum(1, keepdims=True) < 0, -found, found)
+        first += len(block.xyz)
     return normals
 
 

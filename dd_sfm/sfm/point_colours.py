@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.io.images import read_image
+from dd_sfm.ops.frame_rows import FrameRows
 from dd_sfm.ops.point_blocks import point_blocks
 from dd_sfm.progress import Progress, silent
 from dd_sfm.structures import FrameSet, IntArray, Model
@@ -16,11 +17,9 @@ REMAP_ROWS = 30_000
 def colour(model: Model, frames: FrameSet, progress: Progress = silent) -> Model:
     """Colour every point by the median of its observations, each frame read once."""
     values = np.zeros((len(model.point), 3), np.uint8)
-    order = np.argsort(model.frame, kind="stable")
-    used = np.unique(model.frame)
-    bounds = np.searchsorted(model.frame[order], np.append(used, model.frame.max(initial=0) + 1))
-    for k, position in enumerate(progress(used, total=len(used), label="colour")):
-        rows = order[bounds[k] : bounds[k + 1]]
+    of_frame = FrameRows(model.frame)
+    for position in progress(of_frame.frames, total=len(of_frame.frames), label="colour"):
+        rows = of_frame.of(position)
         image = read_image(frames.frames[position].path)
         for part in np.array_split(rows, len(rows) // REMAP_ROWS + 1):
             xy = model.xy[part].astype(np.float32)

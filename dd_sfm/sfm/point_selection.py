@@ -1,7 +1,6 @@
 """Parts of a model's points, and two models' points together."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,8 @@ from numpy.typing import NDArray
 
 from dd_sfm.cameras import camera_centres, stack_poses
 from dd_sfm.ops.point_blocks import point_blocks
-from dd_sfm.structures import FloatArray, Model
+from dd_sfm.runtime import HeapTrimmer
+from dd_sfm.structures import FloatArray, IntArray, Model
 
 
 def select_points(model: Model, keep: NDArray[np.bool_]) -> Model:
@@ -26,51 +26,45 @@ def take_points(models: list[Model], keep: Sequence[NDArray[np.bool_]] | None = 
     """The points of models that share poses and camera, one model after the other, under a mask (P,) of each.
 
     The models are taken out of the list: where nobody else holds them, no more than one column of the observations is
-    in memory twice. Under masks, no more than the result is made beside them.
+    in memory twice.
     """
-    first, columns = models[0], _kept_columns(models, keep) if keep else _columns(models)
-    if not keep:
-        models.clear()
-    joined: dict[str, Any] = {}
-    for name in tuple(columns):
-        joined[name] = np.concatenate(list(columns.pop(name)))
+    camera, poses = models[0].camera, models[0].cam_from_world
+    columns = {name: [getattr(m, name) for m in models] for name in (*OF_POINTS, *OF_OBSERVATIONS)}
+    masks = keep or [np.ones(len(m.xyz), bool) for m in models]
     models.clear()
-    return replace(first, **joined)
+    rows = [mask[point] for mask, point in zip(masks, columns["point"], strict=True)]
+    columns["point"] = _renumbered(columns["point"], masks)
+    joined = {name: _joined(columns.pop(name), masks if name in OF_POINTS else rows) for name in tuple(columns)}
+    return Model(camera, poses, **joined)
 
 
-OF_POINTS, OF_OBSERVATIONS = ("xyz", "rgb", "error_px"), ("frame", "xy")
+OF_POINTS, OF_OBSERVATIONS = ("xyz", "rgb", "error_px"), ("point", "frame", "xy")
 
 
-def _columns(models: Sequence[Model]) -> dict[str, Iterable[NDArray[Any]]]:
-    """Every column of the points of models, with the numbers that points have one model after the other."""
-    before = np.cumsum([0, *(len(m.xyz) for m in models)]).tolist()
-    columns: dict[str, Iterable[NDArray[Any]]] = {
-        name: [getattr(m, name) for m in models] for name in (*OF_POINTS, *OF_OBSERVATIONS)
-    }
-    return columns | {"point": [_moved(m.point, count) for m, count in zip(models, before, strict=False)]}
+def _renumbered(points: list[IntArray], masks: Sequence[NDArray[np.bool_]]) -> list[IntArray]:
+    """The numbers of points in several models, by those that they have one model after the other under masks."""
+    numbered, before = [], 0
+    points.reverse()
+    for mask in masks:
+        part = points.pop()
+        numbered.append((np.cumsum(mask) - 1 + before).astype(part.dtype)[part])
+        before += int(mask.sum())
+    return numbered
 
 
-def _kept_columns(models: Sequence[Model], keep: Sequence[NDArray[np.bool_]]) -> dict[str, Iterable[NDArray[Any]]]:
-    """The same of the points under masks; each column is made when it is asked for."""
-    before = np.cumsum([0, *(int(k.sum()) for k in keep)]).tolist()
-    rows = [k[m.point] for m, k in zip(models, keep, strict=True)]
-
-    def column(name: str, chosen: Sequence[NDArray[np.bool_]]) -> Iterator[NDArray[Any]]:
-        for m, some in zip(models, chosen, strict=True):
-            yield getattr(m, name)[some]
-
-    def points() -> Iterator[NDArray[Any]]:
-        for m, k, some, count in zip(models, keep, rows, before, strict=False):
-            numbers = (np.cumsum(k) - 1 + count).astype(m.point.dtype)
-            yield numbers[m.point[some]]
-
-    columns: dict[str, Iterable[NDArray[Any]]] = {name: column(name, keep) for name in OF_POINTS}
-    return columns | {name: column(name, rows) for name in OF_OBSERVATIONS} | {"point": points()}
-
-
-def _moved(numbers: NDArray[Any], count: int) -> NDArray[Any]:
-    moved: NDArray[Any] = numbers + numbers.dtype.type(count)
-    return moved
+def _joined(parts: list[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]) -> NDArray[Any]:
+    """What masks leave of arrays, one after the other; each is let go once it has been copied."""
+    # By their kinds, as NumPy compares no more than 64 arrays.
+    kind = np.result_type(*{part.dtype for part in parts})
+    joined = np.empty((sum(int(mask.sum()) for mask in masks), *parts[0].shape[1:]), kind)
+    heap, end = HeapTrimmer(), 0
+    parts.reverse()
+    for mask in masks:
+        part = parts.pop()[mask]
+        joined[end : end + len(part)] = part
+        end += len(part)
+        heap.look()
+    return joined
 
 
 def depths(model: Model) -> FloatArray:
@@ -96,14 +90,27 @@ def spread_subset(model: Model, size: tuple[int, int], per_frame: int) -> Model:
         per_frame: Points a frame, spread over a grid of 12 x 12.
     """
     side = 12
-    cell = np.clip((model.xy / np.array(size) * side).astype(np.int64), 0, side - 1)
-    bucket = (model.frame * side + cell[:, 1]) * side + cell[:, 0]
-    views = np.bincount(model.point, minlength=len(model.xyz))
-    worth = views / (1.0 + model.error_px)
-    order = np.lexsort((-worth[model.point], bucket))
-    start = np.searchsorted(bucket[order], bucket[order], side="left")
     # About 60 % of the cells of a round field of view hold anything.
-    chosen = order[np.arange(len(order)) - start < max(1, round(per_frame / (0.6 * side * side)))]
+    most = max(1, round(per_frame / (0.6 * side * side)))
+    worth = np.bincount(model.point, minlength=len(model.xyz)) / (1.0 + model.error_px)
+    points, buckets, first = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
+    # What is among the best of all is among the best of its block.
+    for block in point_blocks(model):
+        cell = np.clip((block.xy / np.array(size) * side).astype(np.int64), 0, side - 1)
+        bucket = (block.frame * side + cell[:, 1]) * side + cell[:, 0]
+        point = block.point.astype(np.int64) + first
+        best = _first_of_each(bucket, -worth[point], most)
+        points.append(point[best])
+        buckets.append(bucket[best])
+        first += len(block.xyz)
+    point = np.concatenate(points)
     keep = np.zeros(len(model.xyz), bool)
-    keep[model.point[chosen]] = True
+    keep[point[_first_of_each(np.concatenate(buckets), -worth[point], most)]] = True
     return select_points(model, keep)
+
+
+def _first_of_each(bucket: IntArray, cost: FloatArray, most: int) -> IntArray:
+    """The rows of the least costs in every bucket, by bucket and cost; of equal costs those that come first."""
+    order = np.lexsort((cost, bucket))
+    start = np.searchsorted(bucket[order], bucket[order], side="left")
+    return order[np.arange(len(order)) - start < most]

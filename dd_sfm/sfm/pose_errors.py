@@ -25,6 +25,8 @@ DAMPING = 1e-8
 """Holds size and place of the whole, which the adjustment leaves open and no slide moves."""
 NEIGHBOURS = 4
 """Points of the adjustment that tell the error of a point near by."""
+PLACES = 50_000
+"""Places whose neighbours are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,11 @@ def errors_by_poses(model: Model, xyz: FloatArray, scale_px: float, seed: int) -
     amounts = SLIDE * np.random.default_rng(seed).normal(size=(moves.shape[1], DRAWS))
     _, points = NormalEquations.of(model, scale_px).moved_by(moves, amounts)
     variance = np.square(points).sum(1).mean(1) / distance**2
-    near = cKDTree(model.xyz).query(xyz, k=list(range(1, min(NEIGHBOURS, len(model.xyz)) + 1)))[1]
-    return np.asarray(np.sqrt(np.median(variance[near], axis=1)))
+    tree, nearest = cKDTree(model.xyz), list(range(1, min(NEIGHBOURS, len(model.xyz)) + 1))
+    found = np.empty(len(xyz))
+    for part in (slice(first, first + PLACES) for first in range(0, len(xyz), PLACES)):
+        found[part] = np.sqrt(np.median(variance[tree.query(xyz[part], k=nearest)[1]], axis=1))
+    return found
 
 
 def slides(model: Model) -> tuple[csr_array, FloatArray]:

@@ -7,8 +7,8 @@ from dd_sfm.config import Config
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import colmap_camera
 from dd_sfm.ops.coordinates import to_colmap
+from dd_sfm.ops.frame_rows import FrameRows
 from dd_sfm.sfm.error_scale import error_scale
-from dd_sfm.sfm.frame_rows import FrameRows
 from dd_sfm.sfm.mappers import Poses
 from dd_sfm.sfm.triangulation import triangulate
 from dd_sfm.structures import FloatArray, FrameSet, IntArray, Tracks

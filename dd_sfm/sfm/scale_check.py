@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera, stack_poses, world_to_camera
-from dd_sfm.sfm.frame_rows import FrameRows
+from dd_sfm.ops.frame_rows import FrameRows
 from dd_sfm.sfm.ray_consensus import first_points
 from dd_sfm.structures import FloatArray, IntArray, Tracks
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dd_sfm.cameras import PinholeCamera, camera_centres, stack_poses, world_to_camera
+from dd_sfm.ops.frame_rows import FrameRows
 from dd_sfm.ops.spread import spread_positions
-from dd_sfm.sfm.frame_rows import FrameRows
 from dd_sfm.sfm.ray_consensus import first_points
 from dd_sfm.sfm.registration import resected
 from dd_sfm.structures import FloatArray, IntArray, Tracks

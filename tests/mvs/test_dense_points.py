@@ -42,7 +42,7 @@ def centre_error(found):
 
 
 def test_dense_points_lie_on_the_plane(found):
-    model = found.model
+    model = concatenate_points(*found.parts)
     error = np.abs(model.xyz @ NORMAL - 1)
     assert len(model.xyz) > 1500  # of 5 references with 1200 depths each, every surface point once
     assert np.median(error) < 0.001
@@ -52,8 +52,9 @@ def test_dense_points_lie_on_the_plane(found):
 
 
 def test_what_is_promised_of_dense_points_holds(found):
-    assert found.uncertainty.shape == (len(found.model.xyz),)
-    error = np.abs(found.model.xyz @ NORMAL - 1)
+    xyz = np.concatenate([part.xyz for part in found.parts])
+    assert found.uncertainty.shape == (len(xyz),)
+    error = np.abs(xyz @ NORMAL - 1)
     # Half of the points are to stay below; perfect light and texture do better.
     assert (error < found.uncertainty).mean() > 0.5
     assert found.uncertainty.max() < CONFIG.dense.max_gap_uncertainty
@@ -62,7 +63,7 @@ def test_what_is_promised_of_dense_points_holds(found):
 def test_figures_count_what_there_is(found):
     figures = found.figures
     assert figures["depth_maps"] == 5
-    assert figures["dense_points"] == len(found.model.xyz)
+    assert figures["dense_points"] == sum(len(part.xyz) for part in found.parts)
     assert 5 * 1200 >= figures["depths_found"] > figures["depths_agreed_once"] >= figures["dense_points"]
 
 
@@ -77,7 +78,7 @@ def test_too_few_references_give_no_points(clip, frames):
     part = select_points(replace(whole, point=whole.point[rows], frame=whole.frame[rows], xy=whole.xy[rows]), keep)
     found = dense_points(images(clip), part, replace(CONFIG, dense=replace(CONFIG.dense, every=1)), silent)
     assert found.figures["depth_maps"] == len(frames)
-    assert len(found.model.xyz) == len(found.uncertainty) == 0
+    assert sum(len(part.xyz) for part in found.parts) == len(found.uncertainty) == 0
     assert refine_poses(images(clip), part, CONFIG, silent)[0] is part
 
 

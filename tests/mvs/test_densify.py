@@ -25,22 +25,24 @@ def dense_left(spacing=0.5):
     """Dense points on the left half of the plane."""
     whole = plane_model(spacing)
     part = select_points(whole, whole.xyz[:, 0] < 0)
-    return DensePoints(part, np.full(len(part.xyz), DENSE_UNCERTAINTY), {"dense_points": len(part.xyz)})
+    return DensePoints([part], np.full(len(part.xyz), DENSE_UNCERTAINTY), {"dense_points": len(part.xyz)})
 
 
 def test_tracks_fill_only_gaps():
     dense, sparse = dense_left(), plane_model(1.0)
+    (points,) = dense.parts
     found = fill_gaps(dense, sparse, CONFIG, 1.0)
+    assert dense.parts == []
     of_tracks = found.uncertainty > DENSE_UNCERTAINTY
     added = found.model.xyz[of_tracks]
     gap = TRACK_GAP_FACTOR * CONFIG.dense.gap_px * depths(found.model)[of_tracks] / CAMERA.fx
     assert len(added) > 5
-    assert (cKDTree(dense.model.xyz).query(added)[0] > gap).all()
+    assert (cKDTree(points.xyz).query(added)[0] > gap).all()
     # Spaced like the gap: about one to a cell, so fewer than there are tracks.
     right = sparse.xyz[:, 0] > 2
     assert len(added) < 0.7 * right.sum()
     assert found.figures["track_points"] >= len(added)
-    assert found.figures["dense_points"] == len(dense.model.xyz)
+    assert found.figures["dense_points"] == len(points.xyz)
     assert len(found.uncertainty) == len(found.model.xyz)
     assert found.model.xyz @ NORMAL == pytest.approx(np.ones(len(found.model.xyz)))
 
@@ -55,16 +57,18 @@ def test_unsure_tracks_fill_nothing():
 
 def test_dense_points_everywhere_leave_no_gap():
     whole = plane_model(0.5)
-    dense = DensePoints(whole, np.full(len(whole.xyz), DENSE_UNCERTAINTY), {})
-    found = fill_gaps(dense, plane_model(1.0), CONFIG, 1.0)
+    left = whole.xyz[:, 0] < 0
+    halves = [select_points(whole, left), select_points(whole, ~left)]
+    expected = np.full(len(whole.xyz), DENSE_UNCERTAINTY)
+    found = fill_gaps(DensePoints([*halves], expected, {}), plane_model(1.0), CONFIG, 1.0)
     assert found.figures["track_points"] == 0
     none = select_points(whole, np.zeros(len(whole.xyz), bool))
-    assert len(fill_gaps(dense, none, CONFIG, 1.0).model.xyz) == len(found.model.xyz)
+    assert len(fill_gaps(DensePoints(halves, expected, {}), none, CONFIG, 1.0).model.xyz) == len(found.model.xyz)
 
 
 def test_without_dense_points_all_tracks_stay():
     sparse = plane_model(1.0)
-    nothing = DensePoints(select_points(sparse, np.zeros(len(sparse.xyz), bool)), np.zeros(0), {"depth_maps": 0})
+    nothing = DensePoints([], np.zeros(0), {"depth_maps": 0})
     found = fill_gaps(nothing, sparse, CONFIG, 1.0)
     assert found.model is sparse
     assert found.uncertainty == pytest.approx(track_uncertainty(sparse))

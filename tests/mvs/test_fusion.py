@@ -15,6 +15,7 @@ from dd_sfm.mvs.measurement import measure_points
 from dd_sfm.mvs.views import PosedViews
 from dd_sfm.progress import silent
 from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px
+from dd_sfm.sfm.point_selection import concatenate_points
 
 DENSE = CONFIG.dense
 
@@ -187,7 +188,8 @@ def whole(depth_map):
 def test_points_are_measured_in_at_least_three_views(views):
     maps = [exact_map(f, step=6, views=searched) for f, searched in ((4, (1, 2, 7, 9)), (8, (5, 6, 11)))]
     chosen = [whole(m) for m in maps]
-    model, expected = measure_points(views, maps, chosen, DENSE, limit_px=0.5, progress=silent)
+    parts, expected = measure_points(views, maps, chosen, DENSE, limit_px=0.5, progress=silent)
+    model = concatenate_points(*parts)
     assert len(model.xyz) > 0.5 * sum(len(m.pixels) for m in maps)
     assert len(expected) == len(model.xyz)
     assert np.bincount(model.point).min() >= 3
@@ -205,8 +207,8 @@ def test_points_are_measured_in_at_least_three_views(views):
 def test_observations_too_far_from_the_prediction_are_dropped(views):
     # 3 % in depth are about a pixel between frames 2 apart: found by alignment, and refused.
     maps = [exact_map(6, factor=1.03, step=8, views=(3, 4, 8, 9))]
-    near, _ = measure_points(views, maps, [whole(maps[0])], DENSE, limit_px=0.1, progress=silent)
-    far, _ = measure_points(views, maps, [whole(maps[0])], DENSE, limit_px=3.0, progress=silent)
+    (near,), _ = measure_points(views, maps, [whole(maps[0])], DENSE, limit_px=0.1, progress=silent)
+    (far,), _ = measure_points(views, maps, [whole(maps[0])], DENSE, limit_px=3.0, progress=silent)
     assert len(far.xyz) > 100
     assert len(near.xyz) < 0.02 * len(far.xyz)
 
@@ -214,14 +216,14 @@ def test_observations_too_far_from_the_prediction_are_dropped(views):
 def test_views_with_little_correlation_are_not_asked(views):
     maps = [exact_map(6, step=8, views=(3, 4, 8, 9))]
     maps[0].visible[:] = 128  # the first view alone
-    model, _ = measure_points(views, maps, [whole(maps[0])], DENSE, limit_px=1.0, progress=silent)
+    (model,), _ = measure_points(views, maps, [whole(maps[0])], DENSE, limit_px=1.0, progress=silent)
     assert len(model.xyz) == 0
 
 
 def test_nothing_to_measure(views):
-    model, expected = measure_points(views, [], [], DENSE, limit_px=1.0, progress=silent)
-    assert len(model.xyz) == len(model.point) == len(expected) == 0
+    parts, expected = measure_points(views, [], [], DENSE, limit_px=1.0, progress=silent)
+    assert len(parts) == len(expected) == 0
     maps = [exact_map(6, views=(4, 8))]
     nothing = whole(maps[0]).take(np.zeros(1200, bool))
-    model, expected = measure_points(views, maps, [nothing], DENSE, limit_px=1.0, progress=silent)
+    (model,), expected = measure_points(views, maps, [nothing], DENSE, limit_px=1.0, progress=silent)
     assert len(model.xyz) == len(model.point) == len(expected) == 0

@@ -6,7 +6,7 @@ from dd_sfm.ops.point_blocks import point_blocks
 from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px, widest_angles_deg
 from dd_sfm.sfm.observation_geometry import model_angles_deg, model_errors_px
 from dd_sfm.sfm.point_cloud import point_normals
-from dd_sfm.sfm.point_selection import depths
+from dd_sfm.sfm.point_selection import depths, spread_subset
 from dd_sfm.structures import Frame, FrameSet, Model
 
 
@@ -36,7 +36,7 @@ def test_blocks_hold_whole_points_and_all_of_them():
 
 def test_what_is_measured_in_blocks_is_what_is_measured_at_once(monkeypatch):
     whole = model()
-    normals, distance = point_normals(whole), depths(whole)
+    normals, distance, spread = point_normals(whole), depths(whole), spread_subset(whole, (640, 480), 90)
     monkeypatch.setattr(point_blocks, "__defaults__", (20,))
     monkeypatch.setattr("dd_sfm.sfm.point_cloud.POINTS", 7)
     rays = model_rays(whole)
@@ -44,6 +44,8 @@ def test_what_is_measured_in_blocks_is_what_is_measured_at_once(monkeypatch):
     assert np.array_equal(model_angles_deg(whole), widest_angles_deg(rays, whole.xyz))
     assert np.allclose(point_normals(whole), normals)
     assert np.array_equal(depths(whole), distance)
+    assert len(spread.xyz) < len(whole.xyz)
+    assert np.array_equal(spread_subset(whole, (640, 480), 90).xyz, spread.xyz)
 
 
 def test_a_model_written_in_blocks_is_the_model_written_at_once(monkeypatch, tmp_path):

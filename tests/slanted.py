@@ -9,8 +9,9 @@ from scipy.spatial.transform import Rotation
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, DenseConfig, DescribeConfig, RuntimeConfig, TriangulationConfig
 from dd_sfm.io.images import write_image, write_mask
-from dd_sfm.mvs.depth_maps import DepthMap, grid_pixels
+from dd_sfm.mvs.depth_maps import DepthMap
 from dd_sfm.mvs.kernels.dense_search import DenseSearch
+from dd_sfm.mvs.reference_grid import grid_pixels
 from dd_sfm.ops.packed_image import pack_image
 from dd_sfm.runtime import LruCache
 from dd_sfm.structures import Frame, FrameSet, Model
@@ -107,7 +108,7 @@ def exact_map(frame, *, factor=1.0, sigma=0.01, step=4, views=()):
     planes = inverse_depth(poses()[frame], pixels) * np.float32(factor)
     sigmas = np.full(len(pixels), sigma, np.float32)
     visible = np.packbits(np.ones((len(pixels), len(views)), bool), axis=1)
-    return DepthMap(frame, shape, step, planes, sigmas, views, visible, 1.0)
+    return DepthMap(frame, shape, step, views, planes, sigmas, visible, 1.0)
 
 
 def plane_model(spacing=2.0):

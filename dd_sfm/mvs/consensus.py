@@ -68,12 +68,12 @@ def consensus(views: PosedViews, maps: Sequence[DepthMap], number: int) -> Conse
 
     Args:
         views: Images and poses.
-        maps: Depth maps of all references.
+        maps: Depth maps of all references, or of those around one of them.
         number: Which of them.
     """
     own = maps[number]
-    known = np.flatnonzero(own.planes[:, 0] > 0)
-    pixels = own.pixels[known]
+    known = own.known
+    pixels = own.pixels_at(known)
     points = views.world(own.frame, pixels, own.planes[known, 0])
     # Maps stand in the order of their frames.
     around = range(max(0, number - NEIGHBOURS), min(number + NEIGHBOURS + 1, len(maps)))

@@ -1,7 +1,7 @@
 """The dense points of a model: depth maps, fused, and measured in their views."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dd_sfm.config import Config
@@ -44,15 +44,23 @@ def dense_points(
     """
     views = PosedViews(images, model)
     step = max(1, round(config.dense.spacing_px * views.grid.scale))
-    maps = depth_maps(views, config, progress, step=step, before=before)
-    fused = fuse(views, maps, config.dense) if maps else []
+    counts: list[int] = []
+    maps = _counted(depth_maps(views, config, progress, step=step, before=before), counts)
+    fused = fuse(views, maps, config.dense)
     limit = config.triangulation.max_reprojection_px * error_scale(images.frames)
-    parts, uncertainty = measure_points(views, maps, fused, config.dense, limit_px=limit, progress=progress)
+    parts, uncertainty = measure_points(views, fused, config.dense, limit_px=limit, progress=progress)
     figures = {
-        "depth_maps": len(maps),
-        "depths_found": sum(int((m.planes[:, 0] > 0).sum()) for m in maps),
+        "depth_maps": len(counts),
+        "depths_found": sum(counts),
         "depths_agreed_once": sum(len(pixels.pixels) for pixels in fused),
         "dense_points": len(uncertainty),
     }
     logger.info("dense: %s", figures)
     return DensePoints(parts, uncertainty, figures)
+
+
+def _counted(maps: Iterable[DepthMap], counts: list[int]) -> Iterator[DepthMap]:
+    """The maps, and for each how many depths it knows."""
+    for depth_map in maps:
+        counts.append(len(depth_map.known))
+        yield depth_map

@@ -1,9 +1,8 @@
 """Depth of reference frames with known poses: begun at the sparse points, refined in many views at once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from scipy.spatial import cKDTree
 from dd_sfm.config import Config
 from dd_sfm.mvs.kernels.depth_planes import fit_planes
 from dd_sfm.mvs.kernels.slanted_patches import PATCH
+from dd_sfm.mvs.reference_grid import ReferenceGrid, grid_pixels
 from dd_sfm.mvs.views import PosedViews, choose_views
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import HeapTrimmer
@@ -46,45 +46,29 @@ FROM_MAP = (FINE,)
 
 
 @dataclass(frozen=True)
-class DepthMap:
+class DepthMap(ReferenceGrid):
     """Depth of a reference frame on a grid of working pixels.
 
-    ``shape`` of the grid; ``step``: working pixels between its pixels, of which the first lies at half of it;
     ``planes`` (N, 3) float32, row by row: inverse depth, 0 where unknown, and its slopes per pixel; ``sigma`` (N,)
-    float32: relative standard error of the depth as the patches predict it; ``views``: frame positions searched;
-    ``visible`` (N, ceil(V / 8)) uint8: which of them show the pixel's patch, in bits; ``baseline``: mean distance from
-    the reference's camera to theirs, which tells the scale of the poses.
+    float32: relative standard error of the depth as the patches predict it; ``visible`` (N, ceil(V / 8)) uint8: which
+    of the views show the pixel's patch, in bits; ``baseline``: mean distance from the reference's camera to theirs,
+    which tells the scale of the poses.
     """
 
-    frame: int
-    shape: tuple[int, int]
-    step: int
     planes: NDArray[np.float32]
     sigma: NDArray[np.float32]
-    views: tuple[int, ...]
     visible: NDArray[np.uint8]
     baseline: float
 
     @property
-    def pixels(self) -> NDArray[np.float32]:
-        """The pixels (N, 2), columns and rows, row by row."""
-        return grid_pixels(self.shape, self.step)
+    def grid(self) -> ReferenceGrid:
+        """Its pixels alone, without what is known of them."""
+        return ReferenceGrid(self.frame, self.shape, self.step, self.views)
 
-    def visible_in(self, pixels: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which views (K, V) show the patches of pixels (K,)."""
-        return np.unpackbits(self.visible[pixels], axis=1, count=len(self.views)).astype(bool)
-
-    def nearest(self, xy: NDArray[Any]) -> NDArray[np.int64]:
-        """The cells (K, 2), column and row, whose pixels are nearest to places (K, 2); also beyond the grid."""
-        return np.asarray(np.round((xy - self.step // 2) / self.step).astype(np.int64))
-
-    def index(self, cell: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Which pixels (K,) the cells (K, 2) of the grid are."""
-        return np.asarray(cell[:, 1] * self.shape[1] + cell[:, 0])
-
-    def centre(self, cell: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Columns and rows (K, 2) of the pixels of cells (K, 2)."""
-        return cell * self.step + self.step // 2
+    @property
+    def known(self) -> NDArray[np.int64]:
+        """Numbers (K,) of the pixels whose depth is known."""
+        return np.flatnonzero(self.planes[:, 0] > 0)
 
     def planes_at(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Planes (K, 3) at other working pixels (K, 2): those of the nearest pixels of the grid, moved along them."""
@@ -108,12 +92,6 @@ class DepthMap:
         return np.log(np.maximum(ratio, 1)).ravel().astype(np.float32)
 
 
-def grid_pixels(shape: tuple[int, int], step: int) -> NDArray[np.float32]:
-    """Pixels (N, 2) of a grid, columns and rows, row by row; the first lies at half a step."""
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
-    return (np.stack([columns, rows], -1).reshape(-1, 2) * step + step // 2).astype(np.float32)
-
-
 def depth_maps(
     views: PosedViews,
     config: Config,
@@ -123,8 +101,8 @@ def depth_maps(
     label: str = "depth",
     before: Sequence[DepthMap] = (),
     again: bool = False,
-) -> Sequence[DepthMap]:
-    """Depth maps of every ``dense.every``-th frame that sees points, without those that cannot be searched.
+) -> Iterator[DepthMap]:
+    """Depth maps of every ``dense.every``-th frame that sees points, one by one, without those that cannot be searched.
 
     Args:
         views: Images, poses and sparse points.
@@ -139,13 +117,12 @@ def depth_maps(
     references = [f for f in sorted(views.poses)[:: config.dense.every] if f in views.points_seen]
     start = {m.frame: m for m in before}
     least = config.dense.min_correlation
-    heap, maps = HeapTrimmer(), []
+    heap = HeapTrimmer()
     for frame in progress(references, total=len(references), label=label):
         found = depth_map(views, frame, step, least, start.get(frame), again=again)
         if found is not None:
-            maps.append(found)
+            yield found
         heap.look()
-    return maps
 
 
 def depth_map(
@@ -184,7 +161,8 @@ def depth_map(
     planes[~known] = 0
     sigma = np.where(known, 1 / (np.sqrt(np.maximum(information, 1e-12)) * np.maximum(planes[:, 0], 1e-9)), np.inf)
     visible = np.packbits(correlation > least_correlation, axis=1)
-    return DepthMap(frame, shape, step, planes, sigma.astype(np.float32), chosen, visible, reference.baseline(chosen))
+    baseline = reference.baseline(chosen)
+    return DepthMap(frame, shape, step, chosen, planes, sigma.astype(np.float32), visible, baseline)
 
 
 class _Reference:

@@ -1,15 +1,17 @@
 """Depth maps fused: which of their pixels become points, every surface point once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from dd_sfm.config import DenseConfig
-from dd_sfm.mvs.consensus import consensus
+from dd_sfm.mvs.consensus import NEIGHBOURS, consensus
 from dd_sfm.mvs.depth_maps import DepthMap
+from dd_sfm.mvs.reference_grid import ReferenceGrid
 from dd_sfm.mvs.thinning import best_per_cell
 from dd_sfm.mvs.uncertainty import GAP_ERROR_FACTOR, OWN_SHARE, SPACING_PER_ERROR, gap_error_factor
 from dd_sfm.mvs.views import PosedViews
@@ -19,23 +21,32 @@ MIN_SHARE, MIN_SHARE_IN_GAP = 0.5, 0.3
 """Least share of the votes that references in view could give: of a confident pixel, and of one that fills a gap."""
 GAP_SPACING = 0.6
 """Spacing of points in gaps, relative to the width from which on a hole is a gap."""
+MERGED_AT_ONCE = 16
+"""References whose points are merged before those of all are."""
 
 
 @dataclass(frozen=True)
 class FusedPixels:
-    """Pixels of a depth map that become points.
+    """Pixels of a reference that become points.
 
-    ``pixels`` (K,) indices into the map; ``planes`` (K, 3) inverse depth and its slopes; ``uncertainty`` (K,)
-    relative.
+    ``grid``: all of its pixels; ``pixels`` (K,) their numbers in it; ``planes`` (K, 3) inverse depth and its slopes;
+    ``uncertainty`` (K,) relative; ``visible`` (K, ceil(V / 8)) as in a depth map.
     """
 
-    pixels: NDArray[np.int64]
+    grid: ReferenceGrid
+    pixels: NDArray[np.int32]
     planes: FloatArray
     uncertainty: FloatArray
+    visible: NDArray[np.uint8]
+
+    @property
+    def visible_in(self) -> NDArray[np.bool_]:
+        """Which views (K, V) show the patches of the pixels."""
+        return np.unpackbits(self.visible, axis=1, count=len(self.grid.views)).astype(bool)
 
     def take(self, keep: NDArray[np.bool_]) -> "FusedPixels":
         """Those under a mask."""
-        return FusedPixels(self.pixels[keep], self.planes[keep], self.uncertainty[keep])
+        return FusedPixels(self.grid, self.pixels[keep], self.planes[keep], self.uncertainty[keep], self.visible[keep])
 
     def scale_uncertainty(self, factor: float) -> "FusedPixels":
         """The same with ``factor`` times the expected error."""
@@ -44,92 +55,124 @@ class FusedPixels:
     def concatenate(self, other: "FusedPixels") -> "FusedPixels":
         """Both, one after the other."""
         return FusedPixels(
+            self.grid,
             np.concatenate([self.pixels, other.pixels]),
             np.concatenate([self.planes, other.planes]),
             np.concatenate([self.uncertainty, other.uncertainty]),
+            np.concatenate([self.visible, other.visible]),
         )
 
 
-def fuse(views: PosedViews, maps: Sequence[DepthMap], config: DenseConfig) -> list[FusedPixels]:
-    """Choose per map the pixels that become points: confident ones, and less sure ones in the gaps between them."""
-    confident, uncertain = consistent_pixels(views, maps, config)
+@dataclass(frozen=True)
+class AgreedPixels:
+    """Pixels of a reference that others agree on: masks (K,) of the ``confident`` ones, and of those for gaps."""
+
+    pixels: FusedPixels
+    confident: NDArray[np.bool_]
+    fills: NDArray[np.bool_]
+
+
+def fuse(views: PosedViews, maps: Iterable[DepthMap], config: DenseConfig) -> list[FusedPixels]:
+    """Choose per map the pixels that become points: confident ones, and less sure ones in the gaps between them.
+
+    Of the maps, which may be made while they are asked for, only those that vote on one another are in memory.
+    """
     merge_px = config.merge_px * views.grid.scale
-    confident = _deduplicate(views, maps, confident, merge_px)
-    in_gaps = [
-        pixels.scale_uncertainty(GAP_ERROR_FACTOR)
-        for pixels in _in_gaps(views, maps, uncertain, confident, config.gap_px)
-    ]
-    in_gaps = _deduplicate(views, maps, in_gaps, GAP_SPACING * config.gap_px, SPACING_PER_ERROR)
-    factors = [gap_error_factor(config.gap_px, m.step) / GAP_ERROR_FACTOR for m in maps]
-    in_gaps = [pixels.scale_uncertainty(factor) for pixels, factor in zip(in_gaps, factors, strict=True)]
-    return [a.concatenate(b).scale_uncertainty(OWN_SHARE) for a, b in zip(confident, in_gaps, strict=True)]
-
-
-def consistent_pixels(
-    views: PosedViews, maps: Sequence[DepthMap], config: DenseConfig
-) -> tuple[list[FusedPixels], list[FusedPixels]]:
-    """Per map the pixels that the references agree on: confident ones, and all that may fill a gap."""
-    wanted = min(config.min_votes, 2 * (len(maps) - 1))
-    confident, uncertain = [], []
-    for number, depth_map in enumerate(maps):
-        agreed = consensus(views, maps, number)
-        expected = agreed.expected_error(depth_map.sigma[agreed.pixels])
-        pixels = FusedPixels(agreed.pixels, agreed.planes, expected)
-        confident.append(
-            pixels.take((agreed.votes >= wanted) & (agreed.share >= MIN_SHARE) & (expected < config.max_uncertainty))
-        )
-        uncertain.append(
-            pixels.take(
-                (agreed.votes >= wanted / 2)
-                & (agreed.share >= MIN_SHARE_IN_GAP)
-                & (GAP_ERROR_FACTOR * expected < config.max_gap_uncertainty)
-            )
-        )
-    return confident, uncertain
-
-
-def _in_gaps(
-    views: PosedViews,
-    maps: Sequence[DepthMap],
-    uncertain: list[FusedPixels],
-    confident: list[FusedPixels],
-    gap_px: float,
-) -> list[FusedPixels]:
-    """Those of ``uncertain`` with no point of ``confident`` within ``gap_px`` working pixels."""
-    points = [_points(views, m, pixels) for m, pixels in zip(maps, confident, strict=True)]
-    if not any(map(len, points)):
-        return uncertain
-    tree = cKDTree(np.concatenate(points))
+    agreed = []
+    references = consistent_pixels(views, maps, config)
+    while block := list(islice(references, MERGED_AT_ONCE)):
+        # What gives way in its block also does among all.
+        kept = _deduplicate(views, [a.pixels.take(a.confident) for a in block], merge_px)
+        agreed += [replace(a, confident=_within(a.confident, keep)) for a, keep in zip(block, kept, strict=True)]
+    confident = [a.pixels.take(a.confident) for a in agreed]
+    confident = _taken(confident, _deduplicate(views, confident, merge_px))
+    in_gaps = [pixels.scale_uncertainty(GAP_ERROR_FACTOR) for pixels in _in_gaps(views, agreed, confident, config)]
+    del agreed
+    kept = _deduplicate(views, in_gaps, GAP_SPACING * config.gap_px, SPACING_PER_ERROR)
     found = []
-    for depth_map, pixels in zip(maps, uncertain, strict=True):
-        reach = gap_px / (pixels.planes[:, 0] * views.camera.fx)
-        found.append(pixels.take(np.asarray(tree.query(_points(views, depth_map, pixels))[0]) > reach))
+    for sure, fills in zip(confident, _taken(in_gaps, kept), strict=True):
+        factor = gap_error_factor(config.gap_px, fills.grid.step) / GAP_ERROR_FACTOR
+        found.append(sure.concatenate(fills.scale_uncertainty(factor)).scale_uncertainty(OWN_SHARE))
     return found
 
 
-def _points(views: PosedViews, depth_map: DepthMap, pixels: FusedPixels) -> NDArray[np.float64]:
+def consistent_pixels(views: PosedViews, maps: Iterable[DepthMap], config: DenseConfig) -> Iterator[AgreedPixels]:
+    """Per map the pixels that the references agree on, as soon as those that vote on it are there."""
+    source = iter(maps)
+    near, number = list(islice(source, NEIGHBOURS + 1)), 0
+    # From so many maps on that not all are here yet, more votes can be given than any setting asks for.
+    wanted = min(config.min_votes, 2 * (len(near) - 1))
+    while number < len(near):
+        depth_map, agreed = near[number], consensus(views, near, number)
+        expected = agreed.expected_error(depth_map.sigma[agreed.pixels])
+        is_sure = (agreed.votes >= wanted) & (agreed.share >= MIN_SHARE) & (expected < config.max_uncertainty)
+        fills = (
+            (agreed.votes >= wanted / 2)
+            & (agreed.share >= MIN_SHARE_IN_GAP)
+            & (GAP_ERROR_FACTOR * expected < config.max_gap_uncertainty)
+        )
+        either = is_sure | fills
+        at = agreed.pixels[either]
+        pixels = FusedPixels(
+            depth_map.grid, at.astype(np.int32), agreed.planes[either], expected[either], depth_map.visible[at]
+        )
+        yield AgreedPixels(pixels, is_sure[either], fills[either])
+        near += islice(source, 1)
+        if number < NEIGHBOURS:
+            number += 1
+        else:
+            del near[0]
+
+
+def _taken(pixels: list[FusedPixels], keep: list[NDArray[np.bool_]]) -> list[FusedPixels]:
+    return [p.take(own) for p, own in zip(pixels, keep, strict=True)]
+
+
+def _within(mask: NDArray[np.bool_], keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What of a mask (K,) is left when a further one is laid over what lies under it."""
+    left = mask.copy()
+    left[mask] = keep
+    return left
+
+
+def _in_gaps(
+    views: PosedViews, agreed: list[AgreedPixels], confident: list[FusedPixels], config: DenseConfig
+) -> list[FusedPixels]:
+    """Those that may fill gaps with no point of ``confident`` within ``gap_px`` working pixels."""
+    points = [_points(views, pixels) for pixels in confident]
+    if not any(map(len, points)):
+        return [a.pixels.take(a.fills) for a in agreed]
+    tree = cKDTree(np.concatenate(points))
+    del points
+    found = []
+    for a in agreed:
+        pixels = a.pixels.take(a.fills)
+        reach = config.gap_px / (pixels.planes[:, 0] * views.camera.fx)
+        found.append(pixels.take(np.asarray(tree.query(_points(views, pixels))[0]) > reach))
+    return found
+
+
+def _points(views: PosedViews, pixels: FusedPixels) -> NDArray[np.float64]:
     """Where pixels lie in space (K, 3)."""
-    return views.world(depth_map.frame, depth_map.pixels[pixels.pixels], pixels.planes[:, 0])
+    return views.world(pixels.grid.frame, pixels.grid.pixels_at(pixels.pixels), pixels.planes[:, 0])
 
 
 def _deduplicate(
-    views: PosedViews,
-    maps: Sequence[DepthMap],
-    pixels: list[FusedPixels],
-    merge_px: float,
-    spacing_per_error: float = 0.0,
-) -> list[FusedPixels]:
+    views: PosedViews, pixels: list[FusedPixels], merge_px: float, spacing_per_error: float = 0.0
+) -> list[NDArray[np.bool_]]:
     """Of pixels of several references on one surface point only the one with the smallest expected error.
 
     Points stay about ``merge_px`` working pixels apart, and ``spacing_per_error`` times their expected error.
+
+    Returns:
+        For each reference which of its pixels stay.
     """
-    xyz = np.concatenate([_points(views, m, p) for m, p in zip(maps, pixels, strict=True)])
-    if not len(xyz):
-        return pixels
+    ends = np.cumsum([len(p.pixels) for p in pixels]).tolist()
+    if not ends or not ends[-1]:
+        return [np.zeros(0, bool) for _ in pixels]
+    xyz = np.concatenate([_points(views, p) for p in pixels])
     inverse = np.concatenate([p.planes[:, 0] for p in pixels])
     expected = np.concatenate([p.uncertainty for p in pixels])
     # Cells grow with distance, so that near and far surfaces thin alike.
     size = np.maximum(merge_px / views.camera.fx, spacing_per_error * expected) / inverse
-    keep = best_per_cell(xyz, size, expected, across=spacing_per_error > 0)
-    ends = np.cumsum([len(p.pixels) for p in pixels])[:-1]
-    return [p.take(own) for p, own in zip(pixels, np.split(keep, ends), strict=True)]
+    return np.split(best_per_cell(xyz, size, expected, across=spacing_per_error > 0), ends[:-1])

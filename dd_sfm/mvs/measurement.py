@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.config import DenseConfig
-from dd_sfm.mvs.depth_maps import DepthMap
 from dd_sfm.mvs.fusion import FusedPixels
 from dd_sfm.mvs.views import PosedViews
 from dd_sfm.progress import Progress
@@ -22,7 +21,7 @@ ALIGNMENT_STEPS, MAX_SHIFT_PX = 3, 3.0
 
 @dataclass(frozen=True)
 class _Measured:
-    """Points of one map (N, 3), and per observation its point, frame, source pixel and reprojection error."""
+    """Points of one reference (N, 3), and per observation its point, frame, source pixel and reprojection error."""
 
     xyz: NDArray[np.float64]
     point: NDArray[np.int64]
@@ -33,7 +32,6 @@ class _Measured:
 
 def measure_points(
     views: PosedViews,
-    maps: Sequence[DepthMap],
     fused: Sequence[FusedPixels],
     config: DenseConfig,
     *,
@@ -44,20 +42,19 @@ def measure_points(
 
     Args:
         views: Images and poses.
-        maps: Depth maps.
-        fused: Pixels of each map.
+        fused: Pixels of each reference.
         config: Least correlation.
         limit_px: Largest reprojection error of an observation in source pixels.
-        progress: Shows the maps.
+        progress: Shows the references.
 
     Returns:
-        For each map its points with all observations, black; and their expected relative errors, all together (P,).
+        For each reference its points with all observations, black; and their expected relative errors, of all (P,).
     """
     parts: list[Model] = []
     expected: list[FloatArray] = []
     heap = HeapTrimmer()
-    for depth_map, pixels in progress(list(zip(maps, fused, strict=True)), total=len(maps), label="measure"):
-        found = _measure_map(views, depth_map, pixels, config, limit_px)
+    for pixels in progress(fused, total=len(fused), label="measure"):
+        found = _measure_reference(views, pixels, config, limit_px)
         keep = np.bincount(found.point, minlength=len(found.xyz)) >= MIN_VIEWS
         parts.append(_kept(found, keep, views.model))
         expected.append(pixels.uncertainty[keep])
@@ -66,7 +63,7 @@ def measure_points(
 
 
 def _kept(found: _Measured, keep: NDArray[np.bool_], model: Model) -> Model:
-    """The points of one map under a mask, with the poses and the camera of a model."""
+    """The points of one reference under a mask, with the poses and the camera of a model."""
     rows = np.flatnonzero(keep[found.point])
     point = (np.cumsum(keep) - 1)[found.point[rows]]
     xyz = found.xyz[keep]
@@ -78,20 +75,16 @@ def _kept(found: _Measured, keep: NDArray[np.bool_], model: Model) -> Model:
     return Model(model.camera, model.cam_from_world, xyz, black, mean, point, found.frame[rows], found.xy[rows])
 
 
-def _measure_map(
-    views: PosedViews, depth_map: DepthMap, fused: FusedPixels, config: DenseConfig, limit_px: float
-) -> _Measured:
-    """The points of one map, each observed in its own reference and wherever a view shows its patch."""
-    grid = views.grid
-    pixels, planes = depth_map.pixels[fused.pixels], fused.planes
-    points = views.world(depth_map.frame, pixels, planes[:, 0])
-    count, chosen = len(pixels), depth_map.views
-    rows = [(np.arange(count), np.full(count, depth_map.frame), pixels.astype(np.float64), np.zeros(count))]
-    search, shown = views.images.on_device((depth_map.frame, *chosen))
-    matrices, shifts = views.transfers(depth_map.frame, chosen)
-    asked = depth_map.visible_in(fused.pixels)
+def _measure_reference(views: PosedViews, fused: FusedPixels, config: DenseConfig, limit_px: float) -> _Measured:
+    """The points of one reference, each observed there and wherever a view shows its patch."""
+    grid, frame, chosen = views.grid, fused.grid.frame, fused.grid.views
+    pixels, planes = fused.grid.pixels_at(fused.pixels), fused.planes
+    points, count = views.world(frame, pixels, planes[:, 0]), len(pixels)
+    rows = [(np.arange(count), np.full(count, frame), pixels.astype(np.float64), np.zeros(count))]
+    search, shown = views.images.on_device((frame, *chosen))
+    matrices, shifts = views.transfers(frame, chosen)
     places, scores = search.align(
-        shown, matrices, shifts, pixels, planes.astype(np.float32), asked, ALIGNMENT_STEPS, MAX_SHIFT_PX
+        shown, matrices, shifts, pixels, planes.astype(np.float32), fused.visible_in, ALIGNMENT_STEPS, MAX_SHIFT_PX
     )
     for k, view in enumerate(chosen):
         found = np.flatnonzero(scores[:, k] > config.min_correlation)
@@ -101,5 +94,5 @@ def _measure_map(
         error = np.linalg.norm(place - views.project(points[found], view)[0], axis=1) / grid.scale
         good = (error <= limit_px) & mask[cell[:, 1], cell[:, 0]]
         rows.append((found[good], np.full(int(good.sum()), view), place[good], error[good]))
-    point, frame, xy, error = (np.concatenate([r[k] for r in rows]) for k in range(4))
-    return _Measured(points, point, frame.astype(np.int32), grid.to_source(xy).astype(np.float32), error)
+    point, seen_in, xy, error = (np.concatenate([r[k] for r in rows]) for k in range(4))
+    return _Measured(points, point, seen_in.astype(np.int32), grid.to_source(xy).astype(np.float32), error)

@@ -42,19 +42,17 @@ def refine_poses(
         depth maps with the poses as they were.
     """
     views = PosedViews(images, model)
-    maps = depth_maps(
-        views, config, progress, step=config.dense.adjust_spacing_px, label="adjust", before=before, again=True
-    )
+    step = config.dense.adjust_spacing_px
+    maps = list(depth_maps(views, config, progress, step=step, label="adjust", before=before, again=True))
     if len(maps) < 2:
         return model, maps
     scale = error_scale(images.frames)
     rng = np.random.default_rng(config.runtime.seed)
     # Only the sample is held while poses are adjusted.
-    sample = [
-        _sample(pixels, config.dense.adjust_points, rng) for pixels in consistent_pixels(views, maps, config.dense)[0]
-    ]
+    agreed = consistent_pixels(views, maps, config.dense)
+    sample = [_sample(a.pixels.take(a.confident), config.dense.adjust_points, rng) for a in agreed]
     limit = config.triangulation.max_reprojection_px * scale
-    dense, expected = measure_points(views, maps, sample, config.dense, limit_px=limit, progress=progress)
+    dense, expected = measure_points(views, sample, config.dense, limit_px=limit, progress=progress)
     part = concatenate_points(_spread(model, config), *dense)
     logger.info("adjust: %d dense points and %d of tracks", len(expected), len(part.xyz) - len(expected))
     return _adjust(images, part, config), maps

@@ -21,8 +21,9 @@ from slanted import (
 )
 
 from dd_sfm.io.working import working_grid
-from dd_sfm.mvs.depth_maps import DepthMap, depth_map, grid_pixels
+from dd_sfm.mvs.depth_maps import DepthMap, depth_map
 from dd_sfm.mvs.grey_images import GreyImages
+from dd_sfm.mvs.reference_grid import grid_pixels
 from dd_sfm.mvs.views import PosedViews, choose_views
 from dd_sfm.sfm.point_selection import select_points
 from dd_sfm.structures import WorkingGrid
@@ -106,7 +107,9 @@ def test_depth_of_a_plane(views):
     known = found.planes[:, 0] > 0
     assert found.shape == (30, 40)
     assert found.frame == MIDDLE
-    assert found.visible_in(np.flatnonzero(known)).shape == (known.sum(), len(found.views))
+    assert found.visible.shape == (1200, -(-len(found.views) // 8))
+    assert found.known.tolist() == np.flatnonzero(known).tolist()
+    assert (found.pixels_at(found.known) == found.pixels[known]).all()
     inner = (np.abs(found.pixels - [CAMERA.cx, CAMERA.cy]) < [60, 45]).all(1)
     assert known[inner].all()
     error = np.abs(found.planes[:, 0] / true[:, 0] - 1)
@@ -150,7 +153,7 @@ def test_the_nearer_side_of_an_edge_is_told():
     planes[:, :6, 0], planes[:, 6:, 0] = near, far
     planes[:, 0, 0] = 0
     visible = np.zeros((120, 1), np.uint8)
-    found = DepthMap(0, (10, 12), 4, planes.reshape(-1, 3), np.ones(120), (1,), visible, 1.0)
+    found = DepthMap(0, (10, 12), 4, (1,), planes.reshape(-1, 3), np.ones(120), visible, 1.0)
     discontinuity = found.discontinuity().reshape(10, 12)
     # A patch of 11 pixels reaches two cells of 4.
     assert discontinuity[:, 4:6] == pytest.approx(np.log(30 / 20), rel=1e-5)

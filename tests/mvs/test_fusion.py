@@ -9,7 +9,7 @@ from slanted import CONFIG, NORMAL, exact_map, give_mask, inverse_depth, plane_m
 
 from dd_sfm.io.working import working_grid
 from dd_sfm.mvs.consensus import DISCONTINUITY, MAX_OFFSET_FACTOR, TEXTURE_OFFSET_PX, Consensus, consensus
-from dd_sfm.mvs.fusion import FusedPixels, fuse
+from dd_sfm.mvs.fusion import FusedPixels, consistent_pixels, fuse
 from dd_sfm.mvs.grey_images import GreyImages
 from dd_sfm.mvs.measurement import measure_points
 from dd_sfm.mvs.views import PosedViews
@@ -180,15 +180,43 @@ def test_one_map_has_nobody_to_agree_with(views):
     assert [len(c.pixels) for c in fuse(views, maps_of(6), DENSE)] == [0]
 
 
+def test_maps_are_fused_as_they_come_and_in_blocks(still, monkeypatch):
+    rng = np.random.default_rng(0)
+    factors, sigmas = rng.normal(1, 0.006, (13, 1200)), rng.uniform(0.01, 0.1, (13, 1200))
+    maps = [
+        replace(m, planes=m.planes * factor[:, None].astype(np.float32), sigma=sigma.astype(np.float32))
+        for m, factor, sigma in zip(still_maps(13), factors, sigmas, strict=True)
+    ]
+    monkeypatch.setattr("dd_sfm.mvs.fusion.MERGED_AT_ONCE", 3)
+    found = fuse(still, iter(maps), DENSE)
+    monkeypatch.setattr("dd_sfm.mvs.fusion.MERGED_AT_ONCE", 100)
+    at_once = fuse(still, maps, DENSE)
+    assert len(found) == len(at_once) == 13
+    assert 300 < sum(len(p.pixels) for p in found) < 0.5 * sum(len(m.known) for m in maps)
+    for one, other in zip(found, at_once, strict=True):
+        assert (one.pixels == other.pixels).all()
+        assert (one.planes == other.planes).all()
+        assert (one.uncertainty == other.uncertainty).all()
+
+
+def test_every_reference_is_judged_by_those_around_it(still):
+    maps = still_maps(13)
+    for number, agreed in enumerate(consistent_pixels(still, iter(maps), DENSE)):
+        expected = consensus(still, maps, number)
+        assert agreed.pixels.grid == maps[number].grid
+        assert (agreed.pixels.planes == expected.planes[expected.votes >= DENSE.min_votes / 2]).all()
+
+
 def whole(depth_map):
     """Every pixel of a map."""
-    return FusedPixels(np.arange(len(depth_map.pixels)), depth_map.planes, np.full(len(depth_map.pixels), 0.01))
+    count = len(depth_map.pixels)
+    return FusedPixels(depth_map.grid, np.arange(count), depth_map.planes, np.full(count, 0.01), depth_map.visible)
 
 
 def test_points_are_measured_in_at_least_three_views(views):
     maps = [exact_map(f, step=6, views=searched) for f, searched in ((4, (1, 2, 7, 9)), (8, (5, 6, 11)))]
     chosen = [whole(m) for m in maps]
-    parts, expected = measure_points(views, maps, chosen, DENSE, limit_px=0.5, progress=silent)
+    parts, expected = measure_points(views, chosen, DENSE, limit_px=0.5, progress=silent)
     model = concatenate_points(*parts)
     assert len(model.xyz) > 0.5 * sum(len(m.pixels) for m in maps)
     assert len(expected) == len(model.xyz)
@@ -207,8 +235,8 @@ def test_points_are_measured_in_at_least_three_views(views):
 def test_observations_too_far_from_the_prediction_are_dropped(views):
     # 3 % in depth are about a pixel between frames 2 apart: found by alignment, and refused.
     maps = [exact_map(6, factor=1.03, step=8, views=(3, 4, 8, 9))]
-    (near,), _ = measure_points(views, maps, [whole(maps[0])], DENSE, limit_px=0.1, progress=silent)
-    (far,), _ = measure_points(views, maps, [whole(maps[0])], DENSE, limit_px=3.0, progress=silent)
+    (near,), _ = measure_points(views, [whole(maps[0])], DENSE, limit_px=0.1, progress=silent)
+    (far,), _ = measure_points(views, [whole(maps[0])], DENSE, limit_px=3.0, progress=silent)
     assert len(far.xyz) > 100
     assert len(near.xyz) < 0.02 * len(far.xyz)
 
@@ -216,14 +244,14 @@ def test_observations_too_far_from_the_prediction_are_dropped(views):
 def test_views_with_little_correlation_are_not_asked(views):
     maps = [exact_map(6, step=8, views=(3, 4, 8, 9))]
     maps[0].visible[:] = 128  # the first view alone
-    (model,), _ = measure_points(views, maps, [whole(maps[0])], DENSE, limit_px=1.0, progress=silent)
+    (model,), _ = measure_points(views, [whole(maps[0])], DENSE, limit_px=1.0, progress=silent)
     assert len(model.xyz) == 0
 
 
 def test_nothing_to_measure(views):
-    parts, expected = measure_points(views, [], [], DENSE, limit_px=1.0, progress=silent)
+    parts, expected = measure_points(views, [], DENSE, limit_px=1.0, progress=silent)
     assert len(parts) == len(expected) == 0
     maps = [exact_map(6, views=(4, 8))]
     nothing = whole(maps[0]).take(np.zeros(1200, bool))
-    (model,), expected = measure_points(views, maps, [nothing], DENSE, limit_px=1.0, progress=silent)
+    (model,), expected = measure_points(views, [nothing], DENSE, limit_px=1.0, progress=silent)
     assert len(model.xyz) == len(model.point) == len(expected) == 0

@@ -26,8 +26,9 @@ from dd_sfm.sfm.mappers import (
 )
 from dd_sfm.sfm.model_folders import candidate_folder, keep_models
 from dd_sfm.sfm.pairs import join_groups
+from dd_sfm.sfm.rival_models import refutations
 from dd_sfm.sfm.scale_check import largest_scale_jump, scale_ratios
-from dd_sfm.sfm.sound_models import ModelChecker, SoundModels
+from dd_sfm.sfm.sound_models import ModelChecker, SoundModel, SoundModels
 from dd_sfm.structures import FrameSet, Tracks, VerifiedPairs
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ class Candidate:
     ``models``: poses and camera of each reconstruction, largest first; ``jump``: the largest change of scale along
     the path of the first, as a factor, and ``jump_frame`` where that is; ``ended_s``: seconds after which it was ended,
     None where it came to its own end; ``ended``: the same of all mappers that were tried, in the best result;
-    ``sound``: the parts of the models that hold, None where that was not checked.
+    ``sound``: the parts of the models that hold, None where that was not checked; ``is_refuted``: whether
+    another result explains the same frames far better.
     """
 
     mapper: str
@@ -55,6 +57,7 @@ class Candidate:
     ended_s: float | None = None
     ended: Mapping[str, float] = field(default_factory=dict)
     sound: SoundModels | None = None
+    is_refuted: bool = False
 
     @property
     def poses(self) -> list[Poses]:
@@ -70,6 +73,13 @@ class Candidate:
     def registered(self) -> int:
         """Frames of the largest model."""
         return len(self.models[0].poses) if self.models else 0
+
+    @property
+    def claim(self) -> MappedModel | SoundModel | None:
+        """What it would be taken for: the largest part that holds, or the largest model where nothing does."""
+        if self.sound is not None and self.sound.models:
+            return self.sound.models[0]
+        return self.models[0] if self.models else None
 
     @property
     def holding(self) -> int:
@@ -118,7 +128,10 @@ def try_mappers(
             _keep_best(out, candidates, config)
             raise
         logger.info("map: %s: %s, of %d that may be joined", mapper, _describe(candidates[-1], frames), possible)
-        if _holds_up(candidates[-1], possible, config):
+        candidates = _with_refuted(candidates, checker)
+        if _holds_up(best_candidate(candidates, config.map.max_scale_jump), possible, config) and (
+            len(candidates) > 1 or not _needs_rival(candidates[-1], checker)
+        ):
             break
     best = best_candidate(candidates, config.map.max_scale_jump)
     if best.registered < 3:
@@ -224,17 +237,39 @@ def joined_frames(frames: FrameSet, tracks: Tracks, least: int) -> int:
     return max(sum(len(pieces[number]) for number in group) for group in join_groups(len(pieces), pairs))
 
 
+def _needs_rival(candidate: Candidate, checker: ModelChecker | None) -> bool:
+    """Whether a result is to be compared with another one before it is taken: with little parallax it may be wrong."""
+    claim = candidate.claim
+    return checker is not None and claim is not None and checker.has_little_parallax(claim.poses, claim.camera)
+
+
+def _with_refuted(candidates: list[Candidate], checker: ModelChecker | None) -> list[Candidate]:
+    """The results with those marked that others refute."""
+    if checker is None or len(candidates) < 2:
+        return candidates
+    claims, models = [c.claim for c in candidates], [c.models[0] if c.models else None for c in candidates]
+    refuted = set()
+    for found in refutations(claims, models, checker):
+        one, other = candidates[found.number].mapper, candidates[found.by].mapper
+        logger.info("map: %s: refuted by %s, whose tracks fit %.1f times better", one, other, found.times)
+        refuted.add(found.number)
+    return [replace(some, is_refuted=number in refuted) for number, some in enumerate(candidates)]
+
+
 def _holds_up(candidate: Candidate, possible: int, config: Config) -> bool:
     enough = candidate.holding >= config.map.min_registered * possible
     return enough and candidate.jump <= config.map.max_scale_jump
 
 
 def best_candidate(candidates: list[Candidate], max_scale_jump: float) -> Candidate:
-    """The result of which most frames hold, or else are registered; with a jump in scale at :data:`WORTH_WITH_JUMP`."""
+    """The result of which most frames hold, or else are registered; with a jump in scale at :data:`WORTH_WITH_JUMP`.
 
-    def key(candidate: Candidate) -> tuple[float, float]:
+    One that is refuted is taken only where all are.
+    """
+
+    def key(candidate: Candidate) -> tuple[bool, float, float]:
         worth = 1.0 if candidate.jump <= max_scale_jump else WORTH_WITH_JUMP
-        return candidate.holding * worth, candidate.registered * worth
+        return not candidate.is_refuted, candidate.holding * worth, candidate.registered * worth
 
     return max(candidates, key=key)
 

@@ -13,9 +13,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.cameras import PinholeCamera
+from dd_sfm.cameras import PinholeCamera, camera_centres
 from dd_sfm.sfm.pair_support import PairSupport, pair_supports
-from dd_sfm.sfm.side_poses import WINDOW, SidePose, SidePoses
+from dd_sfm.sfm.side_poses import INFLATION, WINDOW, SidePose, SidePoses
 from dd_sfm.structures import FloatArray, Tracks
 
 AGREEING = 0.8
@@ -36,16 +36,18 @@ LEAST_FRAMES = 3
 MOST_WEIGHT = 100
 """Matches of one pair count at most so often: neighbours share many, and are seldom wrong towards each other."""
 
-MATCHES, PLACE, NOTHING, TOO_FEW = (
+MATCHES, PLACE, UNSURE, NOTHING, TOO_FEW = (
     "matches that the mapper did not use contradict its pose",
-    "its place by what other frames measured is another one, or not known well enough",
+    "its place by what other frames measured is another one",
+    "its place by what other frames measured is not known well enough",
     "nothing that the mapper did not use confirms its pose",
     "too few frames are left of the part of the model that it was in",
 )
 """Why a frame, or what links two parts of a model, does not hold."""
 OF_SEVERAL = {
     MATCHES: "matches that the mapper did not use contradict their poses",
-    PLACE: "their places by what other frames measured are other ones, or not known well enough",
+    PLACE: "their places by what other frames measured are other ones",
+    UNSURE: "their places by what other frames measured are not known well enough",
     NOTHING: "nothing that the mapper did not use confirms their poses",
     TOO_FEW: "too few frames are left of the parts of the model that they were in",
 }
@@ -66,6 +68,30 @@ class PoseCheck:
     broken: dict[int, str]
     confidence: dict[int, float]
     doubtful: bool
+
+    @property
+    def lacks_places_alone(self) -> bool:
+        """Whether the model was split, but only where one side of a frame does not confirm its place."""
+        return bool(self.broken) and not self.wrong and set(self.broken.values()) <= {PLACE, UNSURE}
+
+
+def check_together(poses: Mapping[int, FloatArray], sigma: FloatArray) -> PoseCheck | None:
+    """What is found about a model whose frames' places are known by all observations together; None if they are not.
+
+    One side of a frame alone measures points badly where the camera has hardly moved, as then do all sides.
+
+    Args:
+        poses: cam_from_world (3, 4) by frame position.
+        sigma: Standard deviations (F,) of the places, by position ascending.
+    """
+    positions = sorted(poses)
+    centres = camera_centres(np.stack([poses[k] for k in positions]))
+    path = float(np.linalg.norm(np.diff(centres, axis=0), axis=1).sum())
+    off = INFLATION * sigma / max(PATH_SHARE * path, STEP_SHARE * path / max(1, len(positions) - 1), 1e-30)
+    if not (off <= 1).all():
+        return None
+    confidence = np.exp(-(off**2) / 2)
+    return PoseCheck([positions], {}, {}, dict(zip(positions, confidence.round(3).tolist(), strict=True)), True)
 
 
 def check_poses(
@@ -279,7 +305,8 @@ class _Evidence:
             elif share is not None and share < self.least_share:
                 found.append((share, frame, MATCHES))
             elif not self.holds(side) if side is not None else is_rim:
-                found.append((1.0 if share is None else share, frame, PLACE))
+                why = PLACE if side is not None and self.contradicts(side) else UNSURE
+                found.append((1.0 if share is None else share, frame, why))
         return min(found)[1:] if found else None
 
     def split(self, frame: int) -> "tuple[_Evidence, _Evidence]":

@@ -8,7 +8,7 @@ places are those after an alignment by the cameras. Why this model: docs/design-
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import bsr_array, csr_array, dia_array, diags_array
+from scipy.sparse import bsr_array, csr_array, dia_array, diags_array, eye_array
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
@@ -19,6 +19,8 @@ SLIDE = 0.01
 """Standard deviation of a region's slide in the image, relative to the way of the camera seen from the tissue..."""
 REGION_SIDE, REGION_FRAMES = 5, 8
 """...of regions that are this part of a frame wide and high, and that the middle views of whose points lie so close."""
+NOISE = 0.3
+"""Standard deviation of an observation by itself, relative to the residual at which the adjustment turns it down."""
 DRAWS = 32
 """Draws of all slides: standard deviations from so many are within some 12 %, alike for all points."""
 DAMPING = 1e-8
@@ -131,6 +133,22 @@ def errors_by_poses(model: Model, xyz: FloatArray, scale_px: float, seed: int) -
     for part in (slice(first, first + PLACES) for first in range(0, len(xyz), PLACES)):
         found[part] = np.sqrt(np.median(variance[tree.query(xyz[part], k=nearest)[1]], axis=1))
     return found
+
+
+def place_errors(model: Model, scale_px: float, seed: int) -> FloatArray:
+    """Standard deviation (F,) of where each camera is, by position ascending, in the unit of the poses.
+
+    Slides of regions and errors of observations by themselves, of ``NOISE`` of the scale; see :func:`errors_by_poses`.
+    """
+    moves, _ = slides(model)
+    rng, equations = np.random.default_rng(seed), NormalEquations.of(model, scale_px)
+    alone = eye_array(2 * len(model.point)).tocsr()
+    variance = np.zeros(len(equations.poses))
+    for causes, size in ((moves, SLIDE), (alone, NOISE * scale_px)):
+        moved, _ = equations.moved_by(causes, size * rng.normal(size=(causes.shape[1], DRAWS)))
+        # A rotation does not change the length of the shift.
+        variance += np.square(moved[:, 3:]).sum(1).mean(1)
+    return np.asarray(np.sqrt(variance))
 
 
 def slides(model: Model) -> tuple[csr_array, FloatArray]:

@@ -12,13 +12,18 @@ from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.mappers import MappedModel, Poses
-from dd_sfm.sfm.pose_check import LEAST_FRAMES, NOTHING, TOO_FEW, PoseCheck, check_poses
+from dd_sfm.sfm.point_selection import spread_subset
+from dd_sfm.sfm.pose_check import LEAST_FRAMES, NOTHING, TOO_FEW, PoseCheck, check_poses, check_together
+from dd_sfm.sfm.pose_errors import place_errors
 from dd_sfm.sfm.registration import register_remaining
 from dd_sfm.sfm.track_adjustment import adjust_tracks
-from dd_sfm.structures import FrameSet, Tracks
+from dd_sfm.sfm.track_fit import TrackFit, track_fit
+from dd_sfm.structures import FrameSet, Model, Tracks
 
 logger = logging.getLogger(__name__)
 
+LITTLE_PARALLAX_DEG = 2.0
+"""A model whose tracks have a smaller median angle has little parallax: poses that are all wrong explain them, too."""
 ADJUSTMENTS = 2
 """How often poses are adjusted to all tracks, each time triangulated anew, before a frame is given up."""
 
@@ -120,11 +125,36 @@ class ModelChecker:
             adjusted, refined = found.cam_from_world, found.camera
         if adjusted is not poses:
             again = self._check(adjusted, refined)
+            if check.lacks_places_alone and again.lacks_places_alone:
+                again = self._known_together(found) or again
             if len(again.parts[0]) >= len(check.parts[0]):
                 poses, camera, check = adjusted, refined, again
         if check.wrong or check.broken:
             logger.info("map: does not hold: %s", {**check.wrong, **check.broken})
         return _split(poses, camera, check, model.folder)
+
+    def _known_together(self, model: Model) -> PoseCheck | None:
+        """The check of an adjusted model by all observations together, for where the camera has hardly moved."""
+        seed, size = self.config.runtime.seed, (model.camera.width, model.camera.height)
+        if not self.has_little_parallax(model.cam_from_world, model.camera):
+            return None
+        part = spread_subset(model, size, self.config.triangulation.adjust_points_per_frame)
+        return check_together(model.cam_from_world, place_errors(part, self.scale, seed))
+
+    def fit(self, poses: Poses, camera: PinholeCamera) -> TrackFit:
+        """How well poses explain all tracks."""
+        return track_fit(self.tracks, poses, camera, self.scale, self.config.runtime.seed)
+
+    def adjusted_fit(self, poses: Poses, camera: PinholeCamera) -> TrackFit:
+        """The same after they are adjusted to them, where that is allowed."""
+        if not self.config.triangulation.bundle_adjust:
+            return self.fit(poses, camera)
+        found = adjust_tracks(self.frames, self.tracks, poses, camera, self.config)
+        return self.fit(found.cam_from_world, found.camera)
+
+    def has_little_parallax(self, poses: Poses, camera: PinholeCamera) -> bool:
+        """Whether the camera has hardly moved, for what it looks at."""
+        return self.fit(poses, camera).angle_deg < LITTLE_PARALLAX_DEG
 
 
 def _with_first(sound: SoundModels, first: SoundModel) -> SoundModels:

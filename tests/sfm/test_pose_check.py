@@ -10,7 +10,7 @@ from dd_sfm.sfm import pair_support
 from dd_sfm.sfm.mappers import MappedModel
 from dd_sfm.sfm.pair_support import agree, free_pose, pair_supports
 from dd_sfm.sfm.piece_notes import model_notes
-from dd_sfm.sfm.pose_check import MATCHES, PLACE, check_poses
+from dd_sfm.sfm.pose_check import MATCHES, PLACE, check_poses, check_together
 from dd_sfm.sfm.side_poses import SidePoses
 from dd_sfm.sfm.sound_models import ModelChecker, SoundModel, SoundModels
 from dd_sfm.sfm.sound_notes import sound_notes
@@ -99,6 +99,17 @@ def test_a_bend_splits_a_model(scene):
     found = checked(tracks, bent(poses, 9, 10.0))
     assert found.parts[0] == list(range(9))
     assert 9 in found.broken
+
+
+def test_places_that_all_observations_know_together_hold(scene):
+    _, _, poses = scene
+    path = sum(np.linalg.norm(centre(poses[k + 1]) - centre(poses[k])) for k in range(13))
+    sigma = np.full(14, 0.01 * path)
+    found = check_together(poses, sigma)
+    assert found.parts == [list(range(14))]
+    assert 0.7 < min(found.confidence.values()) < 1
+    sigma[7] = 0.05 * path
+    assert check_together(poses, sigma) is None
 
 
 def test_a_model_without_what_does_not_hold(scene):

@@ -11,7 +11,7 @@ from dd_sfm.config import Config
 from dd_sfm.evaluation.model.alignment import align_cameras
 from dd_sfm.sfm import pose_errors
 from dd_sfm.sfm.bundle_adjustment import bundle_adjust
-from dd_sfm.sfm.pose_errors import NormalEquations, errors_by_poses, slides
+from dd_sfm.sfm.pose_errors import NormalEquations, errors_by_poses, place_errors, slides
 from dd_sfm.sfm.triangulation import triangulate
 
 SCALE_PX = 2.0
@@ -92,3 +92,14 @@ def test_frames_without_points_and_models_without_any(scene):
         xy=np.zeros((0, 2)),
     )  # fmt: skip
     assert errors_by_poses(empty, model.xyz, SCALE_PX, 0) == pytest.approx(np.zeros(len(model.xyz)))
+
+
+def test_places_of_cameras_are_as_unsure_as_in_a_monte_carlo_of_adjustments(scene, monkeypatch):
+    frames, model = scene
+    monkeypatch.setattr(pose_errors, "SLIDE", 1e-6)
+    rng, centres = np.random.default_rng(5), camera_centres(model.cam_from_world)
+    noise = pose_errors.NOISE * SCALE_PX * rng.normal(size=(12, len(model.point), 2))
+    away = [camera_centres(dict(enumerate(moved_poses(model, frames, some)))) - centres for some in noise]
+    found = place_errors(model, SCALE_PX, 0)
+    assert found.shape == (8,)
+    assert np.sqrt(np.square(found).mean()) == pytest.approx(np.sqrt(np.square(away).sum(2).mean()), rel=0.4)

@@ -138,6 +138,9 @@ def explain(error: BaseException, command: str = "") -> tuple[str, int]:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return one_line(f"{error.filename}: {error.strerror}; {MEANWHILE}"), 1
     first = (str(error).strip().splitlines() or [""])[0]
+    if address_space_warning():
+        seems = f"not enough memory, as it seems ({type(error).__name__}: {one_line(first)})"
+        return f"{seems}; raise the limit (ulimit -v), and report it if it happens without one, too", 1
     return f"unexpected {type(error).__name__}: {one_line(first)} (run again with --debug and report what it shows)", 1
 
 

@@ -16,7 +16,7 @@ from dd_sfm.errors import DDSfMError, ShortageError, one_line
 MEMORY = re.compile(
     r"bad_alloc|bad_array_new_length|cannot allocate memory|can't allocate memory|not enough memory|out of memory|"
     r"insufficient memory|unable to allocate|failed to allocate|memory allocation|failed to map segment|"
-    r"cannot apply additional memory protection",
+    r"cannot apply additional memory protection|could not create a (primitive|memory)",
     re.IGNORECASE,
 )
 GPU = re.compile(r"CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY|ALLOC_FAILED|CUDA error: out of memory", re.IGNORECASE)

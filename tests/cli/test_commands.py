@@ -117,6 +117,11 @@ def test_a_bug_is_one_line_that_asks_for_a_report():
     assert text.startswith("unexpected ZeroDivisionError: division by zero (run again with --debug")
 
 
+def test_where_memory_is_limited_it_is_the_likely_reason(monkeypatch):
+    monkeypatch.setattr("dd_sfm.cli.app.address_space_warning", lambda: "ulimit -v leaves 1.0 GB")
+    assert explain(ZeroDivisionError("a"))[0].startswith("not enough memory, as it seems (ZeroDivisionError: a); raise")
+
+
 def test_a_file_that_goes_away_is_no_bug():
     text, code = explain(FileNotFoundError(2, "No such file or directory", "/a/b"))
     assert code == 1

@@ -25,6 +25,7 @@ from dd_sfm.io.video_packets import open_container
         ),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory"),
         (ImportError("first\nlibtorch.so: failed to map segment from shared object"), "(libtorch.so: failed to map"),
+        (RuntimeError("could not create a primitive"), "not enough memory (could not create a primitive)"),
         (RuntimeError("can't start new thread"), "not enough memory, or room for processes"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "the GPU has not enough free memory"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "--device cpu"),

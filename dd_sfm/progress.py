@@ -1,7 +1,8 @@
 """How long stages report progress without printing: the command line passes a bar, tests pass nothing."""
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
 
 ItemT = TypeVar("ItemT")
 
@@ -10,17 +11,73 @@ class Progress(Protocol):
     """Wraps an iterable and shows how far it is."""
 
     def __call__(self, items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
-        """Yield ``items`` unchanged; ``total`` is their number, ``label`` names the stage."""
+        """Yield ``items`` unchanged; ``total`` is their number, ``label`` names the step."""
         ...
 
 
+@dataclass(frozen=True)
+class Part:
+    """A step that is to come: of which stage, its label, and the seconds it would take on a usual machine.
+
+    Only how these seconds compare to each other counts: what has been done so far tells how fast the machine is.
+    """
+
+    stage: str
+    label: str
+    seconds: float
+
+
+@runtime_checkable
+class StagedProgress(Protocol):
+    """Progress that also tells the time left of all stages; what a plain function cannot do."""
+
+    def plan(self, parts: Sequence[Part]) -> None:
+        """Take what is to come, in order; it replaces what was said to come before."""
+        ...
+
+    def begin(self, stage: str) -> None:
+        """Note that a stage begins, and with it that those before it have ended."""
+        ...
+
+
+def plan_ahead(progress: Progress, parts: Sequence[Part]) -> None:
+    """Tell progress what is to come, where it takes that."""
+    if isinstance(progress, StagedProgress):
+        progress.plan(parts)
+
+
+def begin_stage(progress: Progress, stage: str) -> None:
+    """Tell progress that a stage begins, where it takes that."""
+    if isinstance(progress, StagedProgress):
+        progress.begin(stage)
+
+
 def labelled(progress: Progress, task: str) -> Progress:
-    """Progress of a task that is made of stages: its name goes before theirs."""
+    """Progress of a task that is made of steps: its name goes before theirs."""
 
     def shown(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
         return progress(items, total=total, label=f"{task}: {label}")
 
     return shown
+
+
+@dataclass(frozen=True)
+class OneOfSeveral:
+    """Progress of one run of several: its name goes before its stages, and what is to come is planned for all runs."""
+
+    progress: Progress
+    name: str
+
+    def __call__(self, items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
+        """Yield ``items`` unchanged; see :class:`Progress`."""
+        return self.progress(items, total=total, label=label)
+
+    def plan(self, parts: Sequence[Part]) -> None:
+        """Leave the plan of all runs as it is."""
+
+    def begin(self, stage: str) -> None:
+        """Note that a stage of this run begins."""
+        begin_stage(self.progress, f"{self.name}: {stage}")
 
 
 def silent(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:

@@ -124,7 +124,12 @@ class Ran:
 @pytest.fixture
 def dd_sfm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """The command line: arguments in, exit code and output out."""
+    from dd_sfm.cli import shows
     from dd_sfm.cli.app import main
+
+    # However slow the machine, what is told is what there is to say.
+    for interval in ("LINE_INTERVAL_S", "SILENCE_S", "FIRST_S", "JSON_SILENCE_S"):
+        monkeypatch.setattr(shows, interval, float("inf"))
 
     def call(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["dd-sfm", *map(str, arguments)])

@@ -2,13 +2,14 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dd_sfm.batch.engine import Engine
 from dd_sfm.batch.page import figures_in_words
 from dd_sfm.batch.record import BatchRecord
 from dd_sfm.batch.task import Ending, Outcome, VideoTask
+from dd_sfm.progress import Progress, silent
 
 TRIES = 2
 """A video whose process or worker is killed is tried once more."""
@@ -25,6 +26,7 @@ def do_all(
     record: BatchRecord,
     inputs: Mapping[str, str],
     say: Callable[[str], None],
+    progress: Progress = silent,
 ) -> None:
     """Do videos; one that fails does not stop the others. The record is written as they end.
 
@@ -34,45 +36,60 @@ def do_all(
         record: What became of each is entered there.
         inputs: By name what each was made from; see :class:`BatchRecord`.
         say: Given a line for each video.
+        progress: Shows how many videos have ended.
 
     Raises:
         KeyboardInterrupt: If the user stops it; videos that run are asked to end before.
         OutputError: If the record cannot be written.
     """
-    waiting, tries = deque(tasks), Counter[str]()
     running: dict[str, VideoTask] = {}
-    pace, lonely_s = _Pace(len(tasks)), time.monotonic()
     record.save()
     try:
-        while waiting or running:
-            for _ in range(min(engine.free_places(), len(waiting))):
-                task = waiting.popleft()
-                tries[task.name] += 1
-                running[task.name] = task
-                engine.submit(task)
-            ended = engine.wait(WAIT_S)
-            for task, outcome in ended:
-                del running[task.name]
-                if outcome.ending is Ending.KILLED and tries[task.name] < TRIES:
-                    say(f"{task.name}: {outcome.error}; tried once more")
-                    # What it has finished is kept: the second try goes on from it.
-                    waiting.appendleft(replace(task, overwrite=False))
-                    continue
-                outcome = _after_tries(outcome, tries[task.name])
-                record.enter(task, outcome, inputs[task.name], tries[task.name])
-                pace.count()
-                say(f"{pace.text(record)}: {_line(task, record)}")
-            record.save_soon()
-            if running:
-                lonely_s = time.monotonic()
-            elif time.monotonic() - lonely_s > NO_WORKERS_S:
-                say("no worker that has room for a video; waiting for one")
-                lonely_s = float("inf")
+        for _ in progress(_ending(tasks, running, engine, record, inputs, say), total=len(tasks), label="videos"):
+            pass
     except KeyboardInterrupt:
         _stop(engine, running, record, inputs)
         raise
     finally:
         record.save()
+
+
+def _ending(
+    tasks: Sequence[VideoTask],
+    running: dict[str, VideoTask],
+    engine: Engine,
+    record: BatchRecord,
+    inputs: Mapping[str, str],
+    say: Callable[[str], None],
+) -> Iterator[VideoTask]:
+    """Do videos; yields each as it has ended. Those that are being done are in ``running``."""
+    waiting, tries = deque(tasks), Counter[str]()
+    pace, lonely_s = _Pace(len(tasks)), time.monotonic()
+    while waiting or running:
+        for _ in range(min(engine.free_places(), len(waiting))):
+            task = waiting.popleft()
+            tries[task.name] += 1
+            running[task.name] = task
+            engine.submit(task)
+        ended = engine.wait(WAIT_S)
+        for task, outcome in ended:
+            del running[task.name]
+            if outcome.ending is Ending.KILLED and tries[task.name] < TRIES:
+                say(f"{task.name}: {outcome.error}; tried once more")
+                # What it has finished is kept: the second try goes on from it.
+                waiting.appendleft(replace(task, overwrite=False))
+                continue
+            outcome = _after_tries(outcome, tries[task.name])
+            record.enter(task, outcome, inputs[task.name], tries[task.name])
+            pace.count()
+            say(f"{pace.text(record)}: {_line(task, record)}")
+            yield task
+        record.save_soon()
+        if running:
+            lonely_s = time.monotonic()
+        elif time.monotonic() - lonely_s > NO_WORKERS_S:
+            say("no worker that has room for a video; waiting for one")
+            lonely_s = float("inf")
 
 
 def _after_tries(outcome: Outcome, tries: int) -> Outcome:

@@ -21,9 +21,11 @@ from dd_sfm.calibration.views import Scan, choose_views, scan, sharp_ones
 from dd_sfm.errors import InputError, UsageError
 from dd_sfm.io.video import SourceInfo, open_source
 from dd_sfm.pipeline.masks import find_field_of_view
-from dd_sfm.progress import Progress, silent
+from dd_sfm.progress import Part, Progress, begin_stage, plan_ahead, silent
 
 MAX_VIEWS = 40
+SEARCH_S, FIT_S = 0.06, 8.0
+"""Seconds on a usual machine for a frame that is searched, and for fitting lenses."""
 """Views that are fitted; more of them, taken by one camera in one go, tell little more."""
 
 
@@ -57,6 +59,9 @@ def calibrate_board(
     source = open_source(request.source)
     size = source.width, source.height
     finder = BoardFinder(request.board)
+    looked_at = source.frame_count / request.every
+    plan_ahead(progress, [Part("search", "searching for the board", SEARCH_S * looked_at), Part("fit", "fit", FIT_S)])
+    begin_stage(progress, "search")
     say(f"searching {source.title} for the board ...")
     seen = scan(source, finder, request.every, progress)
     board = replace(request.board, dictionary=finder.dictionary)
@@ -68,6 +73,7 @@ def calibrate_board(
     models, centre = MODELS[request.model], (float(columns.mean()), float(rows.mean()))
     views = [View(d.frame, board.points[d.ids], d.corners) for d in chosen]
     say(f"board found in {len(seen.detections)} of {seen.searched} frames; fitting lenses to {len(views)} views ...")
+    begin_stage(progress, "fit")
     begun = begin_models(views, models, size, centre)
     views = refine_views(source, views, begun[0], board) if begun else views
     fits = fit_models(views, models, size, centre) if begun else []

@@ -24,6 +24,7 @@ from dd_sfm.cli.mesh import mesh
 from dd_sfm.cli.overlay import overlay
 from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
 from dd_sfm.cli.register import register
+from dd_sfm.cli.reporter import reporting
 from dd_sfm.cli.signals import interrupted_by_sigterm
 from dd_sfm.cli.synth import synth
 from dd_sfm.cli.train import train
@@ -147,16 +148,20 @@ def explain(error: BaseException, command: str = "") -> tuple[str, int]:
 def main() -> None:
     """Entry point of the ``dd-sfm`` script."""
     give_back_large_blocks()
-    limit_warning = address_space_warning()
-    if limit_warning:
-        print(f"warning: {limit_warning}", file=sys.stderr)
-    try:
-        app()
-    except Exception as error:
-        stopped = error if isinstance(error, StoppedError) else None
-        if "--debug" in sys.argv and stopped is None:
+    with reporting(sys.argv[1:]) as report:
+        limit_warning = address_space_warning()
+        if limit_warning:
+            report.warn(limit_warning)
+        try:
+            app()
+        except SystemExit as end:
+            report.end(end.code if isinstance(end.code, int) else 0)
             raise
-        text, code = explain(error, next(iter(sys.argv[1:]), ""))
-        text += ", without --overwrite" if stopped and stopped.resumes and "--overwrite" in sys.argv else ""
-        print(f"dd-sfm: {text}", file=sys.stderr)
-        sys.exit(code)
+        except Exception as error:
+            stopped = error if isinstance(error, StoppedError) else None
+            if "--debug" in sys.argv and stopped is None:
+                raise
+            text, code = explain(error, next(iter(sys.argv[1:]), ""))
+            text += ", without --overwrite" if stopped and stopped.resumes and "--overwrite" in sys.argv else ""
+            report.end(code, text)
+            sys.exit(code)

@@ -26,7 +26,7 @@ FUNCTIONS = {
     Command.MATCH: match,
     Command.MAP: map_,
 }
-OF_THE_BATCH = ("output", "overwrite", "quiet", "debug", "help")
+OF_THE_BATCH = ("output", "overwrite", "quiet", "debug", "json", "json-lines", "help")
 """Options that a batch sets for all videos."""
 NUMBERS = re.compile(r"[-+0-9.eE,\s]+")
 FILES, FILES_OR_NAMES = ("mask", "reference"), ("config", "weights")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.console import make_progress, make_say
+from dd_sfm.cli.console import has_tables, make_progress, make_say
+from dd_sfm.cli.expand_options import expand_options
 from dd_sfm.cli.output_checks import check_output_file
 from dd_sfm.errors import UsageError
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from dd_sfm.config import RuntimeConfig
 
 
+@expand_options
 def bench(
+    *,
     runs: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -44,8 +47,7 @@ def bench(
     ] = None,
     device: o.Device = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
+    messages: o.MessageOptionsBesideFile,
 ) -> None:
     """Measure this machine's limits, and what the stages of a run make of them; about a minute on two cores.
 
@@ -60,9 +62,9 @@ def bench(
     if out is not None:
         check_output_file(out, (".json", ".png") if runs else (".json",), overwrite=overwrite)
     if runs:
-        _tell_runs(runs, out, quiet)
+        _tell_runs(runs, out, messages.quiet)
         return
-    _measure(out, only, quick, o.given_options({"device": device, "threads": threads}), quiet)
+    _measure(out, only, quick, o.given_options({"device": device, "threads": threads}), messages.quiet)
 
 
 def _measure(out: Path | None, only: str | None, quick: bool, options: dict[str, tuple[str, Any]], quiet: bool) -> None:
@@ -84,7 +86,7 @@ def _measure(out: Path | None, only: str | None, quick: bool, options: dict[str,
         parts=parts if only or not quick else parts - {"compile"},
         progress=make_progress(quiet),
     )
-    if not quiet:
+    if has_tables(quiet):
         print("\n".join(table(found)))
     if out is not None:
         write_json(out, benchmark_json(found, settings, count))
@@ -125,7 +127,7 @@ def _tell_runs(runs: list[Path], out: Path | None, quiet: bool) -> None:
     from dd_sfm.viz.render.stage_times import stage_times_figure
 
     found = read_run_times(runs)
-    if not quiet:
+    if has_tables(quiet):
         print("\n".join(run_times_table(found)))
     if out is None:
         return

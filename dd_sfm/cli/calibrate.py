@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.console import make_progress, make_say
+from dd_sfm.cli.console import has_tables, make_progress, make_say
 from dd_sfm.cli.expand_options import expand_options
 from dd_sfm.cli.output_checks import check_output_file
 from dd_sfm.errors import OutputError, UsageError
@@ -65,7 +65,7 @@ def calibrate(
     ] = 40,
     json: Annotated[Path | None, typer.Option("--json", help="JSON file with all figures.", show_default=False)] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    messages: o.MessageOptions,
+    messages: o.MessageOptionsBesideFile,
 ) -> None:
     """Calibrate a scope by a video of a checkerboard or ChArUco board.
 
@@ -91,7 +91,7 @@ def calibrate(
         source, filmed, model=model, every=every, max_views=max_frames, progress=progress, on_stage=say
     )
     _write(found, out, pictures, json)
-    if not messages.quiet:
+    if has_tables(messages.quiet):
         _print_table(found)
     written = [out, *pictures.values(), *([json] if json else [])]
     say(f"written: {', '.join(map(str, written))}")

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.console import console, make_progress, make_say
+from dd_sfm.cli.console import console, has_tables, make_progress, make_say
 from dd_sfm.cli.expand_options import expand_options
 from dd_sfm.errors import ConfigError, InputError
 
@@ -86,9 +86,9 @@ def compare(
         on_stage=say,
     )
     written = out / "report.html"
-    if not quiet:
+    if has_tables(quiet):
         comparison_table(comparison)
-        say(f"written: {written}")
+    say(f"written: {written}")
     if comparison.figures["warnings"]:
         warning = comparison.figures["warnings"][0]
         raise InputError(f"{warning} (the report is written, without figures against it: {written})")

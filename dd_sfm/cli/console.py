@@ -1,121 +1,57 @@
-"""What commands print on the terminal: progress bars, messages, the summary of a run."""
+"""What commands print: messages, tables, the summary of a run."""
 
 import logging
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from tqdm import tqdm
 
+from dd_sfm.cli.reporter import reporter
+from dd_sfm.cli.shows import JsonLines
 from dd_sfm.errors import one_line
 from dd_sfm.notes import NoteCode
 from dd_sfm.progress import Progress, silent
 
-ItemT = TypeVar("ItemT")
-LINE_INTERVAL_S = 30.0
-"""Seconds between lines of progress where the output is not a terminal."""
-STEP_INTERVAL_S = 5.0
-"""Where the output is not a terminal, steps that begin sooner after the last line than this are not told."""
-
-
-@dataclass
-class _LastLine:
-    """The last line of a command on stderr: progress without a terminal adds what it does not say."""
-
-    text: str = ""
-    at: float = 0.0
-
-    def print(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-        self.text, self.at = text.strip(), time.monotonic()
-
-
-_last_line = _LastLine()
-
 
 def make_progress(quiet: bool) -> Progress:
-    """A progress bar on a terminal, lines of progress where the output goes to a file, nothing when quiet."""
-    if quiet:
-        return silent
-    if not sys.stderr.isatty():
-        return _progress_lines
-
-    def bar(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
-        return iter(tqdm(items, total=total, desc=f"  {label}", leave=False, dynamic_ncols=True))
-
-    return bar
-
-
-def _progress_lines(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
-    """Yield ``items``; print the name of the step, and when nothing was said for half a minute how many are done.
-
-    A step of a single item, which has no progress to tell, is named at once, others when the last line is no new one.
-    """
-    started = time.monotonic()
-    is_named = _last_line.text == f"{label} ..."
-    if not is_named and (total == 1 or started - _last_line.at >= STEP_INTERVAL_S):
-        is_named = True
-        _last_line.print(f"  {label} ...")
-    for done, item in enumerate(items):
-        now = time.monotonic()
-        if not is_named and now - _last_line.at >= STEP_INTERVAL_S:
-            is_named = True
-            _last_line.print(f"  {label} ...")
-        if now - _last_line.at >= LINE_INTERVAL_S and done:
-            left = (now - started) / done * (total - done)
-            _last_line.print(f"  {label}: {done} of {total}, about {left:.0f} s left")
-        yield item
-
-
-class StatusBar:
-    """A progress bar with a short text beside it; nothing when quiet or when the output goes to a file."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.is_shown = not quiet and sys.stderr.isatty()
-        self.bar: Any = None
-
-    def __call__(self, items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
-        """Yield ``items`` unchanged; see :class:`dd_sfm.progress.Progress`."""
-        if not self.is_shown:
-            return silent(items, total=total, label=label)
-        self.bar = tqdm(items, total=total, desc=f"  {label}", leave=False, dynamic_ncols=True)
-        return iter(self.bar)
-
-    def set_status(self, text: str) -> None:
-        """Show a text beside the bar from now on."""
-        if self.bar is not None:
-            self.bar.set_postfix_str(text, refresh=False)
+    """Progress as the command shows it; nothing when quiet."""
+    return silent if quiet else reporter()
 
 
 def make_say(quiet: bool) -> Callable[[str], None]:
-    """Make a function that prints a line on stderr, or nothing when quiet."""
+    """Make a function that shows a line, or nothing when quiet."""
+    return (lambda text: None) if quiet else reporter().say
 
-    def say(text: str) -> None:
-        if not quiet:
-            _last_line.print(one_line(text))
 
-    return say
+def has_tables(quiet: bool) -> bool:
+    """Whether tables for people are printed; room is then made for them."""
+    shown = not quiet and not isinstance(reporter().show, JsonLines)
+    if shown:
+        reporter().clear()
+    return shown
 
 
 def print_warnings(warnings: Sequence[str]) -> None:
     """Print warnings on stderr, also with --quiet."""
     for warning in warnings:
-        print(f"warning: {one_line(warning)}", file=sys.stderr)
+        reporter().warn(warning)
 
 
 @contextmanager
 def show_log(quiet: bool) -> Iterator[None]:
-    """Print what the package logs, line by line above any progress bar; nothing when quiet."""
+    """Print what the package logs, line by line; only errors when quiet."""
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            tqdm.write(one_line(record.getMessage()), file=sys.stderr)
+            text = one_line(record.getMessage())
+            if quiet:
+                print(text, file=sys.stderr)
+            else:
+                reporter().say(text)
 
     logger, handler = logging.getLogger("dd_sfm"), Lines(logging.ERROR if quiet else logging.INFO)
     before = logger.level

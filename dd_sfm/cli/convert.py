@@ -36,6 +36,7 @@ def convert(
     ] = False,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
+    json_lines: o.Json = False,
 ) -> None:
     """Write a reconstruction in the format of another tool.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.console import make_progress, make_say, print_warnings
+from dd_sfm.cli.console import has_tables, make_progress, make_say, print_warnings
 from dd_sfm.cli.evaluation_files import check_made_by, write_rounded_json
 from dd_sfm.cli.evaluation_tables import matching_table
 from dd_sfm.cli.expand_options import expand_options
@@ -97,7 +97,7 @@ def matching(
     )
     warnings = _training_warnings(settings.describe.weights, data) + _missing_gaps(results, data, gaps)
     unit = "working" if is_paper else "source"
-    if not messages.quiet:
+    if has_tables(messages.quiet):
         matching_table(results, thresholds_px, unit)
     print_warnings(warnings)
     if out is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.console import make_say, print_warnings
+from dd_sfm.cli.console import has_tables, make_say, print_warnings
 from dd_sfm.cli.evaluation_files import check_made_by, made_by_another, write_rounded_json
 from dd_sfm.cli.evaluation_tables import evaluation_table
 from dd_sfm.cli.expand_options import expand_options
@@ -63,7 +63,7 @@ def model(
         evaluation = api.evaluate_model(run, reference, best=counts, gaps=distances)
         replaced = _replaced_reference(target, reference)
         _write(target, evaluation)
-    if not messages.quiet:
+    if has_tables(messages.quiet):
         evaluation_table(evaluation.figures)
     if messages.quiet or not sys.stdout.isatty():
         # Otherwise the table shows them, on the same terminal.

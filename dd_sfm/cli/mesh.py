@@ -36,6 +36,7 @@ def mesh(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
+    json_lines: o.Json = False,
 ) -> None:
     """Make a coloured triangle mesh of a cloud: screened Poisson, trimmed to where there are points.
 

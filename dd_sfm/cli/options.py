@@ -47,6 +47,8 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start over in the folder of an earlier run.", rich_help_panel=GENERAL)
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.", rich_help_panel=GENERAL)]
+JSON_HELP = "Print JSON for other programs, an object a line, in place of words and tables (docs/progress.md)."
+Json = Annotated[bool, typer.Option("--json", "--json-lines", help=JSON_HELP, rich_help_panel=GENERAL)]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=GENERAL)]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random choice.", rich_help_panel=RUN)]
 Deterministic = Annotated[
@@ -170,10 +172,22 @@ class ConfigOptions:
 
 @dataclass(frozen=True)
 class MessageOptions:
-    """What is printed. ``debug`` is read from the command line by :func:`dd_sfm.cli.app.main`, before any parsing."""
+    """What is printed.
+
+    All three are also read before any parsing: see :func:`dd_sfm.cli.app.main` and
+    :func:`dd_sfm.cli.reporter.reporting`.
+    """
 
     quiet: Quiet = False
     debug: Debug = False
+    json_lines: Json = False
+
+
+@dataclass(frozen=True)
+class MessageOptionsBesideFile(MessageOptions):
+    """The same of a command whose --json FILE is another thing."""
+
+    json_lines: Annotated[bool, typer.Option("--json-lines", help=JSON_HELP, rich_help_panel=GENERAL)] = False
 
 
 def resolve_config(configuration: ConfigOptions, options: dict[str, Any], quality: str | None = None) -> Config:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.console import make_progress, make_say, summary
+from dd_sfm.cli.console import has_tables, make_progress, make_say, summary
 from dd_sfm.cli.expand_options import expand_options
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def run_stages(
         progress=make_progress(quiet),
         on_stage=tell,
     )
-    if metrics and not quiet:
+    if metrics and has_tables(quiet):
         summary(metrics, str(out))
     if last != "densify":
         for note in stage_notes(out, last):

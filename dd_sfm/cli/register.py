@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.console import console, make_progress, make_say, print_warnings
+from dd_sfm.cli.console import console, has_tables, make_progress, make_say, print_warnings
 from dd_sfm.cli.expand_options import expand_options
 from dd_sfm.cli.output_checks import check_outside_runs
 from dd_sfm.errors import OutputError, UsageError
@@ -93,7 +93,7 @@ def register(
         progress=make_progress(messages.quiet),
     )  # fmt: skip
     content = _write(found, out, run, surface, start, overwrite=overwrite)
-    if not messages.quiet:
+    if has_tables(messages.quiet):
         _print(content)
     print_warnings([f"ambiguous: {reason}" for reason in found.reasons])
     make_say(messages.quiet)(f"written: {out / RESULT}, transform.tfm, inverse.tfm, residuals.ply, residuals.png")

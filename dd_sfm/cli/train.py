@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dd_sfm.cli import options as o
-from dd_sfm.cli.console import StatusBar, make_progress, make_say, show_log
+from dd_sfm.cli.console import has_tables, make_progress, make_say, show_log
 from dd_sfm.cli.expand_options import expand_options
+from dd_sfm.cli.reporter import Status, reporter
 from dd_sfm.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
@@ -221,6 +222,8 @@ def _run(request: "TrainRequest", adapt: Path | None, quiet: bool) -> None:
 
     with process_group(request.device) as group:
         quiet = quiet or not group.is_main
+        if not group.is_main:
+            reporter().rest()
         check_streams(request.data, request.validation)
         training, validation = (
             _render(sources, request, group, quiet) for sources in (request.data, request.validation)
@@ -236,7 +239,7 @@ def _run(request: "TrainRequest", adapt: Path | None, quiet: bool) -> None:
 def _train(request: "TrainRequest", group: "ProcessGroup", quiet: bool) -> None:
     from dd_sfm.training.loop import train as run_training
 
-    bar = StatusBar(quiet)
+    bar = Status(make_progress(quiet))
     result = run_training(request, bar, group=group, show_status=bar.set_status)
     make_say(quiet)(f"weights: {result.weights}")
 
@@ -247,10 +250,10 @@ def _adapt(run: Path, request: "TrainRequest", group: "ProcessGroup", quiet: boo
     from dd_sfm.training.adapt import summary
 
     assert request.start is not None
-    say, bar = make_say(quiet), StatusBar(quiet)
+    say, bar = make_say(quiet), Status(make_progress(quiet))
     adapted = run_adaptation(run, request, request.start, bar, group=group, show_status=bar.set_status)
     first, last = adapted.split.held_out
-    if not quiet:
+    if has_tables(quiet):
         _adaptation_table(adapted)
     say(f"held-out frames {first} to {last}, before: {summary(adapted.before)}")
     say(f"held-out frames {first} to {last}, after: {summary(adapted.after)}")

@@ -12,6 +12,7 @@ from dd_sfm.cli.console import make_say
 from dd_sfm.cli.doctor import open3d_problem
 from dd_sfm.cli.expand_options import expand_options
 from dd_sfm.cli.output_checks import check_output_file
+from dd_sfm.cli.reporter import reporter
 from dd_sfm.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ def _show(
     elif options.window:
         from dd_sfm.viz.window.viewer import open_window
 
+        reporter().rest()
         open_window(state, start, *size, say)
     elif options.save is not None:
         from dd_sfm.viz.browser.serve import save_page
@@ -169,6 +171,7 @@ def _show(
         from dd_sfm.viz.browser.serve import serve_page
         from dd_sfm.viz.window.viewer import lacks_display
 
+        reporter().rest()
         serve_page(
             state, start, say, port=options.port, max_points=options.max_points, browser=options.browser,
             has_display=not lacks_display(), notes=notes,

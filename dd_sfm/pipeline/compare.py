@@ -16,15 +16,18 @@ from dd_sfm.io.edited_masks import edited_masks, mask_hash, note_taken, taken_ma
 from dd_sfm.io.links import check_is_no_link, check_no_links
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.run_layout import is_empty, is_run, own_files
+from dd_sfm.pipeline.expected_time import expected_parts
 from dd_sfm.pipeline.metrics import reset_memory_peaks
-from dd_sfm.pipeline.run import check_request, fingerprints, run, with_decisions
+from dd_sfm.pipeline.run import check_request, count_frames, fingerprints, run, with_decisions
 from dd_sfm.pipeline.stage_work import RunRequest
-from dd_sfm.pipeline.stages import StageRecord, make_run_folder
-from dd_sfm.progress import Progress
+from dd_sfm.pipeline.stages import STAGES, StageRecord, make_run_folder
+from dd_sfm.progress import OneOfSeveral, Part, Progress, begin_stage, plan_ahead
 
 logger = logging.getLogger(__name__)
 
 RUNS = ("learned", "sift", "sift_default")
+REPORT, REPORT_S = "report", 15.0
+"""What comes after the runs, and what it takes."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ def run_all(request: CompareRequest, progress: Progress, say: Callable[[str], No
     check_folder(base.out)
     requests = {name: _request(request, name) for name in RUNS if name != "sift_default" or request.default_sift}
     learned = requests["learned"]
-    run(replace(learned, last="frames"), progress, _prefixed(say, "all"))
+    plan_ahead(progress, _expected_parts(requests, count_frames(learned, "frames")))
+    run(replace(learned, last="frames"), OneOfSeveral(progress, "all"), _prefixed(say, "all"))
+    plan_ahead(progress, _expected_parts(requests, count_frames(learned, "describe")))
     outcomes = {}
     # SIFT first: it needs little memory, and so leaves the figure of the learned run alone.
     for name in reversed(requests):
@@ -94,12 +99,26 @@ def run_all(request: CompareRequest, progress: Progress, say: Callable[[str], No
             _share_frames(learned, one)
             one = replace(one, overwrite=False)
         reset_memory_peaks()
-        outcomes[name] = Outcome(name, one.out, _try_run(one, progress, _prefixed(say, name)))
+        outcomes[name] = Outcome(name, one.out, _try_run(one, OneOfSeveral(progress, name), _prefixed(say, name)))
     if all(outcome.failure for outcome in outcomes.values()):
         raise ReconstructionError(
             f"{base.out}: no run found a model; the learned one failed: {outcomes['learned'].failure}"
         )
+    begin_stage(progress, REPORT)
     return [outcomes[name] for name in requests]
+
+
+def _expected_parts(requests: dict[str, RunRequest], frames: tuple[int, int | None]) -> list[Part]:
+    """What the runs will take: the frames, unless it is known how many are used, once for all, then run by run."""
+    chosen, used = frames
+    left = [("all", requests["learned"], STAGES[:1])] if used is None else []
+    left += [(name, requests[name], STAGES[1:]) for name in reversed(requests)]
+    parts = [
+        replace(part, stage=f"{name}: {part.stage}")
+        for name, request, stages in left
+        for part in expected_parts(request.config, stages, chosen, used)
+    ]
+    return [*parts, Part(REPORT, REPORT, REPORT_S)]
 
 
 def check_folder(out: Path) -> None:

@@ -24,13 +24,16 @@ from dd_sfm.io.run_layout import is_own
 from dd_sfm.io.several_sources import source_paths
 from dd_sfm.io.shortage import full_disk, shortage
 from dd_sfm.ops.compiled import using_threads
+from dd_sfm.pipeline.expected_time import expected_parts
+from dd_sfm.pipeline.frame_selection import chosen_numbers
 from dd_sfm.pipeline.frames import check_source, decide_every
 from dd_sfm.pipeline.metrics import run_metrics
 from dd_sfm.pipeline.run_log import logging_to
+from dd_sfm.pipeline.source_part import open_sources
 from dd_sfm.pipeline.stage_summary import camera_line, key_frames_line
 from dd_sfm.pipeline.stage_work import STAGE_WORK, RunRequest, Work
 from dd_sfm.pipeline.stages import STAGES, StageRecord, make_run_folder, stage_fingerprints
-from dd_sfm.progress import Progress, silent
+from dd_sfm.progress import Progress, StagedProgress, silent
 from dd_sfm.runtime import cpu_threads, release_memory, resolve_device
 
 logger = logging.getLogger(__name__)
@@ -69,6 +72,15 @@ def with_decisions(request: RunRequest) -> RunRequest:
     """A request in which every setting is decided that depends on the source."""
     frames = decide_every(request.source, request.config.frames)
     return replace(request, config=replace(request.config, frames=frames))
+
+
+def count_frames(request: RunRequest, stage: str) -> tuple[int, int | None]:
+    """How many frames of the source are looked at and, unless this stage is to choose them, how many are used."""
+    if stage == STAGES[0]:
+        frames = request.config.frames
+        return len(chosen_numbers(open_sources(request.source, frames), frames)), None
+    extracted = read_frames(request.out)
+    return len(extracted.records), len(extracted.kept)
 
 
 def fingerprints(request: RunRequest) -> dict[str, str]:
@@ -140,6 +152,7 @@ class _Stages:
                         f"{stage}: made with other settings or masks; replaced, and what later stages made with it"
                     )
                 self.record.begin(stage, self.expected[stage])
+                self._look_ahead(stage, last)
                 self.say(f"{stage} ...")
                 self._do_stage(stage)
                 if stage == STAGES[0]:
@@ -147,6 +160,14 @@ class _Stages:
             if stage == STAGES[0]:
                 self._see_edited_masks()
         return kept
+
+    def _look_ahead(self, stage: str, last: str) -> None:
+        """Tell progress that a stage begins, and what it and those after it will take."""
+        work = self.work
+        if isinstance(work.progress, StagedProgress):
+            left = STAGES[STAGES.index(stage) : STAGES.index(last) + 1]
+            work.progress.plan(expected_parts(work.config, left, *count_frames(work.request, stage)))
+            work.progress.begin(stage)
 
     def _tell_frames(self) -> None:
         """Say how many key frames were chosen, and what camera was found."""

@@ -9,7 +9,7 @@ import numpy as np
 from dd_sfm.cameras import rotation_angles_deg
 from dd_sfm.errors import ReconstructionError
 from dd_sfm.evaluation.model.alignment import Similarity
-from dd_sfm.progress import Progress, silent
+from dd_sfm.progress import Part, Progress, begin_stage, plan_ahead, silent
 from dd_sfm.registration.certainty import (
     DECIDED_SHARE,
     EQUAL_SCORE,
@@ -43,6 +43,11 @@ PROBES = 0.12, 0.4
 PROBED = 3
 MOST_FITTING = 0.6
 """A registration fits whose score is at most this share of what it would be if no point were near the surface."""
+EXPECTED = tuple(
+    Part(step, step, seconds)
+    for step, seconds in (("search", 3.0), ("places", 4.0), ("starts", 6.0), ("other places", 5.0))
+)
+"""Steps, and seconds that they take on a usual machine."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,9 @@ def register(cloud: Moving, target: Target, settings: Settings, progress: Progre
     levels = _Levels(
         few.thinned(ROUGH_POINTS), few, some, many, target.thinned(COARSE_SAMPLES), target, 0.0 if known else None
     )
+    plan_ahead(progress, EXPECTED if settings.start is None else EXPECTED[2:])
     starts = _starts(levels, settings, progress)
+    begin_stage(progress, "starts")
     coarse = [levels.coarse(start, COARSE) for start in progress(starts, total=len(starts), label="starts")]
     places = _finished(levels, _possible(levels, coarse, settings)) if any(map(levels.is_there, coarse)) else []
     if not any(map(levels.is_there, places)):
@@ -179,6 +186,7 @@ def register(cloud: Moving, target: Target, settings: Settings, progress: Progre
         for share in PROBES
         for sign in (-1, 1)
     ]
+    begin_stage(progress, "other places")
     probed = [levels.coarse(start, PROBE) for start in progress(probes, total=len(probes), label="other places")]
     places = sorted([*places, *_finished(levels, probed)], key=lambda place: place.score)
     if places[0] is not best:
@@ -190,8 +198,10 @@ def register(cloud: Moving, target: Target, settings: Settings, progress: Progre
 def _starts(levels: _Levels, settings: Settings, progress: Progress) -> Sequence[Similarity]:
     """Around the start that is given, else anywhere."""
     if settings.start is None:
+        begin_stage(progress, "search")
         for _ in progress([None], total=1, label="search"):
             found = search(levels.some, levels.rough, settings.scale, SEARCHED, settings.seed)
+        begin_stage(progress, "places")
         rough = [levels.rough_place(start) for start in progress(found, total=len(found), label="places")]
         rough.sort(key=lambda place: place.score)
         return distinct([place.at for place in rough], levels.some, TRIED, APART_SHARE / 2)

@@ -27,11 +27,13 @@ from dd_sfm.io.links import check_no_links
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.video_writer import write_video
 from dd_sfm.ops.pixels import inside_mask
-from dd_sfm.progress import Progress
+from dd_sfm.progress import Part, Progress, begin_stage, plan_ahead
 from dd_sfm.structures import Frame, FrameSet, Model
 from dd_sfm.synthetic.render import Rendered, Renderer, Scene, make_scene
 from dd_sfm.synthetic.settings import SynthSettings, check_settings
 
+SCENE_S, RENDER_S, TRUTH_S = 4.0, 0.25, 4.0
+"""Seconds on a usual machine for the scene, a frame of 1 megapixel, and what is written at the end."""
 SETTINGS_FILE = "scene.yaml"
 """The settings; written last, so that a folder with it holds a complete clip."""
 UNFINISHED_FILE = SETTINGS_FILE + ".partial"
@@ -72,12 +74,23 @@ def write_clip(
     """
     check_settings(settings)
     _check_folder(out, overwrite)
+    plan_ahead(progress, _expected_parts(settings))
+    begin_stage(progress, "scene")
     say("scene ...")
     # Before the folder is touched: the path may turn out not to fit the organ.
     scene = make_scene(settings)
     with _open_folder(out, settings, overwrite=overwrite):
         points = _write_files(scene, out, jobs, progress)
     return {"frames": settings.frames, "vertices": len(scene.mesh.vertices), "points": points}
+
+
+def _expected_parts(settings: SynthSettings) -> list[Part]:
+    frame_s = RENDER_S * settings.width * settings.height / 1e6
+    return [
+        Part("scene", "scene", SCENE_S),
+        Part("render", "render", frame_s * settings.frames),
+        Part("truth", "truth", TRUTH_S),
+    ]
 
 
 def is_complete(out: Path) -> bool:
@@ -129,6 +142,8 @@ def _write_files(scene: Scene, out: Path, jobs: int | None, progress: Progress) 
     settings = scene.settings
     depths: dict[int, NDArray[np.float32]] = {}
 
+    begin_stage(progress, "render")
+
     def images() -> Iterator[NDArray[np.uint8]]:
         with _rendered_frames(scene, jobs) as frames:
             for k, frame in enumerate(progress(frames, total=settings.frames, label="render")):
@@ -138,6 +153,7 @@ def _write_files(scene: Scene, out: Path, jobs: int | None, progress: Progress) 
                 yield frame.image
 
     write_video(out / "clip.mp4", images(), fps=settings.fps, crf=settings.crf)
+    begin_stage(progress, "truth")
     renderer = Renderer(scene)
     write_mask(out / "mask.png", renderer.optics.mask)
     _write_truth(out / "truth.npz", scene, renderer, depths)

@@ -16,7 +16,7 @@ import torch
 
 from dd_sfm.config import dump_config
 from dd_sfm.errors import InputError, StoppedError
-from dd_sfm.progress import Progress
+from dd_sfm.progress import Part, Progress, plan_ahead
 from dd_sfm.training.config import TrainConfig
 from dd_sfm.training.distributed import ProcessGroup
 from dd_sfm.training.history import LoadingTimer, append_record, finished_step, trim_history
@@ -186,6 +186,7 @@ class _TrainingLoop:
         dataset = PairDataset(self.shares, config)
         batches = load_batches(dataset, trainer.step, config, group.rank, group.world_size)
         remaining = config.steps - trainer.step
+        plan_ahead(progress, [Part("train", "train", float(remaining))])
         with _stop_signal() as stop:
             for pairs in progress(self.timer.time_batches(batches), total=remaining, label="train"):
                 self._train_step(pairs, show_status)

@@ -1,0 +1,67 @@
+"""What a run will take on a usual machine, part by part: only how the parts compare to each other counts."""
+
+from collections.abc import Sequence
+
+from dd_sfm.config import Config, DenseConfig, MatchConfig
+from dd_sfm.progress import Part
+
+FRAMES_S, DESCRIBE_S, MATCH_S, MAP_S = 0.04, 0.085, 0.24, 0.08
+"""Seconds a frame of 1 megapixel on two cores with the default settings."""
+ADJUST_S, SEARCH_S, MEASURE_S, COLOUR_S = 0.05, 0.11, 0.12, 0.02
+"""The same for a round of adjusting poses, the last search of depths, measuring its points, and their colours."""
+SIFT_S = {"describe": 0.05, "match": 0.06, "map": 0.04, "densify": 0.01}
+BETWEEN_S = 0.02
+"""A frame between key frames."""
+KEY_FRAMES = 5
+"""Before key frames are chosen, one in so many frames is expected to become one."""
+
+
+def expected_parts(config: Config, stages: Sequence[str], chosen: int, used: int | None = None) -> list[Part]:
+    """The parts of the stages that are left of a run.
+
+    Args:
+        config: The settings.
+        stages: Those that are to be done.
+        chosen: How many frames of the source are looked at.
+        used: How many of them the model is made of; None where that is not known yet.
+    """
+    has_keys = config.frames.every == "auto"
+    count = used or (max(1, chosen // KEY_FRAMES) if has_keys else min(chosen, config.frames.max_frames or chosen))
+    found = {"frames": [Part("frames", "read frames", FRAMES_S * chosen)]}
+    if config.features != "learned":
+        found |= {stage: [Part(stage, stage, seconds * count)] for stage, seconds in SIFT_S.items()}
+    else:
+        found["describe"] = [Part("describe", "describe", DESCRIBE_S * count)]
+        found["match"] = [Part("match", "match", MATCH_S * _matching(config) * count)]
+        found["map"] = [Part("map", "map, global mapper", MAP_S * count)]
+        found["densify"] = _densify(config.dense, count)
+    if has_keys:
+        found["densify"].append(Part("densify", "poses between", BETWEEN_S * (chosen - count)))
+    return [part for stage in stages for part in found[stage]]
+
+
+def _matching(config: Config) -> float:
+    usual, match = MatchConfig(), config.match
+    points = min(match.max_queries / usual.max_queries, (usual.query_spacing_px / match.query_spacing_px) ** 2)
+    return points * 4 / config.pairs.reference_every
+
+
+def _densify(config: DenseConfig, count: int) -> list[Part]:
+    usual = DenseConfig()
+    if not config.enabled:
+        return [Part("densify", "colour", COLOUR_S * count)]
+    references = count * usual.every / config.every
+    rough = references * (usual.adjust_spacing_px / config.adjust_spacing_px) ** 2
+    fine = references * (usual.spacing_px / config.spacing_px) ** 2
+    rounds = config.adjust_rounds if config.adjust_points else 0
+    parts = [
+        Part("densify", f"round {number} of {rounds}: {step}", seconds * rough)
+        for number in range(1, rounds + 1)
+        for step, seconds in (("adjust", ADJUST_S), ("measure", ADJUST_S))
+    ]
+    return [
+        *parts,
+        Part("densify", "depth", SEARCH_S * fine),
+        Part("densify", "measure", MEASURE_S * fine),
+        Part("densify", "colour", COLOUR_S * count),
+    ]

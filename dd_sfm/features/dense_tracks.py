@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import ReconstructionError
 from dd_sfm.features.instruments import mask_instruments, tracks_without_instruments
@@ -21,7 +22,7 @@ from dd_sfm.sfm.mapping import map_poses, move_result
 from dd_sfm.sfm.moving_tracks import JudgedObservations, judge_tracks
 from dd_sfm.sfm.point_colours import colour
 from dd_sfm.sfm.two_view_consensus import agreeing_tracks
-from dd_sfm.structures import FinishedModel, MapResult, Tracks
+from dd_sfm.structures import FinishedModel, FloatArray, FrameSet, MapResult, Tracks
 
 logger = logging.getLogger(__name__)
 
@@ -130,13 +131,21 @@ def densify_tracks(job: Job, tracks: Tracks, found: MapResult) -> Iterator[Finis
     frames = without_instruments(job.frames)
     tracks = tracks_without_instruments(frames, tracks)
     for number, (poses, camera) in enumerate(zip(found.models, found.cameras, strict=True)):
-        dense = densify_model(frames, tracks, poses, camera, job.config, job.progress, job.device)
-        if number == 0 and not len(dense.model.xyz):
-            raise ReconstructionError(
-                f"{job.out}: none of {tracks.count} tracks could be triangulated with the poses found; "
-                "expected points. Try a calibration or --set triangulation.min_angle_deg=0.7"
-            )
-        model = colour(dense.model, job.frames, job.progress)
-        write_model(job.out / "sparse" / str(number), model, job.frames)
-        expected = round(float(np.median(dense.uncertainty)), 5) if len(model.xyz) else None
-        yield replace(dense, model=model, figures={"median_uncertainty": expected, **dense.figures})
+        # Nothing is kept of a model here, so that one at a time is in memory.
+        yield _densified(job, frames, tracks, number, poses, camera)
+
+
+def _densified(
+    job: Job, frames: FrameSet, tracks: Tracks, number: int, poses: dict[int, FloatArray], camera: PinholeCamera
+) -> FinishedModel:
+    """One model with coloured points, written."""
+    finished = densify_model(frames, tracks, poses, camera, job.config, job.progress, job.device)
+    if number == 0 and not len(finished.model.xyz):
+        raise ReconstructionError(
+            f"{job.out}: none of {tracks.count} tracks could be triangulated with the poses found; "
+            "expected points. Try a calibration or --set triangulation.min_angle_deg=0.7"
+        )
+    model = colour(finished.model, job.frames, job.progress)
+    write_model(job.out / "sparse" / str(number), model, job.frames)
+    expected = round(float(np.median(finished.uncertainty)), 5) if len(model.xyz) else None
+    return replace(finished, model=model, figures={"median_uncertainty": expected, **finished.figures})

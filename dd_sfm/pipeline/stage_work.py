@@ -114,7 +114,8 @@ def _make_points(work: Work) -> None:
     models = work.method.points(job, read_matches(work.out).tracks, read_poses(work.out))
     figures, known = [], list[KeyPoints]()
     has_more = has_frames_between(work.out)
-    for number, finished in enumerate(models):
+    # Without enumerate, which holds a model while the next one is made.
+    for finished in models:
         camera = finished.model.camera
         uncertainty = whole_uncertainty(finished, job.frames.camera.focal_sigma)
         own: dict[str, int | float | None] = {
@@ -123,11 +124,12 @@ def _make_points(work: Work) -> None:
         }
         if len(uncertainty):
             own["median_uncertainty"] = round(float(np.median(uncertainty)), 5)
-        figures.append(model_figures(finished.model) | dict(finished.figures) | own)
-        if number == 0:
+        if not figures:
             write_cloud(work.out / "points.ply", to_cloud(finished.model, uncertainty))
         if has_more:
             known.append(KeyPoints.of(finished))
+        figures.append(model_figures(finished.model) | dict(finished.figures) | own)
+        del finished
     if has_more:
         poses = find_poses_between(work.request.source, work.out, work.config, known, work.progress)
         write_trajectory(work.out, poses)

@@ -112,7 +112,7 @@ def _make_points(work: Work) -> None:
     """
     job = work.job()
     models = work.method.points(job, read_matches(work.out).tracks, read_poses(work.out))
-    figures, known = [], list[KeyPoints]()
+    figures, known = list[dict[str, Any]](), list[KeyPoints]()
     has_more = has_frames_between(work.out)
     # Without enumerate, which holds a model while the next one is made.
     for finished in models:

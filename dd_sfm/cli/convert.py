@@ -8,6 +8,16 @@ import typer
 from dd_sfm.cli import options as o
 from dd_sfm.cli.console import make_progress, make_say
 
+DepthOf = Annotated[
+    str | None,
+    typer.Option(
+        "--depth",
+        metavar="references|all",
+        help="Of depth and colmap-depth: every reference frame, or every frame with a pose.",
+        show_default="references",
+    ),
+]
+
 
 def convert(
     source: Annotated[
@@ -22,7 +32,11 @@ def convert(
     ],
     to: Annotated[
         str,
-        typer.Option("--to", help="colmap, colmap-text, jhu, nerfstudio, hloc, ply or tum.", show_default=False),
+        typer.Option(
+            "--to",
+            help="colmap, colmap-text, jhu, nerfstudio, hloc, depth, colmap-depth, ply or tum.",
+            show_default=False,
+        ),
     ],
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder of the model's images, when not beside it.")
@@ -30,6 +44,7 @@ def convert(
     copy_images: Annotated[
         bool, typer.Option("--copy-images", help="Copy images and masks too (jhu and nerfstudio always have them).")
     ] = False,
+    depth: DepthOf = None,
     scale: o.Scale = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what an earlier conversion wrote there; other files stay.")
@@ -41,8 +56,9 @@ def convert(
     """Write a reconstruction in the format of another tool.
 
     colmap, colmap-text: a COLMAP model. jhu: a sequence of the Johns Hopkins format, to train on. nerfstudio:
-    transforms.json with images, masks and cloud. hloc: features.h5, matches.h5 and pairs.txt. ply: the coloured cloud.
-    tum: the camera path, for evo.
+    transforms.json with images, masks and cloud. hloc: features.h5, matches.h5 and pairs.txt. depth: depth
+    maps as 16-bit PNG and arrays, with confidence. colmap-depth: COLMAP's dense workspace with depth maps. ply: the
+    coloured cloud. tum: the camera path, for evo.
 
     Example: dd-sfm convert runs/nose -o exports/nose --to nerfstudio
     """
@@ -51,11 +67,12 @@ def convert(
     from dd_sfm.registration.metric_scale import find_scale
 
     done = run(
-        source, out, to, images=images, copy_images=copy_images, overwrite=overwrite, progress=make_progress(quiet),
-        metric=None if scale is None else lambda scene: find_scale(scale, lambda: scene),
+        source, out, to, images=images, copy_images=copy_images, depth_of=depth, overwrite=overwrite,
+        metric=None if scale is None else lambda scene: find_scale(scale, lambda: scene), progress=make_progress(quiet),
     )  # fmt: skip
     say = make_say(quiet)
     for note in done.notes:
         say(f"note: {note}")
+    poses = "" if FORMATS[to].has_depth else f", {done.images} images with a pose"
     points = f", {done.points:,} points" if FORMATS[to].has_points else ""
-    say(f"{to}: {done.path}, {done.images} images with a pose{points}")
+    say(f"{to}: {done.path}{poses}{points}")

@@ -14,6 +14,7 @@ from dd_sfm.cli.expand_options import expand_options
 
 if TYPE_CHECKING:
     from dd_sfm.api import Stage
+    from dd_sfm.export.drawn_depth import DepthOf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,15 @@ def reconstruct(
     out: o.Out,
     options: ReconstructOptions,
     configuration: o.ConfigOptions,
+    depth: Annotated[
+        str,
+        typer.Option(
+            "--depth",
+            metavar="none|references|all",
+            help="Also write depth maps to OUT/depth: of every reference frame, or of every frame with a pose.",
+            rich_help_panel=o.RUN,
+        ),
+    ] = "none",
     overwrite: o.Overwrite = False,
     messages: o.MessageOptions,
 ) -> None:
@@ -48,7 +58,29 @@ def reconstruct(
 
     Writes OUT/points.ply (coloured cloud), OUT/sparse/0 (opens in COLMAP), OUT/metrics.json, and what leads there.
     """
+    from dd_sfm.export.drawn_depth import check_depth_of
+
+    depth_of = None if depth == "none" else check_depth_of(depth, others=("none",))
     run_stages(sources, out, options, configuration, "densify", overwrite=overwrite, quiet=messages.quiet)
+    if depth_of is not None:
+        _write_depth(out, depth_of, quiet=messages.quiet)
+
+
+def _write_depth(out: Path, depth_of: "DepthOf", *, quiet: bool) -> None:
+    """Write the depth maps of a finished run, unless it has them."""
+    from dd_sfm.export.convert import convert
+    from dd_sfm.export.depth import holds_depth
+    from dd_sfm.io.run_layout import DEPTH, locked_if_run
+
+    say = make_say(quiet)
+    with locked_if_run(out):
+        if holds_depth(out / DEPTH, depth_of):
+            say(f"nothing to do: depth maps written before: {out / DEPTH}")
+            return
+        done = convert(out, out / DEPTH, "depth", depth_of=depth_of, overwrite=True, progress=make_progress(quiet))
+    for note in done.notes:
+        say(f"note: {note}")
+    say(f"written: depth maps: {done.path}")
 
 
 def run_stages(

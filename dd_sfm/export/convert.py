@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 
 from dd_sfm import __version__
 from dd_sfm.errors import ConfigError, OutputError
-from dd_sfm.export.formats import FORMATS, SingleFile
+from dd_sfm.export.drawn_depth import check_depth_of
+from dd_sfm.export.formats import FORMATS, Format, SingleFile, Write
 from dd_sfm.export.images import copy_image_files, frame_set
 from dd_sfm.io.atomic import atomic_file, output_error
 from dd_sfm.io.metric import MetricScale
@@ -21,6 +23,13 @@ from dd_sfm.io.staging import check_folder, staged_folder
 from dd_sfm.progress import Progress, silent
 from dd_sfm.sfm.point_colours import colour
 
+FILE_ENDINGS = (
+    ".obj", ".off", ".stl", ".gltf", ".glb", ".fbx", ".dae", ".usd", ".usda", ".usdc", ".usdz", ".mvs", ".psx",
+    ".pcd", ".xyz", ".pts", ".ptx", ".asc", ".las", ".laz", ".e57", ".vtk", ".vtp", ".vtu", ".bin", ".db", ".h5",
+    ".npz", ".npy", ".csv", ".json", ".xml", ".yaml", ".yml", ".html", ".md", ".log", ".zip", ".png", ".jpg", ".jpeg",
+    ".splat", ".tif", ".tiff", ".bmp", ".mp4", ".avi", ".mov",
+)  # fmt: skip
+"""Names that end so are meant to be files: no folder is made of them."""
 MADE_BY, MARKER = "dd-sfm convert", "convert.json"
 
 
@@ -41,6 +50,7 @@ def convert(
     *,
     images: Path | None = None,
     copy_images: bool = False,
+    depth_of: str | None = None,
     overwrite: bool = False,
     metric: Callable[[Scene], MetricScale] | None = None,
     progress: Progress = silent,
@@ -53,6 +63,7 @@ def convert(
         target: One of ``FORMATS``.
         images: Where the images are, when not beside the model.
         copy_images: Also copy images and masks, where the format does not ask for them anyway.
+        depth_of: Of formats with depth maps the frames that have one: references, which is the default, or all.
         overwrite: Replace what an earlier conversion wrote.
         metric: Finds the unit that all is written in; None for that of the source, which is arbitrary.
         progress: Shows the images as they are written.
@@ -62,6 +73,32 @@ def convert(
         InputError: If the source is not complete enough for the target.
         OutputError: If ``out`` holds something, or cannot be written.
     """
+    form, file = _check_request(source, out, target, copy_images=copy_images, overwrite=overwrite)
+    fill = _writer(form, target, depth_of)
+    scene = open_scene(source, images)
+    if metric is not None:
+        scene = in_unit(scene, metric(scene))
+    if form.has_colours and scene.kind == "jhu":
+        scene = _coloured(scene, progress)
+    if file:
+        with TemporaryDirectory() as scratch:
+            notes = fill(scene, Path(scratch), progress)
+            _move(Path(scratch) / file.name, out)
+    else:
+        record: dict[str, Any] = {"made_by": MADE_BY, "version": __version__, "target": target, "source": str(source)}
+        if scene.metric is not None:
+            record |= scene.metric.as_json()
+        with staged_folder(out, MARKER, record, overwrite=overwrite) as folder:
+            notes = fill(scene, folder, progress)
+            if copy_images and not form.has_images:
+                copy_image_files(scene, folder, progress)
+    return Conversion(out, form.count_images(scene), len(scene.model.xyz), (*scene.notes, *notes))
+
+
+def _check_request(
+    source: Path, out: Path, target: str, *, copy_images: bool, overwrite: bool
+) -> tuple[Format, SingleFile | None]:
+    """The format that is asked for, and its file where it is to be one; see :func:`convert`."""
     if target not in FORMATS:
         raise ConfigError(f"--to {target}: unknown; expected one of {', '.join(FORMATS)}")
     form = FORMATS[target]
@@ -76,33 +113,30 @@ def convert(
         _check_file(out, target, file, overwrite=overwrite)
     else:
         check_folder(out, overwrite=overwrite)
-    scene = open_scene(source, images)
-    if metric is not None:
-        scene = in_unit(scene, metric(scene))
-    if form.has_colours and scene.kind == "jhu":
-        scene = _coloured(scene, progress)
-    if file:
-        with TemporaryDirectory() as scratch:
-            notes = form.write(scene, Path(scratch), progress)
-            _move(Path(scratch) / file.name, out)
-    else:
-        record: dict[str, Any] = {"made_by": MADE_BY, "version": __version__, "target": target, "source": str(source)}
-        if scene.metric is not None:
-            record |= scene.metric.as_json()
-        with staged_folder(out, MARKER, record, overwrite=overwrite) as folder:
-            notes = form.write(scene, folder, progress)
-            if copy_images and not form.has_images:
-                copy_image_files(scene, folder, progress)
-    return Conversion(out, form.count_images(scene), len(scene.model.xyz), (*scene.notes, *notes))
+    return form, file
+
+
+def _writer(form: Format, target: str, depth_of: str | None) -> Write:
+    """What writes the format, told of which frames there is to be a depth map."""
+    if depth_of is None:
+        return form.write
+    if not form.has_depth:
+        of_depth = " and ".join(name for name, other in FORMATS.items() if other.has_depth)
+        raise ConfigError(f"--depth {depth_of}: --to {target} holds no depth maps; expected it with --to {of_depth}")
+    return partial(form.write, depth_of=check_depth_of(depth_of))
 
 
 def _check_ending(out: Path, target: str) -> None:
-    """A path that ends like the file of another format is no name for a folder."""
-    others = [name for name, form in FORMATS.items() if form.file and out.suffix.lower() in form.file.suffixes]
-    if others and target not in others and not out.is_dir():
+    """A path that ends like a file of another kind is no name for a folder."""
+    suffix, own = out.suffix.lower(), FORMATS[target].file
+    if out.is_dir() or (own and suffix in own.suffixes):
+        return
+    others = [name for name, form in FORMATS.items() if form.file and suffix in form.file.suffixes]
+    if others or suffix in FILE_ENDINGS:
+        does = f", --to {others[0]} does" if others else ""
         raise ConfigError(
-            f"{out}: --to {target} does not write {out.suffix} files, --to {others[0]} does; expected a folder"
-            f"{_own_endings(target)}. Choose another with -o"
+            f"{out}: --to {target} does not write {out.suffix} files{does}; expected a folder{_own_endings(target)}. "
+            "Choose another with -o"
         )
 
 

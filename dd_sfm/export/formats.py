@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO
 
-from dd_sfm.export import colmap, hloc, jhu, nerfstudio, ply, tum
+from dd_sfm.export import colmap, colmap_depth, depth, hloc, jhu, nerfstudio, ply, tum
 from dd_sfm.io.scene import Scene
-from dd_sfm.progress import Progress
 
-Write = Callable[[Scene, Path, Progress], list[str]]
-"""Fills an existing, empty folder with a scene and returns what is worth knowing of it, a line each."""
+Write = Callable[..., list[str]]
+"""Fills an existing, empty folder with a scene and returns what is worth knowing of it, a line each.
+
+It is called with scene, folder and progress; a format of depth maps also with ``depth_of``.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Format:
     """Whether points are written, beside cameras."""
     has_images: bool = False
     """Whether images are part of it, so that they need not be asked for."""
+    has_depth: bool = False
+    """Whether it holds depth maps, so that there is a choice of frames for them."""
     file: SingleFile | None = None
     count_images: Callable[[Scene], int] = lambda scene: len(scene.registered)
     """How many images with a pose are written."""
@@ -45,6 +48,8 @@ FORMATS = {
     "jhu": Format(jhu.write, has_colours=False, has_images=True),
     "nerfstudio": Format(nerfstudio.write, has_images=True),
     "hloc": Format(hloc.write, has_colours=False),
+    "depth": Format(depth.write, has_colours=False, has_points=False, has_depth=True),
+    "colmap-depth": Format(colmap_depth.write, has_images=True, has_depth=True),
     "ply": Format(ply.write, file=SingleFile(ply.NAME, (".ply",), ply.is_one)),
     "tum": Format(
         tum.write,

@@ -57,16 +57,22 @@ def read_checked(image: SceneImage) -> NDArray[np.uint8]:
     return picture
 
 
-def _copy(path: Path | None, folder: Path, name: str) -> Path:
-    """Copy a file to a place below a folder."""
-    assert path is not None
+def place_below(folder: Path, name: str) -> Path:
+    """Where a file of an image's name lies below a folder, which is made."""
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         raise InputError(
             f"image '{name}': its name points outside the folder; expected a relative path. Rename the image"
         )
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, folder / name)
     return folder / name
+
+
+def _copy(path: Path | None, folder: Path, name: str) -> Path:
+    """Copy a file to a place below a folder."""
+    assert path is not None
+    place = place_below(folder, name)
+    shutil.copyfile(path, place)
+    return place
 
 
 def copy_image(image: SceneImage, folder: Path) -> Path:

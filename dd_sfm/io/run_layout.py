@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import get_args
 
 from dd_sfm.config import Mapper
+from dd_sfm.documents import read_json
 from dd_sfm.io import run_folder
 from dd_sfm.io.clouds import is_own_mesh
 from dd_sfm.io.links import check_no_links
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.run_folder import read_evaluation
 from dd_sfm.io.several_sources import LABEL
+from dd_sfm.io.staging import earlier_files
 
 NUMBER = r"\d{8}"
 MODEL = r"\d+/(cameras|images|points3D|rigs|frames)\.bin"
@@ -45,6 +47,8 @@ MADE_BY = {
 The folders called like a stage are free for what a feature method keeps of that stage.
 """
 OWN_FILES = (run_folder.STAGES, run_folder.CHECKSUMS, run_folder.CONFIG, "run.log")
+DEPTH = "depth"
+"""Where ``dd-sfm reconstruct --depth`` writes."""
 EVALUATION = ("cloud.png", "trajectory.png", "errors.png", "trajectory.tum", "reference.tum")
 
 
@@ -80,7 +84,7 @@ def remove_own(out: Path, stage: str) -> None:
     """Remove what a stage made, and with the last one what other commands made of its model."""
     for path in [*own_files(out, stage), *(_products(out) if stage == "densify" else ())]:
         path.unlink(missing_ok=True)
-    for folder in [*filter(None, MADE_BY[stage]), *(["evaluation"] if stage == "densify" else [])]:
+    for folder in [*filter(None, MADE_BY[stage]), *(["evaluation", DEPTH] if stage == "densify" else [])]:
         _remove_empty(out / folder)
 
 
@@ -123,7 +127,8 @@ def is_empty(out: Path) -> bool:
 
 
 def _products(out: Path) -> Iterator[Path]:
-    """What ``dd-sfm mesh`` and ``dd-sfm evaluate model`` wrote into the run, by their own marks."""
+    """What ``dd-sfm mesh``, ``evaluate model`` and ``reconstruct --depth`` wrote into the run, by their own marks."""
+    yield from _depth_maps(out / DEPTH)
     if is_own_mesh(out / "mesh.ply"):
         yield out / "mesh.ply"
     if str(read_evaluation(out).get("made_by", "")).startswith("dd-sfm"):
@@ -131,6 +136,24 @@ def _products(out: Path) -> Iterator[Path]:
         if not (out / "evaluation").is_symlink():
             yield from (out / "evaluation" / name for name in EVALUATION)
         yield out / run_folder.EVALUATION
+
+
+def _depth_maps(folder: Path) -> Iterator[Path]:
+    """The depth maps of the run, and last the record that lists them; nothing that leads out of the folder."""
+    marker = folder / "convert.json"
+    if folder.is_symlink() or not marker.is_file():
+        return
+    try:
+        record = read_json(marker)
+        is_depth = record["made_by"] == "dd-sfm convert" and record["target"] == "depth"
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+    if is_depth:
+        for name in sorted(earlier_files(marker, "dd-sfm convert") - {marker.name}):
+            path = folder / name
+            if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+                yield path
+        yield marker
 
 
 def _is_folder(path: Path) -> bool:

@@ -91,7 +91,7 @@ def check_replaceable(folder: Path, marker: str, made_by: str, names: Sequence[s
     Raises:
         OutputError: If there is another file of one of the names, or of the marker's, or a link in a folder's place.
     """
-    earlier = _earlier_files(folder / marker, made_by)
+    earlier = earlier_files(folder / marker, made_by)
     for inside in sorted({parent for name in (*earlier, *names) for parent in PurePosixPath(name).parents[:-1]}):
         check_is_no_link(folder, folder / inside)
     for name in [marker, *names]:
@@ -103,7 +103,7 @@ def check_replaceable(folder: Path, marker: str, made_by: str, names: Sequence[s
     return earlier
 
 
-def _earlier_files(marker: Path, made_by: str) -> set[str]:
+def earlier_files(marker: Path, made_by: str) -> set[str]:
     """The files that an earlier call wrote, its marker among them; none when the marker is not its."""
     try:
         content = read_json(marker)

@@ -54,3 +54,13 @@ def test_a_name_that_ends_like_another_format_is_refused(run, tmp_path, target):
         with pytest.raises(ConfigError, match=f"--to {other} does not write .* files, --to {target} does"):
             convert(run, path, other)
         assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["x.obj", "x.STL", "x.json", "x.png"])
+@pytest.mark.parametrize("target", ["ply", "colmap"])
+def test_no_folder_is_named_like_a_file(run, tmp_path, target, name):
+    with pytest.raises(ConfigError, match=rf"--to {target} does not write \.\w+ files; expected a folder"):
+        convert(run, tmp_path / name, target)
+    assert not (tmp_path / name).exists()
+    (tmp_path / name).mkdir()
+    assert convert(run, tmp_path / name, target).path == tmp_path / name

@@ -16,7 +16,6 @@ from dd_sfm.cli.console import make_progress, make_say
 from dd_sfm.cli.expand_options import expand_options
 from dd_sfm.cli.reconstruct import ReconstructOptions
 from dd_sfm.errors import OutputError, ReconstructionError, UsageError, stoppable
-from dd_sfm.progress import Part, plan_ahead
 
 if TYPE_CHECKING:
     from dd_sfm.batch.engine import Engine
@@ -230,7 +229,6 @@ def _do(
             engine, left = _engine(left, options, memory_gb)
             stack.callback(engine.close)
             progress = make_progress(quiet)
-            plan_ahead(progress, [Part("videos", "videos", float(len(left)))])
             do_all(left, engine, record, inputs.known, say, progress)
         else:
             record.save()

@@ -58,6 +58,7 @@ class NoteCode(StrEnum):
     PIECES_JOINED = "pieces_joined"
     PIECES_APART = "pieces_apart"
     SCALE_JUMP = "scale_jump"
+    SCENE_MOVES = "scene_moves"
     NO_DEPTH_MAPS = "no_depth_maps"
     NO_DEPTH_AGREEMENT = "no_depth_agreement"
     DENSE_SEARCH_ON_CPU = "dense_search_on_cpu"

@@ -26,6 +26,7 @@ from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.point_cleaning import clean, not_isolated
 from dd_sfm.sfm.point_selection import concatenate_points, depths, select_points, spread_subset, take_points
 from dd_sfm.sfm.pose_errors import errors_by_poses
+from dd_sfm.sfm.rigidity import residual_growth
 from dd_sfm.sfm.track_adjustment import adjust_tracks
 from dd_sfm.sfm.triangulation import triangulate
 from dd_sfm.structures import FinishedModel, FloatArray, FrameSet, Model, Tracks
@@ -66,7 +67,8 @@ def densify_model(
     model = adjust_tracks(frames, tracks, poses, camera, config)
     if not (config.dense.enabled and len(model.xyz)):
         sparse = clean(model)
-        return _with_pose_errors(FinishedModel(sparse, track_uncertainty(sparse)), model, frames, config)
+        finished = _with_pose_errors(FinishedModel(sparse, track_uncertainty(sparse)), model, frames, config)
+        return _with_growth(finished, tracks, frames, config)
     grid = working_grid(frames, config, 2)
     search = dense_search_for(device, grid, len(frames))
     images = GreyImages(frames, grid, search)
@@ -84,6 +86,7 @@ def densify_model(
     release_memory()
     scale = working_scale(frames.field_of_view_px, config.describe.working_height_px)
     finished = _with_pose_errors(fill_gaps(dense, clean(model), config, scale), model, frames, config)
+    finished = _with_growth(finished, tracks, frames, config)
     if device.type == "cuda" and not on_gpu:
         return replace(finished, figures={**finished.figures, "searched_on_cpu": 1})
     return finished
@@ -102,6 +105,17 @@ def _with_pose_errors(finished: FinishedModel, tracks: Model, frames: FrameSet, 
     part = concatenate_points(*map(thinned, spread))
     found = errors_by_poses(part, finished.model.xyz, error_scale(frames), config.runtime.seed)
     return replace(finished, pose_error=found)
+
+
+def _with_growth(finished: FinishedModel, tracks: Tracks, frames: FrameSet, config: Config) -> FinishedModel:
+    """A finished model with how much residuals grow over time, where that can be told."""
+    model, seed = finished.model, config.runtime.seed
+    growth = residual_growth(tracks, model.cam_from_world, model.camera, error_scale(frames), seed)
+    return (
+        finished
+        if growth is None
+        else replace(finished, figures={**finished.figures, "residual_growth": round(growth, 3)})
+    )
 
 
 def fill_gaps(dense: DensePoints, sparse: Model, config: Config, working_scale: float) -> FinishedModel:

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from dd_sfm.cameras import camera_centres, stack_poses, world_to_camera
 from dd_sfm.structures import FloatArray, IntArray, Model
 
-SLIDE = 0.01
+SLIDE = 0.0065
 """Standard deviation of a region's slide in the image, relative to the way of the camera seen from the tissue..."""
 REGION_SIDE, REGION_FRAMES = 5, 8
 """...of regions that are this part of a frame wide and high, and that the middle views of whose points lie so close."""

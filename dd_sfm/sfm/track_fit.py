@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera, stack_poses
 from dd_sfm.ops.spread import spread_positions
 from dd_sfm.sfm.geometry import observation_rays, reprojection_errors_px
 from dd_sfm.sfm.ray_consensus import first_points
-from dd_sfm.structures import FloatArray, Tracks
+from dd_sfm.structures import FloatArray, IntArray, Tracks
 
 LARGEST_PX = 3.0
 """Errors count up to this one, at an error scale of 1."""
@@ -42,27 +43,59 @@ def track_fit(
         scale: Factor on thresholds in pixels.
         seed: Of random choices.
     """
-    stacked = stack_poses(dict(poses))
     rows = np.flatnonzero(np.isin(tracks.frame, np.array(sorted(poses), np.int64)))
-    views = np.bincount(tracks.track[rows], minlength=tracks.count)
-    seen = np.flatnonzero(views >= 2)
-    if not len(seen):
+    rows = rows[has_views(tracks.track[rows], 2)]
+    if not len(rows):
         return TrackFit(1.0, 0.0)
-    rows = rows[np.isin(tracks.track[rows], seen[spread_positions(len(seen), MOST_TRACKS)])]
-    number = np.cumsum(np.diff(tracks.track[rows], prepend=-1) != 0) - 1
-    rays = observation_rays(number, tracks.frame[rows], tracks.xy[rows], stacked, camera)
-    most = LARGEST_PX * scale
+    rows = rows[some_tracks(tracks.track[rows], MOST_TRACKS)]
+    stacked = stack_poses(dict(poses))
+    error, cosine = track_errors(tracks.track[rows], tracks.frame[rows], tracks.xy[rows], stacked, camera, scale, seed)
+    cost = float(np.square(np.minimum(error / (LARGEST_PX * scale), 1.0)).mean())
+    return TrackFit(cost, float(np.degrees(np.arccos(np.clip(np.median(cosine), -1.0, 1.0)))))
+
+
+def has_views(track: IntArray, least: int) -> NDArray[np.bool_]:
+    """Which observations (O,) are of tracks with at least so many; ``track`` (O,) ascending."""
+    starts = np.flatnonzero(np.diff(track, prepend=-1))
+    views = np.diff(np.append(starts, len(track)))
+    return np.asarray(np.repeat(views >= least, views))
+
+
+def some_tracks(track: IntArray, most: int) -> NDArray[np.bool_]:
+    """Which observations (O,) are of at most so many tracks, evenly spread; ``track`` (O,) ascending."""
+    starts = np.flatnonzero(np.diff(track, prepend=-1))
+    is_kept = np.zeros(len(starts), np.bool_)
+    is_kept[spread_positions(len(starts), most)] = True
+    return np.asarray(np.repeat(is_kept, np.diff(np.append(starts, len(track)))))
+
+
+def track_errors(
+    track: IntArray, frame: IntArray, xy: FloatArray, poses: FloatArray, camera: PinholeCamera, scale: float, seed: int
+) -> tuple[FloatArray, FloatArray]:
+    """Reprojection errors of observations against robust points of their tracks, with fixed poses.
+
+    Args:
+        track: Track of each observation (O,), ascending.
+        frame: Its row of ``poses`` (O,).
+        xy: Its pixel (O, 2).
+        poses: cam_from_world (F, 3, 4).
+        camera: The camera.
+        scale: Factor on thresholds in pixels.
+        seed: Of random choices.
+
+    Returns:
+        Errors (O,) in pixels, and the cosine (T,) of the widest angle between two rays of each track.
+    """
+    rays = observation_rays(np.cumsum(np.diff(track, prepend=-1) != 0) - 1, frame, xy, poses, camera)
     points, cosine = first_points(
-        np.append(rays.starts, len(rows)),
-        tracks.frame[rows].astype(np.int64),
+        np.append(rays.starts, len(track)),
+        frame.astype(np.int64),
         rays.normalised.astype(np.float64),
-        stacked,
+        poses,
         camera.focal,
-        threshold_px=most,
+        threshold_px=LARGEST_PX * scale,
         scale_px=2.0 * scale,
         hypotheses=12,
         seed=seed,
     )
-    error = np.minimum(reprojection_errors_px(rays, points) / most, 1.0)
-    angle = np.degrees(np.arccos(np.clip(np.median(cosine), -1.0, 1.0)))
-    return TrackFit(float(np.square(error).mean()), float(angle))
+    return reprojection_errors_px(rays, points), cosine

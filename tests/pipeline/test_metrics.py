@@ -14,6 +14,8 @@ from dd_sfm.pipeline.metrics import camera_figures, point_notes
         ({"depth_maps": 5, "dense_points": 0}, "no depth that frames agree on"),
         ({"depth_maps": 12, "dense_points": 900, "median_uncertainty": 0.02}, ""),
         ({"depth_maps": 12, "dense_points": 900, "median_uncertainty": 0.326}, "to be more than 33 % of their"),
+        ({"depth_maps": 12, "dense_points": 900, "residual_growth": 1.6}, ""),
+        ({"depth_maps": 12, "dense_points": 900, "residual_growth": 2.1}, "2.1 times better"),
         # Without a dense search, as by configuration or for SIFT.
         ({"points": 10}, ""),
     ],

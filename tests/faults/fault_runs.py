@@ -258,6 +258,7 @@ def read_only_output(bench: Bench, tries: int, rng: random.Random) -> Iterator[T
             said, text = running.communicate()
         ended = subprocess.CompletedProcess((), running.returncode, said, text)
         tried = Tried(f"the output removed after {after_s:.1f} s of work", last_line(ended))
+        tried.what += "" if running.returncode else " (before or after the work)"
         tried.wrong += refusal(ended) if running.returncode else []
         # Ended well it has written all of it after the removal, or some of it, which nobody can tell.
         bench.empty(out)

@@ -67,6 +67,7 @@ from dd_sfm.structures import DescriptorMap as DescriptorMap
 from dd_sfm.structures import PointCloud as PointCloud
 from dd_sfm.viz.notebook import Run as Run
 from dd_sfm.viz.notebook import open_run as open_run
+from dd_sfm.viz.report.after_run import report_on
 
 Source = str | Path | Sequence[str | Path]
 """A video file, a DICOM file or a folder of images, or several of one camera."""
@@ -168,9 +169,9 @@ def run_stages(
     Returns:
         The figures of metrics.json; empty when ``last`` is not the last stage.
     """
-    request = _request(source, out, config, calibration, mask, overwrite, last)
+    request, say = _request(source, out, config, calibration, mask, overwrite, last), on_stage or _say_nothing
     with log_kept():
-        return run(request, progress or silent, on_stage or _say_nothing)
+        return report_on(request, run(request, progress or silent, say), say)
 
 
 def compare(

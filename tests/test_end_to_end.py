@@ -26,7 +26,7 @@ def reconstruct(dd_sfm, out, *more):
     assert ran.code == 0, ran.err
     for path in out.rglob("*"):
         assert path.is_dir() or path.name in (*OWN_FILES, LOCK) or is_own(out, path), path
-    end = f" {out / 'points.ply'}, {out / 'sparse' / '0'}; look at it: dd-sfm view {out}"
+    end = f" {out / 'points.ply'}, {out / 'sparse' / '0'}, {out / 'report.html'}; look at it: dd-sfm view {out}"
     assert ran.err.splitlines()[-1].endswith(end)
     return ran, json.loads((out / "metrics.json").read_text())
 
@@ -39,6 +39,8 @@ def test_video_to_cloud_and_model(dd_sfm, folder):
     assert metrics["points"] > 20_000
     assert metrics["median_reprojection_error_px"] < 1.0
     assert metrics["degradations"] == []
+    assert metrics["coverage"]["measured_share"] > 0.5
+    assert "30 of 30 frames" in (folder / "learned" / "report.html").read_text()
     assert set(metrics["seconds"]) == {"frames", "describe", "match", "map", "densify", "total"}
     assert f"{metrics['points']:,}" in ran.out
     model = pycolmap.Reconstruction(str(folder / "learned" / "sparse" / "0"))

@@ -56,7 +56,8 @@ def reconstruct(
 
     Example: dd-sfm reconstruct nose.mp4 -o runs/nose --calibration 666.2,666.2,919.5,542.1
 
-    Writes OUT/points.ply (coloured cloud), OUT/sparse/0 (opens in COLMAP), OUT/metrics.json, and what leads there.
+    Writes OUT/points.ply (coloured cloud), OUT/sparse/0 (opens in COLMAP), OUT/report.html, OUT/metrics.json, and what
+    leads there.
     """
     from dd_sfm.export.drawn_depth import check_depth_of
 

@@ -27,6 +27,9 @@ VERTEX = np.dtype(
 MESH_COMMENT = "made by dd-sfm mesh"
 WRITTEN_AT_ONCE = 100_000
 """Vertices that are made ready together."""
+COVERAGE_COMMENT = (
+    "made by dd-sfm reconstruct: views is how many frames see a vertex; place 0: with points, 1: in view, 2: not"
+)
 MOST_HEAD = 100_000
 """Bytes of a PLY's head."""
 PLY_ERRORS = (OSError, PlyParseError, LookupError, ValueError, TypeError, AttributeError)
@@ -87,13 +90,20 @@ def write_mesh(
     faces: NDArray[Any],
     normals: NDArray[Any],
     rgb: NDArray[Any] | None = None,
+    further: Mapping[str, NDArray[Any]] | None = None,
     *,
     comments: Sequence[str] = (),
 ) -> None:
-    """Write a triangle mesh as binary PLY: vertices (V, 3), faces (F, 3), normals (V, 3), colours (V, 3) uint8."""
+    """Write a triangle mesh as binary PLY: vertices (V, 3), faces (F, 3), normals (V, 3), colours (V, 3) uint8.
+
+    ``further``: whole numbers (V,) of the vertices by name; ``comments``: lines of the head.
+    """
     names = ["x", "y", "z", "nx", "ny", "nz"]
     kinds = [(n, "<f4") for n in names] + ([(n, "u1") for n in ("red", "green", "blue")] if rgb is not None else [])
-    vertex = np.empty(len(vertices), np.dtype(kinds))
+    columns = further or {}
+    vertex = np.empty(len(vertices), np.dtype([*kinds, *((name, "<i4") for name in columns)]))
+    for name, values in columns.items():
+        vertex[name] = values
     for name, column in zip(names, np.concatenate([vertices, normals], 1).T, strict=True):
         vertex[name] = column
     if rgb is not None:

@@ -54,6 +54,7 @@ FRAMES, GRID, TRACKS, POSES = "frames.json", "descriptors/grid.json", "tracks.np
 POINTS, METRICS, STAGES, CHECKSUMS, CONFIG, EVALUATION = (
     "densify.json", "metrics.json", "stages.json", "checksums.json", "config.yaml", "evaluation.json"
 )  # fmt: skip
+COVERAGE, REPORT = "coverage.json", "report.html"
 STAGES_FORMAT = 1
 TRACK_ARRAYS = ("track", "frame", "xy", "score", "anchor")
 
@@ -329,6 +330,27 @@ def read_metrics(run: Path) -> dict[str, Any]:
 def has_metrics(run: Path) -> bool:
     """Whether a run has its figures, which are written last."""
     return (run / METRICS).is_file()
+
+
+def write_coverage(run: Path, figures: Mapping[str, Any]) -> None:
+    """Write ``coverage.json``."""
+    write_json(run / COVERAGE, dict(figures))
+
+
+def read_coverage(run: Path) -> dict[str, Any]:
+    """Read ``coverage.json``.
+
+    Raises:
+        InputError: If it is missing or damaged.
+    """
+    path = run / COVERAGE
+    with readable(path):
+        return dict(read_json(path))
+
+
+def has_coverage(run: Path) -> bool:
+    """Whether the coverage of a run is known."""
+    return (run / COVERAGE).is_file()
 
 
 @dataclass

@@ -40,7 +40,10 @@ MADE_BY = {
         "": rf"map\.json|frame_poses\.json|database\.db(\.partial)?{JOURNAL}",
         "poses": rf"{MODEL}|\.({'|'.join(get_args(Mapper))})/.*",
     },
-    "densify": {"": r"points\.ply|densify\.json|metrics\.json|trajectory\.csv", "sparse": MODEL},
+    "densify": {
+        "": r"points\.ply|densify\.json|metrics\.json|trajectory\.csv|coverage\.(ply|json)|report\.html",
+        "sparse": MODEL,
+    },
 }
 """By folder ("" for the run folder itself) a pattern of the files in it; each may end in ``.partial`` after a break.
 

@@ -1,6 +1,7 @@
 """From the point cloud to a triangle mesh: screened Poisson, trimmed to where there are points."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ def mesh_cloud(cloud: PointCloud, settings: MeshSettings) -> Meshed:
         ReconstructionError: If no surface comes of it.
     """
     placed: NDArray[np.bool_] = np.isfinite(np.hstack([cloud.xyz, cloud.normals])).all(axis=1)
-    cloud = _part(cloud, placed)
+    cloud = take_points(cloud, placed)
     if len(cloud.xyz) < MIN_POINTS:
         raise InputError(f"mesh: the cloud has {len(cloud.xyz)} points; expected at least {MIN_POINTS}")
     if not np.abs(cloud.normals).max() > 0:
@@ -105,11 +106,12 @@ def chosen_points(cloud: PointCloud) -> PointCloud:
     uncertainty = cloud.uncertainty
     if uncertainty is not None and np.isfinite(uncertainty).any():
         keep &= ~(uncertainty > MAX_UNCERTAINTY_RATIO * np.nanmedian(uncertainty))
-    kept = _part(cloud, keep)
+    kept = take_points(cloud, keep)
     return replace(kept, normals=smooth_normals(kept.xyz, kept.normals, count))
 
 
-def _part(cloud: PointCloud, keep: NDArray[np.bool_]) -> PointCloud:
+def take_points(cloud: PointCloud, keep: NDArray[Any]) -> PointCloud:
+    """Some of the points, by a mask (P,) or by their indices."""
     columns = {field.name: getattr(cloud, field.name) for field in fields(cloud)}
     return replace(cloud, **{name: column[keep] for name, column in columns.items() if column is not None})
 

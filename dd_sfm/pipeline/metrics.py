@@ -45,6 +45,7 @@ def run_metrics(
     device: str,
     seconds: Mapping[str, float],
     kept: Sequence[str],
+    coverage: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The figures of a finished run.
 
@@ -56,6 +57,7 @@ def run_metrics(
         device: What it ran on.
         seconds: Time by stage, all calls together.
         kept: Stages that an earlier call did. Their memory is that of that call, as far as this one did not take more.
+        coverage: What of the surface in view was measured.
     """
     is_new = not kept or not has_metrics(out)
     with readable(out / METRICS):
@@ -82,6 +84,7 @@ def run_metrics(
         "pairs_verified": found.pairs.verified,
         "matches_verified": found.pairs.matches,
         "mapper": found.mapper,
+        "coverage": dict(coverage),
         "instruments_share": found.instruments,
         "field_kept": frames.field_kept,
         **camera_figures(frames, models[0].get("focal_length_px") or found.cameras[0].fx),

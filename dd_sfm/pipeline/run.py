@@ -24,6 +24,7 @@ from dd_sfm.io.run_layout import is_own
 from dd_sfm.io.several_sources import source_paths
 from dd_sfm.io.shortage import full_disk, shortage
 from dd_sfm.ops.compiled import using_threads
+from dd_sfm.pipeline.coverage import is_covered, run_coverage
 from dd_sfm.pipeline.expected_time import expected_parts
 from dd_sfm.pipeline.frame_selection import chosen_numbers
 from dd_sfm.pipeline.frames import check_source, decide_every
@@ -125,7 +126,7 @@ def run(
             ):
                 write_config(request.out, _resolved(request.config, device))
                 kept = stages.do(request.last)
-                return _finish(work, record, kept) if request.last == STAGES[-1] else {}
+                return _finish(work, record, kept, say) if request.last == STAGES[-1] else {}
 
 
 @dataclass
@@ -295,8 +296,11 @@ class _Stages:
         return f"{self.work.out}: stopped{where}; kept: {', '.join(kept) or 'nothing yet'}. Repeat the command to go on"
 
 
-def _finish(work: Work, record: StageRecord, kept: list[str]) -> dict[str, Any]:
+def _finish(work: Work, record: StageRecord, kept: list[str], say: Callable[[str], None]) -> dict[str, Any]:
     """Write ``metrics.json``; anew on every call, since seconds and memory belong to the whole run."""
+    if not is_covered(work.out):
+        say("coverage ...")
+    coverage = run_coverage(work.out)
     seconds = {stage: record.seconds(stage) for stage in STAGES}
     metrics = run_metrics(
         work.out,
@@ -306,6 +310,7 @@ def _finish(work: Work, record: StageRecord, kept: list[str]) -> dict[str, Any]:
         device=str(work.device),
         seconds=seconds,
         kept=kept,
+        coverage=coverage,
     )
     write_metrics(work.out, metrics)
     return metrics

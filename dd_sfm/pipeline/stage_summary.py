@@ -14,7 +14,7 @@ def stage_summary(out: Path, stage: str) -> str:
         match = read_matches(out)
         return f"{out / 'tracks.npz'} ({match.tracks.count:,} tracks over {len(match.pairs):,} pairs of frames)"
     if stage == "densify":
-        return f"{out / 'points.ply'}, {out / 'sparse' / '0'}"
+        return f"{out / 'points.ply'}, {out / 'sparse' / '0'}, {out / 'report.html'}"
     frames = read_frames(out)
     used = len(frames.kept)
     if stage == "map":

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RegularGridInterpolator
 
-from dd_sfm.synthetic.rays import RayScene
+from dd_sfm.ops.rays import RayScene
 
 DistanceField = Callable[[NDArray[Any]], NDArray[Any]]
 """Points (N, 3) in mm -> approximate distance to the wall (N,), positive in the free space."""

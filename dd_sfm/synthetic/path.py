@@ -10,10 +10,10 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
 from dd_sfm.errors import ReconstructionError
+from dd_sfm.ops.rays import RayScene
 from dd_sfm.synthetic.mesh import Mesh
 from dd_sfm.synthetic.noise import smooth_series
 from dd_sfm.synthetic.organs import Shape
-from dd_sfm.synthetic.rays import RayScene
 from dd_sfm.synthetic.settings import PathSettings
 
 INSIDE_RAYS = 64

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.ops.rays import RayScene
 from dd_sfm.synthetic.effects import Debris, deform, deformation_modes, draw_debris, pulse
 from dd_sfm.synthetic.lens import Optics, exposure_for, form_image, make_optics
 from dd_sfm.synthetic.light import irradiance, reflections
 from dd_sfm.synthetic.mesh import Mesh, ambient_visibility
 from dd_sfm.synthetic.organs import make_shape
 from dd_sfm.synthetic.path import CameraPath, plan_path
-from dd_sfm.synthetic.rays import RayScene
 from dd_sfm.synthetic.settings import SynthSettings, check_settings
 from dd_sfm.synthetic.tissue import Tissue, albedo, make_tissue, sample_tissue
 from dd_sfm.synthetic.tool import Blockers, PlacedTool, Tool

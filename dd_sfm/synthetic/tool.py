@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dd_sfm.ops.rays import RayScene
 from dd_sfm.synthetic.light import irradiance, reflections
 from dd_sfm.synthetic.mesh import Mesh
 from dd_sfm.synthetic.noise import NoiseField, smooth_series
 from dd_sfm.synthetic.path import CameraPath
-from dd_sfm.synthetic.rays import RayScene
 from dd_sfm.synthetic.settings import LightSettings
 
 CHANNEL_MM = 3.5

@@ -562,7 +562,7 @@ def _read_stages(run: Path) -> Reads:
     yield lambda: run_folder.read_evaluation(run)
     kept = dict.fromkeys(STAGES, 1.0)
     yield lambda: run_metrics(
-        run, features="learned", lens="", weights=None, device="cpu", seconds=kept, kept=list(STAGES)
+        run, features="learned", lens="", weights=None, device="cpu", seconds=kept, kept=list(STAGES), coverage={}
     )
     yield lambda: check_edited(run, (160, 120))
     yield lambda: DescriptorFiles(run, None).is_begun() and run_folder.read_grid(run)

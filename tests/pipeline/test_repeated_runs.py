@@ -99,7 +99,7 @@ def test_a_repeated_run_does_nothing_again(request_of):
     lines = []
     for last in ("match", "map", "densify"):
         run(replace(request_of, last=last), silent, lines.append)
-    assert [line for line in lines if line.endswith(" ...")] == [f"{stage} ..." for stage in STAGES]
+    assert [line for line in lines if line.endswith(" ...")] == [f"{stage} ..." for stage in (*STAGES, "coverage")]
     assert not any("damaged" in line for line in lines)
     before = files_of(request_of.out)
     assert request_of.out / "frame_poses.json" in before
@@ -132,7 +132,7 @@ def test_what_is_damaged_or_lost_is_made_again_as_far_as_it_is_read(request_of):
     assert lines == DONE
     # The next stage is to be done, and would read what is lost.
     spoil(out / "densify.json")
-    assert made_again() == ["map", "densify"]
+    assert made_again() == ["map", "densify", "coverage"]
     assert [line for line in lines if "damaged" in line] == [
         f"{out / 'densify.json'}: damaged, not as densify has written it; put into damaged, densify is done again"
     ]
@@ -140,7 +140,7 @@ def test_what_is_damaged_or_lost_is_made_again_as_far_as_it_is_read(request_of):
     assert (out / "map" / "own.bin").is_file()
     for name, stages in (("match/own.bin", STAGES[1:]), ("describe/own.bin", STAGES[1:]), ("map/own.bin", STAGES[3:])):
         spoil(out / name)
-        assert made_again() == list(stages), name
+        assert made_again() == [*stages, "coverage"], name
         assert made_again() == []
 
 

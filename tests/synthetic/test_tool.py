@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from dd_sfm.ops.rays import RayScene
 from dd_sfm.synthetic.mesh import Mesh
 from dd_sfm.synthetic.noise import NoiseField
 from dd_sfm.synthetic.path import CameraPath
-from dd_sfm.synthetic.rays import RayScene
 from dd_sfm.synthetic.render import Renderer, make_scene
 from dd_sfm.synthetic.settings import SynthSettings
 from dd_sfm.synthetic.tool import RADIUS_MM, WALL_SHARE, Blockers, PlacedTool, Tool

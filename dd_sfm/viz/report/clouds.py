@@ -70,6 +70,29 @@ def cloud_figures(comparison: Comparison) -> dict[str, Figure]:
     return {"camera_view.png": _camera_figure(comparison), "clouds.png": _outside_figure(comparison)}
 
 
+def cloud_pictures(comparison: Comparison) -> tuple[dict[str, NDArray[np.uint8]], dict[str, NDArray[np.uint8]]]:
+    """Of the first run: frames beside its cloud by turns, and the cloud from outside, RGB by their captions."""
+    column = _drawn(comparison)[0]
+    assert column.model is not None
+    box = field_box(column, (column.model.camera.height, column.model.camera.width))
+    seen = {}
+    for frame in middle_frames(comparison):
+        view = camera_view(column.model, frame, box)
+        seen[f"frame {frame}"] = _photo(column, frame, view, box)
+        seen[f"frame {frame}: the cloud"] = _cloud_picture(column, view, path=False)
+    views = outside_views(comparison)
+    return seen, {title: _cloud_picture(column, view, path=True) for title, view in views.items()}
+
+
+def _photo(column: Column, frame: int, view: Viewpoint, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """A frame as a viewpoint through its camera shows it; grey where it is missing."""
+    left, top, right, bottom = box
+    path, size = frame_path(column, frame), view.camera.size
+    if path is None:
+        return np.full((size[1], size[0], 3), 235, np.uint8)
+    return np.asarray(cv2.resize(read_image(path)[top:bottom, left:right], size, interpolation=cv2.INTER_AREA))
+
+
 def _camera_figure(comparison: Comparison) -> Figure:
     columns = _drawn(comparison)
     base = columns[0].model
@@ -82,12 +105,7 @@ def _camera_figure(comparison: Comparison) -> Figure:
     panels = figure.subplots(len(frames), 1 + len(columns), squeeze=False)
     for row, frame in zip(panels, frames, strict=True):
         view = camera_view(base, frame, box)
-        path = frame_path(columns[0], frame)
-        size = view.camera.width, view.camera.height
-        photo = np.full((size[1], size[0], 3), 235, np.uint8)
-        if path is not None:
-            photo = cv2.resize(read_image(path)[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
-        _show(row[0], photo, f"frame {frame}")
+        _show(row[0], _photo(columns[0], frame, view, box), f"frame {frame}")
         for axes, column in zip(row[1:], columns, strict=True):
             _show(axes, _cloud_picture(column, view, path=False), _title(column))
     return figure

@@ -1,18 +1,14 @@
-"""The HTML page of the report. Only the 3D view needs a script, and nothing is fetched from the network."""
+"""The HTML page of the report of a comparison."""
 
-import base64
-import json
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from dd_sfm import __version__
 from dd_sfm.evaluation.comparison.result import Comparison
 from dd_sfm.evaluation.comparison.table import Row, table_rows
 from dd_sfm.viz.report.interactive_view import InteractiveCloud
-
-ASSETS = Path(__file__).parent / "assets"
+from dd_sfm.viz.report.page_parts import document, figure, viewer
 
 ALT_TEXT = {
     "timeline.png": "Which frames each run registered",
@@ -47,9 +43,9 @@ def page(
         clouds: The clouds in the 3D view.
         title: Name of the video.
     """
+    apart = [c.label for c in comparison.with_model if not c.aligned]
     parts = [
-        _head(title),
-        f"<body><main><h1>dd-sfm and SIFT on {escape(title)}</h1>",
+        f"<h1>dd-sfm and SIFT on {escape(title)}</h1>",
         f'<p class="lead">{escape(_lead(comparison))}</p>',
         f'<p class="verdict">{escape(comparison.figures["verdict"])}</p>',
         _failures(comparison),
@@ -67,7 +63,7 @@ def page(
         ),
         "<h2>The clouds from outside</h2>",
         _figure(images, "clouds.png", "The same viewpoints and the same discs for all; coloured lines: camera paths."),
-        _viewer(comparison, clouds),
+        viewer(clouds, f" Not aligned: {', '.join(apart)}." if apart else ""),
         "<h2>Matches</h2>",
         _matches(images, pairs),
         "<h2>Camera paths</h2>",
@@ -76,20 +72,9 @@ def page(
         _figure(images, "histograms.png", "Counts on a logarithmic scale; dotted: medians."),
         _notes(comparison),
         f"<footer>dd-sfm {__version__}. Every number of this page is in report.json, every picture in figures/. "
-        "Not for clinical use.</footer></main>",
-        _scripts(payload),
-        "</body></html>\n",
+        "Not for clinical use.</footer>",
     ]
-    return "\n".join(part for part in parts if part)
-
-
-def _head(title: str) -> str:
-    # An empty icon: browsers request one otherwise.
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>dd-sfm and SIFT: {escape(title)}</title><style>{_asset('report.css')}</style></head>"
-    )
+    return document(f"dd-sfm and SIFT: {title}", parts, payload)
 
 
 def _lead(comparison: Comparison) -> str:
@@ -159,55 +144,7 @@ def _explanation(comparison: Comparison) -> str:
 
 
 def _figure(images: Mapping[str, bytes], name: str, caption: str) -> str:
-    if name not in images:
-        return ""
-    source = base64.b64encode(images[name]).decode()
-    return (
-        f'<figure><img alt="{escape(ALT_TEXT[name])}" src="data:image/png;base64,{source}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def _viewer(comparison: Comparison, clouds: Sequence[InteractiveCloud]) -> str:
-    names = "".join(
-        f'<span class="{c.content["name"]}" data-cloud="{c.content["name"]}">{escape(c.content["label"])}</span>'
-        for c in clouds
-    )
-    buttons = "".join(
-        f'<button type="button" id="show-{c.content["name"]}">{escape(c.content["label"])}</button>' for c in clouds
-    )
-    split = '<button type="button" id="split">side by side</button>' if len(clouds) > 1 else ""
-    colours = "".join(
-        f'<label><input type="radio" name="colour" value="{value}"{checked}> {text}</label>'
-        for value, text, checked in (
-            ("photo", "photo", " checked"),
-            ("error", "error", ""),
-            ("length", "track length", ""),
-        )
-    )
-    thinned = [
-        f"{c.content['label']}: {c.shown:,} of {c.total:,} points, chosen at random"
-        for c in clouds
-        if c.shown < c.total
-    ]
-    note = f"Thinned for this view only. {'; '.join(thinned)}." if thinned else "All points are shown."
-    apart = [c.label for c in comparison.with_model if not c.aligned]
-    note += f" Not aligned: {', '.join(apart)}." if apart else ""
-    note = f"Drag to turn, right button or two fingers to move, wheel to zoom after a click. {note}"
-    return f"""<section id="interactive"><h2>Turn them</h2>
-<noscript><p class="soft">This part needs JavaScript; everything else does not.</p></noscript>
-<div class="noscript-hidden">
-<div id="view"><div id="view-names">{names}</div></div>
-<div id="view-controls">
-<fieldset><legend>show</legend>{buttons}<button type="button" id="show-cameras">cameras</button>{split}</fieldset>
-<fieldset><legend>colour</legend>{colours}</fieldset>
-<label>point size <input type="range" id="size" min="1" max="8" step="0.5" value="3"></label>
-<fieldset><button type="button" id="turn">turning</button>
-<button type="button" id="reset">reset view</button></fieldset>
-<span id="view-legend" hidden><span class="low"></span><i></i><span class="top"></span></span>
-</div>
-<p class="soft" id="view-note">{escape(note)}</p>
-</div></section>"""
+    return figure(images.get(name), ALT_TEXT[name], caption)
 
 
 def _matches(images: Mapping[str, bytes], pairs: Sequence[Mapping[str, Any]]) -> str:
@@ -247,16 +184,3 @@ def _notes(comparison: Comparison) -> str:
     if not notes:
         return ""
     return "<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in dict.fromkeys(notes)) + "</ul>"
-
-
-def _scripts(payload: Mapping[str, Any]) -> str:
-    clouds = json.dumps(payload, separators=(",", ":")).replace("<", "\\u003c")
-    return (
-        "<script>document.documentElement.classList.add('js')</script>"
-        f'<script type="application/json" id="clouds">{clouds}</script>'
-        f"<script>{_asset('three.min.js')}</script><script>{_asset('viewer.js')}</script>"
-    )
-
-
-def _asset(name: str) -> str:
-    return (ASSETS / name).read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """Plots of a comparison: registered frames, camera paths, and histograms of errors, track lengths and angles."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,7 +9,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from dd_sfm.cameras import camera_centres
-from dd_sfm.evaluation.comparison.result import Column, Comparison
+from dd_sfm.evaluation.comparison.result import Column, Comparison, PointFigures
 from dd_sfm.sfm.geometry import measured_errors_px
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render import viewpoints
@@ -110,52 +111,69 @@ def centre_and_radius(comparison: Comparison) -> tuple[FloatArray, float]:
     return middle, max(float(np.linalg.norm(points - middle, axis=1).max()), 1e-12)
 
 
+@dataclass(frozen=True)
+class _Histogram:
+    """What a histogram counts.
+
+    ``values``: of the figures of points; ``cut``: percentile where it ends; ``whole``: for whole numbers.
+    """
+
+    name: str
+    counted: str
+    values: Callable[[PointFigures], FloatArray]
+    cut: float = 100
+    whole: bool = False
+    logarithmic: bool = False
+
+
+HISTOGRAMS = (
+    _Histogram("reprojection error [px]", "observations", lambda p: measured_errors_px(p.error_px), cut=99),
+    _Histogram("track length [views]", "points", lambda p: p.track_length.astype(float), whole=True),
+    _Histogram("triangulation angle [deg]", "points", lambda p: p.angle_deg, cut=99.5),
+)
+TRUE_ERRORS = _Histogram("true error [mm]", "points", lambda p: p.true_error_mm, logarithmic=True)
+
+
+def _histograms(comparison: Comparison) -> list[_Histogram]:
+    """Those that a comparison has: true errors only where some are known."""
+    has_truth = any(np.isfinite(c.points.true_error_mm).any() for c in comparison.with_model if c.points is not None)
+    return [*HISTOGRAMS, *([TRUE_ERRORS] if has_truth else [])]
+
+
+def single_histograms(comparison: Comparison) -> dict[str, Figure]:
+    """Each histogram as a figure of its own, narrow enough for a phone, by what it counts."""
+    figures = {}
+    for one in _histograms(comparison):
+        figure = Figure(figsize=(4.2, 3.0), layout="constrained")
+        _histogram(figure.subplots(), comparison, one)
+        figures[one.name] = figure
+    return figures
+
+
 def histogram_figure(comparison: Comparison) -> Figure:
     """Draw histograms of errors, track lengths and angles.
 
     Counts are on a logarithmic scale, since the runs differ much in their number of points.
     """
-    has_truth = any(np.isfinite(c.points.true_error_mm).any() for c in comparison.with_model if c.points is not None)
+    chosen = _histograms(comparison)
     figure = Figure(figsize=(11, 3.6), layout="constrained")
-    panels = figure.subplots(1, 4 if has_truth else 3)
-    _histogram(
-        panels[0],
-        comparison,
-        lambda p: measured_errors_px(p.error_px),
-        "reprojection error [px]",
-        "observations",
-        cut=99,
-    )
-    _histogram(
-        panels[1], comparison, lambda p: p.track_length.astype(float), "track length [views]", "points", whole=True
-    )
-    _histogram(panels[2], comparison, lambda p: p.angle_deg, "triangulation angle [deg]", "points", cut=99.5)
-    if has_truth:
-        _histogram(panels[3], comparison, lambda p: p.true_error_mm, "true error [mm]", "points", logarithmic=True)
+    panels = figure.subplots(1, len(chosen))
+    for axes, one in zip(panels, chosen, strict=True):
+        _histogram(axes, comparison, one)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
     return figure
 
 
-def _histogram(
-    axes: Axes,
-    comparison: Comparison,
-    values: Callable[..., FloatArray],
-    name: str,
-    counted: str,
-    *,
-    cut: float = 100,
-    whole: bool = False,
-    logarithmic: bool = False,
-) -> None:
-    per_run = {c.name: values(c.points) for c in comparison.with_model if c.points is not None}
+def _histogram(axes: Axes, comparison: Comparison, one: _Histogram) -> None:
+    per_run = {c.name: one.values(c.points) for c in comparison.with_model if c.points is not None}
     per_run = {run: found[np.isfinite(found)] for run, found in per_run.items()}
     per_run = {run: found for run, found in per_run.items() if len(found)}
-    low, top = 0.0, max(float(np.percentile(found, cut)) for found in per_run.values())
+    low, top = 0.0, max(float(np.percentile(found, one.cut)) for found in per_run.values())
     bins = np.linspace(low, max(top, 1e-9), 50)
-    if whole:
+    if one.whole:
         bins = np.arange(1.5, top + 1.5, max(1.0, np.ceil(top / 60)))
-    if logarithmic:
+    if one.logarithmic:
         low = min(float(np.percentile(found, 0.5)) for found in per_run.values())
         bins = np.geomspace(max(low, top * 1e-5, 1e-9), max(top, 1e-8), 50)
         axes.set_xscale("log")
@@ -167,5 +185,5 @@ def _histogram(
         )
         axes.axvline(float(np.median(found)), color=RUN_COLOURS.get(run, "k"), linestyle=":", linewidth=1)
     axes.set_yscale("log")
-    axes.set(xlabel=name, ylabel=counted, xlim=(bins[0], bins[-1]))
+    axes.set(xlabel=one.name, ylabel=one.counted, xlim=(bins[0], bins[-1]))
     axes.spines[["top", "right"]].set_visible(False)

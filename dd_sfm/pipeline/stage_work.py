@@ -12,6 +12,7 @@ from dd_sfm.config import Config
 from dd_sfm.features.method import FeatureMethod, Job
 from dd_sfm.features.methods import feature_method
 from dd_sfm.io.clouds import write_cloud
+from dd_sfm.io.colmap_versions import open_to_all_versions
 from dd_sfm.io.frame_poses import write_frame_poses
 from dd_sfm.io.run_folder import (
     load_frames,
@@ -103,6 +104,7 @@ def _map(work: Work) -> None:
     found = work.method.map(work.job(), read_matches(work.out).tracks)
     write_frame_poses(work.out, frame_poses(read_frames(work.out).kept, found))
     write_poses(work.out, found)
+    open_to_all_versions(work.out / "database.db")
 
 
 def _make_points(work: Work) -> None:

@@ -28,13 +28,19 @@ def convert(
     ],
     out: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Folder to write, or a .ply, .tum or .txt file.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder to write, or a .ply, .tum, .txt, .xml, .las or .usdc file.",
+            show_default=False,
+        ),
     ],
     to: Annotated[
         str,
         typer.Option(
             "--to",
-            help="colmap, colmap-text, jhu, nerfstudio, hloc, depth, colmap-depth, ply or tum.",
+            help="colmap, colmap-text, jhu, nerfstudio, hloc, depth, colmap-depth, 3dgs, metashape, slicer, las, usd, "
+            "ply or tum.",
             show_default=False,
         ),
     ],
@@ -56,9 +62,11 @@ def convert(
     """Write a reconstruction in the format of another tool.
 
     colmap, colmap-text: a COLMAP model. jhu: a sequence of the Johns Hopkins format, to train on. nerfstudio:
-    transforms.json with images, masks and cloud. hloc: features.h5, matches.h5 and pairs.txt. depth: depth
-    maps as 16-bit PNG and arrays, with confidence. colmap-depth: COLMAP's dense workspace with depth maps. ply: the
-    coloured cloud. tum: the camera path, for evo.
+    transforms.json with images, masks and cloud. hloc: features.h5, matches.h5 and pairs.txt. depth: depth maps as
+    16-bit PNG and arrays, with confidence. colmap-depth: COLMAP's dense workspace with depth maps. 3dgs: images and
+    sparse/0 with pinhole cameras, for Gaussian splatting. metashape: cameras as XML. slicer: VTP files for 3D Slicer.
+    las: the cloud for CloudCompare. usd: cloud and cameras for Blender. ply: the coloured cloud. tum: the camera path,
+    for evo.
 
     Example: dd-sfm convert runs/nose -o exports/nose --to nerfstudio
     """

@@ -24,9 +24,9 @@ from dd_sfm.progress import Progress, silent
 from dd_sfm.sfm.point_colours import colour
 
 FILE_ENDINGS = (
-    ".obj", ".off", ".stl", ".gltf", ".glb", ".fbx", ".dae", ".usd", ".usda", ".usdc", ".usdz", ".mvs", ".psx",
-    ".pcd", ".xyz", ".pts", ".ptx", ".asc", ".las", ".laz", ".e57", ".vtk", ".vtp", ".vtu", ".bin", ".db", ".h5",
-    ".npz", ".npy", ".csv", ".json", ".xml", ".yaml", ".yml", ".html", ".md", ".log", ".zip", ".png", ".jpg", ".jpeg",
+    ".obj", ".off", ".stl", ".gltf", ".glb", ".fbx", ".dae", ".usda", ".usdz", ".mvs", ".psx",
+    ".pcd", ".xyz", ".pts", ".ptx", ".asc", ".laz", ".e57", ".vtk", ".vtp", ".vtu", ".bin", ".db", ".h5",
+    ".npz", ".npy", ".csv", ".json", ".yaml", ".yml", ".html", ".md", ".log", ".zip", ".png", ".jpg", ".jpeg",
     ".splat", ".tif", ".tiff", ".bmp", ".mp4", ".avi", ".mov",
 )  # fmt: skip
 """Names that end so are meant to be files: no folder is made of them."""
@@ -59,7 +59,7 @@ def convert(
 
     Args:
         source: Run folder, COLMAP model folder or JHU sequence.
-        out: Folder to fill; or a file, for ply (.ply) and tum (.tum, .txt).
+        out: Folder to fill; or a file, for formats that are one.
         target: One of ``FORMATS``.
         images: Where the images are, when not beside the model.
         copy_images: Also copy images and masks, where the format does not ask for them anyway.

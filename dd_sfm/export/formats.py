@@ -5,7 +5,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
-from dd_sfm.export import colmap, colmap_depth, depth, hloc, jhu, nerfstudio, ply, tum
+from dd_sfm.export import (
+    colmap,
+    colmap_depth,
+    depth,
+    hloc,
+    jhu,
+    las,
+    metashape,
+    nerfstudio,
+    ply,
+    slicer,
+    splats,
+    tum,
+    usd,
+)
 from dd_sfm.io.scene import Scene
 
 Write = Callable[..., list[str]]
@@ -50,6 +64,16 @@ FORMATS = {
     "hloc": Format(hloc.write, has_colours=False),
     "depth": Format(depth.write, has_colours=False, has_points=False, has_depth=True),
     "colmap-depth": Format(colmap_depth.write, has_images=True, has_depth=True),
+    "3dgs": Format(splats.write, has_images=True),
+    "metashape": Format(
+        metashape.write,
+        has_colours=False,
+        has_points=False,
+        file=SingleFile(metashape.NAME, (".xml",), metashape.is_one),
+    ),
+    "slicer": Format(slicer.write),
+    "las": Format(las.write, file=SingleFile(las.NAME, (".las",), las.is_one)),
+    "usd": Format(usd.write, file=SingleFile(usd.NAME, (".usdc", ".usd"), usd.is_one)),
     "ply": Format(ply.write, file=SingleFile(ply.NAME, (".ply",), ply.is_one)),
     "tum": Format(
         tum.write,

@@ -3,26 +3,19 @@
 from pathlib import Path
 from typing import BinaryIO
 
-from dd_sfm.errors import InputError
+from dd_sfm.export.points import scene_points
 from dd_sfm.io.clouds import write_cloud
-from dd_sfm.io.scene import Scene, scene_uncertainty
+from dd_sfm.io.scene import Scene
 from dd_sfm.progress import Progress
-from dd_sfm.sfm.point_cloud import to_cloud
 
 NAME = "points.ply"
 
 
 def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     """Write points.ply: positions, colours, normals, errors, track lengths, expected errors where known."""
-    uncertainty, notes = None, []
-    try:
-        uncertainty = scene_uncertainty(scene)
-    except InputError as error:
-        # All but the expected errors is in the model.
-        notes.append(f"{error}; the cloud is made from the model and knows no uncertainty")
-    comments = () if scene.metric is None else scene.metric.comments
-    write_cloud(folder / NAME, to_cloud(scene.model, uncertainty), comments=comments)
-    return notes
+    points = scene_points(scene)
+    write_cloud(folder / NAME, points.cloud, comments=() if scene.metric is None else scene.metric.comments)
+    return list(points.notes)
 
 
 def is_one(file: BinaryIO) -> bool:

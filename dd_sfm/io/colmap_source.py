@@ -160,6 +160,25 @@ def rewrite_model(source: Path, folder: Path, *, text: bool, scale: float = 1.0)
         raise output_error(folder, OSError(_first_line(error))) from error
 
 
+def make_pinhole(folder: Path) -> None:
+    """Give a model that was just written as binary cameras of the kind PINHOLE, where it has others without distortion.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    model = _open(folder)
+    others = [lens for lens in model.cameras.values() if lens.model.name != "PINHOLE"]
+    for lens in others:
+        k = lens.calibration_matrix()
+        lens.model = pycolmap.CameraModelId.PINHOLE
+        lens.params = [k[0, 0], k[1, 1], k[0, 2], k[1, 2]]
+    try:
+        if others:
+            model.write_binary(str(folder))
+    except (ValueError, RuntimeError, OSError) as error:
+        raise output_error(folder, OSError(_first_line(error))) from error
+
+
 def _open(folder: Path) -> pycolmap.Reconstruction:
     silence()
     suffix = _suffix(folder)

@@ -8,6 +8,15 @@ import typer
 from dd_sfm.cli import options as o
 from dd_sfm.cli.console import make_progress, make_say
 
+Target = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        help="colmap, colmap-text, jhu, nerfstudio, hloc, depth, colmap-depth, 3dgs, openmvs, metashape, slicer, "
+        "las, usd, ply or tum.",
+        show_default=False,
+    ),
+]
 DepthOf = Annotated[
     str | None,
     typer.Option(
@@ -35,15 +44,7 @@ def convert(
             show_default=False,
         ),
     ],
-    to: Annotated[
-        str,
-        typer.Option(
-            "--to",
-            help="colmap, colmap-text, jhu, nerfstudio, hloc, depth, colmap-depth, 3dgs, metashape, slicer, las, usd, "
-            "ply or tum.",
-            show_default=False,
-        ),
-    ],
+    to: Target,
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder of the model's images, when not beside it.")
     ] = None,
@@ -64,9 +65,9 @@ def convert(
     colmap, colmap-text: a COLMAP model. jhu: a sequence of the Johns Hopkins format, to train on. nerfstudio:
     transforms.json with images, masks and cloud. hloc: features.h5, matches.h5 and pairs.txt. depth: depth maps as
     16-bit PNG and arrays, with confidence. colmap-depth: COLMAP's dense workspace with depth maps. 3dgs: images and
-    sparse/0 with pinhole cameras, for Gaussian splatting. metashape: cameras as XML. slicer: VTP files for 3D Slicer.
-    las: the cloud for CloudCompare. usd: cloud and cameras for Blender. ply: the coloured cloud. tum: the camera path,
-    for evo.
+    sparse/0 with pinhole cameras, for Gaussian splatting. openmvs: scene.mvs and images. metashape: cameras as XML.
+    slicer: VTP files for 3D Slicer. las: the cloud for CloudCompare. usd: cloud and cameras for Blender. ply: the
+    coloured cloud. tum: the camera path, for evo.
 
     Example: dd-sfm convert runs/nose -o exports/nose --to nerfstudio
     """

@@ -14,6 +14,7 @@ from dd_sfm.export import (
     las,
     metashape,
     nerfstudio,
+    openmvs,
     ply,
     slicer,
     splats,
@@ -65,6 +66,7 @@ FORMATS = {
     "depth": Format(depth.write, has_colours=False, has_points=False, has_depth=True),
     "colmap-depth": Format(colmap_depth.write, has_images=True, has_depth=True),
     "3dgs": Format(splats.write, has_images=True),
+    "openmvs": Format(openmvs.write, has_images=True),
     "metashape": Format(
         metashape.write,
         has_colours=False,

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import struct
 from xml.etree import ElementTree
 
 import numpy as np
@@ -100,6 +101,38 @@ def test_slicer_files_are_read_by_vtk(run, scene, tmp_path):
     assert path.GetNumberOfLines() == 1
     numbers = [scene.images[k].number for k in scene.registered]
     assert vtk_to_numpy(path.GetPointData().GetArray("frame")).tolist() == numbers
+
+
+def test_openmvs_has_the_points_and_who_sees_them(run, scene, tmp_path):
+    in_mm(run, tmp_path / "mvs", "openmvs")
+    content = (tmp_path / "mvs" / "scene.mvs").read_bytes()
+    assert content[:12] == b"MVSI" + struct.pack("<II", 3, 0)
+    model, count, images = scene.model, len(scene.model.xyz), len(scene.registered)
+    lens = content.index(struct.pack("<II", 160, 120)) + 8
+    assert np.allclose(np.frombuffer(content, "<f8", 9, lens), model.camera.matrix.ravel())
+    poses = lens + 8 * (9 + 9 + 3)
+    assert struct.unpack_from("<Q", content, poses) == (images,)
+    first = np.frombuffer(content, "<f8", 12, poses + 8)
+    pose = model.cam_from_world[scene.registered[0]]
+    assert np.allclose(first[:9], pose[:, :3].ravel())
+    assert np.allclose(first[9:], FACTOR * camera_centres(pose))
+    at = content.index(b"images/", poses)
+    for number, k in enumerate(scene.registered):
+        name = f"images/{scene.images[k].name}".encode()
+        assert content[at : at + len(name)] == name
+        assert struct.unpack_from("<4I", content, at + len(name)) == (0, 0, number, number)
+        at += len(name) + 16 + 8
+    place = {k: number for number, k in enumerate(scene.registered)}
+    # The last name had no length after it, but the points their number.
+    for point in range(count):
+        frames = [place[k] for k in model.frame[model.point == point].tolist()]
+        assert np.allclose(np.frombuffer(content, "<f4", 3, at), FACTOR * model.xyz[point])
+        assert struct.unpack_from("<Q", content, at + 12) == (len(frames),)
+        assert np.frombuffer(content, "<u4", 2 * len(frames), at + 20)[::2].tolist() == frames
+        at += 20 + 8 * len(frames)
+    colours = at + 8 + 12 * count + 8
+    assert (np.frombuffer(content, np.uint8, 3 * count, colours).reshape(-1, 3)[:, ::-1] == model.rgb).all()
+    assert len(content) == colours + 3 * count + 3 * 8 + 128
 
 
 def test_metashape_cameras_are_read_as_nerfstudio_does(run, scene, tmp_path):

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from typer.main import get_command
 
 from dd_sfm.cli import console, reporter, shows
+from dd_sfm.cli.app import app
 from dd_sfm.cli.reporter import Reporter, wants_json
 from dd_sfm.cli.time_left import Standing, TimeLeft, duration
 from dd_sfm.progress import OneOfSeveral, Part, begin_stage, plan_ahead, silent
@@ -160,3 +162,13 @@ def test_stages_of_a_run_are_told_in_json(dd_sfm, tiny_clip, tmp_path):
     assert (stage["event"], stage["stage"]) == ("stage", "frames")
     assert (last["step"], last["done"], last["of"], last["overall"]) == ("read frames", 12, 12, 0.0)
     assert lines[-1]["event"] == "end"
+
+
+def test_every_command_that_can_be_quiet_can_speak_json():
+    commands = get_command(app).commands
+    subcommands = commands.pop("evaluate").commands
+    for name, command in {**commands, **subcommands}.items():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert ("--quiet" in options) == ("--json-lines" in options), name
+        # Only where --json FILE is another option it is not the short name.
+        assert ("--json" in options) or "--json-lines" not in options, name

@@ -1,6 +1,7 @@
 """How what a command does is shown: lines in a file or pipe, bars on a terminal, JSON for other programs."""
 
 import json
+import os
 import sys
 import time
 from typing import Any, Protocol
@@ -22,6 +23,8 @@ JSON_INTERVAL_S = 1.0
 """Between two lines of JSON on the items of a step."""
 JSON_SILENCE_S = 5.0
 """After so long without one, a line of JSON says how things stand."""
+USUAL_WIDTH, USUAL_HEIGHT = 80, 24
+"""Columns and lines of a terminal that does not tell its size."""
 BAR_INTERVAL_S = 1.0
 """Between two looks at the time on a terminal."""
 
@@ -144,7 +147,7 @@ class Bars(Nothing):
     def step_begins(self, now: Standing) -> None:
         """Show its bar."""
         self.clear()
-        self._bars.append(tqdm(total=now.of, desc=f"  {now.step}", leave=False, dynamic_ncols=True, file=sys.stderr))
+        self._bars.append(_bar(total=now.of, desc=f"  {now.step}"))
 
     def moves(self, now: Standing) -> None:
         """Move the bar."""
@@ -168,8 +171,7 @@ class Bars(Nothing):
             self._bars[-1].set_postfix_str(beside, refresh=True)
         elif self._clock is not None or at - self._at > 2 * BAR_INTERVAL_S:
             if self._clock is None:
-                desc, form = f"  {now.stage or 'working'}", "{desc}: {elapsed}{postfix}"
-                self._clock = tqdm(desc=desc, bar_format=form, leave=False, dynamic_ncols=True, file=sys.stderr)
+                self._clock = _bar(desc=f"  {now.stage or 'working'}", bar_format="{desc}: {elapsed}{postfix}")
             self._clock.set_postfix_str(beside, refresh=True)
 
     def says(self, text: str) -> None:
@@ -183,6 +185,16 @@ class Bars(Nothing):
             self._clock.close()
             self._clock = None
         self._at = time.monotonic()
+
+
+def _bar(**more: Any) -> Any:
+    """A bar as wide as the terminal, also on one that does not tell its size."""
+    try:
+        has_width = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        has_width = False
+    width: dict[str, Any] = {"dynamic_ncols": True} if has_width else {"ncols": USUAL_WIDTH, "nrows": USUAL_HEIGHT}
+    return tqdm(file=sys.stderr, leave=False, **width, **more)
 
 
 class JsonLines(Nothing):

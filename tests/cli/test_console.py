@@ -1,6 +1,8 @@
 """What commands show while they work."""
 
+import io
 import json
+import sys
 
 import pytest
 from typer.main import get_command
@@ -172,3 +174,22 @@ def test_every_command_that_can_be_quiet_can_speak_json():
         assert ("--quiet" in options) == ("--json-lines" in options), name
         # Only where --json FILE is another option it is not the short name.
         assert ("--json" in options) or "--json-lines" not in options, name
+
+
+def test_on_a_terminal_clocks_go_on_also_where_its_size_is_not_told(now, shown, monkeypatch):
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    made = shown(shows.Bars())
+    begin_stage(made, "map")
+    for _ in range(4):
+        now[0] += 1.5
+        made.show.ticks(made._time.standing())
+    assert "map: 0" in sys.stderr.getvalue()
+    plan_ahead(made, [Part("map", "map, global mapper", 60.0)])
+    for _ in made(range(2), total=2, label="map, global mapper"):
+        now[0] += 3
+        made.show.ticks(made._time.standing())
+    made.say("done")
+    told = sys.stderr.getvalue()
+    assert "map, global mapper:   0%" in told
+    assert "left in all" in told
+    assert told.endswith("done\n")

@@ -64,10 +64,10 @@ def reconstruct(
     depth_of = None if depth == "none" else check_depth_of(depth, others=("none",))
     run_stages(sources, out, options, configuration, "densify", overwrite=overwrite, quiet=messages.quiet)
     if depth_of is not None:
-        _write_depth(out, depth_of, quiet=messages.quiet)
+        write_depth(out, depth_of, quiet=messages.quiet)
 
 
-def _write_depth(out: Path, depth_of: "DepthOf", *, quiet: bool) -> None:
+def write_depth(out: Path, depth_of: "DepthOf", *, quiet: bool) -> None:
     """Write the depth maps of a finished run, unless it has them."""
     from dd_sfm.export.convert import convert
     from dd_sfm.export.depth import holds_depth

@@ -1,6 +1,7 @@
 """Depth maps of ``dd-sfm convert`` and ``dd-sfm reconstruct --depth``."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from converting import write_small_run
 from plane import CAMERA, DEPTH_MM, FRAMES, OWN, plane_model, to_own_world
 
+from dd_sfm.cli.reconstruct import write_depth
 from dd_sfm.errors import ConfigError, InputError
 from dd_sfm.export.convert import convert
 from dd_sfm.export.depth import holds_depth
@@ -120,3 +122,14 @@ def test_a_run_loses_its_depth_maps_with_its_points(run, tmp_path):
     assert holds_depth(copy / "depth", "references")
     remove_own(copy, "densify")
     assert [p.name for p in (copy / "depth").rglob("*")] == ["mine.txt"]
+
+
+def test_a_finished_run_gets_its_depth_maps_once(run, tmp_path, capsys):
+    # As reconstruct calls it after the last stage.
+    shutil.copytree(run, tmp_path / "run")
+    for depth_of, written in (("references", True), ("references", False), ("all", True)):
+        write_depth(tmp_path / "run", depth_of, quiet=False)
+        out = "".join(capsys.readouterr())
+        assert ("written: depth maps" in out, "nothing to do" in out) == (written, not written)
+        assert holds_depth(tmp_path / "run" / "depth", depth_of)
+    assert len(list((tmp_path / "run" / "depth" / "png").iterdir())) == FRAMES

@@ -85,9 +85,10 @@ def _rendered(camera: PinholeCamera, total: NDArray[np.float32]) -> RenderedDept
     known = (total[0] > 0) & (np.hypot(total[6], total[7]) <= ONE_SIDED * total[5])
     weight = np.where(known, total[0], 1)
     inverse, across, down, sigma = (np.where(known, total[k] / weight, 0) for k in range(1, 5))
-    rows, columns = np.mgrid[: camera.height, : camera.width]
+    # Large pictures: nothing here is float64.
+    columns, rows = (np.arange(size, dtype=np.float32) for size in camera.size)
     # With the inverse depth n . (x, y, 1) / d of a plane n . X = d, its slopes are n's first two entries.
-    ahead = inverse - across * (columns - camera.cx) - down * (rows - camera.cy)
+    ahead = inverse - across * (columns - camera.cx) - down * (rows[:, None] - camera.cy)
     normals = -np.stack([across * camera.fx, down * camera.fy, ahead])
     normals /= np.maximum(np.linalg.norm(normals, axis=0), 1e-12)
     depth = np.where(known, 1 / np.where(known, inverse, 1), 0)

@@ -95,6 +95,7 @@ class TimeLeft:
         if step not in self._steps:
             return
         self._steps.remove(step)
+        self.note = ""
         if not self._steps and step.expected:
             now = self.clock()
             self._measured += now - self._since

@@ -116,7 +116,9 @@ def test_the_time_left_follows_what_parts_took(now):
     time.end_step(step)
     unplanned = time.begin_step("something else", 3)
     assert time.standing().left is None
+    time.note = "loss 2.1"
     time.end_step(unplanned)
+    assert time.standing().note == ""
     time.begin_stage("c")
     assert (time.standing().stage, time.standing().step, time.standing().done) == ("c", "", None)
     assert time.standing().left == time.standing().overall > 0

@@ -74,6 +74,12 @@ def _expected(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     return [("expected error", f"half of the points within {100 * expected:.1f} % of their distance{condition}")]
 
 
+def _measured(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """The row of what of the surface in view has points; none where that is not known."""
+    share = metrics.get("coverage", {}).get("measured_share")
+    return [] if share is None else [("surface in view", f"{100 * share:.0f} % of it has points; see report.html")]
+
+
 def _poses(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     """The row of how far poses can be trusted; none for runs without it."""
     median, least = metrics.get("pose_confidence_median"), metrics.get("pose_confidence_least")
@@ -160,6 +166,7 @@ def summary(metrics: dict[str, Any], out: str) -> None:
         ),
         ("triangulation angle", f"median {metrics['median_triangulation_angle_deg']:.1f} deg"),
         *_expected(metrics),
+        *_measured(metrics),
         *_field(metrics),
         *_instruments(metrics),
         ("focal length", _focal_length(metrics)),

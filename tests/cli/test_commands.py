@@ -172,6 +172,9 @@ def test_the_summary_tells_frames_and_seconds_apart(capsys):
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "23 of 24 registered (75 in source, 40 thinned out, 11 dropped)" in shown
     assert "GPU 0.00 GB (" not in shown
+    assert "surface in view" not in shown
+    summary(metrics | {"coverage": {"measured_share": 0.826}}, "run")
+    assert "surface in view │ 83 % of it has points" in " ".join(capsys.readouterr().out.split())
     summary(metrics | {"frames_chosen": 75, "frames_used": 75, "stages_kept": []}, "runs/[real]")
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "focal length 300.0 px seconds" in shown

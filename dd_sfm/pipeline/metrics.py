@@ -32,6 +32,9 @@ from dd_sfm.structures import MapResult, Model, ModelScale
 UNSURE = 0.1
 """Median expected error, relative to the distance, above which a cloud is called unsure."""
 MORE_PARALLAX = "Where the camera hardly moves, a longer piece or a larger --every gives more parallax"
+KNOWN_CAMERA = (
+    "A camera that is assumed or estimated may be why: give --calibration, or name the kind of scope with --lens. "
+)
 
 MEMORY = ("peak_rss_mb", "peak_gpu_mb")
 
@@ -65,7 +68,12 @@ def run_metrics(
     memory = memory_figures() if is_new or len(kept) < len(seconds) else {}
     models = read_point_figures(out)
     frames, match, found = read_frames(out), read_matches(out), read_poses(out)
-    notes = [*frames.notes, *match.notes, *found.notes, *point_notes(models[0])]
+    notes = [
+        *frames.notes,
+        *match.notes,
+        *found.notes,
+        *point_notes(models[0], is_calibrated=frames.camera.is_calibrated),
+    ]
     return {
         "features": features,
         "weights": weights,
@@ -170,8 +178,10 @@ def model_figures(model: Model) -> dict[str, float | int]:
     }
 
 
-def point_notes(figures: Mapping[str, float | int | None]) -> list[Note]:
+def point_notes(figures: Mapping[str, float | int | None], *, is_calibrated: bool) -> list[Note]:
     """What went less well with the points of a model, by its figures; of a dense search none where none was made."""
+    # A wrong lens bends a model just as little parallax does, and is sooner mended.
+    advice = MORE_PARALLAX if is_calibrated else KNOWN_CAMERA + MORE_PARALLAX
     maps, expected = figures.get("depth_maps"), figures.get("median_uncertainty")
     notes = []
     if maps == 0:
@@ -179,7 +189,7 @@ def point_notes(figures: Mapping[str, float | int | None]) -> list[Note]:
         notes.append(Note(NoteCode.NO_DEPTH_MAPS, text))
     elif maps is not None and figures.get("dense_points") == 0:
         text = "the dense search found no depth that frames agree on: the points are those of tracks alone. "
-        notes.append(Note(NoteCode.NO_DEPTH_AGREEMENT, text + MORE_PARALLAX))
+        notes.append(Note(NoteCode.NO_DEPTH_AGREEMENT, text + advice))
     if figures.get("searched_on_cpu"):
         text = "the dense search ran on the CPU, as numba cannot compile for the GPU; dd-sfm doctor says why"
         notes.append(Note(NoteCode.DENSE_SEARCH_ON_CPU, text))
@@ -193,7 +203,7 @@ def point_notes(figures: Mapping[str, float | int | None]) -> list[Note]:
         notes.append(Note(NoteCode.SCENE_MOVES, text))
     if expected is not None and expected > UNSURE:
         text = f"half of the points are expected to be more than {100 * expected:.0f} % of their distance off. "
-        notes.append(Note(NoteCode.UNCERTAIN_POINTS, text + MORE_PARALLAX))
+        notes.append(Note(NoteCode.UNCERTAIN_POINTS, text + advice))
     return notes
 
 

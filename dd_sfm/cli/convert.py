@@ -77,7 +77,8 @@ def convert(
 
     done = run(
         source, out, to, images=images, copy_images=copy_images, depth_of=depth, overwrite=overwrite,
-        metric=None if scale is None else lambda scene: find_scale(scale, lambda: scene), progress=make_progress(quiet),
+        metric=None if scale is None else lambda scene: find_scale(scale, lambda: scene, source),
+        progress=make_progress(quiet),
     )  # fmt: skip
     say = make_say(quiet)
     for note in done.notes:

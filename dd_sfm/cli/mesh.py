@@ -80,7 +80,7 @@ def _metric(scale: str, source: Path) -> "MetricScale":
     from dd_sfm.io.scene import open_scene
     from dd_sfm.registration.metric_scale import find_scale
 
-    return find_scale(scale, lambda: open_scene(source))
+    return find_scale(scale, lambda: open_scene(source), source)
 
 
 def _check_not_source(target: Path, source: Path) -> None:

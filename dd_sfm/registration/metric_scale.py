@@ -1,11 +1,13 @@
 """The scale of a reconstruction as users give it: ``--scale`` of the commands that write files."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dd_sfm.cameras import camera_centres
 from dd_sfm.documents import finite, read_json, regular
@@ -28,18 +30,23 @@ MIN_POSES = 4
 MOST_BYTES = 200_000_000
 MOST_SIGMA = 0.05
 """A scale by camera positions whose standard deviation is a larger share of it is refused."""
+OUTLIER_TIMES = 3.0
+"""A camera does not fit that is more times the median error away, as in the alignment."""
+LARGEST_GAP = 2.5
+"""Positions are interpolated between neighbours in time that are at most so many usual steps apart."""
 ALIKE = 5
 """Errors of so many neighbouring cameras count as one."""
 STRAIGHT = 0.05
 """A path is called straight whose second extent is below this share of the first."""
 
 
-def find_scale(text: str, scene: Callable[[], Scene]) -> MetricScale:
+def find_scale(text: str, scene: Callable[[], Scene], source: Path | None = None) -> MetricScale:
     """The scale that a text stands for.
 
     Args:
         text: One of ``FORMS``.
         scene: Reads the reconstruction, where its cameras are needed.
+        source: Where the reconstruction is, to tell a registration of another one.
 
     Raises:
         ConfigError: If the text is none of them.
@@ -47,7 +54,7 @@ def find_scale(text: str, scene: Callable[[], Scene]) -> MetricScale:
     """
     kind, _, rest = text.partition(":")
     if kind == "registration":
-        return _of_registration(Path(rest))
+        return _of_registration(Path(rest), source)
     if kind == "tum":
         path, _, unit = rest.rpartition("@") if rest.rpartition("@")[2] in UNITS else (rest, "", "m")
         return _of_positions(Path(path), unit, scene())
@@ -72,22 +79,30 @@ def _checked(factor: float, text: str) -> float:
     return factor
 
 
-def _of_registration(path: Path) -> MetricScale:
-    """The scale of a registration.json; that it is ambiguous, or fits nowhere, is a note."""
+def _of_registration(path: Path, source: Path | None) -> MetricScale:
+    """The scale of a registration.json; that it is ambiguous, or of another reconstruction, is a note."""
     try:
         content = read_json(path)
         factor, unit = finite(content["scale"]), str(content["unit"])
         surface, ambiguous = str(content.get("surface", "a surface")), bool(content.get("ambiguous", False))
+        run = Path(str(content["run"])).resolve() if "run" in content else None
         if not SMALLEST <= factor <= LARGEST:
             raise ValueError(f"a scale of {factor:g}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: no registration ({error}); expected registration.json of dd-sfm register, with scale and unit"
         ) from error
-    notes = (f"{path}: the registration is ambiguous, so the scale may be wrong",) if ambiguous else ()
+    notes = [f"{path}: the registration is ambiguous, so the scale may be wrong"] if ambiguous else []
+    here = None if source is None else source.resolve()
+    if run is not None and here is not None and not (run.is_relative_to(here) or here.is_relative_to(run)):
+        notes.append(
+            f"{path}: is of {run}, not of {source}: the scale is right only if both are the same reconstruction"
+        )
     if unit in UNITS:
         factor, unit = factor * UNITS[unit], "mm"
-    return MetricScale(factor, unit, f"registration to {Path(surface).name}", {"scale_ambiguous": ambiguous}, notes)
+    return MetricScale(
+        factor, unit, f"registration to {Path(surface).name}", {"scale_ambiguous": ambiguous}, tuple(notes)
+    )
 
 
 def _of_positions(path: Path, unit: str, scene: Scene) -> MetricScale:
@@ -97,36 +112,64 @@ def _of_positions(path: Path, unit: str, scene: Scene) -> MetricScale:
             f"--scale tum:{path}: {scene.source} has several sources, each with times of its own; expected a run of "
             "one video. Give the factor itself"
         )
-    time, place = _read_positions(path)
-    rows, known = _matched(scene, time, place)
-    if len(rows) < MIN_POSES:
+    fits = [_fitted(scene, rows, UNITS[unit] * known) for rows, known in _matches(scene, *_read_positions(path))]
+    if not fits:
         raise InputError(
-            f"{path}: positions of {len(rows)} of the cameras, by time or frame number; expected {MIN_POSES} or more"
+            f"{path}: less than {MIN_POSES} positions of cameras, by time or frame number; expected {MIN_POSES} or more"
         )
-    poses = np.stack([scene.model.cam_from_world[k] for k in rows])
-    target = UNITS[unit] * known
-    found, error = align_points(camera_centres(poses), target)
-    spread = float(np.sqrt(np.square(target - target.mean(0)).sum(1).mean()))
-    residual = float(np.sqrt(np.square(error).mean()))
-    sigma = residual / (spread * np.sqrt(max(1.0, len(rows) / ALIKE))) if spread > 0 else float("inf")
-    if not (sigma <= MOST_SIGMA and SMALLEST <= found.scale <= LARGEST):
+    best = min(fits, key=lambda fit: fit.sigma)
+    if not (best.sigma <= MOST_SIGMA and SMALLEST <= best.scale <= LARGEST):
         raise InputError(
-            f"{path}: the cameras spread by {spread:.3g} mm (rms) and lie {residual:.3g} mm from their positions: "
-            f"the scale is open by {100 * sigma:.2g} %; expected {100 * MOST_SIGMA:g} % or less. Use a longer path"
+            f"{path}: the cameras spread by {best.spread:.3g} mm (rms) and lie {best.residual:.3g} mm from their "
+            f"positions: the scale is open by {100 * best.sigma:.2g} %; expected {100 * MOST_SIGMA:g} % or less. Use a "
+            "longer path"
         )
+    without = f", {best.left_out} that do not fit left out" if best.left_out else ""
     notes = [
-        f"scale {found.scale:.6g} mm a unit, +- {100 * sigma:.2g} %: {len(rows)} cameras lie {residual:.3g} mm from "
-        f"their positions (rms), which spread by {spread:.3g} mm (rms)"
+        f"scale {best.scale:.6g} mm a unit, +- {100 * best.sigma:.2g} %: {best.cameras} cameras lie "
+        f"{best.residual:.3g} mm from their positions (rms), which spread by {best.spread:.3g} mm (rms){without}"
     ]
-    if width_share(target) < STRAIGHT:
+    if best.is_straight:
         notes.append(f"{path}: the path is nearly straight: the residuals say little of errors across it")
     figures: dict[str, Any] = {
-        "scale_cameras": len(rows),
-        "scale_residual_rms_mm": residual,
-        "scale_path_rms_mm": spread,
-        "scale_sigma": sigma,
+        "scale_cameras": best.cameras,
+        "scale_cameras_left_out": best.left_out,
+        "scale_residual_rms_mm": best.residual,
+        "scale_path_rms_mm": best.spread,
+        "scale_sigma": best.sigma,
     }
-    return MetricScale(float(found.scale), "mm", f"camera positions of {path.name}", figures, tuple(notes))
+    return MetricScale(best.scale, "mm", f"camera positions of {path.name}", figures, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Cameras brought onto known positions, in mm.
+
+    ``cameras``: how many fit, of which the other figures are; ``left_out``: how many do not; ``residual``, ``spread``:
+    distance from the positions and extent of these (rms); ``sigma``: standard deviation of the scale, relative to it.
+    """
+
+    scale: float
+    cameras: int
+    left_out: int
+    residual: float
+    spread: float
+    sigma: float
+    is_straight: bool
+
+
+def _fitted(scene: Scene, rows: Sequence[int], target: FloatArray) -> _Fit:
+    centres = camera_centres(np.stack([scene.model.cam_from_world[k] for k in rows]))
+    found, error = align_points(centres, target)
+    fits = error <= max(OUTLIER_TIMES * float(np.median(error)), 1e-9)
+    used, count = target[fits], int(fits.sum())
+    spread = float(np.sqrt(np.square(used - used.mean(0)).sum(1).mean()))
+    residual = float(np.sqrt(np.square(error[fits]).mean()))
+    # Where many do not fit, those that do are chosen, and their residuals say little.
+    share = count / len(rows)
+    sigma = residual / (spread * share * np.sqrt(max(1.0, count / ALIKE))) if spread > 0 else float("inf")
+    straight = width_share(used) < STRAIGHT
+    return _Fit(float(found.scale), count, len(rows) - count, residual, spread, sigma, straight)
 
 
 def _read_positions(path: Path) -> tuple[FloatArray, FloatArray]:
@@ -150,25 +193,33 @@ def _read_positions(path: Path) -> tuple[FloatArray, FloatArray]:
     return values[:, 0], values[:, 1:]
 
 
-def _matched(scene: Scene, time: FloatArray, place: FloatArray) -> tuple[list[int], FloatArray]:
-    """Registered images with a position, and these positions (N, 3), interpolated between neighbours in time.
+def _matches(scene: Scene, time: FloatArray, place: FloatArray) -> list[tuple[list[int], FloatArray]]:
+    """Registered images with a position, and these positions (N, 3): by seconds, and by the numbers of frames.
 
-    Whole numbers that name the scene's frames are frame numbers, all else is seconds.
+    Whole numbers may be either, and what fits better is meant. Only what gives enough positions.
     """
     registered = scene.registered
     numbers = np.array([float(scene.images[k].number) for k in registered])
     known = [scene.images[k].time_s for k in registered]
     times = np.array([np.nan if second is None else second for second in known], np.float64)
-    by_number = (time == np.round(time)).all() and np.isin(numbers, time).sum() >= MIN_POSES
-    wanted = numbers if by_number or not np.isfinite(times).any() else times
-    step = float(np.median(np.diff(time))) if len(time) > 1 else 0.0
-    after = np.clip(np.searchsorted(time, wanted), 1, max(len(time) - 1, 1))
-    if len(time) < 2:
-        return [], np.zeros((0, 3))
-    before = after - 1
-    inside = (wanted >= time[0] - 1e-6) & (wanted <= time[-1] + 1e-6)
-    near = inside & ((time[after] - time[before]) <= 2.5 * step)
-    if by_number:
-        near &= np.isin(wanted, time)
-    found = np.column_stack([np.interp(wanted, time, column) for column in place.T])
-    return [k for k, is_near in zip(registered, near, strict=True) if is_near], found[near]
+    ways = [_placed(times, time, place, is_exact=False)] if len(time) > 1 else []
+    if (time == np.round(time)).all():
+        ways.append(_placed(numbers, time, place, is_exact=True))
+    elif len(time) > 1 and not np.isfinite(times).any():
+        ways.append(_placed(numbers, time, place, is_exact=False))
+    chosen = [([registered[k] for k in np.flatnonzero(near)], found) for near, found in ways]
+    return [(rows, found) for rows, found in chosen if len(rows) >= MIN_POSES]
+
+
+def _placed(
+    wanted: FloatArray, time: FloatArray, place: FloatArray, *, is_exact: bool
+) -> tuple[NDArray[np.bool_], FloatArray]:
+    """Which wanted times (N,) have a position, and these (M, 3); unless exact, interpolated between near neighbours."""
+    if is_exact:
+        near = np.isin(wanted, time)
+    else:
+        after = np.clip(np.searchsorted(time, wanted), 1, len(time) - 1)
+        step = float(np.median(np.diff(time)))
+        inside = (wanted >= time[0] - 1e-6) & (wanted <= time[-1] + 1e-6)
+        near = inside & (time[after] - time[after - 1] <= LARGEST_GAP * step)
+    return near, np.column_stack([np.interp(wanted[near], time, column) for column in place.T])

@@ -1,6 +1,7 @@
 """``--scale`` of the commands that write files."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,6 +80,13 @@ def test_a_registration_gives_the_scale(tmp_path):
         find_scale(registration(tmp_path, scale=None), lambda: None)
 
 
+def test_a_registration_of_another_run_is_told(tmp_path):
+    text = registration(tmp_path, run=str(tmp_path / "nose" / "points.ply"))
+    assert not find_scale(text, lambda: None, tmp_path / "nose").notes
+    (note,) = find_scale(text, lambda: None, tmp_path / "colon").notes
+    assert "the same reconstruction" in note
+
+
 @pytest.mark.parametrize("by", ["time", "number"])
 def test_camera_positions_give_the_scale(scene, tmp_path, by):
     found = find_scale(positions(tmp_path, scene, by=by), lambda: scene)
@@ -86,6 +94,23 @@ def test_camera_positions_give_the_scale(scene, tmp_path, by):
     assert found.figures["scale_cameras"] == len(scene.registered)
     assert "mm" in found.notes[0]
     assert find_scale(positions(tmp_path, scene, by=by) + "@cm", lambda: scene).factor == pytest.approx(0.02, rel=1e-6)
+
+
+def test_whole_seconds_are_told_from_numbers_of_frames(scene, tmp_path):
+    slow = replace(scene, images=[replace(image, time_s=4.0 * image.number) for image in scene.images])
+    assert find_scale(positions(tmp_path, slow, by="time"), lambda: slow).factor == pytest.approx(2.0, rel=1e-6)
+    assert find_scale(positions(tmp_path, slow, by="number"), lambda: slow).factor == pytest.approx(2.0, rel=1e-6)
+
+
+def test_cameras_that_do_not_fit_their_positions_do_not_count(scene, tmp_path):
+    text = positions(tmp_path, scene)
+    lines = (tmp_path / "path.tum").read_text().splitlines()
+    lines[2] = " ".join([lines[2].split()[0], "7.5", "7.5", "7.5"])
+    (tmp_path / "path.tum").write_text("\n".join(lines))
+    found = find_scale(text, lambda: scene)
+    assert found.factor == pytest.approx(2.0, rel=1e-4)
+    assert found.figures["scale_cameras_left_out"] == 1
+    assert "1 that do not fit left out" in found.notes[0]
 
 
 def test_positions_that_leave_the_scale_open_are_refused(scene, tmp_path):

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from dd_sfm.documents import parse_yaml, regular, shown
-from dd_sfm.errors import ConfigError
+from dd_sfm.errors import ConfigError, reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def load_config(
         try:
             loaded = parse_yaml(regular(path).read_text(), PlainLoader)
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read ({error}); expected a YAML file") from error
+            raise ConfigError(f"{path}: cannot be read ({reason_of(error)}); expected a YAML file") from error
         except yaml.YAMLError as error:
             raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
         if loaded is not None and not isinstance(loaded, dict):

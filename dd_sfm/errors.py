@@ -29,6 +29,15 @@ def one_line(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
+def reason_of(error: BaseException) -> str:
+    """Why something could not be read, in words: an error of the system without its number and path."""
+    if isinstance(error, FileNotFoundError):
+        return "not found"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
+
+
 class UsageError(DDSfMError):
     """The command line, a configuration or a path given by the user is wrong (exit code 2)."""
 

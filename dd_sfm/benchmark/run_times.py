@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dd_sfm.documents import finite, whole
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, reason_of
 from dd_sfm.io.run_folder import read_metrics
 
 TOTAL = "total"
@@ -44,7 +44,8 @@ def read_run_times(runs: Sequence[Path]) -> list[RunTimes]:
             found.append(RunTimes(str(run), max(1, whole(metrics["frames_used"])), seconds))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
-                f"{run / 'metrics.json'}: no seconds of its stages ({error}); expected what dd-sfm reconstruct writes"
+                f"{run / 'metrics.json'}: no seconds of its stages ({reason_of(error)}); expected what dd-sfm "
+                "reconstruct writes"
             ) from error
     return found
 

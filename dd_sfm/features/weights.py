@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from dd_sfm.documents import parse_json, regular
-from dd_sfm.errors import WeightsError
+from dd_sfm.errors import WeightsError, reason_of
 from dd_sfm.features.networks import ARCHITECTURES, build_network
 from dd_sfm.io.atomic import write_bytes
 from dd_sfm.io.shortage import raise_if_short
@@ -182,7 +182,7 @@ def _open(path: Path) -> Iterator[Any]:
     except (SafetensorError, OSError, ValueError) as error:
         raise_if_short(str(path), error)
         raise WeightsError(
-            f"{path}: not a readable safetensors file ({error}); expected weights by dd-sfm train"
+            f"{path}: not a readable safetensors file ({reason_of(error)}); expected weights by dd-sfm train"
         ) from error
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from plyfile import PlyData, PlyElement, PlyParseError
 
 from dd_sfm.documents import regular
-from dd_sfm.errors import InputError, one_line
+from dd_sfm.errors import InputError, one_line, reason_of
 from dd_sfm.io.atomic import write_bytes, write_parts
 from dd_sfm.structures import PointCloud
 
@@ -175,7 +175,9 @@ def read_cloud(path: Path) -> PointCloud:
             vertex = read_ply(path)["vertex"].data
             xyz = np.stack([vertex["x"], vertex["y"], vertex["z"]], 1).astype(np.float64)
     except PLY_ERRORS as error:
-        raise InputError(f"{path}: not a PLY with vertices ({error}); expected properties x, y, z") from error
+        raise InputError(
+            f"{path}: not a PLY with vertices ({reason_of(error)}); expected properties x, y, z"
+        ) from error
     count, names = len(xyz), vertex.dtype.names
 
     def columns(wanted: tuple[str, ...], default: float, kind: type) -> np.ndarray:

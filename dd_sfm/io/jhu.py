@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import PinholeCamera, camera_centres, pose_at, world_to_camera
 from dd_sfm.documents import regular
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, reason_of
 from dd_sfm.io.atomic import write_bytes, write_text
 from dd_sfm.io.clouds import PLY_ERRORS, read_ply
 from dd_sfm.io.images import read_mask, write_mask
@@ -65,7 +65,7 @@ def read_sequence(folder: Path) -> JHUSequence:
         mask = read_mask(folder / "undistorted_mask.bmp")
     except (OSError, ValueError, TypeError, OverflowError, MemoryError, *PLY_ERRORS) as error:
         raise_if_short(str(folder), error)
-        raise InputError(f"{folder}: not a complete JHU sequence ({error})") from error
+        raise InputError(f"{folder}: not a complete JHU sequence ({reason_of(error)})") from error
     height, width = mask.shape
     cameras = {f: PinholeCamera(width, height, *v) for f, v in zip(visible, focal_centre.tolist(), strict=True)}
     candidates = {

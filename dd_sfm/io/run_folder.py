@@ -16,7 +16,7 @@ import yaml
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.documents import finite, parse_json, read_json, whole, whole_number
-from dd_sfm.errors import InputError, OutputError, ShapeError
+from dd_sfm.errors import InputError, OutputError, ShapeError, reason_of
 from dd_sfm.io.arrays import READ_ERRORS, read_arrays, write_arrays
 from dd_sfm.io.atomic import write_bytes, write_json
 from dd_sfm.io.lens import Lens
@@ -101,7 +101,7 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except (*READ_ERRORS, IndexError, TypeError, AttributeError, OverflowError, ShapeError, yaml.YAMLError) as error:
         raise_if_short(str(path), error)
-        found = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
+        found = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({reason_of(error)})"
         raise InputError(
             f"{path}: {found}; expected what dd-sfm reconstruct writes. Repeat the run with --overwrite"
         ) from error
@@ -382,7 +382,7 @@ def read_stages(run: Path, names: Sequence[str]) -> StoredStages:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise_if_short(str(path), error)
         raise OutputError(
-            f"{path}: damaged ({error}); remove it together with the run, or choose a new folder"
+            f"{path}: damaged ({reason_of(error)}); remove it together with the run, or choose a new folder"
         ) from error
 
 

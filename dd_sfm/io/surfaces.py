@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dd_sfm.documents import regular
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, reason_of
 from dd_sfm.io.clouds import face_count, read_cloud, read_faces
 from dd_sfm.io.vtk_file import read_vtk
 from dd_sfm.structures import FloatArray, IntArray
@@ -40,7 +40,9 @@ def read_surface(path: Path) -> Surface:
             raise InputError(f"{path}: more than {MOST_BYTES // 10**9} GB; expected a surface. Thin it out")
         vertices, faces = _READERS[suffix](path)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected a surface as {suffix[1:].upper()}") from error
+        raise InputError(
+            f"{path}: cannot be read ({reason_of(error)}); expected a surface as {suffix[1:].upper()}"
+        ) from error
     if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):
         raise InputError(f"{path}: faces of vertices that are not there; expected numbers below {len(vertices)}")
     known = np.isfinite(vertices).all(1)

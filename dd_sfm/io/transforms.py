@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.documents import finite, parse_json, regular
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, reason_of
 
 MOST_BYTES = 1_000_000
 KNOWN = "AffineTransform", "MatrixOffsetTransformBase", "Similarity3DTransform", "VersorRigid3DTransform"
@@ -36,8 +36,8 @@ def read_transform(path: Path) -> NDArray[np.float64]:
         return _of_rows([float(word) for word in re.split(r"[\s,;]+", re.sub(r"#.*", "", text)) if word])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path}: no transform ({error}); expected 16 numbers row by row, JSON with matrix (or scale, rotation, "
-            "translation), or an ITK transform file"
+            f"{path}: no transform ({reason_of(error)}); expected 16 numbers row by row, JSON with matrix (or "
+            "scale, rotation, translation), or an ITK transform file"
         ) from error
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera, camera_to_world, pose_at, world_to_camera
-from dd_sfm.errors import InputError, ShapeError
+from dd_sfm.errors import InputError, ShapeError, reason_of
 from dd_sfm.io.arrays import READ_ERRORS, read_arrays
 from dd_sfm.io.images import read_mask
 from dd_sfm.io.lens import Lens
@@ -90,7 +90,9 @@ def read_truth(folder: Path) -> RenderedTruth:
             float(values.get("deformation", 0.0)),
         )
     except (*READ_ERRORS, TypeError, ShapeError) as error:
-        raise InputError(f"{folder}: no readable truth.npz ({error}); expected a rendered clip's folder") from error
+        raise InputError(
+            f"{folder}: no readable truth.npz ({reason_of(error)}); expected a rendered clip's folder"
+        ) from error
     _check_frames(path, truth)
     return truth
 

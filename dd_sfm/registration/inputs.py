@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.documents import regular
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, reason_of
 from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.io.transforms import read_transform
 from dd_sfm.sfm.geometry import similarity, width_share
@@ -71,7 +71,8 @@ def read_pairs(path: Path) -> tuple[FloatArray, FloatArray]:
             raise ValueError("values that are not finite")
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path}: no pairs ({error}); expected rows of six numbers: x,y,z of the cloud, x,y,z of the surface"
+            f"{path}: no pairs ({reason_of(error)}); expected rows of six numbers: x,y,z of the cloud, x,y,z of the "
+            "surface"
         ) from error
     return pairs[:, :3], pairs[:, 3:]
 

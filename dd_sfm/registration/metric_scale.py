@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.cameras import camera_centres
 from dd_sfm.documents import finite, read_json, regular
-from dd_sfm.errors import ConfigError, InputError
+from dd_sfm.errors import ConfigError, InputError, reason_of
 from dd_sfm.evaluation.model.alignment import align_points
 from dd_sfm.io.metric import MetricScale
 from dd_sfm.io.scene import Scene
@@ -90,7 +90,8 @@ def _of_registration(path: Path, source: Path | None) -> MetricScale:
             raise ValueError(f"a scale of {factor:g}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path}: no registration ({error}); expected registration.json of dd-sfm register, with scale and unit"
+            f"{path}: no registration ({reason_of(error)}); expected registration.json of dd-sfm register, with scale "
+            "and unit"
         ) from error
     notes = [f"{path}: the registration is ambiguous, so the scale may be wrong"] if ambiguous else []
     here = None if source is None else source.resolve()
@@ -188,7 +189,9 @@ def _read_positions(path: Path) -> tuple[FloatArray, FloatArray]:
         if not len(values) or not np.isfinite(values).all():
             raise ValueError("no positions, or some that are not finite")
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no camera path ({error}); expected lines of time, x, y, z (TUM)") from error
+        raise InputError(
+            f"{path}: no camera path ({reason_of(error)}); expected lines of time, x, y, z (TUM)"
+        ) from error
     values = values[np.unique(values[:, 0], return_index=True)[1]]
     return values[:, 0], values[:, 1:]
 

@@ -68,12 +68,7 @@ def run_metrics(
     memory = memory_figures() if is_new or len(kept) < len(seconds) else {}
     models = read_point_figures(out)
     frames, match, found = read_frames(out), read_matches(out), read_poses(out)
-    notes = [
-        *frames.notes,
-        *match.notes,
-        *found.notes,
-        *point_notes(models[0], is_calibrated=frames.camera.is_calibrated),
-    ]
+    notes = [*frames.notes, *match.notes, *found.notes, *point_notes(models[0], frames.camera)]
     return {
         "features": features,
         "weights": weights,
@@ -178,10 +173,10 @@ def model_figures(model: Model) -> dict[str, float | int]:
     }
 
 
-def point_notes(figures: Mapping[str, float | int | None], *, is_calibrated: bool) -> list[Note]:
+def point_notes(figures: Mapping[str, float | int | None], camera: PinholeCamera) -> list[Note]:
     """What went less well with the points of a model, by its figures; of a dense search none where none was made."""
     # A wrong lens bends a model just as little parallax does, and is sooner mended.
-    advice = MORE_PARALLAX if is_calibrated else KNOWN_CAMERA + MORE_PARALLAX
+    advice = MORE_PARALLAX if camera.is_calibrated else KNOWN_CAMERA + MORE_PARALLAX
     maps, expected = figures.get("depth_maps"), figures.get("median_uncertainty")
     notes = []
     if maps == 0:

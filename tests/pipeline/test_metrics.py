@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import pytest
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.io.lens import Lens
 from dd_sfm.io.run_folder import ExtractedFrames
 from dd_sfm.pipeline.metrics import camera_figures, point_notes
+
+CAMERA = PinholeCamera(640, 480, 200.0, 200.0, 319.5, 239.5)
 
 
 @pytest.mark.parametrize(
@@ -21,15 +25,15 @@ from dd_sfm.pipeline.metrics import camera_figures, point_notes
     ],
 )
 def test_points_that_are_few_or_unsure_are_told(figures, told):
-    notes = point_notes(figures, is_calibrated=True)
+    notes = point_notes(figures, CAMERA)
     assert len(notes) == bool(told)
     assert told in "".join(note.text for note in notes)
 
 
 def test_a_camera_that_is_not_known_is_mended_first():
     figures = {"depth_maps": 12, "dense_points": 900, "median_uncertainty": 0.326}
-    assert "--lens" in point_notes(figures, is_calibrated=False)[0].text
-    assert "--lens" not in point_notes(figures, is_calibrated=True)[0].text
+    assert "--lens" in point_notes(figures, replace(CAMERA, is_guess=True))[0].text
+    assert "--lens" not in point_notes(figures, CAMERA)[0].text
 
 
 def test_focal_lengths_of_lens_and_frames_are_told_apart():

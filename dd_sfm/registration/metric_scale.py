@@ -125,6 +125,13 @@ def _of_positions(path: Path, unit: str, scene: Scene) -> MetricScale:
             f"positions: the scale is open by {100 * best.sigma:.2g} %; expected {100 * MOST_SIGMA:g} % or less. Use a "
             "longer path"
         )
+    others = [fit.scale for fit in fits if fit.sigma <= MOST_SIGMA and abs(fit.scale / best.scale - 1) > MOST_SIGMA]
+    if others:
+        raise InputError(
+            f"{path}: its whole numbers fit the cameras as seconds and as numbers of frames, with scales of "
+            f"{best.scale:.4g} and {others[0]:.4g} mm a unit; expected seconds with a fraction, or numbers of all "
+            "frames. Add a millisecond to seconds"
+        )
     without = f", {best.left_out} that do not fit left out" if best.left_out else ""
     notes = [
         f"scale {best.scale:.6g} mm a unit, +- {100 * best.sigma:.2g} %: {best.cameras} cameras lie "

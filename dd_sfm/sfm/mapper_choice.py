@@ -26,6 +26,7 @@ from dd_sfm.sfm.mappers import (
 )
 from dd_sfm.sfm.model_folders import candidate_folder, keep_models
 from dd_sfm.sfm.pairs import join_groups
+from dd_sfm.sfm.pose_check import LEAST_FRAMES
 from dd_sfm.sfm.rival_models import refutations
 from dd_sfm.sfm.scale_check import largest_scale_jump, scale_ratios
 from dd_sfm.sfm.sound_models import ModelChecker, SoundModel, SoundModels
@@ -134,7 +135,7 @@ def try_mappers(
         ):
             break
     best = best_candidate(candidates, config.map.max_scale_jump)
-    if best.registered < 3:
+    if best.registered < LEAST_FRAMES:
         raise ReconstructionError(
             f"{out / 'database.db'}: no model from {len(frames)} frames ({pairs.verified} of {pairs.tried} pairs "
             f"verified, {pairs.matches} matches); {_no_model_hint(pairs)}"
@@ -264,12 +265,13 @@ def _holds_up(candidate: Candidate, possible: int, config: Config) -> bool:
 def best_candidate(candidates: list[Candidate], max_scale_jump: float) -> Candidate:
     """The result of which most frames hold, or else are registered; with a jump in scale at :data:`WORTH_WITH_JUMP`.
 
-    One that is refuted is taken only where all are.
+    One that is refuted is taken only where all others are, or are none.
     """
 
-    def key(candidate: Candidate) -> tuple[bool, float, float]:
+    def key(candidate: Candidate) -> tuple[bool, bool, float, float]:
         worth = 1.0 if candidate.jump <= max_scale_jump else WORTH_WITH_JUMP
-        return not candidate.is_refuted, candidate.holding * worth, candidate.registered * worth
+        is_model = candidate.registered >= LEAST_FRAMES
+        return is_model, not candidate.is_refuted, candidate.holding * worth, candidate.registered * worth
 
     return max(candidates, key=key)
 

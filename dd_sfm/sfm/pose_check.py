@@ -6,7 +6,7 @@ or changes its scale between two frames where what links those up to one with th
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -71,18 +71,27 @@ class PoseCheck:
 
     @property
     def lacks_places_alone(self) -> bool:
-        """Whether the model was split, but only where one side of a frame does not confirm its place."""
+        """Whether the model was split, but only where one side of a frame does not confirm its place.
+
+        With little parallax the points of one side are off together, more than their errors tell, so that what looks
+        like another place (:data:`PLACE`) may be none.
+        """
         return bool(self.broken) and not self.wrong and set(self.broken.values()) <= {PLACE, UNSURE}
 
 
-def check_together(poses: Mapping[int, FloatArray], sigma: FloatArray) -> PoseCheck | None:
+def check_together(
+    poses: Mapping[int, FloatArray], sigma: FloatArray, pairs: Sequence[PairSupport]
+) -> PoseCheck | None:
     """What is found about a model whose frames' places are known by all observations together; None if they are not.
 
-    One side of a frame alone measures points badly where the camera has hardly moved, as then do all sides.
+    One side of a frame alone measures points badly where the camera has hardly moved, as then do all sides. The
+    confidence is the share of a frame's matches that agree, of those that could, or exp(-x^2 / 2), x being how far its
+    place may be off in units of the largest that is allowed, whichever is smaller.
 
     Args:
         poses: cam_from_world (3, 4) by frame position.
         sigma: Standard deviations (F,) of the places, by position ascending.
+        pairs: The support of the model's pairs.
     """
     positions = sorted(poses)
     centres = camera_centres(np.stack([poses[k] for k in positions]))
@@ -90,8 +99,11 @@ def check_together(poses: Mapping[int, FloatArray], sigma: FloatArray) -> PoseCh
     off = INFLATION * sigma / max(PATH_SHARE * path, STEP_SHARE * path / max(1, len(positions) - 1), 1e-30)
     if not (off <= 1).all():
         return None
-    confidence = np.exp(-(off**2) / 2)
-    return PoseCheck([positions], {}, {}, dict(zip(positions, confidence.round(3).tolist(), strict=True)), True)
+    confidence = {}
+    for position, known in zip(positions, np.exp(-(off**2) / 2).tolist(), strict=True):
+        share = _share(pair for pair in pairs if position in (pair.first, pair.second))
+        confidence[position] = round(min(known, 1.0 if share is None else share), 3)
+    return PoseCheck([positions], {}, {}, confidence, doubtful=True)
 
 
 def check_poses(

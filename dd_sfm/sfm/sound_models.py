@@ -12,6 +12,7 @@ from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.mappers import MappedModel, Poses
+from dd_sfm.sfm.pair_support import pair_supports
 from dd_sfm.sfm.point_selection import spread_subset
 from dd_sfm.sfm.pose_check import LEAST_FRAMES, NOTHING, TOO_FEW, PoseCheck, check_poses, check_together
 from dd_sfm.sfm.pose_errors import place_errors
@@ -139,7 +140,8 @@ class ModelChecker:
         if not self.has_little_parallax(model.cam_from_world, model.camera):
             return None
         part = spread_subset(model, size, self.config.triangulation.adjust_points_per_frame)
-        return check_together(model.cam_from_world, place_errors(part, self.scale, seed))
+        pairs = pair_supports(self.tracks, self.held_out, model.cam_from_world, model.camera, self.scale)
+        return check_together(model.cam_from_world, place_errors(part, self.scale, seed), pairs)
 
     def fit(self, poses: Poses, camera: PinholeCamera) -> TrackFit:
         """How well poses explain all tracks."""

@@ -102,6 +102,16 @@ def test_whole_seconds_are_told_from_numbers_of_frames(scene, tmp_path):
     assert find_scale(positions(tmp_path, slow, by="number"), lambda: slow).factor == pytest.approx(2.0, rel=1e-6)
 
 
+def test_whole_numbers_that_fit_both_ways_are_refused(scene, tmp_path):
+    slow = replace(scene, images=[replace(image, time_s=4.0 * image.number) for image in scene.images])
+    poses = {k: np.column_stack([np.eye(3), [-float(slow.images[k].number), 0, 0]]) for k in slow.registered}
+    straight = replace(slow, model=replace(slow.model, cam_from_world=poses))
+    last = 4 * max(slow.images[k].number for k in slow.registered)
+    (tmp_path / "path.tum").write_text("\n".join(f"{k} {k} 0 0" for k in range(last + 1)))
+    with pytest.raises(InputError, match="as seconds and as numbers of frames"):
+        find_scale(f"tum:{tmp_path / 'path.tum'}", lambda: straight)
+
+
 def test_cameras_that_do_not_fit_their_positions_do_not_count(scene, tmp_path):
     text = positions(tmp_path, scene)
     lines = (tmp_path / "path.tum").read_text().splitlines()

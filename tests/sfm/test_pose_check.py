@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from dd_sfm.config import Config, load_config
 from dd_sfm.sfm import pair_support
 from dd_sfm.sfm.mappers import MappedModel
-from dd_sfm.sfm.pair_support import agree, free_pose, pair_supports
+from dd_sfm.sfm.pair_support import PairSupport, agree, free_pose, pair_supports
 from dd_sfm.sfm.piece_notes import model_notes
 from dd_sfm.sfm.pose_check import MATCHES, PLACE, check_poses, check_together
 from dd_sfm.sfm.side_poses import SidePoses
@@ -105,11 +105,13 @@ def test_places_that_all_observations_know_together_hold(scene):
     _, _, poses = scene
     path = sum(np.linalg.norm(centre(poses[k + 1]) - centre(poses[k])) for k in range(13))
     sigma = np.full(14, 0.01 * path)
-    found = check_together(poses, sigma)
+    found = check_together(poses, sigma, [])
     assert found.parts == [list(range(14))]
     assert 0.7 < min(found.confidence.values()) < 1
+    contrary = [PairSupport(3, 4, 100, 40, 80)]
+    assert check_together(poses, sigma, contrary).confidence[4] == 0.5
     sigma[7] = 0.05 * path
-    assert check_together(poses, sigma) is None
+    assert check_together(poses, sigma, []) is None
 
 
 def test_a_model_without_what_does_not_hold(scene):

@@ -16,7 +16,7 @@ LEAST_VIEWS = 3
 """Of a point, in all frames and in a few: two views nearly always agree."""
 LEAST_OBSERVATIONS = 1000
 MOST_TRACKS = 20_000
-LARGEST_GROWTH = 1.8
+LARGEST_GROWTH = 1.7
 """Where the scene held still the residual has grown less."""
 
 
@@ -25,7 +25,7 @@ def residual_growth(
 ) -> float | None:
     """How many times larger residuals are against points of all views than against those of a few frames in a row.
 
-    Noise alone makes it 1.1 or so, matches that drift along the path 1.3 to 1.7; tissue that moves, poses that bend,
+    Noise alone makes it 1.1 or so, matches that drift along the path 1.3 to 1.6; tissue that moves, poses that bend,
     and a camera that does not fit make it more.
 
     Args:

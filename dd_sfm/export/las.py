@@ -16,6 +16,8 @@ from dd_sfm.progress import Progress
 NAME = "points.las"
 STEPS = 2.0**30
 """Of the whole extent of the cloud: coordinates are integers of 32 bits."""
+LEAST_EXTENT = 1e-9
+"""What a cloud of one place is taken for."""
 RGB_FORMAT = 7
 OWNER, RECORD = "dd-sfm", 1
 
@@ -39,8 +41,9 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     header.generating_software, header.system_identifier = "dd-sfm", "structure from motion"
     low, high = (np.zeros(3), np.ones(3)) if not len(cloud.xyz) else (cloud.xyz.min(0), cloud.xyz.max(0))
     # A decimal number, as readers print it.
-    step = 10.0 ** np.ceil(np.log10(max(float((high - low).max()), 1e-9) / STEPS))
-    header.offsets, header.scales = np.floor(low), np.full(3, step)
+    step = 10.0 ** np.ceil(np.log10(max(float((high - low).max()), LEAST_EXTENT) / STEPS))
+    # The offset is the corner itself: a whole number may be more steps away from a small cloud than integers hold.
+    header.offsets, header.scales = low, np.full(3, step)
     columns = points.columns
     header.add_extra_dims([laspy.ExtraBytesParams(name, values.dtype) for name, values in columns.items()])
     text = json.dumps(json_content(unit_of(scene))).encode()

@@ -4,6 +4,7 @@ A camera's transform is world_from_cam with axes right, down and forward; the pr
 the image, and fx as f + b1. Cameras are found by their labels, the names of the images without ending.
 """
 
+import re
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from xml.etree import ElementTree
@@ -27,8 +28,7 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     need_pinhole(scene, "Metashape's undistorted images")
     root = ElementTree.Element("document", version="2.0.0")
     texts = "; ".join(f"{name}: {value}" for name, value in unit_of(scene).items())
-    # Two hyphens would end a comment of XML.
-    root.append(ElementTree.Comment(f" dd-sfm; {one_line(texts).replace('--', '- -')} "))
+    root.append(ElementTree.Comment(comment_text(f"dd-sfm; {texts}")))
     chunk = ElementTree.SubElement(root, "chunk", label="dd-sfm", enabled="true")
     used = [scene.images[k] for k in scene.registered]
     lenses = list(dict.fromkeys(image.camera for image in used))
@@ -51,6 +51,11 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     ElementTree.indent(root)
     write_bytes(folder / NAME, b'<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root) + b"\n")
     return []
+
+
+def comment_text(text: str) -> str:
+    """A text as a comment of XML may hold it: on one line, no two hyphens in a row, and none at the end."""
+    return f" {re.sub('-(?=-)', '- ', one_line(text))} "
 
 
 def _add_sensor(sensors: ElementTree.Element, number: int, camera: PinholeCamera) -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import struct
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,10 +12,13 @@ from converting import write_small_run
 
 from dd_sfm.cameras import camera_centres, inverse_pose, world_to_camera
 from dd_sfm.errors import InputError
+from dd_sfm.export import las
 from dd_sfm.export.convert import convert
+from dd_sfm.export.metashape import comment_text
 from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.scene import open_scene
 from dd_sfm.io.transforms import read_transform
+from dd_sfm.progress import silent
 from dd_sfm.registration.metric_scale import find_scale
 from dd_sfm.sfm.point_cloud import to_cloud
 
@@ -74,6 +78,25 @@ def test_las_has_all_columns_in_the_unit(run, scene, tmp_path):
     record = next(vlr for vlr in read.header.vlrs if vlr.user_id == "dd-sfm")
     unit = json.loads(record.record_data_bytes())
     assert (unit["unit"], unit["scale"]) == ("mm", FACTOR)
+
+
+@pytest.mark.parametrize("extent", [0.0, 1e-6, 0.03, 1e6])
+@pytest.mark.parametrize("place", [-0.01, 0.0, 12345.678, -1e6])
+def test_las_holds_clouds_of_every_size_and_place(run, scene, tmp_path, extent, place):
+    laspy = pytest.importorskip("laspy")
+    # Last places of numbers far from zero.
+    xyz = place + extent * np.random.default_rng(0).random((len(scene.model.xyz), 3))
+    moved = replace(scene, run=None, model=replace(scene.model, xyz=xyz))
+    las.write(moved, tmp_path, silent)
+    read = laspy.read(tmp_path / las.NAME)
+    assert np.allclose(read.xyz, xyz, rtol=1e-15, atol=1e-8 * extent)
+
+
+@pytest.mark.parametrize("text", ["a--b", "a---b", "------", "a-", "-", "a\n--\n-"])
+def test_a_comment_of_xml_is_well_formed(text):
+    root = ElementTree.fromstring(f"<a><!--{comment_text(text)}--></a>")
+    assert root.tag == "a"
+    assert comment_text(text).count("-") == text.count("-")
 
 
 def test_slicer_files_are_read_by_vtk(run, scene, tmp_path):

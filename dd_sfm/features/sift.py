@@ -25,6 +25,7 @@ from dd_sfm.io.colmap_database import colmap_camera, remove_database, silence
 from dd_sfm.io.colmap_matches import check_matrices
 from dd_sfm.io.colmap_model import image_names, read_model
 from dd_sfm.io.colmap_own import database_pairs, finish_models
+from dd_sfm.io.colmap_versions import open_to_all_versions
 from dd_sfm.mvs.uncertainty import keypoint_uncertainty
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.progress import Progress
@@ -144,7 +145,9 @@ def sift_match(frames: FrameSet, out: Path, config: Config, pairs: list[tuple[in
         _extract(scratch, frames, config)
         _match(scratch, pair_list, config)
         scratch.replace(out / DATABASE)
-        return read_tracks(out / DATABASE, names)
+        tracks = read_tracks(out / DATABASE, names)
+        open_to_all_versions(out / DATABASE)
+        return tracks
     finally:
         remove_database(scratch)
         pair_list.unlink(missing_ok=True)

@@ -62,6 +62,33 @@ def read_database_matches(path: Path) -> MatchedImages:
     return MatchedImages(names, sizes, tuple(keypoints), dict(sorted(matches.items())))
 
 
+def database_matches(path: Path, names: tuple[str, str]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Places (N, 2) of the matches of two images, pixel centres at integers, not verified; None when not matched.
+
+    Raises:
+        InputError: If it is no COLMAP database, or lacks an image.
+    """
+    try:
+        with closing(sqlite3.connect(_address(regular(path)), uri=True)) as database:
+            ids = dict(database.execute("SELECT name, image_id FROM images WHERE name IN (?, ?)", names).fetchall())
+            if not set(names) <= set(ids):
+                raise ValueError(f"image {names[0]} or {names[1]} is missing")
+            first, second = (int(ids[name]) for name in names)
+            low, high = sorted((first, second))
+            found = dict(_tables(database, "pair_id", "matches", "<u4", low * PAIR_BASE + high))
+            if not found:
+                return None
+            (matches,) = found.values()
+            columns = matches.astype(np.int64).T[:: 1 if first < second else -1]
+            places = []
+            for image, rows in zip((first, second), columns, strict=True):
+                keypoints = dict(_tables(database, "image_id", "keypoints", "<f4", image))[image]
+                places.append(from_colmap(keypoints[rows, :2].astype(np.float64)))
+    except (sqlite3.Error, OSError, ValueError, LookupError, TypeError, OverflowError) as error:
+        raise _damaged(path, error) from error
+    return places[0], places[1]
+
+
 def check_matrices(path: Path) -> None:
     """See that matrices in a COLMAP database have as many bytes as rows and columns, which COLMAP takes on trust.
 
@@ -97,9 +124,12 @@ def _address(path: Path) -> str:
     return f"{path.as_uri()}?mode=ro" + ("" if is_open else "&immutable=1")
 
 
-def _tables(database: sqlite3.Connection, key: str, table: str, kind: str) -> Iterator[tuple[int, NDArray[Any]]]:
-    """The non-empty matrices of a table, by their key."""
-    for number, rows, columns, content in database.execute(f"SELECT {key}, rows, cols, data FROM {table}"):
+def _tables(
+    database: sqlite3.Connection, key: str, table: str, kind: str, one: int | None = None
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """The non-empty matrices of a table, by their key; ``one``: only that of this key."""
+    only = "" if one is None else f" WHERE {key} = {one:d}"
+    for number, rows, columns, content in database.execute(f"SELECT {key}, rows, cols, data FROM {table}{only}"):
         if rows and content:
             if not isinstance(content, bytes):
                 raise ValueError(f"{table} hold {type(content).__name__}, no numbers")

@@ -1,14 +1,9 @@
-"""What COLMAP found by itself: matches in its database, and models finished for use with their points left as is."""
+"""What COLMAP found by itself: pairs in its database, and models finished for use with their points left as is."""
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dd_sfm.errors import InputError
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import silence
-from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.structures import VerifiedPairs
 
 
@@ -22,30 +17,6 @@ def database_pairs(path: Path, min_inliers: int) -> VerifiedPairs:
             verified=sum(n >= min_inliers for n in inliers),
             matches=database.num_inlier_matches(),
         )
-    finally:
-        database.close()
-
-
-def database_matches(path: Path, names: tuple[str, str]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Places (N, 2) of the matches of two images, pixel centres at integers, not verified; None when not matched.
-
-    Raises:
-        InputError: If the database cannot be read or lacks an image.
-    """
-    try:
-        database = pycolmap.Database.open(path)
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"{path}: not a COLMAP database ({error}); repeat the run with --overwrite") from error
-    try:
-        ids = {image.name: image.image_id for image in database.read_all_images()}
-        if not set(names) <= set(ids):
-            raise InputError(f"{path}: image {names[0]} or {names[1]} is missing; repeat the run with --overwrite")
-        first, second = (ids[name] for name in names)
-        if not database.exists_matches(first, second):
-            return None
-        matches = np.asarray(database.read_matches(first, second), np.int64).reshape(-1, 2)
-        places = [np.asarray(database.read_keypoints(i), np.float64)[:, :2] for i in (first, second)]
-        return from_colmap(places[0][matches[:, 0]]), from_colmap(places[1][matches[:, 1]])
     finally:
         database.close()
 

@@ -3,10 +3,13 @@
 import sqlite3
 from contextlib import closing
 
+import numpy as np
 import pycolmap
 import pytest
 from converting import write_small_run
 
+from dd_sfm.errors import InputError
+from dd_sfm.io.colmap_matches import database_matches
 from dd_sfm.io.colmap_versions import open_to_all_versions
 
 PREPARED = {
@@ -61,3 +64,24 @@ def test_priors_that_are_there_stay(tmp_path):
 def test_nothing_is_made_where_there_is_none(tmp_path):
     open_to_all_versions(tmp_path / "database.db")
     assert not any(tmp_path.iterdir())
+
+
+def test_matches_of_a_pair_are_read_without_a_trace(tmp_path):
+    write_small_run(tmp_path / "run")
+    path = tmp_path / "run" / "database.db"
+    names = ("00000010.png", "00000012.png")
+    with closing(pycolmap.Database.open(path)) as database:
+        ids = {image.name: image.image_id for image in database.read_all_images()}
+        matches = database.read_matches(ids[names[0]], ids[names[1]])
+        places = [database.read_keypoints(ids[name])[:, :2] - 0.5 for name in names]
+    open_to_all_versions(path)
+    before = path.read_bytes()
+    found = database_matches(path, names)
+    for k in range(2):
+        assert np.allclose(found[k], places[k][matches[:, k]])
+        assert (found[k] == database_matches(path, names[::-1])[1 - k]).all()
+    assert database_matches(path, (names[0], names[0])) is None
+    with pytest.raises(InputError, match=r"database\.db: .*none\.png is missing"):
+        database_matches(path, (names[0], "none.png"))
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.glob("database.db*")] == ["database.db"]

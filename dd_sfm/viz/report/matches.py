@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.comparison.result import Column, Comparison
-from dd_sfm.io.colmap_own import database_matches
+from dd_sfm.io.colmap_matches import database_matches
 from dd_sfm.io.images import read_image
 from dd_sfm.io.run_folder import read_matches
 from dd_sfm.structures import FloatArray

@@ -11,6 +11,7 @@ import typer
 from dd_sfm.cli import options as o
 from dd_sfm.cli.console import has_tables, make_progress, make_say, summary
 from dd_sfm.cli.expand_options import expand_options
+from dd_sfm.config import Config, RuntimeConfig
 
 if TYPE_CHECKING:
     from dd_sfm.api import Stage
@@ -62,26 +63,65 @@ def reconstruct(
     from dd_sfm.export.drawn_depth import check_depth_of
 
     depth_of = None if depth == "none" else check_depth_of(depth, others=("none",))
-    run_stages(sources, out, options, configuration, "densify", overwrite=overwrite, quiet=messages.quiet)
     if depth_of is not None:
-        write_depth(out, depth_of, quiet=messages.quiet)
+        _check_depth_place(out)
+    settings = run_stages(sources, out, options, configuration, "densify", overwrite=overwrite, quiet=messages.quiet)
+    if depth_of is not None:
+        write_depth(out, depth_of, settings.runtime, quiet=messages.quiet)
 
 
-def write_depth(out: Path, depth_of: "DepthOf", *, quiet: bool) -> None:
-    """Write the depth maps of a finished run, unless it has them."""
+def write_depth(out: Path, depth_of: "DepthOf", runtime: RuntimeConfig | None = None, *, quiet: bool) -> None:
+    """Write the depth maps of a finished run, unless it has those of its model.
+
+    Raises:
+        OutputError: If the folder is a link, or holds what was converted there for another tool.
+    """
     from dd_sfm.export.convert import convert
     from dd_sfm.export.depth import holds_depth
+    from dd_sfm.io.checksums import model_sums
     from dd_sfm.io.run_layout import DEPTH, locked_if_run
+    from dd_sfm.ops.compiled import using_threads
+    from dd_sfm.runtime import cpu_threads
 
-    say = make_say(quiet)
-    with locked_if_run(out):
-        if holds_depth(out / DEPTH, depth_of):
-            say(f"nothing to do: depth maps written before: {out / DEPTH}")
+    say, folder = make_say(quiet), out / DEPTH
+    _check_depth_place(out)
+    with locked_if_run(out), using_threads(cpu_threads(runtime or RuntimeConfig())):
+        if holds_depth(folder, depth_of, model_sums(out)):
+            say(f"nothing to do: depth maps written before: {folder}")
             return
-        done = convert(out, out / DEPTH, "depth", depth_of=depth_of, overwrite=True, progress=make_progress(quiet))
+        done = convert(
+            out, folder, "depth", depth_of=depth_of, overwrite=True, in_run=True, progress=make_progress(quiet)
+        )
     for note in done.notes:
         say(f"note: {note}")
     say(f"written: depth maps: {done.path}")
+
+
+def _check_depth_place(out: Path) -> None:
+    """See that depth maps may be written into a run, before the run is made."""
+    from dd_sfm.documents import read_json
+    from dd_sfm.errors import OutputError
+    from dd_sfm.export.depth import MADE_BY, MARKER
+    from dd_sfm.io.links import check_is_no_link
+    from dd_sfm.io.run_layout import DEPTH
+
+    folder = out / DEPTH
+    check_is_no_link(out, folder)
+    try:
+        record = dict(read_json(folder / MARKER))
+    except (OSError, ValueError, TypeError):
+        return
+    target = record.get("target")
+    if record.get("made_by") == MADE_BY and target != "depth":
+        raise OutputError(
+            f"{folder}: holds what was converted --to {target}; expected depth maps of this command, or nothing. Move "
+            "it elsewhere"
+        )
+    if "scale" in record:
+        raise OutputError(
+            f"{folder}: holds depth maps in {record.get('unit')}; expected those of this command, in the unit of the "
+            "reconstruction, or nothing. Move them elsewhere"
+        )
 
 
 def run_stages(
@@ -93,8 +133,8 @@ def run_stages(
     *,
     overwrite: bool,
     quiet: bool,
-) -> None:
-    """Run the stages up to the one called ``last``."""
+) -> Config:
+    """Run the stages up to the one called ``last``; returns their settings."""
     # Torch and COLMAP take seconds to import: only when there is work, so that --help stays quick.
     from dd_sfm import api
     from dd_sfm.pipeline.stage_summary import stage_notes, stage_summary
@@ -129,6 +169,7 @@ def run_stages(
     is_kept = told and not any(line.endswith("...") for line in told)
     done = "nothing to do: all stages done before," if is_kept else "written:"
     say(f"{done} {stage_summary(out, last)}; {_next_step(last, out)}")
+    return settings
 
 
 def _next_step(last: "Stage", out: Path) -> str:

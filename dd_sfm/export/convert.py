@@ -12,10 +12,12 @@ import numpy as np
 
 from dd_sfm import __version__
 from dd_sfm.errors import ConfigError, OutputError
+from dd_sfm.export.depth import MADE_BY, MARKER
 from dd_sfm.export.drawn_depth import check_depth_of
 from dd_sfm.export.formats import FORMATS, Format, SingleFile, Write
 from dd_sfm.export.images import copy_image_files, frame_set
 from dd_sfm.io.atomic import atomic_file, output_error
+from dd_sfm.io.checksums import model_sums
 from dd_sfm.io.metric import MetricScale
 from dd_sfm.io.run_layout import is_reserved, is_run
 from dd_sfm.io.scene import Scene, in_unit, open_scene
@@ -30,7 +32,6 @@ FILE_ENDINGS = (
     ".splat", ".tif", ".tiff", ".bmp", ".mp4", ".avi", ".mov",
 )  # fmt: skip
 """Names that end so are meant to be files: no folder is made of them."""
-MADE_BY, MARKER = "dd-sfm convert", "convert.json"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def convert(
     copy_images: bool = False,
     depth_of: str | None = None,
     overwrite: bool = False,
+    in_run: bool = False,
     metric: Callable[[Scene], MetricScale] | None = None,
     progress: Progress = silent,
 ) -> Conversion:
@@ -65,6 +67,7 @@ def convert(
         copy_images: Also copy images and masks, where the format does not ask for them anyway.
         depth_of: Of formats with depth maps the frames that have one: references, which is the default, or all.
         overwrite: Replace what an earlier conversion wrote.
+        in_run: Whether ``out`` is a folder that the run itself has for this, where nothing else is converted to.
         metric: Finds the unit that all is written in; None for that of the source, which is arbitrary.
         progress: Shows the images as they are written.
 
@@ -73,6 +76,8 @@ def convert(
         InputError: If the source is not complete enough for the target.
         OutputError: If ``out`` holds something, or cannot be written.
     """
+    if not in_run:
+        _check_not_in_run(out)
     form, file = _check_request(source, out, target, copy_images=copy_images, overwrite=overwrite)
     fill = _writer(form, target, depth_of)
     scene = open_scene(source, images)
@@ -88,6 +93,8 @@ def convert(
         record: dict[str, Any] = {"made_by": MADE_BY, "version": __version__, "target": target, "source": str(source)}
         if scene.metric is not None:
             record |= scene.metric.as_json()
+        if form.has_depth and scene.run is not None:
+            record["model"] = model_sums(scene.run)
         with staged_folder(out, MARKER, record, overwrite=overwrite) as folder:
             notes = fill(scene, folder, progress)
             if copy_images and not form.has_images:
@@ -104,7 +111,6 @@ def _check_request(
     form = FORMATS[target]
     if out.resolve() == source.resolve():
         raise ConfigError(f"{out}: is the source itself; expected another folder. Choose one with -o")
-    _check_not_in_run(out)
     _check_ending(out, target)
     file = form.file if form.file and out.suffix.lower() in form.file.suffixes and not out.is_dir() else None
     if file and copy_images:

@@ -1,5 +1,6 @@
 """Depth maps: of each frame a 16-bit PNG, a PNG of confidences, and arrays; depth.json tells how to read them."""
 
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,10 +15,12 @@ from dd_sfm.io.arrays import write_arrays
 from dd_sfm.io.atomic import write_json
 from dd_sfm.io.images import write_image
 from dd_sfm.io.scene import Scene, scene_uncertainty
+from dd_sfm.io.staging import whole_record
 from dd_sfm.progress import Progress
 from dd_sfm.structures import FloatArray
 
 INDEX = "depth.json"
+MADE_BY, MARKER = "dd-sfm convert", "convert.json"
 HALF_CONFIDENCE = 0.01
 """Expected relative error of a depth whose confidence is one half."""
 MOST_LEVEL = 65535
@@ -43,10 +46,23 @@ def write(scene: Scene, folder: Path, progress: Progress, *, depth_of: DepthOf =
     return [*notes, coverage_text([entry["coverage"] for entry in entries])]
 
 
-def holds_depth(folder: Path, depth_of: DepthOf) -> bool:
-    """Whether a folder holds depth maps of these frames."""
+def holds_depth(folder: Path, depth_of: DepthOf, model: Mapping[str, str] | None = None) -> bool:
+    """Whether a folder itself holds all depth maps of these frames, in the unit of the reconstruction.
+
+    Args:
+        folder: Where ``dd-sfm convert`` may have written; a link counts for nothing.
+        depth_of: The frames.
+        model: What they have to be made of, by :func:`dd_sfm.io.checksums.model_sums`; None for any model.
+    """
+    record = None if folder.is_symlink() else whole_record(folder, MARKER, MADE_BY)
+    if record is None or record.get("target") != "depth" or "scale" in record:
+        return False
+    if model is not None and record.get("model") != model:
+        return False
     try:
-        return bool(read_json(folder / INDEX)["of"] == depth_of)
+        index = read_json(folder / INDEX)
+        files = {entry[kind] for entry in index["frames"] for kind in ("png", "confidence", "npz")}
+        return bool(index["of"] == depth_of and files <= set(record["files"]))
     except (OSError, ValueError, LookupError, TypeError):
         return False
 

@@ -84,6 +84,16 @@ def damaged(run: Path, stage: str, *, is_done: bool = True, has_caches: bool = T
         return [path for path, good in zip(checked, pool.map(is_whole, checked), strict=True) if not good]
 
 
+def model_sums(run: Path) -> dict[str, str]:
+    """Size and CRC-32 of the files of a run's first model and its cloud: what is made of them is of no other model.
+
+    Raises:
+        OSError: If one cannot be read.
+    """
+    files = [run / "points.ply", *sorted((run / "sparse" / "0").glob("*.bin"))]
+    return {path.relative_to(run).as_posix(): _sum(path) for path in files if path.is_file()}
+
+
 def lost(run: Path, stage: str) -> list[Path]:
     """The files of a finished stage that the next one cannot do without, and that are no longer there."""
     needed = [name for name in _read(run).get(stage, {}) if re.fullmatch(NEEDED, name)]

@@ -185,11 +185,11 @@ def run_with(path: Path) -> Path | None:
 
 def _is_name_of_run(inside: str) -> bool:
     products = ("mesh.ply", run_folder.EVALUATION, *(f"evaluation/{name}" for name in EVALUATION))
-    return inside in (*OWN_FILES, *products) or _is_name_of_stage(inside)
+    return inside in (*OWN_FILES, *products) or inside.startswith(f"{DEPTH}/") or _is_name_of_stage(inside)
 
 
 def is_reserved(inside: Path) -> bool:
     """Whether a path, relative to a run's folder, is one that commands write to, or lies in a folder of theirs."""
     top = inside.parts[0]
-    names = (*OWN_FILES, "mesh.ply", "evaluation", run_folder.EVALUATION)
+    names = (*OWN_FILES, "mesh.ply", DEPTH, "evaluation", run_folder.EVALUATION)
     return top in names or any(top in stage or _fits(stage.get("", "(?!)"), top) for stage in MADE_BY.values())

@@ -11,6 +11,9 @@ from dd_sfm.errors import OutputError
 from dd_sfm.io.atomic import output_error, sync_all, write_json
 from dd_sfm.io.links import check_is_no_link
 
+WHOLE = "whole"
+"""In a marker whether all its files are there: not while they are moved, and after a break of that."""
+
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
     """Check that a folder may be written to.
@@ -67,11 +70,13 @@ def staged_folder(folder: Path, marker: str, record: dict[str, Any], *, overwrit
 
 
 def _publish(staging: Path, folder: Path, marker: str, record: dict[str, Any]) -> None:
-    new = sorted(p.relative_to(staging).as_posix() for p in staging.rglob("*") if p.is_file())
+    found = (p.relative_to(staging).as_posix() for p in staging.rglob("*") if p.is_file())
+    # What tells of the files in folders comes after these.
+    new = sorted(found, key=lambda name: ("/" not in name, name))
     earlier = check_replaceable(folder, marker, record["made_by"], new)
     sync_all(staging, (staging / name for name in new))
     # Listed before they are moved: after a break they are still known as ours.
-    write_json(folder / marker, {**record, "files": sorted({*earlier, *new} - {marker})})
+    write_json(folder / marker, {**record, "files": sorted({*earlier, *new} - {marker}), WHOLE: False})
     for name in sorted({*earlier} - {*new, marker}):
         if (folder / name).is_file():
             (folder / name).unlink()
@@ -79,7 +84,7 @@ def _publish(staging: Path, folder: Path, marker: str, record: dict[str, Any]) -
     for name in new:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (staging / name).replace(folder / name)
-    write_json(folder / marker, {**record, "files": new})
+    write_json(folder / marker, {**record, "files": sorted(new), WHOLE: True})
 
 
 def check_replaceable(folder: Path, marker: str, made_by: str, names: Sequence[str]) -> set[str]:
@@ -114,6 +119,17 @@ def earlier_files(marker: Path, made_by: str) -> set[str]:
         return set()
     inside = [n for n in names if not n.is_absolute() and ".." not in n.parts]
     return {n.as_posix() for n in inside} | {marker.name}
+
+
+def whole_record(folder: Path, marker: str, made_by: str) -> dict[str, Any] | None:
+    """The record of an earlier call, when all the files that it lists are there; None otherwise."""
+    try:
+        record = dict(read_json(folder / marker))
+        files = earlier_files(folder / marker, made_by)
+        is_whole = record.get(WHOLE) is True and bool(files) and all((folder / name).is_file() for name in files)
+    except (OSError, ValueError, TypeError):
+        return None
+    return record if is_whole else None
 
 
 def _remove_empty(folder: Path, top: Path) -> None:

@@ -2,20 +2,25 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from converting import write_small_run
 from plane import CAMERA, DEPTH_MM, FRAMES, OWN, plane_model, to_own_world
 
 from dd_sfm.cli.reconstruct import write_depth
-from dd_sfm.errors import ConfigError, InputError
+from dd_sfm.config import RuntimeConfig
+from dd_sfm.errors import ConfigError, InputError, OutputError
+from dd_sfm.export import drawn_depth
 from dd_sfm.export.convert import convert
 from dd_sfm.export.depth import holds_depth
+from dd_sfm.io.checksums import model_sums
 from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.colmap_model import write_model
-from dd_sfm.io.run_layout import remove_own
+from dd_sfm.io.run_layout import remove_own, run_with
 from dd_sfm.sfm.point_cloud import to_cloud
 from dd_sfm.structures import Frame, FrameSet
 
@@ -39,6 +44,14 @@ def run(tmp_path_factory):
     )
     write_model(folder / "sparse" / "0", model, frames)
     write_cloud(folder / "points.ply", to_cloud(model, np.full(len(model.xyz), 0.02)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def maps(run, tmp_path_factory):
+    """The depth maps of the run."""
+    folder = tmp_path_factory.mktemp("maps") / "depth"
+    convert(run, folder, "depth")
     return folder
 
 
@@ -133,3 +146,96 @@ def test_a_finished_run_gets_its_depth_maps_once(run, tmp_path, capsys):
         assert ("written: depth maps" in out, "nothing to do" in out) == (written, not written)
         assert holds_depth(tmp_path / "run" / "depth", depth_of)
     assert len(list((tmp_path / "run" / "depth" / "png").iterdir())) == FRAMES
+
+
+@pytest.mark.parametrize("spoil", ["file", "unfinished", "target", "scale", "model", "link"])
+def test_depth_maps_count_only_when_they_are_whole_and_of_the_model(run, maps, tmp_path, spoil):
+    folder = tmp_path / "depth"
+    shutil.copytree(maps, folder)
+    sums = model_sums(run)
+    assert holds_depth(folder, "references", sums)
+    record = json.loads((folder / "convert.json").read_text())
+    assert record["files"][0] != "depth.json"
+    changed = {"unfinished": {"whole": False}, "target": {"target": "colmap-depth"}, "scale": {"scale": 2.0}}
+    (folder / "convert.json").write_text(json.dumps(record | changed.get(spoil, {})))
+    if spoil == "file":
+        next((folder / "npz").iterdir()).unlink()
+    elif spoil == "model":
+        sums = sums | {"points.ply": "7 00000000"}
+    elif spoil == "link":
+        folder.rename(tmp_path / "elsewhere")
+        folder.symlink_to(tmp_path / "elsewhere")
+    assert not holds_depth(folder, "references", sums)
+
+
+def test_depth_maps_of_an_earlier_model_are_written_anew(run, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    write_depth(copy, "references", quiet=False)
+    model = to_own_world(plane_model(0.8))
+    write_cloud(copy / "points.ply", to_cloud(model, np.full(len(model.xyz), 0.02)))
+    capsys.readouterr()
+    write_depth(copy, "references", quiet=False)
+    assert "written: depth maps" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("held", ["link", "ply", "mm"])
+def test_what_is_not_its_own_in_the_place_of_the_depth_maps_stays(dd_sfm, run, maps, tmp_path, held):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    if held == "link":
+        (copy / "depth").symlink_to(maps)
+    elif held == "ply":
+        convert(run, copy / "depth", "ply")
+    else:
+        shutil.copytree(maps, copy / "depth")
+    marker = copy / "depth" / "convert.json"
+    if held == "mm":
+        marker.write_text(json.dumps(json.loads(marker.read_text()) | {"unit": "mm", "scale": 2.0}))
+    before = marker.read_bytes()
+    with pytest.raises(OutputError, match={"link": "a link to", "ply": "--to ply", "mm": "in mm"}[held]):
+        write_depth(copy, "references", quiet=True)
+    # Before any stage begins.
+    ran = dd_sfm("reconstruct", tmp_path / "none.mp4", "-o", copy, "--depth", "all")
+    assert (ran.code, str(copy / "depth") in ran.err) == (1, True)
+    assert marker.read_bytes() == before
+
+
+def test_nothing_else_is_converted_into_the_place_of_the_depth_maps(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / "stages.json").write_text("{}")
+    for inside in ("depth", "depth/more"):
+        with pytest.raises(OutputError, match="belongs to the run"):
+            convert(copy, copy / inside, "ply")
+    assert run_with(copy / "depth" / "png" / "00000010.png") == copy
+
+
+def test_files_that_tell_of_others_are_moved_after_them(run, tmp_path, monkeypatch):
+    moved = []
+    replace = Path.replace
+
+    def moving(path, target):
+        moved.append(Path(target).name)
+        if Path(target).name == "depth.json":
+            raise OSError("full")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", moving)
+    with pytest.raises(OutputError):
+        convert(run, tmp_path / "out", "depth")
+    assert sum(name.endswith(".png") for name in moved) == 2 * 6
+    monkeypatch.undo()
+    assert not holds_depth(tmp_path / "out", "references")
+    convert(run, tmp_path / "out", "depth", overwrite=True)
+    assert holds_depth(tmp_path / "out", "references")
+
+
+def test_depth_maps_are_drawn_by_as_many_threads_as_set(run, tmp_path, monkeypatch):
+    shutil.copytree(run, tmp_path / "run")
+    used, pool = [], drawn_depth.ThreadPoolExecutor
+    monkeypatch.setattr(drawn_depth, "ThreadPoolExecutor", lambda count: used.append(count) or pool(count))
+    before = torch.get_num_threads()
+    write_depth(tmp_path / "run", "references", RuntimeConfig(threads=before + 1), quiet=True)
+    assert used == [before + 1]
+    assert torch.get_num_threads() == before

@@ -6,6 +6,7 @@ from dd_sfm.notes import NoteCode
 from dd_sfm.structures import DropReason
 from dd_sfm.viz.report.advice import RULES, advice
 from dd_sfm.viz.report.facts import Facts
+from dd_sfm.viz.report.note_rules import NOTE_RULES
 from dd_sfm.viz.report.summary import NOTHING_TO_DO, summarise
 
 GOOD = {
@@ -60,6 +61,15 @@ RULE_CASES = [
     ("come_closer", {"coverage": {"measured_share": 0.74}}, {"coverage": {"measured_share": 0.75}}, "frame 74"),
     ("look_behind", {"coverage": {"holes_out_of_view_share": 0.051}}, {"coverage": {"holes_out_of_view_share": 0.05}},
      "2 places, 5.1 %"),
+    ("hold_still", {"residual_growth": 1.8}, {"residual_growth": 1.7}, "1.8 times better"),
+    ("hold_still", {"codes": [NoteCode.SCENE_MOVES]}, {}, "better than those of all frames"),
+    ("one_half", {"codes": [NoteCode.SIDE_BY_SIDE]}, {"codes": [NoteCode.STEREO_HALF]}, "the same picture"),
+    ("calibrate_to_the_rim", {"codes": [NoteCode.LENS_ENDS_EARLY]}, {"codes": [NoteCode.FIELD_NOT_KEPT]}, "masked"),
+    ("stay_near", {"codes": [NoteCode.FEW_MATCHES]}, {}, "hardly any match"),
+    ("steady_path", {"codes": [NoteCode.SCALE_JUMP]}, {"codes": [NoteCode.MODEL_SCALES]}, "scale of the model changes"),
+    ("steady_path", {"codes": [NoteCode.MODEL_SPLIT, NoteCode.FRAMES_TAKEN_OUT]}, {}, "split"),
+    ("more_frames", {"codes": [NoteCode.POSES_UNCONFIRMED]}, {}, "nothing confirms the poses"),
+    ("sound_file", {"codes": [NoteCode.VIDEO_ENDS_EARLY]}, {}, "ends early"),
 ]  # fmt: skip
 
 
@@ -68,6 +78,23 @@ def test_each_rule_speaks_beyond_its_threshold_alone(code, wrong, right, because
     assert list(given(**wrong)) == [code]
     assert because in given(**wrong)[code]
     assert given(**right) == {}
+
+
+def test_every_code_of_a_note_is_decided():
+    assert set(NOTE_RULES) == set(NoteCode)
+    assert set(NOTE_RULES.values()) - {None} <= {rule.__name__ for rule in RULES}
+
+
+@pytest.mark.parametrize("code", NoteCode)
+def test_nothing_is_asked_for_only_where_no_note_asks_for_something(code):
+    rule = NOTE_RULES[code]
+    assert list(given(codes=[code])) == ([rule] if rule else [])
+    assert (summarise(facts(codes=[code])).better == NOTHING_TO_DO) == (rule is None)
+
+
+def test_tissue_that_moves_comes_first():
+    codes = [code for code in NoteCode if NOTE_RULES[code]]
+    assert advice(facts(codes=codes))[0].code == "hold_still"
 
 
 def test_every_rule_is_tried():

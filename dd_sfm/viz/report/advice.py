@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dd_sfm.notes import NoteCode
+from dd_sfm.sfm.rigidity import LARGEST_GROWTH
 from dd_sfm.structures import DropReason
 from dd_sfm.viz.report.facts import UNSURE_POSE, Facts
+from dd_sfm.viz.report.note_rules import codes_of
 
 LEAST_REGISTERED = 0.95
 """Share of the used frames that ought to have a pose in the first model."""
@@ -54,11 +56,7 @@ def _count(number: int, what: str) -> str:
 
 def check_calibration(facts: Facts) -> Advice | None:
     """A calibration that does not look like one of this video."""
-    codes = facts.codes & {
-        NoteCode.CALIBRATION_FIELD_OF_VIEW,
-        NoteCode.CALIBRATION_CENTRE,
-        NoteCode.CALIBRATION_FOCAL_LENGTH,
-    }
+    codes = facts.codes & codes_of("check_calibration")
     if not codes:
         return None
     what = {
@@ -75,21 +73,38 @@ def check_calibration(facts: Facts) -> Advice | None:
 def calibrate(facts: Facts) -> Advice | None:
     """A camera that was assumed, or estimated from the clip."""
     origin = facts.metrics.get("camera_from")
-    if origin not in ("assumed", "clip"):
+    if origin not in ("assumed", "clip") and not facts.codes & codes_of("calibrate"):
         return None
     named = facts.metrics.get("lens") not in (None, "unknown")
     do = "calibrate the scope" if named else "calibrate the scope, or name its lens with --lens"
-    if origin == "assumed":
+    if origin != "clip" and NoteCode.CAMERA_ESTIMATED not in facts.codes:
         return Advice("calibrate", do, "the angle of view was assumed, and a wrong one bends the whole model")
     focal, sigma = facts.number("lens_focal_length_px"), facts.number("lens_focal_sigma_px")
     known = f" to ±{percent(sigma / focal)}" if focal and sigma else ""
     return Advice("calibrate", do, f"the focal length was estimated from the clip{known}")
 
 
+def calibrate_to_the_rim(facts: Facts) -> Advice | None:
+    """A lens that is known for the middle of the picture alone."""
+    if not facts.codes & codes_of("calibrate_to_the_rim"):
+        return None
+    because = "the lens is known for a part of the picture alone, and the rest is masked"
+    return Advice("calibrate_to_the_rim", "calibrate with the board filmed up to the rim of the picture", because)
+
+
+def one_half(facts: Facts) -> Advice | None:
+    """Stereo pictures that were taken for those of one camera."""
+    if not facts.codes & codes_of("one_half"):
+        return None
+    because = "both halves of the frames show nearly the same picture"
+    return Advice("one_half", "use one half of the stereo pictures, by --stereo", because)
+
+
 def keep_in_view(facts: Facts) -> Advice | None:
     """Frames that found no place in the first model."""
     lost = facts.used - facts.registered
-    if facts.used == 0 or facts.registered >= LEAST_REGISTERED * facts.used:
+    is_apart = bool(facts.codes & codes_of("keep_in_view"))
+    if not is_apart and (facts.used == 0 or facts.registered >= LEAST_REGISTERED * facts.used):
         return None
     models = facts.metrics.get("models")
     apart = (
@@ -101,6 +116,31 @@ def keep_in_view(facts: Facts) -> Advice | None:
         else "move more slowly where the view was lost, so that the same tissue stays in many frames"
     )
     return Advice("keep_in_view", do, f"{lost:,} of {facts.used:,} frames have no pose in the model{apart}")
+
+
+def stay_near(facts: Facts) -> Advice | None:
+    """Frames that hardly match any other, where none of them was lost."""
+    if not facts.codes & codes_of("stay_near") or keep_in_view(facts) is not None:
+        return None
+    do = "move more slowly, so that the same tissue stays in many frames"
+    return Advice("stay_near", do, "some frames have hardly any match")
+
+
+def steady_path(facts: Facts) -> Advice | None:
+    """Poses that did not hold up, or a scale that does not stay the same."""
+    codes = facts.codes & codes_of("steady_path")
+    what = {
+        NoteCode.SCALE_JUMP: "the scale of the model changes along the path",
+        NoteCode.MODEL_SPLIT: "the model had to be split where its parts contradict each other",
+        NoteCode.FRAMES_TAKEN_OUT: "frames were taken out of the model, as their poses did not hold up",
+    }
+    if not codes:
+        return None
+    because = ", and ".join(text for code, text in what.items() if code in codes)
+    do = "record that stretch again, more slowly and with the tissue at rest"
+    if NoteCode.SCALE_JUMP in codes:
+        do = f"do not trust sizes, and {do}"
+    return Advice("steady_path", do, because)
 
 
 def look_twice(facts: Facts) -> Advice | None:
@@ -118,11 +158,11 @@ def look_twice(facts: Facts) -> Advice | None:
 
 def more_frames(facts: Facts) -> Advice | None:
     """A clip of few frames."""
-    if facts.used >= FEW_FRAMES:
+    is_unconfirmed = bool(facts.codes & codes_of("more_frames"))
+    if facts.used >= FEW_FRAMES and not is_unconfirmed:
         return None
-    return Advice(
-        "more_frames", "use a longer piece, or more of its frames (--every)", f"{_count(facts.used, 'frames')} used"
-    )
+    because = f"{_count(facts.used, 'frames')} used" + is_unconfirmed * ", and nothing confirms the poses"
+    return Advice("more_frames", "use a longer piece, or more of its frames (--every)", because)
 
 
 def move_sideways(facts: Facts) -> Advice | None:
@@ -132,20 +172,24 @@ def move_sideways(facts: Facts) -> Advice | None:
         because = f"the rays of a point meet at {angle:.1f} degrees in the median"
     elif uncertainty is not None and uncertainty > MOST_UNCERTAINTY:
         because = f"half of the points may be more than {percent(uncertainty)} of their distance off"
+    elif facts.codes & codes_of("move_sideways"):
+        because = "frames hardly tell, or do not agree on, how far away things are"
     else:
         return None
     return Advice("move_sideways", "use a longer piece in which the tip also moves sideways", because)
 
 
 def hold_still(facts: Facts) -> Advice | None:
-    """Large reprojection errors. The tissue moved, or the calibration is of another scope: figures do not tell."""
-    error = facts.number("median_reprojection_error_px")
-    if error is None or not facts.width or error <= MOST_ERROR_OF_WIDTH * facts.width:
+    """Large errors, or such that grow with time. The tissue moved, or the camera is off: figures do not tell which."""
+    error, growth = facts.number("median_reprojection_error_px"), facts.number("residual_growth")
+    if facts.codes & codes_of("hold_still") or (growth is not None and growth > LARGEST_GROWTH):
+        times = "better" if growth is None else f"{growth:.1f} times better"
+        because = f"matches of a few frames in a row fit {times} than those of all frames"
+    elif error is not None and facts.width and error > MOST_ERROR_OF_WIDTH * facts.width:
+        because = f"points reproject {error:.2g} px off in the median, in frames {facts.width} px wide"
+    else:
         return None
-    do = "choose a stretch in which the tissue holds still, and check the calibration"
-    return Advice(
-        "hold_still", do, f"points reproject {error:.2g} px off in the median, in frames {facts.width} px wide"
-    )
+    return Advice("hold_still", "choose a stretch in which the tissue holds still, and check the calibration", because)
 
 
 def less_blur(facts: Facts) -> Advice | None:
@@ -173,10 +217,14 @@ def off_the_wall(facts: Facts) -> Advice | None:
 
 
 def sound_file(facts: Facts) -> Advice | None:
-    """Frames that could not be decoded."""
+    """Frames that could not be decoded, or are not in the file."""
+    codes = facts.codes & codes_of("sound_file")
+    do = "copy the recording again from where it was made"
+    if not facts.dropped.get(DropReason.UNDECODABLE) and codes:
+        ends = NoteCode.VIDEO_ENDS_EARLY in codes
+        return Advice("sound_file", do, "the file ends early" if ends else "frames are missing in the file")
     return _dropped(
-        facts, (DropReason.UNDECODABLE,), MOST_DAMAGED, "sound_file",
-        "copy the recording again from where it was made", "could not be decoded",
+        facts, (DropReason.UNDECODABLE,), MOST_DAMAGED, "sound_file", do, "could not be decoded",
     )  # fmt: skip
 
 
@@ -222,13 +270,17 @@ def look_behind(facts: Facts) -> Advice | None:
 
 
 RULES: tuple[Callable[[Facts], Advice | None], ...] = (
+    hold_still,
+    one_half,
     check_calibration,
     calibrate,
+    calibrate_to_the_rim,
     keep_in_view,
+    stay_near,
+    steady_path,
     look_twice,
     more_frames,
     move_sideways,
-    hold_still,
     less_blur,
     clear_view,
     off_the_wall,

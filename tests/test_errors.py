@@ -1,5 +1,6 @@
 import pytest
 
+from dd_sfm.__main__ import main
 from dd_sfm.errors import reason_of
 
 
@@ -15,3 +16,14 @@ from dd_sfm.errors import reason_of
 )
 def test_reasons_are_words_without_numbers_of_the_system(error, reason):
     assert reason_of(error) == reason
+
+
+def test_ctrl_c_while_modules_are_loaded_is_one_line(monkeypatch, capsys):
+    def stop(*_args, **_named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dd_sfm.cli.app.main", stop)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "dd-sfm: stopped; repeat the command to start again\n"

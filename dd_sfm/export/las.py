@@ -30,7 +30,7 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     """
     if find_spec("laspy") is None:
         raise InputError(
-            'LAS files: the package laspy is not installed; expected it. Install it: pip install "dd-sfm[las]", or '
+            'LAS files: laspy is not installed; expected it for this format. Try pip install "dd-sfm[las]", or '
             "pip install laspy"
         )
     import laspy

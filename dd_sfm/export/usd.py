@@ -30,7 +30,7 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     need_pinhole(scene, "USD")
     if find_spec("pxr") is None:
         raise InputError(
-            'USD files: the package usd-core is not installed; expected it. Install it: pip install "dd-sfm[usd]", or '
+            'USD files: usd-core is not installed; expected it for this format. Try pip install "dd-sfm[usd]", or '
             "pip install usd-core"
         )
     from pxr import Gf, Sdf, Usd, UsdGeom, Vt

@@ -18,6 +18,7 @@ from dd_sfm.io.scene import Scene
 from dd_sfm.sfm.geometry import width_share
 from dd_sfm.structures import FloatArray
 
+SECONDS, NUMBERS = "by seconds", "by numbers of frames"
 UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 POINT = rf"({NUMBER},{NUMBER},{NUMBER})"
@@ -30,8 +31,10 @@ MIN_POSES = 4
 MOST_BYTES = 200_000_000
 MOST_SIGMA = 0.05
 """A scale by camera positions whose standard deviation is a larger share of it is refused."""
-OUTLIER_TIMES = 3.0
-"""A camera does not fit that is more times the median error away, as in the alignment."""
+CLEARLY, LEAST_SIGMA = 5.0, 1e-3
+"""Of two readings of a file one is meant whose standard deviation, at least the second, is so many times smaller."""
+OUTLIER_TIMES = 5.0
+"""A camera does not fit that is more times the median error away; of errors in all directions alike none is."""
 LARGEST_GAP = 2.5
 """Positions are interpolated between neighbours in time that are at most so many usual steps apart."""
 ALIKE = 5
@@ -56,8 +59,10 @@ def find_scale(text: str, scene: Callable[[], Scene], source: Path | None = None
     if kind == "registration":
         return _of_registration(Path(rest), source)
     if kind == "tum":
-        path, _, unit = rest.rpartition("@") if rest.rpartition("@")[2] in UNITS else (rest, "", "m")
-        return _of_positions(Path(path), unit, scene())
+        path, _, unit = rest.rpartition("@") if "@" in Path(rest).name else (rest, "", "")
+        if unit and unit not in UNITS and not Path(rest).is_file():
+            raise ConfigError(f"--scale {text}: unit {unit}; expected one of {', '.join(UNITS)}")
+        return _of_positions(Path(path) if unit in UNITS else Path(rest), unit if unit in UNITS else "", scene())
     if plain := re.fullmatch(rf"({NUMBER})\s*(mm|cm|m)?", text.strip()):
         factor = float(plain[1]) * UNITS[plain[2] or "mm"]
         return MetricScale(_checked(factor, text), "mm", "a factor that was given")
@@ -107,13 +112,14 @@ def _of_registration(path: Path, source: Path | None) -> MetricScale:
 
 
 def _of_positions(path: Path, unit: str, scene: Scene) -> MetricScale:
-    """The scale at which the cameras come to lie at known positions."""
+    """The scale at which the cameras come to lie at known positions, metres where no unit is given."""
     if len({image.source for image in scene.images}) > 1:
         raise InputError(
             f"--scale tum:{path}: {scene.source} has several sources, each with times of its own; expected a run of "
             "one video. Give the factor itself"
         )
-    fits = [_fitted(scene, rows, UNITS[unit] * known) for rows, known in _matches(scene, *_read_positions(path))]
+    ways = _matches(scene, *_read_positions(path))
+    fits = [_fitted(scene, rows, UNITS[unit or "m"] * known, reading) for rows, known, reading in ways]
     if not fits:
         raise InputError(
             f"{path}: less than {MIN_POSES} positions of cameras, by time or frame number; expected {MIN_POSES} or more"
@@ -125,18 +131,22 @@ def _of_positions(path: Path, unit: str, scene: Scene) -> MetricScale:
             f"positions: the scale is open by {100 * best.sigma:.2g} %; expected {100 * MOST_SIGMA:g} % or less. Use a "
             "longer path"
         )
-    others = [fit.scale for fit in fits if fit.sigma <= MOST_SIGMA and abs(fit.scale / best.scale - 1) > MOST_SIGMA]
+    rivals = [fit for fit in fits if fit.sigma <= CLEARLY * max(best.sigma, LEAST_SIGMA)]
+    others = [fit.scale for fit in rivals if abs(fit.scale / best.scale - 1) > MOST_SIGMA]
     if others:
         raise InputError(
             f"{path}: its whole numbers fit the cameras as seconds and as numbers of frames, with scales of "
             f"{best.scale:.4g} and {others[0]:.4g} mm a unit; expected seconds with a fraction, or numbers of all "
             "frames. Add a millisecond to seconds"
         )
-    without = f", {best.left_out} that do not fit left out" if best.left_out else ""
+    without = f"; {best.left_out} left out, much further from theirs" if best.left_out else ""
     notes = [
         f"scale {best.scale:.6g} mm a unit, +- {100 * best.sigma:.2g} %: {best.cameras} cameras lie "
-        f"{best.residual:.3g} mm from their positions (rms), which spread by {best.spread:.3g} mm (rms){without}"
+        f"{best.residual:.3g} mm from their positions (rms), which spread by {best.spread:.3g} mm (rms), "
+        f"{best.reading}{without}"
     ]
+    if not unit:
+        notes.append(f"{path}: read as metres, as no unit was given: tum:FILE@mm and @cm are the others")
     if best.is_straight:
         notes.append(f"{path}: the path is nearly straight: the residuals say little of errors across it")
     figures: dict[str, Any] = {
@@ -154,7 +164,8 @@ class _Fit:
     """Cameras brought onto known positions, in mm.
 
     ``cameras``: how many fit, of which the other figures are; ``left_out``: how many do not; ``residual``, ``spread``:
-    distance from the positions and extent of these (rms); ``sigma``: standard deviation of the scale, relative to it.
+    distance from the positions and extent of these (rms); ``sigma``: standard deviation of the scale, relative to it;
+    ``reading``: what the first column was taken for.
     """
 
     scale: float
@@ -164,9 +175,10 @@ class _Fit:
     spread: float
     sigma: float
     is_straight: bool
+    reading: str
 
 
-def _fitted(scene: Scene, rows: Sequence[int], target: FloatArray) -> _Fit:
+def _fitted(scene: Scene, rows: Sequence[int], target: FloatArray, reading: str) -> _Fit:
     centres = camera_centres(np.stack([scene.model.cam_from_world[k] for k in rows]))
     found, error = align_points(centres, target)
     fits = error <= max(OUTLIER_TIMES * float(np.median(error)), 1e-9)
@@ -177,7 +189,7 @@ def _fitted(scene: Scene, rows: Sequence[int], target: FloatArray) -> _Fit:
     share = count / len(rows)
     sigma = residual / (spread * share * np.sqrt(max(1.0, count / ALIKE))) if spread > 0 else float("inf")
     straight = width_share(used) < STRAIGHT
-    return _Fit(float(found.scale), count, len(rows) - count, residual, spread, sigma, straight)
+    return _Fit(float(found.scale), count, len(rows) - count, residual, spread, sigma, straight, reading)
 
 
 def _read_positions(path: Path) -> tuple[FloatArray, FloatArray]:
@@ -203,8 +215,8 @@ def _read_positions(path: Path) -> tuple[FloatArray, FloatArray]:
     return values[:, 0], values[:, 1:]
 
 
-def _matches(scene: Scene, time: FloatArray, place: FloatArray) -> list[tuple[list[int], FloatArray]]:
-    """Registered images with a position, and these positions (N, 3): by seconds, and by the numbers of frames.
+def _matches(scene: Scene, time: FloatArray, place: FloatArray) -> list[tuple[list[int], FloatArray, str]]:
+    """Registered images with a position, these positions (N, 3), and by what: seconds, and numbers of frames.
 
     Whole numbers may be either, and what fits better is meant. Only what gives enough positions.
     """
@@ -212,13 +224,13 @@ def _matches(scene: Scene, time: FloatArray, place: FloatArray) -> list[tuple[li
     numbers = np.array([float(scene.images[k].number) for k in registered])
     known = [scene.images[k].time_s for k in registered]
     times = np.array([np.nan if second is None else second for second in known], np.float64)
-    ways = [_placed(times, time, place, is_exact=False)] if len(time) > 1 else []
+    ways = [(*_placed(times, time, place, is_exact=False), SECONDS)] if len(time) > 1 else []
     if (time == np.round(time)).all():
-        ways.append(_placed(numbers, time, place, is_exact=True))
+        ways.append((*_placed(numbers, time, place, is_exact=True), NUMBERS))
     elif len(time) > 1 and not np.isfinite(times).any():
-        ways.append(_placed(numbers, time, place, is_exact=False))
-    chosen = [([registered[k] for k in np.flatnonzero(near)], found) for near, found in ways]
-    return [(rows, found) for rows, found in chosen if len(rows) >= MIN_POSES]
+        ways.append((*_placed(numbers, time, place, is_exact=False), NUMBERS))
+    chosen = [([registered[k] for k in np.flatnonzero(near)], found, reading) for near, found, reading in ways]
+    return [way for way in chosen if len(way[0]) >= MIN_POSES]
 
 
 def _placed(

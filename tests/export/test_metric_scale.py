@@ -96,6 +96,14 @@ def test_camera_positions_give_the_scale(scene, tmp_path, by):
     assert find_scale(positions(tmp_path, scene, by=by) + "@cm", lambda: scene).factor == pytest.approx(0.02, rel=1e-6)
 
 
+def test_a_unit_that_was_not_given_or_is_none_is_told(scene, tmp_path):
+    text = positions(tmp_path, scene)
+    assert any("read as metres" in note for note in find_scale(text, lambda: scene).notes)
+    assert not any("read as metres" in note for note in find_scale(text + "@m", lambda: scene).notes)
+    with pytest.raises(ConfigError, match="unit inch; expected one of mm, cm, m"):
+        find_scale(text + "@inch", lambda: scene)
+
+
 def test_whole_seconds_are_told_from_numbers_of_frames(scene, tmp_path):
     slow = replace(scene, images=[replace(image, time_s=4.0 * image.number) for image in scene.images])
     assert find_scale(positions(tmp_path, slow, by="time"), lambda: slow).factor == pytest.approx(2.0, rel=1e-6)
@@ -120,7 +128,7 @@ def test_cameras_that_do_not_fit_their_positions_do_not_count(scene, tmp_path):
     found = find_scale(text, lambda: scene)
     assert found.factor == pytest.approx(2.0, rel=1e-4)
     assert found.figures["scale_cameras_left_out"] == 1
-    assert "1 that do not fit left out" in found.notes[0]
+    assert "1 left out" in found.notes[0]
 
 
 def test_positions_that_leave_the_scale_open_are_refused(scene, tmp_path):

@@ -1,6 +1,6 @@
 """How long stages report progress without printing: the command line passes a bar, tests pass nothing."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -78,6 +78,26 @@ class OneOfSeveral:
     def begin(self, stage: str) -> None:
         """Note that a stage of this run begins."""
         begin_stage(self.progress, f"{self.name}: {stage}")
+
+
+@dataclass(frozen=True)
+class WithMore:
+    """Progress of a task that another follows: ``more`` tells what that takes, whenever something is planned."""
+
+    progress: Progress
+    more: Callable[[], Sequence[Part]]
+
+    def __call__(self, items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
+        """Yield ``items`` unchanged; see :class:`Progress`."""
+        return self.progress(items, total=total, label=label)
+
+    def plan(self, parts: Sequence[Part]) -> None:
+        """Take what is to come, and what follows it."""
+        plan_ahead(self.progress, [*parts, *self.more()])
+
+    def begin(self, stage: str) -> None:
+        """Note that a stage begins."""
+        begin_stage(self.progress, stage)
 
 
 def silent(items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:

@@ -12,12 +12,16 @@ from dd_sfm.batch.process import is_stopped, run_process
 from dd_sfm.batch.storage import fetch, is_url, remove, scratch_folder, upload, without_secrets
 from dd_sfm.batch.task import RESULTS, RUNS_OF_COMPARISON, Command, Ending, Input, Outcome, VideoTask
 from dd_sfm.documents import read_json
-from dd_sfm.errors import DDSfMError
-from dd_sfm.io.atomic import output_error
+from dd_sfm.errors import DDSfMError, reason_of
+from dd_sfm.io.atomic import FULL, output_error
 from dd_sfm.io.links import check_is_no_link
+from dd_sfm.io.shortage import shortage
 
 PROCESS = ("-m", "dd_sfm.cli.video_process")
 """How Python starts the process of a video: by its name, as the command line lies above this room."""
+
+TEMPORARY = "/tmp"
+"""Where temporary files lie, as a rule; asking Python for it fails where there is no room for one."""
 
 
 def do_video(task: VideoTask) -> Outcome:
@@ -32,9 +36,7 @@ def do_video(task: VideoTask) -> Outcome:
     except DDSfMError as error:
         outcome = Outcome(Ending.FAILED, " ".join(str(error).split()))
     except OSError as error:
-        # No process, no temporary file: what the machine has no room for ends this video, and is told as what it is.
-        where = str(error.filename or tempfile.gettempdir())
-        outcome = Outcome(Ending.FAILED, str(output_error(Path(where), error)))
+        outcome = Outcome(Ending.FAILED, _of_system(error, task, scratch))
     if scratch is not None and outcome.ending in (Ending.DONE, Ending.FAILED):
         # What was stopped or killed goes on from there.
         remove(scratch)
@@ -47,6 +49,19 @@ def do_video(task: VideoTask) -> Outcome:
         round(time.monotonic() - started, 2),
         platform.node(),
     )
+
+
+def _of_system(error: OSError, task: VideoTask, scratch: Path | None) -> str:
+    """What an error of the system means for a video: an input that cannot be read, an output, or want of room."""
+    temporary = tempfile.tempdir or TEMPORARY
+    where = Path(os.fsdecode(error.filename) if error.filename else temporary)
+    if error.errno in FULL or shortage(error, str(where)) is not None:
+        return str(output_error(where, error))
+    is_input = any(where.is_relative_to(one.location) for one in task.inputs)
+    written = [folder for folder in (task.out, scratch, temporary) if folder is not None]
+    if not is_input and any(where.is_relative_to(folder) for folder in written):
+        return str(output_error(where, error))
+    return f"{where}: cannot be used ({reason_of(error)}); expected what can be read, and stays while the batch works"
 
 
 def _work(task: VideoTask, scratch: Path | None) -> Outcome:

@@ -24,9 +24,9 @@ from dd_sfm.pipeline.masks import find_field_of_view
 from dd_sfm.progress import Part, Progress, begin_stage, plan_ahead, silent
 
 MAX_VIEWS = 40
+"""Views that are fitted; more of them, taken by one camera in one go, tell little more."""
 SEARCH_S, FIT_S = 0.06, 8.0
 """Seconds on a usual machine for a frame that is searched, and for fitting lenses."""
-"""Views that are fitted; more of them, taken by one camera in one go, tell little more."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The dd-sfm command: collects the commands and turns errors into one line and an exit code."""
 
 import os
+import signal
 import sys
+import traceback
 from typing import Annotated, Any
 
 # Decoder warnings about odd streams would stand between our own lines; must be set before OpenCV opens a file.
@@ -24,7 +26,7 @@ from dd_sfm.cli.mesh import mesh
 from dd_sfm.cli.overlay import overlay
 from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
 from dd_sfm.cli.register import register
-from dd_sfm.cli.reporter import reporting
+from dd_sfm.cli.reporter import is_read, reporting
 from dd_sfm.cli.signals import interrupted_by_sigterm
 from dd_sfm.cli.synth import synth
 from dd_sfm.cli.train import train
@@ -40,10 +42,15 @@ LESS_MEMORY = {
     "batch": "do fewer videos at once: --workers 1",
 }
 """What helps a command that is not a reconstruction where memory is short."""
+UNREAD = 128 + signal.SIGPIPE
+"""Exit code where whoever reads what the command prints has gone."""
 MEANWHILE = (
     "expected a file or folder that can be used and stays while the command works. See that it is there and repeat the "
     "command, or run it with --debug to see what it was for"
 )
+
+
+SEEN_WITHOUT = "If it happens without one, too, run again with --debug and report what it shows"
 
 
 class _Commands(TyperGroup):
@@ -61,7 +68,13 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         with stoppable(lambda: "stopped; repeat the command to start again"), interrupted_by_sigterm():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except BrokenPipeError as error:
+                # Click would end without a word, whichever pipe it is.
+                if is_read(sys.stdout) and is_read(sys.stderr):
+                    raise RuntimeError(f"{error} to another process") from error
+                sys.exit(UNREAD)
 
 
 app = typer.Typer(
@@ -141,7 +154,7 @@ def explain(error: BaseException, command: str = "") -> tuple[str, int]:
     first = (str(error).strip().splitlines() or [""])[0]
     if address_space_warning():
         seems = f"not enough memory, as it seems ({type(error).__name__}: {one_line(first)})"
-        return f"{seems}; raise the limit (ulimit -v), and report it if it happens without one, too", 1
+        return f"{seems}; raise the limit (ulimit -v). {SEEN_WITHOUT}", 1
     return f"unexpected {type(error).__name__}: {one_line(first)} (run again with --debug and report what it shows)", 1
 
 
@@ -155,13 +168,15 @@ def main() -> None:
         try:
             app()
         except SystemExit as end:
-            report.end(end.code if isinstance(end.code, int) else 0)
+            # A text as code is printed by Python, which then ends with 1.
+            report.end(end.code if isinstance(end.code, int) else int(end.code is not None))
             raise
         except Exception as error:
             stopped = error if isinstance(error, StoppedError) else None
-            if "--debug" in sys.argv and stopped is None:
-                raise
             text, code = explain(error, next(iter(sys.argv[1:]), ""))
             text += ", without --overwrite" if stopped and stopped.resumes and "--overwrite" in sys.argv else ""
+            if "--debug" in sys.argv and stopped is None:
+                report.rest()
+                traceback.print_exception(error)
             report.end(code, text)
             sys.exit(code)

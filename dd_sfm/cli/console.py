@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dd_sfm.cli.reporter import reporter
-from dd_sfm.cli.shows import JsonLines
+from dd_sfm.cli.shows import Bars, Lines
 from dd_sfm.errors import one_line
 from dd_sfm.notes import NoteCode
 from dd_sfm.progress import Progress, silent
@@ -29,7 +29,7 @@ def make_say(quiet: bool) -> Callable[[str], None]:
 
 def has_tables(quiet: bool) -> bool:
     """Whether tables for people are printed; room is then made for them."""
-    shown = not quiet and not isinstance(reporter().show, JsonLines)
+    shown = not quiet and isinstance(reporter().show, Lines | Bars)
     if shown:
         reporter().clear()
     return shown

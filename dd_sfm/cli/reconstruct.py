@@ -12,6 +12,7 @@ from dd_sfm.cli import options as o
 from dd_sfm.cli.console import has_tables, make_progress, make_say, summary
 from dd_sfm.cli.expand_options import expand_options
 from dd_sfm.config import Config, RuntimeConfig
+from dd_sfm.progress import WithMore, begin_stage
 
 if TYPE_CHECKING:
     from dd_sfm.api import Stage
@@ -65,7 +66,9 @@ def reconstruct(
     depth_of = None if depth == "none" else check_depth_of(depth, others=("none",))
     if depth_of is not None:
         _check_depth_place(out)
-    settings = run_stages(sources, out, options, configuration, "densify", overwrite=overwrite, quiet=messages.quiet)
+    settings = run_stages(
+        sources, out, options, configuration, "densify", overwrite=overwrite, quiet=messages.quiet, depth_of=depth_of
+    )
     if depth_of is not None:
         write_depth(out, depth_of, settings.runtime, quiet=messages.quiet)
 
@@ -83,15 +86,14 @@ def write_depth(out: Path, depth_of: "DepthOf", runtime: RuntimeConfig | None = 
     from dd_sfm.ops.compiled import using_threads
     from dd_sfm.runtime import cpu_threads
 
-    say, folder = make_say(quiet), out / DEPTH
+    say, progress, folder = make_say(quiet), make_progress(quiet), out / DEPTH
     _check_depth_place(out)
     with locked_if_run(out), using_threads(cpu_threads(runtime or RuntimeConfig())):
         if holds_depth(folder, depth_of, model_sums(out)):
             say(f"nothing to do: depth maps written before: {folder}")
             return
-        done = convert(
-            out, folder, "depth", depth_of=depth_of, overwrite=True, in_run=True, progress=make_progress(quiet)
-        )
+        begin_stage(progress, "depth")
+        done = convert(out, folder, "depth", depth_of=depth_of, overwrite=True, in_run=True, progress=progress)
     for note in done.notes:
         say(f"note: {note}")
     say(f"written: depth maps: {done.path}")
@@ -133,10 +135,15 @@ def run_stages(
     *,
     overwrite: bool,
     quiet: bool,
+    depth_of: "DepthOf | None" = None,
 ) -> Config:
-    """Run the stages up to the one called ``last``; returns their settings."""
+    """Run the stages up to the one called ``last``; returns their settings.
+
+    ``depth_of``: the depth maps that are written afterwards.
+    """
     # Torch and COLMAP take seconds to import: only when there is work, so that --help stays quick.
     from dd_sfm import api
+    from dd_sfm.pipeline.expected_time import expected_depth
     from dd_sfm.pipeline.stage_summary import stage_notes, stage_summary
 
     settings = o.resolve_config(
@@ -145,6 +152,9 @@ def run_stages(
         options.quality,
     )
     say, told = make_say(quiet), list[str]()
+    progress = make_progress(quiet)
+    if depth_of is not None:
+        progress = WithMore(progress, lambda: expected_depth(settings, out, every_frame=depth_of == "all"))
 
     def tell(line: str) -> None:
         told.append(line)
@@ -158,7 +168,7 @@ def run_stages(
         calibration=options.calibration,
         mask=options.mask,
         overwrite=overwrite,
-        progress=make_progress(quiet),
+        progress=progress,
         on_stage=tell,
     )
     if metrics and has_tables(quiet):

@@ -1,11 +1,14 @@
 """What a command says while it works, so that it is never silent for long: as lines, as bars, or as JSON."""
 
+import os
+import select
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TextIO, TypeVar
 
 from dd_sfm.cli.shows import Bars, JsonLines, Lines, Nothing, Show
 from dd_sfm.cli.time_left import TimeLeft
@@ -83,10 +86,24 @@ class Reporter:
         self.clear()
 
     def end(self, code: int, error: str = "") -> None:
-        """Show how the command ended; nothing is said after it."""
-        self.rest()
-        with self._lock:
-            self.show.ends(code, error, self._time.standing())
+        """Show how the command ended, unless nobody reads any more; nothing is said after it."""
+        with suppress(BrokenPipeError):
+            self.rest()
+            with self._lock:
+                self.show.ends(code, error, self._time.standing())
+        leave_closed_pipes()
+
+    def before_fork(self) -> None:
+        """Let nothing be shown while the process forks: the new one would wait for it for ever."""
+        self._lock.acquire()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Go on; the new process has no thread that looks after what is shown."""
+        if in_child:
+            self._lock, self._thread = threading.RLock(), None
+            self._rests.set()
+        else:
+            self._lock.release()
 
     def start(self) -> None:
         """Look after what is shown from now on, in a thread that ends with the process."""
@@ -112,6 +129,44 @@ def reporter() -> Reporter:
     return _current
 
 
+_at_fork: list[Reporter] = []
+
+
+def _before_fork() -> None:
+    _current.before_fork()
+    _at_fork.append(_current)
+
+
+def _after_fork(*, in_child: bool) -> None:
+    _at_fork.pop().after_fork(in_child=in_child)
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=partial(_after_fork, in_child=False),
+    after_in_child=partial(_after_fork, in_child=True),
+)
+
+
+def is_read(stream: TextIO) -> bool:
+    """Whether what is written can still be read: not where the other end of a pipe was closed."""
+    poll = select.poll()
+    try:
+        poll.register(stream.fileno(), 0)
+        return not any(events & select.POLLERR for _, events in poll.poll(0))
+    except (OSError, ValueError, AttributeError):
+        return True
+
+
+def leave_closed_pipes() -> None:
+    """Write nowhere where nobody reads: Python would complain at its end of what it could not write."""
+    for stream in (sys.stdout, sys.stderr):
+        if not is_read(stream):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+
 def wants_json(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for lines of JSON; two commands have a --json FILE of their own.
 
@@ -120,13 +175,20 @@ def wants_json(arguments: Sequence[str]) -> bool:
     return "--json-lines" in arguments or ("--json" in arguments and arguments[:1] not in (["calibrate"], ["bench"]))
 
 
+def _is_further_process(arguments: Sequence[str]) -> bool:
+    """Whether torchrun started this process of a training beside the first, which speaks for all."""
+    return arguments[:1] == ["train"] and os.environ.get("RANK", "0") != "0"
+
+
 @contextmanager
 def reporting(arguments: Sequence[str]) -> Iterator[Reporter]:
     """Say what the command of these arguments does while it runs."""
     global _current
     before = _current
     show: Show = Lines()
-    if wants_json(arguments):
+    if _is_further_process(arguments):
+        show = Nothing()
+    elif wants_json(arguments):
         show = JsonLines()
     elif "--quiet" in arguments:
         show = Nothing()

@@ -9,7 +9,7 @@ import typer
 from dd_sfm.cli import options as o
 from dd_sfm.cli.console import has_tables, make_progress, make_say, show_log
 from dd_sfm.cli.expand_options import expand_options
-from dd_sfm.cli.reporter import Status, reporter
+from dd_sfm.cli.reporter import Status
 from dd_sfm.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def train(
     training, validation = _parse_sources(data, options)
     settings, network, trained_on = _settings(options, seed, configuration)
     if options.show_network:
-        print(_network_text(settings))
+        _show_network(settings, messages.quiet)
     import torch
 
     from dd_sfm.config import RuntimeConfig, load_config
@@ -222,8 +222,6 @@ def _run(request: "TrainRequest", adapt: Path | None, quiet: bool) -> None:
 
     with process_group(request.device) as group:
         quiet = quiet or not group.is_main
-        if not group.is_main:
-            reporter().rest()
         check_streams(request.data, request.validation)
         training, validation = (
             _render(sources, request, group, quiet) for sources in (request.data, request.validation)
@@ -302,10 +300,15 @@ def _render(
     return found
 
 
-def _network_text(settings: "TrainConfig") -> str:
-    """The network's layers, and the number of its parameters."""
+def _show_network(settings: "TrainConfig", quiet: bool) -> None:
+    """Print the network's layers and the number of its parameters; in JSON as a message a line."""
     from dd_sfm.features.networks import build_network
 
     network = build_network(settings.architecture, **settings.network_options())
     count = sum(p.numel() for p in network.parameters())
-    return f"{network}\n{count / 1e6:.2f} M parameters"
+    text = f"{network}\n{count / 1e6:.2f} M parameters"
+    if has_tables(quiet):
+        print(text)
+        return
+    for line in text.splitlines():
+        make_say(quiet)(line)

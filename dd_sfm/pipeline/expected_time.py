@@ -1,8 +1,11 @@
 """What a run will take on a usual machine, part by part: only how the parts compare to each other counts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from dd_sfm.config import Config, DenseConfig, MatchConfig
+from dd_sfm.errors import InputError
+from dd_sfm.io.run_folder import read_frames
 from dd_sfm.progress import Part
 
 FRAMES_S, DESCRIBE_S, MATCH_S, MAP_S = 0.04, 0.085, 0.24, 0.08
@@ -12,6 +15,8 @@ ADJUST_S, SEARCH_S, MEASURE_S, COLOUR_S = 0.05, 0.11, 0.12, 0.02
 SIFT_S = {"describe": 0.05, "match": 0.06, "map": 0.04, "densify": 0.01}
 BETWEEN_S = 0.02
 """A frame between key frames."""
+COVERAGE_S, REPORT_S, DEPTH_S = 2.8, 4.8, 0.25
+"""The coverage and the page of a run; a depth map."""
 KEY_FRAMES = 5
 """Before key frames are chosen, one in so many frames is expected to become one."""
 
@@ -37,7 +42,19 @@ def expected_parts(config: Config, stages: Sequence[str], chosen: int, used: int
         found["densify"] = _densify(config.dense, count)
     if has_keys:
         found["densify"].append(Part("densify", "poses between", BETWEEN_S * (chosen - count)))
+    # A run that is finished goes on with its coverage.
+    found["densify"].append(Part("coverage", "coverage", COVERAGE_S))
     return [part for stage in stages for part in found[stage]]
+
+
+def expected_depth(config: Config, run: Path, *, every_frame: bool) -> list[Part]:
+    """The depth maps of a run: of its references or, ``every_frame``, of all; none while its frames are not known."""
+    try:
+        frames = read_frames(run)
+    except InputError:
+        return []
+    count = len(frames.records) if every_frame else len(frames.kept) / config.dense.every
+    return [Part("depth", "depth", DEPTH_S * count)]
 
 
 def _matching(config: Config) -> float:

@@ -25,7 +25,7 @@ from dd_sfm.io.several_sources import source_paths
 from dd_sfm.io.shortage import full_disk, shortage
 from dd_sfm.ops.compiled import using_threads
 from dd_sfm.pipeline.coverage import is_covered, run_coverage
-from dd_sfm.pipeline.expected_time import expected_parts
+from dd_sfm.pipeline.expected_time import REPORT_S, expected_parts
 from dd_sfm.pipeline.frame_selection import chosen_numbers
 from dd_sfm.pipeline.frames import check_source, decide_every
 from dd_sfm.pipeline.metrics import run_metrics
@@ -34,7 +34,7 @@ from dd_sfm.pipeline.source_part import open_sources
 from dd_sfm.pipeline.stage_summary import camera_line, key_frames_line
 from dd_sfm.pipeline.stage_work import STAGE_WORK, RunRequest, Work
 from dd_sfm.pipeline.stages import STAGES, StageRecord, make_run_folder, stage_fingerprints
-from dd_sfm.progress import Progress, StagedProgress, silent
+from dd_sfm.progress import Part, Progress, StagedProgress, begin_stage, silent
 from dd_sfm.runtime import cpu_threads, release_memory, resolve_device
 
 logger = logging.getLogger(__name__)
@@ -167,7 +167,8 @@ class _Stages:
         work = self.work
         if isinstance(work.progress, StagedProgress):
             left = STAGES[STAGES.index(stage) : STAGES.index(last) + 1]
-            work.progress.plan(expected_parts(work.config, left, *count_frames(work.request, stage)))
+            after = [Part("report", "report", REPORT_S)] if last == STAGES[-1] else []
+            work.progress.plan([*expected_parts(work.config, left, *count_frames(work.request, stage)), *after])
             work.progress.begin(stage)
 
     def _tell_frames(self) -> None:
@@ -300,6 +301,7 @@ def _finish(work: Work, record: StageRecord, kept: list[str], say: Callable[[str
     """Write ``metrics.json``; anew on every call, since seconds and memory belong to the whole run."""
     if not is_covered(work.out):
         say("coverage ...")
+        begin_stage(work.progress, "coverage")
     coverage = run_coverage(work.out)
     seconds = {stage: record.seconds(stage) for stage in STAGES}
     metrics = run_metrics(

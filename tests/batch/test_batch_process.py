@@ -13,7 +13,7 @@ import pytest
 
 from dd_sfm.batch import process
 from dd_sfm.batch.process import run_process, stop_batch
-from dd_sfm.batch.task import Command, Ending, VideoTask
+from dd_sfm.batch.task import Command, Ending, Input, VideoTask
 from dd_sfm.batch.work import do_video
 
 
@@ -98,3 +98,25 @@ def test_the_process_of_a_video_ends_with_a_killed_worker(tmp_path):
     while psutil.pid_exists(number) and psutil.Process(number).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "says"),
+    [
+        ("clip.mp4", errno.EACCES, "clip.mp4: cannot be used (Permission denied); expected what can be read"),
+        ("clip.mp4", errno.ENOENT, "clip.mp4: cannot be used (not found); expected what can be read"),
+        (
+            "out/run.log",
+            errno.EACCES,
+            "out/run.log: cannot be written (Permission denied); choose another output folder",
+        ),
+        ("out/run.log", errno.ENOSPC, "the disk is full; free some space"),
+    ],
+)
+def test_an_input_that_cannot_be_read_is_not_told_as_an_output(monkeypatch, tmp_path, name, number, says):
+    def fail(*arguments, **options):
+        raise OSError(number, os.strerror(number), str(tmp_path / name))
+
+    monkeypatch.setattr("dd_sfm.batch.work.run_process", fail)
+    task = VideoTask("a", Command.EXTRACT, (Input("", str(tmp_path / "clip.mp4")),), (), str(tmp_path / "out"))
+    assert says in do_video(task).error

@@ -380,10 +380,11 @@ def make_databases(folder: Path) -> None:
 
 def read_databases(folder: Path) -> Reads:
     from dd_sfm.features.sift import read_tracks
-    from dd_sfm.io.colmap_matches import read_database_matches
+    from dd_sfm.io.colmap_matches import database_matches, read_database_matches
 
     path = folder / "database.db"
     yield lambda: read_database_matches(path)
+    yield lambda: database_matches(path, ("00000010.png", "00000012.png"))
     yield lambda: read_tracks(path, [f"{k + 10:08d}.png" for k in range(16)])
 
 

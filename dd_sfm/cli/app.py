@@ -1,5 +1,7 @@
 """The dd-sfm command: collects the commands and turns errors into one line and an exit code."""
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -161,6 +163,8 @@ def explain(error: BaseException, command: str = "") -> tuple[str, int]:
 def main() -> None:
     """Entry point of the ``dd-sfm`` script."""
     give_back_large_blocks()
+    # As it ends, Python searches all objects for cycles, several times: seconds, in which nothing would be said.
+    atexit.register(gc.freeze)
     with reporting(sys.argv[1:]) as report:
         limit_warning = address_space_warning()
         if limit_warning:

@@ -1,5 +1,6 @@
 """How commands end for those who read what they print: by one last line of one process, quietly where none reads."""
 
+import gc
 import json
 import multiprocessing
 import os
@@ -122,3 +123,10 @@ def test_where_memory_is_limited_a_bug_can_be_seen(monkeypatch):
     from dd_sfm.cli.app import explain
 
     assert "run again with --debug" in explain(ZeroDivisionError("a"))[0]
+
+
+def test_a_command_ends_without_a_last_search_for_cycles(dd_sfm, monkeypatch):
+    registered = []
+    monkeypatch.setattr("dd_sfm.cli.app.atexit.register", registered.append)
+    assert dd_sfm("--version").code == 0
+    assert registered == [gc.freeze]

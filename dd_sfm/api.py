@@ -171,7 +171,7 @@ def run_stages(
     """
     request, say = _request(source, out, config, calibration, mask, overwrite, last), on_stage or _say_nothing
     with log_kept():
-        return report_on(request, run(request, progress or silent, say), progress or silent, say)
+        return run(request, progress or silent, say, lambda: report_on(request, progress or silent, say))
 
 
 def compare(

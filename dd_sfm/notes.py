@@ -63,6 +63,7 @@ class NoteCode(StrEnum):
     NO_DEPTH_AGREEMENT = "no_depth_agreement"
     DENSE_SEARCH_ON_CPU = "dense_search_on_cpu"
     UNCERTAIN_POINTS = "uncertain_points"
+    COVERAGE_UNKNOWN = "coverage_unknown"
     UNKNOWN = "unknown"
     """A note of a run of an older version, which stored only the sentence."""
 

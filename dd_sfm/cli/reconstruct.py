@@ -12,6 +12,7 @@ from dd_sfm.cli import options as o
 from dd_sfm.cli.console import has_tables, make_progress, make_say, summary
 from dd_sfm.cli.expand_options import expand_options
 from dd_sfm.config import Config, RuntimeConfig
+from dd_sfm.errors import OutputError, stoppable
 from dd_sfm.progress import WithMore, begin_stage
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def reconstruct(
         sources, out, options, configuration, "densify", overwrite=overwrite, quiet=messages.quiet, depth_of=depth_of
     )
     if depth_of is not None:
-        write_depth(out, depth_of, settings.runtime, quiet=messages.quiet)
+        stopped = f"{out}: stopped in the depth maps; finished stages are kept. Repeat the command to go on"
+        with stoppable(lambda: stopped, resumes=True):
+            write_depth(out, depth_of, settings.runtime, quiet=messages.quiet)
 
 
 def write_depth(out: Path, depth_of: "DepthOf", runtime: RuntimeConfig | None = None, *, quiet: bool) -> None:
@@ -102,7 +105,6 @@ def write_depth(out: Path, depth_of: "DepthOf", runtime: RuntimeConfig | None = 
 def _check_depth_place(out: Path) -> None:
     """See that depth maps may be written into a run, before the run is made."""
     from dd_sfm.documents import read_json
-    from dd_sfm.errors import OutputError
     from dd_sfm.export.depth import MADE_BY, MARKER
     from dd_sfm.io.links import check_is_no_link
     from dd_sfm.io.run_layout import DEPTH

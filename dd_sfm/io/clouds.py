@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ VERTEX = np.dtype(
 MESH_COMMENT = "made by dd-sfm mesh"
 WRITTEN_AT_ONCE = 100_000
 """Vertices that are made ready together."""
+READ_AT_ONCE = 200_000
+"""Points whose places are read together."""
 COVERAGE_COMMENT = (
     "made by dd-sfm reconstruct: views is how many frames see a vertex; place 0: with points, 1: in view, 2: not"
 )
@@ -164,21 +167,21 @@ def face_count(path: Path) -> int:
     return int(found[1]) if header.startswith("ply") and found else 0
 
 
-def read_cloud(path: Path) -> PointCloud:
+def read_cloud(path: Path, most: int | None = None) -> PointCloud:
     """Read a PLY; colours default to grey, normals to zero, error and track length to 0.
+
+    Args:
+        path: The file.
+        most: Points to read at most, every one of so many; None for all.
 
     Raises:
         InputError: If the file is missing or no PLY with x, y and z.
     """
-    try:
-        with np.errstate(invalid="ignore", over="ignore"):
-            vertex = read_ply(path)["vertex"].data
-            xyz = np.stack([vertex["x"], vertex["y"], vertex["z"]], 1).astype(np.float64)
-    except PLY_ERRORS as error:
-        raise InputError(
-            f"{path}: not a PLY with vertices ({reason_of(error)}); expected properties x, y, z"
-        ) from error
-    count, names = len(xyz), vertex.dtype.names
+    with _vertices_of(path) as vertex:
+        if most is not None:
+            vertex = vertex[:: max(1, -(-len(vertex) // most))]
+        xyz = _places(vertex)
+    count, names = len(xyz), vertex.dtype.names or ()
 
     def columns(wanted: tuple[str, ...], default: float, kind: type) -> np.ndarray:
         if not set(wanted) <= set(names):
@@ -193,6 +196,33 @@ def read_cloud(path: Path) -> PointCloud:
         columns(("track_length",), 0, np.int64)[:, 0],
         *(columns((name,), 0.0, np.float64)[:, 0] if name in names else None for name in QUALITY_PROPERTIES),
     )
+
+
+def point_places(path: Path) -> Iterator[NDArray[np.float64]]:
+    """The points (N, 3) of a PLY, some of them at a time.
+
+    Raises:
+        InputError: If the file is missing or no PLY with x, y and z.
+    """
+    with _vertices_of(path) as vertex:
+        for first in range(0, len(vertex), READ_AT_ONCE):
+            yield _places(vertex[first : first + READ_AT_ONCE])
+
+
+def _places(vertex: NDArray[Any]) -> NDArray[np.float64]:
+    return np.stack([vertex["x"], vertex["y"], vertex["z"]], 1).astype(np.float64)
+
+
+@contextmanager
+def _vertices_of(path: Path) -> Iterator[NDArray[Any]]:
+    """The vertices of a PLY, which are read where they are used; what is wrong with them becomes an InputError."""
+    try:
+        with np.errstate(invalid="ignore", over="ignore"):
+            yield read_ply(path)["vertex"].data
+    except PLY_ERRORS as error:
+        raise InputError(
+            f"{path}: not a PLY with vertices ({reason_of(error)}); expected properties x, y, z"
+        ) from error
 
 
 def read_faces(path: Path) -> NDArray[np.int64]:

@@ -28,7 +28,9 @@ class PoissonSurface:
     density: FloatArray
 
 
-def poisson_surface(cloud: PointCloud, depth: int, *, point_weight: float = 1.0, threads: int = -1) -> PoissonSurface:
+def poisson_surface(
+    cloud: PointCloud, depth: int, *, point_weight: float = 1.0, threads: int = -1, advice: str = ""
+) -> PoissonSurface:
     """The closed surface whose gradient fits the normals (Kazhdan and Hoppe, ACM TOG 2013), not trimmed.
 
     Args:
@@ -36,6 +38,7 @@ def poisson_surface(cloud: PointCloud, depth: int, *, point_weight: float = 1.0,
         depth: Of the octree: the finest cell is the extent over 2^depth.
         point_weight: How closely the surface passes the points; 0 for the normals alone.
         threads: -1 for one a core.
+        advice: What to try where no surface comes of it, with which the message ends.
 
     Raises:
         ReconstructionError: If no surface comes of it.
@@ -53,8 +56,7 @@ def poisson_surface(cloud: PointCloud, depth: int, *, point_weight: float = 1.0,
         except (OSError, ValueError, RuntimeError, KeyError, IndexError, PlyParseError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ReconstructionError(
-                f"mesh: no surface from {len(cloud.xyz):,} points ({reason}); expected a cloud of a surface. "
-                "Try another --depth"
+                f"mesh: no surface from {len(cloud.xyz):,} points ({reason}); expected a cloud of a surface{advice}"
             ) from error
 
 

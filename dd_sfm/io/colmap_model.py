@@ -6,7 +6,8 @@ frames are left out: COLMAP makes one trivial rig per camera on reading, and old
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -219,6 +220,43 @@ def _incomplete(file: Path, error: Exception) -> InputError:
     return InputError(f"{file}: {why}; expected that of a complete binary COLMAP model. Export it again")
 
 
+@contextmanager
+def complete(file: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file of a model is read into one line for the user.
+
+    Raises:
+        InputError: If it is missing or damaged.
+        ShortageError: If there is not the memory for it.
+    """
+    try:
+        yield
+    except (OSError, struct.error, ValueError, IndexError, MemoryError) as error:
+        raise_if_short(str(file.parent), error)
+        raise _incomplete(file, error) from error
+
+
+def pose_of(image: int, quaternion: Sequence[float], shift: Sequence[float]) -> NDArray[np.float64]:
+    """cam_from_world (3, 4) of an image; the quaternion is x, y, z, w.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    is_near = all(abs(value) < FARTHEST for value in shift)
+    if not (is_near and LEAST_NORM < math.hypot(*quaternion) < 1 / LEAST_NORM):
+        raise ValueError(f"image {image} has a pose that is none")
+    return np.column_stack([Rotation.from_quat(quaternion).as_matrix(), shift])
+
+
+def check_points(header: NDArray[np.void]) -> None:
+    """See that points are somewhere.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    if not (np.abs(header["xyz"]) < FARTHEST).all():
+        raise ValueError("a point that is infinitely far")
+
+
 def check_size(width: int, height: int) -> None:
     """See that pictures can be of a size.
 
@@ -249,11 +287,8 @@ def read_images(folder: Path) -> ImageRecords:
     Raises:
         InputError: If it is missing or cut short.
     """
-    try:
+    with complete(folder / "images.bin"):
         return _parse_images(regular(folder / "images.bin").read_bytes())
-    except (OSError, struct.error, ValueError, MemoryError) as error:
-        raise_if_short(str(folder), error)
-        raise _incomplete(folder / "images.bin", error) from error
 
 
 def _parse_images(data: bytes) -> ImageRecords:
@@ -270,9 +305,7 @@ def _parse_images(data: bytes) -> ImageRecords:
             raise ValueError(f"image {image} has {count} keypoints, more than the file holds")
         parts.append(np.frombuffer(data, POINT2D, count, at))
         at += count * POINT2D.itemsize
-        if not (all(abs(value) < FARTHEST for value in shift) and LEAST_NORM < math.hypot(w, x, y, z) < 1 / LEAST_NORM):
-            raise ValueError(f"image {image} has a pose that is none")
-        poses[image] = np.column_stack([Rotation.from_quat([x, y, z, w]).as_matrix(), shift])
+        poses[image] = pose_of(image, (x, y, z, w), shift)
         cameras[image], starts[image] = camera_id, total
         total += count
     if len(set(names.values())) < len(names):
@@ -286,11 +319,8 @@ def read_points(folder: Path) -> PointRecords:
     Raises:
         InputError: If it is missing or cut short.
     """
-    try:
+    with complete(folder / "points3D.bin"):
         return _parse_points(regular(folder / "points3D.bin").read_bytes())
-    except (OSError, struct.error, ValueError, IndexError, MemoryError) as error:
-        raise_if_short(str(folder), error)
-        raise _incomplete(folder / "points3D.bin", error) from error
 
 
 def _parse_points(data: bytes) -> PointRecords:
@@ -308,8 +338,7 @@ def _parse_points(data: bytes) -> PointRecords:
     raw = np.frombuffer(data, np.uint8)
     place = offsets[:, None] + np.arange(POINT_HEADER.itemsize)
     header = raw[place].view(POINT_HEADER)[:, 0]
-    if not (np.abs(header["xyz"]) < FARTHEST).all():
-        raise ValueError("a point that is infinitely far")
+    check_points(header)
     is_track = np.ones(at, bool)
     is_track[:8] = False
     is_track[place.ravel()] = False

@@ -15,6 +15,7 @@ from dd_sfm.io.atomic import output_error
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import log_kept, silence
 from dd_sfm.io.colmap_model import CAMERA_HEADER, check_size, read_images, read_points, to_model
+from dd_sfm.io.colmap_sample import Sample, read_sample
 from dd_sfm.io.shortage import raise_if_short
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.structures import Model
@@ -47,8 +48,12 @@ def is_model(folder: Path) -> bool:
     return any((folder / f"images{suffix}").is_file() for suffix in (".bin", ".txt"))
 
 
-def read_any_model(folder: Path) -> ColmapSource:
+def read_any_model(folder: Path, sample: Sample | None = None) -> ColmapSource:
     """Read a binary or text model with any cameras.
+
+    Args:
+        folder: Where it is.
+        sample: How much of a large model to read; None for all of it.
 
     Raises:
         InputError: If a file is missing or damaged, or no image has a pose.
@@ -57,12 +62,12 @@ def read_any_model(folder: Path) -> ColmapSource:
         _check_files(folder, ".bin")
     # The binary form is read many times faster than objects are walked through.
     with as_binary(folder) as binary:
-        return _read_binary(binary, folder)
+        return _read_binary(binary, folder, sample)
 
 
-def _read_binary(folder: Path, where: Path) -> ColmapSource:
+def _read_binary(folder: Path, where: Path, sample: Sample | None) -> ColmapSource:
     """The model in a folder; ``where`` it is from, for messages. COLMAP itself reads only its few cameras."""
-    images = read_images(folder)
+    images, points = (read_images(folder), None) if sample is None else read_sample(folder, sample)
     if not images.names:
         raise InputError(f"{where}: the model has no image with a pose; expected at least one")
     by_id = read_lenses(folder / "cameras.bin", where)
@@ -75,7 +80,7 @@ def _read_binary(folder: Path, where: Path) -> ColmapSource:
     cameras = tuple(_pinhole(lens) for lens in lenses)
     bent = [lens.model.name for lens in lenses if _is_bent(lens)]
     positions = {name: k for k, name in enumerate(names)}
-    model = to_model(where, cameras[0], images, read_points(folder), positions)
+    model = to_model(where, cameras[0], images, points or read_points(folder), positions)
     return ColmapSource(model, names, cameras, bent[0] if bent else "")
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dd_sfm.cameras import PinholeCamera, world_to_camera
 from dd_sfm.errors import InputError
 from dd_sfm.io.clouds import run_uncertainty
+from dd_sfm.io.colmap_sample import Sample
 from dd_sfm.io.colmap_source import is_model, read_any_model
 from dd_sfm.io.images import list_images
 from dd_sfm.io.instrument_masks import final_mask
@@ -108,12 +109,13 @@ def undistorted_size(scene: Scene) -> tuple[int, int]:
     return sizes[0]
 
 
-def open_scene(source: Path, images: Path | None = None) -> Scene:
+def open_scene(source: Path, images: Path | None = None, sample: Sample | None = None) -> Scene:
     """Read a reconstruction.
 
     Args:
         source: Run folder, COLMAP model folder (or one around it), or JHU sequence.
         images: Where the images are, when not beside the model.
+        sample: How much of a large COLMAP model to read; None for all of it.
 
     Raises:
         InputError: If there is no model, or it is damaged.
@@ -127,7 +129,7 @@ def open_scene(source: Path, images: Path | None = None) -> Scene:
         return _jhu_scene(source, images)
     folder = find_model_folder(source)
     if folder is not None:
-        return _colmap_scene(source, folder, images)
+        return _colmap_scene(source, folder, images, sample)
     raise InputError(
         f"{source}: no model found; expected sparse/0 (run), images.bin or images.txt (COLMAP model) or motion.yaml "
         "(JHU sequence). Finish a run: dd-sfm reconstruct"
@@ -160,8 +162,8 @@ def in_unit(scene: Scene, metric: MetricScale) -> Scene:
     return replace(scene, model=model, metric=metric, notes=(*scene.notes, *metric.notes))
 
 
-def _colmap_scene(source: Path, folder: Path, images: Path | None) -> Scene:
-    read = read_any_model(folder)
+def _colmap_scene(source: Path, folder: Path, images: Path | None, sample: Sample | None) -> Scene:
+    read = read_any_model(folder, sample)
     run = run_around(source, folder)
     where = images or _images_folder(read.names, [*((run / "frames",) if run else ()), *_beside(source, folder)])
     masks = run / "masks" if run and images is None else where.parent / "masks" if where else None

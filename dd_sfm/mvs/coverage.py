@@ -4,7 +4,7 @@ The surface is closed over what has no points, so that holes have a place and a 
 depends on that: where nothing was seen the surface is a guess.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from dd_sfm.io.colmap_mesh import PoissonSurface
 from dd_sfm.mvs.mesh import face_areas, vertex_normals
 from dd_sfm.mvs.sight import Posed, Sight, sight
-from dd_sfm.structures import FloatArray, IntArray, PointCloud
+from dd_sfm.structures import FloatArray, IntArray
 
 GAP_SHARE = 0.03
 """A place is measured when a point lies within this share of its distance from the nearest camera that sees it."""
@@ -89,23 +89,29 @@ class Coverage:
 
 
 def cover(
-    cloud: PointCloud, surface: PoissonSurface, frames: Sequence[Posed], distance: float, reach: float
+    points: Iterable[FloatArray],
+    surface: PoissonSurface,
+    frames: Sequence[Callable[[], Posed]],
+    distance: float,
+    reach: float,
 ) -> Coverage:
     """Find what of the surface in view has points.
 
     Args:
-        cloud: The points.
+        points: The points (N, 3), some of them at a time.
         surface: A closed surface through them, from :func:`dd_sfm.mvs.coverage_surface.closed_surface`.
-        frames: The frames with a pose, in their order; of more than :data:`MAX_FRAMES` some are used.
+        frames: Each reads one of the frames with a pose, in their order; of more than :data:`MAX_FRAMES` some are used.
         distance: From which they see the points, in the median.
         reach: The largest distance of what counts as in view.
     """
     vertices, faces = _without_strays(surface.vertices, surface.faces)
     normals = vertex_normals(vertices, faces)
     asked = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MAX_FRAMES)).round().astype(int))
-    found = sight(vertices, faces, normals, [frames[k] for k in asked], reach)
+    found = sight(vertices, faces, normals, (frames[k]() for k in asked), reach)
     nearest = found.nearest
-    to_point = np.asarray(cKDTree(cloud.xyz).query(vertices)[0])
+    to_point = np.full(len(vertices), np.inf)
+    for xyz in points:
+        np.minimum(to_point, cKDTree(xyz).query(vertices)[0], out=to_point)
     measured = to_point < GAP_SHARE * np.where(np.isfinite(nearest), nearest, distance)
     place = np.where(measured, Place.MEASURED, np.where(found.views >= MIN_VIEWS, Place.BARE, Place.UNSEEN))
     areas = _vertex_areas(vertices, faces)

@@ -81,7 +81,7 @@ def mesh_cloud(cloud: PointCloud, settings: MeshSettings) -> Meshed:
         )
     used = chosen_points(cloud)
     depth = settings.depth or _fitting_depth(used.xyz)
-    surface = poisson_surface(used, depth, threads=settings.threads)
+    surface = poisson_surface(used, depth, threads=settings.threads, advice=". Try another --depth")
     area = face_areas(surface.vertices, surface.faces)
     keep = surface.density >= np.quantile(surface.density, settings.trim)
     keep &= _is_near(surface.vertices, used.xyz)

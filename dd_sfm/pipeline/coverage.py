@@ -2,6 +2,7 @@
 
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 
 from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import InputError, ReconstructionError
-from dd_sfm.io.clouds import COVERAGE_COMMENT, read_cloud, write_mesh
+from dd_sfm.io.clouds import COVERAGE_COMMENT, PLY_ERRORS, point_places, read_cloud, read_ply, write_mesh
+from dd_sfm.io.colmap_sample import Sample
 from dd_sfm.io.images import read_mask
 from dd_sfm.io.run_folder import has_coverage, read_coverage, write_coverage
 from dd_sfm.io.scene import Scene, SceneImage, open_scene
 from dd_sfm.mvs.coverage import GAP_SHARE, Coverage, Hole, Place, cover
-from dd_sfm.mvs.coverage_surface import MIN_POINTS, closed_surface
+from dd_sfm.mvs.coverage_surface import MIN_POINTS, MOST_POINTS, closed_surface
 from dd_sfm.mvs.sight import Posed
 from dd_sfm.structures import FloatArray, Model
 
@@ -23,8 +25,9 @@ FORMAT = 1
 """Counted up when coverage is found in another way: that of an older run is then found anew."""
 REACH_PERCENTILE = 95.0
 """Cameras are taken to reach as far as this share of the points' observations."""
-MOST_OBSERVATIONS = 300_000
-"""Distances of so many observations, evenly spread, tell how far that is."""
+SAMPLE = Sample(points=100_000, observations=300_000)
+"""Observations that tell how far that is."""
+TOO_FEW = "points with normals; expected at least"
 KINDS = ("in_view", "at_edge", "out_of_view")
 """Holes with measured surface around them; places in view at the edge of the model; and what no two frames see."""
 SURFACE = "coverage.ply"
@@ -33,13 +36,24 @@ NEVER, OFTEN = np.array([0.93, 0.88, 0.72]), np.array([0.05, 0.30, 0.42])
 HOLE_COLOURS = {Place.BARE: (0.85, 0.25, 0.15), Place.UNSEEN: (0.35, 0.35, 0.38)}
 
 
+class TooFewPointsError(ReconstructionError):
+    """The cloud is too small for a surface, which no other try can change."""
+
+
 def is_covered(run: Path) -> bool:
     """Whether the coverage of a run is known, as this version finds it; what is damaged is found anew."""
     if not has_coverage(run):
         return False
     with suppress(InputError):
         found = read_coverage(run)
-        return found.get("format") == FORMAT and ((run / SURFACE).is_file() or found.get("measured_share") is None)
+        if found.get("format") != FORMAT:
+            return False
+        if found.get("measured_share") is None:
+            # Earlier versions kept other reasons, too, that may have passed.
+            return TOO_FEW in str(found.get("reason"))
+        with suppress(*PLY_ERRORS):
+            read_ply(run / SURFACE, known_list_len={"face": {"vertex_indices": 3}})
+            return True
     return False
 
 
@@ -48,14 +62,20 @@ def run_coverage(run: Path) -> dict[str, Any]:
 
     Returns:
         Its figures; where there are too few points ``measured_share`` is None, and ``reason`` says why.
+
+    Raises:
+        ReconstructionError: If no surface comes of the points.
+        InputError: If a file of the run cannot be read.
+        OutputError: If one cannot be written.
     """
     if is_covered(run):
         return read_coverage(run)
-    started, scene = time.monotonic(), open_scene(run)
+    started = time.monotonic()
+    scene = open_scene(run, sample=SAMPLE)
     figures: dict[str, Any] = {"format": FORMAT, "measured_share": None}
     try:
         found = _covered(run, scene)
-    except ReconstructionError as error:
+    except TooFewPointsError as error:
         figures["reason"] = str(error)
     else:
         _write_surface(run / SURFACE, found)
@@ -69,20 +89,22 @@ def _covered(run: Path, scene: Scene) -> Coverage:
     """The coverage of a scene.
 
     Raises:
-        ReconstructionError: If there are too few points, or no surface comes of them.
+        TooFewPointsError: If there are too few points.
+        ReconstructionError: If no surface comes of them.
     """
-    cloud, model = read_cloud(run / "points.ply"), scene.model
+    path, model = run / "points.ply", scene.model
+    cloud = read_cloud(path, MOST_POINTS)
     if len(cloud.xyz) < MIN_POINTS or not np.abs(cloud.normals).max() > 0:
-        raise ReconstructionError(f"{len(cloud.xyz)} points with normals; expected at least {MIN_POINTS}")
+        raise TooFewPointsError(f"{len(cloud.xyz)} {TOO_FEW} {MIN_POINTS}")
     distances = _distances(model)
     field = None if scene.field_mask is None else read_mask(scene.field_mask)
-    images = [scene.images[k] for k in scene.registered]
-    frames = [
-        Posed(image.camera, model.cam_from_world[k], _usable(image, field))
-        for k, image in zip(scene.registered, images, strict=True)
-    ]
+    frames = [partial(_posed, scene.images[k], model.cam_from_world[k], field) for k in scene.registered]
     distance, reach = float(np.median(distances)), float(np.percentile(distances, REACH_PERCENTILE))
-    return cover(cloud, closed_surface(cloud, distance), frames, distance, reach)
+    return cover(point_places(path), closed_surface(cloud, distance), frames, distance, reach)
+
+
+def _posed(image: SceneImage, cam_from_world: FloatArray, field: NDArray[np.bool_] | None) -> Posed:
+    return Posed(image.camera, cam_from_world, _usable(image, field))
 
 
 def _usable(image: SceneImage, field: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
@@ -96,15 +118,14 @@ def _usable(image: SceneImage, field: NDArray[np.bool_] | None) -> NDArray[np.bo
 
 def _distances(model: Model) -> FloatArray:
     """Distances of observed points from the cameras that see them."""
-    step = max(1, len(model.point) // MOST_OBSERVATIONS)
-    point, frame = model.point[::step], model.frame[::step]
     numbers = np.array(sorted(model.cam_from_world))
     centres = camera_centres(np.stack([model.cam_from_world[int(k)] for k in numbers]))
-    return np.linalg.norm(model.xyz[point] - centres[np.searchsorted(numbers, frame)], axis=1)
+    return np.linalg.norm(model.xyz[model.point] - centres[np.searchsorted(numbers, model.frame)], axis=1)
 
 
 def _figures(found: Coverage, images: list[SceneImage]) -> dict[str, Any]:
     """What ``coverage.json`` and ``metrics.json`` hold; lengths in scene units."""
+    views = found.views[found.place == Place.MEASURED]
     kinds = {kind: [hole for hole in found.holes if _kind(hole) == kind] for kind in KINDS}
     return {
         "measured_share": round(found.measured, 4),
@@ -114,7 +135,7 @@ def _figures(found: Coverage, images: list[SceneImage]) -> dict[str, Any]:
         "measured_within": GAP_SHARE,
         "frames_asked": found.frames,
         "views_most": _most_views(found),
-        "views_median": float(np.median(found.views[found.place == Place.MEASURED])),
+        "views_median": float(np.median(views)) if len(views) else None,
         **{f"holes_{kind}": len(holes) for kind, holes in kinds.items()},
         **{
             f"holes_{kind}_share": round(sum(hole.area for hole in holes) / max(found.area, 1e-12), 4)
@@ -144,7 +165,8 @@ def _hole_figures(hole: Hole, found: Coverage, images: list[SceneImage]) -> dict
 
 def _most_views(found: Coverage) -> int:
     """How many frames see the places that are seen most, from where on one colour shows all."""
-    return max(1, int(np.percentile(found.views[found.place == Place.MEASURED], 98, method="lower")))
+    views = found.views[found.place == Place.MEASURED]
+    return max(1, int(np.percentile(views, 98, method="lower"))) if len(views) else 1
 
 
 def _write_surface(path: Path, found: Coverage) -> None:

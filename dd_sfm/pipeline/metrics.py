@@ -49,6 +49,7 @@ def run_metrics(
     seconds: Mapping[str, float],
     kept: Sequence[str],
     coverage: Mapping[str, Any],
+    further: Sequence[Note] = (),
 ) -> dict[str, Any]:
     """The figures of a finished run.
 
@@ -61,14 +62,14 @@ def run_metrics(
         seconds: Time by stage, all calls together.
         kept: Stages that an earlier call did. Their memory is that of that call, as far as this one did not take more.
         coverage: What of the surface in view was measured.
+        further: Notes on what came after the last stage.
     """
     is_new = not kept or not has_metrics(out)
     with readable(out / METRICS):
         before = {} if is_new else {key: finite(value) for key, value in read_metrics(out).items() if key in MEMORY}
     memory = memory_figures() if is_new or len(kept) < len(seconds) else {}
-    models = read_point_figures(out)
-    frames, match, found = read_frames(out), read_matches(out), read_poses(out)
-    notes = [*frames.notes, *match.notes, *found.notes, *point_notes(models[0], frames.camera)]
+    models, frames, match, found = read_point_figures(out), read_frames(out), read_matches(out), read_poses(out)
+    notes = [*frames.notes, *match.notes, *found.notes, *point_notes(models[0], frames.camera), *further]
     return {
         "features": features,
         "weights": weights,

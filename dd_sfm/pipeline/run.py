@@ -7,22 +7,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
 
 import dd_sfm
 from dd_sfm.config import Config, dump_config
-from dd_sfm.errors import InputError, OutputError, ShortageError, StoppedError, interrupt_behind, stoppable
+from dd_sfm.errors import (
+    DDSfMError,
+    InputError,
+    OutputError,
+    ShortageError,
+    StoppedError,
+    interrupt_behind,
+    one_line,
+    stoppable,
+)
 from dd_sfm.features.methods import feature_method
 from dd_sfm.io.checksums import ASIDE, damaged, is_cache, lost, put_aside
 from dd_sfm.io.edited_masks import check_edited, edited_masks
 from dd_sfm.io.lock import locked
 from dd_sfm.io.run_config import write_config
-from dd_sfm.io.run_folder import read_frames, write_metrics
+from dd_sfm.io.run_folder import REPORT, read_frames, write_metrics
 from dd_sfm.io.run_layout import is_own
 from dd_sfm.io.several_sources import source_paths
 from dd_sfm.io.shortage import full_disk, shortage
+from dd_sfm.notes import Note, NoteCode
 from dd_sfm.ops.compiled import using_threads
 from dd_sfm.pipeline.coverage import is_covered, run_coverage
 from dd_sfm.pipeline.expected_time import REPORT_S, expected_parts
@@ -93,7 +104,10 @@ def fingerprints(request: RunRequest) -> dict[str, str]:
 
 
 def run(
-    request: RunRequest, progress: Progress = silent, say: Callable[[str], None] = lambda _: None
+    request: RunRequest,
+    progress: Progress = silent,
+    say: Callable[[str], None] = lambda _: None,
+    report: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Do a run's stages, or what is left of them.
 
@@ -101,6 +115,7 @@ def run(
         request: What to do.
         progress: Shows long stages.
         say: Given a line when a stage begins.
+        report: Writes the page of the run, once it is finished; a failure is told, and is none of the run.
 
     Returns:
         The figures of ``metrics.json``; empty when the run stops before the last stage.
@@ -126,7 +141,12 @@ def run(
             ):
                 write_config(request.out, _resolved(request.config, device))
                 kept = stages.do(request.last)
-                return _finish(work, record, kept, say) if request.last == STAGES[-1] else {}
+                if request.last != STAGES[-1]:
+                    return {}
+                metrics = _finish(work, record, kept, say)
+                with _only_told("report", "not written", request.out, say):
+                    report()
+                return metrics
 
 
 @dataclass
@@ -297,12 +317,42 @@ class _Stages:
         return f"{self.work.out}: stopped{where}; kept: {', '.join(kept) or 'nothing yet'}. Repeat the command to go on"
 
 
+@contextmanager
+def _only_told(what: str, outcome: str, out: Path, say: Callable[[str], None]) -> Iterator[list[str]]:
+    """Tell in a line what goes wrong with something that a finished run is whole without; gives a list for that line.
+
+    Args:
+        what: What is made.
+        outcome: What is said of it where it fails.
+        out: The run folder.
+        say: Given the line.
+    """
+    told = list[str]()
+    try:
+        yield told
+    except Exception as error:
+        if isinstance(error, StoppedError) or interrupt_behind(error):
+            raise
+        known = error if isinstance(error, DDSfMError) else None
+        found = shortage(error, str(out)) or full_disk(error, str(out), out) or known
+        reason = one_line(found or f"{type(error).__name__}: {error}").rstrip(".")
+        told.append(f"{what} {outcome}: {reason}. The cloud is not affected; repeat the command to try again")
+        say(f"note: {told[0]}")
+        logger.warning("%s", told[0], exc_info=found is None)
+
+
 def _finish(work: Work, record: StageRecord, kept: list[str], say: Callable[[str], None]) -> dict[str, Any]:
     """Write ``metrics.json``; anew on every call, since seconds and memory belong to the whole run."""
-    if not is_covered(work.out):
-        say("coverage ...")
-        begin_stage(work.progress, "coverage")
-    coverage = run_coverage(work.out)
+    coverage: dict[str, Any] = {"measured_share": None}
+    with _only_told("coverage", "not known", work.out, say) as told:
+        if not is_covered(work.out):
+            # The page shows the coverage that was known, or none.
+            (work.out / REPORT).unlink(missing_ok=True)
+            say("coverage ...")
+            begin_stage(work.progress, "coverage")
+        coverage = run_coverage(work.out)
+    if told:
+        coverage["reason"] = told[0].partition(": ")[2]
     seconds = {stage: record.seconds(stage) for stage in STAGES}
     metrics = run_metrics(
         work.out,
@@ -313,6 +363,7 @@ def _finish(work: Work, record: StageRecord, kept: list[str], say: Callable[[str
         seconds=seconds,
         kept=kept,
         coverage=coverage,
+        further=[Note(NoteCode.COVERAGE_UNKNOWN, line) for line in told],
     )
     write_metrics(work.out, metrics)
     return metrics

@@ -1,5 +1,8 @@
 """What is measured, in view and missing of a tube whose wall is known, without the solver that closes surfaces."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 from surfaces import tube
@@ -33,6 +36,11 @@ def frames(usable=None, count=5):
     return [Posed(CAMERA, np.column_stack([np.eye(3), [0.0, 0.0, -0.5 * k]]), mask) for k in range(count)]
 
 
+def readers(usable=None):
+    """Each reads one of these frames."""
+    return [partial(replace, frame) for frame in frames(usable)]
+
+
 def cloud(keep):
     xyz = WALL.vertices[keep]
     count = len(xyz)
@@ -46,7 +54,7 @@ def angles():
 
 def covered(keep, usable=None):
     surface = PoissonSurface(WALL.vertices, FACES, np.ones(len(WALL.vertices)))
-    return cover(cloud(keep), surface, frames(usable), 15.0, REACH)
+    return cover([cloud(keep).xyz], surface, readers(usable), 15.0, REACH)
 
 
 def patch(low=13.0, high=18.0, degrees=35.0):
@@ -123,6 +131,6 @@ def test_small_pieces_of_the_surface_are_left_out():
     vertices = np.concatenate([WALL.vertices, stray])
     faces = np.concatenate([FACES, [[size, size + 1, size + 2]]])
     surface = PoissonSurface(vertices, faces, np.ones(len(vertices)))
-    found = cover(cloud(within_reach()), surface, frames(), 15.0, REACH)
+    found = cover(np.array_split(cloud(within_reach()).xyz, 3), surface, readers(), 15.0, REACH)
     assert len(found.vertices) == size
     assert face_areas(found.vertices, found.faces).sum() == pytest.approx(face_areas(WALL.vertices, FACES).sum())

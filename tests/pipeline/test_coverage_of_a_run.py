@@ -7,11 +7,13 @@ import pytest
 from comparing import write_comparison_run
 from plane import plane_model
 
+from dd_sfm.errors import ReconstructionError
 from dd_sfm.io.clouds import read_ply, write_cloud
 from dd_sfm.io.colmap_mesh import PoissonSurface
 from dd_sfm.pipeline import coverage
 from dd_sfm.pipeline.coverage import is_covered, run_coverage
 from dd_sfm.sfm.point_cloud import to_cloud
+from dd_sfm.viz.report.coverage_pictures import read_surface
 
 
 @pytest.fixture
@@ -26,6 +28,7 @@ def test_too_few_points_are_said(run, monkeypatch):
     monkeypatch.setattr(coverage, "MIN_POINTS", 10**9)
     found = run_coverage(run)
     assert found["measured_share"] is None
+    assert is_covered(run)
     assert "points with normals; expected at least" in found["reason"]
     assert not (run / "coverage.ply").exists()
     assert json.loads((run / "coverage.json").read_text()) == found
@@ -61,7 +64,38 @@ def test_the_figures_and_the_surface_are_written_once(run, monkeypatch):
         (run / "coverage.json").write_text(spoilt)
         assert not is_covered(run)
         run_coverage(run)
+    content = (run / "coverage.ply").read_bytes()
     (run / "coverage.ply").unlink()
     run_coverage(run)
-    assert (run / "coverage.ply").is_file()
-    assert len(calls) == 5
+    for size in (0, 50, len(content) // 2, len(content) - 1):
+        (run / "coverage.ply").write_bytes(content[:size])
+        assert not is_covered(run)
+    run_coverage(run)
+    assert (run / "coverage.ply").read_bytes() == content
+    assert len(calls) == 6
+
+
+def test_a_failure_that_may_pass_is_not_kept(run, monkeypatch):
+    def fail(cloud, distance):
+        raise ReconstructionError("no surface")
+
+    monkeypatch.setattr(coverage, "closed_surface", fail)
+    with pytest.raises(ReconstructionError):
+        run_coverage(run)
+    assert not (run / "coverage.json").exists()
+    # As earlier versions kept it.
+    (run / "coverage.json").write_text(json.dumps({"format": 1, "measured_share": None, "reason": "no surface"}))
+    assert not is_covered(run)
+
+
+def test_a_surface_far_from_all_points_has_figures(run, monkeypatch):
+    grid = np.stack([*np.meshgrid(np.arange(20.0), np.arange(20.0)), np.full((20, 20), -1000.0)], -1).reshape(-1, 3)
+    index = np.arange(400).reshape(20, 20)
+    faces = np.stack([index[:-1, :-1], index[1:, :-1], index[:-1, 1:]], -1).reshape(-1, 3)
+    surface = PoissonSurface(grid, faces, np.ones(400))
+    monkeypatch.setattr(coverage, "closed_surface", lambda cloud, distance: surface)
+    found = run_coverage(run)
+    assert (found["measured_share"], found["views_median"], found["views_most"]) == (0.0, None, 1)
+    assert is_covered(run)
+    # Nothing of it is in view, and so nothing is drawn.
+    assert len(read_surface(run / "coverage.ply").faces) == 0

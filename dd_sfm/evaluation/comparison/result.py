@@ -49,7 +49,8 @@ class Column:
 
     ``model``: in common coordinates, with source frame numbers, None when the run found none; ``aligned``: whether it
     could be aligned to these coordinates; ``metrics``: content of the run's metrics.json; ``other_models``: frames of
-    each further model, where the video fell apart into several.
+    each further model, where the video fell apart into several; ``points_total``: of the run, where ``model`` holds but
+    a sample of its points.
     """
 
     name: str
@@ -62,6 +63,13 @@ class Column:
     aligned: bool = True
     figures: dict[str, Any] = field(default_factory=dict)
     other_models: tuple[frozenset[int], ...] = ()
+    points_total: int | None = None
+
+    @property
+    def total(self) -> int:
+        """The points of the run."""
+        held = 0 if self.model is None else len(self.model.xyz)
+        return held if self.points_total is None else self.points_total
 
 
 @dataclass(frozen=True)

@@ -91,11 +91,9 @@ def _cloud(column: Column, centre: FloatArray, radius: float, turn: FloatArray, 
     model, points = column.model, column.points
     assert model is not None
     assert points is not None
-    total = len(model.xyz)
+    held = len(model.xyz)
     # At random, since points are ordered by frame; the same ones on every call.
-    chosen = (
-        np.arange(total) if total <= max_points else np.sort(np.random.default_rng(0).permutation(total)[:max_points])
-    )
+    chosen = np.arange(held) if held <= max_points else np.sort(np.random.default_rng(0).permutation(held)[:max_points])
     xyz = ((model.xyz[chosen] - centre) / radius) @ turn.T
     poses = np.stack([model.cam_from_world[f] for f in sorted(model.cam_from_world)])
     centres = ((camera_centres(poses) - centre) / radius) @ turn.T
@@ -118,7 +116,7 @@ def _cloud(column: Column, centre: FloatArray, radius: float, turn: FloatArray, 
             "aspect": [camera.width / camera.fx / 2, camera.height / camera.fy / 2],
         },
     }
-    return InteractiveCloud(content, len(chosen), total)
+    return InteractiveCloud(content, len(chosen), column.total)
 
 
 def _reference_path(comparison: Comparison, centre: FloatArray, radius: float, turn: FloatArray) -> dict[str, Any]:

@@ -178,11 +178,12 @@ def _histogram(axes: Axes, comparison: Comparison, one: _Histogram) -> None:
         bins = np.geomspace(max(low, top * 1e-5, 1e-9), max(top, 1e-8), 50)
         axes.set_xscale("log")
     for run, found in per_run.items():
-        label = comparison.column(run).label
-        axes.hist(found, bins=bins.tolist(), histtype="stepfilled", color=RUN_COLOURS.get(run, "k"), alpha=0.18)
-        axes.hist(
-            found, bins=bins.tolist(), histtype="step", color=RUN_COLOURS.get(run, "k"), label=label, linewidth=1.4
-        )
+        column, colour = comparison.column(run), RUN_COLOURS.get(run, "k")
+        held = 0 if column.model is None else len(column.model.xyz)
+        # Of a sample each one stands for several.
+        counts = np.histogram(found, bins)[0] * (column.total / max(held, 1))
+        axes.stairs(counts, bins, fill=True, color=colour, alpha=0.18)
+        axes.stairs(counts, bins, color=colour, label=column.label, linewidth=1.4)
         axes.axvline(float(np.median(found)), color=RUN_COLOURS.get(run, "k"), linestyle=":", linewidth=1)
     axes.set_yscale("log")
     axes.set(xlabel=one.name, ylabel=one.counted, xlim=(bins[0], bins[-1]))

@@ -123,6 +123,12 @@ def test_what_a_video_in_pieces_asks_for():
     assert "2 models" in found[0].because
 
 
+def test_points_that_an_unknown_camera_makes_unsure_ask_for_a_calibration_alone():
+    unsure = {"median_uncertainty": 0.2, "codes": [NoteCode.UNCERTAIN_POINTS]}
+    assert [one.code for one in advice(facts(camera_from="clip", **unsure))] == ["calibrate"]
+    assert "move_sideways" in [one.code for one in advice(facts(**unsure))]
+
+
 def test_three_pieces_of_advice_are_in_the_sentence_and_the_others_after_it():
     bad = facts(camera_from="assumed", frames_used=10, frames_registered=6, median_triangulation_angle_deg=1.0)
     found = summarise(bad)

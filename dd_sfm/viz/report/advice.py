@@ -166,13 +166,17 @@ def more_frames(facts: Facts) -> Advice | None:
 
 
 def move_sideways(facts: Facts) -> Advice | None:
-    """Rays that meet at flat angles, or points that are far from certain."""
+    """Rays that meet at flat angles, or points that are far from certain though the camera is known."""
     angle, uncertainty = facts.number("median_triangulation_angle_deg"), facts.number("median_uncertainty")
+    # Where the camera is not known, that is the larger part of what points are expected to be off.
+    codes = facts.codes & codes_of("move_sideways")
+    if calibrate(facts) is not None:
+        uncertainty, codes = None, codes - {NoteCode.UNCERTAIN_POINTS}
     if angle is not None and angle < LEAST_ANGLE_DEG:
         because = f"the rays of a point meet at {angle:.1f} degrees in the median"
     elif uncertainty is not None and uncertainty > MOST_UNCERTAINTY:
         because = f"half of the points may be more than {percent(uncertainty)} of their distance off"
-    elif facts.codes & codes_of("move_sideways"):
+    elif codes:
         because = "frames hardly tell, or do not agree on, how far away things are"
     else:
         return None

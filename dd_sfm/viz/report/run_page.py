@@ -194,7 +194,7 @@ def _holes(facts: Facts) -> str:
             "where",
             "share of the surface in view",
             f"width [{escape(facts.unit)}]",
-            "best seen in frame",
+            "lies in frame",
         )
     )
     table = f'<table class="holes"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'

@@ -23,6 +23,8 @@ SIDE_PX = 460, 380
 FRAME_WIDTH_PX, ROUGH_WIDTH_PX = 620, 160
 """Width of a frame with holes, and of one in which they are counted to choose frames."""
 MOST_FRAMES = 4
+MOST_HOLES = 12
+"""Listed on the page, and numbered in its pictures."""
 LEAST_SHOWN_PX, LEAST_ROUGH_PX = 60, 6
 """Of a hole in a picture, below which it gets no number, and in a rough one, below which it does not count."""
 UNSEEN = 2
@@ -138,7 +140,7 @@ def _draw_holes(picture: NDArray[np.uint8], hole: IntArray, colour: tuple[int, i
         mask = (hole == number).astype(np.uint8)
         outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, outlines, -1, colour, 1, cv2.LINE_AA)
-        if mask.sum() < LEAST_SHOWN_PX:
+        if mask.sum() < LEAST_SHOWN_PX or number >= MOST_HOLES:
             continue
         # The place of the number is the one deepest inside.
         inside = cv2.distanceTransform(cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)

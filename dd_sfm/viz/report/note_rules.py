@@ -64,6 +64,7 @@ NOTE_RULES: dict[NoteCode, str | None] = {
     NoteCode.MODEL_SCALES: None,
     NoteCode.PIECES_JOINED: None,
     NoteCode.DENSE_SEARCH_ON_CPU: None,
+    NoteCode.COVERAGE_UNKNOWN: None,
     NoteCode.UNKNOWN: None,
 }
 """By the code of a note the rule that speaks wherever it stands, whatever the figures are; None: none has to."""

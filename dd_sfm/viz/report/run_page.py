@@ -7,12 +7,12 @@ from typing import Any
 
 from dd_sfm import __version__
 from dd_sfm.structures import DropReason
+from dd_sfm.viz.report.coverage_pictures import MOST_HOLES
 from dd_sfm.viz.report.facts import UNSURE_POSE, Facts
 from dd_sfm.viz.report.interactive_view import InteractiveCloud
 from dd_sfm.viz.report.page_parts import document, figure, viewer
 from dd_sfm.viz.report.summary import Summary
 
-MOST_HOLES = 12
 SURE = 0.9
 """A confidence from which on a pose is as good as the clip allows."""
 KINDS = {

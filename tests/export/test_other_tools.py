@@ -217,8 +217,6 @@ def test_a_missing_package_is_named(run, tmp_path, monkeypatch, target, module, 
     monkeypatch.setattr(
         f"dd_sfm.export.{target}.find_spec", lambda name, *more: None if name == module else found(name, *more)
     )
-    with pytest.raises(
-        InputError, match=rf'is not installed; expected it. Install it: pip install "dd-sfm\[{extra}\]"'
-    ):
+    with pytest.raises(InputError, match=rf'is not installed; expected it .* pip install "dd-sfm\[{extra}\]"'):
         convert(run, tmp_path / "out", target)
     assert not (tmp_path / "out").exists()

@@ -44,9 +44,9 @@ def test_coverage_and_page_are_stages_of_their_own(monkeypatch, tmp_path):
     method = SimpleNamespace(weights=lambda config: None)
     told, request = Told(), SimpleNamespace(out=tmp_path, source=tmp_path / "clip.mp4")
     work = SimpleNamespace(out=tmp_path, progress=told, config=Config(), method=method, device="cpu")
-    metrics = run_module._finish(work, SimpleNamespace(seconds=lambda stage: 1.0), [], lambda line: None)
+    run_module._finish(work, SimpleNamespace(seconds=lambda stage: 1.0), [], lambda line: None)
     monkeypatch.setattr("dd_sfm.viz.report.run_report.write_run_report", lambda *arguments, **named: None)
-    report_on(request, metrics, told, lambda line: None)
+    report_on(request, told, lambda line: None)
     assert told.stages == ["coverage", "report"]
 
 

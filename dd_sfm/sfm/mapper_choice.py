@@ -245,16 +245,16 @@ def _needs_rival(candidate: Candidate, checker: ModelChecker | None) -> bool:
 
 
 def _with_refuted(candidates: list[Candidate], checker: ModelChecker | None) -> list[Candidate]:
-    """The results with those marked that others refute."""
+    """The results with those marked that the last one refutes, and it where others do; those before are compared."""
     if checker is None or len(candidates) < 2:
         return candidates
     claims, models = [c.claim for c in candidates], [c.models[0] if c.models else None for c in candidates]
     refuted = set()
-    for found in refutations(claims, models, checker):
+    for found in refutations(claims, models, checker, compared=len(candidates) - 1):
         one, other = candidates[found.number].mapper, candidates[found.by].mapper
         logger.info("map: %s: refuted by %s, whose tracks fit %.1f times better", one, other, found.times)
         refuted.add(found.number)
-    return [replace(some, is_refuted=number in refuted) for number, some in enumerate(candidates)]
+    return [replace(some, is_refuted=some.is_refuted or k in refuted) for k, some in enumerate(candidates)]
 
 
 def _holds_up(candidate: Candidate, possible: int, config: Config) -> bool:

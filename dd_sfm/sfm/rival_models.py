@@ -31,7 +31,7 @@ class Refutation:
 
 
 def refutations(
-    claims: Sequence[Posed | None], models: Sequence[Posed | None], checker: ModelChecker
+    claims: Sequence[Posed | None], models: Sequence[Posed | None], checker: ModelChecker, *, compared: int = 0
 ) -> list[Refutation]:
     """Which of several results are refuted, and by which others.
 
@@ -39,11 +39,12 @@ def refutations(
         claims: What each result would be taken for: of its largest model what holds; None where it has none.
         models: The largest model of each with all of its frames, for comparison.
         checker: Knows the tracks.
+        compared: So many of the first were compared with each other before, and are not again.
     """
     found = []
     for number, claim in enumerate(claims):
         for by, rival in enumerate(models):
-            if by == number or claim is None or rival is None:
+            if by == number or max(by, number) < compared or claim is None or rival is None:
                 continue
             times = _times_worse(claim, rival, checker)
             if times > WORSE:

@@ -52,6 +52,8 @@ def test_a_model_is_refuted_by_one_that_explains_its_frames_better(scene, checke
     (found,) = refutations(models, models, checker)
     assert (found.number, found.by) == (0, 2)
     assert found.times > 2
+    assert not refutations(models, models, checker, compared=3)
+    assert refutations(models, models, checker, compared=2) == [found]
 
 
 def test_what_holds_of_a_model_is_not_refuted_for_what_does_not(scene, checker):

@@ -46,39 +46,21 @@ def test_wheel_runs_from_an_empty_folder(tmp_path):
         [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", str(site), str(wheel)], check=True
     )
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    ran = subprocess.run(
-        [sys.executable, "-m", "dd_sfm", "doctor"],
-        cwd=empty,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+
+    def installed(*words):
+        command = [sys.executable, *words]
+        return subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True, check=True)
+
+    ran = installed("-m", "dd_sfm", "doctor")
     assert "compact: 1.42 M parameters" in ran.stdout
-    version = subprocess.run(
-        [sys.executable, "-m", "dd_sfm", "--version"],
-        cwd=empty, env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    version = installed("-m", "dd_sfm", "--version")
     assert version.stdout.strip() == dd_sfm.__version__
-    where = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import dd_sfm.resources as r; print(r.models_folder(), r.configs_folder(), r.demo_folder())",
-        ],
-        cwd=empty, env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    folders = "import dd_sfm.resources as r; print(r.models_folder(), r.configs_folder(), r.demo_folder())"
+    where = installed("-c", folders)
     assert where.stdout.count(str(site)) == 3
     assert list(empty.iterdir()) == []
     # Of the demo's work only its first stage is done here: all of it takes a minute, and is that of reconstruct.
-    demo = subprocess.run(
-        [sys.executable, "-c", FRAMES_OF_THE_DEMO],
-        cwd=empty,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    demo = installed("-c", FRAMES_OF_THE_DEMO)
     assert "75 of 75 frames" in demo.stderr
     assert str(site) in demo.stderr
     assert [path.name for path in empty.iterdir()] == ["demo"]

@@ -5,14 +5,16 @@ slides of all regions are drawn, and carried through the normal equations of the
 places are those after an alignment by the cameras. Why this model: docs/design-notes.md.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import bsr_array, csr_array, dia_array, diags_array, eye_array
-from scipy.sparse.linalg import splu
+from scipy.sparse import bsr_array, csc_array, csr_array, dia_array, diags_array, eye_array
 from scipy.spatial import cKDTree
 
 from dd_sfm.cameras import camera_centres, stack_poses, world_to_camera
+from dd_sfm.ops.point_blocks import point_blocks
+from dd_sfm.ops.sparse import factorised
 from dd_sfm.structures import FloatArray, IntArray, Model
 
 SLIDE = 0.0065
@@ -31,70 +33,48 @@ PLACES = 50_000
 """Places whose neighbours are in memory at once."""
 
 
-@dataclass(frozen=True)
 class NormalEquations:
     """The adjustment of a model, linear around it; poses change by a rotation and a shift in the camera's axes.
 
-    ``poses`` (F, 3, 4); ``frame`` (O,) their rows; ``by_pose`` (2O, 6F) and ``by_point`` (2O, 3P): derivatives of the
-    projections; ``weight`` (2O, 2O) of the robust loss; ``point_inverse`` (3P, 3P): the inverse blocks of the points.
+    Points are eliminated a part at a time: of a long path, what is made of all observations at once takes gigabytes.
+
+    Args:
+        model: Poses and observations.
+        scale_px: Residual from which on the Cauchy loss turns observations down.
     """
 
-    poses: FloatArray
-    frame: IntArray
-    by_pose: csr_array
-    by_point: csr_array
-    weight: dia_array
-    point_inverse: csr_array
-
-    @classmethod
-    def of(cls, model: Model, scale_px: float) -> "NormalEquations":
-        """Those of a model, with a Cauchy loss that turns down observations from ``scale_px`` on."""
-        poses = stack_poses(model.cam_from_world)
+    def __init__(self, model: Model, scale_px: float) -> None:
         numbers = np.array(sorted(model.cam_from_world))
-        frame, count = np.searchsorted(numbers, model.frame), len(model.point)
-        turned = poses[model.frame][:, :, :3]
-        local = world_to_camera(model.xyz[model.point], poses[model.frame])
-        # What lies behind a camera tells nothing of it.
-        inverse = np.where(local[:, 2] > 0, 1 / np.where(local[:, 2] > 0, local[:, 2], 1), 0)
-        flat = local[:, :2] * inverse[:, None]
-        by_local = np.zeros((count, 2, 3))
-        by_local[:, 0, 0], by_local[:, 1, 1] = model.camera.focal[:, None] * inverse
-        by_local[:, :, 2] = -model.camera.focal * flat * inverse[:, None]
-        by_pose = np.concatenate([-by_local @ _cross_matrices(local), by_local], 2)
-        by_point = by_local @ turned
-        weight = 1 / (1 + np.square(model.xy - model.camera.denormalise(flat)).sum(1) / scale_px**2)
-        blocks = np.zeros((len(model.xyz), 3, 3))
-        np.add.at(blocks, model.point, weight[:, None, None] * (by_point.transpose(0, 2, 1) @ by_point))
-        size = np.trace(blocks, axis1=1, axis2=2)
-        blocks += 1e-6 * np.where(size > 0, size, 1)[:, None, None] * np.eye(3)
-        return cls(
-            poses[numbers],
-            frame,
-            _block_rows(by_pose, frame, len(numbers)),
-            _block_rows(by_point, model.point, len(model.xyz)),
-            diags_array(np.repeat(weight, 2)),
-            _block_rows(np.linalg.inv(blocks), np.arange(len(blocks)), len(blocks)),
-        )
+        self.poses = stack_poses(model.cam_from_world)[numbers]
+        self._parts = lambda: (_Part.of(block, numbers, scale_px) for block in point_blocks(model))
+        size = 6 * len(numbers)
+        matrix, diagonal = csc_array((size, size)), np.zeros(size)
+        for part in self._parts():
+            weighted = part.weight @ part.by_pose
+            matrix += (weighted.T @ part.by_pose - part.onto_points @ part.mixed.T).tocsc()
+            diagonal += weighted.multiply(part.by_pose).sum(0)
+        self._solver = factorised(matrix + DAMPING * diags_array(np.where(diagonal > 0, diagonal, 1)))
 
-    def moved_by(self, moves: csr_array, amounts: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """How poses (F, 6, K) and points (P, 3, K) move where observations do, each by its own poses' share alone.
+    def poses_moved_by(self, moves: csr_array, amounts: FloatArray) -> FloatArray:
+        """How poses (F, 6, K) move where observations do.
 
         Args:
             moves: Shifts of observations in pixels (2O, M), by M causes.
             amounts: Sizes (M, K) of the causes in K cases.
         """
-        weighted = self.weight @ self.by_pose
-        mixed = (weighted.T @ self.by_point).tocsr()
-        onto_points = (mixed @ self.point_inverse).tocsr()
-        matrix = weighted.T @ self.by_pose - onto_points @ mixed.T
-        diagonal = (weighted.multiply(self.by_pose)).sum(0)
-        damped = (matrix + DAMPING * diags_array(np.where(diagonal > 0, diagonal, 1))).tocsc()
-        shifts = self.weight @ (moves @ amounts)
-        cause = self.by_pose.T @ shifts - onto_points @ (self.by_point.T @ shifts)
-        solved = splu(damped).solve(np.ascontiguousarray(cause))
-        poses = self._aligned(solved.reshape(len(self.poses), 6, -1))
-        points = -(onto_points.T @ poses.reshape(len(diagonal), -1))
-        return poses, points.reshape(self.point_inverse.shape[0] // 3, 3, -1)
+        cause, first = np.zeros((6 * len(self.poses), amounts.shape[1])), 0
+        for part in self._parts():
+            last = first + part.by_pose.shape[0]
+            shifts = part.weight @ (moves[first:last] @ amounts)
+            cause += part.by_pose.T @ shifts - part.onto_points @ (part.by_point.T @ shifts)
+            first = last
+        return self._aligned(self._solver.solve(cause).reshape(len(self.poses), 6, -1))
+
+    def points_moved_by(self, poses: FloatArray) -> Iterator[FloatArray]:
+        """How points (P, 3, K) move with poses (F, 6, K), a part of them at a time."""
+        flat = poses.reshape(6 * len(self.poses), -1)
+        for part in self._parts():
+            yield -(part.onto_points.T @ flat).reshape(-1, 3, flat.shape[1])
 
     def _aligned(self, moved: FloatArray) -> FloatArray:
         """Changes of poses (F, 6, K) after the whole was aligned to where the cameras were."""
@@ -108,6 +88,48 @@ class NormalEquations:
         growth = (around * shifted).sum((0, 1)) / max(float(np.square(around).sum()), 1e-30)
         shifted -= growth * around
         return np.concatenate([-rotation @ (turned - turn), -rotation @ shifted], 1)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What some points and their observations bring to the equations.
+
+    ``by_pose`` (2O, 6F) and ``by_point`` (2O, 3P): derivatives of the projections; ``weight`` (2O, 2O) of the robust
+    loss; ``mixed`` (6F, 3P): what poses and points share; ``onto_points`` (6F, 3P): how points move with poses,
+    negative and transposed.
+    """
+
+    by_pose: csr_array
+    by_point: csr_array
+    weight: dia_array
+    mixed: csr_array
+    onto_points: csr_array
+
+    @classmethod
+    def of(cls, model: Model, numbers: IntArray, scale_px: float) -> "_Part":
+        """That of a model, whose frames have these numbers, ascending."""
+        poses, count = stack_poses(model.cam_from_world), len(model.point)
+        frame = np.searchsorted(numbers, model.frame)
+        turned = poses[model.frame][:, :, :3]
+        local = world_to_camera(model.xyz[model.point], poses[model.frame])
+        # What lies behind a camera tells nothing of it.
+        inverse = np.where(local[:, 2] > 0, 1 / np.where(local[:, 2] > 0, local[:, 2], 1), 0)
+        flat = local[:, :2] * inverse[:, None]
+        by_local = np.zeros((count, 2, 3))
+        by_local[:, 0, 0], by_local[:, 1, 1] = model.camera.focal[:, None] * inverse
+        by_local[:, :, 2] = -model.camera.focal * flat * inverse[:, None]
+        by_pose = _block_rows(np.concatenate([-by_local @ _cross_matrices(local), by_local], 2), frame, len(numbers))
+        of_points = by_local @ turned
+        by_point = _block_rows(of_points, model.point, len(model.xyz))
+        weight = 1 / (1 + np.square(model.xy - model.camera.denormalise(flat)).sum(1) / scale_px**2)
+        blocks = np.zeros((len(model.xyz), 3, 3))
+        np.add.at(blocks, model.point, weight[:, None, None] * (of_points.transpose(0, 2, 1) @ of_points))
+        size = np.trace(blocks, axis1=1, axis2=2)
+        blocks += 1e-6 * np.where(size > 0, size, 1)[:, None, None] * np.eye(3)
+        diagonal = diags_array(np.repeat(weight, 2))
+        mixed = ((diagonal @ by_pose).T @ by_point).tocsr()
+        inverses = _block_rows(np.linalg.inv(blocks), np.arange(len(blocks)), len(blocks))
+        return cls(by_pose, by_point, diagonal, mixed, (mixed @ inverses).tocsr())
 
 
 def errors_by_poses(model: Model, xyz: FloatArray, scale_px: float, seed: int) -> FloatArray:
@@ -126,8 +148,9 @@ def errors_by_poses(model: Model, xyz: FloatArray, scale_px: float, seed: int) -
         return np.zeros(len(xyz))
     moves, distance = slides(model)
     amounts = SLIDE * np.random.default_rng(seed).normal(size=(moves.shape[1], DRAWS))
-    _, points = NormalEquations.of(model, scale_px).moved_by(moves, amounts)
-    variance = np.square(points).sum(1).mean(1) / distance**2
+    equations = NormalEquations(model, scale_px)
+    moved = equations.points_moved_by(equations.poses_moved_by(moves, amounts))
+    variance = np.concatenate([np.square(points).sum(1).mean(1) for points in moved]) / distance**2
     tree, nearest = cKDTree(model.xyz), list(range(1, min(NEIGHBOURS, len(model.xyz)) + 1))
     found = np.empty(len(xyz))
     for part in (slice(first, first + PLACES) for first in range(0, len(xyz), PLACES)):
@@ -141,11 +164,11 @@ def place_errors(model: Model, scale_px: float, seed: int) -> FloatArray:
     Slides of regions and errors of observations by themselves, of ``NOISE`` of the scale; see :func:`errors_by_poses`.
     """
     moves, _ = slides(model)
-    rng, equations = np.random.default_rng(seed), NormalEquations.of(model, scale_px)
+    rng, equations = np.random.default_rng(seed), NormalEquations(model, scale_px)
     alone = eye_array(2 * len(model.point)).tocsr()
     variance = np.zeros(len(equations.poses))
     for causes, size in ((moves, SLIDE), (alone, NOISE * scale_px)):
-        moved, _ = equations.moved_by(causes, size * rng.normal(size=(causes.shape[1], DRAWS)))
+        moved = equations.poses_moved_by(causes, size * rng.normal(size=(causes.shape[1], DRAWS)))
         # A rotation does not change the length of the shift.
         variance += np.square(moved[:, 3:]).sum(1).mean(1)
     return np.asarray(np.sqrt(variance))

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.sparse import bsr_array
-from scipy.sparse.linalg import splu
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import stack_poses
+from dd_sfm.ops.sparse import factorised
 from dd_sfm.runtime import one_blas_thread
 from dd_sfm.sfm.adjustment_loops import cost_loop, mark_pairs, move_loop, reduce_loop
 from dd_sfm.structures import FloatArray, Model
@@ -179,9 +179,9 @@ def _solve_sparse(
     blocks = np.concatenate([square, square[across].transpose(0, 2, 1)])
     order, size = np.lexsort((columns, rows)), len(right)
     starts = np.searchsorted(rows[order], np.arange(size + 1))
-    whole = bsr_array((blocks[order], columns[order], starts), shape=(6 * size, 6 * size)).tocsc()
+    whole = bsr_array((blocks[order], columns[order], starts), shape=(6 * size, 6 * size))
     try:
-        solver = splu(whole, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        solver = factorised(whole)
     except RuntimeError:
         return None
     change = -solver.solve(right.ravel()).reshape(size, 6)

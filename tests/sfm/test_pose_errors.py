@@ -34,7 +34,7 @@ def test_poses_move_as_in_a_monte_carlo_of_adjustments(scene):
     frames, model = scene
     moves, _ = slides(model)
     amounts = 0.002 * np.random.default_rng(3).normal(size=(moves.shape[1], 6))
-    poses, _ = NormalEquations.of(model, SCALE_PX).moved_by(moves, amounts)
+    poses = NormalEquations(model, SCALE_PX).poses_moved_by(moves, amounts)
     before = stack_poses(model.cam_from_world)
     expected = -before[:, :, :3].transpose(0, 2, 1) @ poses[:, 3:]
     found = np.stack(
@@ -51,7 +51,7 @@ def test_poses_move_as_in_a_monte_carlo_of_adjustments(scene):
 
 def test_points_move_with_a_whole_that_moves(scene):
     _, model = scene
-    equations = NormalEquations.of(model, SCALE_PX)
+    equations = NormalEquations(model, SCALE_PX)
     # Turned, shifted and grown as one, cameras are back in their places after the alignment.
     centres = camera_centres(model.cam_from_world)
     turn, shift, growth = np.array([0.01, -0.02, 0.03]), np.array([0.1, 0.2, -0.1]), 0.05

@@ -45,15 +45,20 @@ class NormalEquations:
 
     def __init__(self, model: Model, scale_px: float) -> None:
         numbers = np.array(sorted(model.cam_from_world))
-        self.poses = stack_poses(model.cam_from_world)[numbers]
-        self._parts = lambda: (_Part.of(block, numbers, scale_px) for block in point_blocks(model))
+        self.poses: FloatArray = stack_poses(model.cam_from_world)[numbers]
+        self._model, self._numbers, self._scale_px = model, numbers, scale_px
         size = 6 * len(numbers)
         matrix, diagonal = csc_array((size, size)), np.zeros(size)
         for part in self._parts():
             weighted = part.weight @ part.by_pose
             matrix += (weighted.T @ part.by_pose - part.onto_points @ part.mixed.T).tocsc()
             diagonal += weighted.multiply(part.by_pose).sum(0)
-        self._solver = factorised(matrix + DAMPING * diags_array(np.where(diagonal > 0, diagonal, 1)))
+        damped = matrix + DAMPING * diags_array(np.where(diagonal > 0, diagonal, 1))
+        self._solver = factorised(damped.tocsc())
+
+    def _parts(self) -> "Iterator[_Part]":
+        for block in point_blocks(self._model):
+            yield _Part.of(block, self._numbers, self._scale_px)
 
     def poses_moved_by(self, moves: csr_array, amounts: FloatArray) -> FloatArray:
         """How poses (F, 6, K) move where observations do.

@@ -179,7 +179,7 @@ def _solve_sparse(
     blocks = np.concatenate([square, square[across].transpose(0, 2, 1)])
     order, size = np.lexsort((columns, rows)), len(right)
     starts = np.searchsorted(rows[order], np.arange(size + 1))
-    whole = bsr_array((blocks[order], columns[order], starts), shape=(6 * size, 6 * size))
+    whole = bsr_array((blocks[order], columns[order], starts), shape=(6 * size, 6 * size)).tocsc()
     try:
         solver = factorised(whole)
     except RuntimeError:

@@ -11,6 +11,15 @@ from dd_sfm.synthetic.lens import Optics
 from dd_sfm.synthetic.noise import NoiseField
 from dd_sfm.synthetic.path import CameraPath
 
+SMOKE_PERIOD_MM, SMOKE_DRIFT_MM = 18.0, 0.25
+"""Size of the tile that wisps of smoke repeat in, and how far they float a frame."""
+SMOKE_DEPTHS_MM = (1.5, 3.0, 5.0, 8.0)
+"""Where a ray meets smoke, unless tissue is nearer."""
+SMOKE_GREY = 0.55
+"""Exposed light that thick smoke throws back."""
+HIDING = 0.5
+"""Smoke that takes more of the tissue's light hides it."""
+
 
 @dataclass(frozen=True)
 class Debris:
@@ -28,6 +37,50 @@ class Debris:
         aside = rng.uniform(-0.5, 0.5, (count, 3)) * rng.uniform(2, 8, (count, 1))
         drift = rng.normal(0, 0.03, (count, 3))
         return Debris(centre[at] + ahead + aside - at[:, None] * drift, drift, rng.uniform(0.05, 0.22, count))
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """Wisps that float in the cavity for a moment in the middle of the clip.
+
+    ``wisps``: their density in space, None for no smoke; ``drift`` (3,) mm a frame; ``strength``: share of the tissue's
+    light that thick ones take at their height.
+    """
+
+    wisps: NoiseField | None
+    drift: NDArray[np.float64]
+    strength: float
+
+    @staticmethod
+    def plan(rng: np.random.Generator, strength: float) -> "Smoke":
+        """Plan the smoke of a clip."""
+        if not strength:
+            return Smoke(None, np.zeros(3), 0.0)
+        way = rng.normal(size=3)
+        drift = SMOKE_DRIFT_MM * way / np.linalg.norm(way)
+        return Smoke(NoiseField(rng, SMOKE_PERIOD_MM, (1, 6)), drift, strength)
+
+    def opacity(
+        self, centre: NDArray[Any], directions: NDArray[Any], depth: NDArray[Any], frame: int, count: int
+    ) -> NDArray[np.float32]:
+        """Share (M,) of the tissue's light that smoke takes in a frame.
+
+        Args:
+            centre: Of the camera (3,).
+            directions: Of rays (M, 3), in the world, of length 1 along the optical axis.
+            depth: Of the tissue (M,) in mm; 0 for none.
+            frame: Number of the frame.
+            count: Frames of the clip.
+        """
+        height = self.strength * pulse(frame, count, 0.5)
+        if self.wisps is None or not height:
+            return np.zeros(len(directions), np.float32)
+        end = np.where(depth > 0, depth, np.inf)
+        met = np.zeros(len(directions))
+        for distance in SMOKE_DEPTHS_MM:
+            places = centre - frame * self.drift + np.minimum(distance, end)[:, None] * directions
+            met += self.wisps(places) / len(SMOKE_DEPTHS_MM)
+        return np.asarray(height * np.clip(0.75 + 0.5 * met, 0, 1), np.float32)
 
 
 def deformation_modes(rng: np.random.Generator, vertices: NDArray[Any]) -> NDArray[np.float32]:

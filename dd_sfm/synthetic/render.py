@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.ops.rays import RayScene
-from dd_sfm.synthetic.effects import Debris, deform, deformation_modes, draw_debris, pulse
+from dd_sfm.synthetic.effects import (
+    HIDING,
+    SMOKE_GREY,
+    Debris,
+    Smoke,
+    deform,
+    deformation_modes,
+    draw_debris,
+    pulse,
+)
 from dd_sfm.synthetic.lens import Optics, exposure_for, form_image, make_optics
 from dd_sfm.synthetic.light import irradiance, reflections
 from dd_sfm.synthetic.mesh import Mesh, ambient_visibility
@@ -36,6 +45,7 @@ class Scene:
     path: CameraPath
     modes: NDArray[np.float32]
     debris: Debris
+    smoke: Smoke
     tool: Tool
     exposure: NDArray[np.float64]
 
@@ -60,7 +70,7 @@ def make_scene(settings: SynthSettings) -> Scene:
     # Checks the lens before the organ is built, which takes seconds.
     make_optics(settings)
     # One generator a part: a change in one does not reshuffle the others.
-    organ, skin, way, more = (np.random.default_rng([settings.seed, k]) for k in range(4))
+    organ, skin, way, more, air = (np.random.default_rng([settings.seed, k]) for k in range(5))
     shape = make_shape(settings.organ, organ, settings.path.length)
     mesh = shape.mesh
     visibility = ambient_visibility(mesh, more)
@@ -68,8 +78,9 @@ def make_scene(settings: SynthSettings) -> Scene:
     path = plan_path(shape, mesh.vertices, settings.frames, settings.path, way)
     modes = deformation_modes(more, mesh.vertices)
     debris = Debris.scatter(more, settings.effects.debris, path.centre, path.rotation)
+    smoke = Smoke.plan(air, settings.effects.smoke)
     tool = Tool.plan(more, settings.effects.tool, path, mesh)
-    scene = Scene(settings, mesh, visibility, tissue, path, modes, debris, tool, np.ones(settings.frames))
+    scene = Scene(settings, mesh, visibility, tissue, path, modes, debris, smoke, tool, np.ones(settings.frames))
     return replace(scene, exposure=_exposures(scene))
 
 
@@ -193,14 +204,21 @@ class Renderer:
         # What focus and debris depend on is the nearest thing, tissue or instrument.
         nearest = to_image(np.where(on_tool, surface.tool_depth, surface.depth))
         seen = draw_debris(image_light, nearest, optics, self.scene.debris, self.scene.path, frame, exposure)
-        effects = settings.effects
-        haze = effects.smoke * pulse(frame, settings.frames, 0.5)
-        image_light = (1 - haze) * image_light + np.float32(haze * 0.55 / exposure)
-        blur = effects.blur_px960 * pulse(frame, settings.frames, 2 / 3)
+        haze = self._smoke(frame, surface)
+        image_light += haze[..., None] * (np.float32(SMOKE_GREY / exposure) - image_light)
+        blur = settings.effects.blur_px960 * pulse(frame, settings.frames, 2 / 3)
         image = form_image(image_light, nearest, mask, to_image(flow), exposure, settings.lens, optics.scale, rng, blur)
-        seen |= cv2.dilate(to_image(on_tool), np.ones((3, 3))) > 0
+        seen |= (cv2.dilate(to_image(on_tool), np.ones((3, 3))) > 0) | (haze > HIDING)
         usable = mask & ~seen & ~(cv2.dilate(to_image(surface.reflected), np.ones((3, 3))) > 0.8) & (depth > 0)
         return Rendered(self._place(image), self._place(depth), self._place(usable))
+
+    def _smoke(self, frame: int, surface: Surface) -> NDArray[np.float32]:
+        """Share (H, W) of the light from what the field's box shows that smoke takes."""
+        path = self.scene.path
+        nearest = np.where(np.isfinite(surface.tool_depth), surface.tool_depth, surface.depth)
+        world = self.optics.rays @ path.rotation[frame].T
+        taken = self.scene.smoke.opacity(path.centre[frame], world, nearest, frame, self.settings.frames)
+        return np.asarray(self.optics.to_image(taken), np.float32)
 
     def _soften(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Blur values (M,) of all pixels, leaving out what is beyond the rim."""

@@ -102,7 +102,7 @@ class EffectSettings:
     debris: int = 0
     """Floating particles."""
     smoke: float = 0.0
-    """Strength of a moment of smoke in the middle of the clip, 0 to 1."""
+    """Strength of a moment of smoke in the middle of the clip: share of the tissue's light that thick wisps take."""
     blur_px960: float = 0.0
     """Blur of a moment, two thirds into the clip."""
     tool: float = 0.0

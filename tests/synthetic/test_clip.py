@@ -228,8 +228,11 @@ def test_switches():
     assert np.abs(busy.vertices(6) - calm.vertices(6)).max() > 0.05
     hidden = [int((calm.render(k).usable & ~busy.render(k).usable).sum()) for k in (0, 8)]
     assert max(hidden) > 0
-    # Smoke in the middle of the clip takes contrast.
-    assert busy.render(4).image[calm.optics.mask].std() < 0.8 * calm.render(4).image[calm.optics.mask].std()
+    # Smoke in the middle of the clip takes contrast, and the mask leaves out what it hides, not the depth.
+    clear, hazy = calm.render(4), busy.render(4)
+    assert hazy.image[calm.optics.mask].std() < 0.8 * clear.image[calm.optics.mask].std()
+    assert hazy.usable.sum() < 0.5 * clear.usable.sum()
+    assert (hazy.depth > 0).sum() > 0.99 * (clear.depth > 0).sum()
 
 
 def test_moving_tissue_is_in_the_truth(tmp_path, at_hand):

@@ -111,11 +111,7 @@ def _with_growth(finished: FinishedModel, tracks: Tracks, frames: FrameSet, conf
     """A finished model with how much residuals grow over time, where that can be told."""
     model, seed = finished.model, config.runtime.seed
     growth = residual_growth(tracks, model.cam_from_world, model.camera, error_scale(frames), seed)
-    return (
-        finished
-        if growth is None
-        else replace(finished, figures={**finished.figures, "residual_growth": round(growth, 3)})
-    )
+    return finished if growth is None else replace(finished, figures={**finished.figures, **growth.figures()})
 
 
 def fill_gaps(dense: DensePoints, sparse: Model, config: Config, working_scale: float) -> FinishedModel:

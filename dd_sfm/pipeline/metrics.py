@@ -26,7 +26,7 @@ from dd_sfm.notes import Note, NoteCode
 from dd_sfm.pipeline.frame_confidence import confidence_figures, frame_poses
 from dd_sfm.sfm.geometry import measured_errors_px
 from dd_sfm.sfm.observation_geometry import model_angles_deg, model_errors_px
-from dd_sfm.sfm.rigidity import LARGEST_GROWTH
+from dd_sfm.sfm.rigidity import ResidualGrowth
 from dd_sfm.structures import MapResult, Model, ModelScale
 
 UNSURE = 0.1
@@ -189,12 +189,11 @@ def point_notes(figures: Mapping[str, float | int | None], camera: PinholeCamera
     if figures.get("searched_on_cpu"):
         text = "the dense search ran on the CPU, as numba cannot compile for the GPU; dd-sfm doctor says why"
         notes.append(Note(NoteCode.DENSE_SEARCH_ON_CPU, text))
-    growth = figures.get("residual_growth")
-    if growth is not None and growth > LARGEST_GROWTH:
+    growth = ResidualGrowth.read(figures)
+    if growth is not None and growth.is_large:
         text = (
-            f"matches of a few frames in a row fit {growth:.1f} times better than those of all frames; where nothing "
-            f"moves it is at most {LARGEST_GROWTH:g} times: the tissue moves, or poses or camera are off. Do not trust "
-            "places far apart in time; try a piece in which the tissue holds still"
+            f"{growth.words}, more than where nothing moves: the tissue moves, or poses or camera are off. Do not "
+            "trust places far apart in time; try a piece in which the tissue holds still"
         )
         notes.append(Note(NoteCode.SCENE_MOVES, text))
     if expected is not None and expected > UNSURE:

@@ -59,13 +59,18 @@ def model_rays(model: Model) -> Rays:
     return observation_rays(model.point, model.frame, model.xy, stack_poses(model.cam_from_world), model.camera)
 
 
-def reprojection_errors_px(rays: Rays, points: Floats) -> Floats:
-    """Distances (O,) in pixels between observations and the projections of their points (T, 3); inf behind."""
+def reprojection_residuals_px(rays: Rays, points: Floats) -> Floats:
+    """Projections of points (T, 3) less their observations (O, 2), in pixels; inf behind the camera."""
     local = world_to_camera(points[rays.track], rays.cam_from_world)
     depth = local[:, 2]
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.linalg.norm((local[:, :2] / depth[:, None] - rays.normalised) * rays.focal_px, axis=1)
-    return np.where(depth > 1e-9, error, np.inf)
+        residual = (local[:, :2] / depth[:, None] - rays.normalised) * rays.focal_px
+    return np.where(depth[:, None] > 1e-9, residual, np.inf)
+
+
+def reprojection_errors_px(rays: Rays, points: Floats) -> Floats:
+    """Distances (O,) in pixels between observations and the projections of their points (T, 3); inf behind."""
+    return np.asarray(np.linalg.norm(reprojection_residuals_px(rays, points), axis=1))
 
 
 def is_measured(error_px: Floats) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera, stack_poses
 from dd_sfm.ops.spread import spread_positions
-from dd_sfm.sfm.geometry import observation_rays, reprojection_errors_px
+from dd_sfm.sfm.geometry import observation_rays, reprojection_residuals_px
 from dd_sfm.sfm.ray_consensus import first_points
 from dd_sfm.structures import FloatArray, IntArray, Tracks
 
@@ -49,7 +49,10 @@ def track_fit(
         return TrackFit(1.0, 0.0)
     rows = rows[some_tracks(tracks.track[rows], MOST_TRACKS)]
     stacked = stack_poses(dict(poses))
-    error, cosine = track_errors(tracks.track[rows], tracks.frame[rows], tracks.xy[rows], stacked, camera, scale, seed)
+    residual, cosine = track_residuals(
+        tracks.track[rows], tracks.frame[rows], tracks.xy[rows], stacked, camera, scale, seed
+    )
+    error = np.linalg.norm(residual, axis=1)
     cost = float(np.square(np.minimum(error / (LARGEST_PX * scale), 1.0)).mean())
     return TrackFit(cost, float(np.degrees(np.arccos(np.clip(np.median(cosine), -1.0, 1.0)))))
 
@@ -69,10 +72,10 @@ def some_tracks(track: IntArray, most: int) -> NDArray[np.bool_]:
     return np.asarray(np.repeat(is_kept, np.diff(np.append(starts, len(track)))))
 
 
-def track_errors(
+def track_residuals(
     track: IntArray, frame: IntArray, xy: FloatArray, poses: FloatArray, camera: PinholeCamera, scale: float, seed: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Reprojection errors of observations against robust points of their tracks, with fixed poses.
+    """Reprojections of robust points of tracks less their observations, with fixed poses.
 
     Args:
         track: Track of each observation (O,), ascending.
@@ -84,7 +87,8 @@ def track_errors(
         seed: Of random choices.
 
     Returns:
-        Errors (O,) in pixels, and the cosine (T,) of the widest angle between two rays of each track.
+        Residuals (O, 2) in pixels, inf behind the camera, and the cosine (T,) of the widest angle between two rays of
+        each track.
     """
     rays = observation_rays(np.cumsum(np.diff(track, prepend=-1) != 0) - 1, frame, xy, poses, camera)
     points, cosine = first_points(
@@ -98,4 +102,4 @@ def track_errors(
         hypotheses=12,
         seed=seed,
     )
-    return reprojection_errors_px(rays, points), cosine
+    return reprojection_residuals_px(rays, points), cosine

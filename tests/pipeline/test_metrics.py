@@ -20,6 +20,8 @@ CAMERA = PinholeCamera(640, 480, 200.0, 200.0, 319.5, 239.5)
         ({"depth_maps": 12, "dense_points": 900, "median_uncertainty": 0.326}, "to be more than 33 % of their"),
         ({"depth_maps": 12, "dense_points": 900, "residual_growth": 1.6}, ""),
         ({"depth_maps": 12, "dense_points": 900, "residual_growth": 2.1}, "2.1 times better"),
+        ({"depth_maps": 12, "residual_growth": 1.6, "shared_residual_growth": 1.1}, ""),
+        ({"depth_maps": 12, "residual_growth": 1.6, "shared_residual_growth": 1.4}, "off together 1.4 times as far"),
         # Without a dense search, as by configuration or for SIFT.
         ({"points": 10}, ""),
     ],

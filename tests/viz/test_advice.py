@@ -62,6 +62,8 @@ RULE_CASES = [
     ("look_behind", {"coverage": {"holes_out_of_view_share": 0.051}}, {"coverage": {"holes_out_of_view_share": 0.05}},
      "2 places, 5.1 %"),
     ("hold_still", {"residual_growth": 1.8}, {"residual_growth": 1.7}, "1.8 times better"),
+    ("hold_still", {"residual_growth": 1.6, "shared_residual_growth": 1.4},
+     {"residual_growth": 1.6, "shared_residual_growth": 1.1}, "1.4 times as far"),
     ("hold_still", {"codes": [NoteCode.SCENE_MOVES]}, {}, "better than those of all frames"),
     ("one_half", {"codes": [NoteCode.SIDE_BY_SIDE]}, {"codes": [NoteCode.STEREO_HALF]}, "the same picture"),
     ("calibrate_to_the_rim", {"codes": [NoteCode.LENS_ENDS_EARLY]}, {"codes": [NoteCode.FIELD_NOT_KEPT]}, "masked"),

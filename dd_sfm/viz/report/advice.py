@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dd_sfm.notes import NoteCode
-from dd_sfm.sfm.rigidity import LARGEST_GROWTH
+from dd_sfm.sfm.rigidity import ResidualGrowth
 from dd_sfm.structures import DropReason
 from dd_sfm.viz.report.facts import UNSURE_POSE, Facts
 from dd_sfm.viz.report.note_rules import codes_of
@@ -185,10 +185,13 @@ def move_sideways(facts: Facts) -> Advice | None:
 
 def hold_still(facts: Facts) -> Advice | None:
     """Large errors, or such that grow with time. The tissue moved, or the camera is off: figures do not tell which."""
-    error, growth = facts.number("median_reprojection_error_px"), facts.number("residual_growth")
-    if facts.codes & codes_of("hold_still") or (growth is not None and growth > LARGEST_GROWTH):
-        times = "better" if growth is None else f"{growth:.1f} times better"
-        because = f"matches of a few frames in a row fit {times} than those of all frames"
+    error = facts.number("median_reprojection_error_px")
+    named = ("residual_growth", "shared_residual_growth")
+    growth = ResidualGrowth.read({name: facts.number(name) for name in named})
+    if growth is not None and growth.is_large:
+        because = growth.words
+    elif facts.codes & codes_of("hold_still"):
+        because = "matches of a few frames in a row fit better than those of all frames"
     elif error is not None and facts.width and error > MOST_ERROR_OF_WIDTH * facts.width:
         because = f"points reproject {error:.2g} px off in the median, in frames {facts.width} px wide"
     else:

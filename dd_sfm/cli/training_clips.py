@@ -97,17 +97,19 @@ def _render_once(folder: Path, make: Callable[[int], None]) -> None:
 
 def _settings(scene: "RenderedScene", settings: "TrainConfig") -> "SynthSettings":
     from dd_sfm.synthetic.settings import Organ, preset
+    from dd_sfm.synthetic.variety import vary
 
     if scene.organ not in get_args(Organ):
         raise ConfigError(f"synth:{scene.organ}: unknown organ; expected one of {', '.join(get_args(Organ))}")
     render = settings.render
-    return replace(
+    usual = replace(
         preset(scene.organ, render.difficulty),  # type: ignore[arg-type]
         frames=render.frames,
         width=render.width,
         height=render.height,
         seed=scene.seed,
     )
+    return vary(usual, render.variety)
 
 
 def _folder(clip: "SynthSettings", settings: "TrainConfig") -> Path:
@@ -116,19 +118,31 @@ def _folder(clip: "SynthSettings", settings: "TrainConfig") -> Path:
 
 
 def _render_in_process(clip: "SynthSettings", folder: Path, lock: int) -> None:
-    """Render a clip by ``dd-sfm synth``: the preset of organ and difficulty, with its size, length and seed.
+    """Render a clip by ``dd-sfm synth``: the preset of organ and difficulty, and what differs from it.
 
     The process keeps ``lock`` and renders to the end, even if this process ends before.
     """
     command = [
         sys.executable, "-m", "dd_sfm", "synth", "-o", folder, "--organ", clip.organ, "--difficulty", clip.difficulty,
         "--seed", clip.seed, "--frames", clip.frames, "--size", f"{clip.width}x{clip.height}", "--jobs", 1,
-        "--overwrite", "--quiet",
+        "--overwrite", "--quiet", *(part for text in _differences(clip) for part in ("--set", text)),
     ]  # fmt: skip
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, pass_fds=[lock])
     if done.returncode:
         reason = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise OutputError(f"{folder}: the next scene was not rendered: {reason[-1].removeprefix('dd-sfm: ')}")
+
+
+def _differences(clip: "SynthSettings") -> list[str]:
+    """The settings of parts (tissue, light, lens, ...) that differ from the preset, as ``key=value``."""
+    from dd_sfm.config import dump_config
+    from dd_sfm.synthetic.settings import preset
+
+    usual, found = dump_config(preset(clip.organ, clip.difficulty)), []
+    for name, values in dump_config(clip).items():
+        if isinstance(values, dict):
+            found += [f"{name}.{key}={json.dumps(v)}" for key, v in values.items() if v != usual[name][key]]
+    return [*found, f"crf={clip.crf}"]
 
 
 def _key(clip: "SynthSettings") -> str:

@@ -1,4 +1,4 @@
-"""Random augmentation of training images: geometry, exposure, colour, highlights, blur, noise, compression."""
+"""Random augmentation of training pairs: its strengths, and the geometry of a crop."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,20 @@ class AugmentConfig:
     """Largest shift of a crop's corner, as a share of its size."""
     photometric: float = 1.0
     """Factor on all changes of light, colour, sharpness and noise: how far they go, or how often they are made."""
+    lens: float = 0.0
+    """Largest radial bend of a crop, as by another lens: how far its corners move, as a share of their distance."""
+    deformation_px: float = 0.0
+    """About how far tissue moves between the two images, smoothly, in working pixels."""
+    camera: float = 0.0
+    """How far the colours of another camera are off: white balance, mixed channels, saturation; 1 for a strong cast."""
+    recesses: float = 0.0
+    """Share of the images that fall off into darkness, with the noise of a raised gain."""
+    motion_blur_px: float = 0.0
+    """Longest blur by a moving scope, of a fifth of the images; on top of what ``photometric`` does."""
+    compression: float = 0.0
+    """Share of the images that are compressed as strongly as streams are: blocks, and colour at half resolution."""
+    overlay: float = 0.0
+    """Share of the pairs with burnt-in text, at a fixed place of both images; points below it are left out."""
 
 
 def crop_homography(
@@ -65,75 +79,47 @@ def warp_points(homography: NDArray[Any], xy: NDArray[Any]) -> NDArray[Any]:
     return h[:, :2] / h[:, 2:]
 
 
+def displacement(rng: np.random.Generator, config: AugmentConfig) -> FloatImage | None:
+    """How far (H, W, 2) from a pixel of a crop its content comes: the bend of a lens, and tissue that moves.
+
+    None where neither is asked for.
+    """
+    if config.lens == 0 and config.deformation_px == 0:
+        return None
+    height, width = config.crop
+    shift = np.zeros((height, width, 2), np.float32)
+    if config.deformation_px > 0:
+        shift += elastic_map(rng, height, width, rng.uniform(0, config.deformation_px))
+    if config.lens > 0:
+        centre = np.array([width, height]) * rng.uniform(0.25, 0.75, 2)
+        column, row = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        away = np.stack([column, row], -1) - centre.astype(np.float32)
+        squared = (away**2).sum(-1, keepdims=True) / np.float32(0.25 * (width**2 + height**2))
+        shift += away * squared * np.float32(rng.uniform(-1, 1) * config.lens)
+    return shift
+
+
+def bend_image(image: Image, homography: NDArray[Any], shift: FloatImage, interpolation: int) -> Image:
+    """The crop of an image under a homography, each pixel of it taken from ``shift`` (H, W, 2) away."""
+    height, width = shift.shape[:2]
+    column, row = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+    place = np.stack([column, row], -1) + shift
+    origin = warp_points(np.linalg.inv(homography), place.reshape(-1, 2)).reshape(height, width, 2)
+    return cv2.remap(image, origin.astype(np.float32), None, interpolation)
+
+
+def bend_points(xy: NDArray[Any], shift: FloatImage) -> NDArray[Any]:
+    """Where points (N, 2) of a crop are after :func:`bend_image`: p with p + shift(p) = xy, NaN where none is found."""
+    place = xy.astype(np.float32)
+    for _ in range(20):
+        moved = cv2.remap(shift, place[:, None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        step = xy - moved[:, 0] - place
+        place = (place + step).astype(np.float32)
+    found = np.abs(step).max(1) < 0.05
+    return np.where(found[:, None], place, np.nan)
+
+
 def elastic_map(rng: np.random.Generator, height: int, width: int, strength_px: float) -> FloatImage:
     """A smooth random displacement field (H, W, 2) of at most about ``strength_px``."""
     coarse = rng.normal(0, 0.5, (5, 5, 2)).astype(np.float32)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) * np.float32(strength_px)
-
-
-def photometric(image: Image, rng: np.random.Generator, strength: float) -> FloatImage:
-    """Change light, colour and sharpness at random.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        rng: Random generator.
-        strength: Factor on the size of every change, or on its probability where it has no size; 1 for the full range.
-
-    Returns:
-        (H, W, 3) float32 in [0, 1].
-    """
-    out = image.astype(np.float32) / 255.0
-    if strength == 0:
-        return out
-    out = _light(out, rng, strength)
-    if rng.random() < 0.4 * strength:
-        out = _highlights(out, rng)
-    out = _sharpness(out, rng, strength)
-    if rng.random() < 0.1 * strength:
-        out = np.repeat(out.mean(2, keepdims=True), 3, axis=2)
-    noise = rng.normal(0, 1, (*out.shape[:2], 3)).astype(np.float32)
-    if rng.random() < 0.5:
-        noise = cv2.GaussianBlur(noise, (0, 0), 0.8) * 2
-    out = np.clip(out + noise * np.float32(rng.uniform(0, 0.02) * strength), 0, 1)
-    if rng.random() < 0.3 * strength:
-        quality = [int(cv2.IMWRITE_JPEG_QUALITY), int(rng.integers(35, 95))]
-        encoded = cv2.imencode(".jpg", (out * 255).astype(np.uint8), quality)[1]
-        out = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.float32) / 255.0
-    return out
-
-
-def _light(image: FloatImage, rng: np.random.Generator, strength: float) -> FloatImage:
-    height, width = image.shape[:2]
-    field = rng.normal(0, 0.35 * strength, (4, 4)).astype(np.float32)
-    field = cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC)
-    gain = np.exp(rng.normal(0, 0.2 * strength) + field)[..., None]
-    cast = np.exp(rng.normal(0, 0.07 * strength, 3)).astype(np.float32)
-    gamma = np.exp(rng.normal(0, 0.2 * strength))
-    return np.clip(np.power(np.maximum(image, 0), gamma) * gain * cast, 0, 1).astype(np.float32)
-
-
-def _highlights(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    height, width = image.shape[:2]
-    glare = np.zeros((height, width), np.float32)
-    for _ in range(rng.integers(1, 7)):
-        centre = (int(rng.integers(width)), int(rng.integers(height)))
-        axes = (int(rng.integers(1, 14)), int(rng.integers(1, 6)))
-        cv2.ellipse(glare, centre, axes, float(rng.uniform(0, 180)), 0, float(rng.uniform(90, 360)), 1.0, -1)
-    glare = cv2.GaussianBlur(glare, (0, 0), float(rng.uniform(0.5, 2.0)))[..., None]
-    return np.minimum(image + glare * np.float32(rng.uniform(0.6, 1.5)), 1.0)
-
-
-def _sharpness(image: FloatImage, rng: np.random.Generator, strength: float) -> FloatImage:
-    choice = rng.random()
-    if choice < 0.3 * strength:
-        return cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.6)))
-    if choice < 0.45 * strength:
-        length = int(rng.integers(3, 8))
-        kernel = np.zeros((length, length), np.float32)
-        tip = rng.integers(0, length, 2)
-        cv2.line(kernel, (int(tip[0]), int(tip[1])), (length - 1 - int(tip[0]), length - 1 - int(tip[1])), 1.0)
-        return cv2.filter2D(image, -1, kernel / kernel.sum())
-    if choice < 0.6 * strength:
-        blurred = cv2.GaussianBlur(image, (0, 0), 1.5)
-        return np.clip(image + np.float32(rng.uniform(0.2, 1.0)) * (image - blurred), 0, 1)
-    return image

@@ -21,6 +21,8 @@ class RenderConfig:
     """Height in pixels."""
     difficulty: Literal["easy", "real", "hard"] = "real"
     """Texture, noise and motion."""
+    variety: float = 0.0
+    """How far lens, light, sensor, compression and tissue may be from the usual, by the seed; 1: as scopes are."""
     every: int = 500
     """synth:ORGAN:SEED+: pairs of a scene; then comes the next."""
 
@@ -149,13 +151,18 @@ RANGES = {
         ("learning_rate", "lowest_rate", "gradient_clip", "loss_weight", "scale", "display_radius_px"), POSITIVE),
     **dict.fromkeys(
         ("weight_decay", "margin", "mix", "visibility_spread", "memory_mb", "display_every", "patience", "workers",
-         "augment.rotation_deg", "augment.shared_rotation_deg", "augment.scale", "augment.photometric"), NOT_NEGATIVE),
+         "augment.rotation_deg", "augment.shared_rotation_deg", "augment.scale", "augment.photometric",
+         "augment.deformation_px", "augment.motion_blur_px"), NOT_NEGATIVE),
     "average": SHARE,
     "inlier_share": Range(0, 1, above=True),
     "augment.crop": Range(64),
-    "augment.perspective": SHARE,
+    **dict.fromkeys(
+        ("augment.perspective", "augment.recesses", "augment.compression", "augment.overlay"), SHARE),
+    "augment.camera": Range(0, 3),
+    "augment.lens": Range(0, 0.3),
     "render.frames": Range(3),
     "render.every": COUNT,
+    "render.variety": SHARE,
     "render.width": Range(96, 4096),
     "render.height": Range(96, 4096),
     "seed": Range(0, 2**31 - 1),

@@ -2,17 +2,28 @@
 
 import signal
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dd_sfm.errors import DDSfMError
 from dd_sfm.ops.pixels import inside_mask
-from dd_sfm.training.augment import crop_homography, photometric, warp_points
+from dd_sfm.training.augment import (
+    AugmentConfig,
+    Image,
+    bend_image,
+    bend_points,
+    crop_homography,
+    displacement,
+    warp_points,
+)
 from dd_sfm.training.config import TrainConfig
+from dd_sfm.training.photometric import draw_recording, recorded
 from dd_sfm.training.sources.open_sources import MIN_POINTS
 from dd_sfm.training.sources.pair_sample import PairSample, PairSource
 from dd_sfm.training.sources.scene_stream import source_at
@@ -51,24 +62,23 @@ def augment_pair(sample: PairSample, rng: np.random.Generator, config: TrainConf
     angle = rng.uniform(-1, 1) * np.radians(augment.shared_rotation_deg)
     flip = bool(rng.random() < 0.5) and augment.flip
     images, masks, points = [], [], []
-    size = augment.crop[::-1]
+    recording = draw_recording(rng, augment)
     for image, mask, xy in (
         (sample.image0, sample.mask0, sample.xy0),
         (sample.image1, sample.mask1, sample.xy1),
     ):
-        h = crop_homography(rng, xy[focus], angle, flip, augment)
-        warped = cv2.warpPerspective(image, h, size, flags=cv2.INTER_LINEAR)
-        usable = cv2.warpPerspective(mask.astype(np.uint8), h, size, flags=cv2.INTER_NEAREST) > 0
-        lit = photometric(warped, rng, augment.photometric)
-        images.append(lit * usable[..., None])
+        cropped, usable, places = _crop(
+            image, mask, xy, rng, crop_homography(rng, xy[focus], angle, flip, augment), augment
+        )
+        images.append(recorded(cropped, rng, augment, recording) * usable[..., None])
         masks.append(usable)
-        points.append(warp_points(h, xy))
+        points.append(places)
     keep = np.ones(len(sample.xy0), bool)
     for xy, mask in zip(points, masks, strict=True):
         # Two pixels from the edge a descriptor still has neighbours on all sides.
         inner = mask.copy()
         inner[:2], inner[-2:], inner[:, :2], inner[:, -2:] = False, False, False, False
-        keep &= inside_mask(inner, xy)
+        keep &= inside_mask(inner, xy) & ~recording.covers(xy)
     chosen = np.flatnonzero(keep)
     if len(chosen) < MIN_POINTS:
         return None
@@ -78,6 +88,26 @@ def augment_pair(sample: PairSample, rng: np.random.Generator, config: TrainConf
         "masks": torch.from_numpy(np.stack(masks)),
         "xy": torch.from_numpy(np.stack([p[chosen] for p in points]).astype(np.float32)),
     }
+
+
+def _crop(
+    image: Image,
+    mask: NDArray[np.bool_],
+    xy: NDArray[Any],
+    rng: np.random.Generator,
+    homography: NDArray[Any],
+    config: AugmentConfig,
+) -> tuple[Image, NDArray[np.bool_], NDArray[Any]]:
+    """The crop of an image, of its mask and of its points (N, 2); points that cannot be followed are NaN."""
+    size, places = config.crop[::-1], warp_points(homography, xy)
+    shift = displacement(rng, config)
+    if shift is None:
+        cropped = cv2.warpPerspective(image, homography, size, flags=cv2.INTER_LINEAR)
+        usable = cv2.warpPerspective(mask.astype(np.uint8), homography, size, flags=cv2.INTER_NEAREST)
+        return cropped, usable > 0, places
+    cropped = bend_image(image, homography, shift, cv2.INTER_LINEAR)
+    usable = bend_image(mask.astype(np.uint8), homography, shift, cv2.INTER_NEAREST)
+    return cropped, usable > 0, bend_points(places, shift)
 
 
 def pair_numbers(step: int, batch: int, rank: int, world_size: int) -> list[int]:

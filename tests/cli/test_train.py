@@ -201,6 +201,15 @@ def test_recipe_of_the_paper():
     assert (config.lowest_rate, config.learning_rate, config.augment.crop) == (1e-4, 1e-3, (256, 320))
 
 
+@pytest.mark.parametrize(("name", "batch"), [("train-wide", 16), ("train-wide-cpu", 1)])
+def test_recipes_for_scopes_unseen(name, batch):
+    config = load_config(TrainConfig, find_config(name))
+    check_config(config)
+    assert (config.architecture, config.batch, config.render.variety) == ("compact", batch, 1.0)
+    widened = ("lens", "deformation_px", "camera", "recesses", "motion_blur_px", "compression", "overlay")
+    assert all(getattr(config.augment, part) > 0 == getattr(TrainConfig().augment, part) for part in widened)
+
+
 def test_nothing_to_train_on(refused, tmp_path):
     refused(says="expected DATA, --data FILE.yaml or --adapt RUN", code=2)
     refused("--adapt", tmp_path, "--validation", tmp_path, says="leave out --validation", code=2)

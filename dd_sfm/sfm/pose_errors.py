@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import bsr_array, csc_array, csr_array, dia_array, diags_array, eye_array
+from scipy.linalg import LinAlgError
+from scipy.sparse import bsr_array, csc_array, csr_array, dia_array, diags_array, eye_array, triu
 from scipy.spatial import cKDTree
 
 from dd_sfm.cameras import camera_centres, stack_poses, world_to_camera
+from dd_sfm.ops.banded import BandedFactor
 from dd_sfm.ops.point_blocks import point_blocks
-from dd_sfm.ops.sparse import factorised
 from dd_sfm.structures import FloatArray, IntArray, Model
 
 SLIDE = 0.0065
@@ -53,8 +54,7 @@ class NormalEquations:
             weighted = part.weight @ part.by_pose
             matrix += (weighted.T @ part.by_pose - part.onto_points @ part.mixed.T).tocsc()
             diagonal += weighted.multiply(part.by_pose).sum(0)
-        damped = matrix + DAMPING * diags_array(np.where(diagonal > 0, diagonal, 1))
-        self._solver = factorised(damped.tocsc())
+        self._factor = _factor(matrix, np.where(diagonal > 0, diagonal, 1))
 
     def _parts(self) -> "Iterator[_Part]":
         for block in point_blocks(self._model):
@@ -73,7 +73,7 @@ class NormalEquations:
             shifts = part.weight @ (moves[first:last] @ amounts)
             cause += part.by_pose.T @ shifts - part.onto_points @ (part.by_point.T @ shifts)
             first = last
-        return self._aligned(self._solver.solve(cause).reshape(len(self.poses), 6, -1))
+        return self._aligned(self._factor.solve(cause.reshape(len(self.poses), 6, -1)))
 
     def points_moved_by(self, poses: FloatArray) -> Iterator[FloatArray]:
         """How points (P, 3, K) move with poses (F, 6, K), a part of them at a time."""
@@ -135,6 +135,19 @@ class _Part:
         mixed = ((diagonal @ by_pose).T @ by_point).tocsr()
         inverses = _block_rows(np.linalg.inv(blocks), np.arange(len(blocks)), len(blocks))
         return cls(by_pose, by_point, diagonal, mixed, (mixed @ inverses).tocsr())
+
+
+def _factor(matrix: csc_array, diagonal: FloatArray) -> BandedFactor:
+    """The factor of the equations, damped in proportion to a diagonal (6F,)."""
+    damping = DAMPING
+    while True:
+        blocks = triu((matrix + damping * diags_array(diagonal)).tobsr((6, 6)), format="bsr")
+        row = np.repeat(np.arange(len(diagonal) // 6), np.diff(blocks.indptr))
+        try:
+            return BandedFactor.of(blocks.data, row, blocks.indices)
+        except LinAlgError:
+            # Rounding can leave them short of positive where points are hardly held.
+            damping *= 10
 
 
 def errors_by_poses(model: Model, xyz: FloatArray, scale_px: float, seed: int) -> FloatArray:

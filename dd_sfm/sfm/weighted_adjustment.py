@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from scipy.sparse import bsr_array
+from scipy.linalg import LinAlgError
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import stack_poses
-from dd_sfm.ops.sparse import factorised
+from dd_sfm.ops.banded import BandedFactor
 from dd_sfm.runtime import one_blas_thread
 from dd_sfm.sfm.adjustment_loops import cost_loop, mark_pairs, move_loop, reduce_loop
 from dd_sfm.structures import FloatArray, Model
@@ -26,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 PARTS = 4
 """Points are shared out in so many parts, whatever the number of threads: sums then never depend on it."""
-MOST_DENSE_FRAMES = 1200
-"""The equations of more frames than these are solved as sparse ones."""
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-4, 1e-9, 1e4
 GAUGE = 1e-9
 """Share that is always added to the diagonal: the scale of the whole is not observed."""
@@ -157,32 +154,8 @@ class _Problem:
         square[held[row] | held[column]] = 0
         square[own & held[row]] = np.eye(6)
         right[held] = 0
-        if len(right) > MOST_DENSE_FRAMES:
-            return _solve_sparse(square, row, column, right)
-        size = len(right)
-        whole = np.zeros((size, 6, size, 6))
-        whole[row, :, column, :] = square
         try:
-            factor = cho_factor(whole.reshape(6 * size, 6 * size), overwrite_a=True, check_finite=False)
+            change = -BandedFactor.of(square, row, column).solve(right[:, :, None])[:, :, 0]
         except LinAlgError:
             return None
-        change = -cho_solve(factor, right.ravel(), check_finite=False).reshape(size, 6)
         return change if np.isfinite(change).all() else None
-
-
-def _solve_sparse(
-    square: FloatArray, row: NDArray[np.int64], column: NDArray[np.int64], right: FloatArray
-) -> FloatArray | None:
-    """The same of a long path, along which few frames see the same."""
-    across = row != column
-    rows, columns = np.concatenate([row, column[across]]), np.concatenate([column, row[across]])
-    blocks = np.concatenate([square, square[across].transpose(0, 2, 1)])
-    order, size = np.lexsort((columns, rows)), len(right)
-    starts = np.searchsorted(rows[order], np.arange(size + 1))
-    whole = bsr_array((blocks[order], columns[order], starts), shape=(6 * size, 6 * size)).tocsc()
-    try:
-        solver = factorised(whole)
-    except RuntimeError:
-        return None
-    change = -solver.solve(right.ravel()).reshape(size, 6)
-    return change if np.isfinite(change).all() else None

@@ -7,7 +7,6 @@ import pytest
 from scene import camera_centres, make_scene
 
 from dd_sfm.config import Config
-from dd_sfm.sfm import weighted_adjustment
 from dd_sfm.sfm.bundle_adjustment import bundle_adjust
 from dd_sfm.sfm.geometry import similarity
 from dd_sfm.sfm.triangulation import triangulate
@@ -73,14 +72,6 @@ def test_threads_change_nothing():
     one, four = _adjust(model, most_steps=3), _adjust(model, most_steps=3, threads=4)
     assert np.array_equal(one.xyz, four.xyz)
     assert all(np.array_equal(one.cam_from_world[k], four.cam_from_world[k]) for k in one.cam_from_world)
-
-
-def test_a_long_path_is_solved_by_sparse_equations_alike(monkeypatch):
-    _, model, _ = _disturbed()
-    whole = _adjust(model, most_steps=3)
-    monkeypatch.setattr(weighted_adjustment, "MOST_DENSE_FRAMES", 3)
-    sparse = _adjust(model, most_steps=3)
-    assert sparse.xyz == pytest.approx(whole.xyz, abs=1e-6)
 
 
 def test_frames_of_any_numbers_and_without_observations():

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from scene import camera_centres, make_scene
 
 from dd_sfm.config import Config

@@ -164,6 +164,23 @@ class MapConfig:
 
 
 @dataclass(frozen=True)
+class PosesConfig:
+    """Poses that a tracker, a robot or another reconstruction measured."""
+
+    file: str | None = None
+    """TUM file, table (.csv), COLMAP model or JHU sequence, as FILE@mm, FILE@cm or FILE@m; null: none are given."""
+    sigma: tuple[float, float] | None = None
+    """Standard deviations by axis, in mm and degrees, of poses that images mend; null: they are exact and are kept."""
+    hand_eye: str = "auto"
+    """Camera's pose in the sensor's axes: a file of a transform in mm; none: they are the same; estimate; auto: with a
+    sigma estimated where the residuals show one, else none."""
+    offset_s: float = 0.0
+    """Time of the poses at the beginning of the video..."""
+    within_s: float | None = None
+    """...which is looked for up to so many seconds away; null: 0.5 with a sigma, else 0."""
+
+
+@dataclass(frozen=True)
 class TriangulationConfig:
     """Triangulation of all tracks with the poses found, and bundle adjustment of both."""
 
@@ -250,6 +267,7 @@ class Config:
     pairs: PairsConfig = field(default_factory=PairsConfig)
     match: MatchConfig = field(default_factory=MatchConfig)
     map: MapConfig = field(default_factory=MapConfig)
+    poses: PosesConfig = field(default_factory=PosesConfig)
     triangulation: TriangulationConfig = field(default_factory=TriangulationConfig)
     dense: DenseConfig = field(default_factory=DenseConfig)
     sift: SiftConfig = field(default_factory=SiftConfig)

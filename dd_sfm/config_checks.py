@@ -68,6 +68,8 @@ RANGES = {
     "map.verify_max_error_px": POSITIVE,
     "map.min_inliers": Range(1),
     "map.focal_bounds": POSITIVE,
+    "poses.offset_s": Range(-1e12, 1e12),
+    "poses.within_s": Range(0, 3600),
     "triangulation.max_reprojection_px": POSITIVE,
     "triangulation.min_views": Range(2),
     "triangulation.passes": Range(1, 100),
@@ -127,6 +129,8 @@ def check_config(config: Config) -> None:
     check_ranges(config, RANGES)
     if not config.map.mappers:
         raise ConfigError(f"map.mappers []: expected one or more of {', '.join(get_args(Mapper))}")
+    if config.poses.sigma is not None and not all(POSITIVE.holds(one) for one in config.poses.sigma):
+        raise ConfigError(f"poses.sigma {list(config.poses.sigma)}: expected mm and degrees, each {POSITIVE}")
     crops = {"frames.crop": config.frames.crop, "camera.calibration_crop": config.camera.calibration_crop}
     for name, crop in crops.items():
         if crop is not None and (min(crop) < 0 or min(crop[2:]) < 1):

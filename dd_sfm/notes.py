@@ -58,6 +58,8 @@ class NoteCode(StrEnum):
     PIECES_JOINED = "pieces_joined"
     PIECES_APART = "pieces_apart"
     SCALE_JUMP = "scale_jump"
+    KNOWN_POSES = "known_poses"
+    KNOWN_POSES_DISAGREE = "known_poses_disagree"
     SCENE_MOVES = "scene_moves"
     NO_DEPTH_MAPS = "no_depth_maps"
     NO_DEPTH_AGREEMENT = "no_depth_agreement"

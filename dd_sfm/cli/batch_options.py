@@ -29,7 +29,9 @@ FUNCTIONS = {
 OF_THE_BATCH = ("output", "overwrite", "quiet", "debug", "json", "json-lines", "help")
 """Options that a batch sets for all videos."""
 NUMBERS = re.compile(r"[-+0-9.eE,\s]+")
-FILES, FILES_OR_NAMES = ("mask", "reference"), ("config", "weights")
+FILES, FILES_OR_NAMES = ("mask", "reference"), ("config", "weights", "hand-eye")
+WITH_PART = ("calibration", "poses")
+"""Options of files whose names may be followed by more: the name of a camera, or a unit."""
 FIELD_NAMES = {"overrides": "set"}
 """Options that are not called as the fields that hold them."""
 
@@ -128,7 +130,7 @@ def _video(entry: Entry, values: Mapping[str, tuple[Any, str]], parsers: Mapping
             arguments += _flag(option, value, known)
             continue
         texts = _texts(option, value, known[option])
-        found = _input(option, texts[0], folder) if option == "calibration" or (_is_file(option) and texts) else None
+        found = _input(option, texts[0], folder) if option in WITH_PART or (_is_file(option) and texts) else None
         inputs += [found] if found else []
         arguments += [] if found else [f"--{option}={text}" for text in texts]
     sources = [Input("", source) for source in entry.sources]
@@ -179,6 +181,11 @@ def _input(option: str, text: str, folder: str) -> Input | None:
         _FaultError: If there is none.
     """
     place = absolute(text, folder)
+    if option == "poses":
+        file, at, unit = place.rpartition("@")
+        return (
+            Input(option, file, at + unit) if at and "/" not in unit and not is_there(place) else Input(option, place)
+        )
     if option in FILES:
         return Input(option, place)
     if option in FILES_OR_NAMES:
@@ -217,7 +224,7 @@ def _check(command: Command, parser: Any, inputs: list[Input], arguments: list[s
     configuration = o.ConfigOptions(None if remote else values["config"], values["overrides"], values["device"])
     settings = {**options.settings(), "runtime.seed": options.seed}
     if isinstance(options, ReconstructOptions):
-        settings |= {"features": options.features, **options.runtime()}
+        settings |= options.own_settings()
     config = o.resolve_config(configuration, settings, options.quality)
     _check_comparison(options, config)
     return options.quality or "standard"

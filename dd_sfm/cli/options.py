@@ -15,7 +15,13 @@ from dd_sfm.presets import find_config as find_config
 from dd_sfm.presets import quality_config
 
 RUN, GENERAL = "Run", "General"
-OPTION_NAMES = {"effects.blur_px960": "--blur"}
+OPTION_NAMES = {
+    "effects.blur_px960": "--blur",
+    "poses.file": "--poses",
+    "poses.sigma": "--poses-sigma",
+    "poses.offset_s": "--poses-offset",
+    "poses.within_s": "--poses-offset",
+}
 """Options that are not called like the last part of their key."""
 
 Sources = Annotated[
@@ -64,8 +70,8 @@ Scale = Annotated[
     typer.Option(
         "--scale",
         metavar="SCALE",
-        help="Write in mm: 0.31 (mm a unit), 12.5mm@x,y,z:x,y,z (a known distance), tum:FILE@mm (camera positions) or "
-        "registration:FILE.",
+        help="Lengths in mm: 0.31 (mm a unit), 12.5mm@x,y,z:x,y,z (a known distance), tum:FILE@mm (camera positions), "
+        "tool:FRAME:x,y,x,y:5mm, baseline:4.2mm or registration:FILE (docs/export.md).",
         show_default=False,
     ),
 ]
@@ -232,6 +238,16 @@ def parse_lengths(option: str, text: str) -> tuple[float, ...]:
     values = tuple(sorted({_number(option, part) for part in text.split(",") if part.strip()}))
     if not values or values[0] <= 0:
         raise ConfigError(f"{option} {text}: expected numbers above zero, such as 1,2,4")
+    return values
+
+
+def parse_numbers(option: str, text: str | None, counts: tuple[int, ...], example: str) -> list[float] | None:
+    """Parse an option's numbers, separated by commas, of which there are so many; None for one that was left out."""
+    if text is None:
+        return None
+    values = [_number(option, part) for part in text.split(",")]
+    if len(values) not in counts:
+        raise ConfigError(f"{option} {text}: expected {' or '.join(map(str, counts))} numbers, such as {example}")
     return values
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from dd_sfm.export.drawn_depth import DepthOf
 
 
+POSES = "Known poses"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReconstructOptions(o.InputOptions):
     """Options of ``reconstruct`` and of its stages."""
@@ -27,10 +30,56 @@ class ReconstructOptions(o.InputOptions):
     features: Annotated[str | None, typer.Option(help="learned or sift.", rich_help_panel=o.RUN)] = None
     seed: o.Seed = None
     deterministic: o.Deterministic = False
+    poses: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE@UNIT",
+            help="Measured poses: TUM, .csv, COLMAP model or JHU sequence; lengths in @mm, @cm or @m. Kept as they "
+            "are, unless --poses-sigma says how exact they are.",
+            rich_help_panel=POSES,
+        ),
+    ] = None
+    poses_sigma: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MM,DEG",
+            help="Standard deviations of the poses by axis: images mend them, and the model gets their coordinates.",
+            rich_help_panel=POSES,
+        ),
+    ] = None
+    hand_eye: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|none|estimate|FILE",
+            help="The camera's pose in the axes of the sensor, as a 4x4 transform in mm; auto: estimated with "
+            "--poses-sigma where the residuals show one.",
+            rich_help_panel=POSES,
+            show_default="auto",
+        ),
+    ] = None
+    poses_offset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS[,WITHIN]",
+            help="Time of the poses at the beginning of the video, and how far around it is searched.",
+            rich_help_panel=POSES,
+            show_default="0, with --poses-sigma 0,0.5",
+        ),
+    ] = None
 
-    def runtime(self) -> dict[str, object]:
-        """Settings of the section ``runtime`` by dotted key; None for an option that was left out."""
-        return {"runtime.seed": self.seed, "runtime.deterministic": self.deterministic or None}
+    def own_settings(self) -> dict[str, object]:
+        """Settings that only a reconstruction has, by dotted key; None for an option that was left out."""
+        offset = o.parse_numbers("--poses-offset", self.poses_offset, (1, 2), "12.5 or 0,0.5")
+        return {
+            "features": self.features,
+            "runtime.seed": self.seed,
+            "runtime.deterministic": self.deterministic or None,
+            "poses.file": self.poses,
+            "poses.sigma": o.parse_numbers("--poses-sigma", self.poses_sigma, (2,), "0.5,0.5"),
+            "poses.hand_eye": self.hand_eye,
+            "poses.offset_s": offset[0] if offset else None,
+            "poses.within_s": None if not offset else offset[1] if len(offset) == 2 else 0.0,
+        }
 
 
 @expand_options
@@ -121,7 +170,8 @@ def _check_depth_place(out: Path) -> None:
             f"{folder}: holds what was converted --to {target}; expected depth maps of this command, or nothing. Move "
             "it elsewhere"
         )
-    if "scale" in record:
+    # A run with measured poses has a unit, in which its depth maps are.
+    if record.get("scale", 1.0) != 1.0:
         raise OutputError(
             f"{folder}: holds depth maps in {record.get('unit')}; expected those of this command, in the unit of the "
             "reconstruction, or nothing. Move them elsewhere"
@@ -150,7 +200,7 @@ def run_stages(
 
     settings = o.resolve_config(
         configuration,
-        {**options.settings(), "features": options.features, **options.runtime()},
+        {**options.settings(), **options.own_settings()},
         options.quality,
     )
     say, told = make_say(quiet), list[str]()

@@ -55,7 +55,7 @@ def holds_depth(folder: Path, depth_of: DepthOf, model: Mapping[str, str] | None
         model: What they have to be made of, by :func:`dd_sfm.io.checksums.model_sums`; None for any model.
     """
     record = None if folder.is_symlink() else whole_record(folder, MARKER, MADE_BY)
-    if record is None or record.get("target") != "depth" or "scale" in record:
+    if record is None or record.get("target") != "depth" or record.get("scale", 1.0) != 1.0:
         return False
     if model is not None and record.get("model") != model:
         return False

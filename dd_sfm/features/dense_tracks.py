@@ -12,15 +12,18 @@ import numpy as np
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import ReconstructionError
+from dd_sfm.features.given_poses import has_given_poses, map_given, pose_priors
 from dd_sfm.features.instruments import mask_instruments, tracks_without_instruments
 from dd_sfm.features.method import Job
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.instrument_masks import without_instruments
 from dd_sfm.mvs.densify import densify_model
 from dd_sfm.sfm.error_scale import error_scale
+from dd_sfm.sfm.known_poses import poses_inputs
 from dd_sfm.sfm.mapping import map_poses, move_result
 from dd_sfm.sfm.moving_tracks import JudgedObservations, judge_tracks
 from dd_sfm.sfm.point_colours import colour
+from dd_sfm.sfm.pose_priors import PosePriors
 from dd_sfm.sfm.two_view_consensus import agreeing_tracks
 from dd_sfm.structures import FinishedModel, FloatArray, FrameSet, MapResult, Tracks
 
@@ -36,7 +39,8 @@ def map_inputs(config: Config) -> list[Any]:
     """What :func:`dd_sfm.sfm.mapping.map_poses` depends on; for a method's ``stage_inputs``."""
     inputs = [mapper_inputs(config), dump_config(config)["triangulation"]]
     # Only when it is off, so that finished runs still hold.
-    return inputs if config.masks.instruments else [*inputs, {"instruments": False}]
+    inputs = inputs if config.masks.instruments else [*inputs, {"instruments": False}]
+    return inputs + poses_inputs(config.poses)
 
 
 def mapper_inputs(config: Config) -> dict[str, Any]:
@@ -56,17 +60,18 @@ def map_tracks(job: Job, tracks: Tracks) -> MapResult:
     Raises:
         ReconstructionError: If no mapper registers three frames.
     """
-    found = map_poses(job.frames, tracks, job.out, job.config, job.progress)
+    are_given = has_given_poses(job.config)
+    found = map_given(job, tracks) if are_given else map_poses(job.frames, tracks, job.out, job.config, job.progress)
     if not job.config.masks.instruments:
         return found
     judged = _judged(job, tracks, found)
-    is_doubtful = judged.moving_share > DOUBTFUL_SHARE
+    is_doubtful = judged.moving_share > DOUBTFUL_SHARE and not are_given
     if is_doubtful:
         # A mapper that holds a large instrument for the scene explains that, and little else.
         most = agreeing_tracks(tracks, len(job.frames), found.cameras[0], error_scale(job.frames))
         found, judged = _mapped_again(job, tracks, most, found, judged, BETTER)
     share, notes = mask_instruments(job.frames, judged, job.out, job.config)
-    if notes and not is_doubtful:
+    if notes and not is_doubtful and not are_given:
         others = tracks_without_instruments(without_instruments(job.frames), tracks)
         found, _ = _mapped_again(job, tracks, others, found, judged, AS_GOOD)
     return replace(found, notes=[*found.notes, *notes], instruments=share)
@@ -128,18 +133,24 @@ def densify_tracks(job: Job, tracks: Tracks, found: MapResult) -> Iterator[Finis
     Raises:
         ReconstructionError: If the first model has no point.
     """
-    frames = without_instruments(job.frames)
+    frames, priors = without_instruments(job.frames), pose_priors(job)
     tracks = tracks_without_instruments(frames, tracks)
     for number, (poses, camera) in enumerate(zip(found.models, found.cameras, strict=True)):
         # Nothing is kept of a model here, so that one at a time is in memory.
-        yield _densified(job, frames, tracks, number, poses, camera)
+        yield _densified(job, frames, tracks, number, poses, camera, priors)
 
 
 def _densified(
-    job: Job, frames: FrameSet, tracks: Tracks, number: int, poses: dict[int, FloatArray], camera: PinholeCamera
+    job: Job,
+    frames: FrameSet,
+    tracks: Tracks,
+    number: int,
+    poses: dict[int, FloatArray],
+    camera: PinholeCamera,
+    priors: PosePriors | None,
 ) -> FinishedModel:
     """One model with coloured points, written."""
-    finished = densify_model(frames, tracks, poses, camera, job.config, job.progress, job.device)
+    finished = densify_model(frames, tracks, poses, camera, job.config, job.progress, job.device, priors)
     if number == 0 and not len(finished.model.xyz):
         raise ReconstructionError(
             f"{job.out}: none of {tracks.count} tracks could be triangulated with the poses found; "

@@ -10,6 +10,7 @@ from dd_sfm.config import Config, dump_config
 from dd_sfm.errors import DeviceError
 from dd_sfm.features.dense_tracks import densify_tracks, map_inputs, map_tracks, points_inputs
 from dd_sfm.features.describe import describe_frames, has_descriptors
+from dd_sfm.features.given_poses import on_path
 from dd_sfm.features.held_maps import HeldMaps
 from dd_sfm.features.match import match_frames
 from dd_sfm.features.method import Job
@@ -17,6 +18,7 @@ from dd_sfm.features.model_joining import forget_joined, join_models, joined_tra
 from dd_sfm.features.weights import check_weights, find_weights
 from dd_sfm.io.checksums import seal
 from dd_sfm.mvs.device import why_not_on_gpu
+from dd_sfm.sfm.known_poses import check_poses_settings
 from dd_sfm.structures import FinishedModel, MapResult, MatchResult, Tracks
 
 DESCRIPTORS = "descriptors"
@@ -31,6 +33,7 @@ class LearnedFeatures:
     def check(self, config: Config) -> None:
         """See that the weights can be loaded, and that a GPU that is asked for can be used in all stages."""
         check_weights(config.describe.weights)
+        check_poses_settings(config)
         if config.runtime.device == "cuda" and config.dense.enabled and torch.cuda.is_available():
             problem = why_not_on_gpu()
             if problem:
@@ -73,12 +76,12 @@ class LearnedFeatures:
         forget_joined(job.out)
         found = map_tracks(job, tracks)
         if len(found.models) == 1 or not job.config.pairs.loop_candidates:
-            return found
+            return on_path(job, tracks, found)
         if not self.is_described(job):
             self.describe(job)
             # Made on other threads, descriptors need not be those of the finished stage to the bit.
             seal(job.out, "describe")
-        return join_models(job, tracks, found)
+        return on_path(job, tracks, join_models(job, tracks, found))
 
     def points(self, job: Job, tracks: Tracks, found: MapResult) -> Iterator[FinishedModel]:
         """Adjust the poses, search dense depth, and fill its gaps with tracks."""

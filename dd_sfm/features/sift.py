@@ -30,6 +30,7 @@ from dd_sfm.mvs.uncertainty import keypoint_uncertainty
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import solver_threads
+from dd_sfm.sfm.known_poses import check_poses_settings
 from dd_sfm.sfm.mappers import MIN_POINTS
 from dd_sfm.sfm.mapping import map_database
 from dd_sfm.sfm.pairs import spread_pairs, window_pairs
@@ -51,7 +52,8 @@ class SiftFeatures:
     resumes: frozenset[str] = frozenset()
 
     def check(self, config: Config) -> None:
-        """Nothing is needed beyond COLMAP."""
+        """Nothing is needed beyond COLMAP; measured poses are refused."""
+        check_poses_settings(config)
 
     def weights(self, config: Config) -> str | None:
         """SIFT is not learned."""

@@ -24,7 +24,7 @@ CHECKED = {
     "frames": r"frames\.json|field_of_view\.png|frames/.*",
     "describe": r"descriptors/(grid\.json|basis\.npy|\d{8}\.pooled\.npy)|describe/.*",
     "match": r"tracks\.npz|sift\.db|match/.*",
-    "map": r"map\.json|frame_poses\.json|map/.*|instruments/.*|poses/.*",
+    "map": r"map\.json|(frame|known)_poses\.json|map/.*|instruments/.*|poses/.*",
     "densify": r"points\.ply|densify\.json|trajectory\.csv|sparse/.*",
 }
 """By stage the files that are checked."""

@@ -18,7 +18,7 @@ from dd_sfm.io.colmap_model import CAMERA_HEADER, check_size, read_images, read_
 from dd_sfm.io.colmap_sample import Sample, read_sample
 from dd_sfm.io.shortage import raise_if_short
 from dd_sfm.ops.coordinates import from_colmap
-from dd_sfm.structures import Model
+from dd_sfm.structures import FloatArray, Model
 
 Reconstruction = pycolmap.Reconstruction
 MODEL_FILES = ("cameras", "images", "points3D")
@@ -161,6 +161,20 @@ def rewrite_model(source: Path, folder: Path, *, text: bool, scale: float = 1.0)
         model.transform(pycolmap.Sim3d(scale, pycolmap.Rotation3d(), [0.0, 0.0, 0.0]))
     try:
         (model.write_text if text else model.write_binary)(str(folder))
+    except (ValueError, RuntimeError, OSError) as error:
+        raise output_error(folder, OSError(_first_line(error))) from error
+
+
+def move_model(folder: Path, scale: float, rotation: FloatArray, shift: FloatArray) -> None:
+    """Bring a binary model by a similarity transform into another world: x becomes scale * rotation @ x + shift.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    model = _open(folder)
+    model.transform(pycolmap.Sim3d(scale, pycolmap.Rotation3d(rotation), shift))
+    try:
+        model.write_binary(str(folder))
     except (ValueError, RuntimeError, OSError) as error:
         raise output_error(folder, OSError(_first_line(error))) from error
 

@@ -37,7 +37,7 @@ MADE_BY = {
     "map": {
         "map": r".*",
         "instruments": rf"({LABEL}_)?{NUMBER}\.(png|jpg)\.png",
-        "": rf"map\.json|frame_poses\.json|database\.db(\.partial)?{JOURNAL}",
+        "": rf"map\.json|frame_poses\.json|known_poses\.json|database\.db(\.partial)?{JOURNAL}",
         "poses": rf"{MODEL}|\.({'|'.join(get_args(Mapper))})/.*",
     },
     "densify": {

@@ -16,6 +16,7 @@ from dd_sfm.io.colmap_source import is_model, read_any_model
 from dd_sfm.io.images import list_images
 from dd_sfm.io.instrument_masks import final_mask
 from dd_sfm.io.jhu import JHUSequence, read_sequence
+from dd_sfm.io.known_poses import run_metric
 from dd_sfm.io.metric import MetricScale
 from dd_sfm.io.run_folder import has_frames, read_frame_records
 from dd_sfm.structures import FrameRecord, Model
@@ -187,6 +188,7 @@ def _colmap_scene(source: Path, folder: Path, images: Path | None, sample: Sampl
         _file(run, "database.db"),
         _file(run or (where.parent if where else None), "field_of_view.png"),
         tuple(notes),
+        run_metric(run, folder),
     )
     return _in_order(scene)
 

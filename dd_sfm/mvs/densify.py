@@ -25,7 +25,8 @@ from dd_sfm.sfm.bundle_adjustment import thinned
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.point_cleaning import clean, not_isolated
 from dd_sfm.sfm.point_selection import concatenate_points, depths, select_points, spread_subset, take_points
-from dd_sfm.sfm.pose_errors import errors_by_poses
+from dd_sfm.sfm.pose_errors import errors_by_poses, observation_variance
+from dd_sfm.sfm.pose_priors import PosePriors
 from dd_sfm.sfm.rigidity import residual_growth
 from dd_sfm.sfm.track_adjustment import adjust_tracks
 from dd_sfm.sfm.triangulation import triangulate
@@ -48,6 +49,7 @@ def densify_model(
     config: Config,
     progress: Progress,
     device: torch.device = CPU,
+    priors: PosePriors | None = None,
 ) -> FinishedModel:
     """Make the final points of one model.
 
@@ -63,11 +65,18 @@ def densify_model(
         config: The configuration.
         progress: Shows the dense search.
         device: Where depths are searched.
+        priors: Measured poses in the world of the poses; exact ones are kept.
     """
+    if priors is not None and priors.are_exact:
+        config = _keeping_poses(config)
     model = adjust_tracks(frames, tracks, poses, camera, config)
+    if priors is not None:
+        model = priors.aligned(model)
+        priors = _weighed(priors, model, frames, config)
     if not (config.dense.enabled and len(model.xyz)):
         sparse = clean(model)
-        finished = _with_pose_errors(FinishedModel(sparse, track_uncertainty(sparse)), model, frames, config)
+        finished = FinishedModel(sparse, track_uncertainty(sparse))
+        finished = _with_pose_errors(finished, model, frames, config, priors)
         return _with_growth(finished, tracks, frames, config)
     grid = working_grid(frames, config, 2)
     search = dense_search_for(device, grid, len(frames))
@@ -75,17 +84,17 @@ def densify_model(
     maps: Sequence[DepthMap] = ()
     rounds = config.dense.adjust_rounds if config.dense.adjust_points else 0
     if rounds:
-        model = _triangulated(tracks, refine_poses_by_tracks(images, model, config), frames, config)
+        model = _triangulated(tracks, refine_poses_by_tracks(images, model, config, priors), frames, config)
     for number in range(1, rounds + 1):
         told = labelled(progress, f"round {number} of {rounds}")
-        refined, maps = refine_poses(images, model, config, told, maps)
+        refined, maps = refine_poses(images, model, config, told, maps, priors)
         model = _triangulated(tracks, refined, frames, config)
     dense = dense_points(images, model, config, progress, maps)
     on_gpu = search.on_gpu
     del images, search, maps
     release_memory()
     scale = working_scale(frames.field_of_view_px, config.describe.working_height_px)
-    finished = _with_pose_errors(fill_gaps(dense, clean(model), config, scale), model, frames, config)
+    finished = _with_pose_errors(fill_gaps(dense, clean(model), config, scale), model, frames, config, priors)
     finished = _with_growth(finished, tracks, frames, config)
     if device.type == "cuda" and not on_gpu:
         return replace(finished, figures={**finished.figures, "searched_on_cpu": 1})
@@ -98,11 +107,31 @@ def _triangulated(tracks: Tracks, refined: Model, frames: FrameSet, config: Conf
     return triangulate(tracks, refined.cam_from_world, refined.camera, config, scale=error_scale(frames))[0]
 
 
-def _with_pose_errors(finished: FinishedModel, tracks: Model, frames: FrameSet, config: Config) -> FinishedModel:
+def _keeping_poses(config: Config) -> Config:
+    """The settings by which points are made with poses as they are."""
+    tracks, dense = replace(config.triangulation, bundle_adjust=False), replace(config.dense, adjust_rounds=0)
+    return replace(config, triangulation=tracks, dense=dense)
+
+
+def _spread_part(models: Sequence[Model]) -> Model:
+    size = models[0].camera.width, models[0].camera.height
+    return concatenate_points(*(thinned(spread_subset(points, size, POINTS_PER_FRAME)) for points in models))
+
+
+def _weighed(priors: PosePriors, model: Model, frames: FrameSet, config: Config) -> PosePriors:
+    """Measured poses with what observations count for beside them."""
+    if priors.are_exact or not len(model.xyz):
+        return priors
+    return priors.with_variance(observation_variance(_spread_part([model]), error_scale(frames), config.runtime.seed))
+
+
+def _with_pose_errors(
+    finished: FinishedModel, tracks: Model, frames: FrameSet, config: Config, priors: PosePriors | None
+) -> FinishedModel:
     """A finished model with the error that its poses bring to its points; ``tracks``: points of tracks, same poses."""
-    size = tracks.camera.width, tracks.camera.height
-    spread = (spread_subset(points, size, POINTS_PER_FRAME) for points in (finished.model, tracks))
-    part = concatenate_points(*map(thinned, spread))
+    if priors is not None and priors.are_exact:
+        return finished
+    part = _spread_part([finished.model, tracks])
     found = errors_by_poses(part, finished.model.xyz, error_scale(frames), config.runtime.seed)
     return replace(finished, pose_error=found)
 

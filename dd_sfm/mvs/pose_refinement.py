@@ -17,6 +17,7 @@ from dd_sfm.runtime import solver_threads
 from dd_sfm.sfm.bundle_adjustment import NEARLY_CONVERGED, bundle_adjust, thinned
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.point_selection import concatenate_points, spread_subset
+from dd_sfm.sfm.pose_priors import PosePriors
 from dd_sfm.sfm.weighted_adjustment import adjust_weighted
 from dd_sfm.structures import Model
 
@@ -24,7 +25,12 @@ logger = logging.getLogger(__name__)
 
 
 def refine_poses(
-    images: GreyImages, model: Model, config: Config, progress: Progress, before: Sequence[DepthMap] = ()
+    images: GreyImages,
+    model: Model,
+    config: Config,
+    progress: Progress,
+    before: Sequence[DepthMap] = (),
+    priors: PosePriors | None = None,
 ) -> tuple[Model, Sequence[DepthMap]]:
     """Adjust the poses with well-measured dense points added to the tracks.
 
@@ -36,6 +42,7 @@ def refine_poses(
         config: The configuration.
         progress: Shows the references.
         before: Depth maps of the last round, to start from.
+        priors: Measured poses, which count as well.
 
     Returns:
         Poses, camera and the tracks' points after the adjustment, thinned: the points only serve as a start; and the
@@ -55,21 +62,22 @@ def refine_poses(
     dense, expected = measure_points(views, sample, config.dense, limit_px=limit, progress=progress)
     part = concatenate_points(_spread(model, config), *dense)
     logger.info("adjust: %d dense points and %d of tracks", len(expected), len(part.xyz) - len(expected))
-    return _adjust(images, part, config), maps
+    return _adjust(images, part, config, priors), maps
 
 
-def refine_poses_by_tracks(images: GreyImages, model: Model, config: Config) -> Model:
+def refine_poses_by_tracks(images: GreyImages, model: Model, config: Config, priors: PosePriors | None = None) -> Model:
     """Adjust the poses to the tracks, with every observation as exact as the texture around it.
 
     Args:
         images: The run's frames.
         model: Points of the tracks, and poses that are adjusted to them with equal weights.
         config: The configuration.
+        priors: See :func:`refine_poses`.
 
     Returns:
         As :func:`refine_poses`.
     """
-    return model if model.camera.is_free else _adjust(images, _spread(model, config), config)
+    return model if model.camera.is_free else _adjust(images, _spread(model, config), config, priors)
 
 
 def _spread(model: Model, config: Config) -> Model:
@@ -77,16 +85,20 @@ def _spread(model: Model, config: Config) -> Model:
     return spread_subset(model, size, config.triangulation.adjust_points_per_frame)
 
 
-def _adjust(images: GreyImages, part: Model, config: Config) -> Model:
+def _adjust(images: GreyImages, part: Model, config: Config, priors: PosePriors | None) -> Model:
     """Poses, camera and points adjusted to each other, with every observation as exact as the texture around it."""
     scale, threads = error_scale(images.frames), solver_threads(config.runtime)
     if part.camera.is_free:
-        return bundle_adjust(
+        adjusted = bundle_adjust(
             part, images.frames, refine_focal=True, scale_px=scale, threads=threads, tolerance=NEARLY_CONVERGED
         )
+        return adjusted if priors is None else priors.aligned(adjusted)
     part = thinned(part)
     information = observation_information(images, part)
-    return adjust_weighted(part, information, loss_px=scale, threads=threads, tolerance=NEARLY_CONVERGED)
+    adjusted = adjust_weighted(
+        part, information, loss_px=scale, threads=threads, tolerance=NEARLY_CONVERGED, priors=priors
+    )
+    return adjusted if priors is None else priors.aligned(adjusted)
 
 
 def _sample(pixels: FusedPixels, count: int, rng: np.random.Generator) -> FusedPixels:

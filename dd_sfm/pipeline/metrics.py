@@ -11,6 +11,7 @@ import numpy as np
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.documents import finite
+from dd_sfm.io.known_poses import read_known_poses
 from dd_sfm.io.run_folder import (
     METRICS,
     ExtractedFrames,
@@ -91,7 +92,7 @@ def run_metrics(
         "coverage": dict(coverage),
         "instruments_share": found.instruments,
         "field_kept": frames.field_kept,
-        **camera_figures(frames, models[0].get("focal_length_px") or found.cameras[0].fx),
+        **(known_figures(out) | camera_figures(frames, models[0].get("focal_length_px") or found.cameras[0].fx)),
         "lens": lens,
         "degradations": [note.text for note in notes],
         "degradation_codes": [note.code.value for note in notes],
@@ -99,6 +100,21 @@ def run_metrics(
         "stages_kept": list(kept),
         **{key: max(m.get(key, 0.0) for m in (memory, before)) for key in MEMORY},
     }
+
+
+def known_figures(out: Path) -> dict[str, Any]:
+    """How measured poses fit, and the unit that the run has from them; nothing where it was given none."""
+    known = read_known_poses(out)
+    if known is None:
+        return {}
+    residuals = {
+        name: {"mm": round(frame.residual_mm, 4), "deg": round(frame.residual_deg, 4), "used": frame.is_used}
+        for name, frame in known.frames.items()
+        if frame.residual_mm is not None and frame.residual_deg is not None
+    }
+    counted = {"sigma_mm": known.sigma_mm, "sigma_deg": known.sigma_deg}
+    figures = {"file": known.file, "exact": known.are_exact, **counted, **known.figures, "residuals": residuals}
+    return {"unit": known.unit or None, "known_poses": figures}
 
 
 def _camera_from(camera: PinholeCamera) -> str:

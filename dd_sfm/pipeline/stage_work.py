@@ -14,6 +14,7 @@ from dd_sfm.features.methods import feature_method
 from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.colmap_versions import open_to_all_versions
 from dd_sfm.io.frame_poses import write_frame_poses
+from dd_sfm.io.known_poses import run_metric
 from dd_sfm.io.run_folder import (
     load_frames,
     read_frames,
@@ -127,7 +128,9 @@ def _make_points(work: Work) -> None:
         if len(uncertainty):
             own["median_uncertainty"] = round(float(np.median(uncertainty)), 5)
         if not figures:
-            write_cloud(work.out / "points.ply", to_cloud(finished.model, uncertainty))
+            metric = run_metric(work.out)
+            comments = () if metric is None else metric.comments
+            write_cloud(work.out / "points.ply", to_cloud(finished.model, uncertainty), comments=comments)
         if has_more:
             known.append(KeyPoints.of(finished))
         figures.append(model_figures(finished.model) | dict(finished.figures) | own)

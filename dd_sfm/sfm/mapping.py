@@ -4,6 +4,9 @@ import logging
 import time
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dd_sfm.config import Config
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import remove_database, silence, verify, write_database
@@ -33,6 +36,22 @@ def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progr
     Raises:
         ReconstructionError: If no mapper registers three frames.
     """
+    is_chosen, pairs, seconds = verify_tracks(frames, tracks, out, config)
+    chosen = tracks.where(is_chosen[tracks.track])
+    checker = ModelChecker(frames, tracks, ~is_chosen, config)
+    best, tried = try_mappers(frames, chosen, out, config, progress, pairs, checker=checker)
+    sound = checker.completed(best.models, best.sound)
+    return _result(best, sound, frames, chosen, out, config, pairs, seconds | tried)
+
+
+def verify_tracks(
+    frames: FrameSet, tracks: Tracks, out: Path, config: Config
+) -> tuple[NDArray[np.bool_], VerifiedPairs, dict[str, float]]:
+    """Write ``out/database.db`` with the tracks for a mapper, and let COLMAP verify its pairs.
+
+    Returns:
+        Which tracks (T,) are in it, how verification went, and its seconds.
+    """
     silence()
     pycolmap.set_random_seed(config.runtime.seed)
     is_chosen = mapper_tracks(tracks, config.map.tracks_per_frame, (frames.camera.width, frames.camera.height))
@@ -47,12 +66,8 @@ def map_poses(frames: FrameSet, tracks: Tracks, out: Path, config: Config, progr
         seed=config.runtime.seed,
         threads=cpu_threads(config.runtime),
     )
-    seconds = {"verify": round(time.monotonic() - started, 2)}
     logger.info("map: %d tracks; %d of %d pairs verified", chosen.count, pairs.verified, pairs.tried)
-    checker = ModelChecker(frames, tracks, ~is_chosen, config)
-    best, tried = try_mappers(frames, chosen, out, config, progress, pairs, checker=checker)
-    sound = checker.completed(best.models, best.sound)
-    return _result(best, sound, frames, chosen, out, config, pairs, seconds | tried)
+    return is_chosen, pairs, {"verify": round(time.monotonic() - started, 2)}
 
 
 def move_result(source: Path, out: Path) -> None:

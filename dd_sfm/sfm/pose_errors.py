@@ -181,15 +181,31 @@ def place_errors(model: Model, scale_px: float, seed: int) -> FloatArray:
 
     Slides of regions and errors of observations by themselves, of ``NOISE`` of the scale; see :func:`errors_by_poses`.
     """
+    return np.asarray(np.sqrt(sum(_place_variances(model, scale_px, seed))))
+
+
+def observation_variance(model: Model, scale_px: float, seed: int) -> float:
+    """The squared residual in pixels that an observation counts one for beside measurements of another kind.
+
+    As matches slide together, poses are less sure than so many observations by themselves would make them, by as much
+    as the variance is larger than that of the noise.
+    """
+    by_slides, by_noise = _place_variances(model, scale_px, seed)
+    share = float(np.median((by_slides + by_noise) / np.maximum(by_noise, 1e-30)))
+    return (NOISE * scale_px) ** 2 * max(1.0, share)
+
+
+def _place_variances(model: Model, scale_px: float, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Variances (F,) of where cameras are by slides of regions, and by errors of observations by themselves."""
     moves, _ = slides(model)
     rng, equations = np.random.default_rng(seed), NormalEquations(model, scale_px)
     alone = eye_array(2 * len(model.point)).tocsr()
-    variance = np.zeros(len(equations.poses))
+    found = []
     for causes, size in ((moves, SLIDE), (alone, NOISE * scale_px)):
         moved = equations.poses_moved_by(causes, size * rng.normal(size=(causes.shape[1], DRAWS)))
         # A rotation does not change the length of the shift.
-        variance += np.square(moved[:, 3:]).sum(1).mean(1)
-    return np.asarray(np.sqrt(variance))
+        found.append(np.square(moved[:, 3:]).sum(1).mean(1))
+    return found[0], found[1]
 
 
 def slides(model: Model) -> tuple[csr_array, FloatArray]:

@@ -19,6 +19,7 @@ from dd_sfm.cameras import stack_poses
 from dd_sfm.ops.banded import BandedFactor
 from dd_sfm.runtime import one_blas_thread
 from dd_sfm.sfm.adjustment_loops import cost_loop, mark_pairs, move_loop, reduce_loop
+from dd_sfm.sfm.pose_priors import FramePriors, PosePriors
 from dd_sfm.structures import FloatArray, Model
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,14 @@ class _State:
 
 
 def adjust_weighted(
-    model: Model, information: FloatArray, *, loss_px: float, threads: int, tolerance: float, most_steps: int = 50
+    model: Model,
+    information: FloatArray,
+    *,
+    loss_px: float,
+    threads: int,
+    tolerance: float,
+    most_steps: int = 50,
+    priors: PosePriors | None = None,
 ) -> Model:
     """Refine poses and points together by Levenberg and Marquardt's method; the camera stays as it is.
 
@@ -50,6 +58,7 @@ def adjust_weighted(
         threads: CPU threads.
         tolerance: Relative change of the cost at which it ends.
         most_steps: Most steps, those that fail counted.
+        priors: Measured poses, in the world of the model, which count as further observations.
 
     Returns:
         The model with new poses and points.
@@ -57,7 +66,8 @@ def adjust_weighted(
     frames = sorted(model.cam_from_world)
     poses = stack_poses(model.cam_from_world)[frames]
     with ThreadPoolExecutor(min(threads, PARTS)) as pool, one_blas_thread():
-        problem = _Problem(model, information, np.searchsorted(frames, model.frame), len(frames), loss_px, pool)
+        known = None if priors is None or priors.are_exact else priors.of(frames)
+        problem = _Problem(model, information, np.searchsorted(frames, model.frame), len(frames), loss_px, pool, known)
         state = problem.adjust(_State(poses, model.xyz.astype(np.float64)), tolerance, most_steps)
     return replace(model, cam_from_world=dict(zip(frames, state.poses, strict=True)), xyz=state.xyz)
 
@@ -73,8 +83,10 @@ class _Problem:
         frames: int,
         loss_px: float,
         pool: ThreadPoolExecutor,
+        priors: FramePriors | None = None,
     ) -> None:
         points = len(model.xyz)
+        self._priors = priors
         self._starts = np.searchsorted(model.point, np.arange(points + 1)).astype(np.int64)
         self._frame = frame.astype(np.int64)
         camera = model.camera
@@ -92,7 +104,8 @@ class _Problem:
         # The frame in the middle holds place and rotation of the whole; frames without observations stay as well.
         self._held = np.bincount(self._frame, minlength=frames) == 0
         observing = np.flatnonzero(~self._held)
-        self._held[observing[len(observing) // 2 :][:1]] = True
+        if priors is None or not len(priors.rows):
+            self._held[observing[len(observing) // 2 :][:1]] = True
 
     def adjust(self, state: _State, tolerance: float, most_steps: int) -> _State:
         """See :func:`adjust_weighted`."""
@@ -113,7 +126,8 @@ class _Problem:
         return state
 
     def _cost(self, state: _State) -> float:
-        return float(sum(self._parts(lambda a, b, _: cost_loop(a, b, *self._observed, *self._at(state)))))
+        seen = float(sum(self._parts(lambda a, b, _: cost_loop(a, b, *self._observed, *self._at(state)))))
+        return seen if self._priors is None else seen + self._priors.cost(state.poses)
 
     def _at(self, state: _State) -> tuple[FloatArray, FloatArray, FloatArray, float]:
         return state.poses, state.xyz, self._lens, self._loss_px
@@ -134,7 +148,13 @@ class _Problem:
                 a, b, *self._observed, *self._at(state), damping, self._block, square[n], right[n], *of_points
             )
         )
-        change = self._solve(square.sum(0), right.sum(0))
+        whole, sides = square.sum(0), right.sum(0)
+        if self._priors is not None:
+            blocks, own = self._priors.equations(state.poses)
+            rows = self._priors.rows
+            whole[self._block[rows, rows]] += blocks
+            sides[rows] += own
+        change = self._solve(whole, sides)
         if change is None:
             return None
         moved = state.xyz.copy()

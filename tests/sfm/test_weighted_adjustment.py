@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from scene import camera_centres, make_scene
 
 from dd_sfm.config import Config
 from dd_sfm.sfm.bundle_adjustment import bundle_adjust
 from dd_sfm.sfm.geometry import similarity
+from dd_sfm.sfm.pose_priors import PosePriors
 from dd_sfm.sfm.triangulation import triangulate
 from dd_sfm.sfm.weighted_adjustment import adjust_weighted
 
@@ -38,6 +40,29 @@ def test_with_equal_weights_it_ends_where_colmaps_adjustment_does():
     theirs = bundle_adjust(model, frames, refine_focal=False, scale_px=1.0, threads=1, tolerance=1e-8)
     assert _centre_error(adjusted, truth) < 0.5 * _centre_error(model, truth)
     assert _centre_error(adjusted, theirs) < 0.02 * _centre_error(adjusted, truth)
+
+
+def test_measured_poses_hold_place_size_and_a_frame_that_images_leave_open():
+    _, model, truth = _disturbed()
+    keys = sorted(truth.cam_from_world)
+    open_frame = keys[3]
+    seen = model.frame != open_frame
+    point, frame, xy = model.point[seen], model.frame[seen], model.xy[seen]
+    grown = {k: np.column_stack([p[:, :3], 1.3 * p[:, 3]]) for k, p in model.cam_from_world.items()}
+    few = replace(model, point=point, frame=frame, xy=xy, xyz=1.3 * model.xyz, cam_from_world=grown)
+    priors = PosePriors(truth.cam_from_world, 0.002, 0.1, variance=0.04)
+    aligned = priors.aligned(few)
+    adjusted = priors.aligned(_adjust(aligned, priors=priors))
+    found, true = camera_centres(adjusted.cam_from_world), camera_centres(truth.cam_from_world)
+    away = np.linalg.norm(found - true, axis=1)
+    assert np.median(away) < 0.003
+    assert away[keys.index(open_frame)] < 0.003
+    assert np.ptp(found) / np.ptp(true) == pytest.approx(1, abs=0.01)
+
+
+def test_exact_poses_are_left_alone():
+    _, model, truth = _disturbed()
+    assert PosePriors(truth.cam_from_world, are_exact=True).aligned(model) is model
 
 
 def test_what_is_not_measured_along_an_edge_does_not_hold_the_poses():

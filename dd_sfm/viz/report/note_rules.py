@@ -61,6 +61,8 @@ NOTE_RULES: dict[NoteCode, str | None] = {
     NoteCode.FALLBACK_MAPPER: None,
     NoteCode.MAPPER_ENDED: None,
     NoteCode.MODELS_JOINED: None,
+    NoteCode.KNOWN_POSES: None,
+    NoteCode.KNOWN_POSES_DISAGREE: None,
     NoteCode.MODEL_SCALES: None,
     NoteCode.PIECES_JOINED: None,
     NoteCode.DENSE_SEARCH_ON_CPU: None,

@@ -1,0 +1,285 @@
+"""Paths of a camera or of a sensor on it that others measured: TUM, tables (csv), COLMAP models, JHU sequences."""
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from dd_sfm.cameras import inverse_pose
+from dd_sfm.documents import regular
+from dd_sfm.errors import ConfigError, InputError, reason_of
+from dd_sfm.io.colmap_model import read_poses
+from dd_sfm.io.colmap_source import as_binary, is_model
+from dd_sfm.io.jhu import read_sequence
+from dd_sfm.structures import FloatArray
+
+UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+"""Units of length in mm."""
+SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
+MOST_BYTES = 200_000_000
+MODEL_FILES = ("images.txt", "images.bin")
+TIMES = ("time", "timestamp", "timestamps", "t", "stamp", "seconds", "sec", "timestampsec")
+NUMBERS = ("frame", "framenumber", "framenr", "frameid", "index")
+NAMES = ("name", "image", "imagename", "filename", "file")
+FROM_WORLD = "cam_from_world"
+EXPECTED = (
+    "lines of time x y z qx qy qz qw (TUM), a table (.csv) whose first line names such columns, a COLMAP model (its "
+    "folder, images.txt or images.bin), or a JHU sequence"
+)
+
+
+@dataclass(frozen=True)
+class CameraPath:
+    """Poses of a camera, or of a sensor that is fixed to it, as a file has them.
+
+    ``stamps`` (N,): what each pose is known by, ascending; ``kind``: what they are: "times", "numbers" of frames, or
+    "either", where a format leaves that open and whole numbers may be both; ``names`` of images where they are known
+    by these, ascending, ``stamps`` then count them; ``world_from_sensor`` (N, 3, 4), rotations of NaN where the file
+    has positions alone; ``unit``: of lengths where the file names it, else "".
+    """
+
+    path: Path
+    stamps: FloatArray
+    world_from_sensor: FloatArray
+    kind: Literal["times", "numbers", "either", "names"] = "either"
+    names: tuple[str, ...] = ()
+    unit: str = ""
+
+    @property
+    def centres(self) -> FloatArray:
+        """Positions (N, 3)."""
+        return self.world_from_sensor[:, :, 3]
+
+    @property
+    def has_rotations(self) -> bool:
+        """Whether orientations are known."""
+        return bool(np.isfinite(self.world_from_sensor).all())
+
+
+def split_unit(text: str) -> tuple[Path, str]:
+    """The path and the unit of ``FILE@mm``; "" where none is given, or where a file is really called so.
+
+    Raises:
+        ConfigError: If what follows is no unit of :data:`UNITS`.
+    """
+    path, at, unit = text.rpartition("@")
+    if not at or "/" in unit or Path(text).exists():
+        return Path(text), ""
+    if unit not in UNITS:
+        raise ConfigError(f"{text}: unit {unit}; expected one of {', '.join(UNITS)}, as in FILE@mm")
+    return Path(path), unit
+
+
+def read_camera_path(path: Path) -> CameraPath:
+    """Read a path in any of the formats.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    if path.is_dir() and (path / "motion.yaml").is_file():
+        numbered = read_sequence(path).cam_from_world
+        return _in_order(path, sorted(numbered), np.stack([numbered[k] for k in sorted(numbered)]), "numbers")
+    if path.is_dir() or path.name in MODEL_FILES:
+        return _of_model(path)
+    try:
+        if regular(path).stat().st_size > MOST_BYTES:
+            raise ValueError("too large for a path")
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        return _of_lines(path, lines)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no camera path ({reason_of(error)}); expected {EXPECTED}") from error
+
+
+def _of_model(path: Path) -> CameraPath:
+    folder = path if path.is_dir() else path.parent
+    places = (folder, folder / "sparse" / "0", folder / "sparse", folder / "0")
+    found = next((place for place in places if is_model(place)), None)
+    if found is None:
+        raise InputError(f"{path}: no camera path in the folder; expected {EXPECTED}")
+    if path.name == "images.txt":
+        poses = _images_text(path)
+    else:
+        with as_binary(found) as binary:
+            poses = read_poses(binary)
+    if not poses:
+        raise InputError(f"{path}: the model has no image with a pose; expected one a frame")
+    names = sorted(poses)
+    world = inverse_pose(np.stack([poses[name] for name in names]))
+    return CameraPath(path, np.arange(len(names), dtype=np.float64), world, "names", tuple(names))
+
+
+def _images_text(path: Path) -> dict[str, FloatArray]:
+    """Poses cam_from_world (3, 4) by name of an images.txt, which stands alone where only poses are handed on.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    found: dict[str, FloatArray] = {}
+    try:
+        if regular(path).stat().st_size > MOST_BYTES:
+            raise ValueError("too large for poses")
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        # Every second line holds what the image sees, and may be empty.
+        for line in lines[::2]:
+            words = line.split(maxsplit=9)
+            if words:
+                w, x, y, z, *shift = (float(word) for word in words[1:8])
+                found[words[9]] = np.column_stack([_rotations(np.array([[x, y, z, w]]))[0], shift])
+    except (OSError, ValueError, IndexError) as error:
+        raise InputError(
+            f"{path}: no poses ({reason_of(error)}); expected COLMAP's images.txt: two lines an image"
+        ) from error
+    return found
+
+
+def _of_lines(path: Path, lines: Sequence[str]) -> CameraPath:
+    """A table with a head, or lines of TUM."""
+    head = next((line for line in lines if line.strip() and not _is_remark(line)), "")
+    words = _words(head.lstrip("# "))
+    if _columns(words):
+        return _of_table(path, lines, head)
+    rows: list[list[float]] = []
+    for number, line in enumerate(lines, 1):
+        words = line.partition("#")[0].replace(",", " ").split()
+        if words and len(words) < 4:
+            raise ValueError(f"line {number} has {len(words)} values")
+        if words:
+            rows.append([float(word) for word in words[:8]])
+    if not rows:
+        raise ValueError("no positions")
+    values = np.array([row[:4] for row in rows], np.float64)
+    rotations = np.full((len(rows), 3, 3), np.nan)
+    if all(len(row) == 8 for row in rows):
+        rotations = _rotations(np.array([row[4:] for row in rows], np.float64))
+    return _sorted(path, values[:, 0], rotations, values[:, 1:], "either")
+
+
+def _is_remark(line: str) -> bool:
+    """Whether a line is a comment, and not the head of a table behind a "#"; TUM files have comments that look so."""
+    is_table = re.search(r"[,;\t]", line) is not None and bool(_columns(_words(line.lstrip("# "))))
+    return line.lstrip().startswith("#") and not is_table
+
+
+def _words(line: str) -> list[str]:
+    return [word.strip().strip('"') for word in re.split(r"[,;\t]" if re.search(r"[,;\t]", line) else r"\s+", line)]
+
+
+def _columns(words: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Where a table has what, and in which unit, by the words of its head; empty where these are no such words."""
+    found: dict[str, tuple[int, str]] = {}
+    for place, word in enumerate(words):
+        name, unit = _named(word)
+        if name and name not in found:
+            found[name] = place, unit
+    return found if {"x", "y", "z"} <= set(found) else {}
+
+
+def _named(word: str) -> tuple[str, str]:
+    """What a column called so holds, "" for something else, and its unit."""
+    parts = re.fullmatch(r"(.*?)\s*(?:[\[(]\s*(\w*)\s*[\])]|_(mm|cm|m|ns|us|ms|s))?", word.strip().lower())
+    assert parts is not None
+    name, unit = parts[1].strip(), parts[2] or parts[3] or ""
+    plain = re.sub(r"[^a-z0-9]", "", name)
+    for kind, names in (("time", TIMES), ("number", NUMBERS), ("name", NAMES)):
+        if plain in names:
+            return kind, unit
+    if part := re.fullmatch(r"(?:q|quat\w*|q_\w*_|rot\w*|orientation\w*?)_?([wxyz0])", name):
+        return f"q{part[1].replace('0', 'w')}", ""
+    if part := re.fullmatch(r"(?:t|p|pos|position|translation|p_\w*)?_?([xyz])", name):
+        return part[1], unit
+    return "", ""
+
+
+def _of_table(path: Path, lines: Sequence[str], head: str) -> CameraPath:
+    """A table whose columns have names; that of a run's own trajectory.csv holds cam_from_world."""
+    words = _words(head.lstrip("# "))
+    columns = _columns(words)
+    after = lines[list(lines).index(head) + 1 :]
+    rows = [row for row in csv.reader(line.replace(";", ",").replace("\t", ",") for line in after) if any(row)]
+    rows = (
+        [row for row in rows if not row[0].startswith("#")]
+        if re.search(r"[,;\t]", head)
+        else [r.split() for r in after]
+    )
+
+    def column(name: str) -> FloatArray:
+        place = columns[name][0]
+        try:
+            return np.array([float(row[place]) for row in rows], np.float64)
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"column {words[place]}: {error}") from error
+
+    if not rows:
+        raise ValueError("a head without rows")
+    units = {unit for name, (_, unit) in columns.items() if name in "xyz"} - {""}
+    if len(units) > 1 or units - set(UNITS):
+        raise ValueError(f"positions in {', '.join(sorted(units))}")
+    quaternion = ("qx", "qy", "qz", "qw")
+    has_rotations = all(name in columns for name in quaternion)
+    rotations = np.full((len(rows), 3, 3), np.nan)
+    if has_rotations:
+        rotations = _rotations(np.column_stack([column(name) for name in quaternion]))
+    places = np.column_stack([column(name) for name in "xyz"])
+    if {"inliers", "model"} <= set(words):
+        world = inverse_pose(np.concatenate([rotations, places[:, :, None]], -1))
+        rotations, places = world[:, :, :3], world[:, :, 3]
+        columns.pop("name", None), columns.pop("time", None)
+    unit = next(iter(units), "")
+    if "name" in columns and "time" not in columns and "number" not in columns:
+        names = [row[columns["name"][0]] for row in rows]
+        order = sorted(range(len(names)), key=names.__getitem__)
+        world = np.concatenate([rotations, places[:, :, None]], -1)[order]
+        stamps = np.arange(len(names), dtype=np.float64)
+        return CameraPath(path, stamps, _finite(world), "names", tuple(names[k] for k in order), unit)
+    by = "time" if "time" in columns else "number" if "number" in columns else ""
+    if not by:
+        raise ValueError("no column of time, frame or name")
+    factor = SECONDS.get(columns[by][1] or "s", 0.0) if by == "time" else 1.0
+    if not factor:
+        raise ValueError(f"times in {columns[by][1]}")
+    kind: Literal["times", "numbers"] = "times" if by == "time" else "numbers"
+    return _sorted(path, factor * column(by), rotations, places, kind, unit)
+
+
+def _rotations(quaternions: FloatArray) -> FloatArray:
+    """Rotations (N, 3, 3) of quaternions x, y, z, w (N, 4).
+
+    Raises:
+        ValueError: If some are none.
+    """
+    length = np.linalg.norm(quaternions, axis=1)
+    bad = np.flatnonzero(~((length > 0.9) & (length < 1.1)))
+    if len(bad):
+        raise ValueError(f"pose {bad[0] + 1} has a quaternion of the length {length[bad[0]]:.3g}")
+    return np.asarray(Rotation.from_quat(quaternions).as_matrix())
+
+
+def _finite(world: FloatArray) -> FloatArray:
+    if not np.isfinite(world[:, :, 3]).all():
+        raise ValueError("positions that are not finite")
+    return world
+
+
+def _in_order(path: Path, stamps: Sequence[int], cam: FloatArray, kind: Literal["numbers"]) -> CameraPath:
+    return CameraPath(path, np.array(stamps, np.float64), inverse_pose(cam), kind)
+
+
+def _sorted(
+    path: Path,
+    stamps: FloatArray,
+    rotations: FloatArray,
+    places: FloatArray,
+    kind: Literal["times", "numbers", "either"],
+    unit: str = "",
+) -> CameraPath:
+    """Poses by ascending stamps, the first of several alike."""
+    if not np.isfinite(stamps).all():
+        raise ValueError("times that are not finite")
+    order = np.unique(stamps, return_index=True)[1]
+    world = np.concatenate([rotations, places[:, :, None]], -1)[order]
+    return CameraPath(path, stamps[order], _finite(world), kind, unit=unit)

@@ -8,11 +8,11 @@ import typer
 
 from dd_sfm.cli import options as o
 from dd_sfm.cli.console import make_say
+from dd_sfm.cli.metric import metric_of
 from dd_sfm.cli.output_checks import check_output_file
 from dd_sfm.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from dd_sfm.io.metric import MetricScale
     from dd_sfm.structures import PointCloud
 
 
@@ -58,8 +58,8 @@ def mesh(
             _check_not_source(target, run)
             check_output_file(target, (".ply",), overwrite=overwrite, own="mesh.ply")
         cloud = _open_cloud(run)
-        metric = None if scale is None else _metric(scale, run)
-        if metric is not None:
+        metric = metric_of(scale, run)
+        if metric is not None and metric.factor != 1.0:
             cloud = replace(cloud, xyz=metric.factor * cloud.xyz)
         done = mesh_cloud(cloud, MeshSettings(depth, trim))
         surface, comments = done.mesh, (MESH_COMMENT, *(metric.comments if metric else ()))
@@ -73,14 +73,6 @@ def mesh(
         f"from {done.points_used:,} of {len(cloud.xyz):,} points; {done.area:.4g} square {unit}, {share:.0%} of the "
         "closed surface trimmed away)"
     )
-
-
-def _metric(scale: str, source: Path) -> "MetricScale":
-    """The scale that is asked for; only one by camera positions needs the reconstruction."""
-    from dd_sfm.io.scene import open_scene
-    from dd_sfm.registration.metric_scale import find_scale
-
-    return find_scale(scale, lambda: open_scene(source), source)
 
 
 def _check_not_source(target: Path, source: Path) -> None:

@@ -1,5 +1,6 @@
 """dd-sfm register."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,10 +11,12 @@ from rich.table import Table
 from dd_sfm.cli import options as o
 from dd_sfm.cli.console import console, has_tables, make_progress, make_say, print_warnings
 from dd_sfm.cli.expand_options import expand_options
+from dd_sfm.cli.metric import UNITS, metric_of
 from dd_sfm.cli.output_checks import check_outside_runs
 from dd_sfm.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
+    from dd_sfm.io.metric import MetricScale
     from dd_sfm.registration.register import Registration
 
 MADE_BY, RESULT = "dd-sfm register", "registration.json"
@@ -37,8 +40,13 @@ class StartOptions:
         ),
     ] = None
     scale: Annotated[
-        float | None,
-        typer.Option(min=1e-9, help="Unit of the cloud in the surface's, where it is known.", show_default=False),
+        str | None,
+        typer.Option(
+            metavar="SCALE|open",
+            help="The cloud's scale, where it is known: 0.31 (mm a unit) and all else that convert takes; open: it is "
+            "found, also of a run with known poses.",
+            show_default=False,
+        ),
     ] = None
     within: Annotated[str, typer.Option(help="How far off a start may be: length, degrees, factor of the scale.")] = (
         "15,25,1.25"
@@ -60,7 +68,7 @@ def register(
     ],
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
     start: StartOptions,
-    unit: Annotated[str, typer.Option(help="Of the surface's coordinates.")] = "mm",
+    unit: Annotated[str, typer.Option(metavar="mm|cm|m", help="Of the surface's coordinates.")] = "mm",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the starts.")] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what an earlier registration wrote there.")
@@ -88,15 +96,38 @@ def register(
         raise OutputError(f"{out}: is the folder of a run; expected a folder of its own. Choose another with -o")
     check_outside_runs(out)
     check_folder(out, overwrite=overwrite)
+    if unit not in UNITS:
+        raise UsageError(f"--unit {unit}: unknown; expected the unit of the surface's coordinates, {', '.join(UNITS)}")
+    say = make_say(messages.quiet)
+    metric = _known_scale(start.scale, run, say)
+    factor = None if metric is None else metric.factor * UNITS[metric.unit] / UNITS[unit]
     found = api.register(
-        run, surface, pairs=start.pairs, initial=start.initial, scale=start.scale, within=within, unit=unit, seed=seed,
+        run, surface, pairs=start.pairs, initial=start.initial, scale=factor, within=within, unit=unit, seed=seed,
         progress=make_progress(messages.quiet),
     )  # fmt: skip
-    content = _write(found, out, run, surface, start, overwrite=overwrite)
+    content = _write(found, out, run, surface, start, metric, overwrite=overwrite)
     if has_tables(messages.quiet):
         _print(content)
     print_warnings([f"ambiguous: {reason}" for reason in found.reasons])
-    make_say(messages.quiet)(f"written: {out / RESULT}, transform.tfm, inverse.tfm, residuals.ply, residuals.png")
+    say(f"written: {out / RESULT}, transform.tfm, inverse.tfm, residuals.ply, residuals.png")
+
+
+def _known_scale(scale: str | None, run: Path, say: Callable[[str], None]) -> "MetricScale | None":
+    """The scale that is given, or that the run has by known poses; None where it is to be found.
+
+    Raises:
+        UsageError: If it is in another unit than those of a surface.
+    """
+    metric = None if scale == "open" else metric_of(scale, run)
+    if metric is None:
+        return None
+    for line in metric.notes:
+        say(f"note: {line}")
+    if scale is None:
+        say(f"note: the run is in {metric.unit} ({metric.origin}), and keeps its scale; --scale open lets it be found")
+    if metric.unit not in UNITS:
+        raise UsageError(f"--scale {scale}: in {metric.unit}; expected a scale in {', '.join(UNITS)}")
+    return metric
 
 
 def _range(text: str) -> tuple[float, float, float]:
@@ -115,7 +146,14 @@ def _range(text: str) -> tuple[float, float, float]:
 
 
 def _write(
-    found: "Registration", out: Path, run: Path, surface: Path, start: StartOptions, *, overwrite: bool
+    found: "Registration",
+    out: Path,
+    run: Path,
+    surface: Path,
+    start: StartOptions,
+    metric: "MetricScale | None",
+    *,
+    overwrite: bool,
 ) -> dict[str, Any]:
     import numpy as np
 
@@ -132,7 +170,8 @@ def _write(
     given = "pairs" if start.pairs else "initial" if start.initial else "search"
     content: dict[str, Any] = {
         "made_by": MADE_BY, "version": __version__, "run": str(run), "surface": str(surface), "start": given,
-        "scale_known": start.scale is not None, **json_content(figures(found)),
+        "scale_known": metric is not None, "scale_from": metric.origin if metric else None,
+        **json_content(figures(found)),
     }  # fmt: skip
     matrix = matrix_of(found.similarity)
     with staged_folder(out, RESULT, content, overwrite=overwrite) as folder:

@@ -11,6 +11,7 @@ from dd_sfm.cli import options as o
 from dd_sfm.cli.console import make_say
 from dd_sfm.cli.doctor import open3d_problem
 from dd_sfm.cli.expand_options import expand_options
+from dd_sfm.cli.metric import metric_of
 from dd_sfm.cli.output_checks import check_output_file
 from dd_sfm.cli.reporter import reporter
 from dd_sfm.errors import DeviceError, UsageError
@@ -58,9 +59,7 @@ class ViewOptions:
     min_track: Annotated[int, typer.Option(min=0, help="Hide points that fewer frames see.")] = 0
     point_size: Annotated[float, typer.Option(min=0.1, max=10, help="Size of the points, 1 for the usual.")] = 1.0
     layout: Annotated[str, typer.Option(help="Of two runs: beside or overlaid.")] = "beside"
-    scale: Annotated[
-        float | None, typer.Option(min=1e-9, metavar="MM_PER_UNIT", help="Gives distances in mm.", show_default=False)
-    ] = None
+    scale: o.Scale = None
     cameras: Annotated[bool, typer.Option("--cameras/--no-cameras", help="Draw the cameras.")] = True
 
 
@@ -100,9 +99,13 @@ def view(
         notes.append(line)
         say(line)
 
+    clouds = open_clouds([run] if run2 is None else [run, run2], note)
+    metric = metric_of(options.scale, run)
+    for line in metric.notes if metric else ():
+        note(f"note: {line}")
     state = ViewState(
-        open_clouds([run] if run2 is None else [run, run2], note),
-        mm_per_unit=options.scale,
+        clouds,
+        mm_per_unit=metric.factor if metric else None,
         point_size=options.point_size,
         cameras=options.cameras,
         min_track=options.min_track,

@@ -3,40 +3,38 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dd_sfm.cameras import camera_centres
-from dd_sfm.documents import finite, read_json, regular
+from dd_sfm.documents import finite, read_json
 from dd_sfm.errors import ConfigError, InputError, reason_of
 from dd_sfm.evaluation.model.alignment import align_points
+from dd_sfm.io.camera_paths import UNITS, CameraPath, read_camera_path, split_unit
 from dd_sfm.io.metric import MetricScale
 from dd_sfm.io.scene import Scene
+from dd_sfm.registration.seen_scale import scale_by_baseline, scale_by_tool
 from dd_sfm.sfm.geometry import width_share
+from dd_sfm.sfm.path_matching import FrameKeys, near_stamps, positions_at, readings
 from dd_sfm.structures import FloatArray
 
-SECONDS, NUMBERS = "by seconds", "by numbers of frames"
-UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 POINT = rf"({NUMBER},{NUMBER},{NUMBER})"
 FORMS = (
     "0.31 (mm a unit of the reconstruction), 12.5mm@x,y,z:x,y,z (a distance between two of its points), "
-    "tum:FILE@mm (camera positions) or registration:FILE (of dd-sfm register)"
+    "tum:FILE@mm (camera positions), tool:FRAME:x,y,x,y:5mm (both edges of something round on the tissue), "
+    "baseline:4.2mm (of the two sources of a stereo scope) or registration:FILE (of dd-sfm register)"
 )
 SMALLEST, LARGEST = 1e-9, 1e9
 MIN_POSES = 4
-MOST_BYTES = 200_000_000
 MOST_SIGMA = 0.05
 """A scale by camera positions whose standard deviation is a larger share of it is refused."""
 CLEARLY, LEAST_SIGMA = 5.0, 1e-3
 """Of two readings of a file one is meant whose standard deviation, at least the second, is so many times smaller."""
 OUTLIER_TIMES = 5.0
 """A camera does not fit that is more times the median error away; of errors in all directions alike none is."""
-LARGEST_GAP = 2.5
-"""Positions are interpolated between neighbours in time that are at most so many usual steps apart."""
 ALIKE = 5
 """Errors of so many neighbouring cameras count as one."""
 STRAIGHT = 0.05
@@ -59,10 +57,11 @@ def find_scale(text: str, scene: Callable[[], Scene], source: Path | None = None
     if kind == "registration":
         return _of_registration(Path(rest), source)
     if kind == "tum":
-        path, _, unit = rest.rpartition("@") if "@" in Path(rest).name else (rest, "", "")
-        if unit and unit not in UNITS and not Path(rest).is_file():
-            raise ConfigError(f"--scale {text}: unit {unit}; expected one of {', '.join(UNITS)}")
-        return _of_positions(Path(path) if unit in UNITS else Path(rest), unit if unit in UNITS else "", scene())
+        return _of_positions(*split_unit(rest), scene())
+    if kind == "tool":
+        return scale_by_tool(rest, scene())
+    if kind == "baseline":
+        return scale_by_baseline(rest, scene())
     if plain := re.fullmatch(rf"({NUMBER})\s*(mm|cm|m)?", text.strip()):
         factor = float(plain[1]) * UNITS[plain[2] or "mm"]
         return MetricScale(_checked(factor, text), "mm", "a factor that was given")
@@ -118,8 +117,9 @@ def _of_positions(path: Path, unit: str, scene: Scene) -> MetricScale:
             f"--scale tum:{path}: {scene.source} has several sources, each with times of its own; expected a run of "
             "one video. Give the factor itself"
         )
-    ways = _matches(scene, *_read_positions(path))
-    fits = [_fitted(scene, rows, UNITS[unit or "m"] * known, reading) for rows, known, reading in ways]
+    measured = read_camera_path(path)
+    unit = unit or measured.unit
+    fits = [_fitted(scene, rows, UNITS[unit or "m"] * known, by) for rows, known, by in _matches(scene, measured)]
     if not fits:
         raise InputError(
             f"{path}: less than {MIN_POSES} positions of cameras, by time or frame number; expected {MIN_POSES} or more"
@@ -192,56 +192,22 @@ def _fitted(scene: Scene, rows: Sequence[int], target: FloatArray, reading: str)
     return _Fit(float(found.scale), count, len(rows) - count, residual, spread, sigma, straight, reading)
 
 
-def _read_positions(path: Path) -> tuple[FloatArray, FloatArray]:
-    """Times or numbers (N,), ascending, and positions (N, 3) of a TUM file; what follows a position is not read."""
-    rows: list[list[float]] = []
-    try:
-        if regular(path).stat().st_size > MOST_BYTES:
-            raise ValueError("too large for a path")
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            words = line.partition("#")[0].replace(",", " ").split()
-            if words and len(words) < 4:
-                raise ValueError(f"line {number} has {len(words)} values")
-            if words:
-                rows.append([float(word) for word in words[:4]])
-        values = np.array(rows, np.float64).reshape(-1, 4)
-        if not len(values) or not np.isfinite(values).all():
-            raise ValueError("no positions, or some that are not finite")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: no camera path ({reason_of(error)}); expected lines of time, x, y, z (TUM)"
-        ) from error
-    values = values[np.unique(values[:, 0], return_index=True)[1]]
-    return values[:, 0], values[:, 1:]
+def _matches(scene: Scene, path: CameraPath) -> list[tuple[list[int], FloatArray, str]]:
+    """Registered images with a position, these positions (N, 3), and by what: only what gives enough positions.
 
-
-def _matches(scene: Scene, time: FloatArray, place: FloatArray) -> list[tuple[list[int], FloatArray, str]]:
-    """Registered images with a position, these positions (N, 3), and by what: seconds, and numbers of frames.
-
-    Whole numbers may be either, and what fits better is meant. Only what gives enough positions.
+    Whole numbers may be seconds or numbers of frames, and what fits better is meant.
     """
     registered = scene.registered
-    numbers = np.array([float(scene.images[k].number) for k in registered])
-    known = [scene.images[k].time_s for k in registered]
-    times = np.array([np.nan if second is None else second for second in known], np.float64)
-    ways = [(*_placed(times, time, place, is_exact=False), SECONDS)] if len(time) > 1 else []
-    if (time == np.round(time)).all():
-        ways.append((*_placed(numbers, time, place, is_exact=True), NUMBERS))
-    elif len(time) > 1 and not np.isfinite(times).any():
-        ways.append((*_placed(numbers, time, place, is_exact=False), NUMBERS))
-    chosen = [([registered[k] for k in np.flatnonzero(near)], found, reading) for near, found, reading in ways]
-    return [way for way in chosen if len(way[0]) >= MIN_POSES]
-
-
-def _placed(
-    wanted: FloatArray, time: FloatArray, place: FloatArray, *, is_exact: bool
-) -> tuple[NDArray[np.bool_], FloatArray]:
-    """Which wanted times (N,) have a position, and these (M, 3); unless exact, interpolated between near neighbours."""
-    if is_exact:
-        near = np.isin(wanted, time)
-    else:
-        after = np.clip(np.searchsorted(time, wanted), 1, len(time) - 1)
-        step = float(np.median(np.diff(time)))
-        inside = (wanted >= time[0] - 1e-6) & (wanted <= time[-1] + 1e-6)
-        near = inside & (time[after] - time[after - 1] <= LARGEST_GAP * step)
-    return near, np.column_stack([np.interp(wanted[near], time, column) for column in place.T])
+    images = [scene.images[k] for k in registered]
+    keys = FrameKeys(
+        np.array([float(image.number) for image in images]),
+        np.array([np.nan if image.time_s is None else image.time_s for image in images], np.float64),
+        tuple((PurePosixPath(image.name).stem,) for image in images),
+    )
+    found = []
+    for way in readings(path, keys):
+        near = near_stamps(path, way.wanted, is_exact=way.is_exact)
+        if near.sum() >= MIN_POSES:
+            rows = [registered[k] for k in np.flatnonzero(near)]
+            found.append((rows, positions_at(path, way.wanted[near]), way.by))
+    return found

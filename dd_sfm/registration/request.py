@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import ConfigError
+from dd_sfm.io.camera_paths import UNITS
 from dd_sfm.io.surfaces import read_surface
 from dd_sfm.progress import Progress, silent
 from dd_sfm.registration.inputs import read_pairs, read_start, start_by_pairs, start_of, with_scale
@@ -40,6 +41,8 @@ def run_registration(request: RegistrationRequest, progress: Progress = silent) 
     """
     if request.pairs is not None and request.initial is not None:
         raise ConfigError("--pairs and --initial: both given; expected one start. Leave one out")
+    if request.settings.unit not in UNITS:
+        raise ConfigError(f"unit {request.settings.unit}: unknown; expected that of the surface, {', '.join(UNITS)}")
     start = None
     if request.pairs is not None:
         start = start_by_pairs(*read_pairs(Path(request.pairs)), str(request.pairs))

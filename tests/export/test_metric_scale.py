@@ -1,15 +1,20 @@
 """``--scale`` of the commands that write files."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from converting import write_small_run
+from plane import OWN
 
 from dd_sfm.cameras import camera_centres
+from dd_sfm.cli.metric import metric_of
 from dd_sfm.errors import ConfigError, InputError
+from dd_sfm.export.convert import convert
 from dd_sfm.io.clouds import read_cloud, read_ply
+from dd_sfm.io.known_poses import KnownPoses, write_known_poses
 from dd_sfm.io.scene import open_scene
 from dd_sfm.registration.metric_scale import find_scale
 
@@ -163,3 +168,82 @@ def test_all_that_is_converted_is_in_the_unit(dd_sfm, run, scene, tmp_path):
     poses = np.array([frame["transform_matrix"] for frame in content["frames"]])
     assert np.allclose(poses[:, :3, 3], centres)
     assert read_ply(tmp_path / "nerf" / "sparse_pc.ply").comments[0] == "unit: mm"
+
+
+def test_the_path_may_be_any_file_of_poses(scene, tmp_path):
+    centres = 2 * centres_of(scene)
+    rows = [f"{scene.images[k].name},{x},{y},{z}" for k, (x, y, z) in zip(scene.registered, centres, strict=True)]
+    (tmp_path / "path.csv").write_text("name,x_mm,y_mm,z_mm\n" + "\n".join(rows) + "\n")
+    found = find_scale(f"tum:{tmp_path / 'path.csv'}", lambda: scene)
+    assert found.factor == pytest.approx(2.0, rel=1e-6)
+    assert not any("read as metres" in note for note in found.notes)
+
+
+def test_a_known_diameter_gives_the_scale(scene):
+    """15 mm are 75 pixels wide at 20 mm; the run's unit is 2.5 mm."""
+    number = scene.images[scene.registered[4]].number
+    found = find_scale(f"tool:{number}:42,59.5,117,59.5:15mm", lambda: scene)
+    assert found.factor == pytest.approx(1 / OWN.scale, rel=0.03)
+    assert (found.unit, found.figures["known_diameter_mm"]) == ("mm", 15.0)
+    assert abs(found.factor * OWN.scale - 1) < 3 * found.figures["scale_sigma"]
+    assert find_scale(f"tool:{number}:42,59.5,117,59.5:1.5cm", lambda: scene).factor == found.factor
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "told"),
+    [
+        ("tool:12", ConfigError, "expected tool:FRAME"),
+        ("tool:14:1,1,1,1:5mm", ConfigError, "some pixels apart"),
+        ("tool:14:1,1,900,1:5mm", InputError, "outside of frame 14"),
+        ("tool:9999:1,1,50,1:5mm", InputError, "frame 9999 has no pose"),
+        ("tool:14:60,60,64,60:1mm", InputError, "points around the picked edges|leaves the scale open"),
+        ("baseline:far", ConfigError, "as baseline:4.2mm"),
+        ("baseline:4mm", InputError, "frames of 1 source; expected a run of two"),
+    ],
+)
+def test_what_frames_cannot_tell_is_refused(scene, text, error, told):
+    with pytest.raises(error, match=told):
+        find_scale(text, lambda: scene)
+
+
+def stereo(scene, apart, shake=0.0):
+    """Two sources, the cameras of the second a fixed way beside those of the first."""
+    rng = np.random.default_rng(0)
+    images, poses = [], {}
+    for k in scene.registered:
+        for number, (name, shift) in enumerate((("left", 0.0), ("right", apart))):
+            image, pose = scene.images[k], scene.model.cam_from_world[k].copy()
+            pose[:, 3] -= [shift * (1 + shake * rng.standard_normal()), 0, 0]
+            poses[len(images)] = pose
+            images.append(replace(image, number=k + 1000 * number, source=name))
+    return replace(scene, images=tuple(images), model=replace(scene.model, cam_from_world=poses))
+
+
+def test_a_stereo_baseline_gives_the_scale(scene):
+    found = find_scale("baseline:4.2mm", lambda: stereo(scene, 1.4))
+    assert found.factor == pytest.approx(3.0, rel=1e-6)
+    assert found.figures["scale_pairs"] == len(scene.registered)
+    with pytest.raises(InputError, match="moves in that of left from frame to frame"):
+        find_scale("baseline:4.2mm", lambda: stereo(scene, 1.4, shake=2.0))
+
+
+def test_register_takes_units_that_are_known_and_scales_as_all_others(dd_sfm, run, tmp_path):
+    (tmp_path / "ct.stl").write_text("solid a\nendsolid a\n")
+    command = ("register", run, tmp_path / "ct.stl", "-o", tmp_path / "out")
+    ran = dd_sfm(*command, "--unit", "inch")
+    assert (ran.code, "--unit inch: unknown; expected the unit" in ran.err) == (2, True)
+    ran = dd_sfm(*command, "--scale", "3km")
+    assert (ran.code, "--scale 3km: not understood; expected 0.31" in ran.err) == (2, True)
+
+
+def test_view_takes_the_scales_of_all_others_and_that_of_known_poses(dd_sfm, run, tmp_path):
+    ran = dd_sfm("view", run, "--screenshot", tmp_path / "a.png", "--scale", "3km")
+    assert (ran.code, "not understood" in ran.err) == (2, True)
+    known = tmp_path / "known"
+    shutil.copytree(run, known)
+    write_known_poses(known, KnownPoses("path.tum", True, "mm", 0.0, 0.0, {"models_placed": [True]}))
+    assert metric_of(None, known).unit == "mm"
+    assert metric_of(None, run) is None
+    assert metric_of("2cm", known).factor == 20.0
+    convert(known, tmp_path / "cloud.ply", "ply")
+    assert b"unit: mm" in (tmp_path / "cloud.ply").read_bytes()[:600]

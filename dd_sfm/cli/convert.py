@@ -13,7 +13,7 @@ Target = Annotated[
     typer.Option(
         "--to",
         help="colmap, colmap-text, jhu, nerfstudio, hloc, depth, colmap-depth, 3dgs, openmvs, metashape, slicer, "
-        "las, usd, ply or tum.",
+        "las, e57, usd, ply or tum.",
         show_default=False,
     ),
 ]
@@ -22,8 +22,8 @@ DepthOf = Annotated[
     typer.Option(
         "--depth",
         metavar="references|all",
-        help="Of depth and colmap-depth: every reference frame, or every frame with a pose.",
-        show_default="references",
+        help="Of depth and colmap-depth: every reference frame, or every frame with a pose; all: nerfstudio's, too.",
+        show_default="references; of nerfstudio none",
     ),
 ]
 
@@ -40,7 +40,7 @@ def convert(
         typer.Option(
             "--output",
             "-o",
-            help="Folder to write, or a .ply, .tum, .txt, .xml, .las or .usdc file.",
+            help="Folder to write, or a .ply, .tum, .txt, .xml, .las, .e57 or .usdc file.",
             show_default=False,
         ),
     ],
@@ -66,7 +66,7 @@ def convert(
     transforms.json with images, masks and cloud. hloc: features.h5, matches.h5 and pairs.txt. depth: depth maps as
     16-bit PNG and arrays, with confidence. colmap-depth: COLMAP's dense workspace with depth maps. 3dgs: images and
     sparse/0 with pinhole cameras, for Gaussian splatting. openmvs: scene.mvs and images. metashape: cameras as XML.
-    slicer: VTP files for 3D Slicer. las: the cloud for CloudCompare. usd: cloud and cameras for Blender. ply: the
+    slicer: VTP files for 3D Slicer. las, e57: the cloud for CloudCompare. usd: cloud and cameras for Blender. ply: the
     coloured cloud. tum: the camera path, for evo.
 
     Example: dd-sfm convert runs/nose -o exports/nose --to nerfstudio

@@ -24,7 +24,9 @@ def model(
     reference: Annotated[
         Path,
         typer.Option(
-            "--reference", help="Rendered clip (truth.npz), JHU sequence, COLMAP model or run.", show_default=False
+            "--reference",
+            help="Rendered clip (truth.npz), JHU sequence, COLMAP model, run, or TUM file of poses (FILE@mm).",
+            show_default=False,
         ),
     ],
     out: Annotated[

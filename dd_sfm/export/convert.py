@@ -27,7 +27,7 @@ from dd_sfm.sfm.point_colours import colour
 
 FILE_ENDINGS = (
     ".obj", ".off", ".stl", ".gltf", ".glb", ".fbx", ".dae", ".usda", ".usdz", ".mvs", ".psx",
-    ".pcd", ".xyz", ".pts", ".ptx", ".asc", ".laz", ".e57", ".vtk", ".vtp", ".vtu", ".bin", ".db", ".h5",
+    ".pcd", ".xyz", ".pts", ".ptx", ".asc", ".laz", ".vtk", ".vtp", ".vtu", ".bin", ".db", ".h5",
     ".npz", ".npy", ".csv", ".json", ".yaml", ".yml", ".html", ".md", ".log", ".zip", ".png", ".jpg", ".jpeg",
     ".splat", ".tif", ".tiff", ".bmp", ".mp4", ".avi", ".mov",
 )  # fmt: skip
@@ -126,8 +126,8 @@ def _writer(form: Format, target: str, depth_of: str | None) -> Write:
     """What writes the format, told of which frames there is to be a depth map."""
     if depth_of is None:
         return form.write
-    if not form.has_depth:
-        of_depth = " and ".join(name for name, other in FORMATS.items() if other.has_depth)
+    if not (form.has_depth or form.may_have_depth):
+        of_depth = ", ".join(name for name, other in FORMATS.items() if other.has_depth or other.may_have_depth)
         raise ConfigError(f"--depth {depth_of}: --to {target} holds no depth maps; expected it with --to {of_depth}")
     return partial(form.write, depth_of=check_depth_of(depth_of))
 

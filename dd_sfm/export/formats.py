@@ -9,6 +9,7 @@ from dd_sfm.export import (
     colmap,
     colmap_depth,
     depth,
+    e57,
     hloc,
     jhu,
     las,
@@ -52,6 +53,8 @@ class Format:
     """Whether images are part of it, so that they need not be asked for."""
     has_depth: bool = False
     """Whether it holds depth maps, so that there is a choice of frames for them."""
+    may_have_depth: bool = False
+    """Whether depth maps are written beside all else where they are asked for."""
     file: SingleFile | None = None
     count_images: Callable[[Scene], int] = lambda scene: len(scene.registered)
     """How many images with a pose are written."""
@@ -61,7 +64,7 @@ FORMATS = {
     "colmap": Format(colmap.write),
     "colmap-text": Format(partial(colmap.write, text=True)),
     "jhu": Format(jhu.write, has_colours=False, has_images=True),
-    "nerfstudio": Format(nerfstudio.write, has_images=True),
+    "nerfstudio": Format(nerfstudio.write, has_images=True, may_have_depth=True),
     "hloc": Format(hloc.write, has_colours=False),
     "depth": Format(depth.write, has_colours=False, has_points=False, has_depth=True),
     "colmap-depth": Format(colmap_depth.write, has_images=True, has_depth=True),
@@ -75,6 +78,7 @@ FORMATS = {
     ),
     "slicer": Format(slicer.write),
     "las": Format(las.write, file=SingleFile(las.NAME, (".las",), las.is_one)),
+    "e57": Format(e57.write, file=SingleFile(e57.NAME, (".e57",), e57.is_one)),
     "usd": Format(usd.write, file=SingleFile(usd.NAME, (".usdc", ".usd"), usd.is_one)),
     "ply": Format(ply.write, file=SingleFile(ply.NAME, (".ply",), ply.is_one)),
     "tum": Format(

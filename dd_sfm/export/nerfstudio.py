@@ -8,6 +8,8 @@ What its documentation ("Data conventions") and its loader say, and what is writ
   identity: the world is the model's, so that results come back in the model's coordinates.
 - Pixels: the centre of the first one is at (0.5, 0.5), as in COLMAP.
 - ``camera_model`` OPENCV with no distortion is a pinhole camera.
+- ``depth_file_path``, of all frames or none, is the depth along the axis; its loader takes a thousandth of what a file
+  holds (``depth_unit_scale_factor``) for the unit of the poses.
 - Masks have one channel, are black where a pixel is to be ignored, and all frames have one or none has.
 """
 
@@ -19,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera, inverse_pose
-from dd_sfm.export.images import copy_image, need_images, need_pinhole
+from dd_sfm.errors import ConfigError
+from dd_sfm.export.drawn_depth import DepthOf, DrawnFrame, coverage_text, depth_frames, draw_each
+from dd_sfm.export.images import copy_image, need_images, need_pinhole, place_below
 from dd_sfm.io.atomic import write_json
 from dd_sfm.io.clouds import write_points
 from dd_sfm.io.images import read_mask, write_mask
@@ -30,6 +34,8 @@ from dd_sfm.progress import Progress
 from dd_sfm.structures import FloatArray
 
 CLOUD = "sparse_pc.ply"
+PER_UNIT = 1000.0
+"""What a depth file holds, in the unit of the poses, by nerfstudio's default ``depth_unit_scale_factor`` of 0.001."""
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
@@ -41,11 +47,21 @@ class TransformsFrame:
     mask_path: str | None
     camera: PinholeCamera
     cam_from_world: FloatArray
+    depth_file_path: str | None = None
 
 
-def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
-    """Write transforms.json, images/, masks/ where every image has one, and the cloud to start from."""
+def write(scene: Scene, folder: Path, progress: Progress, *, depth_of: DepthOf | None = None) -> list[str]:
+    """Write transforms.json, images/, masks/ where every image has one, the cloud to start from, and depths/ if asked.
+
+    Raises:
+        ConfigError: If depth is asked for of some frames only, which the loader refuses.
+    """
     need_pinhole(scene, "nerfstudio's pinhole images")
+    if depth_of == "references":
+        raise ConfigError(
+            "--depth references: nerfstudio reads depth of every frame or of none; expected --depth all with it"
+        )
+    depths, notes = _write_depths(scene, folder, progress) if depth_of else ({}, list[str]())
     used = [scene.images[k] for k in scene.registered]
     need_images(scene, used)
     masked = all(i.mask_path is not None for i in used)
@@ -58,9 +74,28 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
             (folder / mask).parent.mkdir(parents=True, exist_ok=True)
             write_mask(folder / mask, read_mask(image.mask_path))
         pose = scene.model.cam_from_world[k]
-        frames.append(TransformsFrame(file.relative_to(folder).as_posix(), mask, image.camera, pose))
+        name = file.relative_to(folder).as_posix()
+        frames.append(TransformsFrame(name, mask, image.camera, pose, depths.get(k)))
     write_transforms(folder, frames, scene.model.xyz, scene.model.rgb, scene.metric)
-    return [] if masked else ["no masks: not every image has one beside it"]
+    return notes if masked else [*notes, "no masks: not every image has one beside it"]
+
+
+def _write_depths(scene: Scene, folder: Path, progress: Progress) -> tuple[dict[int, str], list[str]]:
+    """Write depths/ with a file for every frame; returns their paths by position, and what to know of them."""
+    paths: dict[int, str] = {}
+    coverage = []
+
+    def save(frame: DrawnFrame) -> tuple[int, str, float]:
+        name = f"depths/{scene.images[frame.position].name}.npy"
+        place = place_below(folder, name)
+        with place.open("wb") as file:
+            np.save(file, (PER_UNIT * frame.drawn.depth).astype(np.float32))
+        return frame.position, name, frame.coverage
+
+    for position, name, share in draw_each(scene, depth_frames(scene, "all"), save, progress):
+        paths[position] = name
+        coverage.append(share)
+    return paths, [coverage_text(coverage)]
 
 
 def opengl_from_pose(cam_from_world: FloatArray) -> NDArray[np.float64]:
@@ -95,6 +130,8 @@ def write_transforms(
         entry: dict[str, Any] = {"file_path": frame.file_path}
         if frame.mask_path is not None:
             entry["mask_path"] = frame.mask_path
+        if frame.depth_file_path is not None:
+            entry["depth_file_path"] = frame.depth_file_path
         if not shared:
             entry |= _intrinsics(frame.camera)
         entry["transform_matrix"] = opengl_from_pose(frame.cam_from_world).tolist()

@@ -110,7 +110,9 @@ def test_colmap_fuses_its_depth_maps(run, tmp_path):
 
 
 def test_what_depth_cannot_be_written_of_is_said(dd_sfm, run, tmp_path):
-    with pytest.raises(ConfigError, match="--to ply holds no depth maps; expected it with --to depth and colmap-depth"):
+    with pytest.raises(
+        ConfigError, match="--to ply holds no depth maps; expected it with --to nerfstudio, depth, colmap-depth"
+    ):
         convert(run, tmp_path / "out", "ply", depth_of="all")
     with pytest.raises(ConfigError, match="--depth some: unknown; expected references, all"):
         convert(run, tmp_path / "out", "depth", depth_of="some")
@@ -239,3 +241,19 @@ def test_depth_maps_are_drawn_by_as_many_threads_as_set(run, tmp_path, monkeypat
     write_depth(tmp_path / "run", "references", RuntimeConfig(threads=before + 1), quiet=True)
     assert used == [before + 1]
     assert torch.get_num_threads() == before
+
+
+def test_nerfstudio_gets_depth_of_every_frame(run, tmp_path):
+    """A file holds a thousand times the depth: the loader's default factor gives the unit of the poses."""
+    convert(run, tmp_path, "nerfstudio", depth_of="all")
+    frames = json.loads((tmp_path / "transforms.json").read_text())["frames"]
+    drawn = [np.load(tmp_path / frame["depth_file_path"]) for frame in frames]
+    assert len(drawn) == FRAMES
+    known = np.concatenate([depth[depth > 0] for depth in drawn]) / 1000
+    assert np.median(known) == pytest.approx(TRUE, rel=0.02)
+    assert {depth.shape for depth in drawn} == {CAMERA.size[::-1]}
+
+
+def test_nerfstudio_takes_no_depth_of_some_frames(run, tmp_path):
+    with pytest.raises(ConfigError, match="expected --depth all"):
+        convert(run, tmp_path / "out", "nerfstudio", depth_of="references")

@@ -11,7 +11,7 @@ from dd_sfm.errors import ConfigError
 from dd_sfm.export.convert import MARKER, convert
 from dd_sfm.export.formats import FORMATS
 
-PACKAGES = {"las": "laspy", "usd": "pxr"}
+PACKAGES = {"las": "laspy", "usd": "pxr", "e57": "pye57"}
 """Extras that formats need."""
 
 

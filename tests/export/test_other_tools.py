@@ -92,6 +92,26 @@ def test_las_holds_clouds_of_every_size_and_place(run, scene, tmp_path, extent, 
     assert np.allclose(read.xyz, xyz, rtol=1e-15, atol=1e-8 * extent)
 
 
+def test_e57_has_all_columns_in_metres(run, scene, tmp_path):
+    pye57 = pytest.importorskip("pye57")
+    in_mm(run, tmp_path / "cloud.e57", "e57")
+    with pye57.E57(str(tmp_path / "cloud.e57")) as file:
+        read = file.read_scan(0, colors=True)
+        names = file.get_header(0).point_fields
+        scan = file.data3d[0]
+        unit = json.loads(scan["description"].value())
+    xyz = np.stack([read[f"cartesian{axis}"] for axis in "XYZ"], 1)
+    assert np.allclose(xyz, FACTOR / 1000 * scene.model.xyz, rtol=0, atol=1e-12)
+    assert (np.stack([read[f"color{c}"] for c in ("Red", "Green", "Blue")], 1) == scene.model.rgb).all()
+    assert {"nor:normalX", "dds:uncertainty", "dds:trackLength", "dds:errorPx"} <= set(names)
+    assert (unit["unit"], unit["scale"]) == ("mm", FACTOR)
+
+
+def test_e57_of_an_unknown_unit_says_so(run, tmp_path):
+    pytest.importorskip("pye57")
+    assert any("metres" in note for note in convert(run, tmp_path / "cloud.e57", "e57").notes)
+
+
 @pytest.mark.parametrize("text", ["a--b", "a---b", "------", "a-", "-", "a\n--\n-"])
 def test_a_comment_of_xml_is_well_formed(text):
     root = ElementTree.fromstring(f"<a><!--{comment_text(text)}--></a>")
@@ -211,7 +231,9 @@ def test_usd_shows_points_where_the_cameras_see_them(run, scene, tmp_path):
             assert pixel == pytest.approx(tuple(xy), abs=1e-2)
 
 
-@pytest.mark.parametrize(("target", "module", "extra"), [("las", "laspy", "las"), ("usd", "pxr", "usd")])
+@pytest.mark.parametrize(
+    ("target", "module", "extra"), [("las", "laspy", "las"), ("usd", "pxr", "usd"), ("e57", "pye57", "e57")]
+)
 def test_a_missing_package_is_named(run, tmp_path, monkeypatch, target, module, extra):
     found = importlib.util.find_spec
     monkeypatch.setattr(

@@ -78,14 +78,15 @@ def evaluate_model(
 
     Args:
         run_path: Run folder or COLMAP model folder.
-        reference_path: Rendered clip, JHU sequence, COLMAP model or run.
+        reference_path: Rendered clip, JHU sequence, COLMAP model, run, or file of poses.
         best: Numbers of best points to measure on their own, so that models of different density compare.
         gaps: Frame gaps of the relative pose errors.
 
     Raises:
         InputError: If either cannot be read, or they share fewer than 3 frames.
     """
-    run, reference = open_run(run_path), open_pose_reference(reference_path)
+    run = open_run(run_path)
+    reference = open_pose_reference(reference_path, run.time_s)
     frames = common_frames(run, reference)
     alignment = align_cameras(frames.poses, frames.reference_poses)
     length = path_length(reference.cam_from_world)

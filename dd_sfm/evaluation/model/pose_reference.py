@@ -7,6 +7,8 @@ from pathlib import Path
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.model.frame_numbering import CommonFrames, NumberedPoses, match_frame_numbers
 from dd_sfm.evaluation.model.ground_truth import GroundTruthLookup
+from dd_sfm.evaluation.model.path_reference import path_reference
+from dd_sfm.io.camera_paths import split_unit
 from dd_sfm.io.colmap_model import read_model, read_poses
 from dd_sfm.io.colmap_source import as_binary
 from dd_sfm.io.jhu import read_sequence
@@ -17,14 +19,17 @@ from dd_sfm.io.tum import running_times
 from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.structures import FloatArray, Model
 
+OF_FOLDERS = ("truth.npz", "motion.yaml", "points.ply", "images.txt", "images.bin", "cameras.txt", "cameras.bin")
+"""Files of references that are folders."""
+
 
 @dataclass(frozen=True)
 class PoseReference:
     """Reference poses to measure a model against.
 
-    ``kind``: rendered, jhu or colmap; ``unit``: of lengths; ``cam_from_world`` (3, 4): by frame number; ``frames``: all
-    frame numbers, also without a pose; ``truth``: poses and depth of a rendered clip, else None; ``is_run``: whether
-    this is the model of a run; ``sources``: names of the sources, where a run has several.
+    ``kind``: rendered, jhu, colmap or path; ``unit``: of lengths; ``cam_from_world`` (3, 4): by frame number;
+    ``frames``: all frame numbers, also without a pose; ``truth``: poses and depth of a rendered clip, else None;
+    ``is_run``: whether this is the model of a run; ``sources``: names of the sources, where a run has several.
     """
 
     path: Path
@@ -127,16 +132,24 @@ def _with_records(root: Path, folder: Path, model: Model, run: Path) -> Evaluate
     return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), run, read_undistortion(run), sources)
 
 
-def open_pose_reference(path: Path) -> PoseReference:
-    """Open the folder of a rendered clip (truth.npz), a JHU sequence (motion.yaml), a COLMAP model or a run.
+def open_pose_reference(path: Path, time_s: Mapping[int, float] | None = None) -> PoseReference:
+    """Open the folder of a rendered clip (truth.npz), a JHU sequence (motion.yaml), a COLMAP model or a run, or a path.
+
+    Args:
+        path: The folder; or a file of poses, TUM or a table, with @mm, @cm or @m behind it where its unit is known.
+        time_s: Times by frame of the model that is measured, for poses that are known by seconds.
 
     Raises:
         InputError: If it is none of them, or damaged.
     """
     if not path.is_dir():
-        found = f"is a file; expected the folder that it is in, {path.parent}" if path.exists() else "not found"
-        expected = "" if path.exists() else "; expected the folder of a rendered clip, a JHU sequence, a model or a run"
-        raise InputError(f"--reference {path}: {found}{expected}")
+        if not split_unit(str(path))[0].is_file():
+            expected = "the folder of a rendered clip, a JHU sequence, a model or a run, or a TUM file"
+            raise InputError(f"--reference {path}: not found; expected {expected}")
+        if path.name in OF_FOLDERS:
+            raise InputError(f"--reference {path}: is a file; expected the folder that it is in, {path.parent}")
+        poses, unit = path_reference(path, time_s)
+        return PoseReference(path, "path", unit, poses, tuple(sorted(poses)))
     if (path / "truth.npz").is_file():
         truth = read_truth(path)
         poses = dict(enumerate(truth.cam_from_world))

@@ -72,9 +72,13 @@ class Matcher:
         frame = load_working(self.frames.frames[position], self.maps.grid)
         return frame, match_view(held.descriptors, held.usable, frame.image, self.config.match, bfloat16=self.bfloat16)
 
-    def match(self, reference: int, target: int, xy: NDArray[Any]) -> PairFound:
-        """Find query points (N, 2) of the reference in the target, in working pixels."""
-        found = match_views(self.view(reference), self.view(target), xy, self.config.match, self.maps.grid.stride)
+    def match(self, reference: int, target: int, xy: NDArray[Any], other: "Matcher | None" = None) -> PairFound:
+        """Find query points (N, 2) of the reference in the target, in working pixels of each.
+
+        ``other``: the matcher of the target, where that is of another run, described with the same network and basis.
+        """
+        there = (self if other is None else other).view(target)
+        found = match_views(self.view(reference), there, xy, self.config.match, self.maps.grid.stride)
         return PairFound(
             found.index.cpu().numpy(),
             found.xy.cpu().numpy().astype(np.float32),

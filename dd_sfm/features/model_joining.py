@@ -1,23 +1,22 @@
 """Models of one video that share tissue are joined, by matches between their frames that are found after the fact."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, count
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial import cKDTree
 
-from dd_sfm.cameras import PinholeCamera, world_to_camera
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.features.match import Matcher
 from dd_sfm.features.method import Job
+from dd_sfm.features.model_views import ModelViews, matching_pairs, together
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.run_folder import POSES, TRACKS, read_matches, write_matches
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.ops.frame_rows import FrameRows
-from dd_sfm.ops.spread import spread_over
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.mappers import Poses
 from dd_sfm.sfm.model_folders import remove_models
@@ -39,24 +38,7 @@ MOST_MODELS = 8
 MOST_PROBES = 96
 """Pairs of frames of two models that are probed, the most alike first, ..."""
 MOST_IN_ALL = 1000
-"""...and so many of all models together, ..."""
-MOST_OF_FRAME = 6
-"""...and such pairs of one frame."""
-MOST_ALIKE = 300
-"""Frames of a model, evenly spread, whose likeness to those of the other one is looked at."""
-SEGMENTS = 6
-"""So many parts of a model are compared with each part of the other one, the most alike frames of each first."""
-MATCHES_FROM = 0.08
-"""Inlier ratio of a probe, either way, from which on two frames may show the same tissue; of others it is 0."""
-PROBE_POINTS = 200
-FULL_POINTS = 1500
-"""Points of a frame that are searched in one of the other model."""
-MOST_FULL = 16
-"""Pairs of frames of two models that are matched in full."""
-NEAR = (-4, -2, -1, 1, 2, 4)
-"""Steps from the frames of a pair that matches to those that are probed next."""
-DEPTH_WITHIN_PX, DEPTH_SPREAD = 12.0, 0.1
-"""A depth is known where tracks so near, in pixels of a field of view 1000 high, have depths alike to this share."""
+"""...and so many of all models together."""
 LOOSER = 2.0
 """By this factor observations may be off when models that were just joined are adjusted to each other."""
 REPROJECTION_PX = 8.0
@@ -75,12 +57,6 @@ class _Part:
     camera: PinholeCamera
     number: IntArray
     xyz: FloatArray
-
-    def points_of(self, track: IntArray) -> tuple[IntArray, FloatArray]:
-        """Of track numbers, which rows have a point, and these points."""
-        place = np.searchsorted(self.number, track).clip(max=max(0, len(self.number) - 1))
-        rows = np.flatnonzero(self.number[place] == track) if len(self.number) else np.zeros(0, np.int64)
-        return rows, self.xyz[place[rows]]
 
 
 def joined_tracks(out: Path, tracks: Tracks, found: MapResult) -> Tracks:
@@ -206,11 +182,12 @@ class _Joiner:
         return found
 
     def _compare(self, first: _Part, second: _Part, most: int) -> tuple[Relation | None, tuple[Sightings, Sightings]]:
-        rows = self.rows
-        pairs = self._matching_pairs(first, second, rows, min(most, self.left))
+        ours, theirs = self._views(first), self._views(second)
+        pairs, probed = matching_pairs(ours, theirs, min(most, self.left))
+        self.left -= probed
         seen = (
-            self._sightings(first, second, rows, pairs),
-            self._sightings(second, first, rows, [(b, a) for a, b in pairs]),
+            together([_of_tracks(ours, theirs), ours.sees(theirs, pairs)]),
+            together([_of_tracks(theirs, ours), theirs.sees(ours, [(b, a) for a, b in pairs])]),
         )
         views = View(first.poses, first.camera, seen[0]), View(second.poses, second.camera, seen[1])
         relation = relate(*views, REPROJECTION_PX * self.scale, self.job.config.runtime.seed)
@@ -221,89 +198,20 @@ class _Joiner:
         )
         return relation, seen
 
-    def _matching_pairs(self, first: _Part, second: _Part, rows: FrameRows, most: int) -> list[tuple[int, int]]:
-        """Pairs of frames of two models that match, the best first; ``most`` are probed."""
-        ours, theirs = (spread_over(sorted(part.poses), MOST_ALIKE) for part in (first, second))
-        similarity = (self.pooled[ours] @ self.pooled[theirs].t()).numpy()
-        ratios: dict[tuple[int, int], float] = {}
-        uses: dict[int, int] = {}
-        left = most // 2
-
-        def probe(pairs: Iterable[tuple[int, int]], most: int) -> None:
-            nonlocal left
-            for a, b in pairs:
-                if left == 0:
-                    return
-                if (a, b) in ratios or max(uses.get(a, 0), uses.get(b, 0)) >= most:
-                    continue
-                left -= 1
-                uses[a], uses[b] = uses.get(a, 0) + 1, uses.get(b, 0) + 1
-                ratios[a, b] = self._ratio(second, rows, b, a)
-                if ratios[a, b] < MATCHES_FROM:
-                    # Of a frame from further away only a part is seen from near.
-                    ratios[a, b] = max(ratios[a, b], self._ratio(first, rows, a, b))
-
-        alike = [(int(ours[i]), int(theirs[j])) for i, j in _by_segments(similarity)]
-        probe(alike, MOST_OF_FRAME // 2)
-        left += most // 2
-        for (a, b), ratio in sorted(ratios.items(), key=lambda item: -item[1]):
-            if ratio >= MATCHES_FROM:
-                near = [(a + s, b + t) for s in (0, *NEAR) for t in (0, *NEAR)]
-                probe([(x, y) for x, y in near if x in first.poses and y in second.poses], MOST_OF_FRAME)
-        self.left -= len(ratios)
-        good = sorted((pair for pair, ratio in ratios.items() if ratio >= MATCHES_FROM), key=lambda p: -ratios[p])
-        return _spread(good, MOST_FULL)
-
-    def _ratio(self, part: _Part, rows: FrameRows, own: int, other: int) -> float:
-        _, xy, _ = self._queries(part, rows, own, PROBE_POINTS)
-        return self.matcher.match(own, other, xy).inlier_ratio if len(xy) else 0.0
-
-    def _queries(self, part: _Part, rows: FrameRows, frame: int, most: int) -> tuple[IntArray, FloatArray, FloatArray]:
-        """Tracks (N,) of a model that a frame of it sees, where, in working pixels (N, 2), and their points (N, 3)."""
-        own = rows.of(frame)
-        known, xyz = part.points_of(self.tracks.track[own])
-        chosen = np.sort(np.random.default_rng([self.job.config.runtime.seed, frame]).permutation(len(known))[:most])
-        own, xyz = own[known[chosen]], xyz[chosen]
-        xy = self.matcher.maps.grid.to_working(self.tracks.xy[own]).astype(np.float32)
-        return self.tracks.track[own], xy, xyz
-
-    def _sightings(self, part: _Part, other: _Part, rows: FrameRows, pairs: Sequence[tuple[int, int]]) -> Sightings:
-        """Points of another model in frames of one, by tracks that both have and by matching pairs (own, other)."""
-        found = [self._of_tracks(part, other, rows)]
-        for own, theirs in pairs:
-            track, xy, xyz = self._queries(other, rows, theirs, FULL_POINTS)
-            if not len(xy):
-                continue
-            match = self.matcher.match(theirs, own, xy)
-            there = self.matcher.maps.grid.to_source(match.xy.astype(np.float64))
-            depth = self._depths(part, rows, own, there)
-            found.append(Sightings(np.full(len(there), own), track[match.query], xyz[match.query], there, depth))
-        return _together(found)
-
-    def _of_tracks(self, part: _Part, other: _Part, rows: FrameRows) -> Sightings:
-        found = []
-        for frame in sorted(part.poses):
-            own = rows.of(frame)
-            known, xyz = other.points_of(self.tracks.track[own])
-            xy = self.tracks.xy[own[known]].astype(np.float64)
-            depth = self._depths(part, rows, frame, xy) if len(xy) else np.zeros(0)
-            found.append(Sightings(np.full(len(xy), frame), self.tracks.track[own[known]], xyz, xy, depth))
-        return _together(found)
-
-    def _depths(self, part: _Part, rows: FrameRows, frame: int, xy: FloatArray) -> FloatArray:
-        """What a model has for the depth of places (N, 2) of a frame, NaN where it has none."""
-        own = rows.of(frame)
-        known, xyz = part.points_of(self.tracks.track[own])
-        if len(known) < 3:
-            return np.full(len(xy), np.nan)
-        z = world_to_camera(xyz, part.poses[frame])[:, 2]
-        nearest = cKDTree(self.tracks.xy[own[known]]).query(xy, k=3)
-        distance, depths = np.asarray(nearest[0]), z[np.asarray(nearest[1])]
-        middle = np.median(depths, axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            is_known = (distance[:, -1] <= DEPTH_WITHIN_PX * self.scale) & (middle > 0)
-            is_known &= np.ptp(depths, axis=1) <= DEPTH_SPREAD * middle
-        return np.where(is_known, middle, np.nan)
+    def _views(self, part: _Part) -> ModelViews:
+        return ModelViews(
+            matcher=self.matcher,
+            pooled=self.pooled,
+            poses=part.poses,
+            camera=part.camera,
+            track=self.tracks.track,
+            xy=self.tracks.xy,
+            rows=self.rows,
+            number=part.number,
+            xyz=part.xyz,
+            scale=self.scale,
+            seed=self.job.config.runtime.seed,
+        )
 
     def _join(self, i: int, j: int, relation: Relation, seen: tuple[Sightings, Sightings]) -> bool:
         """Join a model to a larger one, with what agrees as further observations, and adjust both to each other.
@@ -314,7 +222,7 @@ class _Joiner:
         first, second = self.parts[i], self.parts[j]
         poses = {**relation.transform.poses(second.poses), **first.poses}
         more = [sightings.where(agrees) for sightings, agrees in zip(seen, relation.agreeing, strict=True)]
-        tracks = with_observations(self.tracks, _together(more))
+        tracks = with_observations(self.tracks, together(more))
         config = self.job.config
         triangulation = config.triangulation
         looser = replace(triangulation, max_reprojection_px=LOOSER * triangulation.max_reprojection_px)
@@ -336,6 +244,18 @@ class _Joiner:
         return True
 
 
+def _of_tracks(views: ModelViews, other: ModelViews) -> Sightings:
+    """Points of another model of the run in frames of one, by tracks that both have."""
+    found = []
+    for frame in sorted(views.poses):
+        own = views.rows.of(frame)
+        known, xyz = other.points_of(views.track[own])
+        xy = views.xy[own[known]].astype(np.float64)
+        depth = views.depths(frame, xy)
+        found.append(Sightings(np.full(len(xy), frame), views.track[own[known]], xyz, xy, depth))
+    return together(found)
+
+
 def _holds_both(part: Sequence[int], first: Poses, second: Poses) -> bool:
     """Whether most frames of both models are in a part."""
     return all(2 * sum(k in poses for k in part) > len(poses) for poses in (first, second))
@@ -353,34 +273,3 @@ def with_observations(tracks: Tracks, more: Sightings) -> Tracks:
     anchor = np.concatenate([tracks.anchor, np.zeros(len(more), np.bool_)])
     xy = np.concatenate([tracks.xy, more.xy.astype(np.float32)])
     return Tracks(track[keep], frame[keep], xy[keep], score[keep].astype(np.float32), anchor[keep])
-
-
-def _together(parts: Sequence[Sightings]) -> Sightings:
-    names = ("frame", "track", "xyz", "xy", "depth")
-    columns: Mapping[str, FloatArray] = {n: np.concatenate([getattr(p, n) for p in parts]) for n in names}
-    return Sightings(**columns)
-
-
-def _by_segments(similarity: FloatArray) -> list[tuple[int, int]]:
-    """Rows and columns of a table, the largest of each of its blocks first, then the second largest, and so on."""
-    order = np.argsort(-similarity, axis=None, kind="stable")
-    rows, columns = np.unravel_index(order, similarity.shape)
-    height, width = similarity.shape
-    block = rows * SEGMENTS // height * SEGMENTS + columns * SEGMENTS // width
-    by_block = np.argsort(block, kind="stable")
-    starts = np.searchsorted(block[by_block], np.arange(SEGMENTS**2))
-    rank = np.empty(len(order), np.int64)
-    rank[by_block] = np.arange(len(order)) - starts[block[by_block]]
-    chosen = np.argsort(rank, kind="stable")
-    return list(zip(rows[chosen].tolist(), columns[chosen].tolist(), strict=True))
-
-
-def _spread(pairs: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]]:
-    """At most so many pairs, the first ones, no frame more often than needed."""
-    chosen: list[tuple[int, int]] = []
-    for limit in range(1, most + 1):
-        for pair in pairs:
-            uses = max(sum(pair[k] == other[k] for other in chosen) for k in (0, 1)) if chosen else 0
-            if len(chosen) < most and pair not in chosen and uses < limit:
-                chosen.append(pair)
-    return chosen

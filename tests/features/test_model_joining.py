@@ -48,7 +48,7 @@ class TrueMatcher:
     def pooled(self):
         return torch.ones(len(self.truth.cam_from_world), 1)
 
-    def match(self, reference, target, xy):
+    def match(self, reference, target, xy, other=None):
         truth = self.truth
         rows, others = (np.flatnonzero(truth.frame == k) for k in (reference, target))
         distance, near = cKDTree(truth.xy[rows]).query(xy)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from dd_sfm.api import describe as describe
     from dd_sfm.api import evaluate_model as evaluate_model
     from dd_sfm.api import load_descriptor as load_descriptor
+    from dd_sfm.api import localize as localize
     from dd_sfm.api import match_images as match_images
     from dd_sfm.api import open_run as open_run
     from dd_sfm.api import read_frames as read_frames
@@ -86,6 +87,7 @@ __all__ = (
     "describe",
     "evaluate_model",
     "load_descriptor",
+    "localize",
     "match_images",
     "open_run",
     "read_frames",

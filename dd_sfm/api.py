@@ -5,13 +5,15 @@ levels and random seeds are afterwards what they were before, but for COLMAP's o
 pixels are (x, y) with the centre of the first one at (0, 0); poses are ``cam_from_world``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.api_joining import localize as localize
+from dd_sfm.api_values import OnStage, Source, calibration_text, say_nothing, settings_of, source_paths_of
 from dd_sfm.calibration.board import Board as Board
 from dd_sfm.calibration.calibrate import MAX_VIEWS, CalibrationRequest, calibrate_board
 from dd_sfm.calibration.result import BoardCalibration as BoardCalibration
@@ -19,7 +21,6 @@ from dd_sfm.cameras import PinholeCamera as PinholeCamera
 from dd_sfm.config import Config as Config
 from dd_sfm.config import MasksConfig as MasksConfig
 from dd_sfm.config import MatchConfig as MatchConfig
-from dd_sfm.config_checks import check_config
 from dd_sfm.errors import ConfigError as ConfigError
 from dd_sfm.errors import DDSfMError as DDSfMError
 from dd_sfm.errors import DeviceError as DeviceError
@@ -46,7 +47,6 @@ from dd_sfm.io.several_sources import source_paths
 from dd_sfm.io.video import iter_frames, open_source
 from dd_sfm.notes import Note as Note
 from dd_sfm.notes import NoteCode as NoteCode
-from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.pipeline.compare import CompareRequest, comparing, run_all
 from dd_sfm.pipeline.in_memory import Descriptor as Descriptor
 from dd_sfm.pipeline.in_memory import Image as Image
@@ -69,10 +69,7 @@ from dd_sfm.viz.notebook import Run as Run
 from dd_sfm.viz.notebook import open_run as open_run
 from dd_sfm.viz.report.after_run import report_on
 
-Source = str | Path | Sequence[str | Path]
-"""A video file, a DICOM file or a folder of images, or several of one camera."""
 Stage = Literal["frames", "describe", "match", "map", "densify"]
-OnStage = Callable[[str], None]
 LABELS = {
     "learned": "learned",
     "sift": "SIFT, tuned",
@@ -169,7 +166,7 @@ def run_stages(
     Returns:
         The figures of metrics.json; empty when ``last`` is not the last stage.
     """
-    request, say = _request(source, out, config, calibration, mask, overwrite, last), on_stage or _say_nothing
+    request, say = _request(source, out, config, calibration, mask, overwrite, last), on_stage or say_nothing
     with log_kept():
         return run(request, progress or silent, say, lambda: report_on(request, progress or silent, say))
 
@@ -218,7 +215,7 @@ def compare(
     """
     from dd_sfm.viz.report.write import check_report, write_report
 
-    folder, say, settings = Path(out), on_stage or _say_nothing, _settings(config)
+    folder, say, settings = Path(out), on_stage or say_nothing, settings_of(config)
     _check_comparison(settings, sift)
     request = CompareRequest(_request(source, out, settings, calibration, mask, overwrite), sift, default_sift)
     labels = LABELS | {"sift": LABELS["sift_strong" if sift == "strong" else "sift"]}
@@ -295,7 +292,7 @@ def calibrate(
         >>> Path("scope.yaml").write_text(found.yaml())
     """
     request = CalibrationRequest(Path(source), board, model, every, max_views)
-    return calibrate_board(request, progress or silent, on_stage or _say_nothing)
+    return calibrate_board(request, progress or silent, on_stage or say_nothing)
 
 
 def register(
@@ -351,35 +348,10 @@ def _request(
     overwrite: bool,
     last: Stage = "densify",
 ) -> RunRequest:
-    settings = _settings(config)
-    if isinstance(calibration, PinholeCamera):
-        values = (*calibration.focal, *to_colmap(calibration.principal_point))
-        calibration = ",".join(repr(float(value)) for value in values)
     return RunRequest(
-        _paths(source), Path(out), settings, None if calibration is None else str(calibration),
+        source_paths_of(source), Path(out), settings_of(config), calibration_text(calibration),
         None if mask is None else Path(mask), overwrite, last,
     )  # fmt: skip
-
-
-def _paths(source: Source) -> Path | tuple[Path, ...]:
-    """The paths of sources; a list of one is that one.
-
-    Raises:
-        InputError: If the list is empty.
-    """
-    if isinstance(source, str | Path):
-        return Path(source)
-    paths = tuple(map(Path, source))
-    if not paths:
-        raise InputError("source: an empty list; expected a video file or a folder of images")
-    return paths[0] if len(paths) == 1 else paths
-
-
-def _settings(config: Config | str | None) -> Config:
-    if config is None or isinstance(config, str):
-        return configure(config or "standard")
-    check_config(config)
-    return config
 
 
 def _check_comparison(config: Config, sift: str) -> None:
@@ -394,7 +366,3 @@ def _check_comparison(config: Config, sift: str) -> None:
         raise ConfigError(f"features is '{config.features}' in the configuration; expected none: compare runs both")
     if config.sift.preset not in ("tuned", sift):
         raise ConfigError(f"sift.preset is '{config.sift.preset}' in the configuration; expected --sift to choose it")
-
-
-def _say_nothing(line: str) -> None:
-    """Ignore the lines that say what is being done."""

@@ -45,6 +45,8 @@ class NoteCode(StrEnum):
     CAMERA_ESTIMATED = "camera_estimated"
     FEW_MATCHES = "few_matches"
     INSTRUMENTS_MASKED = "instruments_masked"
+    FRAMES_NOT_LOCALIZED = "frames_not_localized"
+    DESCRIBED_AGAIN = "described_again"
     FRAMES_NOT_REGISTERED = "frames_not_registered"
     FRAMES_REGISTERED_LATE = "frames_registered_late"
     FRAMES_TAKEN_OUT = "frames_taken_out"

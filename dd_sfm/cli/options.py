@@ -78,8 +78,8 @@ Scale = Annotated[
 
 
 @dataclass(frozen=True)
-class InputOptions:
-    """Which frames of a video are reconstructed, and with what camera, mask, weights and quality."""
+class FrameOptions:
+    """Which frames of a video are used, and with what camera and mask."""
 
     calibration: Annotated[
         str | None,
@@ -142,13 +142,6 @@ class InputOptions:
     max_frames: Annotated[int | None, typer.Option(min=3, help="Thin to at most this many.", rich_help_panel=RUN)] = (
         None
     )
-    weights: Weights = None
-    quality: Annotated[
-        str | None,
-        typer.Option(
-            help="preview, standard or extreme: density for time.", rich_help_panel=RUN, show_default="standard"
-        ),
-    ] = None
 
     def settings(self) -> dict[str, Any]:
         """The options that set a key of the configuration, by that key; None where an option was left out."""
@@ -163,8 +156,24 @@ class InputOptions:
             ),
             "frames.stereo": self.stereo,
             "frames.max_frames": self.max_frames,
-            "describe.weights": self.weights,
         }
+
+
+@dataclass(frozen=True)
+class InputOptions(FrameOptions):
+    """Which frames of a video are reconstructed, and with what camera, mask, weights and quality."""
+
+    weights: Weights = None
+    quality: Annotated[
+        str | None,
+        typer.Option(
+            help="preview, standard or extreme: density for time.", rich_help_panel=RUN, show_default="standard"
+        ),
+    ] = None
+
+    def settings(self) -> dict[str, Any]:
+        """The options that set a key of the configuration, by that key; None where an option was left out."""
+        return {**super().settings(), "describe.weights": self.weights}
 
 
 @dataclass(frozen=True)
@@ -196,19 +205,22 @@ class MessageOptionsBesideFile(MessageOptions):
     json_lines: Annotated[bool, typer.Option("--json-lines", help=JSON_HELP, rich_help_panel=GENERAL)] = False
 
 
-def resolve_config(configuration: ConfigOptions, options: dict[str, Any], quality: str | None = None) -> Config:
+def resolve_config(
+    configuration: ConfigOptions, options: dict[str, Any], quality: str | None = None, base: Config | None = None
+) -> Config:
     """Merge defaults, the preset of a quality, the YAML file, ``--set`` and options; what comes later wins.
 
     Args:
         configuration: The YAML file, the texts of ``--set``, and the device.
         options: Values by dotted key; None for an option that was left out.
         quality: preview, standard or extreme.
+        base: Settings in place of the defaults and the preset.
 
     Raises:
         ConfigError: If a key is unknown or a value cannot be used.
     """
     path = find_config(configuration.config) if configuration.config else None
-    base = quality_config(quality or "standard", where=f"--quality {quality}")
+    base = base or quality_config(quality or "standard", where=f"--quality {quality}")
     options = {**options, "runtime.device": configuration.device}
     resolved = load_config(Config, path, configuration.overrides or [], base=base, options=given_options(options))
     check_config(resolved)

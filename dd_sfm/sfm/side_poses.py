@@ -157,7 +157,7 @@ class SidePoses:
         if inliers.sum() < LEAST_POINTS:
             return None
         median_px = float(np.median(errors[inliers]))
-        sigma = _place_sigma(world_to_camera(points[inliers], pose), self.camera.focal, median_px)
+        sigma = place_sigma(world_to_camera(points[inliers], pose), self.camera.focal, median_px)
         away = float(np.linalg.norm(camera_centres(pose[None])[0] - self.centres[rank]))
         return SidePose(
             int(self.positions[rank]), is_after, len(points), int(agrees.sum()), int(inliers.sum()), away, sigma
@@ -168,7 +168,7 @@ class SidePoses:
         return np.where(depth > 1e-9, np.linalg.norm(projected - xy, axis=1), np.inf)
 
 
-def _place_sigma(local: FloatArray, focal: FloatArray, median_px: float) -> float:
+def place_sigma(local: FloatArray, focal: FloatArray, median_px: float) -> float:
     """Standard deviation of a camera's place by points (N, 3) in its axes and the median error of their projections."""
     x, y, z = local.T
     zero = np.zeros(len(z))

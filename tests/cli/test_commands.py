@@ -30,6 +30,7 @@ from dd_sfm.notes import NoteCode
         "doctor",
         "calibrate",
         "demo",
+        "localize",
         "register",
     ],
 )

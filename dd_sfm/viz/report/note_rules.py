@@ -33,6 +33,7 @@ NOTE_RULES: dict[NoteCode, str | None] = {
     NoteCode.FRAMES_OBSCURED: None,
     NoteCode.FRAMES_BLURRED: None,
     NoteCode.FRAMES_NOT_REGISTERED: None,
+    NoteCode.FRAMES_NOT_LOCALIZED: None,
     NoteCode.INSTRUMENTS_MASKED: None,
     # What was mended, or was chosen so, or costs only time.
     NoteCode.INTERLACED: None,
@@ -66,6 +67,7 @@ NOTE_RULES: dict[NoteCode, str | None] = {
     NoteCode.MODEL_SCALES: None,
     NoteCode.PIECES_JOINED: None,
     NoteCode.DENSE_SEARCH_ON_CPU: None,
+    NoteCode.DESCRIBED_AGAIN: None,
     NoteCode.COVERAGE_UNKNOWN: None,
     NoteCode.UNKNOWN: None,
 }

@@ -1,0 +1,60 @@
+"""The calls of the Python interface that bring a finished run together with another video or run."""
+
+from pathlib import Path
+
+from dd_sfm.api_values import OnStage, Source, calibration_text, say_nothing, settings_of, source_paths_of
+from dd_sfm.cameras import PinholeCamera
+from dd_sfm.config import Config
+from dd_sfm.io import finished_run
+from dd_sfm.io.colmap_database import log_kept
+from dd_sfm.pipeline.localize import LocalizeRequest, config_of_run
+from dd_sfm.pipeline.localize import localize as run_localization
+from dd_sfm.progress import Progress, silent
+from dd_sfm.viz.notebook import Run, open_run
+
+
+def localize(
+    run: Run | str | Path,
+    source: Source,
+    out: str | Path,
+    config: Config | None = None,
+    *,
+    calibration: str | Path | PinholeCamera | None = None,
+    mask: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    on_stage: OnStage | None = None,
+) -> Run:
+    """Place the frames of another video in the model of a finished run, which stays as it is.
+
+    Args:
+        run: A finished run, or its folder.
+        source: See :func:`reconstruct`; also of another scope.
+        out: Folder to write.
+        config: Settings; None: those of the run, with all frames of the source.
+        calibration, mask: Of the source; see :func:`reconstruct`.
+        overwrite: Replace what an earlier call wrote there.
+        progress, on_stage: See :func:`reconstruct`.
+
+    Returns:
+        ``out``, which holds the points of the run and the poses of the new frames in its coordinates.
+        ``metrics["localized"]`` says what speaks for each pose, ``metrics["frames_without_pose"]`` why others have
+        none.
+
+    Raises:
+        ReconstructionError: If no frame shows tissue that the run does. Nothing is written then.
+        DDSfMError: Else as :func:`reconstruct`.
+
+    Example:
+        >>> later = localize("runs/nose", "later.mp4", "runs/later", calibration="666.2,666.2,919.5,542.1")
+        >>> later.all_poses, later.metrics["pose_confidence_median"]
+    """
+    known = run.path if isinstance(run, finished_run.Run) else Path(run)
+    settings = config_of_run(known) if config is None else settings_of(config)
+    request = LocalizeRequest(
+        known, source_paths_of(source), Path(out), settings, calibration_text(calibration),
+        None if mask is None else Path(mask), overwrite,
+    )  # fmt: skip
+    with log_kept():
+        run_localization(request, progress or silent, on_stage or say_nothing)
+    return open_run(out)

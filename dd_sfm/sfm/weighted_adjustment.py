@@ -141,14 +141,15 @@ class _Problem:
         points, frames = len(state.xyz), len(state.poses)
         coupling, inverse = np.empty((len(self._frame), 6, 3)), np.empty((points, 3, 3))
         point_right = np.empty((points, 3))
-        square, right = np.zeros((PARTS, len(self._pairs), 6, 6)), np.zeros((PARTS, frames, 6))
+        squares = [np.zeros((len(self._pairs), 6, 6)) for _ in range(PARTS)]
+        rights = [np.zeros((frames, 6)) for _ in range(PARTS)]
         of_points = coupling, inverse, point_right
         self._parts(
             lambda a, b, n: reduce_loop(
-                a, b, *self._observed, *self._at(state), damping, self._block, square[n], right[n], *of_points
+                a, b, *self._observed, *self._at(state), damping, self._block, squares[n], rights[n], *of_points
             )
         )
-        whole, sides = square.sum(0), right.sum(0)
+        whole, sides = _taken_sum(squares), _taken_sum(rights)
         if self._priors is not None:
             blocks, own = self._priors.equations(state.poses)
             rows = self._priors.rows
@@ -179,3 +180,11 @@ class _Problem:
         except LinAlgError:
             return None
         return change if np.isfinite(change).all() else None
+
+
+def _taken_sum(parts: list[FloatArray]) -> FloatArray:
+    """The sum of arrays, which are taken out of the list: on long paths they are the most that is in memory."""
+    total = parts.pop(0)
+    while parts:
+        total += parts.pop(0)
+    return total

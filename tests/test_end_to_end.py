@@ -102,7 +102,7 @@ def test_sift_on_the_same_frames(dd_sfm, folder):
 @pytest.mark.slow
 def test_without_calibration_the_guess_is_said(dd_sfm, folder):
     out = folder / "guess"
-    ran = dd_sfm("reconstruct", DEMO / "clip.mp4", "-o", out, *SMALL, "--quiet")
+    ran = dd_sfm("reconstruct", DEMO / "clip.mp4", "-o", out, *SMALL, "--quality", "preview", "--quiet")
     assert ran.code == 0, ran.err
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["calibrated"] is False

@@ -1,7 +1,10 @@
 """A benchmark of tiny sizes, and its scene."""
 
 import json
+import subprocess
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from dd_sfm.benchmark.report import benchmark_json, table
 from dd_sfm.benchmark.scene import disturbed_model, make_scene
 from dd_sfm.benchmark.stages import PARTS, QUICK, run_benchmark
 from dd_sfm.config import Config
+from dd_sfm.errors import ReconstructionError
 from dd_sfm.mvs.depth_maps import depth_map
 from dd_sfm.mvs.views import choose_views
 from dd_sfm.progress import silent
@@ -92,11 +96,23 @@ def test_describing_and_rendering():
     assert found["rendering a clip"].value > 0
 
 
-@pytest.mark.slow
-def test_first_calls_take_time():
-    seconds = first_call_seconds()
-    assert set(seconds) == {"match", "triangulate", "dense search"}
-    assert seconds["dense search"] > 1
+def test_first_calls_are_those_of_a_process_with_an_empty_cache(monkeypatch):
+    """What that process does is tried where loops are compiled anyway: ``tests/ops/test_own_parts.py``."""
+
+    def ended(code, said="", seconds=None):
+        def run(command, env, **options):
+            assert command[1:3] == ["-m", "dd_sfm.benchmark.first_calls"]
+            assert list(Path(env["NUMBA_CACHE_DIR"]).iterdir()) == []
+            (Path(command[3]) / "seconds.json").write_text(json.dumps(seconds))
+            return SimpleNamespace(returncode=code, stderr=said)
+
+        return run
+
+    monkeypatch.setattr(subprocess, "run", ended(0, seconds={"match": 2.0}))
+    assert first_call_seconds() == {"match": 2.0}
+    monkeypatch.setattr(subprocess, "run", ended(1, "one\nMemoryError\n"))
+    with pytest.raises(ReconstructionError, match=r"the process that compiles failed \(MemoryError\)"):
+        first_call_seconds()
 
 
 @pytest.mark.gpu

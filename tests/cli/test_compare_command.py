@@ -184,7 +184,7 @@ def test_the_whole_on_a_part_of_the_demo_clip(dd_sfm, tmp_path):
     out = tmp_path / "out"
     command = (
         "compare", DEMO / "clip.mp4", "-o", out, "--calibration", DEMO / "calibration.txt", "--reference", DEMO,
-        "--end", 24, "--set", "match.query_spacing_px=10", "--device", "cpu",
+        "--end", 24, "--quality", "preview", "--device", "cpu",
     )  # fmt: skip
     ran = dd_sfm(*command)
     assert ran.code == 0, ran.err

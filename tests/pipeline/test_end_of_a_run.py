@@ -2,10 +2,12 @@
 
 import errno
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
-from test_repeated_runs import DONE
-from test_repeated_runs import request_of as request_of
+from conftest import moving_frames, write_video
+from test_repeated_runs import DONE, known_methods, make_request
 
 from dd_sfm.errors import OutputError, ReconstructionError, StoppedError
 from dd_sfm.io.lock import locked
@@ -14,6 +16,26 @@ from dd_sfm.pipeline import run as running
 from dd_sfm.pipeline.run import run
 from dd_sfm.progress import silent
 from dd_sfm.viz.report.after_run import report_on
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run whose stages are done, and not yet what ends it."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        known_methods(patch)
+        patch.setattr(running, "run_coverage", lambda run: None)
+        request = make_request(write_video(folder / "clip.avi", moving_frames()), folder / "run")
+        run(request, silent, lambda _: None)
+    return request
+
+
+@pytest.fixture
+def request_of(finished, tmp_path, monkeypatch):
+    known_methods(monkeypatch)
+    shutil.copytree(finished.out, tmp_path / "run")
+    return replace(finished, out=tmp_path / "run")
+
 
 FAILURES = [
     (ReconstructionError("no surface (the solver ended with -9)"), "no surface (the solver ended with -9)"),
@@ -86,7 +108,6 @@ def test_nobody_comes_in_before_the_page(request_of):
 def test_the_page_is_drawn_once(tmp_path, request_of, monkeypatch):
     pages = []
     monkeypatch.setattr("dd_sfm.viz.report.run_report.write_run_report", lambda run, title: pages.append(title))
-    request_of.out.mkdir()
     report_on(request_of, silent, lambda _: None)
     (request_of.out / REPORT).write_text("page")
     report_on(request_of, silent, lambda _: None)

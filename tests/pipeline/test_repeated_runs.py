@@ -84,12 +84,20 @@ class KnownModel:
         (job.out / stage / "own.bin").write_bytes(stage.encode())
 
 
+def known_methods(patch):
+    """Puts the method that knows its result in the place of the others."""
+    for name in ("learned", "sift"):
+        patch.setitem(METHODS, name, KnownModel())
+
+
+def make_request(clip, out):
+    return RunRequest(clip, out, load_config(Config, None, ["runtime.device=cpu"]), "150,150,80,60")
+
+
 @pytest.fixture
 def request_of(tiny_clip, tmp_path, monkeypatch):
-    for name in ("learned", "sift"):
-        monkeypatch.setitem(METHODS, name, KnownModel())
-    config = load_config(Config, None, ["runtime.device=cpu"])
-    return RunRequest(tiny_clip, tmp_path / "run", config, "150,150,80,60")
+    known_methods(monkeypatch)
+    return make_request(tiny_clip, tmp_path / "run")
 
 
 def files_of(out):

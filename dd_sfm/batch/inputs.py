@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,20 +34,21 @@ class Inputs:
         return sorted(tasks, key=lambda task: -self.size[task.name])
 
 
-def look_at(tasks: Sequence[VideoTask], where: Mapping[str, str]) -> Inputs:
+def look_at(tasks: Sequence[VideoTask], where: Callable[[str, str], str]) -> Inputs:
     """Look at all inputs of videos.
 
     Args:
         tasks: The videos.
-        where: By name the place of a video in the manifest, for messages.
+        where: Gives the place in the manifest of a video's option, by their names, for messages.
     """
     places = {one.location for task in tasks for one in task.inputs}
     with ThreadPoolExecutor(LOOKING_THREADS) as pool:
         found = dict(zip(places, pool.map(_identity, places), strict=True))
     faults = [
-        f"{where[task.name]}: {one.option or 'source'} {without_secrets(one.location)}: {found[one.location]}"
+        f"{where(task.name, name)}: {name} {without_secrets(one.location)}: {found[one.location]}"
         for task in tasks
         for one in task.inputs
+        for name in [one.option or "source"]
         if isinstance(found[one.location], str)
     ]
     known = {task.name: _fingerprint(task, found) for task in tasks}

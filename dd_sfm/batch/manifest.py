@@ -39,7 +39,7 @@ class Entry:
 
     ``where``: its place in the manifest, for messages; ``sources``: paths from the root, or URLs; ``options``: those of
     the command, with dashes in their names, as the manifest has their values; ``folder``: what paths in them are
-    relative to.
+    relative to; ``places``: those of its keys, where they are not that of the video.
     """
 
     where: str
@@ -47,17 +47,23 @@ class Entry:
     sources: tuple[str, ...]
     options: Mapping[str, Any]
     folder: str
+    places: Mapping[str, str] = field(default_factory=dict)
+
+    def place(self, key: str) -> str:
+        """The place of one of its keys, or of the entry where that has none of its own."""
+        return self.places.get(key, self.where)
 
 
 @dataclass(frozen=True)
 class Manifest:
     """The videos, options that all have that do not have their own, and what the user should know.
 
-    ``folder``: what paths in ``defaults`` are relative to.
+    ``places``: those of the keys of ``defaults``, for messages.
     """
 
     entries: tuple[Entry, ...]
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -108,9 +114,10 @@ def _with_distinct_names(found: Manifest) -> Manifest:
     for entry in found.entries:
         fault = name_fault(entry.name)
         if fault:
-            faults.append(f"{entry.where}: name {shown(entry.name)} {fault}; expected a plain name of a folder")
+            faults.append(f"{entry.place('name')}: name {shown(entry.name)} {fault}; expected a plain name of a folder")
         elif folded(entry.name) in seen:
-            faults.append(f"{entry.where}: name '{entry.name}' is that of {seen[folded(entry.name)]}; expected another")
+            first = seen[folded(entry.name)]
+            faults.append(f"{entry.place('name')}: name '{entry.name}' is that of {first}; expected another")
         seen.setdefault(folded(entry.name), entry.where)
     return replace(found, faults=tuple(faults))
 
@@ -125,31 +132,60 @@ def _tree(text: str, where: str, folder: str) -> Manifest:
         raise ManifestError([f"{where}: not YAML: {' '.join(str(error).split())}"]) from error
     if node is None or not isinstance(content, dict):
         raise ManifestError([f"{where}: found {type(content).__name__}; expected a mapping with videos: [...]"])
-    faults = [*_repeated_keys(node, where), *_unknown(content, ("videos", "defaults"), where)]
+    lines = _lines_of_keys(node)
+    places = {key: f"{where}:{line}" for key, line in lines.items()}
+    faults = [*_repeated_keys(node, where), *_unknown(content, ("videos", "defaults"), where, places)]
     defaults, videos = content.get("defaults") or {}, content.get("videos")
     if not isinstance(defaults, dict):
-        raise ManifestError([*faults, f"{where}: defaults is {shown(defaults)}; expected a mapping of options"])
+        place = places.get("defaults", where)
+        raise ManifestError([*faults, f"{place}: defaults is {shown(defaults)}; expected a mapping of options"])
     if not isinstance(videos, list) or not videos:
-        raise ManifestError([*faults, f"{where}: videos is {shown(videos)}; expected a list of one or more"])
-    common, wrong = _options(defaults, f"{where}: defaults")
+        place = places.get("videos", where)
+        raise ManifestError([*faults, f"{place}: videos is {shown(videos)}; expected a list of one or more"])
+    common_places = _places(_value_of(node, "defaults"), where, "defaults")
+    common, wrong = _options(defaults, f"{places.get('defaults', where)}: defaults", common_places)
     faults += wrong
-    lines = _lines_of_videos(node)
+    nodes = _value_of(node, "videos").value
     stems = labels(_stem(video.get("source") if isinstance(video, dict) else video) for video in videos)
     entries = []
-    for number, (video, line, stem) in enumerate(zip(videos, lines, stems, strict=True)):
-        place = f"{where}:{line}: videos[{number}]"
+    for number, (video, item, stem) in enumerate(zip(videos, nodes, stems, strict=True)):
+        place = f"{where}:{item.start_mark.line + 1}: videos[{number}]"
         fields = {"source": video} if isinstance(video, str) else video
         if not isinstance(fields, dict):
             faults.append(f"{place}: found {shown(fields)}; expected a mapping with a source")
             continue
-        entry, wrong = _entry(fields, place, stem, folder)
+        entry, wrong = _entry(fields, place, stem, folder, _places(item, where, f"videos[{number}]"))
         faults += wrong
         entries += [entry] if entry else []
-    return Manifest(tuple(entries), common, tuple(faults))
+    return Manifest(tuple(entries), common, common_places, tuple(faults))
 
 
-def _unknown(content: Mapping[Any, Any], known: Sequence[str], where: str) -> list[str]:
-    return [f"{where}: unknown key '{key}'; {nearest(str(key), known)}" for key in content if key not in known]
+def _unknown(content: Mapping[Any, Any], known: Sequence[str], where: str, places: Mapping[str, str]) -> list[str]:
+    return [
+        f"{places.get(str(key), where)}: unknown key '{key}'; {nearest(str(key), known)}"
+        for key in content
+        if key not in known
+    ]
+
+
+def _lines_of_keys(node: Any) -> dict[str, int]:
+    """The line of every key of a mapping; of one that stands twice that of the last, which counts for YAML itself."""
+    return {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
+
+
+def _value_of(node: Any, name: str) -> Any:
+    return {str(key.value): value for key, value in node.value}.get(name)
+
+
+def _places(node: Any, where: str, inside: str) -> dict[str, str]:
+    """The places of the keys of an entry, with dashes in their names, those that are grouped among them."""
+    if not isinstance(node, yaml.MappingNode):
+        return {}
+    lines = {**_lines_of_keys(node)}
+    grouped = _value_of(node, GROUP)
+    if isinstance(grouped, yaml.MappingNode):
+        lines |= _lines_of_keys(grouped)
+    return {key.replace("_", "-"): f"{where}:{line}: {inside}" for key, line in lines.items()}
 
 
 def _repeated_keys(node: yaml.Node, where: str) -> list[str]:
@@ -170,42 +206,40 @@ def _repeated_keys(node: yaml.Node, where: str) -> list[str]:
     return faults
 
 
-def _lines_of_videos(node: Any) -> list[int]:
-    # Of a key that stands twice the last one counts, as for YAML itself.
-    videos = {str(key.value): value for key, value in node.value}["videos"]
-    return [item.start_mark.line + 1 for item in videos.value]
-
-
-def _entry(fields: Mapping[Any, Any], where: str, stem: str, folder: str) -> tuple[Entry | None, list[str]]:
-    """A video of a manifest and what is wrong with it."""
-    own, faults = _options({k: v for k, v in fields.items() if k not in ("name", "source")}, where)
+def _entry(
+    fields: Mapping[Any, Any], where: str, stem: str, folder: str, places: Mapping[str, str]
+) -> tuple[Entry | None, list[str]]:
+    """A video of a manifest and what is wrong with it; ``places``: those of its keys, where they are known."""
+    own, faults = _options({k: v for k, v in fields.items() if k not in ("name", "source")}, where, places)
     name = fields.get("name")
     name = stem if name is None else name
     if not isinstance(name, str):
         # 007 and 2024-11-28 are no texts in YAML, and become others when they are written.
-        faults.append(f"{where}: name is {shown(name)}; expected a text, in quotes")
+        faults.append(f"{places.get('name', where)}: name is {shown(name)}; expected a text, in quotes")
         return None, faults
-    where = f"{where} '{name}'" if not name_fault(name) else where
+    if not name_fault(name):
+        where, places = f"{where} '{name}'", {key: f"{place} '{name}'" for key, place in places.items()}
     source = fields.get("source")
     sources = source if isinstance(source, list) else [source]
-    places = [absolute(one, folder) for one in sources if isinstance(one, str) and one.strip()]
-    if not places or len(places) < len(sources):
-        faults.append(f"{where}: source is {shown(source)}; expected a video file, folder or URL, or a list")
+    found = [absolute(one, folder) for one in sources if isinstance(one, str) and one.strip()]
+    if not found or len(found) < len(sources):
+        place = places.get("source", where)
+        faults.append(f"{place}: source is {shown(source)}; expected a video file, folder or URL, or a list")
         return None, faults
-    return Entry(where, name, tuple(places), own, folder), faults
+    return Entry(where, name, tuple(found), own, folder, places), faults
 
 
-def _options(fields: Mapping[Any, Any], where: str) -> tuple[dict[str, Any], list[str]]:
+def _options(fields: Mapping[Any, Any], where: str, places: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     """Options of an entry, those grouped under ``options`` and those beside it, by their names with dashes."""
     grouped = fields.get(GROUP)
     if grouped is not None and not isinstance(grouped, dict):
-        return {}, [f"{where}: options is {shown(grouped)}; expected a mapping of options"]
+        return {}, [f"{places.get(GROUP, where)}: options is {shown(grouped)}; expected a mapping of options"]
     found: dict[str, Any] = {}
     faults = []
     for key, value in [*((k, v) for k, v in fields.items() if k != GROUP), *(grouped or {}).items()]:
         name = str(key).replace("_", "-")
         if name in found:
-            faults.append(f"{where}: '{name}' is given twice; expected it once")
+            faults.append(f"{places.get(name, where)}: '{name}' is given twice; expected it once")
         found[name] = value
     return found, faults
 
@@ -218,20 +252,23 @@ def _stem(source: Any) -> str:
 
 def _table(text: str, where: str, folder: str) -> Manifest:
     """Read a table: a line of names, then a line for each video; an empty cell is an option left out."""
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
+    separator = max(",;\t", key=text.partition("\n")[0].count)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+        rows, line = [], 1
+        for row in reader:
+            rows.append((line, [cell.strip() for cell in row]))
+            # A cell in quotes may hold line breaks: the next row begins where this one has ended.
+            line = reader.line_num + 1
     except csv.Error as error:
         raise ManifestError([f"{where}: not a table ({error}); expected CSV"]) from error
     rows = [(line, row) for line, row in rows if any(row)]
     if len(rows) < 2:
         raise ManifestError([f"{where}: no videos; expected a line of names with 'source', and a line for each video"])
-    (_, head), body = rows[0], rows[1:]
-    faults = [f"{where}:1: column '{name}' stands twice" for k, name in enumerate(head) if name in head[:k]]
+    (first, head), body = rows[0], rows[1:]
+    faults = [f"{where}:{first}: column '{name}' stands twice" for k, name in enumerate(head) if name in head[:k]]
     if "source" not in head:
-        raise ManifestError([f"{where}:1: no column 'source' among {', '.join(head)}; expected one", *faults])
+        raise ManifestError([f"{where}:{first}: no column 'source' among {', '.join(head)}; expected one", *faults])
     sources = head.index("source")
     stems = labels(_stem(row[sources]) if len(row) > sources else "" for _, row in body)
     entries = []
@@ -240,7 +277,7 @@ def _table(text: str, where: str, folder: str) -> Manifest:
         if len(row) != len(head):
             faults.append(f"{place}: {len(row)} cells; expected {len(head)}, as in the first line")
             continue
-        entry, wrong = _entry({k: v for k, v in zip(head, row, strict=True) if v}, place, stem, folder)
+        entry, wrong = _entry({k: v for k, v in zip(head, row, strict=True) if v}, place, stem, folder, {})
         faults += wrong
         entries += [entry] if entry else []
     return Manifest(tuple(entries), faults=tuple(faults))

@@ -16,6 +16,8 @@ tr.above td, tr.above th { border-bottom: 0; padding-bottom: 0.2em; }
 ul { margin: 0; padding-left: 1.1em; }
 """
 HEADINGS = ("", "video", "", "frames", "points", "reprojection", "expected error", "time", "memory")
+REPORT = "report.html"
+"""The page of a run or a comparison in its folder."""
 COMPARED = {"learned": "learned", "sift": "SIFT", "sift_default": "SIFT, defaults"}
 
 
@@ -67,6 +69,8 @@ def _row(video: Mapping[str, Any]) -> str:
     name, status = str(video["name"]), str(video["status"])
     # The path and not the name in it: a name that begins like a scheme would be a link to elsewhere.
     link = f'<a href="./{quote(name)}/">{escape(name)}</a>'
+    if status != "failed" and _has_report(video):
+        link += f'<br><a href="./{quote(name)}/{REPORT}">report</a>'
     picture = video.get("picture")
     shown = f'<img loading="lazy" alt="" src="./{quote(str(picture))}">' if picture else ""
     runs = list(_runs(video))
@@ -81,6 +85,11 @@ def _row(video: Mapping[str, Any]) -> str:
     # What went less well stands below the figures, where lines are long enough to be read.
     words = f'<td class="words" colspan="{len(HEADINGS) - 1}">{_words(video)}</td>'
     return f'<tr class="{escape(status)} above">{"".join(cells)}</tr><tr>{words}</tr>'
+
+
+def _has_report(video: Mapping[str, Any]) -> bool:
+    """Whether there is a page on what became of a video: of a model, and not of frames alone."""
+    return any(metrics.get("points") is not None for _, metrics in _runs(video))
 
 
 def _runs(video: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -3,7 +3,7 @@
 import hashlib
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -137,7 +137,12 @@ def batch(
         )
         for video in videos
     ]
-    where = {video.entry.name: video.entry.where for video in videos}
+    entries = {video.entry.name: video.entry for video in videos}
+
+    def where(name: str, option: str) -> str:
+        is_common = option in found.places and option not in entries[name].options
+        return found.places[option] if is_common else entries[name].place(option)
+
     inputs = _look_at(tasks, where, [*found.faults, *faults], shown)
     with _writing_to(store):
         _do(tasks, inputs, store, shown, batch_options, need_gb, quiet=messages.quiet)
@@ -149,7 +154,9 @@ def _memory_gb(quality: str) -> float:
     return MEMORY_GB[quality]
 
 
-def _look_at(tasks: "Sequence[VideoTask]", where: dict[str, str], faults: list[str], manifest: str) -> "Inputs":
+def _look_at(
+    tasks: "Sequence[VideoTask]", where: Callable[[str, str], str], faults: list[str], manifest: str
+) -> "Inputs":
     """What the videos are made from; see :func:`dd_sfm.batch.inputs.look_at`.
 
     Raises:
@@ -158,7 +165,7 @@ def _look_at(tasks: "Sequence[VideoTask]", where: dict[str, str], faults: list[s
     from dd_sfm.batch.inputs import look_at
 
     inputs = look_at(tasks, where)
-    faults = [*faults, *inputs.faults]
+    faults = list(dict.fromkeys([*faults, *inputs.faults]))
     if faults:
         raise _faults(faults, manifest)
     return inputs

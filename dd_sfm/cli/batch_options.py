@@ -53,7 +53,11 @@ class Video:
 
 
 class _FaultError(Exception):
-    """Why an entry cannot be used."""
+    """Why an entry cannot be used; ``option``: which of its options it is about, "" where the message names it."""
+
+    def __init__(self, text: str, option: str = "") -> None:
+        super().__init__(text)
+        self.option = option
 
 
 @dataclass
@@ -108,14 +112,29 @@ def read_videos(manifest: Manifest, options: Mapping[str, Any]) -> tuple[list[Vi
         try:
             videos.append(_video(entry, {k: v for k, v in values.items() if v[0] is not None}, parsers))
         except (_FaultError, DDSfMError) as error:
-            faults.append(f"{entry.where}: {' '.join(str(error).split())}")
-    return videos, faults
+            option = _option_of(error, values)
+            # What all videos are given stands in another place than they.
+            is_common = option in manifest.defaults and option not in {**options, **entry.options}
+            place = manifest.places.get(option, entry.where) if is_common else entry.place(option)
+            faults.append(f"{place}: {' '.join(str(error).split())}")
+    # A fault of what is common to all videos is one fault.
+    return videos, list(dict.fromkeys(faults))
+
+
+def _option_of(error: Exception, values: Mapping[str, Any]) -> str:
+    """Which of the options of an entry an error is about; "" where it does not tell."""
+    option = getattr(error, "option", "")
+    if option:
+        return str(option)
+    named = next((name for name in re.findall(r"--([a-z][a-z-]*)", str(error)) if name in values), "")
+    # Settings are called by their own names.
+    return named or ("set" if "set" in values else "")
 
 
 def _video(entry: Entry, values: Mapping[str, tuple[Any, str]], parsers: Mapping[Command, _Parser]) -> Video:
     name, _ = values.get("command", (Command.RECONSTRUCT.value, ""))
     if name not in list(Command):
-        raise _FaultError(f"command is {shown(name)}; expected {', '.join(Command)}")
+        raise _FaultError(f"command is {shown(name)}; expected {', '.join(Command)}", "command")
     command = Command(name)
     known = parsers[command].names
     inputs, arguments = [], []
@@ -123,9 +142,10 @@ def _video(entry: Entry, values: Mapping[str, tuple[Any, str]], parsers: Mapping
         if option == "command":
             continue
         if option in OF_THE_BATCH:
-            raise _FaultError(f"'{option}' is an option of the batch; expected those of one video")
+            raise _FaultError(f"'{option}' is an option of the batch; expected those of one video", option)
         if option not in known:
-            raise _FaultError(f"unknown option '{option}'; {nearest(option, (*known, 'name', 'source', 'command'))}")
+            hint = nearest(option, (*known, "name", "source", "command"))
+            raise _FaultError(f"unknown option '{option}'; {hint}", option)
         if getattr(known[option], "is_flag", False):
             arguments += _flag(option, value, known)
             continue
@@ -161,13 +181,13 @@ def _text(option: str, value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str | int | float):
         return str(value)
-    raise _FaultError(f"'{option}' is {shown(value)}; expected a text or a number")
+    raise _FaultError(f"'{option}' is {shown(value)}; expected a text or a number", option)
 
 
 def _flag(option: str, value: Any, known: Mapping[str, Any]) -> list[str]:
     """A flag as it is typed, or the one that says the opposite where there is one."""
     if value not in (True, False, "true", "false"):
-        raise _FaultError(f"'{option}' is {shown(value)}; expected true or false")
+        raise _FaultError(f"'{option}' is {shown(value)}; expected true or false", option)
     if value in (True, "true"):
         return [f"--{option}"]
     opposite = f"no-{option}" if not option.startswith("no-") else option.removeprefix("no-")
@@ -199,7 +219,7 @@ def _input(option: str, text: str, folder: str) -> Input | None:
         return Input(option, place)
     file, sharp, camera = place.rpartition("#")
     if not sharp or not is_there(file):
-        raise _FaultError(f"calibration {text}: neither numbers nor a file; expected fx,fy,cx,cy or a file")
+        raise _FaultError(f"calibration {text}: neither numbers nor a file; expected fx,fy,cx,cy or a file", option)
     return Input(option, file, sharp + camera)
 
 

@@ -202,6 +202,9 @@ def test_the_page_shows_failed_videos_first_and_a_row_for_each():
     assert text.index("broken") < text.index("11 of 12 frames")
     assert "<li>dark</li><li>short</li>" in text
     assert 'src="./p/a.jpg"' in text
+    assert Tags(text).links.count("./a/report.html") == 1
+    # Frames alone have no page, nor has what failed.
+    assert "./b/report.html" not in text
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_inputs_are_known_again_until_they_change(memory, tmp_path):
         return VideoTask("a", Command.RECONSTRUCT, inputs, arguments, str(tmp_path / "a"))
 
     def known(*arguments):
-        found = look_at([task(*arguments)], {"a": "here"})
+        found = look_at([task(*arguments)], lambda name, option: "here")
         assert (found.faults, found.size) == ((), {"a": 3})
         return found.known["a"]
 
@@ -111,7 +111,7 @@ def test_the_largest_videos_are_begun_first(tmp_path):
     for name, size in (("a", 2), ("b", 5), ("c", 5), ("d", 9)):
         (tmp_path / name).write_bytes(b"x" * size)
         tasks.append(VideoTask(name, Command.EXTRACT, (Input("", str(tmp_path / name)),), (), f"/out/{name}"))
-    found = look_at(tasks, dict.fromkeys("abcd", ""))
+    found = look_at(tasks, lambda name, option: "")
     assert [task.name for task in found.largest_first(tasks)] == ["d", "b", "c", "a"]
 
 
@@ -121,7 +121,8 @@ def test_all_inputs_that_are_missing_are_named(memory, tmp_path):
         VideoTask("b", Command.EXTRACT, (Input("", "nosuch://u:secret@host/x"),), (), "/x"),
         VideoTask("c", Command.EXTRACT, (Input("", "/" + "x" * 3000),), (), "/x"),
     ]
-    faults = look_at(tasks, {"a": "m.yaml: videos[0]", "b": "m.yaml: videos[1]", "c": "c"}).faults
+    places = {"a": "m.yaml: videos[0]", "b": "m.yaml: videos[1]", "c": "c"}
+    faults = look_at(tasks, lambda name, option: places[name]).faults
     assert len(faults) == 4
     assert faults[0].startswith("m.yaml: videos[0]: source memory://in/none.mp4: not found")
     assert "secret" not in "".join(faults)

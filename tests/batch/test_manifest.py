@@ -104,6 +104,38 @@ def test_faults_of_yaml_are_told_with_their_place(tmp_path, text, said):
     assert all("\n" not in fault and fault.startswith(path) for fault in faults)
 
 
+def test_a_fault_of_yaml_names_the_line_of_its_key(tmp_path):
+    text = """
+defaults:
+  every: 2
+  options: [1]
+colour: red
+videos:
+  - name: a
+    # A remark.
+    source: [a, 3]
+  - source: b.mp4
+    every: 2
+    options:
+      quality: preview
+      every: 3
+  - source: c.mp4
+    name: ../c
+  - source: d.mp4
+    calibration: none
+    options: 7
+"""
+    path = written(tmp_path, text)
+    assert list(read_manifest(path).faults) == [
+        f"{path}:5: unknown key 'colour'; known: videos, defaults",
+        f"{path}:4: defaults: options is [1]; expected a mapping of options",
+        f"{path}:9: videos[0] 'a': source is ['a', 3]; expected a video file, folder or URL, or a list",
+        f"{path}:14: videos[1]: 'every' is given twice; expected it once",
+        f"{path}:19: videos[3]: options is 7; expected a mapping of options",
+        f"{path}:16: videos[2]: name '../c' holds a slash; expected a plain name of a folder",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -111,6 +143,8 @@ def test_faults_of_yaml_are_told_with_their_place(tmp_path, text, said):
         ("source\n", "no videos"),
         ("source,every,every\na,1,2\n", ":1: column 'every' stands twice"),
         ("source,every\na,1\nb\n", ":3: 1 cells; expected 2"),
+        ('source,name\na,"x\ny"\nb\n', ":4: 1 cells; expected 2"),
+        ('source,name\na,"x\ny"\n', ":2: name 'x\\ny' holds a line break"),
         ('source\n"a\n', "not a table"),
     ],
 )

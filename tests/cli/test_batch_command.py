@@ -93,6 +93,44 @@ def test_options_are_checked_as_those_of_the_command(study, fields, said):
     assert said in faults[0]
 
 
+def test_a_fault_of_an_option_names_its_line_once(study, dd_sfm):
+    manifest = study / "batch.yaml"
+    manifest.write_text("""
+defaults:
+  quality: preview
+  mask: none.png
+videos:
+  - name: a
+    source: a.avi
+    options:
+      every: 2
+      max_frames: many
+      seed: 3
+  - name: b
+    source: none.avi
+    set:
+      - dense.every=2
+      - dense.evry=2
+  - name: c
+    source: none.avi
+    mask:
+  - name: d
+    source: a.avi
+""")
+    ran = dd_sfm("batch", manifest, "-o", study / "out")
+    found = [line.removeprefix(f"dd-sfm: {manifest}:") for line in ran.err.splitlines()]
+    assert found[0].startswith("10: videos[0] 'a': Invalid value for '--max-frames'")
+    assert found[1].startswith("14: videos[1] 'b': ")
+    assert "dense.evry" in found[1]
+    assert found[2:4] == [
+        f"18: videos[2] 'c': source {study / 'none.avi'}: not found; expected a file or folder",
+        f"4: defaults: mask {study / 'none.png'}: not found; expected a file or folder",
+    ]
+    manifest.write_text("defaults:\n  evry: 2\nvideos:\n  - a.avi\n  - b.avi\n")
+    ran = dd_sfm("batch", manifest, "-o", study / "out")
+    assert ran.err.splitlines() == [f"dd-sfm: {manifest}:2: defaults: unknown option 'evry'; did you mean 'every'?"]
+
+
 def test_all_faults_are_told_at_once_and_nothing_is_started(study, dd_sfm):
     manifest = study / "batch.csv"
     manifest.write_text("name,source,mask,seed\na,none.avi,,\na,a.avi,none.png,x\n../c,a.avi,,\n")

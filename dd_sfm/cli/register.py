@@ -108,7 +108,7 @@ def register(
     content = _write(found, out, run, surface, start, metric, overwrite=overwrite)
     if has_tables(messages.quiet):
         _print(content)
-    print_warnings([f"ambiguous: {reason}" for reason in found.reasons])
+    print_warnings([f"ambiguous: {reason}" for reason in found.reasons] if found.fits else list(found.reasons))
     say(f"written: {out / RESULT}, transform.tfm, inverse.tfm, residuals.ply, residuals.png")
 
 
@@ -204,5 +204,6 @@ def _print(content: dict[str, Any]) -> None:
         f"the run; {restarts['ended_here']} of {restarts['starts']} starts ended here"
     )
     worst = content["directions"][0]["words"]
-    verdict = "cannot be decided" if content["ambiguous"] else "decided"
-    console().print(f"{verdict}; least certain: {worst}")
+    # What holds the cloud tells nothing where it does not lie on the surface.
+    said = {"undecided": "cannot be decided"}.get(content["verdict"], content["verdict"])
+    console().print(said + (f"; least certain: {worst}" if content["fits"] else ""))

@@ -32,6 +32,7 @@ def figures(found: Registration) -> dict[str, Any]:
         "overlap": float((residual <= usual).mean()),
         "within": {"limit": limit, "share": float((residual <= limit).mean())},
         "radius": found.radius,
+        "verdict": found.verdict,
         "fits": found.fits,
         "score": found.score,
         "ambiguous": found.ambiguous,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from dd_sfm.registration.starts import APART_SHARE, Range, around, distinct, ins
 from dd_sfm.registration.target import Target
 from dd_sfm.structures import FloatArray
 
+Verdict = Literal["decided", "undecided", "fits nowhere"]
 COARSE, FINE = Schedule((0.6, 0.08), 18, 6), Schedule((0.1, 0.04), 8, 10)
 ROUGH = Schedule((0.5, 0.15), 9, 0)
 PROBE = Schedule((0.25, 0.05), 10, 6)
@@ -84,7 +86,7 @@ class Registration:
     ``similarity`` maps the cloud to the surface; ``residual`` (P,): distance of every point from the surface, in the
     surface's unit; ``others``: places that fit as well; ``directions``: how well each is held; ``fits``: whether the
     cloud lies on the surface at all; ``starts``: how many there were, and ``agreeing``: how many of them ended here;
-    ``reasons``: why it is not decided, in words, empty where it is.
+    ``reasons``: why it is not decided, in words, empty where it is; where it fits nowhere that alone.
     """
 
     similarity: Similarity
@@ -103,6 +105,13 @@ class Registration:
     def ambiguous(self) -> bool:
         """Whether it is not decided."""
         return bool(self.reasons)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What came of it, in one word or a few."""
+        if not self.fits:
+            return "fits nowhere"
+        return "undecided" if self.ambiguous else "decided"
 
     @cached_property
     def xyz(self) -> FloatArray:
@@ -250,17 +259,37 @@ def _judged(
         p for p in places if p.score <= EQUAL_SCORE * best.score and displacement(levels.some, p.at, best.at) > least
     ]
     kept = {id(at) for at in distinct([best.at, *(p.at for p in equal)], levels.some, 1 + FINALISTS, DECIDED_SHARE)}
-    others = tuple(p for p in equal if id(p.at) in kept)
+    others: tuple[Place, ...] = tuple(p for p in equal if id(p.at) in kept)
     fits = best.score <= MOST_FITTING * CAP_SHARE
     agreeing = _agreeing(levels, coarse, best)
-    reasons = []
+    residual = levels.full.distances(best.at.points(cloud.xyz))
     if not fits:
-        reasons.append(
+        # Where nothing fits, other places that fit as little, and what moves it little, tell nothing.
+        reasons = [
             f"the cloud fits nowhere: points lie {100 * best.score:.2g} % of its radius from the surface on average, "
             f"where none counts more than {100 * CAP_SHARE:.2g} %"
-        )
+        ]
+        others = ()
+    else:
+        reasons = _doubts(levels, best, others, held, settings, is_confirmed=agreeing >= CONFIRMED * len(coarse))
+    return Registration(
+        best.at, cloud, residual, best.score, others, held, fits, len(coarse), agreeing, tuple(reasons), settings.unit
+    )
+
+
+def _doubts(
+    levels: _Levels,
+    best: Place,
+    others: Sequence[Place],
+    held: Directions,
+    settings: Settings,
+    *,
+    is_confirmed: bool,
+) -> list[str]:
+    """Why a place that fits is not decided, in words; ``is_confirmed``: whether many of the starts ended there."""
+    reasons = []
     is_far = settings.start and not inside(best.at, settings.start, levels.some, settings.within)
-    if settings.start and is_far and agreeing < CONFIRMED * len(coarse):
+    if settings.start and is_far and not is_confirmed:
         reasons.append(
             "the best place is further from the start than --within allows: "
             f"{difference(levels.some, settings.start, best.at, settings.unit)}"
@@ -269,10 +298,7 @@ def _judged(
         reasons.append(f"undecided {_open_by(direction, held, settings.unit)}")
     for place in others:
         reasons.append(f"fits as well elsewhere: {difference(levels.some, best.at, place.at, settings.unit)}")
-    residual = levels.full.distances(best.at.points(cloud.xyz))
-    return Registration(
-        best.at, cloud, residual, best.score, others, held, fits, len(coarse), agreeing, tuple(reasons), settings.unit
-    )
+    return reasons
 
 
 def _open_by(direction: Direction, held: Directions, unit: str) -> str:

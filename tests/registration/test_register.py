@@ -87,6 +87,10 @@ def test_a_cloud_of_something_else_does_not_fit():
     found = register(other, target, Settings(start=IDENTITY))
     assert not found.fits
     assert found.ambiguous
+    # One verdict: where nothing fits, nothing fits as well elsewhere.
+    assert found.verdict == "fits nowhere"
+    assert [reason.partition(":")[0] for reason in found.reasons] == ["the cloud fits nowhere"]
+    assert not found.others
 
 
 @pytest.mark.slow
@@ -169,6 +173,7 @@ def test_the_command_writes_all(dd_sfm, tmp_path):
     assert "median, mm" in ran.out
     content = json.loads((tmp_path / "out" / "registration.json").read_text())
     assert content["ambiguous"] is False
+    assert content["verdict"] == "decided"
     assert content["unit"] == "mm"
     matrix = read_transform(tmp_path / "out" / "transform.tfm")
     assert np.allclose(matrix, content["matrix"])

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 ItemT = TypeVar("ItemT")
+AROUND = ("start", "coverage", "report")
+"""What a run takes time for beside its stages."""
 
 
 class Progress(Protocol):
@@ -38,6 +40,20 @@ class StagedProgress(Protocol):
     def begin(self, stage: str) -> None:
         """Note that a stage begins, and with it that those before it have ended."""
         ...
+
+
+@runtime_checkable
+class TimedProgress(Protocol):
+    """Progress of a command, which knows when that began: before what it is made of was loaded."""
+
+    def elapsed(self) -> float:
+        """Seconds since the command began."""
+        ...
+
+
+def elapsed(progress: Progress) -> float:
+    """Seconds since the command began that a run is a part of; 0 where nobody tells."""
+    return progress.elapsed() if isinstance(progress, TimedProgress) else 0.0
 
 
 def plan_ahead(progress: Progress, parts: Sequence[Part]) -> None:
@@ -90,6 +106,10 @@ class WithMore:
     def __call__(self, items: Iterable[ItemT], *, total: int, label: str) -> Iterator[ItemT]:
         """Yield ``items`` unchanged; see :class:`Progress`."""
         return self.progress(items, total=total, label=label)
+
+    def elapsed(self) -> float:
+        """Seconds since the command began."""
+        return elapsed(self.progress)
 
     def plan(self, parts: Sequence[Part]) -> None:
         """Take what is to come, and what follows it."""

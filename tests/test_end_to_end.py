@@ -41,7 +41,11 @@ def test_video_to_cloud_and_model(dd_sfm, folder):
     assert metrics["degradations"] == []
     assert metrics["coverage"]["measured_share"] > 0.5
     assert "30 of 30 frames" in (folder / "learned" / "report.html").read_text()
-    assert set(metrics["seconds"]) == {"frames", "describe", "match", "map", "densify", "total"}
+    stages = ["frames", "describe", "match", "map", "densify"]
+    assert list(metrics["seconds"]) == ["start", *stages, "coverage", "report", "total"]
+    *parts, total = metrics["seconds"].values()
+    assert all(part > 0 for part in parts)
+    assert total == pytest.approx(sum(parts), abs=0.01)
     assert f"{metrics['points']:,}" in ran.out
     model = pycolmap.Reconstruction(str(folder / "learned" / "sparse" / "0"))
     assert model.num_points3D() == metrics["points"]

@@ -14,7 +14,7 @@ from dd_sfm.cli.reporter import reporter
 from dd_sfm.cli.shows import Bars, Lines
 from dd_sfm.errors import one_line
 from dd_sfm.notes import NoteCode
-from dd_sfm.progress import Progress, silent
+from dd_sfm.progress import AROUND, Progress, silent
 
 
 def make_progress(quiet: bool) -> Progress:
@@ -133,14 +133,15 @@ def _seconds(metrics: dict[str, Any]) -> str:
     seconds, kept = dict(metrics["seconds"]), metrics["stages_kept"]
     total = seconds.pop("total")
     parts = [f"{stage} {value:.0f}{' (kept)' if stage in kept else ''}" for stage, value in seconds.items()]
-    new = sum(value for stage, value in seconds.items() if stage not in kept)
+    is_work = any(stage not in kept for stage in seconds if stage not in AROUND)
+    new = sum(value for stage, value in seconds.items() if stage not in kept and (is_work or stage not in AROUND))
     return f"{', '.join(parts)}; {total:.0f} in all{f', {new:.0f} without what was kept' if kept else ''}"
 
 
 def _memory(metrics: dict[str, Any]) -> str:
     """Peak memory; marked where stages kept from an earlier run took it."""
     kept = metrics["stages_kept"]
-    is_all = all(stage in kept for stage in metrics["seconds"] if stage != "total")
+    is_all = all(stage in kept for stage in metrics["seconds"] if stage not in ("total", *AROUND))
     of = " (kept)" if is_all else " (with what was kept)" if kept else ""
     return f"{metrics['peak_rss_mb'] / 1000:.2f} GB, GPU {metrics['peak_gpu_mb'] / 1000:.2f} GB{of}"
 

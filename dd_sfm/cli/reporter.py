@@ -59,6 +59,10 @@ class Reporter:
             self._time.begin_stage(stage)
             self.show.stage_begins(self._time.standing())
 
+    def elapsed(self) -> float:
+        """Seconds since the command began."""
+        return self._time.standing().elapsed
+
     def say(self, text: str) -> None:
         """Show a line."""
         with self._lock:

@@ -116,7 +116,7 @@ def _expected_parts(requests: dict[str, RunRequest], frames: tuple[int, int | No
     parts = [
         replace(part, stage=f"{name}: {part.stage}")
         for name, request, stages in left
-        for part in expected_parts(request.config, stages, chosen, used)
+        for part in expected_parts(request.config, stages, chosen, used, calibrated=bool(request.calibration))
     ]
     return [*parts, Part(REPORT, REPORT, REPORT_S)]
 

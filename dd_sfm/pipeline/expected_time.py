@@ -17,11 +17,19 @@ BETWEEN_S = 0.02
 """A frame between key frames."""
 COVERAGE_S, REPORT_S, DEPTH_S = 2.8, 4.8, 0.25
 """The coverage and the page of a run; a depth map."""
+CAMERA_S = {"read frames": FRAMES_S, "describe": 0.08, "match": 0.08, "map, global mapper": 0.1}
+"""A frame of those that a camera is estimated from, step by step; lens and poses are found together in the last one."""
+LEAST_OF_CAMERA, MOST_OF_CAMERA, KEYS_OF_CAMERA = 15, 32, 256
+"""How many frames that takes, at most, and among how many key frames are looked for."""
+CAMERA_STEP = "estimate camera"
+"""What goes before the names of these steps."""
 KEY_FRAMES = 5
 """Before key frames are chosen, one in so many frames is expected to become one."""
 
 
-def expected_parts(config: Config, stages: Sequence[str], chosen: int, used: int | None = None) -> list[Part]:
+def expected_parts(
+    config: Config, stages: Sequence[str], chosen: int, used: int | None = None, *, calibrated: bool = True
+) -> list[Part]:
     """The parts of the stages that are left of a run.
 
     Args:
@@ -29,10 +37,12 @@ def expected_parts(config: Config, stages: Sequence[str], chosen: int, used: int
         stages: Those that are to be done.
         chosen: How many frames of the source are looked at.
         used: How many of them the model is made of; None where that is not known yet.
+        calibrated: Whether the camera is known; else it is estimated.
     """
     has_keys = config.frames.every == "auto"
     count = used or (max(1, chosen // KEY_FRAMES) if has_keys else min(chosen, config.frames.max_frames or chosen))
-    found = {"frames": [Part("frames", "read frames", FRAMES_S * chosen)]}
+    camera = [] if calibrated or not config.camera.estimate else _camera(chosen, has_keys=has_keys)
+    found = {"frames": [*camera, Part("frames", "read frames", FRAMES_S * chosen)]}
     if config.features != "learned":
         found |= {stage: [Part(stage, stage, seconds * count)] for stage, seconds in SIFT_S.items()}
     else:
@@ -55,6 +65,18 @@ def expected_depth(config: Config, run: Path, *, every_frame: bool) -> list[Part
         return []
     count = len(frames.records) if every_frame else len(frames.kept) / config.dense.every
     return [Part("depth", "depth", DEPTH_S * count)]
+
+
+def _camera(chosen: int, *, has_keys: bool) -> list[Part]:
+    """What estimating the camera takes, where the first stretch of the clip that is looked at tells it."""
+    if chosen < LEAST_OF_CAMERA:
+        return []
+    count = min(chosen, MOST_OF_CAMERA)
+    read = min(chosen, KEYS_OF_CAMERA) if has_keys else count
+    return [
+        Part("frames", f"{CAMERA_STEP}: {step}", seconds * (read if step == "read frames" else count))
+        for step, seconds in CAMERA_S.items()
+    ]
 
 
 def _matching(config: Config) -> float:

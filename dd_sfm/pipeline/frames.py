@@ -19,6 +19,7 @@ from dd_sfm.io.video import SourceInfo, iter_frames
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.pipeline.camera_estimate import estimate_camera
 from dd_sfm.pipeline.camera_guess import calibration_notes, field_notes, guess_camera
+from dd_sfm.pipeline.expected_time import CAMERA_STEP
 from dd_sfm.pipeline.frame_content import overview, overview_size, scene_field, shrunk
 from dd_sfm.pipeline.frame_selection import (
     Drops,
@@ -91,7 +92,7 @@ def extract_frames(
     view = _view(info, numbers, config, calibration, mask)
     notes = [*info.notes, *view.notes]
     if not calibration:
-        estimated = estimate_camera(info, numbers, view, out, config, labelled(progress, "estimate camera"))
+        estimated = estimate_camera(info, numbers, view, out, config, labelled(progress, CAMERA_STEP))
         view, notes = replace(view, lens=estimated.lens), notes + estimated.notes
     kept, seen = view.lens.shares(view.field_of_view)
     if calibration:

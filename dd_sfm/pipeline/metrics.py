@@ -22,9 +22,11 @@ from dd_sfm.io.run_folder import (
     read_point_figures,
     read_poses,
     readable,
+    write_metrics,
 )
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.pipeline.frame_confidence import confidence_figures, frame_poses
+from dd_sfm.progress import AROUND
 from dd_sfm.sfm.geometry import measured_errors_px
 from dd_sfm.sfm.observation_geometry import model_angles_deg, model_errors_px
 from dd_sfm.sfm.rigidity import ResidualGrowth
@@ -50,6 +52,7 @@ def run_metrics(
     seconds: Mapping[str, float],
     kept: Sequence[str],
     coverage: Mapping[str, Any],
+    start_s: float = 0.0,
     further: Sequence[Note] = (),
 ) -> dict[str, Any]:
     """The figures of a finished run.
@@ -63,12 +66,18 @@ def run_metrics(
         seconds: Time by stage, all calls together.
         kept: Stages that an earlier call did. Their memory is that of that call, as far as this one did not take more.
         coverage: What of the surface in view was measured.
+        start_s: Seconds before the first stage: what the command loads, and its look at the source.
         further: Notes on what came after the last stage.
     """
     is_new = not kept or not has_metrics(out)
+    is_work = is_new or len(kept) < len(seconds)
     with readable(out / METRICS):
-        before = {} if is_new else {key: finite(value) for key, value in read_metrics(out).items() if key in MEMORY}
-    memory = memory_figures() if is_new or len(kept) < len(seconds) else {}
+        earlier = {} if is_new else read_metrics(out)
+        before = {key: finite(value) for key, value in earlier.items() if key in MEMORY}
+        times = {key: finite(value) for key, value in earlier.get("seconds", {}).items() if key in AROUND}
+    memory = memory_figures() if is_work else {}
+    times["start"] = times.get("start", 0.0) + (start_s if is_work else 0.0)
+    times["coverage"] = finite(coverage.get("seconds", 0.0))
     models, frames, match, found = read_point_figures(out), read_frames(out), read_matches(out), read_poses(out)
     notes = [*frames.notes, *match.notes, *found.notes, *point_notes(models[0], frames.camera), *further]
     return {
@@ -96,7 +105,7 @@ def run_metrics(
         "lens": lens,
         "degradations": [note.text for note in notes],
         "degradation_codes": [note.code.value for note in notes],
-        "seconds": dict(seconds) | {"total": round(sum(seconds.values()), 2)},
+        "seconds": _with_total(seconds, times),
         "stages_kept": list(kept),
         **{key: max(m.get(key, 0.0) for m in (memory, before)) for key in MEMORY},
     }
@@ -115,6 +124,23 @@ def known_figures(out: Path) -> dict[str, Any]:
     counted = {"sigma_mm": known.sigma_mm, "sigma_deg": known.sigma_deg}
     figures = {"file": known.file, "exact": known.are_exact, **counted, **known.figures, "residuals": residuals}
     return {"unit": known.unit or None, "known_poses": figures}
+
+
+def with_report(out: Path, metrics: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Enter what the page of a run took, in time and in memory, into ``metrics.json``; returns the figures."""
+    stages = {key: value for key, value in metrics["seconds"].items() if key not in (*AROUND, "total")}
+    times = {key: metrics["seconds"][key] for key in AROUND} | {"report": seconds}
+    memory = {key: max(value, metrics[key]) for key, value in memory_figures().items()}
+    found = metrics | memory | {"seconds": _with_total(stages, times)}
+    write_metrics(out, found)
+    return found
+
+
+def _with_total(stages: Mapping[str, float], around: Mapping[str, float]) -> dict[str, float]:
+    """Seconds in the order of the work, and their sum."""
+    start, coverage, report = (round(around.get(key, 0.0), 2) for key in AROUND)
+    found = {"start": start, **stages, "coverage": coverage, "report": report}
+    return found | {"total": round(sum(found.values()), 2)}
 
 
 def _camera_from(camera: PinholeCamera) -> str:

@@ -39,13 +39,13 @@ from dd_sfm.pipeline.coverage import is_covered, run_coverage
 from dd_sfm.pipeline.expected_time import REPORT_S, expected_parts
 from dd_sfm.pipeline.frame_selection import chosen_numbers
 from dd_sfm.pipeline.frames import check_source, decide_every
-from dd_sfm.pipeline.metrics import run_metrics
+from dd_sfm.pipeline.metrics import run_metrics, with_report
 from dd_sfm.pipeline.run_log import logging_to
 from dd_sfm.pipeline.source_part import open_sources
 from dd_sfm.pipeline.stage_summary import camera_line, key_frames_line
 from dd_sfm.pipeline.stage_work import STAGE_WORK, RunRequest, Work
 from dd_sfm.pipeline.stages import STAGES, StageRecord, make_run_folder, stage_fingerprints
-from dd_sfm.progress import Part, Progress, StagedProgress, begin_stage, silent
+from dd_sfm.progress import Part, Progress, StagedProgress, begin_stage, elapsed, silent
 from dd_sfm.runtime import cpu_threads, release_memory, resolve_device
 
 logger = logging.getLogger(__name__)
@@ -123,6 +123,7 @@ def run(
     Raises:
         StoppedError: If the user stops it; the log then says so, too.
     """
+    began = time.monotonic() - elapsed(progress)
     stopped = f"{request.out}: stopped; finished stages are kept. Repeat the command to go on"
     with stoppable(lambda: stopped, resumes=True):
         device = check_request(request)
@@ -140,12 +141,15 @@ def run(
                 using_threads(cpu_threads(request.config.runtime)),
             ):
                 write_config(request.out, _resolved(request.config, device))
+                start_s = time.monotonic() - began
                 kept = stages.do(request.last)
                 if request.last != STAGES[-1]:
                     return {}
-                metrics = _finish(work, record, kept, say)
+                metrics = _finish(work, record, kept, say, start_s)
+                is_drawn, began = (request.out / REPORT).is_file(), time.monotonic()
                 with _only_told("report", "not written", request.out, say):
                     report()
+                    metrics = metrics if is_drawn else with_report(request.out, metrics, time.monotonic() - began)
                 return metrics
 
 
@@ -188,7 +192,8 @@ class _Stages:
         if isinstance(work.progress, StagedProgress):
             left = STAGES[STAGES.index(stage) : STAGES.index(last) + 1]
             after = [Part("report", "report", REPORT_S)] if last == STAGES[-1] else []
-            work.progress.plan([*expected_parts(work.config, left, *count_frames(work.request, stage)), *after])
+            counts, is_calibrated = count_frames(work.request, stage), bool(work.request.calibration)
+            work.progress.plan([*expected_parts(work.config, left, *counts, calibrated=is_calibrated), *after])
             work.progress.begin(stage)
 
     def _tell_frames(self) -> None:
@@ -341,7 +346,9 @@ def _only_told(what: str, outcome: str, out: Path, say: Callable[[str], None]) -
         logger.warning("%s", told[0], exc_info=found is None)
 
 
-def _finish(work: Work, record: StageRecord, kept: list[str], say: Callable[[str], None]) -> dict[str, Any]:
+def _finish(
+    work: Work, record: StageRecord, kept: list[str], say: Callable[[str], None], start_s: float = 0.0
+) -> dict[str, Any]:
     """Write ``metrics.json``; anew on every call, since seconds and memory belong to the whole run."""
     coverage: dict[str, Any] = {"measured_share": None}
     with _only_told("coverage", "not known", work.out, say) as told:
@@ -363,6 +370,7 @@ def _finish(work: Work, record: StageRecord, kept: list[str], say: Callable[[str
         seconds=seconds,
         kept=kept,
         coverage=coverage,
+        start_s=start_s,
         further=[Note(NoteCode.COVERAGE_UNKNOWN, line) for line in told],
     )
     write_metrics(work.out, metrics)

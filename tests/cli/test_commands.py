@@ -165,6 +165,15 @@ def test_the_summary_tells_frames_and_seconds_apart(capsys):
     times = "frames 7 (kept), describe 14, match 234 (kept), map 10, densify 20; 285 in all, 44 without what was kept"
     assert times in shown
     assert "memory 1.25 GB, GPU 0.00 GB (with what was kept)" in shown
+    whole = {"start": 4.0, **seconds, "coverage": 2.0, "report": 3.0, "total": 294.2}
+    summary(metrics | {"seconds": whole}, "run")
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "seconds start 4, frames 7 (kept)" in shown
+    assert "coverage 2, report 3; 294 in all, 53 without what was kept" in shown
+    summary(metrics | {"seconds": whole, "stages_kept": list(seconds)[:-1]}, "run")
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "294 in all, 0 without what was kept" in shown
+    assert "GPU 0.00 GB (kept)" in shown
     summary(metrics | {"frames_thinned": 1, "stages_kept": list(seconds)[:-1]}, "run")
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "23 of 24 registered (75 in source, 25 chosen, 1 thinned out)" in shown

@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -24,7 +25,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         known_methods(patch)
-        patch.setattr(running, "run_coverage", lambda run: None)
+        patch.setattr(running, "run_coverage", lambda run: {"measured_share": None})
         request = make_request(write_video(folder / "clip.avi", moving_frames()), folder / "run")
         run(request, silent, lambda _: None)
     return request
@@ -103,6 +104,25 @@ def test_nobody_comes_in_before_the_page(request_of):
 
     run(request_of, silent, report=come_in)
     assert tried == [1]
+
+
+def test_what_ends_a_run_counts_as_its_time_and_memory(request_of, monkeypatch):
+    def draw():
+        monkeypatch.setattr("dd_sfm.pipeline.metrics.memory_figures", lambda: {"peak_rss_mb": 9e9, "peak_gpu_mb": 0.0})
+        time.sleep(0.05)
+        (request_of.out / REPORT).write_text("page")
+
+    metrics = run(request_of, silent, report=draw)
+    assert metrics == json.loads((request_of.out / "metrics.json").read_text())
+    *parts, total = metrics["seconds"].values()
+    assert list(metrics["seconds"])[-3:] == ["coverage", "report", "total"]
+    assert metrics["seconds"]["report"] >= 0.05
+    assert total == pytest.approx(sum(parts), abs=0.01)
+    assert metrics["peak_rss_mb"] == 9e9
+    # A repeated run has done nothing of it again.
+    again = run(request_of, silent)
+    assert again["seconds"] == metrics["seconds"]
+    assert again["peak_rss_mb"] == 9e9
 
 
 def test_the_page_is_drawn_once(tmp_path, request_of, monkeypatch):

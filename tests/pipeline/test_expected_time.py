@@ -6,7 +6,7 @@ import pytest
 
 from dd_sfm.cli.reporter import Reporter
 from dd_sfm.cli.shows import Nothing
-from dd_sfm.config import Config
+from dd_sfm.config import Config, load_config
 from dd_sfm.pipeline import run as run_module
 from dd_sfm.pipeline.expected_time import DEPTH_S, expected_depth, expected_parts
 from dd_sfm.pipeline.stages import STAGES
@@ -35,6 +35,20 @@ def test_a_finished_run_goes_on_with_its_coverage(features):
     config = Config(features=features)
     assert [part.stage for part in expected_parts(config, STAGES, 50)][-1] == "coverage"
     assert "coverage" not in {part.stage for part in expected_parts(config, STAGES[:-1], 50)}
+
+
+def test_an_estimate_of_the_camera_is_planned():
+    known, open_ = (expected_parts(Config(), STAGES[:1], 300, calibrated=calibrated) for calibrated in (True, False))
+    assert [part.label for part in known] == ["read frames"]
+    assert [part.label for part in open_] == [
+        "estimate camera: read frames", "estimate camera: describe", "estimate camera: match",
+        "estimate camera: map, global mapper", "read frames",
+    ]  # fmt: skip
+    assert sum(part.seconds for part in open_[:-1]) > 5
+    # Too few frames tell no focal length, and none is estimated where that is switched off.
+    assert expected_parts(Config(), STAGES[:1], 9, calibrated=False) == expected_parts(Config(), STAGES[:1], 9)
+    config = load_config(Config, None, ["camera.estimate=false"])
+    assert expected_parts(config, STAGES[:1], 300, calibrated=False) == known
 
 
 def test_coverage_and_page_are_stages_of_their_own(monkeypatch, tmp_path):

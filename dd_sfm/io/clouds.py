@@ -234,6 +234,33 @@ def read_faces(path: Path) -> NDArray[np.int64]:
         return np.zeros((0, 3), np.int64)
 
 
+def some_uncertainty(run: Path, xyz: NDArray[Any]) -> NDArray[np.float64] | None:
+    """Expected relative errors (P,) of some points (P, 3) of a run's first model, found in its cloud by their places.
+
+    NaN where the cloud has none there; None where the run has no ``points.ply``, or one that knows of no errors.
+
+    Raises:
+        InputError: If the cloud cannot be read.
+    """
+    path = run / "points.ply"
+    if not path.is_file():
+        return None
+    with _vertices_of(path) as vertex:
+        if "uncertainty" not in (vertex.dtype.names or ()):
+            return None
+        keys, values = _place_keys(_places(vertex)), np.array(vertex["uncertainty"], np.float64)
+    order, wanted = np.argsort(keys), _place_keys(xyz)
+    at = order[np.minimum(np.searchsorted(keys[order], wanted), len(order) - 1)] if len(order) else order
+    return np.where(keys[at] == wanted, values[at], np.nan) if len(order) else np.full(len(xyz), np.nan)
+
+
+def _place_keys(xyz: NDArray[Any]) -> NDArray[np.uint64]:
+    """A number (P,) for each place (P, 3) in single precision, which no other one has, as good as certainly."""
+    bits = np.ascontiguousarray(xyz, np.float32).view(np.uint32).astype(np.uint64)
+    factors = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
+    return (bits * factors).sum(1, dtype=np.uint64)
+
+
 def run_uncertainty(run: Path, xyz: NDArray[Any]) -> NDArray[np.float64] | None:
     """Expected relative errors (P,) of the points (P, 3) of a run's model, which does not hold them: from its cloud.
 

@@ -1,17 +1,20 @@
 """The page of a single run: well-formed, whole, and safe whatever the run holds."""
 
+import base64
 import json
 import re
 
+import numpy as np
 import pytest
 from comparing import write_comparison_run
 from plane import FRAMES, plane_model
 from test_report import SCRIPT, Outline, hostile
 
-from dd_sfm.io.clouds import write_cloud
+from dd_sfm.io.clouds import read_cloud, write_cloud
 from dd_sfm.io.run_folder import read_frames, read_metrics, write_coverage, write_metrics
 from dd_sfm.mvs.coverage_surface import MIN_POINTS
 from dd_sfm.sfm.point_cloud import to_cloud
+from dd_sfm.structures import PointCloud
 from dd_sfm.viz.report.facts import facts_of
 from dd_sfm.viz.report.run_page import FrameState, RunPictures, run_page
 from dd_sfm.viz.report.run_report import write_run_report
@@ -52,6 +55,30 @@ def test_the_page_is_one_well_formed_file_that_fetches_nothing(run):
     assert plain.count('<rect class="sure"') == FRAMES - 2
     assert plain.count('<rect class="lost"') == plain.count('<rect class="unchecked"') == 1
     assert "Left out before: 1 blurred." in plain
+    # Nothing is known of how sure these points are.
+    assert 'value="uncertainty"' not in plain
+
+
+def test_the_cloud_to_turn_has_the_uncertainty_of_its_own_points(run, tmp_path):
+    cloud = read_cloud(run / "points.ply")
+    expected = np.linspace(0.001, 0.2, len(cloud.xyz))
+    for path in run.iterdir():
+        if path.name != "points.ply":
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "report.html").unlink(missing_ok=True)
+    # In another order than the model has them.
+    turned = slice(None, None, -1)
+    write_cloud(
+        tmp_path / "points.ply",
+        PointCloud(*(getattr(cloud, name)[turned] for name in ("xyz", "rgb", "normals", "error_px", "track_length")),
+                   None, expected[turned]),
+    )  # fmt: skip
+    text = write_run_report(tmp_path, title="clip").read_text()
+    assert 'value="uncertainty"' in text
+    payload = json.loads(re.search(r'id="clouds">(.*?)</script>', text, re.S)[1])
+    found = np.frombuffer(base64.b64decode(payload["clouds"][0]["uncertainty"]), "<u2") / 10_000
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert payload["ranges"]["uncertainty"][0] == pytest.approx(np.percentile(expected, 2), rel=1e-3)
 
 
 def made(metrics, frames, script=""):

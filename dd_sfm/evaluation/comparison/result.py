@@ -50,7 +50,8 @@ class Column:
     ``model``: in common coordinates, with source frame numbers, None when the run found none; ``aligned``: whether it
     could be aligned to these coordinates; ``metrics``: content of the run's metrics.json; ``other_models``: frames of
     each further model, where the video fell apart into several; ``points_total``: of the run, where ``model`` holds but
-    a sample of its points.
+    a sample of its points; ``uncertainty`` (P,): expected errors of the model's points relative to their distance, NaN
+    where unknown, None where none is known.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Column:
     figures: dict[str, Any] = field(default_factory=dict)
     other_models: tuple[frozenset[int], ...] = ()
     points_total: int | None = None
+    uncertainty: FloatArray | None = None
 
     @property
     def total(self) -> int:

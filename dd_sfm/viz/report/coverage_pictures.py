@@ -31,6 +31,13 @@ UNSEEN = 2
 """Value of ``place`` in coverage.ply for what is out of view."""
 OUTLINE, LABEL, PATH = (120, 10, 10), (20, 20, 20), (20, 20, 20)
 FRAME_OUTLINE = (255, 230, 60)
+FONT, FONT_SCALE, FONT_THICKNESS = cv2.FONT_HERSHEY_SIMPLEX, 0.65, 2
+LABEL_MARGIN = 3
+"""White around a number, in pixels."""
+LABEL_STEPS = (
+    (0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1), (0, 2), (0, -2), (2, 0), (-2, 0),
+)  # fmt: skip
+"""Where a number may stand beside its place, in sizes of its own, the nearest first."""
 SIDES = {
     "from the left": (1.0, 0.0, 0.0),
     "from the right": (-1.0, 0.0, 0.0),
@@ -136,6 +143,7 @@ def _draw_path(picture: NDArray[np.uint8], view: Viewpoint, path: FloatArray) ->
 
 def _draw_holes(picture: NDArray[np.uint8], hole: IntArray, colour: tuple[int, int, int]) -> None:
     """Outline holes (H, W), -1 for none, and write their numbers, which begin at 1, into those large enough."""
+    labels = []
     for number in np.unique(hole[hole >= 0]).tolist():
         mask = (hole == number).astype(np.uint8)
         outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -145,11 +153,34 @@ def _draw_holes(picture: NDArray[np.uint8], hole: IntArray, colour: tuple[int, i
         # The place of the number is the one deepest inside.
         inside = cv2.distanceTransform(cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
         x, y = (int(v) - 1 for v in np.unravel_index(inside.argmax(), inside.shape)[::-1])
-        text = str(number + 1)
-        (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
-        at = min(max(0, x - width // 2), picture.shape[1] - width), max(height, y + height // 2)
-        cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 4, cv2.LINE_AA)
-        cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, LABEL, 1, cv2.LINE_AA)
+        labels.append((number + 1, x, y))
+    _write_numbers(picture, labels)
+
+
+def _write_numbers(picture: NDArray[np.uint8], labels: Sequence[tuple[int, int, int]]) -> None:
+    """Write numbers at places (x, y); one that would stand on another goes beside it, with a line to its place."""
+    taken = np.zeros(picture.shape[:2], bool)
+    for number, x, y in labels:
+        text = str(number)
+        (width, height), _ = cv2.getTextSize(text, FONT, FONT_SCALE, FONT_THICKNESS)
+        width, height = width + 2 * LABEL_MARGIN, height + 2 * LABEL_MARGIN
+        free = (
+            (min(max(0, x + dx * width - width // 2), picture.shape[1] - width),
+             min(max(0, y + dy * height - height // 2), picture.shape[0] - height))
+            for dx, dy in LABEL_STEPS
+        )  # fmt: skip
+        place = next((at for at in free if not taken[at[1] : at[1] + height, at[0] : at[0] + width].any()), None)
+        if place is None:
+            continue
+        left, top = place
+        taken[top : top + height, left : left + width] = True
+        if not (left <= x < left + width and top <= y < top + height):
+            cv2.line(picture, (x, y), (left + width // 2, top + height // 2), LABEL, 1, cv2.LINE_AA)
+        corners = (left, top), (left + width - 1, top + height - 1)
+        cv2.rectangle(picture, *corners, (255, 255, 255), -1)
+        cv2.rectangle(picture, *corners, LABEL, 1)
+        at = left + LABEL_MARGIN, top + height - LABEL_MARGIN
+        cv2.putText(picture, text, at, FONT, FONT_SCALE, LABEL, FONT_THICKNESS, cv2.LINE_AA)
 
 
 def frame_pictures(surface: CoverageSurface, scene: Scene, frames: Sequence[int]) -> dict[int, NDArray[np.uint8]]:

@@ -9,7 +9,7 @@ from matplotlib import colormaps
 
 from dd_sfm.cameras import camera_centres
 from dd_sfm.evaluation.comparison.result import Column, Comparison
-from dd_sfm.structures import FloatArray
+from dd_sfm.structures import FloatArray, IntArray
 from dd_sfm.viz.render.viewpoints import FIELD_OF_VIEW_DEG, look_along
 from dd_sfm.viz.report.plots import RUN_COLOURS, centre_and_radius, framed_points, viewing_axes
 
@@ -17,6 +17,8 @@ MAX_POINTS = 400_000
 """Largest number of points of a cloud."""
 START_DIRECTION = (0.42, 0.46, 0.78)
 """Direction (right, up, back) of the camera's first position; viewer.js has the same."""
+UNCERTAINTY_STEPS = 10_000
+"""Steps of an expected error, as a share of the distance; viewer.js has the same."""
 BYTES_PER_POINT = 24
 """Size of a point in the page: 18 bytes in base64."""
 
@@ -65,6 +67,10 @@ def interactive_view(
     }
     clouds = [_cloud(c, centre, radius, turn, max_points) for c in columns]
     framed = ((framed_points(comparison) - centre) / radius) @ turn.T
+    known = np.concatenate([c.uncertainty for c in columns if c.uncertainty is not None] or [np.zeros(0)])
+    known = known[np.isfinite(known)]
+    if len(known):
+        ranges["uncertainty"] = [float(v) for v in np.maximum(np.percentile(known, (2, 98)), 1 / UNCERTAINTY_STEPS)]
     content = {
         "away": _camera_distance(framed),
         "ramp": np.round(255 * colormaps["viridis"](np.linspace(0, 1, 24))[:, :3]).astype(int).tolist(),
@@ -109,6 +115,7 @@ def _cloud(column: Column, centre: FloatArray, radius: float, turn: FloatArray, 
         "rgb": _base64(model.rgb[chosen], "u1"),
         "error": _base64(np.clip(np.round(points.mean_error_px[chosen] * 1000), 0, 65535), "<u2"),
         "length": _base64(np.minimum(points.track_length[chosen], 255), "u1"),
+        **_uncertainty(column, chosen),
         "cameras": {
             "count": len(poses),
             "centres": _base64(centres, "<f4"),
@@ -117,6 +124,14 @@ def _cloud(column: Column, centre: FloatArray, radius: float, turn: FloatArray, 
         },
     }
     return InteractiveCloud(content, len(chosen), column.total)
+
+
+def _uncertainty(column: Column, chosen: IntArray) -> dict[str, str]:
+    """Expected errors of some points, in ten-thousandths of their distance; nothing where they are not known."""
+    if column.uncertainty is None or not np.isfinite(column.uncertainty).any():
+        return {}
+    values = np.nan_to_num(column.uncertainty[chosen] * UNCERTAINTY_STEPS, nan=65535, posinf=65535)
+    return {"uncertainty": _base64(np.clip(np.round(values), 0, 65535), "<u2")}
 
 
 def _reference_path(comparison: Comparison, centre: FloatArray, radius: float, turn: FloatArray) -> dict[str, Any]:

@@ -10,7 +10,12 @@ from typing import Any
 from dd_sfm.viz.report.interactive_view import InteractiveCloud
 
 ASSETS = Path(__file__).parent / "assets"
-COLOURS = (("photo", "photo", " checked"), ("error", "error", ""), ("length", "track length", ""))
+COLOURS = (
+    ("photo", "photo", " checked"),
+    ("error", "error", ""),
+    ("length", "track length", ""),
+    ("uncertainty", "uncertainty", ""),
+)
 
 
 def document(title: str, parts: Sequence[str], payload: Mapping[str, Any] | None) -> str:
@@ -57,6 +62,7 @@ def viewer(clouds: Sequence[InteractiveCloud], aside: str = "") -> str:
     colours = "".join(
         f'<label><input type="radio" name="colour" value="{value}"{checked}> {text}</label>'
         for value, text, checked in COLOURS
+        if value != "uncertainty" or all("uncertainty" in c.content for c in clouds)
     )
     thinned = [
         f"{c.content['label']}: {c.shown:,} of {c.total:,} points, chosen at random"

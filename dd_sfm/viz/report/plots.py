@@ -144,7 +144,8 @@ def single_histograms(comparison: Comparison) -> dict[str, Figure]:
     """Each histogram as a figure of its own, narrow enough for a phone, by what it counts."""
     figures = {}
     for one in _histograms(comparison):
-        figure = Figure(figsize=(4.2, 3.0), layout="constrained")
+        # Labels are as large as the text around them where three stand side by side on paper.
+        figure = Figure(figsize=(3.0, 2.3), layout="constrained")
         _histogram(figure.subplots(), comparison, one)
         figures[one.name] = figure
     return figures

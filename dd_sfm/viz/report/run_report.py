@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dd_sfm.errors import InputError, one_line
 from dd_sfm.evaluation.comparison.result import Column, Comparison, point_figures
 from dd_sfm.io.atomic import write_text
+from dd_sfm.io.clouds import some_uncertainty
 from dd_sfm.io.colmap_sample import Sample
 from dd_sfm.io.frame_poses import read_frame_poses
 from dd_sfm.io.run_folder import REPORT, ExtractedFrames, read_frames, read_metrics
@@ -80,9 +81,9 @@ def _counted(run: Path, facts: Facts) -> tuple[dict[str, bytes], list[Interactiv
     scene = _open(run, facts, COUNTED)
     if scene is None:
         return {}, [], None
-    comparison = _comparison(scene, facts)
+    comparison = _comparison(scene, facts, some_uncertainty(run, scene.model.xyz / scene.factor))
     payload, clouds = interactive_view(comparison, MAX_POINTS)
-    histograms = {name: png(figure, dpi=110) for name, figure in single_histograms(comparison).items()}
+    histograms = {name: png(figure, dpi=160) for name, figure in single_histograms(comparison).items()}
     return histograms, clouds, payload
 
 
@@ -97,7 +98,7 @@ def _open(run: Path, facts: Facts, sample: Sample) -> Scene | None:
     return scene if len(scene.model.xyz) else None
 
 
-def _comparison(scene: Scene, facts: Facts) -> Comparison:
+def _comparison(scene: Scene, facts: Facts, uncertainty: FloatArray | None = None) -> Comparison:
     """The run as a comparison of one, which pictures and plots are made for."""
     numbers, found = [image.number for image in scene.images], scene.model
     poses = {numbers[k]: pose for k, pose in found.cam_from_world.items()}
@@ -105,7 +106,9 @@ def _comparison(scene: Scene, facts: Facts) -> Comparison:
     name, label = ("sift", "SIFT") if facts.metrics.get("features") == "sift" else ("learned", "dd-sfm")
     points = point_figures(model, model.error_px) if len(model.point) else None
     total = max(len(model.xyz), int(facts.number("points") or 0))
-    column = Column(name, label, scene.source, "", dict(facts.metrics), model, points, points_total=total)
+    column = Column(
+        name, label, scene.source, "", dict(facts.metrics), model, points, points_total=total, uncertainty=uncertainty
+    )
     return Comparison((column,), (), {}, facts.unit, np.zeros((0, 3)), {})
 
 

@@ -52,6 +52,8 @@
       photo: bytes(cloud.rgb),
       error: colours(new Uint16Array(bytes(cloud.error).buffer), scene3d.ranges.error, 0.001),
       length: colours(bytes(cloud.length), scene3d.ranges.length, 1),
+      uncertainty: cloud.uncertainty
+        ? colours(new Uint16Array(bytes(cloud.uncertainty).buffer), scene3d.ranges.uncertainty, 1e-4) : undefined,
     };
     const material = new THREE.ShaderMaterial({
       uniforms: { size: { value: state.size } }, vertexShader: vertex, fragmentShader: fragment,
@@ -125,11 +127,11 @@
     const legend = document.getElementById("view-legend");
     legend.hidden = state.colour === "photo";
     if (!legend.hidden) {
-      const [low, top] = scene3d.ranges[state.colour], unit = state.colour === "error" ? " px" : " views";
-      const digits = state.colour === "error" ? 2 : 0;
+      const [low, top] = scene3d.ranges[state.colour], [unit, digits, factor] =
+        { error: [" px", 2, 1], length: [" views", 0, 1], uncertainty: [" % of distance", 2, 100] }[state.colour];
       legend.style.setProperty("--ramp", table.filter((_, k) => k % 15 === 0).map((c) => `rgb(${c.map(Math.round).join(" ")})`).join(","));
-      legend.querySelector(".low").textContent = low.toFixed(digits) + unit;
-      legend.querySelector(".top").textContent = top.toFixed(digits) + unit;
+      legend.querySelector(".low").textContent = (factor * low).toFixed(digits) + unit;
+      legend.querySelector(".top").textContent = (factor * top).toFixed(digits) + unit;
     }
     draw();
   }

@@ -71,13 +71,10 @@ def run_metrics(
     """
     is_new = not kept or not has_metrics(out)
     is_work = is_new or len(kept) < len(seconds)
-    with readable(out / METRICS):
-        earlier = {} if is_new else read_metrics(out)
-        before = {key: finite(value) for key, value in earlier.items() if key in MEMORY}
-        times = {key: finite(value) for key, value in earlier.get("seconds", {}).items() if key in AROUND}
+    before, times = ({}, {}) if is_new else _earlier(out)
     memory = memory_figures() if is_work else {}
-    times["start"] = times.get("start", 0.0) + (start_s if is_work else 0.0)
-    times["coverage"] = finite(coverage.get("seconds", 0.0))
+    start_s = times.get("start", 0.0) + (start_s if is_work else 0.0)
+    times |= {"start": start_s, "coverage": finite(coverage.get("seconds", 0.0))}
     models, frames, match, found = read_point_figures(out), read_frames(out), read_matches(out), read_poses(out)
     notes = [*frames.notes, *match.notes, *found.notes, *point_notes(models[0], frames.camera), *further]
     return {
@@ -109,6 +106,15 @@ def run_metrics(
         "stages_kept": list(kept),
         **{key: max(m.get(key, 0.0) for m in (memory, before)) for key in MEMORY},
     }
+
+
+def _earlier(out: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Memory of earlier calls of a run, and their seconds that are none of a stage."""
+    with readable(out / METRICS):
+        earlier = read_metrics(out)
+        memory = {key: finite(value) for key, value in earlier.items() if key in MEMORY}
+        seconds = {key: finite(value) for key, value in earlier.get("seconds", {}).items() if key in AROUND}
+        return memory, seconds
 
 
 def known_figures(out: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from dd_sfm.progress import AROUND
 from dd_sfm.sfm.geometry import measured_errors_px
 from dd_sfm.sfm.observation_geometry import model_angles_deg, model_errors_px
 from dd_sfm.sfm.rigidity import ResidualGrowth
-from dd_sfm.structures import MapResult, Model, ModelScale
+from dd_sfm.structures import MapResult, Model, ModelScale, VerifiedPairs
 
 UNSURE = 0.1
 """Median expected error, relative to the distance, above which a cloud is called unsure."""
@@ -81,19 +81,14 @@ def run_metrics(
         "features": features,
         "weights": weights,
         "device": device,
-        "frames_total": frames.frames_in_source,
-        "frames_chosen": len(frames.records),
-        "frames_thinned": sum(r.dropped is not None and r.dropped.is_thinning for r in frames.records),
-        "frames_used": len(frames.kept),
+        **frame_counts(frames),
         "frames_registered": models[0]["frames_registered"],
         "models": [m["frames_registered"] for m in models],
         **confidence_figures(frame_poses(frames.kept, found)),
         "model_pieces": [model_pieces(frames, poses) for poses in found.models[: len(models)]],
         "model_details": model_details(frames, found),
         **{k: v for k, v in models[0].items() if k not in ("frames_registered", "focal_length_px")},
-        "pairs_tried": found.pairs.tried,
-        "pairs_verified": found.pairs.verified,
-        "matches_verified": found.pairs.matches,
+        **pair_counts(found.pairs),
         "mapper": found.mapper,
         "coverage": dict(coverage),
         "instruments_share": found.instruments,
@@ -106,6 +101,21 @@ def run_metrics(
         "stages_kept": list(kept),
         **{key: max(m.get(key, 0.0) for m in (memory, before)) for key in MEMORY},
     }
+
+
+def frame_counts(frames: ExtractedFrames) -> dict[str, int]:
+    """How many frames the source has, and what became of them."""
+    return {
+        "frames_total": frames.frames_in_source,
+        "frames_chosen": len(frames.records),
+        "frames_thinned": sum(r.dropped is not None and r.dropped.is_thinning for r in frames.records),
+        "frames_used": len(frames.kept),
+    }
+
+
+def pair_counts(pairs: VerifiedPairs) -> dict[str, int]:
+    """How many pairs of frames were matched, and what was left of them."""
+    return {"pairs_tried": pairs.tried, "pairs_verified": pairs.verified, "matches_verified": pairs.matches}
 
 
 def _earlier(out: Path) -> tuple[dict[str, float], dict[str, float]]:

@@ -30,6 +30,8 @@ DAMPING = 1e-8
 """Holds size and place of the whole, which the adjustment leaves open and no slide moves."""
 NEIGHBOURS = 4
 """Points of the adjustment that tell the error of a point near by."""
+OBSERVATIONS = 100_000
+"""Of points that are eliminated at once; each takes some 2.5 kB."""
 PLACES = 50_000
 """Places whose neighbours are in memory at once."""
 
@@ -57,7 +59,7 @@ class NormalEquations:
         self._factor = _factor(matrix, np.where(diagonal > 0, diagonal, 1))
 
     def _parts(self) -> "Iterator[_Part]":
-        for block in point_blocks(self._model):
+        for block in point_blocks(self._model, OBSERVATIONS):
             yield _Part.of(block, self._numbers, self._scale_px)
 
     def poses_moved_by(self, moves: csr_array, amounts: FloatArray) -> FloatArray:

@@ -29,7 +29,7 @@ from dd_sfm.sfm.known_poses import (
 from dd_sfm.sfm.mapping import map_poses, verify_tracks
 from dd_sfm.sfm.model_folders import remove_models
 from dd_sfm.sfm.path_alignment import Alignment, align_models, alignment_notes, known_of
-from dd_sfm.sfm.path_matching import FrameKeys
+from dd_sfm.sfm.path_matching import NAMES, NUMBERS, SECONDS, FrameKeys
 from dd_sfm.sfm.piece_notes import frame_names
 from dd_sfm.sfm.pose_priors import PosePriors
 from dd_sfm.sfm.triangulation import triangulate
@@ -85,6 +85,9 @@ def map_given(job: Job, tracks: Tracks) -> MapResult:
     agreeing = agreement(tracks, poses, job.frames.camera, error_scale(job.frames))
     logger.info("map: given poses agree with %.0f %% of the matches", 100 * agreeing.share)
     check_agreement(given, agreeing)
+    if known.figures["read"] not in (SECONDS, NUMBERS, NAMES):
+        text = f"the poses of {known.file} were found {known.figures['read']}: images agree best with these"
+        notes.append(Note(NoteCode.KNOWN_POSES, text))
     notes += agreement_notes(given, agreeing, job.frames) + _missing(given, poses, job.frames)
     figures = {**known.figures, "matches_agreeing": round(agreeing.share, 4), "models_placed": [True]}
     write_known_poses(job.out, replace(known, figures=figures))

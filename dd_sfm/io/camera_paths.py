@@ -40,7 +40,8 @@ class CameraPath:
     ``stamps`` (N,): what each pose is known by, ascending; ``kind``: what they are: "times", "numbers" of frames, or
     "either", where a format leaves that open and whole numbers may be both; ``names`` of images where they are known
     by these, ascending, ``stamps`` then count them; ``world_from_sensor`` (N, 3, 4), rotations of NaN where the file
-    has positions alone; ``unit``: of lengths where the file names it, else "".
+    has positions alone; ``unit``: of lengths where the file names it, else ""; ``first``: the number that the first
+    frame of the video may have.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class CameraPath:
     kind: Literal["times", "numbers", "either", "names"] = "either"
     names: tuple[str, ...] = ()
     unit: str = ""
+    first: int = 0
 
     @property
     def centres(self) -> FloatArray:
@@ -82,8 +84,10 @@ def read_camera_path(path: Path) -> CameraPath:
         InputError: If it cannot be read.
     """
     if path.is_dir() and (path / "motion.yaml").is_file():
-        numbered = read_sequence(path).cam_from_world
-        return _in_order(path, sorted(numbered), np.stack([numbered[k] for k in sorted(numbered)]), "numbers")
+        sequence = read_sequence(path)
+        numbers = sorted(sequence.cam_from_world)
+        world = inverse_pose(np.stack([sequence.cam_from_world[k] for k in numbers]))
+        return CameraPath(path, np.array(numbers, np.float64), world, "numbers", first=min(sequence.frames))
     if path.is_dir() or path.name in MODEL_FILES:
         return _of_model(path)
     try:
@@ -263,10 +267,6 @@ def _finite(world: FloatArray) -> FloatArray:
     if not np.isfinite(world[:, :, 3]).all():
         raise ValueError("positions that are not finite")
     return world
-
-
-def _in_order(path: Path, stamps: Sequence[int], cam: FloatArray, kind: Literal["numbers"]) -> CameraPath:
-    return CameraPath(path, np.array(stamps, np.float64), inverse_pose(cam), kind)
 
 
 def _sorted(

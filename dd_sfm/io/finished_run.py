@@ -17,6 +17,7 @@ from dd_sfm.io.colmap_database import log_kept
 from dd_sfm.io.colmap_source import Reconstruction, read_reconstruction
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.instrument_masks import without_instruments
+from dd_sfm.io.known_poses import run_metric
 from dd_sfm.io.run_config import read_config
 from dd_sfm.io.run_folder import (
     CONFIG,
@@ -239,6 +240,12 @@ class Run:
     def masks(self) -> Masks:
         """The usable pixels of every frame that was used: ``masks[index]`` is (H, W) bool."""
         return Masks(self.frames, self.path)
+
+    @cached_property
+    def unit(self) -> str | None:
+        """The unit of lengths, "mm", of a run with known poses; None where it is arbitrary."""
+        metric = run_metric(self.path)
+        return None if metric is None else metric.unit
 
     @cached_property
     def metrics(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ SENSOR_MM, SENSOR_RAD = 100.0, np.pi / 2
 """What is expected of a hand-eye transform before: it holds what the motion leaves open."""
 LEAST_POSES = 4
 SEARCH_STEPS, MOST_STEPS, ROUNDS = 81, 60, 5
+NOT_TOLD = 1e-13
 LEAST_SHARE = 0.25
 """Poses are taken to be at most twice as exact as stated."""
 WORTH = 10.0
@@ -168,7 +169,10 @@ class _Problem:
 
     def with_sigmas(self, fit: PathFit, share: float) -> PathFit:
         """A fit with its standard deviations; where poses are less exact than stated, what they leave open is more."""
-        variance = np.diag(np.linalg.pinv(self._equations(fit)[0])) * ALIKE * max(share, LEAST_SHARE)
+        matrix = self._equations(fit)[0]
+        # What is not told at all gets a variance that is large, as with a pseudo-inverse it would get none.
+        held = np.linalg.inv(matrix + NOT_TOLD * float(np.trace(matrix)) * np.eye(len(matrix)))
+        variance = np.diag(held) * ALIKE * max(share, LEAST_SHARE)
         deviation = np.sqrt(np.maximum(variance, 0))
         sensor = float(np.linalg.norm(deviation[10:13])) if fit.has_sensor else 0.0
         offset = float(deviation[-1]) if fit.has_offset else 0.0

@@ -21,7 +21,7 @@ from dd_sfm.sfm.piece_notes import frame_names
 from dd_sfm.structures import FloatArray, FrameRecord, FrameSet, Tracks
 
 LEAST_FRAMES = 3
-LEAST_AGREEING = 0.4
+LEAST_AGREEING = 0.55
 """Poses of another clip agree with fewer of the matches that could, and so do such that are far from exact."""
 EXACT_AGREEING = 0.9
 """Poses that are exact agree with more of them."""
@@ -103,9 +103,11 @@ def _sensor_from_camera(path: Path) -> FloatArray:
 
 
 def frame_keys(records: Sequence[FrameRecord]) -> FrameKeys:
-    """What the frames of a run, or of some of its records, may be known by."""
+    """What the frames of a run may be known by; of several sources, each with times of its own, not by times."""
     numbers = np.array([record.index for record in records], np.float64)
-    times = np.array([np.nan if record.time_s is None else record.time_s for record in records], np.float64)
+    has_times = len({record.label for record in records}) < 2
+    known = [record.time_s if has_times else None for record in records]
+    times = np.array([np.nan if second is None else second for second in known], np.float64)
     names = tuple((record.name, PurePosixPath(record.source).stem) for record in records)
     return FrameKeys(numbers, times, names)
 
@@ -125,6 +127,8 @@ def ways_to_read(given: GivenPath, keys: FrameKeys, offset: float, within: float
     own = keys.numbers if given.path.kind in ("names", "numbers") else keys.times
     hint = "Give the path's time at the beginning of the video with --poses-offset"
     hint = "Is it the same video?" if given.path.kind in ("names", "numbers") else hint
+    if not np.isfinite(own).any():
+        hint = "Images of a folder have no times, and several sources each their own: give numbers of frames"
     raise InputError(
         f"{given.path.path}: fewer than {LEAST_FRAMES} of {len(keys.numbers)} frames ({describe_span(own)}) have a "
         f"pose by its {what}{span}; expected poses of the frames of this video. {hint}"

@@ -25,10 +25,12 @@ SIGMA_OF_EXACT = (1.0, 1.0)
 """Standard deviations (mm, degrees) by which exact poses weigh against each other, where something is estimated."""
 OFF_SIGMAS = 5.0
 """A pose further off is named, and not believed."""
-MOST_MISFIT, MOST_TURNING = 0.5, 0.6
+MOST_MISFIT = 0.4
 """Distances from the path, and angles, relative to its own extents, above which it is that of another clip..."""
-LEAST_TURNING_DEG = 2.0
-"""...where the angles are larger than this."""
+LEAST_TURNING_DEG = 1.0
+"""...where the angles are larger than this, and both than what errors as stated explain."""
+MEDIAN_OF_THREE = 1.54
+"""Median length of three normal deviates."""
 MOST_SIGMA = 0.2
 """Largest standard deviation of the scale, relative to it."""
 INEXACT = 1.5
@@ -76,9 +78,10 @@ def align_models(
         is_asked = settings.hand_eye == "estimate"
         fit = fit_path(pair, *sigma, sensor=sensor, is_asked=is_asked, offset=start, within=bound)
         if fit is not None:
-            found.append((_cost(models[0], given, way, fit, sigma), len(found), way, fit))
+            found.append((fit.scale_sigma, len(found), way, fit))
     if not found:
         raise InputError(f"{given.path.path}: too few frames of the model have a pose; expected 4 or more")
+    # Few poses by a reading that is not meant may fit well, but leave the scale open.
     _, _, way, fit = min(found, key=lambda one: one[:2])
     _check(models[0], given, way, fit, sigma)
     fits: list[PathFit | None] = [fit]
@@ -108,14 +111,6 @@ def residuals(
     return {k: (float(a), float(t)) for k, a, t in zip(rows, away, turned, strict=True)}
 
 
-def _cost(
-    model: Mapping[int, FloatArray], given: GivenPath, way: Reading, fit: PathFit, sigma: tuple[float, float]
-) -> float:
-    """How badly a reading fits: the median of what frames are off, in standard deviations."""
-    found = np.array(list(residuals(model, given, way, fit).values())).reshape(-1, 2)
-    return float(np.median((found / sigma).max(1))) if len(found) else np.inf
-
-
 def _check(
     model: Mapping[int, FloatArray], given: GivenPath, way: Reading, fit: PathFit, sigma: tuple[float, float]
 ) -> None:
@@ -128,22 +123,27 @@ def _check(
     rows = sorted(found)
     path = compose(poses_at(given.path, way.wanted[rows] + (0 if way.is_exact else fit.offset_s)), fit.sensor_from_cam)
     away, turned = (np.array([found[k][n] for k in rows]) for n in (0, 1))
-    spread = float(np.sqrt(np.square(path[:, :, 3] - path[:, :, 3].mean(0)).sum(1).mean()))
+    # Cameras that shrink to one place explain a path whose sensor turns around them: the smaller extent counts.
+    ours = fit.to_path(inverse_pose(np.stack([model[k] for k in rows])))
+    spread = min(float(np.sqrt(np.square(p[:, :, 3] - p[:, :, 3].mean(0)).sum(1).mean())) for p in (path, ours))
     middle = Rotation.from_matrix(path[:, :, :3]).mean().as_matrix()
     turning = float(np.sqrt(np.square(rotation_angles_deg(middle.T @ path[:, :, :3])).mean()))
     off, angle = float(np.median(away)), float(np.median(turned))
-    is_placed = off <= max(MOST_MISFIT * spread, 2 * sigma[0])
-    is_turned = angle <= max(MOST_TURNING * turning, LEAST_TURNING_DEG, 3 * sigma[1])
+    explained = [INEXACT * MEDIAN_OF_THREE * one for one in sigma]
+    is_placed = off <= max(MOST_MISFIT * spread, explained[0])
+    is_turned = angle <= max(MOST_MISFIT * turning, LEAST_TURNING_DEG, explained[1])
+    unit = given.unit or "units"
     if not (is_placed and is_turned):
         raise InputError(
-            f"{given.path.path}: cameras lie {off:.3g} mm and {angle:.3g} degrees from its poses (median), which "
-            f"spread by {spread:.3g} mm and {turning:.3g} degrees; expected the path of this video. Check the file, "
-            "its stamps, --poses-offset and --hand-eye"
+            f"{given.path.path}: cameras lie {off:.3g} {unit} and {angle:.3g} degrees from its poses (median), which "
+            f"spread by {spread:.3g} {unit} and {turning:.3g} degrees; expected the path of this video. Check the "
+            "file, its stamps, --poses-offset and --hand-eye"
         )
     if fit.scale_sigma > MOST_SIGMA:
         raise InputError(
-            f"{given.path.path}: its poses leave the scale open by {100 * fit.scale_sigma:.0f} %, as they spread by "
-            f"{spread:.3g} mm with errors of {off:.3g} mm; expected {100 * MOST_SIGMA:.0f} % or less. Use a longer path"
+            f"{given.path.path}: its poses leave the scale open by {min(100 * fit.scale_sigma, 999):.0f} %, as they "
+            f"spread by {spread:.3g} {unit} with errors of {off:.3g} {unit}; expected {100 * MOST_SIGMA:.0f} % or "
+            "less. Use a longer path"
         )
 
 

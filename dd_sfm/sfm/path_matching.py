@@ -45,11 +45,12 @@ class Reading:
 def readings(path: CameraPath, keys: FrameKeys) -> list[Reading]:
     """All ways in which a path may be meant; whole numbers may be seconds or numbers of frames."""
     if path.kind == "names":
-        return [_by_names(path, keys)]
+        return _by_names(path, keys)
     stamps = path.stamps
     by_number = Reading(NUMBERS, keys.numbers, is_exact=True)
     if path.kind == "numbers":
-        return [by_number]
+        from_first = Reading(f"{NUMBERS} from {path.first}", keys.numbers + path.first, is_exact=True)
+        return [by_number, from_first] if path.first else [by_number]
     known = np.isfinite(keys.times)
     ways = [Reading(SECONDS, keys.times, is_exact=False)] if len(stamps) > 1 and known.any() else []
     if path.kind == "times":
@@ -61,8 +62,8 @@ def readings(path: CameraPath, keys: FrameKeys) -> list[Reading]:
     return ways
 
 
-def _by_names(path: CameraPath, keys: FrameKeys) -> Reading:
-    """By the names of images as a run or its source has them, else by the last number in each."""
+def _by_names(path: CameraPath, keys: FrameKeys) -> list[Reading]:
+    """By the names of images as a run or its source has them, else by the last number in each, from 0 or from 1."""
     place: dict[str, int] = {}
     for k, name in enumerate(path.names):
         place.setdefault(PurePosixPath(name).stem, k)
@@ -70,10 +71,13 @@ def _by_names(path: CameraPath, keys: FrameKeys) -> Reading:
     own = [next((place[name] for name in names if name in place), None) for names in keys.names]
     if sum(k is not None for k in own) * 2 > len(own):
         wanted = np.array([np.nan if k is None else k for k in own], np.float64)
-        return Reading(NAMES, wanted, is_exact=True)
+        return [Reading(NAMES, wanted, is_exact=True)]
     by_number = {number: k for k, name in enumerate(path.names) if (number := _last_number(name)) is not None}
-    wanted = np.array([by_number.get(int(number), np.nan) for number in keys.numbers], np.float64)
-    return Reading(NAMES, wanted, is_exact=True)
+    found = []
+    for first, by in ((0, NAMES), (1, f"{NAMES}, counted from one")):
+        wanted = np.array([by_number.get(int(number) + first, np.nan) for number in keys.numbers], np.float64)
+        found.append(Reading(by, wanted, is_exact=True))
+    return found if by_number and min(by_number) == 1 else found[:1]
 
 
 def _last_number(name: str) -> int | None:

@@ -31,7 +31,7 @@ class Run(finished_run.Run):
         Args:
             other: A second run of the same video, brought beside the first.
             colour: What the points are coloured by at first: photo, error, tracks, uncertainty, frame or run.
-            mm_per_unit: Length of a scene unit; None when unknown.
+            mm_per_unit: Length of a scene unit; None when unknown, or of a run with known poses 1.
             max_points: At most so many points are in it; of more as many, chosen at random, and it says so.
             height_px: Height of the scene below the cell.
 
@@ -53,6 +53,8 @@ class Run(finished_run.Run):
 
         sources = [run.path if isinstance(run, finished_run.Run) else Path(run) for run in (self, other) if run]
         notes: list[str] = []
+        if mm_per_unit is None and self.unit == "mm":
+            mm_per_unit = 1.0
         with log_kept():
             state = ViewState(open_clouds(sources, notes.append), mm_per_unit, side_by_side=other is not None)
         state.set_colour(colour)

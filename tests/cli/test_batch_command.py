@@ -63,6 +63,19 @@ videos:
     assert [video.quality for video in videos] == ["preview"] * 3
 
 
+def test_known_poses_are_files_of_each_video_with_their_unit(study):
+    (study / "path.tum").write_text("0 1 2 3 0 0 0 1\n")
+    text = """
+videos:
+  - {source: a.avi, poses: path.tum@mm, poses-sigma: [0.5, 1], hand-eye: none, poses-offset: "0,0.5"}
+"""
+    (video,), faults = videos_of(study, text)
+    assert faults == []
+    task = video.task("/out")
+    assert ("poses", str(study / "path.tum"), "@mm") in [(one.option, one.location, one.part) for one in task.inputs]
+    assert {"--poses-sigma=0.5,1", "--hand-eye=none", "--poses-offset=0,0.5"} <= set(task.arguments)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

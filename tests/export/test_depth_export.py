@@ -257,3 +257,23 @@ def test_nerfstudio_gets_depth_of_every_frame(run, tmp_path):
 def test_nerfstudio_takes_no_depth_of_some_frames(run, tmp_path):
     with pytest.raises(ConfigError, match="expected --depth all"):
         convert(run, tmp_path / "out", "nerfstudio", depth_of="references")
+
+
+def test_nerfstudio_opens_it_with_its_own_loader(run, tmp_path):
+    """Its package brings a stack of CUDA along: installed without dependencies, its loader needs little of that."""
+    parser = pytest.importorskip("nerfstudio.data.dataparsers.nerfstudio_dataparser")
+    from nerfstudio.data.datasets.depth_dataset import DepthDataset
+
+    convert(run, tmp_path, "nerfstudio", depth_of="all")
+    config = parser.NerfstudioDataParserConfig(
+        data=tmp_path, downscale_factor=1, orientation_method="none", center_method="none", auto_scale_poses=False,
+        eval_mode="all",
+    )  # fmt: skip
+    read = config.setup().get_dataparser_outputs("train")
+    assert len(read.image_filenames) == FRAMES
+    assert len(read.mask_filenames) == FRAMES
+    camera = read.cameras[0]
+    assert (float(camera.fx), float(camera.cx)) == (CAMERA.fx, CAMERA.cx + 0.5)
+    depth = DepthDataset(read)[3]["depth_image"].numpy()[..., 0]
+    assert depth.shape == CAMERA.size[::-1]
+    assert np.median(depth[depth > 0]) == pytest.approx(TRUE, rel=0.02)

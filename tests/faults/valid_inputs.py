@@ -456,6 +456,7 @@ def make_runs(folder: Path) -> None:
     from dd_sfm.io.atomic import write_array, write_json
     from dd_sfm.io.clouds import write_cloud, write_mesh
     from dd_sfm.io.edited_masks import mask_hash, record_masks
+    from dd_sfm.io.known_poses import KnownFrame, KnownPoses, write_known_poses
     from dd_sfm.io.run_config import write_config
     from dd_sfm.io.trajectory import FramePose, write_trajectory
     from dd_sfm.notes import Note, NoteCode
@@ -498,6 +499,8 @@ def make_runs(folder: Path) -> None:
     ReferenceMatches(0, np.ones((6, 2), np.float32), np.zeros(0, np.int64), found).save(
         run / "matches" / "00000000.npz"
     )
+    known = {r.name: KnownFrame(model.cam_from_world[k], 0.1, 0.2) for k, r in enumerate(records[:3])}
+    write_known_poses(run, KnownPoses("path.tum", False, "mm", 0.5, 0.5, {"models_placed": [True]}, known))
     write_trajectory(run, [FramePose(r, 0, model.cam_from_world[k]) for k, r in enumerate(records[:3])])
     hashes = {path.name: mask_hash(path) for path in sorted((run / "masks").iterdir())}
     record_masks(run, {**hashes, "00000010.png.png": "0" * 16}, {"source": "clip.mp4"})
@@ -535,7 +538,7 @@ def _read_opened(run: Path) -> Reads:
 
     for name in (
         "models", "camera", "poses", "all_poses", "observations", "points", "frames", "masks", "metrics", "notes",
-        "config",
+        "unit", "config",
     ):  # fmt: skip
         yield lambda name=name: opened(name)
 
@@ -641,6 +644,35 @@ def read_batches(folder: Path) -> Reads:
     yield read
 
 
+# Measured poses
+
+
+def make_paths(folder: Path) -> None:
+    rows = [(k, 0.1 * k, 0.2, -0.3 * k, 0.0, 0.1, 0.0, 0.995) for k in range(6)]
+    tum = "# timestamp tx ty tz qx qy qz qw\n" + "".join(" ".join(map(str, row)) + "\n" for row in rows)
+    table = "time_s,x_mm,y_mm,z_mm,qx,qy,qz,qw\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+    named = "name;q_w;q_x;q_y;q_z;tx;ty;tz\n" + "".join(f"{k:04d}.png;1;0;0;0;{k};2;3\n" for k in range(6))
+    model = "# images\n" + "".join(f"{k} 1 0 0 0 {k} 2 3 1 {k:04d}.png\n1 2 -1\n" for k in range(1, 6))
+    files = {"a.tum": tum, "b.csv": table, "c.csv": named, "images.txt": model}
+    _choose(folder, [lambda place, name=name: (place / name).write_text(files[name]) for name in files])
+
+
+def read_paths(folder: Path) -> Reads:
+    from dd_sfm.config import PosesConfig
+    from dd_sfm.evaluation.model.path_reference import path_reference
+    from dd_sfm.sfm.known_poses import FrameKeys, camera_poses, open_given, ways_to_read
+
+    def read() -> None:
+        given = open_given(PosesConfig(str(_only(folder))))
+        numbers = np.arange(6, dtype=np.float64)
+        keys = FrameKeys(numbers, numbers / 25, tuple((f"{k:04d}",) for k in range(6)))
+        for way in ways_to_read(given, keys, 0.0, 0.5):
+            camera_poses(given, way, 0.0, np.eye(3, 4))
+
+    yield read
+    yield lambda: path_reference(_only(folder), {k: k / 25 for k in range(6)})
+
+
 KINDS: dict[str, Kind] = {
     "video": Kind(make_videos, read_source, extract),
     "images": Kind(make_images, read_source, extract),
@@ -656,6 +688,7 @@ KINDS: dict[str, Kind] = {
     "weights": Kind(make_weights, read_weights),
     "sequence": Kind(make_sequences, read_sequences),
     "run": Kind(make_runs, read_runs, convert_run),
+    "paths": Kind(make_paths, read_paths),
 }
 if importlib.util.find_spec("dd_sfm.batch"):
     KINDS["batch"] = Kind(make_batches, read_batches)

@@ -129,6 +129,20 @@ def test_a_model_without_a_unit_gives_none(scene, tmp_path):
     assert (run_metric(work.out), known_figures(work.out)["unit"]) == (None, None)
 
 
+def test_images_that_are_counted_from_one_are_told(scene, tmp_path):
+    lines = []
+    for k, pose in scene[2].cam_from_world.items():
+        x, y, z, w = Rotation.from_matrix(pose[:, :3]).as_quat()
+        shift = " ".join(str(float(v)) for v in pose[:, 3])
+        lines.append(f"{k + 1} {w} {x} {y} {z} {shift} 1 frame_{k + 1}.png\n\n")
+    (tmp_path / "images.txt").write_text("".join(lines))
+    result = map_given(job(tmp_path / "run", scene, tmp_path / "images.txt"), scene[1])
+    assert len(result.models[0]) == FRAMES
+    assert np.allclose(result.models[0][3], scene[2].cam_from_world[3], atol=1e-8)
+    assert [note.code for note in result.notes] == [NoteCode.KNOWN_POSES]
+    assert "counted from one" in result.notes[0].text
+
+
 def test_what_a_run_depends_on_follows_the_file(scene, tmp_path):
     file = tum(tmp_path, world_from_cam(scene[2]))
     settings = load_config(Config, None, [f"poses.file={file}"]).poses

@@ -132,3 +132,26 @@ def test_times_that_do_not_meet_the_video_are_told():
     late = CameraPath(Path("path.tum"), TIMES + 1e9 + 0.5, true_path(TIMES), "times")
     with pytest.raises(InputError, match="--poses-offset"):
         align_models([as_model()], keys(), given(late), PosesConfig("path.tum", (0.5, 0.5)))
+
+
+def test_numbers_of_frames_are_not_taken_for_seconds():
+    """A few of them lie within the video's seconds, and fit anything."""
+    path = CameraPath(Path("path.tum"), np.arange(FRAMES, dtype=float), disturbed(true_path(TIMES), 0.5, 0.5), "either")
+    alignment = align_models(
+        [as_model()],
+        FrameKeys(np.arange(FRAMES, dtype=float), 5 * TIMES),
+        given(path),
+        PosesConfig("path.tum", (0.5, 0.5)),
+    )
+    assert alignment.way.by == "by numbers of frames"
+    assert 1 / alignment.first.scale == pytest.approx(SCALE, rel=0.05)
+
+
+def test_cameras_do_not_shrink_to_one_place():
+    """A sensor far from the lens that turns explains any short path of one that stays where it is."""
+    model = {k: np.column_stack([pose[:, :3], 1e-3 * pose[:, 3]]) for k, pose in as_model().items()}
+    model = {k: np.column_stack([pose[:, :3], np.roll(pose[:, 3], 1)]) for k, pose in model.items()}
+    path = measured(rate=FPS)
+    path.world_from_sensor[:, :, 3] *= 0.02
+    with pytest.raises(InputError, match="leave the scale open|expected the path of this video"):
+        align_models([model], keys(), given(path), PosesConfig("path.tum", (0.5, 0.5)))

@@ -32,8 +32,9 @@ MAPS = r"descriptors/\d{8}\.npz"
 """Files with checksums of their own."""
 CACHE = "descriptors"
 """Folder of files that may be deleted once they are matched."""
-NEEDED = r"(describe|match|map)/.*|sift\.db"
-"""Of the files that are checked those without which the next stage cannot do its work, beside its key file."""
+NEEDED = r"(describe|match|map)/.*|sift\.db|points\.ply|trajectory\.csv|sparse/.*"
+"""Of the files that are checked those without which the next stage cannot do its work, beside its key file, and those
+that a run is made for."""
 UNSUMMED = r"sift\.db"
 """Noted without a checksum: COLMAP, which reads it, marks it as opened, and SQLite tells when it is damaged."""
 ASIDE = "damaged"
@@ -95,7 +96,7 @@ def model_sums(run: Path) -> dict[str, str]:
 
 
 def lost(run: Path, stage: str) -> list[Path]:
-    """The files of a finished stage that the next one cannot do without, and that are no longer there."""
+    """The files of a finished stage that the next one, or the user, cannot do without, and that are no longer there."""
     needed = [name for name in _read(run).get(stage, {}) if re.fullmatch(NEEDED, name)]
     return [run / name for name in needed if not (run / name).is_file()]
 

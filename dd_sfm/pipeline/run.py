@@ -222,8 +222,9 @@ class _Stages:
             return False
         if stage == "describe" and has_caches and not self.work.method.is_described(self.work.job()):
             return False
-        # What was deleted is only made again where the next stage is still to read it.
-        return not lost(self.work.out, stage) or self._is_done(STAGES[STAGES.index(stage) + 1])
+        missing = lost(self.work.out, stage)
+        # What was deleted is only made again where the next stage, or the user, is still to read it.
+        return not missing or (stage != STAGES[-1] and self._is_done(STAGES[STAGES.index(stage) + 1]))
 
     def _put_damaged_aside(self, stage: str, *, is_done: bool, has_caches: bool) -> bool:
         """See that what an earlier call has written is still as it was; returns whether all of it is."""

@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -104,6 +105,18 @@ def test_files_that_the_next_stage_needs_are_missed(run):
     for name in ("match/own.npz", "sift.db"):
         (run / name).unlink()
     assert lost(run, "match") == [run / "match/own.npz", run / "sift.db"]
+
+
+def test_cloud_and_model_are_missed(run):
+    model = run / "sparse" / "0"
+    model.mkdir(parents=True)
+    for path in (run / "densify.json", run / "points.ply", model / "points3D.bin"):
+        path.write_bytes(b"points")
+    seal(run, "densify")
+    assert lost(run, "densify") == []
+    shutil.rmtree(run / "sparse")
+    (run / "points.ply").unlink()
+    assert lost(run, "densify") == [run / "points.ply", model / "points3D.bin"]
 
 
 def test_a_file_that_is_removed_while_it_is_summed_up_is_a_line(run, monkeypatch):

@@ -45,12 +45,13 @@ class ViewOptions:
         Path | None, typer.Option(help="Write a PNG instead; needs no display.", show_default=False)
     ] = None
     from_: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--view",
             help="front, top, side, oblique or camera:N, N a frame number; a screenshot may have several: front,side.",
+            show_default="front for a screenshot, else across the cloud's shortest side",
         ),
-    ] = "front"
+    ] = None
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the screenshot or window.")] = "1280x720"
     colour: Annotated[str, typer.Option(help="photo, error, tracks, uncertainty, frame or run.")] = "photo"
     max_error: Annotated[
@@ -135,7 +136,7 @@ def _check(options: ViewOptions, overwrite: bool) -> None:
     if options.screenshot is not None:
         check_output_file(options.screenshot, (".png",), overwrite=overwrite, option="--screenshot")
         return
-    if len(parse_views(options.from_)) > 1:
+    if options.from_ is not None and len(parse_views(options.from_)) > 1:
         raise UsageError(f"--view {options.from_}: several views; expected one, or --screenshot FILE.png")
     if options.window:
         _check_window()
@@ -151,11 +152,14 @@ def _show(
     state: "ViewState", options: ViewOptions, size: tuple[int, int], say: Callable[[str], None], notes: tuple[str, ...]
 ) -> None:
     """Show a state in a browser or a window, or write it as a picture or a page."""
-    start = options.from_
+    from dd_sfm.viz.render.viewpoints import first_view
+
+    start = options.from_ or first_view(state.clouds[0], state.clouds[0].xyz)
     if options.screenshot is not None:
         from dd_sfm.io.images import write_image
         from dd_sfm.viz.render.screenshot import render_screenshot
 
+        start = options.from_ or "front"
         write_image(options.screenshot, render_screenshot(state, start, *size))
         say(f"written: {options.screenshot} ({state.counts()} {state.point_words})")
     elif options.window:

@@ -50,6 +50,7 @@ class Run(finished_run.Run):
         from dd_sfm.viz.browser.serve import saved_scene
         from dd_sfm.viz.render.open_clouds import open_clouds
         from dd_sfm.viz.render.view_state import ViewState
+        from dd_sfm.viz.render.viewpoints import first_view
 
         sources = [run.path if isinstance(run, finished_run.Run) else Path(run) for run in (self, other) if run]
         notes: list[str] = []
@@ -58,7 +59,8 @@ class Run(finished_run.Run):
         with log_kept():
             state = ViewState(open_clouds(sources, notes.append), mm_per_unit, side_by_side=other is not None)
         state.set_colour(colour)
-        content, thinned = saved_scene(state, start_camera(state, "front"), max_points=max_points, notes=tuple(notes))
+        camera = start_camera(state, first_view(state.clouds[0], state.clouds[0].xyz))
+        content, thinned = saved_scene(state, camera, max_points=max_points, notes=tuple(notes))
         return Shown(content.decode(), height_px, tuple(note for note in (*notes, thinned) if note))
 
 

@@ -11,6 +11,7 @@ from dd_sfm.viz.render.viewpoints import (
     VIEWS,
     bulk_points,
     find_viewpoint,
+    first_view,
     fit_view,
     look_along,
     parse_size,
@@ -48,6 +49,19 @@ def test_a_view_of_the_whole_holds_all_and_is_no_larger_than_needed(tmp_path, na
     assert ((places.xy >= 0) & (places.xy <= [319, 199])).all()
     reach = np.abs(places.xy - [159.5, 99.5]) / [160, 100]
     assert reach.max() > 0.7
+
+
+def test_the_first_view_is_across_the_shortest_side(tmp_path):
+    cloud = shown(tmp_path)
+    # A wall is seen as the cameras see it, a tube along their way from beside it.
+    assert first_view(cloud, cloud.xyz) == "front"
+    rng = np.random.default_rng(0)
+    angle, along = rng.uniform(0, 2 * np.pi, 2000), rng.uniform(0, 60, 2000)
+    for across, down, expected in ((10, 15, "side"), (15, 10, "top")):
+        tube = np.column_stack([across * np.cos(angle), down * np.sin(angle), along])
+        assert first_view(cloud, tube) == expected
+    empty = np.zeros((1, 3))
+    assert first_view(cloud, empty) == "front"
 
 
 def test_the_views_look_where_their_names_say(tmp_path):

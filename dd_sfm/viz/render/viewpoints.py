@@ -100,6 +100,17 @@ def find_viewpoint(name: str, cloud: CloudView, points: FloatArray, width: int, 
     return Viewpoint(cloud.images[index].camera.fitted((width, height)), cloud.cam_from_world[index])
 
 
+def first_view(cloud: CloudView, points: FloatArray) -> str:
+    """Which of the views of the whole to begin with: front, unless the bulk of points (N, 3) is shorter another way.
+
+    Along a tube, in which the cameras look, one would look into its end; so it is seen across its shortest side.
+    """
+    across, down, along = np.ptp(bulk_points(points) @ viewing_axes(cloud.cam_from_world).T, axis=0)
+    if along <= min(across, down):
+        return "front"
+    return "top" if down < across else "side"
+
+
 def camera_index(cloud: CloudView, number: int) -> int:
     """Index of the camera of a frame number.
 

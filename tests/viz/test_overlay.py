@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -175,6 +176,37 @@ def test_every_run_is_drawn_with_its_own_focal_length(tmp_path):
         assert (right == alone[k][30:, 80:]).all()
         # The projections are those of the first run.
         assert (right == left).mean() > 0.99
+
+
+def write_frames_json(folder, focal, lens, source="clip.mp4"):
+    camera = {"width": 160, "height": 120, "fx": focal, "fy": focal, "cx": 79.5, "cy": 59.5}
+    records = [{"index": k, "time_s": k / 25, "kept": True, "reason": ""} for k in range(5)]
+    content = {"source": source, "width": 160, "height": 120, "frames_in_source": 5, "camera": camera,
+               "field_of_view_px": 120}  # fmt: skip
+    (folder / "frames.json").write_text(json.dumps({**content, "undistorted": lens, "frames": records}))
+
+
+def test_runs_with_other_lenses_are_drawn_on_their_own_frames(tmp_path):
+    first, second = (replace(make_scene(tmp_path / name, wall(10.0)), run=tmp_path / name) for name in "ab")
+    for image in second.images:
+        write_image(image.path, np.full((150, 160, 3), 200, np.uint8))
+    bent = {"model": "OPENCV", "params": [90, 90, 80, 60, -0.3, 0, 0, 0], "width": 160, "height": 120}
+    write_frames_json(tmp_path / "a", 100.0, None)
+    write_frames_json(tmp_path / "b", 90.0, bent, source="other.mp4")
+    with pytest.raises(InputError, match="expected two runs of the same video"):
+        check_overlay(make_layers([first, second]), OverlaySettings())
+    write_frames_json(tmp_path / "b", 90.0, bent)
+    layers = make_layers([first, second])
+    check_overlay(layers, OverlaySettings())
+    picture = next(iter(overlay_frames(layers, OverlaySettings(point_size=1.0))))
+    # The first frame, and that of the second run, smaller and between black borders.
+    assert picture.shape == (120, 320, 3)
+    assert (picture[60, 160:166] < 10).all()
+    right = picture[:, 160:].reshape(-1, 3).astype(int)
+    assert (np.abs(right - 200).max(1) < 8).sum() > 200
+    lost = replace(second, images=tuple(replace(image, path=None) for image in second.images))
+    with pytest.raises(InputError, match="images not found .*undone another lens"):
+        check_overlay(make_layers([first, lost]), OverlaySettings())
 
 
 def test_frames_are_cropped_to_the_field_of_view_and_shrunk(tmp_path):

@@ -19,7 +19,7 @@ from dd_sfm.ops.spread import spread_positions
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.colours import ColourScale, colour_scale
 from dd_sfm.viz.render.labels import draw_colour_bar, write_label
-from dd_sfm.viz.render.same_video import check_same_video
+from dd_sfm.viz.render.same_video import check_same_video, undistorted_otherwise
 from dd_sfm.viz.render.splat import OVERSAMPLING, project, rasterise, shade
 from dd_sfm.viz.render.visibility import Layer, visible_points
 
@@ -81,17 +81,28 @@ def check_overlay(layers: list[Layer], settings: OverlaySettings) -> None:
     if settings.colour not in COLOURS:
         raise UsageError(f"--colour {settings.colour}: unknown; expected one of {', '.join(COLOURS)}")
     first = layers[0].scene
-    missing = [image.name for image in first.images if image.path is None]
-    if missing:
-        raise InputError(
-            f"{first.source}: {len(missing)} of {len(first.images)} images not found ('{missing[0]}' is one); expected "
-            "them beside the model. Give their folder with --images"
-        )
+    _check_images(first, "beside the model. Give their folder with --images")
     for layer in layers:
         if settings.colour == "error" and not (layer.scene.model.error_px >= 0).any():
             raise InputError(f"{layer.scene.source}: has no errors of its points; use --colour depth or photo")
     for layer in layers[1:]:
         check_same_video(first, layer.scene)
+        if undistorted_otherwise(first.run, layer.scene.run):
+            _check_images(layer.scene, "in the run: it has undone another lens, so that its points fit on them alone")
+
+
+def _check_images(scene: Scene, expected: str) -> None:
+    """Check that the images of a scene are there; ``expected``: where, and what to do.
+
+    Raises:
+        InputError: If some are not.
+    """
+    missing = [image.name for image in scene.images if image.path is None]
+    if missing:
+        raise InputError(
+            f"{scene.source}: {len(missing)} of {len(scene.images)} images not found ('{missing[0]}' is one); expected "
+            f"them {expected}"
+        )
 
 
 def overlay_frames(layers: list[Layer], settings: OverlaySettings) -> Iterator[NDArray[np.uint8]]:
@@ -101,18 +112,35 @@ def overlay_frames(layers: list[Layer], settings: OverlaySettings) -> Iterator[N
     """
     scale = _find_scale(layers, settings)
     first = layers[0].scene
-    field = read_mask(first.field_mask) if first.field_mask else None
+    fields = [read_mask(layer.scene.field_mask) if layer.scene.field_mask else None for layer in layers]
+    own = [undistorted_otherwise(first.run, layer.scene.run) for layer in layers]
     size: tuple[int, ...] | None = None
     for image in overlay_images(first, settings):
-        assert image.path is not None
-        picture = read_image(image.path)
-        panel = _panel_of(picture.shape, field, settings)
-        plain = _outlined(panel.crop(picture), instruments_in(image, panel))
+        plain, panel = _plain_frame(image, fields[0], settings)
         pictures = [] if len(layers) > 1 else [_labelled(plain, f"frame {image.number}")]
-        pictures += [_layer_picture(layer, scale, image, plain, panel, settings) for layer in layers]
+        for layer, field, has_own in zip(layers, fields, own, strict=True):
+            index = layer.image_index.get(image.number)
+            if has_own and index is not None:
+                # Without its distortion by another lens a frame is another picture, and its points fit on that alone.
+                image_here = layer.scene.images[index]
+                plain_here, panel_here = _plain_frame(image_here, field, settings)
+                drawn = _layer_picture(layer, scale, image_here, plain_here, panel_here, settings)
+                pictures.append(_letterboxed(drawn, plain.shape))
+            else:
+                pictures.append(_layer_picture(layer, scale, image, plain, panel, settings))
         joined = _even(np.concatenate(pictures, 1))
         size = size or joined.shape
         yield joined if joined.shape == size else _letterboxed(joined, size)
+
+
+def _plain_frame(
+    image: SceneImage, field: NDArray[np.bool_] | None, settings: OverlaySettings
+) -> tuple[NDArray[np.uint8], Panel]:
+    """A frame as it is drawn, with instruments outlined, and how it was cropped and scaled."""
+    assert image.path is not None
+    picture = read_image(image.path)
+    panel = _panel_of(picture.shape, field, settings)
+    return _outlined(panel.crop(picture), instruments_in(image, panel)), panel
 
 
 def overlay_images(scene: Scene, settings: OverlaySettings) -> list[SceneImage]:

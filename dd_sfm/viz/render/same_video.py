@@ -13,6 +13,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.evaluation.model.alignment import align_common_cameras
 from dd_sfm.evaluation.model.frame_numbering import NumberedPoses, Numbering, match_frame_numbers
 from dd_sfm.io.images import read_image
+from dd_sfm.io.run_folder import has_frames, read_frames
 from dd_sfm.io.scene import Scene, SceneImage
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.camera_shapes import evenly_spread
@@ -74,10 +75,27 @@ def _numbered(view: Scene | CloudView) -> NumberedPoses:
     return NumberedPoses(view.kind, by_frame, frames, sources)
 
 
+def undistorted_otherwise(first: Path | None, second: Path | None) -> bool:
+    """Whether two runs are of one source, of which they have undone another lens, so that their frames differ.
+
+    Args:
+        first, second: Their folders; None for what is no run.
+    """
+    if first is None or second is None or not (has_frames(first) and has_frames(second)):
+        return False
+    ours, theirs = read_frames(first), read_frames(second)
+    same = ("source", "sources", "width", "height", "frames_in_source")
+    if any(getattr(ours, name) != getattr(theirs, name) for name in same):
+        return False
+    has_lens = ours.lens is not None or theirs.lens is not None
+    return has_lens and (ours.lens, ours.camera) != (theirs.lens, theirs.camera)
+
+
 def check_same_video(first: Scene, second: Scene) -> None:
     """Check that frames of the same number in two reconstructions show the same picture.
 
-    Of images that are missing or cannot be read only the aspect ratio of the camera is compared.
+    Of images that are missing or cannot be read only the aspect ratio of the camera is compared; of runs of one source
+    that have undone another lens nothing.
 
     Raises:
         InputError: If they have no frame number in common, or aspect ratios or pictures differ.
@@ -85,7 +103,8 @@ def check_same_video(first: Scene, second: Scene) -> None:
     pairs = _pairs(first.images, [second.images[k] for k in second.registered])
     if not pairs:
         raise too_few_common_images(first.source, second.source, 0)
-    _check_pairs(first.source, second.source, pairs)
+    if not undistorted_otherwise(first.run, second.run):
+        _check_pairs(first.source, second.source, pairs)
 
 
 def check_same_pictures(first: CloudView, second: CloudView) -> None:
@@ -95,6 +114,9 @@ def check_same_pictures(first: CloudView, second: CloudView) -> None:
         InputError: If aspect ratios or pictures differ.
     """
     pairs = _pairs(first.images, second.images)
+    runs = (cloud.source if cloud.kind == "run" else None for cloud in (first, second))
+    if undistorted_otherwise(*runs):
+        return
     _check_pairs(first.source, second.source, [(a, b) for a, b in pairs if a.path is not None and b.path is not None])
 
 

@@ -83,7 +83,11 @@ def undistorted_otherwise(first: Path | None, second: Path | None) -> bool:
     """
     if first is None or second is None or not (has_frames(first) and has_frames(second)):
         return False
-    ours, theirs = read_frames(first), read_frames(second)
+    try:
+        ours, theirs = read_frames(first), read_frames(second)
+    except InputError:
+        # Pictures and cameras tell then.
+        return False
     same = ("source", "sources", "width", "height", "frames_in_source")
     if any(getattr(ours, name) != getattr(theirs, name) for name in same):
         return False

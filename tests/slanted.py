@@ -86,6 +86,18 @@ def give_mask(images, frame, mask):
     images._images = LruCache(lambda f: (before[f][0], mask) if f == frame else before[f], FRAMES)
 
 
+def give_weak_texture(images, strength):
+    """Weaken the texture of some grey images where the plane lies to the right of the middle."""
+    before = images._images
+
+    def weakened(frame):
+        grey, mask = before[frame]
+        right = on_plane(poses()[frame], every_pixel(1))[:, 0].reshape(grey.shape) > 0
+        return np.where(right, np.rint(strength * grey), grey).astype(np.int16), mask
+
+    images._images = LruCache(weakened, FRAMES)
+
+
 def every_pixel(step, margin=0):
     """Pixels (N, 2) float32 on a grid."""
     rows, columns = np.mgrid[margin : 120 - margin : step, margin : 160 - margin : step]

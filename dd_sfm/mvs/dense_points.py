@@ -45,7 +45,7 @@ def dense_points(
     views = PosedViews(images, model)
     step = max(1, round(config.dense.spacing_px * views.grid.scale))
     counts: list[int] = []
-    maps = _counted(depth_maps(views, config, progress, step=step, before=before), counts)
+    maps = _counted(depth_maps(views, config, progress, step=step, before=before, into_holes=True), counts)
     fused = fuse(views, maps, config.dense)
     limit = config.triangulation.max_reprojection_px * error_scale(images.frames)
     parts, uncertainty = measure_points(views, fused, config.dense, limit_px=limit, progress=progress)

@@ -11,9 +11,10 @@ from scipy.spatial import cKDTree
 
 from dd_sfm.config import Config
 from dd_sfm.mvs.kernels.depth_planes import fit_planes
-from dd_sfm.mvs.kernels.slanted_patches import PATCH
+from dd_sfm.mvs.kernels.slanted_patches import PATCH, WIDE_SPACINGS
+from dd_sfm.mvs.propagation import carried_planes
 from dd_sfm.mvs.reference_grid import ReferenceGrid, grid_pixels
-from dd_sfm.mvs.views import PosedViews, choose_views
+from dd_sfm.mvs.views import PosedViews, choose_views, next_frames
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import HeapTrimmer
 
@@ -43,6 +44,8 @@ FROM_POINTS = (COARSE, FINE)
 """Coarse patches pull in what starts a few pixels off; planes carry slant from one pass to the next."""
 FROM_MAP = (FINE,)
 """Depths of another map of the frame know their slant; the poses have moved since by a fraction of a pixel."""
+INTO_HOLES = tuple(Pass(spacing, 6, 0.7, 0.2) for spacing in WIDE_SPACINGS)
+"""Where nothing was found, wider and wider patches start from the planes next to it."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def depth_maps(
     label: str = "depth",
     before: Sequence[DepthMap] = (),
     again: bool = False,
+    into_holes: bool = False,
 ) -> Iterator[DepthMap]:
     """Depth maps of every ``dense.every``-th frame that sees points, one by one, without those that cannot be searched.
 
@@ -112,6 +116,7 @@ def depth_maps(
         label: What is shown beside the progress.
         before: Maps of the same frames with slightly other poses, to start from.
         again: Only refine the depths of maps of the same grid, in the same views.
+        into_holes: See :func:`depth_map`.
     """
     # Poses stay where points come and go, so that every round has the same references.
     references = [f for f in sorted(views.poses)[:: config.dense.every] if f in views.points_seen]
@@ -119,7 +124,7 @@ def depth_maps(
     least = config.dense.min_correlation
     heap = HeapTrimmer()
     for frame in progress(references, total=len(references), label=label):
-        found = depth_map(views, frame, step, least, start.get(frame), again=again)
+        found = depth_map(views, frame, step, least, start.get(frame), again=again, into_holes=into_holes)
         if found is not None:
             yield found
         heap.look()
@@ -133,6 +138,7 @@ def depth_map(
     before: DepthMap | None = None,
     *,
     again: bool = False,
+    into_holes: bool = False,
 ) -> DepthMap | None:
     """Search the depth of every ``step``-th usable pixel; None for a frame without views or points to start from.
 
@@ -144,6 +150,8 @@ def depth_map(
         before: A map of this frame with slightly other poses, to start from.
         again: Only refine the depths of a map of the same grid, in the same views; pixels that it does not know stay
             unknown.
+        into_holes: Carry planes on to where no depth was found, and look there with wider patches, also in the frames
+            next to the reference: what only few frames show is seen at small angles or not at all.
     """
     again = again and before is not None and before.step == step
     chosen = before.views if before is not None and again else choose_views(views, frame)
@@ -151,14 +159,22 @@ def depth_map(
         return None
     grid = views.grid
     shape = len(range(step // 2, grid.height, step)), len(range(step // 2, grid.width, step))
-    reference = _Reference(views, frame, chosen, shape, step)
+    near = next_frames(views, frame, chosen) if into_holes else ()
+    reference = _Reference(views, frame, chosen, shape, step, near)
     planes, passes = reference.start(before, again=again)
     information = correlation = np.zeros(0, np.float32)
     for p in passes:
         inverse, information, correlation = reference.refine(planes, p)
         planes = reference.fit(inverse, information, 3 if p.spacing > 1 else 2)
+    if near:
+        correlation = np.pad(correlation, ((0, 0), (0, len(near))), constant_values=-1)
+        chosen = (*chosen, *near)
     known = (planes[:, 0] > 0) & (information > 0)
     planes[~known] = 0
+    if into_holes:
+        for p in INTO_HOLES:
+            reference.fill_holes(planes, information, correlation, p)
+        known = planes[:, 0] > 0
     sigma = np.where(known, 1 / (np.sqrt(np.maximum(information, 1e-12)) * np.maximum(planes[:, 0], 1e-9)), np.inf)
     visible = np.packbits(correlation > least_correlation, axis=1)
     baseline = reference.baseline(chosen)
@@ -166,15 +182,27 @@ def depth_map(
 
 
 class _Reference:
-    """A frame, the views that it is searched in, and the grid of pixels whose depth is searched."""
+    """A frame, the views that it is searched in, and the grid of pixels whose depth is searched.
+
+    ``near``: further views, of holes only.
+    """
 
     def __init__(
-        self, views: PosedViews, frame: int, chosen: tuple[int, ...], shape: tuple[int, int], step: int
+        self,
+        views: PosedViews,
+        frame: int,
+        chosen: tuple[int, ...],
+        shape: tuple[int, int],
+        step: int,
+        near: tuple[int, ...] = (),
     ) -> None:
         self.views, self.frame, self.shape, self.step = views, frame, shape, step
         self.pixels = grid_pixels(shape, step)
-        self.search, self.shown = views.images.on_device((frame, *chosen))
-        self.matrices, self.shifts = views.transfers(frame, chosen)
+        self.search, shown = views.images.on_device((frame, *chosen, *near))
+        matrices, shifts = views.transfers(frame, (*chosen, *near))
+        self.all_views = shown, matrices, shifts
+        count = len(chosen)
+        self.shown, self.matrices, self.shifts = shown[: count + 1], matrices[:count], shifts[:count]
 
     def start(self, before: DepthMap | None, *, again: bool) -> tuple[NDArray[np.float32], tuple[Pass, ...]]:
         """Planes (N, 3) to start from, and how they are refined."""
@@ -193,8 +221,7 @@ class _Reference:
 
     def _complete(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Try the depths of sparse points where no plane is known, and none where the frame cannot be used."""
-        columns, rows = self.pixels.astype(np.int64).T
-        usable = self.views.images.mask(self.frame)[rows, columns]
+        usable = self._usable()
         planes[~usable] = 0
         empty = np.flatnonzero(usable & (planes[:, 0] <= 0))
         hypotheses = _hypotheses(self.views, self.frame, self.pixels[empty])
@@ -210,6 +237,37 @@ class _Reference:
             self.shown, self.matrices, self.shifts, self.pixels, planes, how.spacing, how.iterations, how.most_px,
             how.converged_px,
         )  # fmt: skip
+
+    def fill_holes(
+        self,
+        planes: NDArray[np.float32],
+        information: NDArray[np.float32],
+        correlation: NDArray[np.float32],
+        how: Pass,
+    ) -> None:
+        """Search pixels without a depth from the planes that their neighbours carry on to them, in all views.
+
+        Planes (N, 3), information (N,) and correlations (N, V) of the pixels that are found are entered.
+        """
+        empty = np.flatnonzero(self._usable() & (planes[:, 0] <= 0))
+        carried = carried_planes(planes.reshape(*self.shape, 3), empty, self.step)
+        reached = carried[:, :, 0].max(1) > 0
+        empty, carried = empty[reached], carried[reached]
+        best, _ = self.search.choose(*self.all_views, self.pixels[empty], carried, how.spacing)
+        start = np.where(best[:, None] >= 0, carried[np.arange(len(empty)), np.maximum(best, 0)], 0)
+        inverse, found, seen = self.search.refine(
+            *self.all_views, self.pixels[empty], start, how.spacing, how.iterations, how.most_px, how.converged_px
+        )
+        together, weight = planes[:, 0].copy(), information.copy()
+        together[empty], weight[empty] = inverse, found
+        fitted = self.fit(together, weight, 3)[empty]
+        good = (fitted[:, 0] > 0) & (found > 0)
+        planes[empty[good]], information[empty[good]], correlation[empty[good]] = fitted[good], found[good], seen[good]
+
+    def _usable(self) -> NDArray[np.bool_]:
+        """Which pixels (N,) of the grid the frame's mask leaves."""
+        columns, rows = self.pixels.astype(np.int64).T
+        return np.asarray(self.views.images.mask(self.frame)[rows, columns])
 
     def fit(self, inverse: NDArray[np.float32], information: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
         """Robust planes (N, 3) through inverse depths (N,)."""

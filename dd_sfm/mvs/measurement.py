@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from dd_sfm.config import DenseConfig
 from dd_sfm.mvs.fusion import FusedPixels
+from dd_sfm.mvs.kernels.slanted_patches import WIDE_SPACINGS
 from dd_sfm.mvs.views import PosedViews
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import HeapTrimmer
@@ -37,6 +38,7 @@ def measure_points(
     *,
     limit_px: float,
     progress: Progress,
+    wide: bool = True,
 ) -> tuple[list[Model], FloatArray]:
     """Find every fused pixel's own place in its views, and keep the points that at least three views show.
 
@@ -46,6 +48,7 @@ def measure_points(
         config: Least correlation.
         limit_px: Largest reprojection error of an observation in source pixels.
         progress: Shows the references.
+        wide: Whether pixels that too few views show are looked for by wider patches.
 
     Returns:
         For each reference its points with all observations, black; and their expected relative errors, of all (P,).
@@ -54,7 +57,7 @@ def measure_points(
     expected: list[FloatArray] = []
     heap = HeapTrimmer()
     for pixels in progress(fused, total=len(fused), label="measure"):
-        found = _measure_reference(views, pixels, config, limit_px)
+        found = _measure_reference(views, pixels, config, limit_px, wide=wide)
         keep = np.bincount(found.point, minlength=len(found.xyz)) >= MIN_VIEWS
         parts.append(_kept(found, keep, views.model))
         expected.append(pixels.uncertainty[keep])
@@ -75,17 +78,25 @@ def _kept(found: _Measured, keep: NDArray[np.bool_], model: Model) -> Model:
     return Model(model.camera, model.cam_from_world, xyz, black, mean, point, found.frame[rows], found.xy[rows])
 
 
-def _measure_reference(views: PosedViews, fused: FusedPixels, config: DenseConfig, limit_px: float) -> _Measured:
+def _measure_reference(
+    views: PosedViews, fused: FusedPixels, config: DenseConfig, limit_px: float, *, wide: bool
+) -> _Measured:
     """The points of one reference, each observed there and wherever a view shows its patch."""
     grid, frame, chosen = views.grid, fused.grid.frame, fused.grid.views
-    pixels, planes = fused.grid.pixels_at(fused.pixels), fused.planes
+    pixels, planes = fused.grid.pixels_at(fused.pixels), fused.planes.astype(np.float32)
     points, count = views.world(frame, pixels, planes[:, 0]), len(pixels)
     rows = [(np.arange(count), np.full(count, frame), pixels.astype(np.float64), np.zeros(count))]
     search, shown = views.images.on_device((frame, *chosen))
     matrices, shifts = views.transfers(frame, chosen)
     places, scores = search.align(
-        shown, matrices, shifts, pixels, planes.astype(np.float32), fused.visible_in, ALIGNMENT_STEPS, MAX_SHIFT_PX
+        shown, matrices, shifts, pixels, planes, fused.visible_in, ALIGNMENT_STEPS, MAX_SHIFT_PX
     )
+    for spacing in WIDE_SPACINGS if wide else ():
+        few = np.flatnonzero((scores > config.min_correlation).sum(1) < MIN_VIEWS - 1)
+        anywhere = np.ones((len(few), len(chosen)), bool)
+        places[few], scores[few] = search.align(
+            shown, matrices, shifts, pixels[few], planes[few], anywhere, ALIGNMENT_STEPS, MAX_SHIFT_PX, spacing
+        )
     for k, view in enumerate(chosen):
         found = np.flatnonzero(scores[:, k] > config.min_correlation)
         place = places[found, k].astype(np.float64)

@@ -59,7 +59,7 @@ def refine_poses(
     agreed = consistent_pixels(views, maps, config.dense)
     sample = [_sample(a.pixels.take(a.confident), config.dense.adjust_points, rng) for a in agreed]
     limit = config.triangulation.max_reprojection_px * scale
-    dense, expected = measure_points(views, sample, config.dense, limit_px=limit, progress=progress)
+    dense, expected = measure_points(views, sample, config.dense, limit_px=limit, progress=progress, wide=False)
     part = concatenate_points(_spread(model, config), *dense)
     logger.info("adjust: %d dense points and %d of tracks", len(expected), len(part.xyz) - len(expected))
     return _adjust(images, part, config, priors), maps

@@ -15,6 +15,8 @@ ANGLES_DEG = (1.5, 3.0, 5.0, 7.5, 10.5, 14.0, 18.0)
 """Triangulation angles that views are looked for at, to each side in time."""
 VIEW_MARGIN_PX = 5.0
 """Working pixels from the rim of an image within which a point does not count as seen."""
+NEXT_FRAMES = 2
+"""Frames with a pose to each side of a reference that come next to it."""
 SAMPLE, SAMPLE_MARGIN = 100, 0.5
 """Points that tell which frames may see enough of a reference, and the share of what is enough that they must see."""
 
@@ -101,3 +103,11 @@ def choose_views(views: PosedViews, frame: int, least_overlap: float = 0.25) -> 
                 chosen.append(best)
                 del left[best]
     return tuple(chosen)
+
+
+def next_frames(views: PosedViews, frame: int, chosen: Sequence[int]) -> tuple[int, ...]:
+    """The frames next to a reference in time, two to each side, that are not among the views chosen for it."""
+    ordered = sorted(views.poses)
+    place = ordered.index(frame)
+    around = ordered[max(0, place - NEXT_FRAMES) : place + NEXT_FRAMES + 1]
+    return tuple(other for other in around if other != frame and other not in chosen)

@@ -12,6 +12,7 @@ from slanted import (
     every_pixel,
     exact_map,
     give_mask,
+    give_weak_texture,
     inverse_depth,
     on_plane,
     plane_model,
@@ -24,7 +25,7 @@ from dd_sfm.io.working import working_grid
 from dd_sfm.mvs.depth_maps import DepthMap, depth_map
 from dd_sfm.mvs.grey_images import GreyImages
 from dd_sfm.mvs.reference_grid import grid_pixels
-from dd_sfm.mvs.views import PosedViews, choose_views
+from dd_sfm.mvs.views import PosedViews, choose_views, next_frames
 from dd_sfm.sfm.point_selection import select_points
 from dd_sfm.structures import WorkingGrid
 
@@ -131,6 +132,26 @@ def test_nothing_is_searched_outside_the_mask(views, tmp_path):
     known = found.planes[:, 0] > 0
     assert not known[found.pixels[:, 0] < 80].any()
     assert known[found.pixels[:, 0] > 88].mean() > 0.6
+
+
+def test_holes_of_weak_texture_are_filled_from_their_rims_by_wider_patches(views):
+    weak = PosedViews(GreyImages(views.images.frames, views.grid), views.model)
+    give_weak_texture(weak.images, 0.02)
+    holed, filled = (depth_map(weak, MIDDLE, 4, 0.6, into_holes=whether) for whether in (False, True))
+    new = (filled.planes[:, 0] > 0) & (holed.planes[:, 0] <= 0)
+    assert new.sum() > 100
+    error = np.abs(filled.planes[:, 0] / inverse_depth(poses()[MIDDLE], filled.pixels)[:, 0] - 1)
+    assert np.median(error[new]) < 0.01
+    assert (np.isfinite(filled.sigma) == (filled.planes[:, 0] > 0)).all()
+    assert filled.views == (*holed.views, *next_frames(weak, MIDDLE, holed.views))
+    assert filled.visible.shape == (1200, -(-len(filled.views) // 8))
+
+
+def test_the_frames_next_to_a_reference_are_those_with_a_pose(views):
+    assert next_frames(views, MIDDLE, ()) == (4, 5, 7, 8)
+    assert next_frames(views, 0, (1,)) == (2,)
+    without = {k: pose for k, pose in poses().items() if k != 7}
+    assert next_frames(PosedViews(views.images, replace(views.model, cam_from_world=without)), 6, ()) == (4, 5, 8, 9)
 
 
 def test_too_little_to_start_from(views):

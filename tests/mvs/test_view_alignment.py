@@ -46,6 +46,17 @@ def test_a_shift_is_found(pair, by):
     assert score[INNER].min() > 0.99
 
 
+def test_a_wider_patch_is_found_as_well(pair):
+    reference, view, matrix, shift, planes, true = pair
+    turn = offset((0.4, -0.3))
+    search, shown = loaded([reference, view])
+    place, score = search.align(
+        shown, (turn @ matrix)[None], (turn @ shift)[None], PIXELS, planes, np.ones((len(PIXELS), 1), bool), 8, 3.0, 2.0
+    )
+    assert np.median(np.linalg.norm(place[:, 0] - true, axis=1)[INNER]) < 0.02
+    assert score[INNER].min() > 0.98
+
+
 def test_without_steps_the_place_is_the_predicted_one(pair):
     reference, view, matrix, shift, planes, true = pair
     place, score = align_in_view(reference, view, matrix, shift, PIXELS, planes, 0, 3.0)

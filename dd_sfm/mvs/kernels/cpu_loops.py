@@ -78,6 +78,7 @@ def align_loop(
     pixels: Float32Array,
     planes: Float32Array,
     asked: NDArray[np.bool_],
+    step: Number,
     iterations: Any,
     most_px: Number,
     offsets: Float32Array,
@@ -88,6 +89,6 @@ def align_loop(
     patch, weights = np.empty(ROOM, np.float32), np.empty(ROOM, np.float32)
     for n in range(first, last):
         align_pixel(
-            n, cells, width, shown, matrices, shifts, pixels, planes, asked, iterations, most_px, offsets, patch,
-            weights, place, score,
+            n, cells, width, shown, matrices, shifts, pixels, planes, asked, step, iterations, most_px, offsets,
+            patch, weights, place, score,
         )  # fmt: skip

@@ -46,13 +46,13 @@ def refine_kernel(
 @cuda.jit(fastmath=True)  # type: ignore[untyped-decorator]
 def align_kernel(
     cells: Any, width: Any, shown: Any, matrices: Any, shifts: Any, pixels: Any, planes: Any, asked: Any,
-    iterations: Any, most_px: Any, offsets: Any, place: Any, score: Any,
+    step: Any, iterations: Any, most_px: Any, offsets: Any, place: Any, score: Any,
 ) -> None:  # fmt: skip
     """See :func:`dd_sfm.mvs.kernels.view_alignment.align_pixel`."""
     n = cuda.grid(1)
     if n < pixels.shape[0]:
         patch, weights = cuda.local.array(ROOM, float32), cuda.local.array(ROOM, float32)
         align_pixel(
-            n, cells, width, shown, matrices, shifts, pixels, planes, asked, iterations, most_px, offsets, patch,
-            weights, place, score,
+            n, cells, width, shown, matrices, shifts, pixels, planes, asked, step, iterations, most_px, offsets,
+            patch, weights, place, score,
         )  # fmt: skip

@@ -122,6 +122,7 @@ class DenseSearch:
         asked: NDArray[np.bool_],
         iterations: int,
         most_px: float,
+        spacing: float = 1.0,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Where views really show each pixel's patch: a shift in each image, free in both directions.
 
@@ -134,6 +135,7 @@ class DenseSearch:
             asked: Which views are looked at (N, V).
             iterations: Most Gauss-Newton steps.
             most_px: Furthest from the predicted place.
+            spacing: Pixels between samples; patches have 11 x 11.
 
         Returns:
             Places in the views (N, V, 2), and correlations there (N, V), -1 where there is none.
@@ -142,8 +144,8 @@ class DenseSearch:
         score = np.empty((len(pixels), len(matrices)), np.float32)
         self._run(
             align_loop, len(pixels),
-            (shown, matrices, shifts, pixels, planes, asked, np.int32(iterations), np.float32(most_px),
-             patch_offsets(PATCH)),
+            (shown, matrices, shifts, pixels, planes, asked, np.float32(spacing), np.int32(iterations),
+             np.float32(most_px), patch_offsets(PATCH)),
             (place, score),
         )  # fmt: skip
         return place, score

@@ -19,6 +19,8 @@ Warp = tuple[Any, Any, Any, Any, Any, Any, Any, Any, Any]
 
 PATCH = 11
 """Samples along a patch's side."""
+WIDE_SPACINGS = (2.0, 3.0)
+"""Pixels between samples of the wider patches that are tried in turn where those of the next pixels show too little."""
 ROOM = 128
 """Samples that a patch has room for: ``PATCH`` squared, filled up to whole vectors of the processor."""
 EDGE_GREY = np.float32(25.0 * STEPS)

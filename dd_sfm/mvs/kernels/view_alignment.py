@@ -37,6 +37,7 @@ def align_pixel(
     pixels: Float32Array,
     planes: Float32Array,
     asked: Any,
+    step: Number,
     iterations: Any,
     most_px: Number,
     offsets: Float32Array,
@@ -56,12 +57,14 @@ def align_pixel(
         score[n, j] = -one
     u, v = pixels[n, 0], pixels[n, 1]
     height = np.int32(cells.shape[1] // width)
-    if reference_patch(cells[shown[0]], width, height, u, v, one, offsets, PATCH, patch, weights) == zero:
+    if reference_patch(cells[shown[0]], width, height, u, v, step, offsets, PATCH, patch, weights) == zero:
         return
     for j in range(matrices.shape[0]):
         if asked[n, j]:
             warp = plane_warp(matrices[j], shifts[j], u, v, planes[n, 0], planes[n, 1], planes[n, 2])
-            x, y, ncc = _align(cells[shown[1 + j]], width, height, warp, iterations, most_px, offsets, patch, weights)
+            x, y, ncc = _align(
+                cells[shown[1 + j]], width, height, warp, step, iterations, most_px, offsets, patch, weights
+            )
             place[n, j, 0], place[n, j, 1], score[n, j] = x, y, ncc
 
 
@@ -71,6 +74,7 @@ def _align(
     width: Any,
     height: Any,
     warp: Warp,
+    step: Number,
     iterations: Any,
     most_px: Number,
     offsets: Float32Array,
@@ -83,9 +87,9 @@ def _align(
     for turn in range(iterations + 1):
         if ox * ox + oy * oy > most_px * most_px:
             return zero, zero, -one
-        if not is_inside(warp, np.float32(PATCH // 2), ox, oy, width, height):
+        if not is_inside(warp, np.float32(PATCH // 2) * step, ox, oy, width, height):
             return zero, zero, -one
-        ncc, dx, dy = _step(flat, width, warp, ox, oy, offsets, patch, weights)
+        ncc, dx, dy = _step(flat, width, warp, ox, oy, step, offsets, patch, weights)
         if ncc <= -one:
             return zero, zero, -one
         if turn == iterations or dx * dx + dy * dy < CONVERGED_PX * CONVERGED_PX:
@@ -101,6 +105,7 @@ def _step(
     warp: Warp,
     ox: Number,
     oy: Number,
+    step: Number,
     offsets: Float32Array,
     patch: Float32Array,
     weights: Float32Array,
@@ -113,7 +118,7 @@ def _step(
     zero, one = np.float32(0), np.float32(1)
     middle = grey_at(flat, width, warp[0] / warp[6] + ox, warp[3] / warp[6] + oy)
     sv, sx, sy, svv, svx, svy, sxx, sxy, syy, spv, spx, spy = _sums(
-        flat, width, warp, ox, oy, middle, offsets, patch, weights
+        flat, width, warp, ox, oy, middle, step, offsets, patch, weights
     )
     count = np.float32(PATCH * PATCH)
     mean = sv / count
@@ -144,6 +149,7 @@ def _sums(
     ox: Number,
     oy: Number,
     middle: Number,
+    step: Number,
     offsets: Float32Array,
     patch: Float32Array,
     weights: Float32Array,
@@ -159,7 +165,7 @@ def _sums(
     sv, sx, sy, svv, svx, svy, sxx, sxy, syy = zero, zero, zero, zero, zero, zero, zero, zero, zero
     spv, spx, spy = zero, zero, zero
     for k in range(offsets.shape[1]):
-        du, dv = offsets[0, k], offsets[1, k]
+        du, dv = offsets[0, k] * step, offsets[1, k] * step
         z = one / (z0 + zu * du + zv * dv)
         x, y = (x0 + xu * du + xv * dv) * z + ox, (y0 + yu * du + yv * dv) * z + oy
         column, row = np.int32(x), np.int32(y)

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.mvs.depth_maps import DepthMap
+from dd_sfm.mvs.grey_images import brightness
 from dd_sfm.mvs.kernels.slanted_patches import PATCH
 from dd_sfm.mvs.views import PosedViews
-from dd_sfm.ops.texture import texture_offset
+from dd_sfm.ops.texture import step_share, texture_offset
 from dd_sfm.structures import FloatArray
 
 NEIGHBOURS = 8
@@ -20,10 +21,18 @@ MIN_SIGMA = 1e-3
 """Standard errors below this are not believed when depths are averaged."""
 DISCONTINUITY = 0.06
 """Logarithm of depths from which on a neighbour lies so far behind a pixel that its depth is in doubt."""
-TEXTURE_OFFSET_PX = 2.0
+TEXTURE_OFFSET_PX = 2.5
 """Working pixels from a pixel to its patch's texture at which the expected error of its depth doubles..."""
 MAX_OFFSET_FACTOR = 6.0
 """...and how many times it becomes at most."""
+AROUND_PX = 5.0
+"""Standard deviation in working pixels of the surroundings that tell of a step in grey, and of brightness."""
+STEP, MAX_STEP_FACTOR = 0.25, 9.0
+"""Share of a step in grey from which on the expected error grows with its root, and how many times it becomes..."""
+DARK_GREY, MAX_DARK_FACTOR = 60.0, 4.0
+"""...at most; grey level below which the expected error grows as light gets less, and the same of it."""
+LEAST_SLANT = 0.0035
+"""Relative slope of inverse depth, per working pixel, below which a surface is no better measured."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Consensus:
     reference within 2 %, 1 more within 1 %; ``share`` (K,) of the votes that the references in view could give;
     ``spread`` (K,) their relative deviation from the agreed depth; ``discontinuity`` (K,) as
     :meth:`DepthMap.discontinuity` has it; ``texture_offset`` (K,) working pixels to the texture that the depth was
-    found by.
+    found by; ``step`` (K,) as :func:`dd_sfm.ops.texture.step_share` has it; ``brightness`` (K,) in grey levels.
     """
 
     pixels: NDArray[np.int64]
@@ -44,20 +53,25 @@ class Consensus:
     spread: FloatArray
     discontinuity: FloatArray
     texture_offset: FloatArray
+    step: FloatArray
+    brightness: FloatArray
 
     def expected_error(self, sigma: FloatArray) -> FloatArray:
         """Relative error (K,) that about half of such depths stay below, from the patches' standard errors (K,).
 
         The patches alone promise too much: what the references disagree by, how many of them do, how slanted the
-        surface is, whether it ends near by and whether all texture lies to one side say more. How the factors were
-        found: docs/design-notes.md. Of depths that fill gaps, ``GAP_ERROR_FACTOR`` of
-        :mod:`dd_sfm.mvs.uncertainty` comes on top.
+        surface is, whether it ends near by, whether all texture lies to one side or is one step in grey, as contours of
+        nearer tissue are, and how dark it is say more. How the factors were found: docs/design-notes.md. Of depths that
+        fill gaps, ``GAP_DEPTH_FACTOR`` of :mod:`dd_sfm.mvs.uncertainty` comes on top.
         """
-        slant = np.hypot(self.planes[:, 1], self.planes[:, 2]) / self.planes[:, 0]
-        random = np.sqrt(0.002**2 + (0.19 * sigma) ** 2 + (0.75 * self.spread) ** 2)
-        edge = np.maximum(1, self.discontinuity / DISCONTINUITY)
+        slant = np.maximum(np.hypot(self.planes[:, 1], self.planes[:, 2]) / self.planes[:, 0], LEAST_SLANT)
+        random = np.sqrt(0.0018**2 + (0.17 * sigma) ** 2 + (0.68 * self.spread) ** 2)
+        end = np.maximum(1, self.discontinuity / DISCONTINUITY)
+        step = np.clip(np.sqrt(self.step / STEP), 1, MAX_STEP_FACTOR)
+        dark = np.clip(DARK_GREY / np.maximum(self.brightness, 1), 1, MAX_DARK_FACTOR)
         offset = np.minimum(1 + (self.texture_offset / TEXTURE_OFFSET_PX) ** 3, MAX_OFFSET_FACTOR)
-        return np.asarray(random * np.exp(0.92 * (1 - self.share)) * (1 + slant / 0.006) ** 0.75 * edge * offset)
+        surface = (1 + slant / 0.006) ** 0.75 * end
+        return np.asarray(random * np.exp(0.92 * (1 - self.share)) * surface * offset * step * dark)
 
 
 def consensus(views: PosedViews, maps: Sequence[DepthMap], number: int) -> Consensus:
@@ -95,9 +109,11 @@ def consensus(views: PosedViews, maps: Sequence[DepthMap], number: int) -> Conse
     spread = np.sqrt(((ratios - mean) ** 2 * weights).sum(0) / total)
     planes = own.planes[known] * mean[:, None]
     share = np.minimum(votes / np.maximum(possible, 2), 1.0)
-    place = pixels.astype(np.int64)
-    offset = texture_offset(views.image(own.frame)[0], PATCH)[place[:, 1], place[:, 0]]
-    return Consensus(known, planes.astype(np.float32), votes, share, spread, own.discontinuity()[known], offset)
+    grey, (column, row) = views.image(own.frame)[0], pixels.astype(np.int64).T
+    offset = texture_offset(grey, PATCH)[row, column]
+    step, light = step_share(grey, AROUND_PX)[row, column], brightness(grey, AROUND_PX)[row, column]
+    end = own.discontinuity()[known]
+    return Consensus(known, planes.astype(np.float32), votes, share, spread, end, offset, step, light)
 
 
 def _seen_by(

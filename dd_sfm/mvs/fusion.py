@@ -13,7 +13,7 @@ from dd_sfm.mvs.consensus import NEIGHBOURS, consensus
 from dd_sfm.mvs.depth_maps import DepthMap
 from dd_sfm.mvs.reference_grid import ReferenceGrid
 from dd_sfm.mvs.thinning import best_per_cell
-from dd_sfm.mvs.uncertainty import GAP_ERROR_FACTOR, OWN_SHARE, SPACING_PER_ERROR, gap_error_factor
+from dd_sfm.mvs.uncertainty import GAP_DEPTH_FACTOR, OWN_SHARE, SPACING_PER_ERROR, gap_error_factor
 from dd_sfm.mvs.views import PosedViews
 from dd_sfm.structures import FloatArray
 
@@ -86,12 +86,12 @@ def fuse(views: PosedViews, maps: Iterable[DepthMap], config: DenseConfig) -> li
         agreed += [replace(a, confident=_within(a.confident, keep)) for a, keep in zip(block, kept, strict=True)]
     confident = [a.pixels.take(a.confident) for a in agreed]
     confident = _taken(confident, _deduplicate(views, confident, merge_px))
-    in_gaps = [pixels.scale_uncertainty(GAP_ERROR_FACTOR) for pixels in _in_gaps(views, agreed, confident, config)]
+    in_gaps = [pixels.scale_uncertainty(GAP_DEPTH_FACTOR) for pixels in _in_gaps(views, agreed, confident, config)]
     del agreed
     kept = _deduplicate(views, in_gaps, GAP_SPACING * config.gap_px, SPACING_PER_ERROR)
     found = []
     for sure, fills in zip(confident, _taken(in_gaps, kept), strict=True):
-        factor = gap_error_factor(config.gap_px, fills.grid.step) / GAP_ERROR_FACTOR
+        factor = gap_error_factor(config.gap_px, fills.grid.step, GAP_DEPTH_FACTOR) / GAP_DEPTH_FACTOR
         found.append(sure.concatenate(fills.scale_uncertainty(factor)).scale_uncertainty(OWN_SHARE))
     return found
 
@@ -109,7 +109,7 @@ def consistent_pixels(views: PosedViews, maps: Iterable[DepthMap], config: Dense
         fills = (
             (agreed.votes >= wanted / 2)
             & (agreed.share >= MIN_SHARE_IN_GAP)
-            & (GAP_ERROR_FACTOR * expected < config.max_gap_uncertainty)
+            & (GAP_DEPTH_FACTOR * expected < config.max_gap_uncertainty)
         )
         either = is_sure | fills
         at = agreed.pixels[either]

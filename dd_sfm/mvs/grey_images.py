@@ -106,6 +106,15 @@ def search_image(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[n
     return np.asarray(cv2.GaussianBlur(np.where(usable, grey, fill) - 0.5 * slow, (0, 0), 0.6), np.float32)
 
 
+def brightness(grey: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
+    """Grey levels (H, W) of the image that :func:`search_image` was made from, up to ``sigma_px`` smoothed.
+
+    Where light changes slowly, the half of its slow changes that is left is as large as that which was taken out.
+    """
+    side = 2 * round(np.sqrt(3) * SHADING_SIGMA_PX) + 1
+    return np.asarray(cv2.GaussianBlur(grey, (0, 0), sigma_px) + cv2.blur(grey, (side, side)), np.float32)
+
+
 def small_highlights(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Spots (H, W) of an RGB image that are whiter than what is around them, and their rims: small highlights.
 

@@ -5,8 +5,8 @@ import numpy as np
 from dd_sfm.sfm.observation_geometry import model_angles_deg, model_errors_px
 from dd_sfm.structures import FinishedModel, FloatArray, Model
 
-GAP_ERROR_FACTOR = 2.0
-"""What fills a gap is so many times less exact than it looks: where no confident depth is, something is wrong."""
+GAP_ERROR_FACTOR, GAP_DEPTH_FACTOR = 2.0, 1.5
+"""Tracks, and depths, that fill gaps are so many times less exact than they look: something is wrong there."""
 SPACING_PER_ERROR = 0.25
 """Spacing of points in gaps, relative to their expected error: nearer to one another they tell nothing more."""
 FOCAL_SHARE = 0.8
@@ -50,14 +50,15 @@ def keypoint_uncertainty(model: Model) -> FloatArray:
     return KEYPOINT_ERROR_FACTOR * track_uncertainty(model)
 
 
-def gap_error_factor(width: float, spacing: float) -> float:
-    """How many times less exact than it looks what fills gaps is, from 1 to :data:`GAP_ERROR_FACTOR`.
+def gap_error_factor(width: float, spacing: float, most: float = GAP_ERROR_FACTOR) -> float:
+    """How many times less exact than it looks what fills gaps is, from 1 to ``most``.
 
     Args:
         width: From which on a hole is a gap.
         spacing: Of the depths, in the same unit. Where it is larger, most gaps are nothing but the next depth.
+        most: The factor in wide gaps.
     """
-    return float(np.clip(GAP_ERROR_FACTOR * width / (WIDE_GAP * spacing), 1, GAP_ERROR_FACTOR))
+    return float(np.clip(most * width / (WIDE_GAP * spacing), 1, most))
 
 
 def whole_uncertainty(finished: FinishedModel, focal_sigma: float) -> FloatArray:

@@ -49,3 +49,21 @@ def structure_tensors(grey: NDArray[Any], sigma_px: float) -> NDArray[np.float32
     """
     x, y = gradients(np.asarray(grey, np.float32))
     return np.asarray(cv2.GaussianBlur(np.stack([x * x, x * y, y * y], -1), (0, 0), sigma_px), np.float32)
+
+
+def step_share(grey: NDArray[Any], sigma_px: float) -> NDArray[np.float32]:
+    """How much of a step the image is around every pixel, relative to the energy of its texture in common.
+
+    Thin lines rise and fall, and textures vary, so that their slopes cancel each other out. What is left is a step from
+    one grey level to another, as where nearer tissue ends before what is farther away.
+
+    Args:
+        grey: Image (H, W).
+        sigma_px: Standard deviation of the surroundings.
+
+    Returns:
+        Squared mean slope (H, W), over the median of all mean squared slopes.
+    """
+    x, y = gradients(np.asarray(grey, np.float32))
+    mean_x, mean_y, energy = (cv2.GaussianBlur(a, (0, 0), sigma_px) for a in (x, y, x * x + y * y))
+    return np.asarray((mean_x**2 + mean_y**2) / max(float(np.median(energy)), 1e-6), np.float32)

@@ -8,7 +8,17 @@ from scipy.spatial import cKDTree
 from slanted import CONFIG, NORMAL, exact_map, give_mask, inverse_depth, plane_model, poses, write_clip
 
 from dd_sfm.io.working import working_grid
-from dd_sfm.mvs.consensus import DISCONTINUITY, MAX_OFFSET_FACTOR, TEXTURE_OFFSET_PX, Consensus, consensus
+from dd_sfm.mvs.consensus import (
+    DARK_GREY,
+    DISCONTINUITY,
+    LEAST_SLANT,
+    MAX_DARK_FACTOR,
+    MAX_OFFSET_FACTOR,
+    STEP,
+    TEXTURE_OFFSET_PX,
+    Consensus,
+    consensus,
+)
 from dd_sfm.mvs.fusion import FusedPixels, consistent_pixels, fuse
 from dd_sfm.mvs.grey_images import GreyImages
 from dd_sfm.mvs.measurement import measure_points
@@ -34,13 +44,13 @@ def still(views):
 
 
 class Flat:
-    """Images without texture, which cannot lie to one side either: what is said of depths is that of their maps."""
+    """Bright images without texture, which cannot lie to one side: what is said of depths is that of their maps."""
 
     def __init__(self, images):
         self.grid, self.usable = images.grid, images[0][1]
 
     def __getitem__(self, frame):
-        return np.zeros(self.usable.shape, np.float32), self.usable
+        return np.full(self.usable.shape, 100, np.float32), self.usable
 
     def mask(self, frame):
         return self.usable
@@ -117,23 +127,28 @@ def test_unknown_pixels_are_left_out_and_do_not_vote(views):
     assert 0 < (reversed_.votes > 0).sum() < (consensus(views, maps_of(8, 6), 0).votes > 0).sum()
 
 
-def test_expected_error_grows_with_disagreement_slant_edges_and_texture_to_one_side():
-    def expected(share=1.0, spread=0.0, slope=0.0, sigma=0.0, discontinuity=0.0, offset=0.0):
+def test_expected_error_grows_with_disagreement_slant_edges_texture_to_one_side_and_darkness():
+    def expected(share=1.0, spread=0.0, slope=0.0, sigma=0.0, discontinuity=0.0, offset=0.0, step=0.0, grey=100.0):
         one = Consensus(
             np.zeros(1, np.int64), np.array([[0.05, slope, 0.0]]), np.zeros(1, np.int64), np.array([share]),
-            np.array([spread]), np.array([discontinuity]), np.array([offset]),
+            np.array([spread]), np.array([discontinuity]), np.array([offset]), np.array([step]), np.array([grey]),
         )  # fmt: skip
         return one.expected_error(np.array([sigma]))[0]
 
-    assert expected() == pytest.approx(0.002)
-    assert expected(share=0.0) == pytest.approx(0.002 * np.exp(0.92))
-    assert expected(spread=0.002 / 0.75) == pytest.approx(0.002 * np.sqrt(2))
-    assert expected(sigma=0.002 / 0.19) == pytest.approx(0.002 * np.sqrt(2))
-    assert expected(slope=0.006 * 0.05) == pytest.approx(0.002 * 2**0.75)
-    assert expected(discontinuity=DISCONTINUITY / 2) == pytest.approx(0.002)
-    assert expected(discontinuity=3 * DISCONTINUITY) == pytest.approx(3 * 0.002)
-    assert expected(offset=TEXTURE_OFFSET_PX) == pytest.approx(2 * 0.002)
-    assert expected(offset=5.0) == pytest.approx(MAX_OFFSET_FACTOR * 0.002)
+    least = 0.0018 * (1 + LEAST_SLANT / 0.006) ** 0.75
+    assert expected() == expected(slope=LEAST_SLANT * 0.05) == pytest.approx(least)
+    assert expected(share=0.0) == pytest.approx(least * np.exp(0.92))
+    assert expected(spread=0.0018 / 0.68) == pytest.approx(least * np.sqrt(2))
+    assert expected(sigma=0.0018 / 0.17) == pytest.approx(least * np.sqrt(2))
+    assert expected(slope=0.006 * 0.05) == pytest.approx(0.0018 * 2**0.75)
+    assert expected(discontinuity=DISCONTINUITY / 2) == pytest.approx(least)
+    assert expected(discontinuity=3 * DISCONTINUITY) == pytest.approx(3 * least)
+    assert expected(offset=TEXTURE_OFFSET_PX) == pytest.approx(2 * least)
+    assert expected(offset=10.0) == pytest.approx(MAX_OFFSET_FACTOR * least)
+    assert expected(step=STEP) == pytest.approx(least)
+    assert expected(step=9 * STEP) == pytest.approx(3 * least)
+    assert expected(grey=DARK_GREY / 2) == pytest.approx(2 * least)
+    assert expected(grey=-1.0) == pytest.approx(MAX_DARK_FACTOR * least)
 
 
 def test_a_surface_point_that_several_references_see_is_kept_once(still):
@@ -241,11 +256,15 @@ def test_observations_too_far_from_the_prediction_are_dropped(views):
     assert len(near.xyz) < 0.02 * len(far.xyz)
 
 
-def test_views_with_little_correlation_are_not_asked(views):
+def test_views_with_little_correlation_are_asked_by_wider_patches_alone(views):
     maps = [exact_map(6, step=8, views=(3, 4, 8, 9))]
     maps[0].visible[:] = 128  # the first view alone
-    (model,), _ = measure_points(views, [whole(maps[0])], DENSE, limit_px=1.0, progress=silent)
+    (model,), _ = measure_points(views, [whole(maps[0])], DENSE, limit_px=1.0, progress=silent, wide=False)
     assert len(model.xyz) == 0
+    (model,), expected = measure_points(views, [whole(maps[0])], DENSE, limit_px=1.0, progress=silent)
+    assert len(model.xyz) == len(expected) > 100
+    assert np.bincount(model.point).max() == 5
+    assert np.median(reprojection_errors_px(model_rays(model), model.xyz)) < 0.1
 
 
 def test_nothing_to_measure(views):

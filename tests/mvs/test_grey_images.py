@@ -6,7 +6,7 @@ import pytest
 from slanted import CONFIG, write_clip
 
 from dd_sfm.io.working import working_grid
-from dd_sfm.mvs.grey_images import GreyImages, search_image, small_highlights
+from dd_sfm.mvs.grey_images import GreyImages, brightness, search_image, small_highlights
 from dd_sfm.ops.packed_image import pack_image
 
 
@@ -69,6 +69,13 @@ def test_many_spots_are_texture():
     picture = colour(100 + 80 * (rng.random((90, 120)) < 0.1))
     assert small_highlights(picture).mean() > 0.1
     assert np.ptp(search_image(picture, np.ones((90, 120), bool))) > 50
+
+
+def test_brightness_is_that_of_the_frame():
+    rows = np.mgrid[:120, :160][0]
+    image = np.repeat((60 + rows // 2).astype(np.uint8)[..., None], 3, axis=2)
+    found = brightness(search_image(image, np.ones((120, 160), bool)), 3.0)
+    assert found[50:70, 60:100] == pytest.approx((60 + rows // 2)[50:70, 60:100], abs=3)
 
 
 def test_images_are_read_once_while_there_is_room(tmp_path, monkeypatch):

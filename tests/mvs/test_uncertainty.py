@@ -87,4 +87,5 @@ def test_errors_of_poses_and_focal_length_come_on_top():
 def test_what_fills_gaps_between_single_depths_is_believed():
     assert gap_error_factor(5, 4) == gap_error_factor(50, 4) == 2
     assert 1 < gap_error_factor(5, 7) < 1.5
-    assert gap_error_factor(5, 40) == 1
+    assert gap_error_factor(5, 40) == gap_error_factor(5, 8, 1.5) == 1
+    assert gap_error_factor(5, 4, 1.5) == 1.5

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dd_sfm.ops.texture import texture_offset
+from dd_sfm.ops.texture import step_share, texture_offset
 
 
 def test_texture_all_around_does_not_lean():
@@ -20,3 +20,14 @@ def test_a_single_edge_is_as_far_away_as_it_is():
 
 def test_without_any_texture_nothing_leans():
     assert texture_offset(np.full((20, 20), 7, np.uint8), 11).max() == 0.0
+
+
+def test_a_step_is_told_from_lines_and_waves():
+    rows, columns = np.mgrid[:60, :60]
+    grey = 20.0 * np.sin(columns) + 20 * np.sin(rows)
+    line, step = grey.copy(), grey.copy()
+    line[:, 28:32] += 100
+    step[:, 30:] += 100
+    plain, lined, stepped = (step_share(a, 5.0)[15:45, 29:31] for a in (grey, line, step))
+    assert plain.max() < 0.01
+    assert stepped.min() > 10 * lined.max()

@@ -1,7 +1,7 @@
 """``known_poses.json`` of a run: the measured poses that were given, and how images and poses agree."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,20 @@ def run_metric(run: Path | None, model_folder: Path | None = None) -> MetricScal
     placed = known.figures.get("models_placed", [])
     number = 0 if model_folder is None or not model_folder.name.isdecimal() else int(model_folder.name)
     return None if number < len(placed) and not placed[number] else known.metric
+
+
+def hand_on_unit(run: Path, folder: Path) -> str | None:
+    """Give what is made in the world of a run, in another folder, the unit that known poses gave the run; returns it.
+
+    Raises:
+        InputError: If the run's file is damaged.
+        OutputError: If it cannot be written.
+    """
+    known = read_known_poses(run)
+    if known is None:
+        return None
+    write_known_poses(folder, replace(known, frames={}))
+    return known.unit or None
 
 
 def _number(value: Any) -> float | None:

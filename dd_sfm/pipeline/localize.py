@@ -23,6 +23,7 @@ from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.finished_run import check_finished
 from dd_sfm.io.frame_poses import FramePose as FoundOfFrame
 from dd_sfm.io.frame_poses import write_frame_poses
+from dd_sfm.io.known_poses import hand_on_unit
 from dd_sfm.io.run_config import read_config, write_config
 from dd_sfm.io.run_folder import ExtractedFrames, read_frames, write_metrics
 from dd_sfm.io.staging import check_folder, staged_folder
@@ -195,8 +196,10 @@ class _Localizing:
         write_config(self.folder, dump_config(self.request.config))
         found = [_of_frame(extracted, position, placement) for position in range(len(frames))]
         write_frame_poses(self.folder, found)
+        unit = hand_on_unit(run.path, self.folder)
         self.notes += [*extracted.notes, *_notes(extracted, placement)]
         metrics = self._metrics(extracted, placement, model, found, len(poses), record)
+        metrics |= {"unit": unit} if unit else {}
         write_metrics(self.folder, metrics)
         return metrics
 

@@ -15,7 +15,7 @@ from dd_sfm.config import Config, load_config
 from dd_sfm.errors import ConfigError, InputError
 from dd_sfm.features.given_poses import map_given, on_path, pose_priors
 from dd_sfm.features.method import Job
-from dd_sfm.io.known_poses import read_known_poses, run_metric
+from dd_sfm.io.known_poses import hand_on_unit, read_known_poses, run_metric
 from dd_sfm.io.run_folder import ExtractedFrames, write_frames
 from dd_sfm.notes import NoteCode
 from dd_sfm.pipeline.metrics import known_figures
@@ -182,3 +182,12 @@ def test_a_hand_eye_transform_may_be_a_file(scene, tmp_path):
     result = map_given(work, scene[1])
     assert np.allclose(inverse_pose(result.models[0][7]), world_from_cam(scene[2])[7], atol=1e-6)
     assert Path(work.out / "known_poses.json").is_file()
+
+
+def test_the_unit_is_handed_on_to_what_is_made_in_the_world_of_a_run(scene, tmp_path):
+    work = job(tmp_path / "run", scene, tum(tmp_path, world_from_cam(scene[2])))
+    map_given(work, scene[1])
+    (tmp_path / "other").mkdir()
+    assert hand_on_unit(work.out, tmp_path / "other") == "mm"
+    assert run_metric(tmp_path / "other").unit == "mm"
+    assert hand_on_unit(tmp_path, tmp_path / "other") is None

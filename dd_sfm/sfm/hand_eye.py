@@ -25,7 +25,7 @@ TURNED_DOWN = 3.0
 SENSOR_MM, SENSOR_RAD = 100.0, np.pi / 2
 """What is expected of a hand-eye transform before: it holds what the motion leaves open."""
 LEAST_POSES = 4
-SEARCH_STEPS, MOST_STEPS, ROUNDS = 81, 60, 5
+SEARCH_STEPS, MOST_STEPS, ROUNDS = 41, 60, 5
 NOT_TOLD = 1e-13
 LEAST_SHARE = 0.25
 """Poses are taken to be at most twice as exact as stated."""

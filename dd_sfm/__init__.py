@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dd_sfm.api import load_descriptor as load_descriptor
     from dd_sfm.api import localize as localize
     from dd_sfm.api import match_images as match_images
+    from dd_sfm.api import merge as merge
     from dd_sfm.api import open_run as open_run
     from dd_sfm.api import read_frames as read_frames
     from dd_sfm.api import reconstruct as reconstruct
@@ -89,6 +90,7 @@ __all__ = (
     "load_descriptor",
     "localize",
     "match_images",
+    "merge",
     "open_run",
     "read_frames",
     "reconstruct",

@@ -7,8 +7,11 @@ from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
 from dd_sfm.io import finished_run
 from dd_sfm.io.colmap_database import log_kept
+from dd_sfm.io.run_folder import read_frames
 from dd_sfm.pipeline.localize import LocalizeRequest, config_of_run
 from dd_sfm.pipeline.localize import localize as run_localization
+from dd_sfm.pipeline.merge import MergeRequest, config_of_first
+from dd_sfm.pipeline.merge import merge as merge_runs
 from dd_sfm.progress import Progress, silent
 from dd_sfm.viz.notebook import Run, open_run
 
@@ -58,3 +61,49 @@ def localize(
     with log_kept():
         run_localization(request, progress or silent, on_stage or say_nothing)
     return open_run(out)
+
+
+def merge(
+    first: Run | str | Path,
+    second: Run | str | Path,
+    out: str | Path,
+    config: Config | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    on_stage: OnStage | None = None,
+) -> Run:
+    """Join two finished runs that share tissue into a new one; both stay as they are.
+
+    Args:
+        first: A finished run, or its folder; the result has its coordinates.
+        second: Another one, of the same video or another, of the same scope or another.
+        out: Folder to write.
+        config: Settings; None: those of the first run.
+        overwrite: Replace what an earlier call wrote there.
+        progress, on_stage: See :func:`reconstruct`.
+
+    Returns:
+        The merged run; ``metrics["joined"]`` says what joins the runs, with the scale between them and its error.
+
+    Raises:
+        ReconstructionError: If the runs do not share enough tissue. Nothing is written then.
+        DDSfMError: Else as :func:`reconstruct`.
+
+    Example:
+        >>> both = merge("runs/nose", "runs/later", "runs/both")
+        >>> both.metrics["joined"]["scale"], len(both.points)
+    """
+    known, other = (run.path if isinstance(run, finished_run.Run) else Path(run) for run in (first, second))
+    settings = config_of_first(known) if config is None else settings_of(config)
+    request = MergeRequest((known, other), Path(out), settings, overwrite)
+    with log_kept():
+        merge_runs(request, progress or silent, on_stage or say_nothing, _write_report)
+    return open_run(out)
+
+
+def _write_report(run: Path) -> None:
+    # What draws pictures takes a while to import.
+    from dd_sfm.viz.report.run_report import write_run_report
+
+    write_run_report(run, title=read_frames(run).source)

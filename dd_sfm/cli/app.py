@@ -25,6 +25,7 @@ from dd_sfm.cli.doctor import doctor
 from dd_sfm.cli.evaluate import evaluate
 from dd_sfm.cli.heap import address_space_warning, give_back_large_blocks
 from dd_sfm.cli.localize import localize
+from dd_sfm.cli.merge import merge
 from dd_sfm.cli.mesh import mesh
 from dd_sfm.cli.overlay import overlay
 from dd_sfm.cli.reconstruct import extract, map_, match, reconstruct
@@ -123,6 +124,7 @@ app.command()(view)
 app.command()(overlay)
 app.command()(mesh)
 app.command()(localize)
+app.command()(merge)
 app.command()(register)
 app.command()(doctor)
 

@@ -49,7 +49,7 @@ def has_given_poses(config: Config) -> bool:
 def pose_priors(job: Job) -> PosePriors | None:
     """The measured poses of a run by frame position, as its points are made with them; None where it has none."""
     known = read_known_poses(job.out)
-    if known is None:
+    if known is None or not known.frames:
         return None
     position = {frame.path.stem: k for k, frame in enumerate(job.frames.frames)}
     poses = {position[n]: f.cam_from_world for n, f in known.frames.items() if f.is_used and n in position}

@@ -7,8 +7,10 @@ from itertools import combinations, count
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera
+from dd_sfm.config import Config
 from dd_sfm.errors import InputError
 from dd_sfm.features.match import Matcher
 from dd_sfm.features.method import Job
@@ -22,12 +24,12 @@ from dd_sfm.sfm.mappers import Poses
 from dd_sfm.sfm.model_folders import remove_models
 from dd_sfm.sfm.model_relation import Relation, Sightings, View, relate
 from dd_sfm.sfm.piece_notes import OF_MODELS, model_notes, scale_notes
-from dd_sfm.sfm.pose_check import check_poses
+from dd_sfm.sfm.pose_check import PoseCheck, check_poses
 from dd_sfm.sfm.sound_notes import split_notes, standing_splits
 from dd_sfm.sfm.track_adjustment import adjust_tracks
 from dd_sfm.sfm.track_selection import mapper_tracks
 from dd_sfm.sfm.triangulation import triangulate
-from dd_sfm.structures import FloatArray, IntArray, MapResult, MatchResult, Model, ModelScale, Tracks
+from dd_sfm.structures import FloatArray, FrameSet, IntArray, MapResult, MatchResult, Model, ModelScale, Tracks
 
 logger = logging.getLogger(__name__)
 
@@ -220,23 +222,18 @@ class _Joiner:
             Whether it was joined: not where the joined model, checked as any other, does not hold together.
         """
         first, second = self.parts[i], self.parts[j]
-        poses = {**relation.transform.poses(second.poses), **first.poses}
+        moved = relation.transform.poses(second.poses)
         more = [sightings.where(agrees) for sightings, agrees in zip(seen, relation.agreeing, strict=True)]
         tracks = with_observations(self.tracks, together(more))
-        config = self.job.config
-        triangulation = config.triangulation
-        looser = replace(triangulation, max_reprojection_px=LOOSER * triangulation.max_reprojection_px)
-        adjusted: Model = adjust_tracks(
-            self.job.frames, tracks, poses, first.camera, replace(config, triangulation=looser)
+        job = self.job
+        posed = adjusted_together(
+            job.frames, tracks, first.poses, moved, first.camera, job.config, held_out=self.held_out
         )
-        check = check_poses(
-            tracks, self.held_out, adjusted.cam_from_world, adjusted.camera, self.scale, config.runtime.seed
-        )
-        if not any(_holds_both(part, first.poses, second.poses) for part in check.parts):
-            logger.info("map: models of %d and %d frames do not hold together", len(first.poses), len(second.poses))
+        if posed is None:
             return False
+        adjusted, check = posed
         self.tracks, self.rows = tracks, FrameRows(tracks.frame)
-        self.confidence |= dict.fromkeys(poses, 0.0) | check.confidence
+        self.confidence |= dict.fromkeys([*first.poses, *moved], 0.0) | check.confidence
         joined = self._part(dict(adjusted.cam_from_world), adjusted.camera)
         others = [part for k, part in enumerate(self.parts) if k not in (i, j)]
         self.parts = sorted([joined, *others], key=lambda part: -len(part.poses))
@@ -254,6 +251,38 @@ def _of_tracks(views: ModelViews, other: ModelViews) -> Sightings:
         depth = views.depths(frame, xy)
         found.append(Sightings(np.full(len(xy), frame), views.track[own[known]], xyz, xy, depth))
     return together(found)
+
+
+def adjusted_together(
+    frames: FrameSet,
+    tracks: Tracks,
+    first: Poses,
+    second: Poses,
+    camera: PinholeCamera,
+    config: Config,
+    held_out: NDArray[np.bool_] | None = None,
+) -> tuple[Model, PoseCheck] | None:
+    """Two models in one world as one, adjusted to what both see; None where they then do not hold together.
+
+    Args:
+        frames: The frames of both.
+        tracks: All tracks, with what frames of each see of the other one's points.
+        first, second: Poses by frame position; of a frame in both the first one's holds.
+        camera: Of all frames.
+        config: Thresholds and seed.
+        held_out: Which tracks (T,) were not used for the poses; None: those that a mapper would not be given.
+    """
+    scale, triangulation = error_scale(frames), config.triangulation
+    looser = replace(triangulation, max_reprojection_px=LOOSER * triangulation.max_reprojection_px)
+    adjusted = adjust_tracks(frames, tracks, {**second, **first}, camera, replace(config, triangulation=looser))
+    if held_out is None:
+        size = camera.width, camera.height
+        held_out = ~mapper_tracks(tracks, config.map.tracks_per_frame, size)
+    check = check_poses(tracks, held_out, adjusted.cam_from_world, adjusted.camera, scale, config.runtime.seed)
+    if not any(_holds_both(part, first, second) for part in check.parts):
+        logger.info("map: models of %d and %d frames do not hold together", len(first), len(second))
+        return None
+    return adjusted, check
 
 
 def _holds_both(part: Sequence[int], first: Poses, second: Poses) -> bool:

@@ -12,10 +12,8 @@ import numpy as np
 import torch
 
 from dd_sfm import __version__
-from dd_sfm.config import CameraConfig, Config, FramesConfig, dump_config
+from dd_sfm.config import CameraConfig, Config, FramesConfig, PosesConfig
 from dd_sfm.errors import ReconstructionError, stoppable
-from dd_sfm.features.describe import describe_frames
-from dd_sfm.features.descriptor_files import DescriptorFiles
 from dd_sfm.features.localization import FramePlacer, Placement
 from dd_sfm.features.match import Matcher
 from dd_sfm.io.atomic import write_text
@@ -29,14 +27,14 @@ from dd_sfm.io.run_folder import ExtractedFrames, read_frames, write_metrics
 from dd_sfm.io.staging import check_folder, staged_folder
 from dd_sfm.io.trajectory import FramePose, write_trajectory
 from dd_sfm.io.tum import tum_text
-from dd_sfm.io.working import working_grid
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.ops.compiled import using_threads
 from dd_sfm.pipeline.between_frames import KeyPoints, find_poses_between
 from dd_sfm.pipeline.frame_confidence import confidence_figures
 from dd_sfm.pipeline.frames import check_source, decide_every, extract_frames
-from dd_sfm.pipeline.metrics import camera_figures, memory_figures, model_figures
-from dd_sfm.pipeline.reopened import Reopened, describe_again, model_views, reopen
+from dd_sfm.pipeline.metrics import camera_figures, known_figures, memory_figures, model_figures
+from dd_sfm.pipeline.reopened import Reopened, describe_again, describe_along, keep_unit, model_views, reopen
+from dd_sfm.pipeline.run import resolved_config
 from dd_sfm.progress import Progress, begin_stage
 from dd_sfm.runtime import cpu_threads, resolve_device
 from dd_sfm.sfm.error_scale import error_scale
@@ -71,13 +69,13 @@ class LocalizeRequest:
 
 
 def config_of_run(run: Path) -> Config:
-    """The settings of a run, with those of frames and camera as for a new video.
+    """The settings of a run, with those of frames, camera and measured poses as for a new video.
 
     Raises:
         InputError: If it is no finished run.
     """
     check_finished(run)
-    return replace(read_config(run), frames=FramesConfig(), camera=CameraConfig())
+    return replace(read_config(run), frames=FramesConfig(), camera=CameraConfig(), poses=PosesConfig())
 
 
 def localize(
@@ -174,14 +172,9 @@ class _Localizing:
         def tell(line: str) -> None:
             self.notes.append(Note(NoteCode.DESCRIBED_AGAIN, line))
 
-        config, device, progress = self.request.config, self.device, self.progress
-        known = describe_again(self.run, self.folder / SCRATCH / "run", config, device, progress, tell)
-        own = self.folder / SCRATCH / "frames"
-        own.mkdir(parents=True)
-        stride = known.maps.grid.stride
-        DescriptorFiles(own, None).begin(working_grid(frames, config, stride), known.maps.files.basis())
-        describe_frames(frames, own, config, device, progress)
-        return known, Matcher(frames, own, config, device)
+        scratch, config = self.folder / SCRATCH, self.request.config
+        known = describe_again(self.run, scratch / "run", config, self.device, self.progress, tell)
+        return known, describe_along(frames, scratch / "frames", known, self.progress)
 
     def _write(self, frames: FrameSet, placement: Placement, record: dict[str, Any]) -> dict[str, Any]:
         run, extracted = self.run, read_frames(self.folder)
@@ -193,7 +186,8 @@ class _Localizing:
         table = np.stack([pose.cam_from_world for pose in poses])
         write_text(self.folder / TUM, tum_text(list(times), table, times))
         shutil.copyfile(run.path / "points.ply", self.folder / "points.ply")
-        write_config(self.folder, dump_config(self.request.config))
+        keep_unit(run.path, self.folder)
+        write_config(self.folder, resolved_config(self.request.config, self.device))
         found = [_of_frame(extracted, position, placement) for position in range(len(frames))]
         write_frame_poses(self.folder, found)
         unit = hand_on_unit(run.path, self.folder)
@@ -255,6 +249,7 @@ class _Localizing:
             "field_kept": extracted.field_kept,
             **camera_figures(extracted, extracted.camera.fx),
             "lens": config.camera.lens,
+            **known_figures(self.folder),
             "localized": {"run": record["run"], "source": record["source"], "frames": details},
             "degradations": [note.text for note in self.notes],
             "degradation_codes": [note.code.value for note in self.notes],

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,10 @@ from dd_sfm.features.model_views import ModelViews
 from dd_sfm.io.atomic import output_error
 from dd_sfm.io.colmap_model import image_names, read_model
 from dd_sfm.io.finished_run import check_finished
+from dd_sfm.io.known_poses import read_known_poses, run_metric, write_known_poses
 from dd_sfm.io.run_config import read_config
 from dd_sfm.io.run_folder import load_frames, read_frames, read_grid, read_metrics
-from dd_sfm.io.working import load_working
+from dd_sfm.io.working import load_working, working_grid
 from dd_sfm.ops.frame_rows import FrameRows
 from dd_sfm.progress import Progress
 from dd_sfm.sfm.error_scale import error_scale
@@ -103,7 +104,7 @@ def describe_again(
     Raises:
         WeightsError: If the network is not there.
     """
-    _check_network(run, config)
+    check_network(run, config)
     _link_all(run.path / DESCRIPTORS, scratch / DESCRIPTORS)
     if not _is_of_network(run.frames, scratch, config, device):
         shutil.rmtree(scratch / DESCRIPTORS)
@@ -114,7 +115,24 @@ def describe_again(
     return Matcher(run.frames, scratch, config, device)
 
 
-def _check_network(run: Reopened, config: Config) -> None:
+def describe_along(frames: FrameSet, folder: Path, known: Matcher, progress: Progress) -> Matcher:
+    """Describe other frames so that they can be matched with those of a run: by its network, along its basis.
+
+    Args:
+        frames: The frames.
+        folder: Where their descriptors are written.
+        known: The matcher of the run.
+        progress: Shows how many frames are described.
+    """
+    config, device = known.config, known.device
+    folder.mkdir(parents=True)
+    grid = working_grid(frames, config, known.maps.grid.stride)
+    DescriptorFiles(folder, config.runtime.cache_gb).begin(grid, known.maps.files.basis())
+    describe_frames(frames, folder, config, device, progress)
+    return Matcher(frames, folder, config, device)
+
+
+def check_network(run: Reopened, config: Config) -> None:
     """See that what is to be compared is described by the network of the run.
 
     Raises:
@@ -188,3 +206,10 @@ def model_views(run: Reopened, matcher: Matcher) -> ModelViews:
         scale=error_scale(run.frames),
         seed=matcher.config.runtime.seed,
     )
+
+
+def keep_unit(run: Path, out: Path) -> None:
+    """Note in a folder, which has the coordinates of a run, the unit that the run has from measured poses."""
+    known = read_known_poses(run)
+    if known is not None and run_metric(run) is not None:
+        write_known_poses(out, replace(known, are_exact=False, frames={}))

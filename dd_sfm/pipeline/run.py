@@ -140,7 +140,7 @@ def run(
                 stoppable(stages.describe_stop, resumes=True),
                 using_threads(cpu_threads(request.config.runtime)),
             ):
-                write_config(request.out, _resolved(request.config, device))
+                write_config(request.out, resolved_config(request.config, device))
                 start_s = time.monotonic() - began
                 kept = stages.do(request.last)
                 if request.last != STAGES[-1]:
@@ -378,7 +378,7 @@ def _finish(
     return metrics
 
 
-def _resolved(config: Config, device: torch.device) -> dict[str, Any]:
+def resolved_config(config: Config, device: torch.device) -> dict[str, Any]:
     """The configuration as used, with the versions of what used it."""
     packages = ("torch", "pycolmap", "numpy", "scipy", "opencv-python-headless")
     versions = {name: metadata.version(name) for name in packages}

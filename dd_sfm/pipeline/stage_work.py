@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
 from dd_sfm.features.method import FeatureMethod, Job
 from dd_sfm.features.methods import feature_method
@@ -33,6 +34,7 @@ from dd_sfm.pipeline.metrics import model_figures
 from dd_sfm.pipeline.stages import STAGES
 from dd_sfm.progress import Progress
 from dd_sfm.sfm.point_cloud import to_cloud
+from dd_sfm.structures import FinishedModel
 
 
 @dataclass(frozen=True)
@@ -119,27 +121,36 @@ def _make_points(work: Work) -> None:
     has_more = has_frames_between(work.out)
     # Without enumerate, which holds a model while the next one is made.
     for finished in models:
-        camera = finished.model.camera
-        uncertainty = whole_uncertainty(finished, job.frames.camera.focal_sigma)
-        own: dict[str, int | float | None] = {
-            "frames_registered": len(finished.model.cam_from_world),
-            "focal_length_px": round(camera.fx, 2),
-        }
-        if len(uncertainty):
-            own["median_uncertainty"] = round(float(np.median(uncertainty)), 5)
-        if not figures:
-            metric = run_metric(work.out)
-            comments = () if metric is None else metric.comments
-            write_cloud(work.out / "points.ply", to_cloud(finished.model, uncertainty), comments=comments)
+        figures.append(write_finished(work.out, finished, job.frames.camera, is_first=not figures))
         if has_more:
             known.append(KeyPoints.of(finished))
-        figures.append(model_figures(finished.model) | dict(finished.figures) | own)
         del finished
     if has_more:
         poses = find_poses_between(work.request.source, work.out, work.config, known, work.progress)
         write_trajectory(work.out, poses)
         figures[0]["frames_posed"] = sum(pose.model == 0 for pose in poses)
     write_point_figures(work.out, figures)
+
+
+def write_finished(
+    out: Path, finished: FinishedModel, camera: PinholeCamera, *, is_first: bool = True
+) -> dict[str, Any]:
+    """The figures of a model with its final points; of the first one ``points.ply`` is written.
+
+    ``camera``: of the frames, whose focal length may not be sure.
+    """
+    uncertainty = whole_uncertainty(finished, camera.focal_sigma)
+    own: dict[str, int | float | None] = {
+        "frames_registered": len(finished.model.cam_from_world),
+        "focal_length_px": round(finished.model.camera.fx, 2),
+    }
+    if len(uncertainty):
+        own["median_uncertainty"] = round(float(np.median(uncertainty)), 5)
+    if is_first:
+        metric = run_metric(out)
+        comments = () if metric is None else metric.comments
+        write_cloud(out / "points.ply", to_cloud(finished.model, uncertainty), comments=comments)
+    return model_figures(finished.model) | dict(finished.figures) | own
 
 
 STAGE_WORK: dict[str, Callable[[Work], None]] = {

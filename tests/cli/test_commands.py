@@ -31,6 +31,7 @@ from dd_sfm.notes import NoteCode
         "calibrate",
         "demo",
         "localize",
+        "merge",
         "register",
     ],
 )

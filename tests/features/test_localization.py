@@ -47,7 +47,7 @@ class TrueMatcher:
         rows, others = (np.flatnonzero(truth.frame == k) for k in (self.first + reference, other.first + target))
         near = cKDTree(truth.xy[rows]).query(xy)[1]
         both, here, there = np.intersect1d(truth.point[rows[near]], truth.point[others], return_indices=True)
-        found = truth.xy[others[there]] + rng.normal(0, other.wrong_px, (len(both), 2))
+        found = other.truth.xy[others[there]] + rng.normal(0, other.wrong_px, (len(both), 2))
         return PairFound(here, found, np.ones(len(both)), len(both) / len(xy))
 
 

@@ -1,0 +1,129 @@
+"""Runs that share tissue become one run; others are refused."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from converting import write_small_run
+from plane import CAMERA, plane_model
+
+import dd_sfm as package
+from dd_sfm.cameras import camera_centres
+from dd_sfm.config import Config
+from dd_sfm.errors import InputError
+from dd_sfm.io.images import read_image, read_mask, write_image, write_mask
+from dd_sfm.io.run_folder import ExtractedFrames, load_frames, read_frames, write_frames
+from dd_sfm.pipeline.merged_frames import canvas_for, write_merged_frames
+from dd_sfm.pipeline.reopened import Reopened
+from dd_sfm.progress import silent
+from dd_sfm.sfm.geometry import similarity
+from dd_sfm.structures import FrameRecord
+
+DEMOS = Path(__file__).parents[2] / "demo_videos"
+
+
+def reopened(folder, camera, count=2):
+    """A run with frames of a camera, of one shade each, and a white pixel at its principal point."""
+    folder.mkdir()
+    records = tuple(FrameRecord(k, k / 25, 1.0) for k in range(count))
+    write_frames(
+        folder,
+        ExtractedFrames("clip.mp4", camera.width, camera.height, 25.0, count, camera, None, 100, "png", records),
+    )
+    for frame in load_frames(folder).frames:
+        image = np.full((camera.height, camera.width, 3), 40, np.uint8)
+        image[round(camera.cy), round(camera.cx)] = 255
+        for path in (frame.path, frame.mask_path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(frame.path, image)
+        write_mask(frame.mask_path, np.ones(image.shape[:2], bool))
+    model = replace(plane_model(5.0), camera=camera)
+    return Reopened(folder, Config(), load_frames(folder), model)
+
+
+def test_frames_of_two_lenses_get_one_camera_and_names_of_their_runs(tmp_path):
+    narrow = replace(CAMERA, width=160, height=120, fx=200.0, fy=200.0, cx=80.0, cy=60.0)
+    wide = replace(CAMERA, width=120, height=100, fx=100.0, fy=100.0, cx=60.0, cy=50.0)
+    runs = [reopened(tmp_path / "a", wide), reopened(tmp_path / "b", narrow)]
+    canvas = canvas_for(runs)
+    assert canvas.base == 1
+    # From centre to centre 119 pixels of the wide frames are 238 of the narrow ones, some 40 beyond each rim.
+    assert canvas.camera.size == (239, 199)
+    assert np.allclose(canvas.camera.focal, 200.0)
+    assert np.allclose(canvas.maps[0].xy(wide.principal_point), canvas.camera.principal_point)
+    write_merged_frames(runs, canvas, tmp_path / "out", [], silent)
+    frames = load_frames(tmp_path / "out")
+    assert [frame.path.name for frame in frames.frames] == [
+        "a_00000000.png", "a_00000001.png", "b_00000000.png", "b_00000001.png"
+    ]  # fmt: skip
+    assert [frame.index for frame in frames.frames] == [0, 1, 2, 3]
+    assert [len(piece) for piece in frames.pieces] == [2, 2]
+    assert read_frames(tmp_path / "out").sources == ("a", "b")
+    x, y = (round(float(value)) for value in canvas.camera.principal_point)
+    for frame in frames.frames:
+        image, mask = read_image(frame.path), read_mask(frame.mask_path)
+        assert image.shape == (199, 239, 3)
+        assert image[y, x].min() > 200
+        assert image[y, x + 20].max() == 40
+        assert mask[y, x]
+    assert not read_mask(frames.frames[2].mask_path)[:, 0].any()
+    assert read_mask(frames.frames[0].mask_path)[y, 5]
+
+
+def test_frames_of_one_camera_are_linked_as_they_are(tmp_path):
+    runs = [reopened(tmp_path / name, CAMERA) for name in ("a", "b")]
+    canvas = canvas_for(runs)
+    assert canvas.camera == CAMERA
+    write_merged_frames(runs, canvas, tmp_path / "out", [], silent)
+    assert (tmp_path / "out/frames/b_00000001.png").samefile(tmp_path / "b/frames/00000001.png")
+
+
+def test_what_cannot_be_merged_is_told_in_a_line(dd_sfm, tmp_path):
+    run = tmp_path / "run"
+    write_small_run(run)
+    ran = dd_sfm("merge", run, run, "-o", tmp_path / "out")
+    assert ran.code == 1
+    assert "the run is not finished" in ran.err
+    with pytest.raises(InputError, match="not found; expected the folder of a run"):
+        package.merge(tmp_path / "none", run, tmp_path / "out")
+
+
+def reconstructed(clip, out, first, end):
+    settings = {
+        "frames.every": 3, "frames.start": first, "frames.end": end, "describe.working_height_px": 300,
+        "dense.adjust_rounds": 0,
+    }  # fmt: skip
+    config = package.configure("preview", settings)
+    return package.reconstruct(DEMOS / clip / "clip.mp4", out, config, calibration=DEMOS / clip / "calibration.txt")
+
+
+@pytest.mark.slow
+def test_pieces_of_a_video_become_one_run_and_those_of_two_do_not(tmp_path, dd_sfm):
+    first = reconstructed("sinus", tmp_path / "a", 0, 27)
+    second = reconstructed("sinus", tmp_path / "b", 15, 42)
+    shutil.rmtree(second.path / "descriptors")
+    out = tmp_path / "out"
+    ran = dd_sfm("merge", first.path, second.path, "-o", out)
+    assert ran.code == 0, ran.err
+    both = package.open_run(out)
+    joined = json.loads((out / "metrics.json").read_text())["joined"]
+    assert joined["frames"] == [len(first.poses), len(second.poses)]
+    assert both.metrics["frames_registered"] == sum(joined["frames"])
+    assert joined["scale_error"] < 0.05
+    assert (out / "report.html").is_file()
+    offset = both.frames[len(first.frames)].index
+    numbers = [*first.poses, *second.poses]
+    assert list(both.poses) == [*first.poses, *(offset - 15 + number for number in second.poses)]
+    truth = np.load(DEMOS / "sinus" / "truth.npz")["c"][numbers]
+    centres = camera_centres(np.stack(list(both.poses.values())))
+    scale, turn, shift = similarity(centres, truth)
+    path = np.linalg.norm(np.diff(truth, axis=0), axis=1).sum()
+    assert np.linalg.norm(scale * centres @ turn.T + shift - truth, axis=1).max() < 0.01 * path
+    other = reconstructed("colon", tmp_path / "c", 0, 16)
+    ran = dd_sfm("merge", first.path, other.path, "-o", tmp_path / "none")
+    assert ran.code == 1
+    assert "Nothing was written" in ran.err
+    assert not (tmp_path / "none").exists()

@@ -25,7 +25,7 @@ TURNED_DOWN = 3.0
 SENSOR_MM, SENSOR_RAD = 100.0, np.pi / 2
 """What is expected of a hand-eye transform before: it holds what the motion leaves open."""
 LEAST_POSES = 4
-SEARCH_STEPS, MOST_STEPS, ROUNDS = 41, 60, 5
+SEARCH_STEPS, FEW_STEPS, MOST_STEPS, ROUNDS, CONVERGED = 41, 6, 40, 5, 1e-5
 NOT_TOLD = 1e-13
 LEAST_SHARE = 0.25
 """Poses are taken to be at most twice as exact as stated."""
@@ -137,8 +137,9 @@ def _fitted(
         return None
     free = _Unknowns(has_sensor, bool(within), offset, within)
     problem = _Problem(pair, rows, weights, free)
-    solved = [problem.solve(first) for first in _starts(*pair.at(rows, start), sensor, has_sensor, start)]
-    cost, fit = min(solved, key=lambda one: one[0])
+    # A few steps tell which start is the one to go on from.
+    tried = [problem.solve(first, FEW_STEPS) for first in _starts(*pair.at(rows, start), sensor, has_sensor, start)]
+    cost, fit = problem.solve(min(tried, key=lambda one: one[0])[1], MOST_STEPS)
     share = cost / max(1, 6 * len(rows) - free.count)
     return _Found(problem.with_sigmas(fit, share), cost / ALIKE, share)
 
@@ -149,10 +150,10 @@ class _Problem:
     def __init__(self, pair: PathPair, rows: NDArray[np.int64], weights: _Weights, free: "_Unknowns") -> None:
         self._pair, self._rows, self._weights, self._free = pair, rows, weights, free
 
-    def solve(self, fit: PathFit) -> tuple[float, PathFit]:
-        """The fit with the least cost near one, by Levenberg and Marquardt's method, and that cost."""
+    def solve(self, fit: PathFit, steps: int) -> tuple[float, PathFit]:
+        """The fit with the least cost near one, by so many steps of Levenberg and Marquardt's method, and that cost."""
         cost, damping = self._cost(fit), 1e-3
-        for _ in range(MOST_STEPS):
+        for _ in range(steps):
             matrix, right = self._equations(fit)
             change = np.linalg.lstsq(matrix + damping * np.diag(np.diag(matrix)), -right, rcond=None)[0]
             tried = self._free.changed(fit, change)
@@ -163,7 +164,7 @@ class _Problem:
                     break
                 continue
             gained, cost, fit, damping = (cost - then) / max(cost, 1e-300), then, tried, max(damping / 5, 1e-9)
-            if gained < 1e-6:
+            if gained < CONVERGED:
                 break
         return cost, fit
 

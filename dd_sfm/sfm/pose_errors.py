@@ -2,7 +2,8 @@
 
 Matches on one region of tissue do not err independently: light moves with the scope, and they slide with it. Random
 slides of all regions are drawn, and carried through the normal equations of the adjustment to poses and points. The
-places are those after an alignment by the cameras. Why this model: docs/design-notes.md.
+places are those after an alignment by the cameras. Where the scope hardly moves slides are small and other errors
+count, which poses by either half of the tissue show. Why this model: docs/design-notes.md.
 """
 
 from collections.abc import Iterator
@@ -16,12 +17,17 @@ from scipy.spatial import cKDTree
 from dd_sfm.cameras import camera_centres, stack_poses, world_to_camera
 from dd_sfm.ops.banded import BandedFactor
 from dd_sfm.ops.point_blocks import point_blocks
+from dd_sfm.sfm.point_selection import select_points
 from dd_sfm.structures import FloatArray, IntArray, Model
 
 SLIDE = 0.0065
 """Standard deviation of a region's slide in the image, relative to the way of the camera seen from the tissue..."""
 REGION_SIDE, REGION_FRAMES = 5, 8
 """...of regions that are this part of a frame wide and high, and that the middle views of whose points lie so close."""
+HALVES_SHARE = 1.0
+"""Poses by either half of the tissue differ by what they err: by so much of that those by all of it do..."""
+FEWEST_OBSERVATIONS = 12
+"""...where either half has so many observations of every frame."""
 NOISE = 0.3
 """Standard deviation of an observation by itself, relative to the residual at which the adjustment turns it down."""
 DRAWS = 32
@@ -169,13 +175,46 @@ def errors_by_poses(model: Model, xyz: FloatArray, scale_px: float, seed: int) -
     moves, distance = slides(model)
     amounts = SLIDE * np.random.default_rng(seed).normal(size=(moves.shape[1], DRAWS))
     equations = NormalEquations(model, scale_px)
-    moved = equations.points_moved_by(equations.poses_moved_by(moves, amounts))
-    variance = np.concatenate([np.square(points).sum(1).mean(1) for points in moved]) / distance**2
+    poses, apart = equations.poses_moved_by(moves, amounts), HALVES_SHARE * _apart(model, scale_px)
+    variance = (_point_variance(equations, poses) + _point_variance(equations, apart)) / distance**2
     tree, nearest = cKDTree(model.xyz), list(range(1, min(NEIGHBOURS, len(model.xyz)) + 1))
     found = np.empty(len(xyz))
     for part in (slice(first, first + PLACES) for first in range(0, len(xyz), PLACES)):
         found[part] = np.sqrt(np.median(variance[tree.query(xyz[part], k=nearest)[1]], axis=1))
     return found
+
+
+def _point_variance(equations: NormalEquations, poses: FloatArray) -> FloatArray:
+    """Mean squared way (P,) of points where poses (F, 6, K) move in K cases; 0 without any."""
+    if not poses.shape[2]:
+        return np.zeros(1)
+    return np.concatenate([np.square(points).sum(1).mean(1) for points in equations.points_moved_by(poses)])
+
+
+def _apart(model: Model, scale_px: float) -> FloatArray:
+    """How far poses by one half of the tissue are from those by the other (F, 6, K), for K ways to halve it.
+
+    Each half's are the next step of an adjustment to its own observations. Halves are regions of tissue in turn, as
+    those of a chessboard, for the whole clip and changing over time.
+    """
+    numbers, (_, cell, time) = np.array(sorted(model.cam_from_world)), _regions(model)
+    found = []
+    for half in ((cell.sum(1)) % 2, (cell.sum(1) + time) % 2):
+        parts = [select_points(model, half == side) for side in (0, 1)]
+        observed = [np.bincount(part.frame, minlength=int(numbers[-1]) + 1)[numbers] for part in parts]
+        if min(counts.min() for counts in observed) >= FEWEST_OBSERVATIONS:
+            one, other = (_next_step(part, scale_px) for part in parts)
+            found.append(one - other)
+    return np.stack(found, axis=2) if found else np.zeros((len(numbers), 6, 0))
+
+
+def _next_step(model: Model, scale_px: float) -> FloatArray:
+    """How poses (F, 6) move in the next step of the adjustment."""
+    poses = stack_poses(model.cam_from_world)
+    projected, depth = model.camera.project(world_to_camera(model.xyz[model.point], poses[model.frame]))
+    residual = np.where((depth > 0)[:, None], model.xy - projected, 0).reshape(-1, 1)
+    own = eye_array(len(residual)).tocsr()
+    return NormalEquations(model, scale_px).poses_moved_by(own, residual)[:, :, 0]
 
 
 def place_errors(model: Model, scale_px: float, seed: int) -> FloatArray:
@@ -217,19 +256,24 @@ def slides(model: Model) -> tuple[csr_array, FloatArray]:
         Shifts in pixels (2O, 6R): by region, along x for a way of the camera along its three axes, then along y; and
         the distance (P,) of every point from its middle view.
     """
-    count, poses = len(model.xyz), stack_poses(model.cam_from_world)
-    views = np.bincount(model.point, minlength=count)
-    middle = np.minimum(np.cumsum(views) - views + views // 2, len(model.point) - 1)
-    from_frame, centres = model.frame[middle], camera_centres(poses)
+    poses, (from_frame, cell, time) = stack_poses(model.cam_from_world), _regions(model)
+    centres = camera_centres(poses)
     distance = np.linalg.norm(model.xyz - centres[from_frame], axis=1)
-    cell = np.clip((model.xy[middle] / model.camera.size * REGION_SIDE).astype(np.int64), 0, REGION_SIDE - 1)
-    time = np.searchsorted(sorted(model.cam_from_world), from_frame) // REGION_FRAMES
     region = np.unique((time * REGION_SIDE + cell[:, 1]) * REGION_SIDE + cell[:, 0], return_inverse=True)[1]
     way = (centres[model.frame] - centres[from_frame][model.point]) / distance[model.point, None]
     way = (poses[model.frame][:, :, :3] @ way[:, :, None])[:, :, 0]
     blocks = np.zeros((len(model.point), 2, 6))
     blocks[:, 0, :3], blocks[:, 1, 3:] = model.camera.fx * way, model.camera.fy * way
     return _block_rows(blocks, region[model.point], int(region.max()) + 1), distance
+
+
+def _regions(model: Model) -> tuple[IntArray, IntArray, IntArray]:
+    """The middle view (P,) of each point, and its region: the cell (P, 2) there, and the time (P,)."""
+    views = np.bincount(model.point, minlength=len(model.xyz))
+    middle = np.minimum(np.cumsum(views) - views + views // 2, len(model.point) - 1)
+    from_frame = model.frame[middle]
+    cell = np.clip((model.xy[middle] / model.camera.size * REGION_SIDE).astype(np.int64), 0, REGION_SIDE - 1)
+    return from_frame, cell, np.searchsorted(sorted(model.cam_from_world), from_frame) // REGION_FRAMES
 
 
 def _block_rows(blocks: FloatArray, column: IntArray, columns: int) -> csr_array:

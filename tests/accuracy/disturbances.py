@@ -3,8 +3,9 @@
     python tests/accuracy/disturbances.py --work /tmp/disturbances --figure disturbances.png
 
 For each organ and strength it renders a clip, of the same scene and path, compares the learned descriptor and tuned
-SIFT by `dd-sfm compare --reference`, and counts frames that are registered, and those of them that are wrong: further
-than 2 % of the path from the truth, as registration_strides.py tells them. A repeated call does what is missing.
+SIFT by `dd-sfm compare --reference`, and counts the frames of the finished models, and those of them that are wrong:
+further than 2 % of the path from the truth, as registration_strides.py tells them. Told: a note says that the tissue
+moves, or poses are off. A repeated call does what is missing.
 """
 
 import argparse
@@ -19,7 +20,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from registration_strides import COLOURS, WRONG, errors_by_frame
 
-from dd_sfm.io.run_folder import load_frames, read_poses
+from dd_sfm.io.colmap_model import read_poses
+from dd_sfm.sfm.rigidity import ResidualGrowth
 
 STRENGTHS = {
     "deformation": (0.3, 0.6, 1.0),
@@ -31,7 +33,7 @@ UNITS = {"deformation": "mm", "debris": "particles", "smoke": "strength", "tool"
 PANELS = {"right": "right frames", "ate_mm": "camera error, rms [mm]", "error_mm": "error of points, median [mm]"}
 COLUMNS = (
     "organ", "kind", "strength", "features", "registered", "right", "wrong", "points", "ate_mm", "error_mm",
-    "error_p90_mm",
+    "error_p90_mm", "told",
 )  # fmt: skip
 
 
@@ -63,12 +65,12 @@ def figures(run, clip, code):
     if not (run / "metrics.json").is_file():
         return line
     metrics = json.loads((run / "metrics.json").read_text())
-    numbers = {k: frame.index for k, frame in enumerate(load_frames(run).frames)}
-    found = read_poses(run)
-    off = errors_by_frame([{numbers[k]: pose for k, pose in poses.items()} for poses in found.models], clip)
+    models = [read_poses(folder) for folder in sorted((run / "sparse").iterdir())]
+    off = errors_by_frame([{int(Path(name).stem): pose for name, pose in poses.items()} for poses in models], clip)
     right = sum(value < WRONG for value in off.values())
     line |= {"registered": len(off), "right": right, "wrong": len(off) - right, "points": metrics["points"]}
-    line["said"] = metrics["degradations"]
+    growth = ResidualGrowth.read(metrics)
+    line |= {"said": metrics["degradations"], "told": growth is not None and growth.is_large}
     report = run.parent / "report.json"
     if code == 0 and report.is_file():
         shown = json.loads(report.read_text())["runs"][run.name]

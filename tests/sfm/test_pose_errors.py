@@ -103,3 +103,16 @@ def test_places_of_cameras_are_as_unsure_as_in_a_monte_carlo_of_adjustments(scen
     found = place_errors(model, SCALE_PX, 0)
     assert found.shape == (8,)
     assert np.sqrt(np.square(found).mean()) == pytest.approx(np.sqrt(np.square(away).sum(2).mean()), rel=0.4)
+
+
+def test_what_halves_differ_by_is_added_in_proportion(scene, monkeypatch):
+    _, model = scene
+    monkeypatch.setattr(pose_errors, "SLIDE", 1e-6)
+    noise = np.random.default_rng(1).normal(0, 0.02, model.xy.shape)
+    once, twice = (
+        errors_by_poses(replace(model, xy=model.xy + times * noise), model.xyz, SCALE_PX, 0) for times in (1, 2)
+    )
+    assert np.median(once) > 5e-5
+    assert np.median(twice / once) == pytest.approx(2, rel=0.1)
+    monkeypatch.setattr(pose_errors, "FEWEST_OBSERVATIONS", 1000)
+    assert errors_by_poses(replace(model, xy=model.xy + noise), model.xyz, SCALE_PX, 0).max() < 1e-5

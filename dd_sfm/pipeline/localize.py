@@ -32,8 +32,8 @@ from dd_sfm.ops.compiled import using_threads
 from dd_sfm.pipeline.between_frames import KeyPoints, find_poses_between
 from dd_sfm.pipeline.frame_confidence import confidence_figures
 from dd_sfm.pipeline.frames import check_source, decide_every, extract_frames
-from dd_sfm.pipeline.metrics import camera_figures, known_figures, memory_figures, model_figures
-from dd_sfm.pipeline.reopened import Reopened, describe_again, describe_along, keep_unit, model_views, reopen
+from dd_sfm.pipeline.metrics import camera_figures, memory_figures, model_figures
+from dd_sfm.pipeline.reopened import Reopened, describe_again, describe_along, model_views, reopen
 from dd_sfm.pipeline.run import resolved_config
 from dd_sfm.progress import Progress, begin_stage
 from dd_sfm.runtime import cpu_threads, resolve_device
@@ -186,7 +186,6 @@ class _Localizing:
         table = np.stack([pose.cam_from_world for pose in poses])
         write_text(self.folder / TUM, tum_text(list(times), table, times))
         shutil.copyfile(run.path / "points.ply", self.folder / "points.ply")
-        keep_unit(run.path, self.folder)
         write_config(self.folder, resolved_config(self.request.config, self.device))
         found = [_of_frame(extracted, position, placement) for position in range(len(frames))]
         write_frame_poses(self.folder, found)
@@ -249,7 +248,6 @@ class _Localizing:
             "field_kept": extracted.field_kept,
             **camera_figures(extracted, extracted.camera.fx),
             "lens": config.camera.lens,
-            **known_figures(self.folder),
             "localized": {"run": record["run"], "source": record["source"], "frames": details},
             "degradations": [note.text for note in self.notes],
             "degradation_codes": [note.code.value for note in self.notes],

@@ -22,6 +22,7 @@ from dd_sfm.features.model_views import ModelViews
 from dd_sfm.features.run_joining import RunRelation, pose_together, relate_runs, tracks_of_both
 from dd_sfm.io.finished_run import check_finished
 from dd_sfm.io.frame_poses import write_frame_poses
+from dd_sfm.io.known_poses import hand_on_unit
 from dd_sfm.io.run_config import read_config, write_config
 from dd_sfm.io.run_folder import (
     load_frames,
@@ -41,7 +42,7 @@ from dd_sfm.pipeline.coverage import run_coverage
 from dd_sfm.pipeline.frame_confidence import frame_poses
 from dd_sfm.pipeline.merged_frames import canvas_for, write_merged_frames
 from dd_sfm.pipeline.metrics import run_metrics
-from dd_sfm.pipeline.reopened import Reopened, check_network, describe_again, describe_along, keep_unit, reopen
+from dd_sfm.pipeline.reopened import Reopened, check_network, describe_again, describe_along, reopen
 from dd_sfm.pipeline.run import resolved_config
 from dd_sfm.pipeline.stage_work import write_finished
 from dd_sfm.progress import Progress, begin_stage
@@ -176,7 +177,7 @@ class _Merging:
             scales=[ModelScale(1.0, 0.0)],
             confidence=[dict.fromkeys(model.cam_from_world, 0.0) | check.confidence],
         )
-        keep_unit(self.runs[0].path, self.folder)
+        hand_on_unit(self.runs[0].path, self.folder)
         write_matches(self.folder, MatchResult(tracks, []))
         write_poses(self.folder, result)
         write_frame_poses(self.folder, frame_poses(read_frames(self.folder).kept, result))

@@ -23,11 +23,11 @@ from dd_sfm.features.model_views import ModelViews
 from dd_sfm.io.atomic import output_error
 from dd_sfm.io.colmap_model import image_names, read_model
 from dd_sfm.io.finished_run import check_finished
-from dd_sfm.io.known_poses import read_known_poses, run_metric, write_known_poses
 from dd_sfm.io.run_config import read_config
 from dd_sfm.io.run_folder import load_frames, read_frames, read_grid, read_metrics
 from dd_sfm.io.working import load_working, working_grid
 from dd_sfm.ops.frame_rows import FrameRows
+from dd_sfm.ops.resize import working_scale
 from dd_sfm.progress import Progress
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.structures import FrameSet, Model
@@ -38,6 +38,9 @@ DESCRIPTORS = "descriptors"
 SAME_NETWORK = 0.95
 """Median cosine similarity of a frame's descriptors with those that the run has, from which on both are of one network:
 above what lower precision changes."""
+
+MOST_RESIZED = 2.5
+"""By this factor frames are described larger or smaller than a run of their own would have them, at most."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,9 @@ def describe_again(
 def describe_along(frames: FrameSet, folder: Path, known: Matcher, progress: Progress) -> Matcher:
     """Describe other frames so that they can be matched with those of a run: by its network, along its basis.
 
+    A pixel of theirs that the network sees is the same angle as one of the run's, whatever their lens is: tissue that
+    is seen at half the size is hardly found again.
+
     Args:
         frames: The frames.
         folder: Where their descriptors are written.
@@ -125,11 +131,21 @@ def describe_along(frames: FrameSet, folder: Path, known: Matcher, progress: Pro
         progress: Shows how many frames are described.
     """
     config, device = known.config, known.device
+    frames = at_angle(frames, known)
     folder.mkdir(parents=True)
     grid = working_grid(frames, config, known.maps.grid.stride)
     DescriptorFiles(folder, config.runtime.cache_gb).begin(grid, known.maps.files.basis())
     describe_frames(frames, folder, config, device, progress)
     return Matcher(frames, folder, config, device)
+
+
+def at_angle(frames: FrameSet, known: Matcher) -> FrameSet:
+    """Frames whose field of view is stated so high that a working pixel is the same angle as one of a run's frames."""
+    height = known.config.describe.working_height_px
+    usual = working_scale(frames.field_of_view_px, height)
+    scale = known.maps.grid.scale * known.frames.camera.fx / frames.camera.fx
+    scale = float(np.clip(scale, usual / MOST_RESIZED, usual * MOST_RESIZED))
+    return replace(frames, field_of_view_px=max(1, round(height / scale)))
 
 
 def check_network(run: Reopened, config: Config) -> None:
@@ -206,10 +222,3 @@ def model_views(run: Reopened, matcher: Matcher) -> ModelViews:
         scale=error_scale(run.frames),
         seed=matcher.config.runtime.seed,
     )
-
-
-def keep_unit(run: Path, out: Path) -> None:
-    """Note in a folder, which has the coordinates of a run, the unit that the run has from measured poses."""
-    known = read_known_poses(run)
-    if known is not None and run_metric(run) is not None:
-        write_known_poses(out, replace(known, are_exact=False, frames={}))

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, read_mask, write_image, write_mask
 from dd_sfm.io.run_folder import ExtractedFrames, load_frames, read_frames, write_frames
 from dd_sfm.pipeline.merged_frames import canvas_for, write_merged_frames
-from dd_sfm.pipeline.reopened import Reopened
+from dd_sfm.pipeline.reopened import Reopened, at_angle
 from dd_sfm.progress import silent
 from dd_sfm.sfm.geometry import similarity
 from dd_sfm.structures import FrameRecord
@@ -127,3 +128,19 @@ def test_pieces_of_a_video_become_one_run_and_those_of_two_do_not(tmp_path, dd_s
     assert ran.code == 1
     assert "Nothing was written" in ran.err
     assert not (tmp_path / "none").exists()
+
+
+def test_frames_of_a_wide_lens_are_described_larger(tmp_path):
+    wide = reopened(tmp_path / "a", replace(CAMERA, fx=100.0, fy=100.0)).frames
+    known = SimpleNamespace(
+        config=Config(),
+        frames=replace(wide, camera=replace(CAMERA, fx=200.0, fy=200.0)),
+        maps=SimpleNamespace(grid=SimpleNamespace(scale=1.0)),
+    )
+    # Of a field 400 pixels high the network sees 500; here a pixel is twice the angle, of which it sees two.
+    described = at_angle(replace(wide, field_of_view_px=400), known)
+    assert described.field_of_view_px == 250
+    far = replace(known.frames, camera=replace(CAMERA, fx=900.0, fy=900.0))
+    assert at_angle(replace(wide, field_of_view_px=400), SimpleNamespace(**{**vars(known), "frames": far})) == replace(
+        wide, field_of_view_px=160
+    )

@@ -142,35 +142,80 @@ def _images_text(path: Path) -> dict[str, FloatArray]:
 
 
 def _of_lines(path: Path, lines: Sequence[str]) -> CameraPath:
-    """A table with a head, or lines of TUM."""
+    """A table with a head, or lines of TUM: all with an orientation, or all without."""
     head = next((line for line in lines if line.strip() and not _is_remark(line)), "")
-    words = _words(head.lstrip("# "))
-    if _columns(words):
+    if _columns(_words(head.lstrip("# "))):
         return _of_table(path, lines, head)
     rows: list[list[float]] = []
+    first = 0
     for number, line in enumerate(lines, 1):
-        words = line.partition("#")[0].replace(",", " ").split()
-        if words and len(words) < 4:
-            raise ValueError(f"line {number} has {len(words)} values")
-        if words:
-            rows.append([float(word) for word in words[:8]])
+        plain = line.partition("#")[0].strip()
+        if not plain:
+            continue
+        row = _row(plain, _separator_of_row(plain), f"line {number}")
+        first = first or number
+        if len(row) not in (4, 8):
+            raise ValueError(f"line {number} has {len(row)} values, and not 4 or 8")
+        if rows and len(row) != len(rows[0]):
+            raise ValueError(f"line {number} has {len(row)} values, line {first} has {len(rows[0])}")
+        rows.append(row)
     if not rows:
         raise ValueError("no positions")
-    values = np.array([row[:4] for row in rows], np.float64)
-    rotations = np.full((len(rows), 3, 3), np.nan)
-    if all(len(row) == 8 for row in rows):
-        rotations = _rotations(np.array([row[4:] for row in rows], np.float64))
-    return _sorted(path, values[:, 0], rotations, values[:, 1:], "either")
+    values = np.array(rows, np.float64)
+    has_rotations = values.shape[1] == 8
+    rotations = _rotations(values[:, 4:]) if has_rotations else np.full((len(rows), 3, 3), np.nan)
+    return _sorted(path, values[:, 0], rotations, values[:, 1:4], "either")
+
+
+def _row(line: str, separator: str, where: str) -> list[float]:
+    return [_number(word, separator, where) for word in _cells(line, separator)]
+
+
+def _number(word: str, separator: str, where: str) -> float:
+    """A number, whose decimal mark may be a comma where values are separated by something else.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    is_comma = separator != "," and word.count(",") == 1 and "." not in word
+    try:
+        return float(word.replace(",", ".") if is_comma else word)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _is_remark(line: str) -> bool:
     """Whether a line is a comment, and not the head of a table behind a "#"; TUM files have comments that look so."""
-    is_table = re.search(r"[,;\t]", line) is not None and bool(_columns(_words(line.lstrip("# "))))
+    is_table = _separator(line) != "" and bool(_columns(_words(line.lstrip("# "))))
     return line.lstrip().startswith("#") and not is_table
 
 
+def _separator(head: str) -> str:
+    """What separates the words of a head: a semicolon, a tab, a comma, or "" for spaces."""
+    return next((mark for mark in ";\t," if mark in head), "")
+
+
+def _separator_of_row(line: str) -> str:
+    """The same of a line of numbers, whose decimal mark may be a comma."""
+    mark = _separator(line)
+    return "" if mark == "," and any(len(cell.split()) > 1 for cell in line.split(",")) else mark
+
+
+def _cells(line: str, separator: str, count: int = 0) -> list[str]:
+    """The values of a line, without empty ones at its end beyond a count."""
+    if not separator:
+        return line.split()
+    try:
+        cells = [cell.strip().strip('"') for cell in next(csv.reader([line], delimiter=separator), [])]
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+    while len(cells) > count and not cells[-1]:
+        cells.pop()
+    return cells
+
+
 def _words(line: str) -> list[str]:
-    return [word.strip().strip('"') for word in re.split(r"[,;\t]" if re.search(r"[,;\t]", line) else r"\s+", line)]
+    return _cells(line, _separator(line))
 
 
 def _columns(words: Sequence[str]) -> dict[str, tuple[int, str]]:
@@ -203,23 +248,14 @@ def _of_table(path: Path, lines: Sequence[str], head: str) -> CameraPath:
     """A table whose columns have names; that of a run's own trajectory.csv holds cam_from_world."""
     words = _words(head.lstrip("# "))
     columns = _columns(words)
-    after = lines[list(lines).index(head) + 1 :]
-    rows = [row for row in csv.reader(line.replace(";", ",").replace("\t", ",") for line in after) if any(row)]
-    rows = (
-        [row for row in rows if not row[0].startswith("#")]
-        if re.search(r"[,;\t]", head)
-        else [r.split() for r in after]
-    )
+    numbers, rows = _rows(lines, head, len(words))
 
     def column(name: str) -> FloatArray:
-        place = columns[name][0]
-        try:
-            return np.array([float(row[place]) for row in rows], np.float64)
-        except (ValueError, IndexError) as error:
-            raise ValueError(f"column {words[place]}: {error}") from error
+        place, separator = columns[name][0], _separator(head)
+        where = f"column {words[place]}, line"
+        values = [_number(row[place], separator, f"{where} {k}") for k, row in zip(numbers, rows, strict=True)]
+        return np.array(values, np.float64)
 
-    if not rows:
-        raise ValueError("a head without rows")
     units = {unit for name, (_, unit) in columns.items() if name in "xyz"} - {""}
     if len(units) > 1 or units - set(UNITS):
         raise ValueError(f"positions in {', '.join(sorted(units))}")
@@ -248,6 +284,27 @@ def _of_table(path: Path, lines: Sequence[str], head: str) -> CameraPath:
         raise ValueError(f"times in {columns[by][1]}")
     kind: Literal["times", "numbers"] = "times" if by == "time" else "numbers"
     return _sorted(path, factor * column(by), rotations, places, kind, unit)
+
+
+def _rows(lines: Sequence[str], head: str, count: int) -> tuple[list[int], list[list[str]]]:
+    """The rows of a table and the numbers of their lines, without comments and empty lines.
+
+    Raises:
+        ValueError: If there is none, or one has another number of values than the head.
+    """
+    separator, start = _separator(head), list(lines).index(head) + 1
+    numbers, rows = [], []
+    for number, line in enumerate(lines[start:], start + 1):
+        cells = [] if line.lstrip().startswith("#") else _cells(line, separator, count)
+        if not any(cells):
+            continue
+        if len(cells) != count:
+            raise ValueError(f"line {number} has {len(cells)} values, the first line names {count}")
+        numbers.append(number)
+        rows.append(cells)
+    if not rows:
+        raise ValueError("a head without rows")
+    return numbers, rows
 
 
 def _rotations(quaternions: FloatArray) -> FloatArray:

@@ -96,6 +96,13 @@ def test_models_are_known_by_names_as_text_and_binary(tmp_path):
         ("time,x,y,z,qx,qy,qz,qw\n1,2,3,a,0,0,0,1", "column z"),
         ("time,x,y,z\n", "head without rows"),
         ("time,x_inch,y,z\n1,2,3,4", "could not|line"),
+        ("0 1 2 3 0 0 0 1\n# a remark\n1 1 2 3 0 0 0\n", "line 3 has 7 values"),
+        ("0 1 2 3 0 0 0 1\n1 1 2 3\n", "line 2 has 4 values, line 1 has 8"),
+        ("0 1 2 3 0 0 0 1 9\n", "line 1 has 9 values"),
+        ("time,x,y,z\n0,0,1,5,2,5,3,5\n", "line 2 has 8 values, the first line names 4"),
+        ("time,x,y,z\n0,1,2,3\n\n1,2,3\n", "line 4 has 3 values, the first line names 4"),
+        ("time;x;y;z\n0;1,250;2.5;3\n1;1,250.5;2;3\n", "column x, line 3: could not convert"),
+        ("time x y z qx qy qz qw\n\n0 1 2 3 0 0 0 ?\n", "column qw, line 3"),
     ],
 )
 def test_what_is_no_path_is_refused(tmp_path, text, told):
@@ -120,3 +127,21 @@ def test_the_unit_stands_behind_the_name(tmp_path):
 def test_a_remark_of_tum_that_names_columns_is_a_remark(tmp_path):
     path = read_camera_path(written(tmp_path, "a.tum", "# timestamp tx ty tz qx qy qz qw\n3 1 2 3 0 0 0 1\n"))
     assert path.kind == "either"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "time;x;y;z\n0,0;1,5;2,5;3,5\n\n0,5;1,5;2,5;4,5\n",
+        "time\tx\ty\tz\n0,0\t1,5\t2,5\t3,5\n0,5\t1,5\t2,5\t4,5\n",
+        "0,0;1,5;2,5;3,5\n0,5;1,5;2,5;4,5\n",
+        "0,0 1,5 2,5 3,5\n0,5 1,5 2,5 4,5\n",
+        "0.0, 1.5, 2.5, 3.5\n0.5, 1.5, 2.5, 4.5,\n",
+        "# of a tracker\ntime x y z\n\n0 1.5 2.5 3.5\n# lost\n0.5 1.5 2.5 4.5\n",
+        "time, x, y, z, remark\n0, 1.5, 2.5, 3.5, first\n0.5, 1.5, 2.5, 4.5,\n",
+    ],
+)
+def test_marks_between_and_within_numbers_are_told_apart(tmp_path, text):
+    path = read_camera_path(written(tmp_path, "a.csv", text))
+    assert path.stamps.tolist() == [0.0, 0.5]
+    assert path.centres.tolist() == [[1.5, 2.5, 3.5], [1.5, 2.5, 4.5]]

@@ -86,7 +86,7 @@ def evaluate_model(
         InputError: If either cannot be read, or they share fewer than 3 frames.
     """
     run = open_run(run_path)
-    reference = open_pose_reference(reference_path, run.time_s)
+    reference = open_pose_reference(reference_path, run.time_s, run.model.cam_from_world)
     frames = common_frames(run, reference)
     alignment = align_cameras(frames.poses, frames.reference_poses)
     length = path_length(reference.cam_from_world)

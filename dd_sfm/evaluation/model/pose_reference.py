@@ -132,12 +132,15 @@ def _with_records(root: Path, folder: Path, model: Model, run: Path) -> Evaluate
     return EvaluatedRun(root, folder, model, time_s, source_number, len(kept), run, read_undistortion(run), sources)
 
 
-def open_pose_reference(path: Path, time_s: Mapping[int, float] | None = None) -> PoseReference:
+def open_pose_reference(
+    path: Path, time_s: Mapping[int, float] | None = None, model: Mapping[int, FloatArray] | None = None
+) -> PoseReference:
     """Open the folder of a rendered clip (truth.npz), a JHU sequence (motion.yaml), a COLMAP model or a run, or a path.
 
     Args:
         path: The folder; or a file of poses, TUM or a table, with @mm, @cm or @m behind it where its unit is known.
         time_s: Times by frame of the model that is measured, for poses that are known by seconds.
+        model: Its poses by frame, which tell seconds and numbers of frames apart.
 
     Raises:
         InputError: If it is none of them, or damaged.
@@ -148,7 +151,7 @@ def open_pose_reference(path: Path, time_s: Mapping[int, float] | None = None) -
             raise InputError(f"--reference {path}: not found; expected {expected}")
         if path.name in OF_FOLDERS:
             raise InputError(f"--reference {path}: is a file; expected the folder that it is in, {path.parent}")
-        poses, unit = path_reference(path, time_s)
+        poses, unit = path_reference(path, time_s, model)
         return PoseReference(path, "path", unit, poses, tuple(sorted(poses)))
     if (path / "truth.npz").is_file():
         truth = read_truth(path)

@@ -3,7 +3,7 @@
 import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ from dd_sfm.errors import ConfigError, InputError, reason_of
 from dd_sfm.io.colmap_model import read_poses
 from dd_sfm.io.colmap_source import as_binary, is_model
 from dd_sfm.io.jhu import read_sequence
+from dd_sfm.io.known_poses import run_metric
 from dd_sfm.structures import FloatArray
 
 UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
@@ -41,7 +42,8 @@ class CameraPath:
     "either", where a format leaves that open and whole numbers may be both; ``names`` of images where they are known
     by these, ascending, ``stamps`` then count them; ``world_from_sensor`` (N, 3, 4), rotations of NaN where the file
     has positions alone; ``unit``: of lengths where the file names it, else ""; ``first``: the number that the first
-    frame of the video may have.
+    frame of the video may have; ``is_of_run``: whether it is the trajectory of a run, in its unit; ``notes``: what was
+    left out.
     """
 
     path: Path
@@ -51,6 +53,8 @@ class CameraPath:
     names: tuple[str, ...] = ()
     unit: str = ""
     first: int = 0
+    is_of_run: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def centres(self) -> FloatArray:
@@ -249,6 +253,11 @@ def _of_table(path: Path, lines: Sequence[str], head: str) -> CameraPath:
     words = _words(head.lstrip("# "))
     columns = _columns(words)
     numbers, rows = _rows(lines, head, len(words))
+    is_of_run, run_unit = {"inliers", "model"} <= set(words), ""
+    notes: list[str] = []
+    if is_of_run:
+        chosen, run_unit, notes = _of_one_model(path, [row[words.index("model")] for row in rows])
+        numbers, rows = [numbers[k] for k in chosen], [rows[k] for k in chosen]
 
     def column(name: str) -> FloatArray:
         place, separator = columns[name][0], _separator(head)
@@ -265,11 +274,11 @@ def _of_table(path: Path, lines: Sequence[str], head: str) -> CameraPath:
     if has_rotations:
         rotations = _rotations(np.column_stack([column(name) for name in quaternion]))
     places = np.column_stack([column(name) for name in "xyz"])
-    if {"inliers", "model"} <= set(words):
+    if is_of_run:
         world = inverse_pose(np.concatenate([rotations, places[:, :, None]], -1))
         rotations, places = world[:, :, :3], world[:, :, 3]
         columns.pop("name", None), columns.pop("time", None)
-    unit = next(iter(units), "")
+    unit = next(iter(units), run_unit)
     if "name" in columns and "time" not in columns and "number" not in columns:
         names = [row[columns["name"][0]] for row in rows]
         order = sorted(range(len(names)), key=names.__getitem__)
@@ -283,7 +292,19 @@ def _of_table(path: Path, lines: Sequence[str], head: str) -> CameraPath:
     if not factor:
         raise ValueError(f"times in {columns[by][1]}")
     kind: Literal["times", "numbers"] = "times" if by == "time" else "numbers"
-    return _sorted(path, factor * column(by), rotations, places, kind, unit)
+    found = _sorted(path, factor * column(by), rotations, places, kind, unit)
+    return replace(found, is_of_run=is_of_run, notes=tuple(notes))
+
+
+def _of_one_model(path: Path, models: Sequence[str]) -> tuple[list[int], str, list[str]]:
+    """The rows of a run's trajectory that are of its first model, the unit of this, and what is said of the others."""
+    first = min(models, key=lambda text: (len(text), text))
+    chosen = [k for k, model in enumerate(models) if model == first]
+    metric = run_metric(path.parent, path.parent / "sparse" / first)
+    unit = metric.unit if metric is not None and metric.unit in UNITS else ""
+    others = len(models) - len(chosen)
+    text = f"{path.name}: {others} of {len(models)} frames were left out: of other models than {first}, each in a world"
+    return chosen, unit, [f"{text} of its own"] if others else []
 
 
 def _rows(lines: Sequence[str], head: str, count: int) -> tuple[list[int], list[list[str]]]:

@@ -119,6 +119,11 @@ def _of_positions(path: Path, unit: str, scene: Scene) -> MetricScale:
         )
     measured = read_camera_path(path)
     unit = unit or measured.unit
+    if measured.is_of_run and not unit:
+        raise InputError(
+            f"--scale tum:{path}: the trajectory of a run that has a unit of its own; expected one in mm, cm or m, or "
+            f"tum:{path}@mm where this is known"
+        )
     fits = [_fitted(scene, rows, UNITS[unit or "m"] * known, by) for rows, known, by in _matches(scene, measured)]
     if not fits:
         raise InputError(
@@ -145,6 +150,7 @@ def _of_positions(path: Path, unit: str, scene: Scene) -> MetricScale:
         f"{best.residual:.3g} mm from their positions (rms), which spread by {best.spread:.3g} mm (rms), "
         f"{best.reading}{without}"
     ]
+    notes += measured.notes
     if not unit:
         notes.append(f"{path}: read as metres, as no unit was given: tum:FILE@mm and @cm are the others")
     if best.is_straight:

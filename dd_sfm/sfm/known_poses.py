@@ -72,8 +72,8 @@ def open_given(settings: PosesConfig) -> GivenPath:
             f"--poses {file}: positions without orientations; expected both (qx qy qz qw). For the scale alone: "
             "dd-sfm convert --scale tum:FILE"
         )
-    notes: list[Note] = []
-    is_arbitrary = path.kind in ("names", "numbers") and not (unit or path.unit) and _is_reconstruction(file)
+    notes = [Note(NoteCode.KNOWN_POSES, text) for text in path.notes]
+    is_arbitrary = path.kind in ("names", "numbers") and not (unit or path.unit) and _is_reconstruction(path)
     if not (unit or path.unit or is_arbitrary):
         text = f"{file.name}: read as metres, as no unit was given; FILE@mm and FILE@cm are the others"
         notes.append(Note(NoteCode.KNOWN_POSES, text))
@@ -85,8 +85,8 @@ def open_given(settings: PosesConfig) -> GivenPath:
     return GivenPath(replace(path, world_from_sensor=world), "" if is_arbitrary else "mm", tuple(notes))
 
 
-def _is_reconstruction(file: Path) -> bool:
-    return file.is_dir() or file.name in MODEL_FILES
+def _is_reconstruction(path: CameraPath) -> bool:
+    return path.is_of_run or path.path.is_dir() or path.path.name in MODEL_FILES
 
 
 def _sensor_from_camera(path: Path) -> FloatArray:
@@ -108,8 +108,13 @@ def frame_keys(records: Sequence[FrameRecord]) -> FrameKeys:
     has_times = len({record.label for record in records}) < 2
     known = [record.time_s if has_times else None for record in records]
     times = np.array([np.nan if second is None else second for second in known], np.float64)
-    names = tuple((record.name, PurePosixPath(record.source).stem) for record in records)
+    names = tuple(_called(record) for record in records)
     return FrameKeys(numbers, times, names)
+
+
+def _called(record: FrameRecord) -> tuple[str, ...]:
+    stem = PurePosixPath(record.source).stem
+    return (record.name, f"{record.label}/{stem}", stem) if record.label and stem else (record.name, stem)
 
 
 def ways_to_read(given: GivenPath, keys: FrameKeys, offset: float, within: float) -> list[Reading]:

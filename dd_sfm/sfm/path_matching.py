@@ -1,8 +1,9 @@
 """Which poses of a measured path belong to which frames: by time, by the frame's number, or by the image's name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from dd_sfm.io.camera_paths import CameraPath
 from dd_sfm.structures import FloatArray
 
+Key = TypeVar("Key", str, int)
 SECONDS, NUMBERS, NAMES = "by seconds", "by numbers of frames", "by names of images"
 LARGEST_GAP = 2.5
 """Poses are interpolated between neighbours in time that are at most so many usual steps apart."""
@@ -21,7 +23,7 @@ class FrameKeys:
     """What frames may be known by.
 
     ``numbers`` (F,); ``times`` (F,) in seconds, NaN where none is known; ``names``: of each frame what its image may be
-    called, without folder and ending.
+    called, without ending, and without folder or with that of its source.
     """
 
     numbers: FloatArray
@@ -64,20 +66,34 @@ def readings(path: CameraPath, keys: FrameKeys) -> list[Reading]:
 
 def _by_names(path: CameraPath, keys: FrameKeys) -> list[Reading]:
     """By the names of images as a run or its source has them, else by the last number in each, from 0 or from 1."""
-    place: dict[str, int] = {}
-    for k, name in enumerate(path.names):
-        place.setdefault(PurePosixPath(name).stem, k)
-        place.setdefault(name, k)
-    own = [next((place[name] for name in names if name in place), None) for names in keys.names]
+    place = _unambiguous((called, k) for k, name in enumerate(path.names) for called in _called(name))
+    frame = _unambiguous((called, k) for k, names in enumerate(keys.names) for called in names)
+    own = [next((place[name] for name in names if name in place and name in frame), None) for names in keys.names]
     if sum(k is not None for k in own) * 2 > len(own):
         wanted = np.array([np.nan if k is None else k for k in own], np.float64)
         return [Reading(NAMES, wanted, is_exact=True)]
-    by_number = {number: k for k, name in enumerate(path.names) if (number := _last_number(name)) is not None}
+    numbers = ((_last_number(name), k) for k, name in enumerate(path.names))
+    by_number = _unambiguous((number, k) for number, k in numbers if number is not None)
     found = []
     for first, by in ((0, NAMES), (1, f"{NAMES}, counted from one")):
         wanted = np.array([by_number.get(int(number) + first, np.nan) for number in keys.numbers], np.float64)
         found.append(Reading(by, wanted, is_exact=True))
     return found if by_number and min(by_number) == 1 else found[:1]
+
+
+def _called(name: str) -> list[str]:
+    """What an image may be called: without ending, and with all, some or none of the folders."""
+    path = PurePosixPath(name)
+    parts = (path.parent / path.stem).parts
+    return ["/".join(parts[k:]) for k in range(len(parts))]
+
+
+def _unambiguous(pairs: Iterable[tuple[Key, int]]) -> dict[Key, int]:
+    """What is known by one key alone."""
+    found: dict[Key, set[int]] = {}
+    for key, value in pairs:
+        found.setdefault(key, set()).add(value)
+    return {key: next(iter(values)) for key, values in found.items() if len(values) == 1}
 
 
 def _last_number(name: str) -> int | None:

@@ -26,7 +26,8 @@ class PathPair:
 
     def __init__(self, world_from_cam: FloatArray, path: CameraPath, reading: Reading) -> None:
         known = np.isfinite(reading.wanted)
-        order = np.flatnonzero(known)[np.argsort(reading.wanted[known], kind="stable")]
+        # Of frames with one time, as some recorders repeat it, the first is taken.
+        order = np.flatnonzero(known)[np.unique(reading.wanted[known], return_index=True)[1]]
         self._frames, self._stamps, self._path = world_from_cam[order], reading.wanted[order], path
         self.is_exact = reading.is_exact
         step = float(np.median(np.diff(self._stamps))) if len(order) > 1 else 0.0

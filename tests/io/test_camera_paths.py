@@ -6,10 +6,13 @@ from converting import FIRST, write_small_run
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import inverse_pose
+from dd_sfm.config import PosesConfig
 from dd_sfm.errors import ConfigError, InputError
 from dd_sfm.io.camera_paths import read_camera_path, split_unit
+from dd_sfm.io.known_poses import KnownPoses, write_known_poses
 from dd_sfm.io.scene import open_scene
 from dd_sfm.io.trajectory import FramePose, write_trajectory
+from dd_sfm.sfm.known_poses import open_given
 from dd_sfm.structures import FrameRecord
 
 QUATERNION = Rotation.from_rotvec([0.3, -0.2, 0.5]).as_quat()
@@ -69,6 +72,19 @@ def test_the_trajectory_of_a_run_holds_poses_the_other_way_round(tmp_path):
     path = read_camera_path(tmp_path / "trajectory.csv")
     assert (path.kind, path.stamps.tolist()) == ("numbers", [7.0])
     holds(path)
+
+
+def test_of_the_trajectory_of_a_run_the_first_model_is_taken_in_its_unit(tmp_path):
+    pose = np.eye(3, 4)
+    write_trajectory(tmp_path, [FramePose(FrameRecord(k, k / 25, 1.0), int(k < 3), pose + 0) for k in range(8)])
+    path = read_camera_path(tmp_path / "trajectory.csv")
+    assert path.stamps.tolist() == [3, 4, 5, 6, 7]
+    assert "3 of 8 frames were left out: of other models than 0" in path.notes[0]
+    given = open_given(PosesConfig(str(tmp_path / "trajectory.csv")))
+    assert given.unit == ""
+    assert [note.text for note in given.notes] == list(path.notes)
+    write_known_poses(tmp_path, KnownPoses("a.tum", True, "mm", 1.0, 1.0, {}, {}))
+    assert open_given(PosesConfig(str(tmp_path / "trajectory.csv"))).unit == "mm"
 
 
 def test_models_are_known_by_names_as_text_and_binary(tmp_path):

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from dd_sfm import __version__
+from dd_sfm.cameras import camera_centres, pose_at
 from dd_sfm.config import Config, PosesConfig
 from dd_sfm.errors import DDSfMError, InputError, ReconstructionError, one_line, stoppable
 from dd_sfm.features.dense_tracks import densify_tracks
@@ -48,8 +49,18 @@ from dd_sfm.pipeline.stage_work import write_finished
 from dd_sfm.progress import Progress, begin_stage
 from dd_sfm.runtime import cpu_threads, resolve_device
 from dd_sfm.sfm.error_scale import error_scale
+from dd_sfm.sfm.geometry import similarity
 from dd_sfm.sfm.triangulation import triangulate
-from dd_sfm.structures import DropReason, MapResult, MatchResult, ModelScale, Tracks, VerifiedPairs
+from dd_sfm.structures import (
+    DropReason,
+    FloatArray,
+    MapResult,
+    MatchResult,
+    Model,
+    ModelScale,
+    Tracks,
+    VerifiedPairs,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +210,8 @@ class _Merging:
     def _densify(self, tracks: Tracks, result: MapResult) -> None:
         frames = load_frames(self.folder)
         job = Job(frames, self.folder, self.request.config, self.device, self.progress)
-        models = densify_tracks(job, tracks, result)
+        before = self.runs[0].model.cam_from_world
+        models = [replace(found, model=placed_as(found.model, before)) for found in densify_tracks(job, tracks, result)]
         write_point_figures(self.folder, [write_finished(self.folder, model, frames.camera) for model in models])
 
     def _finish(self, found: RunRelation) -> dict[str, Any]:
@@ -225,6 +237,25 @@ class _Merging:
         metrics["joined"] = joined_figures(self.runs, found)
         write_metrics(self.folder, metrics)
         return metrics
+
+
+def placed_as(model: Model, before: Mapping[int, FloatArray]) -> Model:
+    """A model whose frames of the first run are, on the whole, where they were: adjustments leave size and place open.
+
+    Args:
+        model: The joined model; the first run's frames come first.
+        before: cam_from_world (3, 4) of the first run by position.
+    """
+    common = sorted(model.cam_from_world.keys() & before.keys())
+    if len(common) < 3:
+        return model
+    found, wanted = (camera_centres(np.stack([poses[k] for k in common])) for poses in (model.cam_from_world, before))
+    scale, rotation, shift = similarity(found, wanted)
+    poses = {
+        k: pose_at(pose[:, :3] @ rotation.T, scale * rotation @ camera_centres(pose) + shift)
+        for k, pose in model.cam_from_world.items()
+    }
+    return replace(model, cam_from_world=poses, xyz=scale * model.xyz @ rotation.T + shift)
 
 
 def merge(

@@ -1,7 +1,6 @@
 """The frames of two runs as those of one: of one size and one camera, each under a name that tells its run."""
 
 import math
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -162,20 +161,13 @@ def _write_frame(frame: Frame, way: PixelMap, size: tuple[int, int], out: Path, 
         masks[out / FOLDER / f"{name}.png"] = without
     is_same = way.is_identity and frame.path.suffix == Path(name).suffix
     if is_same and read_mask(frame.mask_path).shape == size[::-1]:
-        _link(frame.path, out / "frames" / name)
+        shutil.copyfile(frame.path, out / "frames" / name)
         for target, source in masks.items():
-            _link(source, target)
+            shutil.copyfile(source, target)
         return
     write_image(out / "frames" / name, drawn(read_image(frame.path), way, size))
     for target, source in masks.items():
         write_mask(target, _mask(read_mask(source), way, size))
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def drawn(image: NDArray[Any], way: PixelMap, size: tuple[int, int]) -> NDArray[Any]:

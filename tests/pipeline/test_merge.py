@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from converting import write_small_run
 from plane import CAMERA, plane_model
+from scipy.spatial.transform import Rotation
 
 import dd_sfm as package
 from dd_sfm.cameras import camera_centres
@@ -17,6 +18,7 @@ from dd_sfm.config import Config
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, read_mask, write_image, write_mask
 from dd_sfm.io.run_folder import ExtractedFrames, load_frames, read_frames, write_frames
+from dd_sfm.pipeline.merge import placed_as
 from dd_sfm.pipeline.merged_frames import canvas_for, write_merged_frames
 from dd_sfm.pipeline.reopened import Reopened, at_angle
 from dd_sfm.progress import silent
@@ -74,12 +76,31 @@ def test_frames_of_two_lenses_get_one_camera_and_names_of_their_runs(tmp_path):
     assert read_mask(frames.frames[0].mask_path)[y, 5]
 
 
-def test_frames_of_one_camera_are_linked_as_they_are(tmp_path):
+def test_frames_of_one_camera_are_copied_as_they_are(tmp_path):
     runs = [reopened(tmp_path / name, CAMERA) for name in ("a", "b")]
     canvas = canvas_for(runs)
     assert canvas.camera == CAMERA
     write_merged_frames(runs, canvas, tmp_path / "out", [], silent)
-    assert (tmp_path / "out/frames/b_00000001.png").samefile(tmp_path / "b/frames/00000001.png")
+    copied, source = tmp_path / "out/frames/b_00000001.png", tmp_path / "b/frames/00000001.png"
+    assert copied.read_bytes() == source.read_bytes()
+    # Masks may be edited in place, in one run without the others.
+    assert not copied.samefile(source)
+    assert not (tmp_path / "out/masks/b_00000001.png").samefile(tmp_path / "b/masks/00000001.png")
+
+
+def test_a_joined_model_stays_where_the_first_run_was():
+    model = plane_model()
+    before = {k: model.cam_from_world[k] for k in sorted(model.cam_from_world)[:-1]}
+    turned = Rotation.from_euler("xyz", [0.1, -0.2, 0.3]).as_matrix()
+    # x = R X + t is the same place from Y = 2 T X + s.
+    crept = {
+        k: np.column_stack([p[:, :3] @ turned.T, 2 * p[:, 3] - p[:, :3] @ turned.T @ [1, 2, 3]])
+        for k, p in model.cam_from_world.items()
+    }
+    found = placed_as(replace(model, cam_from_world=crept, xyz=2 * model.xyz @ turned.T + [1, 2, 3]), before)
+    assert found.xyz == pytest.approx(model.xyz)
+    for k, pose in model.cam_from_world.items():
+        assert found.cam_from_world[k] == pytest.approx(pose)
 
 
 def test_what_cannot_be_merged_is_told_in_a_line(dd_sfm, tmp_path):

@@ -103,25 +103,29 @@ def _surface_distance(
     for edge in edges:
         near |= (depth > 0) & (np.square(xy - edge).sum(1) <= max(radius, 4.0) ** 2)
     # What lies behind a nearer part of the surface is not what is seen.
-    seen = near & _is_in_front(scene, image, pose, xy, depth)
-    seen = seen if seen.sum() >= LEAST_POINTS else near
+    surface = _surface_depth(scene, image, pose, xy, depth)
+    hidden = near & (surface > 0) & (depth >= 1.05 * surface)
+    seen = near & (surface > 0) & ~hidden
+    # A sparse cloud is not drawn as a surface: then nothing is known to lie before its points.
+    seen = seen if seen.sum() >= LEAST_POINTS else near & ~hidden
     if seen.sum() < LEAST_POINTS:
+        behind = f", and {hidden.sum()} behind a nearer surface" if hidden.any() else ""
         raise InputError(
-            f"--scale tool:{image.number}: {int(seen.sum())} points around the picked edges; expected {LEAST_POINTS} "
-            "or more, of the tissue that it touches. Pick another frame"
+            f"--scale tool:{image.number}: {int(seen.sum())} points around the picked edges{behind}; expected "
+            f"{LEAST_POINTS} or more, of the tissue that it touches. Pick another frame"
         )
     distance = np.linalg.norm(local[seen], axis=1)
     middle = float(np.median(distance))
     return middle, float(1.4826 * np.median(np.abs(distance - middle)))
 
 
-def _is_in_front(scene: Scene, image: SceneImage, pose: FloatArray, xy: FloatArray, depth: FloatArray) -> FloatArray:
+def _surface_depth(scene: Scene, image: SceneImage, pose: FloatArray, xy: FloatArray, depth: FloatArray) -> FloatArray:
+    """Depth of the nearest surface at the pixels of points, 0 where none is drawn."""
     drawn = SurfaceDiscs(to_cloud(scene.model, None)).render(image.camera, pose).depth
     inside = (depth > 0) & (xy > -0.5).all(1) & (xy < np.array(image.camera.size) - 0.5).all(1)
-    found = np.zeros(len(xy), np.bool_)
+    found = np.zeros(len(xy))
     x, y = np.rint(xy[inside]).astype(np.int64).T
-    surface = drawn[y, x]
-    found[inside] = (surface > 0) & (depth[inside] < 1.05 * surface)
+    found[inside] = drawn[y, x]
     return found
 
 

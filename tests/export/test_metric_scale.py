@@ -16,6 +16,7 @@ from dd_sfm.export.convert import convert
 from dd_sfm.io.clouds import read_cloud, read_ply
 from dd_sfm.io.known_poses import KnownPoses, write_known_poses
 from dd_sfm.io.scene import open_scene
+from dd_sfm.registration import seen_scale
 from dd_sfm.registration.metric_scale import find_scale
 
 
@@ -187,6 +188,13 @@ def test_a_known_diameter_gives_the_scale(scene):
     assert (found.unit, found.figures["known_diameter_mm"]) == ("mm", 15.0)
     assert abs(found.factor * OWN.scale - 1) < 3 * found.figures["scale_sigma"]
     assert find_scale(f"tool:{number}:42,59.5,117,59.5:1.5cm", lambda: scene).factor == found.factor
+
+
+def test_hidden_points_do_not_tell_the_scale(scene, monkeypatch):
+    monkeypatch.setattr(seen_scale, "_surface_depth", lambda *given: 0.5 * given[-1])
+    number = scene.images[scene.registered[4]].number
+    with pytest.raises(InputError, match=r"0 points around the picked edges, and \d+ behind a nearer surface"):
+        find_scale(f"tool:{number}:42,59.5,117,59.5:15mm", lambda: scene)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ RANGES = {
     "map.min_inliers": Range(1),
     "map.focal_bounds": POSITIVE,
     "poses.offset_s": Range(-1e12, 1e12),
-    "poses.within_s": Range(0, 3600),
+    "poses.within_s": Range(0, 60),
     "triangulation.max_reprojection_px": POSITIVE,
     "triangulation.min_views": Range(2),
     "triangulation.passes": Range(1, 100),

@@ -25,7 +25,14 @@ TURNED_DOWN = 3.0
 SENSOR_MM, SENSOR_RAD = 100.0, np.pi / 2
 """What is expected of a hand-eye transform before: it holds what the motion leaves open."""
 LEAST_POSES = 4
-SEARCH_STEPS, FEW_STEPS, MOST_STEPS, ROUNDS, CONVERGED = 41, 6, 40, 5, 1e-5
+FEW_STEPS, MOST_STEPS, ROUNDS, CONVERGED = 6, 40, 5, 1e-5
+SEARCH_STEPS, SEARCH_STEP_S = 41, 0.025
+"""Offsets are tried in so many steps or more, of at most so many seconds: the motion of a hand is lost in longer ones.
+"""
+SEARCH_SAMPLES = 200
+"""In more steps than these, by at most so many poses."""
+LEAST_OVERLAP = 0.5
+"""An offset is only tried with this share of the poses that the best one has: few poses fit anything."""
 NOT_TOLD = 1e-13
 LEAST_SHARE = 0.25
 """Poses are taken to be at most twice as exact as stated."""
@@ -339,12 +346,16 @@ def _best_offset(
     pair: PathPair, weights: _Weights, sensor: FloatArray, has_sensor: bool, offset: float, within: float
 ) -> float:
     """The offset with the smallest mean cost, of many."""
+    # An odd number, so that the offset itself is among them.
+    steps = max(SEARCH_STEPS, 2 * int(np.ceil(within / SEARCH_STEP_S - 1e-6)) + 1)
+    places = [(float(tried), pair.rows(tried)) for tried in offset + within * np.linspace(-1, 1, steps)]
+    least = max(LEAST_POSES, LEAST_OVERLAP * max(len(rows) for _, rows in places))
     found = []
-    for tried in offset + within * np.linspace(-1, 1, SEARCH_STEPS):
-        rows = pair.rows(tried)
-        if len(rows) < LEAST_POSES:
+    for tried, rows in places:
+        if len(rows) < least:
             continue
-        own = pair.at(rows, tried)
+        every = 1 if steps == SEARCH_STEPS else -(-len(rows) // SEARCH_SAMPLES)
+        own = pair.at(rows[::every], tried)
         # The starts alone, without refinement, tell which offset is near.
         costs = [np.log1p(_residuals(s, *own, weights) ** 2).mean() for s in _starts(*own, sensor, has_sensor, tried)]
         found.append((min(costs), abs(tried - offset), tried))

@@ -23,6 +23,7 @@ from dd_sfm.sfm.known_poses import (
     camera_poses,
     check_agreement,
     frame_keys,
+    hand_eye_figures,
     open_given,
     ways_to_read,
 )
@@ -71,7 +72,10 @@ def map_given(job: Job, tracks: Tracks) -> MapResult:
     notes = list(given.notes)
     if settings.hand_eye == "estimate" or settings.within_s:
         found = map_poses(job.frames, tracks, job.out, job.config, job.progress)
-        alignment = align_models(found.models[:1], keys, given, replace(settings, within_s=settings.within_s or 0.0))
+        # Of poses that are kept the sensor is only estimated where that was asked for.
+        hand_eye = "none" if settings.hand_eye == "auto" else settings.hand_eye
+        asked = replace(settings, hand_eye=hand_eye, within_s=settings.within_s or 0.0)
+        alignment = align_models(found.models[:1], keys, given, asked)
         known = known_of(alignment, found.models[:1], names, are_exact=True)
         notes += alignment_notes(alignment, known, job.frames)
         position = {name: k for k, name in enumerate(names)}
@@ -80,7 +84,8 @@ def map_given(job: Job, tracks: Tracks) -> MapResult:
     else:
         poses, read = _best_reading(given, keys, job.frames, tracks, settings.offset_s)
         frames = {names[k]: KnownFrame(pose) for k, pose in poses.items()}
-        known = KnownPoses(given.path.path.name, True, given.unit, 0.0, 0.0, {"read": read}, frames)
+        read_as = {"read": read, **hand_eye_figures(given.sensor_from_cam)}
+        known = KnownPoses(given.path.path.name, True, given.unit, 0.0, 0.0, read_as, frames)
         _, pairs, seconds = verify_tracks(job.frames, tracks, job.out, job.config)
     agreeing = agreement(tracks, poses, job.frames.camera, error_scale(job.frames))
     logger.info("map: given poses agree with %.0f %% of the matches", 100 * agreeing.share)

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import PinholeCamera, inverse_pose
 from dd_sfm.config import Config, PosesConfig
@@ -20,6 +21,8 @@ from dd_sfm.sfm.path_matching import FrameKeys, Reading, describe_span, near_sta
 from dd_sfm.sfm.piece_notes import frame_names
 from dd_sfm.structures import FloatArray, FrameRecord, FrameSet, Tracks
 
+HAND_EYE_WORDS = ("auto", "none", "estimate")
+"""What ``--hand-eye`` takes besides a file."""
 LEAST_FRAMES = 3
 LEAST_AGREEING = 0.55
 """Poses of another clip agree with fewer of the matches that could, and so do such that are far from exact."""
@@ -33,11 +36,15 @@ MOST_COUNTED = 100
 
 @dataclass(frozen=True)
 class GivenPath:
-    """A measured path in mm, or in the unit of its file where that is arbitrary (``unit`` ""); what to say of it."""
+    """A measured path in mm, or in the unit of its file where that is arbitrary (``unit`` ""); what to say of it.
+
+    ``sensor_from_cam`` (3, 4): the hand-eye transform of a file, which the poses of the path already have.
+    """
 
     path: CameraPath
     unit: str
     notes: tuple[Note, ...] = ()
+    sensor_from_cam: FloatArray = field(default_factory=lambda: np.eye(3, 4))
 
 
 def poses_inputs(settings: PosesConfig) -> list[Any]:
@@ -51,7 +58,7 @@ def poses_inputs(settings: PosesConfig) -> list[Any]:
         places = (path, path / "sparse" / "0", path / "sparse", path / "0")
         files = [place / name for place in places for name in names if (place / name).is_file()]
     hand_eye = Path(settings.hand_eye)
-    files += [hand_eye] if settings.hand_eye not in ("auto", "none", "estimate") else []
+    files += [hand_eye] if settings.hand_eye not in HAND_EYE_WORDS else []
     sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
     return [{"poses": [unit, settings.sigma, settings.hand_eye, settings.offset_s, settings.within_s, sums]}]
 
@@ -80,9 +87,21 @@ def open_given(settings: PosesConfig) -> GivenPath:
     factor = 1.0 if is_arbitrary else UNITS[unit or path.unit or "m"]
     world = path.world_from_sensor.copy()
     world[:, :, 3] *= factor
-    if settings.hand_eye not in ("auto", "none", "estimate"):
-        world = compose(world, _sensor_from_camera(Path(settings.hand_eye)))
-    return GivenPath(replace(path, world_from_sensor=world), "" if is_arbitrary else "mm", tuple(notes))
+    sensor = np.eye(3, 4)
+    if settings.hand_eye not in HAND_EYE_WORDS:
+        sensor = _sensor_from_camera(Path(settings.hand_eye))
+    path = replace(path, world_from_sensor=compose(world, sensor))
+    return GivenPath(path, "" if is_arbitrary else "mm", tuple(notes), sensor)
+
+
+def hand_eye_figures(sensor_from_cam: FloatArray) -> dict[str, Any]:
+    """A hand-eye transform (3, 4) for ``metrics.json``."""
+    turned = Rotation.from_matrix(sensor_from_cam[:, :3]).magnitude()
+    return {
+        "hand_eye_mm": round(float(np.linalg.norm(sensor_from_cam[:, 3])), 3),
+        "hand_eye_deg": round(float(np.degrees(turned)), 3),
+        "sensor_from_camera": np.vstack([sensor_from_cam, [0, 0, 0, 1]]).round(6).tolist(),
+    }
 
 
 def _is_reconstruction(path: CameraPath) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import inverse_pose, rotation_angles_deg
@@ -13,7 +14,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.known_poses import KnownFrame, KnownPoses
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.sfm.hand_eye import PathFit, compose, fit_path, misfits
-from dd_sfm.sfm.known_poses import GivenPath, ways_to_read
+from dd_sfm.sfm.known_poses import GivenPath, hand_eye_figures, ways_to_read
 from dd_sfm.sfm.path_matching import FrameKeys, Reading, near_stamps, poses_at
 from dd_sfm.sfm.path_pair import PathPair
 from dd_sfm.sfm.piece_notes import frame_names
@@ -165,12 +166,15 @@ def known_of(
     wanted = way.wanted + (0.0 if way.is_exact else fit.offset_s)
     near = np.flatnonzero(near_stamps(given.path, wanted, is_exact=way.is_exact))
     poses = inverse_pose(fit.camera_on(poses_at(given.path, wanted[near])))
-    believed = {k for k, away in found.items() if (np.array(away) <= OFF_SIGMAS * _counted(found, sigma)).all()}
+    off = _far_off(np.array(list(found.values())).reshape(-1, 2), sigma)
+    believed = {k for k, is_off in zip(found, off, strict=True) if not is_off}
     kept = np.array([found[k] for k in sorted(believed)] or list(found.values())).reshape(-1, 2)
     rms = np.sqrt(np.square(kept).mean(0))
     counted = np.maximum(sigma, np.where(rms / np.sqrt(3) > INEXACT * sigma, rms / np.sqrt(3), 0))
+    # Poses that are kept have no standard deviations, whatever images say of them.
+    counted = np.zeros(2) if are_exact else counted
     frames = {
-        names[k]: KnownFrame(pose, *found[k], is_used=k in believed) if k in found else KnownFrame(pose)
+        names[k]: KnownFrame(pose, *found[k], is_used=are_exact or k in believed) if k in found else KnownFrame(pose)
         for k, pose in zip(near.tolist(), poses, strict=True)
     }
     figures = _figures(alignment, rms, len(found), len(found) - len(believed))
@@ -178,15 +182,14 @@ def known_of(
     return KnownPoses(given.path.path.name, are_exact, unit, float(counted[0]), float(counted[1]), figures, frames)
 
 
-def _counted(found: Mapping[int, tuple[float, float]], sigma: FloatArray) -> FloatArray:
-    """Standard deviations by which outliers are told: those stated, or the usual residual where that is larger."""
-    usual = np.median(np.array(list(found.values())).reshape(-1, 2), axis=0)
-    return np.asarray(np.maximum(sigma, usual / np.sqrt(3)))
+def _far_off(residuals: FloatArray, sigma: FloatArray) -> NDArray[np.bool_]:
+    """Which residuals (N, 2) in mm and degrees are outliers: by the stated errors, or by the usual ones if larger."""
+    usual = np.median(residuals, axis=0) if len(residuals) else np.zeros(2)
+    return np.asarray((residuals > OFF_SIGMAS * np.maximum(sigma, usual / np.sqrt(3))).any(1))
 
 
 def _figures(alignment: Alignment, rms: FloatArray, fitted: int, off: int) -> dict[str, Any]:
     fit = alignment.first
-    turned = Rotation.from_matrix(fit.sensor_from_cam[:, :3]).magnitude()
     return {
         "read": alignment.way.by,
         "frames_compared": fitted,
@@ -195,10 +198,8 @@ def _figures(alignment: Alignment, rms: FloatArray, fitted: int, off: int) -> di
         "residual_rms_deg": round(float(rms[1]), 4),
         "scale_sigma": round(fit.scale_sigma, 5),
         "hand_eye_estimated": fit.has_sensor,
-        "hand_eye_mm": round(float(np.linalg.norm(fit.sensor_from_cam[:, 3])), 3),
-        "hand_eye_deg": round(float(np.degrees(turned)), 3),
+        **hand_eye_figures(compose(alignment.given.sensor_from_cam, fit.sensor_from_cam)),
         "hand_eye_sigma_mm": round(fit.sensor_sigma_mm, 3),
-        "sensor_from_camera": np.vstack([fit.sensor_from_cam, [0, 0, 0, 1]]).round(6).tolist(),
         "offset_estimated": fit.has_offset,
         "offset_s": round(fit.offset_s, 4),
         "offset_sigma_s": round(fit.offset_sigma_s, 4),
@@ -207,7 +208,7 @@ def _figures(alignment: Alignment, rms: FloatArray, fitted: int, off: int) -> di
 
 def alignment_notes(alignment: Alignment, known: KnownPoses, frames: FrameSet) -> list[Note]:
     """What was estimated from a path, and which of its poses images contradict."""
-    figures, fit, (sigma_mm, sigma_deg) = known.figures, alignment.first, alignment.sigma
+    figures, fit = known.figures, alignment.first
     unit = known.unit or "units"
     text = (
         f"poses of {known.file}, {figures['read']}: {figures['frames_compared']} cameras lie "
@@ -221,21 +222,32 @@ def alignment_notes(alignment: Alignment, known: KnownPoses, frames: FrameSet) -
         )
     if fit.has_offset:
         text += f"; the path's clock was found {1000 * fit.offset_s:.0f} +- {1000 * fit.offset_sigma_s:.0f} ms ahead"
-    notes = [Note(NoteCode.KNOWN_POSES, text)]
-    if known.sigma_mm > sigma_mm or known.sigma_deg > sigma_deg:
+    return [Note(NoteCode.KNOWN_POSES, text), *_disagreeing(alignment.sigma, known, frames)]
+
+
+def _disagreeing(sigma: tuple[float, float], known: KnownPoses, frames: FrameSet) -> list[Note]:
+    """Where poses are less exact than stated, and which of them are outliers."""
+    notes, unit, (sigma_mm, sigma_deg) = [], known.unit or "units", sigma
+    if not known.are_exact and (known.sigma_mm > sigma_mm or known.sigma_deg > sigma_deg):
         text = (
             f"the poses of {known.file} are less exact than --poses-sigma {sigma_mm:g},{sigma_deg:g} says: they count "
             f"with {known.sigma_mm:.3g} {unit} and {known.sigma_deg:.2g} degrees by axis"
         )
         notes.append(Note(NoteCode.KNOWN_POSES_DISAGREE, text))
-    off = [
-        k for k, f in enumerate(frames.frames) if f.path.stem in known.frames and not known.frames[f.path.stem].is_used
-    ]
+    away = {
+        k: (found.residual_mm, found.residual_deg)
+        for k, frame in enumerate(frames.frames)
+        if (found := known.frames.get(frame.path.stem)) and found.residual_mm is not None
+    }
+    residuals = np.array(list(away.values()), np.float64).reshape(-1, 2)
+    off = [k for k, is_off in zip(away, _far_off(residuals, np.array(sigma)), strict=True) if is_off]
     if off:
-        worst = max(known.frames[frames.frames[k].path.stem].residual_mm or 0.0 for k in off)
+        worst = max(away[k][0] for k in off)
+        far = "much further than usual" if known.are_exact else f"more than {OFF_SIGMAS:g} standard deviations"
+        end = "were kept, as no --poses-sigma was given" if known.are_exact else "were not believed"
         text = (
-            f"{len(off)} measured poses lie more than {OFF_SIGMAS:g} standard deviations from what images say, up to "
-            f"{worst:.3g} {unit}, and were not believed: those of frames {frame_names(off, frames)}"
+            f"{len(off)} measured poses lie {far} from what images say, up to {worst:.3g} {unit}, and {end}: those of "
+            f"frames {frame_names(off, frames)}"
         )
         notes.append(Note(NoteCode.KNOWN_POSES_DISAGREE, text))
     return notes

@@ -1,7 +1,6 @@
 """Measured poses in a run, up to the models of the map stage."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pycolmap
@@ -13,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from dd_sfm.cameras import inverse_pose
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import ConfigError, InputError
+from dd_sfm.features import given_poses
 from dd_sfm.features.given_poses import map_given, on_path, pose_priors
 from dd_sfm.features.method import Job
 from dd_sfm.io.known_poses import hand_on_unit, read_known_poses, run_metric
@@ -181,7 +181,25 @@ def test_a_hand_eye_transform_may_be_a_file(scene, tmp_path):
     work = job(tmp_path / "run", scene, tum(tmp_path, on_sensor), f"poses.hand_eye={tmp_path / 'sensor.txt'}")
     result = map_given(work, scene[1])
     assert np.allclose(inverse_pose(result.models[0][7]), world_from_cam(scene[2])[7], atol=1e-6)
-    assert Path(work.out / "known_poses.json").is_file()
+    figures = read_known_poses(work.out).figures
+    assert np.allclose(figures["sensor_from_camera"], sensor, atol=1e-5)
+    assert figures["hand_eye_mm"] == pytest.approx(np.linalg.norm(sensor[:3, 3]), abs=1e-3)
+
+
+def test_a_sensor_is_only_estimated_for_poses_that_are_kept_where_asked_for(scene, tmp_path, monkeypatch):
+    asked = []
+
+    def aligned(_models, _keys, _given, settings):
+        asked.append((settings.hand_eye, settings.within_s))
+        raise InputError("enough")
+
+    monkeypatch.setattr(given_poses, "align_models", aligned)
+    monkeypatch.setattr(given_poses, "map_poses", lambda *_: found(scene[2]))
+    file = tum(tmp_path, world_from_cam(scene[2]))
+    for more in (["poses.within_s=0.5"], ["poses.hand_eye=estimate"]):
+        with pytest.raises(InputError, match="enough"):
+            map_given(job(tmp_path / "run", scene, file, *more), scene[1])
+    assert asked == [("none", 0.5), ("estimate", 0.0)]
 
 
 def test_the_unit_is_handed_on_to_what_is_made_in_the_world_of_a_run(scene, tmp_path):

@@ -12,9 +12,10 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.camera_paths import CameraPath
 from dd_sfm.sfm.hand_eye import compose, fit_path
 from dd_sfm.sfm.known_poses import GivenPath
-from dd_sfm.sfm.path_alignment import align_models, known_of
+from dd_sfm.sfm.path_alignment import align_models, alignment_notes, known_of
 from dd_sfm.sfm.path_matching import FrameKeys, Reading
 from dd_sfm.sfm.path_pair import PathPair
+from dd_sfm.structures import Frame, FrameSet
 
 FRAMES, FPS, SCALE = 60, 25.0, 0.4
 TIMES = np.arange(FRAMES) / FPS
@@ -86,6 +87,15 @@ def test_bounds_hold():
     assert abs(fitted(measured(offset=0.8)).offset_s) <= 0.5
 
 
+def test_a_clock_is_found_in_a_wide_range():
+    """Steps of the search stay shorter than motions, and an end of the path that fits a few frames does not win."""
+    times = np.arange(-3.0, 7.0, 0.05)
+    path = CameraPath(Path("path.tum"), times + 2.61, disturbed(true_path(times), 0.1, 0.1), "times")
+    pair = PathPair(model_poses(), path, Reading("by seconds", TIMES, is_exact=False))
+    found = fit_path(pair, 0.1, 0.1, sensor=np.eye(3, 4), offset=0.0, within=5.0)
+    assert found.offset_s == pytest.approx(2.61, abs=0.02)
+
+
 def given(path):
     return GivenPath(path, "mm")
 
@@ -108,6 +118,20 @@ def test_measured_poses_that_are_far_off_are_not_believed():
     assert known.figures["frames_off"] == 2
     assert known.figures["residual_rms_mm"] < 0.4
     assert known.metric.unit == "mm"
+
+
+def test_poses_that_are_kept_are_named_but_stay_without_errors():
+    path = measured(1.2, 0.1, rate=FPS)
+    path.world_from_sensor[[20], :, 3] += 30.0
+    alignment = align_models([as_model()], keys(), given(path), PosesConfig("path.tum", hand_eye="none", within_s=0.0))
+    image = Path("no.png")
+    frames = FrameSet(tuple(Frame(k, Path(f"{k:08d}.png"), image, k / FPS) for k in range(FRAMES)), None, 0)
+    known = known_of(alignment, [as_model()], [f"{k:08d}" for k in range(FRAMES)], are_exact=True)
+    assert (known.sigma_mm, known.figures["frames_off"]) == (0.0, 1)
+    assert all(frame.is_used for frame in known.frames.values())
+    _, note = alignment_notes(alignment, known, frames)
+    assert note.text.startswith("1 measured poses lie much further than usual")
+    assert "were kept, as no --poses-sigma was given: those of frames 20" in note.text
 
 
 def test_poses_that_are_less_exact_than_stated_count_for_less():

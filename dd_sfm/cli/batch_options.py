@@ -29,7 +29,9 @@ FUNCTIONS = {
 OF_THE_BATCH = ("output", "overwrite", "quiet", "debug", "json", "json-lines", "help")
 """Options that a batch sets for all videos."""
 NUMBERS = re.compile(r"[-+0-9.eE,\s]+")
-FILES, FILES_OR_NAMES = ("mask", "reference"), ("config", "weights", "hand-eye")
+FILES, FILES_OR_NAMES = ("mask", "reference"), ("config", "weights")
+FILES_OR_WORDS = {"hand-eye": ("auto", "none", "estimate")}
+"""Options of files that take a few words besides."""
 WITH_PART = ("calibration", "poses")
 """Options of files whose names may be followed by more: the name of a camera, or a unit."""
 FIELD_NAMES = {"overrides": "set"}
@@ -150,7 +152,9 @@ def _video(entry: Entry, values: Mapping[str, tuple[Any, str]], parsers: Mapping
             arguments += _flag(option, value, known)
             continue
         texts = _texts(option, value, known[option])
-        found = _input(option, texts[0], folder) if option in WITH_PART or (_is_file(option) and texts) else None
+        if (option in WITH_PART or _is_file(option)) and not any(text.strip() for text in texts):
+            raise _FaultError(f"'{option}' is empty; expected a file", option)
+        found = _input(option, texts[0], folder) if option in WITH_PART or _is_file(option) else None
         inputs += [found] if found else []
         arguments += [] if found else [f"--{option}={text}" for text in texts]
     sources = [Input("", source) for source in entry.sources]
@@ -159,7 +163,7 @@ def _video(entry: Entry, values: Mapping[str, tuple[Any, str]], parsers: Mapping
 
 
 def _is_file(option: str) -> bool:
-    return option in FILES or option in FILES_OR_NAMES
+    return option in FILES or option in FILES_OR_NAMES or option in FILES_OR_WORDS
 
 
 def _texts(option: str, value: Any, parameter: Any) -> list[str]:
@@ -206,6 +210,8 @@ def _input(option: str, text: str, folder: str) -> Input | None:
         return (
             Input(option, file, at + unit) if at and "/" not in unit and not is_there(place) else Input(option, place)
         )
+    if option in FILES_OR_WORDS:
+        return None if text in FILES_OR_WORDS[option] else Input(option, place)
     if option in FILES:
         return Input(option, place)
     if option in FILES_OR_NAMES:

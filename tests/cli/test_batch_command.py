@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import moving_frames, write_video
 
+from dd_sfm.batch.inputs import look_at
 from dd_sfm.batch.manifest import read_manifest
 from dd_sfm.batch.task import Command, Ending, Outcome
 from dd_sfm.batch.work import do_video
@@ -74,6 +75,21 @@ videos:
     task = video.task("/out")
     assert ("poses", str(study / "path.tum"), "@mm") in [(one.option, one.location, one.part) for one in task.inputs]
     assert {"--poses-sigma=0.5,1", "--hand-eye=none", "--poses-offset=0,0.5"} <= set(task.arguments)
+
+
+def test_a_hand_eye_transform_that_is_missing_is_told_before_any_work(study):
+    (study / "path.tum").write_text("0 1 2 3 0 0 0 1\n")
+    (video,), faults = videos_of(study, "videos: [{source: a.avi, poses: path.tum, hand-eye: x.json}]")
+    assert faults == []
+    assert ("hand-eye", str(study / "x.json")) in [(one.option, one.location) for one in video.inputs]
+    (fault,) = look_at([video.task("/out")], lambda *_: "batch.yaml:1").faults
+    assert fault.startswith(f"batch.yaml:1: hand-eye {study / 'x.json'}: not found; expected a file")
+
+
+@pytest.mark.parametrize("option", ["poses: []", "mask: []", "hand-eye: ''", "poses: ' '"])
+def test_an_option_of_a_file_that_is_empty_is_a_fault(study, option):
+    _, (fault,) = videos_of(study, f"videos: [{{source: a.avi, {option}}}]")
+    assert f"'{option.split(':')[0]}' is empty; expected a file" in fault
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ from dd_sfm.pipeline.stage_work import RunRequest
 from dd_sfm.presets import configure as configure
 from dd_sfm.progress import Progress as Progress
 from dd_sfm.progress import silent
+from dd_sfm.registration.known_scale import check_unit, factor_in, known_scale
 from dd_sfm.registration.register import Registration as Registration
 from dd_sfm.registration.register import Settings as RegistrationSettings
 from dd_sfm.registration.request import RegistrationRequest, run_registration
@@ -302,7 +303,7 @@ def register(
     *,
     pairs: str | Path | None = None,
     initial: str | Path | NDArray[np.float64] | None = None,
-    scale: float | None = None,
+    scale: float | str | None = None,
     within: tuple[float, float, float] = (15.0, 25.0, 1.25),
     unit: str = "mm",
     seed: int = 0,
@@ -315,15 +316,24 @@ def register(
         surface: Mesh as STL, PLY, OBJ or legacy VTK, or a cloud as PLY.
         pairs, initial: File of picked points, or a transform (4, 4) that is roughly right, or a file of one. With
             neither the whole surface is searched.
-        scale: Unit of the cloud in the surface's, where it is known.
+        scale: Unit of the cloud in the surface's, where it is known, or all that ``--scale`` of the command takes,
+            such as "2mm"; None: that of a run with known poses is kept, and otherwise found; "open": found in any case.
         within: How far off a start may be: a length, degrees, and a factor of the scale.
-        unit, seed, progress: The surface's unit, in words; seed of the starts; see :func:`reconstruct`.
+        unit, seed, progress: The surface's unit, "mm", "cm" or "m"; seed of the starts; see :func:`reconstruct`.
+
+    Raises:
+        ConfigError: If two starts are given, or a unit or a scale is unknown.
+        InputError: If something cannot be read.
+        ReconstructionError: If no start leads to the surface.
 
     Example:
         >>> register("runs/nose", "ct.stl", pairs="picked.csv").similarity.scale
     """
-    settings = RegistrationSettings(None, Range(*within), scale, seed, unit)
-    request = RegistrationRequest(str(getattr(source, "path", source)), surface, settings, pairs, initial)
+    check_unit(unit)
+    path = Path(str(getattr(source, "path", source)))
+    factor = scale if isinstance(scale, float | int) else factor_in(known_scale(scale, path), unit)
+    settings = RegistrationSettings(None, Range(*within), factor, seed, unit)
+    request = RegistrationRequest(path, surface, settings, pairs, initial)
     with log_kept():
         return run_registration(request, progress or silent)
 

@@ -8,9 +8,9 @@ import typer
 
 from dd_sfm.cli import options as o
 from dd_sfm.cli.console import make_say
-from dd_sfm.cli.metric import metric_of
 from dd_sfm.cli.output_checks import check_output_file
 from dd_sfm.errors import InputError, UsageError
+from dd_sfm.registration.known_scale import metric_of
 
 if TYPE_CHECKING:
     from dd_sfm.structures import PointCloud

@@ -11,9 +11,9 @@ from rich.table import Table
 from dd_sfm.cli import options as o
 from dd_sfm.cli.console import console, has_tables, make_progress, make_say, print_warnings
 from dd_sfm.cli.expand_options import expand_options
-from dd_sfm.cli.metric import UNITS, metric_of
 from dd_sfm.cli.output_checks import check_outside_runs
 from dd_sfm.errors import OutputError, UsageError
+from dd_sfm.registration.known_scale import OPEN, check_unit, factor_in, known_scale
 
 if TYPE_CHECKING:
     from dd_sfm.io.metric import MetricScale
@@ -96,13 +96,12 @@ def register(
         raise OutputError(f"{out}: is the folder of a run; expected a folder of its own. Choose another with -o")
     check_outside_runs(out)
     check_folder(out, overwrite=overwrite)
-    if unit not in UNITS:
-        raise UsageError(f"--unit {unit}: unknown; expected the unit of the surface's coordinates, {', '.join(UNITS)}")
+    check_unit(unit)
     say = make_say(messages.quiet)
-    metric = _known_scale(start.scale, run, say)
-    factor = None if metric is None else metric.factor * UNITS[metric.unit] / UNITS[unit]
+    metric = _told_scale(start.scale, run, say)
+    scale = OPEN if metric is None else factor_in(metric, unit)
     found = api.register(
-        run, surface, pairs=start.pairs, initial=start.initial, scale=factor, within=within, unit=unit, seed=seed,
+        run, surface, pairs=start.pairs, initial=start.initial, scale=scale, within=within, unit=unit, seed=seed,
         progress=make_progress(messages.quiet),
     )  # fmt: skip
     content = _write(found, out, run, surface, start, metric, overwrite=overwrite)
@@ -112,21 +111,13 @@ def register(
     say(f"written: {out / RESULT}, transform.tfm, inverse.tfm, residuals.ply, residuals.png")
 
 
-def _known_scale(scale: str | None, run: Path, say: Callable[[str], None]) -> "MetricScale | None":
-    """The scale that is given, or that the run has by known poses; None where it is to be found.
-
-    Raises:
-        UsageError: If it is in another unit than those of a surface.
-    """
-    metric = None if scale == "open" else metric_of(scale, run)
-    if metric is None:
-        return None
-    for line in metric.notes:
+def _told_scale(scale: str | None, run: Path, say: Callable[[str], None]) -> "MetricScale | None":
+    """The scale that is kept, told where it is not the one that was typed."""
+    metric = known_scale(scale, run)
+    for line in () if metric is None else metric.notes:
         say(f"note: {line}")
-    if scale is None:
+    if metric is not None and scale is None:
         say(f"note: the run is in {metric.unit} ({metric.origin}), and keeps its scale; --scale open lets it be found")
-    if metric.unit not in UNITS:
-        raise UsageError(f"--scale {scale}: in {metric.unit}; expected a scale in {', '.join(UNITS)}")
     return metric
 
 

@@ -11,10 +11,10 @@ from dd_sfm.cli import options as o
 from dd_sfm.cli.console import make_say
 from dd_sfm.cli.doctor import open3d_problem
 from dd_sfm.cli.expand_options import expand_options
-from dd_sfm.cli.metric import metric_of
 from dd_sfm.cli.output_checks import check_output_file
 from dd_sfm.cli.reporter import reporter
 from dd_sfm.errors import DeviceError, UsageError
+from dd_sfm.registration.known_scale import metric_of
 
 if TYPE_CHECKING:
     from dd_sfm.viz.render.view_state import ViewState

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dd_sfm.errors import InputError
 from dd_sfm.export.points import ScenePoints, scene_points, unit_of
 from dd_sfm.io.atomic import json_content
-from dd_sfm.io.camera_paths import UNITS
+from dd_sfm.io.metric import UNITS
 from dd_sfm.io.scene import Scene
 from dd_sfm.progress import Progress
 

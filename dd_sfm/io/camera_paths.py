@@ -17,10 +17,9 @@ from dd_sfm.io.colmap_model import read_poses
 from dd_sfm.io.colmap_source import as_binary, is_model
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.known_poses import run_metric
+from dd_sfm.io.metric import UNITS
 from dd_sfm.structures import FloatArray
 
-UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
-"""Units of length in mm."""
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 MOST_BYTES = 200_000_000
 MODEL_FILES = ("images.txt", "images.bin")

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+"""Units of length in mm."""
+
 
 @dataclass(frozen=True)
 class MetricScale:

@@ -1,13 +1,16 @@
-"""The scale that a command is given, or that its run has by itself."""
+"""The scale that is given, or that a run has by itself."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dd_sfm.errors import ConfigError
+from dd_sfm.io.metric import UNITS
+
 if TYPE_CHECKING:
     from dd_sfm.io.metric import MetricScale
 
-UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
-"""As in :mod:`dd_sfm.io.camera_paths`, which takes COLMAP to import."""
+OPEN = "open"
+"""Asks for a scale to be found, also of a run that has one."""
 
 
 def metric_of(scale: str | None, source: Path) -> "MetricScale | None":
@@ -25,3 +28,34 @@ def metric_of(scale: str | None, source: Path) -> "MetricScale | None":
         return find_scale(scale, lambda: open_scene(source), source)
     folder = find_model_folder(source) if source.is_dir() else None
     return None if folder is None else run_metric(run_around(source, folder), folder)
+
+
+def known_scale(scale: str | None, source: Path) -> "MetricScale | None":
+    """The scale that a registration keeps: that which is given, or the run's by known poses; None: it is found.
+
+    Args:
+        scale: As :func:`metric_of` takes it, or :data:`OPEN`.
+        source: What is registered.
+
+    Raises:
+        ConfigError: If it is in another unit than those of a surface.
+    """
+    metric = None if scale == OPEN else metric_of(scale, source)
+    if metric is not None and metric.unit not in UNITS:
+        raise ConfigError(f"--scale {scale}: in {metric.unit}; expected a scale in {', '.join(UNITS)}")
+    return metric
+
+
+def check_unit(unit: str) -> None:
+    """Refuse a unit that is none of a surface.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if unit not in UNITS:
+        raise ConfigError(f"--unit {unit}: unknown; expected the unit of the surface's coordinates, {', '.join(UNITS)}")
+
+
+def factor_in(metric: "MetricScale | None", unit: str) -> float | None:
+    """What one unit of a reconstruction is in another unit; None where it is not known."""
+    return None if metric is None else metric.factor * UNITS[metric.unit] / UNITS[unit]

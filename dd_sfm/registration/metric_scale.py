@@ -12,8 +12,8 @@ from dd_sfm.cameras import camera_centres
 from dd_sfm.documents import finite, read_json
 from dd_sfm.errors import ConfigError, InputError, reason_of
 from dd_sfm.evaluation.model.alignment import align_points
-from dd_sfm.io.camera_paths import UNITS, CameraPath, read_camera_path, split_unit
-from dd_sfm.io.metric import MetricScale
+from dd_sfm.io.camera_paths import CameraPath, read_camera_path, split_unit
+from dd_sfm.io.metric import UNITS, MetricScale
 from dd_sfm.io.scene import Scene
 from dd_sfm.registration.seen_scale import scale_by_baseline, scale_by_tool
 from dd_sfm.sfm.geometry import width_share

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.errors import ConfigError
-from dd_sfm.io.camera_paths import UNITS
 from dd_sfm.io.surfaces import read_surface
 from dd_sfm.progress import Progress, silent
 from dd_sfm.registration.inputs import read_pairs, read_start, start_by_pairs, start_of, with_scale
+from dd_sfm.registration.known_scale import check_unit
 from dd_sfm.registration.moving import open_moving
 from dd_sfm.registration.register import Registration, Settings, register
 from dd_sfm.registration.target import make_target
@@ -41,8 +41,7 @@ def run_registration(request: RegistrationRequest, progress: Progress = silent) 
     """
     if request.pairs is not None and request.initial is not None:
         raise ConfigError("--pairs and --initial: both given; expected one start. Leave one out")
-    if request.settings.unit not in UNITS:
-        raise ConfigError(f"unit {request.settings.unit}: unknown; expected that of the surface, {', '.join(UNITS)}")
+    check_unit(request.settings.unit)
     start = None
     if request.pairs is not None:
         start = start_by_pairs(*read_pairs(Path(request.pairs)), str(request.pairs))

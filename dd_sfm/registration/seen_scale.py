@@ -7,8 +7,7 @@ import numpy as np
 
 from dd_sfm.cameras import inverse_pose, relative_pose, rotation_angles_deg, world_to_camera
 from dd_sfm.errors import ConfigError, InputError
-from dd_sfm.io.camera_paths import UNITS
-from dd_sfm.io.metric import MetricScale
+from dd_sfm.io.metric import UNITS, MetricScale
 from dd_sfm.io.scene import Scene, SceneImage
 from dd_sfm.mvs.depth_rendering import SurfaceDiscs
 from dd_sfm.sfm.point_cloud import to_cloud

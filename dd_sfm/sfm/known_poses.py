@@ -12,7 +12,8 @@ from scipy.spatial.transform import Rotation
 from dd_sfm.cameras import PinholeCamera, inverse_pose
 from dd_sfm.config import Config, PosesConfig
 from dd_sfm.errors import ConfigError, InputError
-from dd_sfm.io.camera_paths import MODEL_FILES, UNITS, CameraPath, read_camera_path, split_unit
+from dd_sfm.io.camera_paths import MODEL_FILES, CameraPath, read_camera_path, split_unit
+from dd_sfm.io.metric import UNITS
 from dd_sfm.io.transforms import read_transform
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.sfm.hand_eye import compose

@@ -9,14 +9,15 @@ import pytest
 from converting import write_small_run
 from plane import OWN
 
+from dd_sfm import api
 from dd_sfm.cameras import camera_centres
-from dd_sfm.cli.metric import metric_of
 from dd_sfm.errors import ConfigError, InputError
 from dd_sfm.export.convert import convert
 from dd_sfm.io.clouds import read_cloud, read_ply
 from dd_sfm.io.known_poses import KnownPoses, write_known_poses
 from dd_sfm.io.scene import open_scene
 from dd_sfm.registration import seen_scale
+from dd_sfm.registration.known_scale import metric_of
 from dd_sfm.registration.metric_scale import find_scale
 
 
@@ -244,7 +245,7 @@ def test_register_takes_units_that_are_known_and_scales_as_all_others(dd_sfm, ru
     assert (ran.code, "--scale 3km: not understood; expected 0.31" in ran.err) == (2, True)
 
 
-def test_view_takes_the_scales_of_all_others_and_that_of_known_poses(dd_sfm, run, tmp_path):
+def test_view_takes_the_scales_of_all_others_and_that_of_known_poses(dd_sfm, run, tmp_path, monkeypatch):
     ran = dd_sfm("view", run, "--screenshot", tmp_path / "a.png", "--scale", "3km")
     assert (ran.code, "not understood" in ran.err) == (2, True)
     known = tmp_path / "known"
@@ -253,5 +254,13 @@ def test_view_takes_the_scales_of_all_others_and_that_of_known_poses(dd_sfm, run
     assert metric_of(None, known).unit == "mm"
     assert metric_of(None, run) is None
     assert metric_of("2cm", known).factor == 20.0
+    asked = []
+    monkeypatch.setattr(api, "run_registration", lambda request, _: asked.append(request.settings.scale))
+    for scale in (None, "open", "2cm", 3):
+        api.register(known, "ct.stl", scale=scale, unit="cm")
+    api.register(run, "ct.stl")
+    assert asked == [0.1, None, 2.0, 3, None]
+    with pytest.raises(ConfigError, match="expected the unit of the surface's coordinates, mm, cm, m"):
+        api.register(known, "ct.stl", unit="millimetres")
     convert(known, tmp_path / "cloud.ply", "ply")
     assert b"unit: mm" in (tmp_path / "cloud.ply").read_bytes()[:600]

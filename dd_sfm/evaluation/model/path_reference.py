@@ -10,7 +10,8 @@ from dd_sfm.cameras import camera_centres, inverse_pose
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.model.alignment import align_points
 from dd_sfm.evaluation.model.frame_numbering import MIN_FRAMES_TO_FIT
-from dd_sfm.io.camera_paths import UNITS, CameraPath, read_camera_path, split_unit
+from dd_sfm.io.camera_paths import CameraPath, read_camera_path, split_unit
+from dd_sfm.io.metric import UNITS
 from dd_sfm.io.scene import last_number
 from dd_sfm.sfm.path_matching import near_stamps, poses_at
 from dd_sfm.structures import FloatArray

@@ -130,7 +130,7 @@ def test_whole_numbers_that_fit_both_ways_are_refused(scene, tmp_path):
 def test_cameras_that_do_not_fit_their_positions_do_not_count(scene, tmp_path):
     text = positions(tmp_path, scene)
     lines = (tmp_path / "path.tum").read_text().splitlines()
-    lines[2] = " ".join([lines[2].split()[0], "7.5", "7.5", "7.5"])
+    lines[2] = " ".join([lines[2].split()[0], "7.5", "7.5", "7.5", "0", "0", "0", "1"])
     (tmp_path / "path.tum").write_text("\n".join(lines))
     found = find_scale(text, lambda: scene)
     assert found.factor == pytest.approx(2.0, rel=1e-4)

@@ -7,6 +7,7 @@ import typer
 
 from dd_sfm.cli import options as o
 from dd_sfm.cli.console import make_progress, make_say
+from dd_sfm.cli.metric import warn_of_unit
 
 Target = Annotated[
     str,
@@ -80,6 +81,8 @@ def convert(
         metric=None if scale is None else lambda scene: find_scale(scale, lambda: scene, source),
         progress=make_progress(quiet),
     )  # fmt: skip
+    if scale is not None:
+        warn_of_unit(scale, source)
     say = make_say(quiet)
     for note in done.notes:
         say(f"note: {note}")

@@ -17,6 +17,7 @@ from dd_sfm.notes import Note, NoteCode
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.hand_eye import PathFit
 from dd_sfm.sfm.known_poses import (
+    Agreement,
     GivenPath,
     agreement,
     agreement_notes,
@@ -87,9 +88,7 @@ def map_given(job: Job, tracks: Tracks) -> MapResult:
         read_as = {"read": read, **hand_eye_figures(given.sensor_from_cam)}
         known = KnownPoses(given.path.path.name, True, given.unit, 0.0, 0.0, read_as, frames)
         _, pairs, seconds = verify_tracks(job.frames, tracks, job.out, job.config)
-    agreeing = agreement(tracks, poses, job.frames.camera, error_scale(job.frames))
-    logger.info("map: given poses agree with %.0f %% of the matches", 100 * agreeing.share)
-    check_agreement(given, agreeing)
+    agreeing = _agreement(job, given, tracks, poses)
     if known.figures["read"] not in (SECONDS, NUMBERS, NAMES):
         text = f"the poses of {known.file} were found {known.figures['read']}: images agree best with these"
         notes.append(Note(NoteCode.KNOWN_POSES, text))
@@ -99,6 +98,28 @@ def map_given(job: Job, tracks: Tracks) -> MapResult:
     _write_poses(job, tracks, poses)
     confidence = {k: round(agreeing.by_frame.get(k, 0.0), 3) for k in poses}
     return MapResult([poses], [job.frames.camera], GIVEN, pairs, seconds, notes, confidence=[confidence])
+
+
+def check_given(job: Job, tracks: Tracks) -> None:
+    """Refuse measured poses that images contradict, before what they would replace is removed.
+
+    What needs a mapper's poses to tell is not told here.
+
+    Raises:
+        InputError: If they are those of another clip, or far from exact.
+    """
+    settings = job.config.poses
+    if has_given_poses(job.config) and settings.hand_eye != "estimate" and not settings.within_s:
+        given = open_given(settings)
+        keys = frame_keys(read_frames(job.out).kept)
+        _agreement(job, given, tracks, _best_reading(given, keys, job.frames, tracks, settings.offset_s)[0])
+
+
+def _agreement(job: Job, given: GivenPath, tracks: Tracks, poses: dict[int, FloatArray]) -> Agreement:
+    found = agreement(tracks, poses, job.frames.camera, error_scale(job.frames))
+    logger.info("map: given poses agree with %.0f %% of the matches", 100 * found.share)
+    check_agreement(given, found)
+    return found
 
 
 def _best_reading(

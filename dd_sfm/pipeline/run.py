@@ -24,12 +24,13 @@ from dd_sfm.errors import (
     one_line,
     stoppable,
 )
+from dd_sfm.features.given_poses import check_given
 from dd_sfm.features.methods import feature_method
 from dd_sfm.io.checksums import ASIDE, damaged, is_cache, lost, put_aside
 from dd_sfm.io.edited_masks import check_edited, edited_masks
 from dd_sfm.io.lock import locked
 from dd_sfm.io.run_config import write_config
-from dd_sfm.io.run_folder import REPORT, read_frames, write_metrics
+from dd_sfm.io.run_folder import REPORT, read_frames, read_matches, write_metrics
 from dd_sfm.io.run_layout import is_own
 from dd_sfm.io.several_sources import source_paths
 from dd_sfm.io.shortage import full_disk, shortage
@@ -173,6 +174,8 @@ class _Stages:
                 kept.append(stage)
             else:
                 if self.record.is_replaced(stage, self.expected[stage]):
+                    if stage == "map":
+                        check_given(self.work.job(), read_matches(self.work.out).tracks)
                     self.say(
                         f"{stage}: made with other settings or masks; replaced, and what later stages made with it"
                     )

@@ -264,3 +264,5 @@ def test_view_takes_the_scales_of_all_others_and_that_of_known_poses(dd_sfm, run
         api.register(known, "ct.stl", unit="millimetres")
     convert(known, tmp_path / "cloud.ply", "ply")
     assert b"unit: mm" in (tmp_path / "cloud.ply").read_bytes()[:600]
+    ran = dd_sfm("convert", known, "-o", tmp_path / "larger.ply", "--to", "ply", "--scale", "2")
+    assert f"{known}: is in mm already, by known poses of path.tum; --scale 2 changes that" in ran.err

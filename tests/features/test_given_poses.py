@@ -12,8 +12,12 @@ from scipy.spatial.transform import Rotation
 from dd_sfm.cameras import inverse_pose
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import ConfigError, InputError
+<<<<<<< HEAD
 from dd_sfm.features import given_poses
 from dd_sfm.features.given_poses import map_given, on_path, pose_priors
+=======
+from dd_sfm.features.given_poses import check_given, map_given, on_path, pose_priors
+>>>>>>> 474ff60 (Check kept poses before what they replace is removed, and tell reports and scales the unit of a run)
 from dd_sfm.features.method import Job
 from dd_sfm.io.known_poses import hand_on_unit, read_known_poses, run_metric
 from dd_sfm.io.run_folder import ExtractedFrames, write_frames
@@ -93,6 +97,10 @@ def test_exact_poses_of_another_clip_are_refused_in_one_line(scene, tmp_path):
     with pytest.raises(InputError, match=r"agree with \d+ % of the matches.*--poses-sigma") as raised:
         map_given(job(tmp_path / "run", scene, tum(tmp_path, other)), scene[1])
     assert "\n" not in str(raised.value)
+    # Before anything is removed, too.
+    with pytest.raises(InputError, match="agree with"):
+        check_given(job(tmp_path / "run", scene, tum(tmp_path, other)), scene[1])
+    check_given(job(tmp_path / "run", scene, tum(tmp_path, world_from_cam(scene[2]))), scene[1])
 
 
 def test_poses_with_errors_give_place_and_unit(scene, tmp_path):

@@ -88,6 +88,14 @@ def made(metrics, frames, script=""):
     return run_page(facts, summarise(facts), pictures, [], None, poses=states, title="clip" + script)
 
 
+def test_a_run_with_a_unit_is_told_in_it(run):
+    metrics, frames = read_metrics(run), read_frames(run)
+    assert "3 scene units long, as one camera alone" in made(metrics, frames)
+    told = made(metrics | {"unit": "mm"}, frames)
+    assert "3 mm long" in told
+    assert "scene units" not in told
+
+
 def test_a_script_in_what_the_page_shows_does_not_run(run):
     holes = [{"kind": "at_edge", "area_share": 0.02, "width": 1.5, "frame": 4}, {"kind": "out_of_view", "frame": None}]
     coverage = {"measured_share": 0.7, "views_most": 9, "holes": holes}

@@ -1,7 +1,7 @@
 """What is known of a run, as far as the sentences at the top of its report need it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dd_sfm.io.run_folder import ExtractedFrames
@@ -83,4 +83,6 @@ def facts_of(metrics: Mapping[str, Any], frames: ExtractedFrames, *, extent: flo
     codes = metrics.get("degradation_codes")
     texts = [code for code in codes if isinstance(code, str)] if isinstance(codes, list) else []
     found = frozenset(known[code] for code in texts if code in known)
-    return Facts(metrics, max(1, len(frames.sources)), dropped, extent, found, frames.camera.width)
+    unit = metrics.get("unit")
+    facts = Facts(metrics, max(1, len(frames.sources)), dropped, extent, found, frames.camera.width)
+    return replace(facts, unit=unit) if isinstance(unit, str) and unit else facts

@@ -12,12 +12,8 @@ from scipy.spatial.transform import Rotation
 from dd_sfm.cameras import inverse_pose
 from dd_sfm.config import Config, load_config
 from dd_sfm.errors import ConfigError, InputError
-<<<<<<< HEAD
 from dd_sfm.features import given_poses
-from dd_sfm.features.given_poses import map_given, on_path, pose_priors
-=======
 from dd_sfm.features.given_poses import check_given, map_given, on_path, pose_priors
->>>>>>> 474ff60 (Check kept poses before what they replace is removed, and tell reports and scales the unit of a run)
 from dd_sfm.features.method import Job
 from dd_sfm.io.known_poses import hand_on_unit, read_known_poses, run_metric
 from dd_sfm.io.run_folder import ExtractedFrames, write_frames

@@ -7,7 +7,7 @@ import typer
 
 from dd_sfm.cli import options as o
 from dd_sfm.cli.console import make_progress, make_say
-from dd_sfm.cli.metric import warn_of_unit
+from dd_sfm.registration.known_scale import noted
 
 Target = Annotated[
     str,
@@ -78,11 +78,9 @@ def convert(
 
     done = run(
         source, out, to, images=images, copy_images=copy_images, depth_of=depth, overwrite=overwrite,
-        metric=None if scale is None else lambda scene: find_scale(scale, lambda: scene, source),
+        metric=None if scale is None else lambda scene: noted(find_scale(scale, lambda: scene, source), scale, source),
         progress=make_progress(quiet),
     )  # fmt: skip
-    if scale is not None:
-        warn_of_unit(scale, source)
     say = make_say(quiet)
     for note in done.notes:
         say(f"note: {note}")

@@ -1,5 +1,6 @@
 """The scale that is given, or that a run has by itself."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,27 @@ def metric_of(scale: str | None, source: Path) -> "MetricScale | None":
         scale: As :func:`dd_sfm.registration.metric_scale.find_scale` takes it.
         source: Run, model or file; it is only read where the scale is told by its cameras or its points.
     """
-    from dd_sfm.io.known_poses import run_metric
-    from dd_sfm.io.scene import find_model_folder, open_scene, run_around
+    from dd_sfm.io.scene import open_scene
     from dd_sfm.registration.metric_scale import find_scale
 
-    if scale is not None:
-        return find_scale(scale, lambda: open_scene(source), source)
+    if scale is None:
+        return _of_known_poses(source)
+    return noted(find_scale(scale, lambda: open_scene(source), source), scale, source)
+
+
+def noted(found: "MetricScale", scale: str, source: Path) -> "MetricScale":
+    """A scale that is given, with a note where the run has a unit by itself."""
+    known = _of_known_poses(source)
+    if known is None:
+        return found
+    text = f"{source}: is in {known.unit} already, by {known.origin}; --scale {scale} changes that"
+    return replace(found, notes=(*found.notes, text))
+
+
+def _of_known_poses(source: Path) -> "MetricScale | None":
+    from dd_sfm.io.known_poses import run_metric
+    from dd_sfm.io.scene import find_model_folder, run_around
+
     folder = find_model_folder(source) if source.is_dir() else None
     return None if folder is None else run_metric(run_around(source, folder), folder)
 

@@ -27,7 +27,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
         if not overwrite and folder.is_dir() and any(not p.name.endswith(".partial") for p in folder.iterdir()):
             raise OutputError(
                 f"{folder}: not empty; expected a new or empty folder. Choose another with -o, or replace what an "
-                "earlier conversion wrote there with --overwrite"
+                "earlier call wrote there with --overwrite"
             )
     except OSError as error:
         raise output_error(folder, error) from error

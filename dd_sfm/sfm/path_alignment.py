@@ -13,6 +13,7 @@ from dd_sfm.config import PosesConfig
 from dd_sfm.errors import InputError
 from dd_sfm.io.known_poses import KnownFrame, KnownPoses
 from dd_sfm.notes import Note, NoteCode
+from dd_sfm.sfm.geometry import width_share
 from dd_sfm.sfm.hand_eye import PathFit, compose, fit_path, misfits
 from dd_sfm.sfm.known_poses import GivenPath, hand_eye_figures, ways_to_read
 from dd_sfm.sfm.path_matching import FrameKeys, Reading, near_stamps, poses_at
@@ -34,6 +35,8 @@ MEDIAN_OF_THREE = 1.54
 """Median length of three normal deviates."""
 MOST_SIGMA = 0.2
 """Largest standard deviation of the scale, relative to it."""
+STRAIGHT, LITTLE_TURNING_DEG = 0.25, 10.0
+"""A path whose second extent is below this share of the first, and that turns less, fits those of other clips."""
 INEXACT = 1.5
 """From so many times the stated standard deviation on a path is called less exact than stated."""
 
@@ -222,7 +225,21 @@ def alignment_notes(alignment: Alignment, known: KnownPoses, frames: FrameSet) -
         )
     if fit.has_offset:
         text += f"; the path's clock was found {1000 * fit.offset_s:.0f} +- {1000 * fit.offset_sigma_s:.0f} ms ahead"
-    return [Note(NoteCode.KNOWN_POSES, text), *_disagreeing(alignment.sigma, known, frames)]
+    return [Note(NoteCode.KNOWN_POSES, text), *_straight(known), *_disagreeing(alignment.sigma, known, frames)]
+
+
+def _straight(known: KnownPoses) -> list[Note]:
+    """Where the path has no shape that would tell it from those of other clips."""
+    poses = inverse_pose(np.stack([frame.cam_from_world for frame in known.frames.values()]))
+    rotations = Rotation.from_matrix(poses[:, :, :3])
+    turning = float(np.degrees(np.median((rotations.mean().inv() * rotations).magnitude())))
+    if width_share(poses[:, :, 3]) >= STRAIGHT or turning >= LITTLE_TURNING_DEG:
+        return []
+    text = (
+        f"the path of {known.file} is nearly straight and turns by {turning:.2g} degrees (median): that of another "
+        "video that goes straight ahead would fit as well, and give another scale; look that it is this video's"
+    )
+    return [Note(NoteCode.KNOWN_POSES, text)]
 
 
 def _disagreeing(sigma: tuple[float, float], known: KnownPoses, frames: FrameSet) -> list[Note]:

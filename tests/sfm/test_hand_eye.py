@@ -10,9 +10,10 @@ from dd_sfm.cameras import inverse_pose
 from dd_sfm.config import PosesConfig
 from dd_sfm.errors import InputError
 from dd_sfm.io.camera_paths import CameraPath
+from dd_sfm.io.known_poses import KnownFrame, KnownPoses
 from dd_sfm.sfm.hand_eye import compose, fit_path
 from dd_sfm.sfm.known_poses import GivenPath
-from dd_sfm.sfm.path_alignment import align_models, alignment_notes, known_of
+from dd_sfm.sfm.path_alignment import _straight, align_models, alignment_notes, known_of
 from dd_sfm.sfm.path_matching import FrameKeys, Reading
 from dd_sfm.sfm.path_pair import PathPair
 from dd_sfm.structures import Frame, FrameSet
@@ -179,3 +180,13 @@ def test_cameras_do_not_shrink_to_one_place():
     path.world_from_sensor[:, :, 3] *= 0.02
     with pytest.raises(InputError, match="leave the scale open|expected the path of this video"):
         align_models([model], keys(), given(path), PosesConfig("path.tum", (0.5, 0.5)))
+
+
+@pytest.mark.parametrize(("across", "is_told"), [(0.02, True), (0.5, False)])
+def test_a_straight_path_fits_those_of_other_clips_and_is_told(across, is_told):
+    places = np.stack([np.linspace(0, 40, 30), 40 * across * np.sin(np.linspace(0, 6, 30)), np.zeros(30)], 1)
+    poses = inverse_pose(np.concatenate([np.tile(np.eye(3), (30, 1, 1)), places[:, :, None]], 2))
+    frames = {str(k): KnownFrame(pose) for k, pose in enumerate(poses)}
+    notes = _straight(KnownPoses("path.tum", False, "mm", 0.1, 0.1, {}, frames))
+    assert bool(notes) == is_told
+    assert all("nearly straight and turns by" in note.text for note in notes)

@@ -6,7 +6,7 @@ from typer.main import get_command
 
 from dd_sfm.cli import demo as module
 from dd_sfm.cli.app import app
-from dd_sfm.registration.metric_scale import _read_positions
+from dd_sfm.io.camera_paths import read_camera_path
 from dd_sfm.resources import demo_folder
 
 
@@ -31,6 +31,6 @@ def test_the_demo_reconstructs_its_clip_and_says_what_to_try(dd_sfm, tmp_path, m
 
 
 def test_the_demo_has_the_position_of_every_frame():
-    numbers, places = _read_positions(demo_folder() / "positions.tum")
-    assert numbers.tolist() == list(range(75))
-    assert places.std(0).max() > 1
+    path = read_camera_path(demo_folder() / "positions.tum")
+    assert path.stamps.tolist() == list(range(75))
+    assert path.world_from_sensor[:, :, 3].std(0).max() > 1

@@ -156,14 +156,14 @@ def test_a_cluster_with_another_version_is_refused(tmp_path, cluster, monkeypatc
 
 
 @pytest.fixture
-def sixteen(tmp_path):
-    """Sixteen clips of a few frames, of which five are broken, each in its own way."""
+def forty(tmp_path):
+    """Forty clips of a few frames, of which five are broken, each in its own way."""
     folder = tmp_path / "clips"
     folder.mkdir()
     content = write_video(folder / "whole.avi", moving_frames(4)).read_bytes()
     (folder / "whole.avi").unlink()
-    broken = {3: b"", 8: b"no video", 9: content[:600], 12: b"\x00" * 5000, 14: content[:4] + b"x" * 900}
-    for k in range(16):
+    broken = {3: b"", 11: b"no video", 19: content[:600], 27: b"\x00" * 5000, 38: content[:4] + b"x" * 900}
+    for k in range(40):
         (folder / f"clip{k:02d}.avi").write_bytes(broken.get(k, content))
     return folder
 
@@ -203,10 +203,10 @@ def videos_at_work(process):
     return found
 
 
-def test_sixteen_clips_of_which_five_are_broken_and_a_worker_that_is_killed(sixteen, tmp_path):
+def test_forty_clips_of_which_five_are_broken_and_a_worker_that_is_killed(forty, tmp_path):
     out = tmp_path / "out"
-    process = dd_sfm_batch(sixteen, out)
-    wait_until(lambda: len(record_of(out)["videos"]) >= 4)
+    process = dd_sfm_batch(forty, out)
+    wait_until(lambda: len(record_of(out)["videos"]) >= 6)
     wait_until(lambda: videos_at_work(process))
     # A worker is the parent of the process of a video.
     os.kill(videos_at_work(process)[0].ppid(), signal.SIGKILL)
@@ -214,21 +214,21 @@ def test_sixteen_clips_of_which_five_are_broken_and_a_worker_that_is_killed(sixt
     assert process.returncode == 1, said
     content = record_of(out)
     failed = [video["name"] for video in content["videos"] if video["status"] == "failed"]
-    assert failed == ["clip03", "clip08", "clip09", "clip12", "clip14"]
-    assert (content["done"], content["failed"], content["waiting"]) == (11, 5, [])
+    assert failed == ["clip03", "clip11", "clip19", "clip27", "clip38"]
+    assert (content["done"], content["failed"], content["waiting"]) == (35, 5, [])
     assert "tried once more" in said
     assert [video["tries"] for video in content["videos"]].count(2) == 1
     assert all(video["error"] for video in content["videos"] if video["status"] == "failed")
-    assert all((out / name / "frames.json").is_file() for name in ("clip00", "clip15"))
-    assert len(list((out / "pictures").glob("*.jpg"))) == 11
-    assert "16 videos: 11 done, 5 failed" in (out / "batch.html").read_text()
+    assert all((out / name / "frames.json").is_file() for name in ("clip00", "clip39"))
+    assert len(list((out / "pictures").glob("*.jpg"))) == 35
+    assert "40 videos: 35 done, 5 failed" in (out / "batch.html").read_text()
 
 
-def test_ctrl_c_stops_a_batch_which_then_goes_on(sixteen, tmp_path):
-    for path in sorted(sixteen.glob("*.avi"))[8:]:
+def test_ctrl_c_stops_a_batch_which_then_goes_on(forty, tmp_path):
+    for path in sorted(forty.glob("*.avi"))[8:]:
         path.unlink()
     out = tmp_path / "out"
-    process = dd_sfm_batch(sixteen, out)
+    process = dd_sfm_batch(forty, out)
     wait_until(lambda: len(record_of(out)["videos"]) >= 2)
     wait_until(lambda: videos_at_work(process))
     working = videos_at_work(process)
@@ -239,7 +239,7 @@ def test_ctrl_c_stops_a_batch_which_then_goes_on(sixteen, tmp_path):
     assert not any(psutil.pid_exists(child.pid) for child in working)
     before = record_of(out)
     assert before["waiting"]
-    process = dd_sfm_batch(sixteen, out)
+    process = dd_sfm_batch(forty, out)
     _, said = process.communicate(timeout=300)
     assert process.returncode == 1
     content = record_of(out)
@@ -247,9 +247,9 @@ def test_ctrl_c_stops_a_batch_which_then_goes_on(sixteen, tmp_path):
     assert (content["done"] + content["skipped"], content["failed"]) == (7, 1)
 
 
-def test_a_batch_that_is_killed_leaves_nothing_at_work(sixteen, tmp_path):
+def test_a_batch_that_is_killed_leaves_nothing_at_work(forty, tmp_path):
     out = tmp_path / "out"
-    process = dd_sfm_batch(sixteen, out)
+    process = dd_sfm_batch(forty, out)
     wait_until(lambda: videos_at_work(process))
     working = videos_at_work(process)
     process.kill()

@@ -114,18 +114,15 @@ def test_what_cannot_be_merged_is_told_in_a_line(dd_sfm, tmp_path):
 
 
 def reconstructed(clip, out, first, end):
-    settings = {
-        "frames.every": 3, "frames.start": first, "frames.end": end, "describe.working_height_px": 300,
-        "dense.adjust_rounds": 0,
-    }  # fmt: skip
+    settings = {"frames.every": 2, "frames.start": first, "frames.end": end}
     config = package.configure("preview", settings)
     return package.reconstruct(DEMOS / clip / "clip.mp4", out, config, calibration=DEMOS / clip / "calibration.txt")
 
 
 @pytest.mark.slow
 def test_pieces_of_a_video_become_one_run_and_those_of_two_do_not(tmp_path, dd_sfm):
-    first = reconstructed("sinus", tmp_path / "a", 0, 27)
-    second = reconstructed("sinus", tmp_path / "b", 15, 42)
+    first = reconstructed("sinus", tmp_path / "a", 0, 45)
+    second = reconstructed("sinus", tmp_path / "b", 21, 66)
     shutil.rmtree(second.path / "descriptors")
     out = tmp_path / "out"
     ran = dd_sfm("merge", first.path, second.path, "-o", out)
@@ -138,7 +135,7 @@ def test_pieces_of_a_video_become_one_run_and_those_of_two_do_not(tmp_path, dd_s
     assert (out / "report.html").is_file()
     offset = both.frames[len(first.frames)].index
     numbers = [*first.poses, *second.poses]
-    assert list(both.poses) == [*first.poses, *(offset - 15 + number for number in second.poses)]
+    assert list(both.poses) == [*first.poses, *(offset - 21 + number for number in second.poses)]
     truth = np.load(DEMOS / "sinus" / "truth.npz")["c"][numbers]
     centres = camera_centres(np.stack(list(both.poses.values())))
     scale, turn, shift = similarity(centres, truth)

@@ -92,7 +92,8 @@ def merge(
 
     Example:
         >>> both = merge("runs/nose", "runs/later", "runs/both")
-        >>> both.metrics["joined"]["scale"], len(both.points)
+        >>> joined = both.metrics["joined"]
+        >>> joined["scale"], len(both.points)
     """
     known, other = (run.path if isinstance(run, finished_run.Run) else Path(run) for run in (first, second))
     settings = config_of_first(known) if config is None else settings_of(config)

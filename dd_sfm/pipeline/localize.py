@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +34,8 @@ from dd_sfm.pipeline.frames import check_source, decide_every, extract_frames
 from dd_sfm.pipeline.metrics import camera_figures, memory_figures, model_figures
 from dd_sfm.pipeline.reopened import Reopened, describe_again, describe_along, model_views, reopen
 from dd_sfm.pipeline.run import resolved_config
-from dd_sfm.progress import Progress, begin_stage
+from dd_sfm.pipeline.timed_steps import TimedSteps
+from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads, resolve_device
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.point_selection import select_points
@@ -130,30 +130,22 @@ class _Localizing:
         say: Callable[[str], None],
     ) -> None:
         self.request, self.run, self.folder, self.device = request, run, folder, device
-        self.progress, self.say, self.seconds = progress, say, dict[str, float]()
+        self.progress, self.steps = progress, TimedSteps(progress, say)
         self.notes: list[Note] = []
 
     def do(self, record: dict[str, Any]) -> dict[str, Any]:
         """Do all steps; returns the figures."""
-        frames = self._step("frames", self._extract)
-        known, matcher = self._step("describe", lambda: self._describe(frames))
+        frames = self.steps.do("frames", self._extract)
+        known, matcher = self.steps.do("describe", lambda: self._describe(frames))
         views, pooled = model_views(self.run, known), matcher.maps.pooled()
         placer = FramePlacer(views, matcher, pooled, frames.camera, error_scale(frames))
-        placement = self._step("localize", lambda: placer.place_all(self.progress))
+        placement = self.steps.do("localize", lambda: placer.place_all(self.progress))
         if not placement.placed:
             raise ReconstructionError(
                 f"{read_frames(self.folder).source}: none of {len(frames)} frames shows tissue that {self.run.path} "
                 "does; expected a video of the same place. Nothing was written; see that calibration and mask are right"
             )
-        return self._step("write", lambda: self._write(frames, placement, record))
-
-    def _step(self, name: str, work: Callable[[], Any]) -> Any:
-        self.say(f"{name} ...")
-        begin_stage(self.progress, name)
-        started = time.monotonic()
-        found = work()
-        self.seconds[name] = round(time.monotonic() - started, 2)
-        return found
+        return self.steps.do("write", lambda: self._write(frames, placement, record))
 
     def _extract(self) -> FrameSet:
         request = self.request
@@ -251,7 +243,7 @@ class _Localizing:
             "localized": {"run": record["run"], "source": record["source"], "frames": details},
             "degradations": [note.text for note in self.notes],
             "degradation_codes": [note.code.value for note in self.notes],
-            "seconds": self.seconds | {"total": round(sum(self.seconds.values()), 2)},
+            "seconds": self.steps.seconds | {"total": round(sum(self.steps.seconds.values()), 2)},
             "stages_kept": [],
             **memory_figures(),
         }

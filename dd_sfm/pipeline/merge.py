@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,7 +45,8 @@ from dd_sfm.pipeline.metrics import run_metrics
 from dd_sfm.pipeline.reopened import Reopened, check_network, describe_again, describe_along, reopen
 from dd_sfm.pipeline.run import resolved_config
 from dd_sfm.pipeline.stage_work import write_finished
-from dd_sfm.progress import Progress, begin_stage
+from dd_sfm.pipeline.timed_steps import TimedSteps
+from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads, resolve_device
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.geometry import similarity
@@ -111,25 +111,16 @@ class _Merging:
     folder: Path
     device: torch.device
     progress: Progress
-    say: Callable[[str], None]
-    seconds: dict[str, float] = field(default_factory=dict)
+    steps: TimedSteps
     notes: list[Note] = field(default_factory=list)
 
     def do(self) -> dict[str, Any]:
         """Do all steps; returns the figures."""
-        sides = self._step("describe", self._describe)
-        found = self._step("relate", lambda: self._relate(sides))
-        result = self._step("join", lambda: self._join(sides, found))
-        self._step("densify", lambda: self._densify(*result))
-        return self._step("coverage", lambda: self._finish(found))
-
-    def _step(self, name: str, work: Callable[[], Any]) -> Any:
-        self.say(f"{name} ...")
-        begin_stage(self.progress, name)
-        started = time.monotonic()
-        found = work()
-        self.seconds[name] = round(time.monotonic() - started, 2)
-        return found
+        sides = self.steps.do("describe", self._describe)
+        found = self.steps.do("relate", lambda: self._relate(sides))
+        result = self.steps.do("join", lambda: self._join(sides, found))
+        self.steps.do("densify", lambda: self._densify(*result))
+        return self.steps.do("coverage", lambda: self._finish(found))
 
     def _describe(self) -> tuple[_Side, _Side]:
         """Both runs, described by one network along one basis."""
@@ -229,7 +220,7 @@ class _Merging:
             lens=config.camera.lens,
             weights=config.describe.weights,
             device=str(self.device),
-            seconds=self.seconds,
+            seconds=self.steps.seconds,
             kept=[],
             coverage=coverage,
             further=further,
@@ -296,7 +287,7 @@ def merge(
         staged_folder(request.out, MARKER, record, overwrite=request.overwrite) as folder,
         using_threads(cpu_threads(request.config.runtime)),
     ):
-        metrics = _Merging(request, (first, second), folder, device, progress, say).do()
+        metrics = _Merging(request, (first, second), folder, device, progress, TimedSteps(progress, say)).do()
         shutil.rmtree(folder / SCRATCH)
         report(folder)
         return metrics

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dd_sfm import __version__
-from dd_sfm.cameras import camera_centres, pose_at
+from dd_sfm.cameras import camera_centres
 from dd_sfm.config import Config, PosesConfig
 from dd_sfm.errors import DDSfMError, InputError, ReconstructionError, one_line, stoppable
 from dd_sfm.features.dense_tracks import densify_tracks
@@ -50,6 +50,7 @@ from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads, resolve_device
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.geometry import similarity
+from dd_sfm.sfm.model_relation import Transform
 from dd_sfm.sfm.triangulation import triangulate
 from dd_sfm.structures import (
     DropReason,
@@ -241,12 +242,8 @@ def placed_as(model: Model, before: Mapping[int, FloatArray]) -> Model:
     if len(common) < 3:
         return model
     found, wanted = (camera_centres(np.stack([poses[k] for k in common])) for poses in (model.cam_from_world, before))
-    scale, rotation, shift = similarity(found, wanted)
-    poses = {
-        k: pose_at(pose[:, :3] @ rotation.T, scale * rotation @ camera_centres(pose) + shift)
-        for k, pose in model.cam_from_world.items()
-    }
-    return replace(model, cam_from_world=poses, xyz=scale * model.xyz @ rotation.T + shift)
+    back = Transform(*similarity(found, wanted))
+    return replace(model, cam_from_world=back.poses(model.cam_from_world), xyz=back.points(model.xyz))
 
 
 def merge(

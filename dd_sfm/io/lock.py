@@ -42,17 +42,18 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 @contextmanager
-def locked(folder: Path, *, keep: bool = True) -> Iterator[None]:
+def locked(folder: Path, *, keep: bool = True, of: Path | None = None) -> Iterator[None]:
     """Hold the lock of a folder; fails at once if another process holds it.
 
     Args:
         folder: The folder.
         keep: Whether the lock's file stays.
+        of: The folder that messages name, where that is another one.
 
     Raises:
         OutputError: If another process is, or the folder cannot be written.
     """
-    descriptor = _open_locked(folder)
+    descriptor = _open_locked(folder, of or folder)
     _held.add(descriptor)
     try:
         _note(descriptor, _identity(os.getpid()))
@@ -88,12 +89,12 @@ def wait_for_lock(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _open_locked(folder: Path) -> int:
+def _open_locked(folder: Path, named: Path) -> int:
     """The descriptor that holds the lock; of a file that is still there once it is locked."""
     for left in reversed(range(TRIES)):
         descriptor = _open(folder)
         try:
-            _acquire(descriptor, folder)
+            _acquire(descriptor, named)
             # Some file systems count no names: then the last try holds.
             is_there = os.fstat(descriptor).st_nlink > 0 or not left
         except BaseException:

@@ -10,6 +10,7 @@ from dd_sfm.documents import read_json
 from dd_sfm.errors import OutputError
 from dd_sfm.io.atomic import output_error, sync_all, write_json
 from dd_sfm.io.links import check_is_no_link
+from dd_sfm.io.lock import LOCK, locked
 
 WHOLE = "whole"
 """In a marker whether all its files are there: not while they are moved, and after a break of that."""
@@ -37,7 +38,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
 def staged_folder(folder: Path, marker: str, record: dict[str, Any], *, overwrite: bool) -> Iterator[Path]:
     """Give a temporary folder to write to, whose files are moved into ``folder`` on success.
 
-    What an earlier call wrote there goes; everything else stays.
+    What an earlier call wrote there goes; everything else stays. One process at a time does so.
 
     Args:
         folder: Where the files shall be; made when missing.
@@ -46,31 +47,43 @@ def staged_folder(folder: Path, marker: str, record: dict[str, Any], *, overwrit
         overwrite: Whether the folder may hold something.
 
     Raises:
-        OutputError: If the folder may not be filled, cannot be written, or holds a file of the same name.
+        OutputError: If the folder may not be filled, cannot be written, holds a file of the same name, or another
+            process is filling it.
     """
     check_folder(folder, overwrite=overwrite)
     # Links in the place of its folders are told of before the work is done.
     check_replaceable(folder, marker, record["made_by"], ())
     is_new = not folder.exists()
     staging = folder / f".{marker}.partial"
+    check_is_no_link(folder, staging)
     try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
+        staging.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(folder, error) from error
-    try:
-        yield staging
-        _publish(staging, folder, marker, record)
-    except OSError as error:
-        raise output_error(folder, error) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        if is_new and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    with locked(staging, of=folder):
+        try:
+            _empty(staging)
+            yield staging
+            _publish(staging, folder, marker, record)
+        except OSError as error:
+            raise output_error(folder, error) from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            if is_new and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _empty(staging: Path) -> None:
+    """Remove what a call that was killed has left, but for the lock that is held."""
+    for path in staging.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def _publish(staging: Path, folder: Path, marker: str, record: dict[str, Any]) -> None:
-    found = (p.relative_to(staging).as_posix() for p in staging.rglob("*") if p.is_file())
+    found = (p.relative_to(staging).as_posix() for p in staging.rglob("*") if p.is_file() and p != staging / LOCK)
     # What tells of the files in folders comes after these.
     new = sorted(found, key=lambda name: ("/" not in name, name))
     earlier = check_replaceable(folder, marker, record["made_by"], new)

@@ -116,6 +116,16 @@ def _calibrated(out: Path) -> dict[str, Any]:
     return {"text": (out / "scope.yaml").read_text(), "files": sorted(path.name for path in out.iterdir())}
 
 
+def _localized(out: Path) -> dict[str, Any]:
+    frames = json.loads((out / "metrics.json").read_text())["localized"]["frames"]
+    return {"frames": sorted(frames), "poses": len((out / "trajectory.csv").read_text().splitlines())}
+
+
+def _registered(out: Path) -> dict[str, Any]:
+    content = json.loads((out / "registration.json").read_text())
+    return {"residual": content["residual_median"], "files": sorted(path.name for path in out.iterdir())}
+
+
 def _copy_clip(inputs: Path) -> None:
     shutil.copytree(CLIP, inputs / SINUS)
 
@@ -129,6 +139,32 @@ def _make_run(inputs: Path) -> None:
     from converting import write_small_run
 
     write_small_run(inputs / "run")
+
+
+def _reconstruct(inputs: Path, name: str, *options: str) -> None:
+    """A run of a part of the clip."""
+    line = ["reconstruct", *_source(inputs), "-o", inputs / name, "--device", "cpu", *options]
+    ended = run_whole([sys.executable, "-m", "dd_sfm", *map(str, line)])
+    assert ended.returncode == 0, ended.stderr
+
+
+def _make_finished(inputs: Path) -> None:
+    _copy_clip(inputs)
+    _reconstruct(inputs, "run", *FRAMES, *TINY[:2])
+
+
+def _make_two(inputs: Path) -> None:
+    _copy_clip(inputs)
+    # At the usual preview quality: of smaller frames too few matches tell how two runs lie to each other.
+    for name, start, end in (("first", "0", "45"), ("second", "21", "66")):
+        _reconstruct(inputs, name, "--quality", "preview", "--start", start, "--end", end, "--every", "3")
+
+
+def _make_surface(inputs: Path) -> None:
+    _make_finished(inputs)
+    ended = run_whole([sys.executable, "-m", "dd_sfm", "mesh", str(inputs / "run"), "-o", str(inputs / "ct.ply")])
+    assert ended.returncode == 0, ended.stderr
+    np.savetxt(inputs / "start.txt", np.eye(4))
 
 
 def _make_board(inputs: Path) -> None:
@@ -204,7 +240,29 @@ COMMANDS = {
         _converted,
         _make_run,
         repeats=False,
-        locks=False,
+    ),
+    "localize": Command(
+        lambda inputs, out: [
+            "localize", inputs / "run", *_source(inputs), "-o", out, "--start", "5", "--end", "25", "--every", "4",
+            *TINY,
+        ],
+        _localized,
+        _make_finished,
+        repeats=False,
+    ),
+    "merge": Command(
+        lambda inputs, out: ["merge", inputs / "first", inputs / "second", "-o", out, "--device", "cpu"],
+        run_result,
+        _make_two,
+        repeats=False,
+    ),
+    "register": Command(
+        lambda inputs, out: [
+            "register", inputs / "run", inputs / "ct.ply", "-o", out, "--initial", inputs / "start.txt",
+        ],
+        _registered,
+        _make_surface,
+        repeats=False,
     ),
 }  # fmt: skip
 
@@ -319,8 +377,10 @@ def busy_seconds(process: int) -> float:
 
 
 def is_held(out: Path) -> bool:
-    """Whether a process holds a folder: its lock's file then tells of the process."""
-    return (out / LOCK).exists() and (out / LOCK).stat().st_size > 0
+    """Whether a process holds a folder, or a temporary one in it: its lock's file then tells of the process."""
+    with suppress(FileNotFoundError):
+        return any(lock.stat().st_size > 0 for lock in (out / LOCK, *out.glob(f".*.partial/{LOCK}")) if lock.exists())
+    return False
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:

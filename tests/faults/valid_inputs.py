@@ -580,10 +580,12 @@ def _other_commands(run: Path) -> Reads:
     from dd_sfm.benchmark.run_times import read_run_times, run_times_table
     from dd_sfm.evaluation.model.pose_reference import open_pose_reference, open_run
     from dd_sfm.export.convert import convert
+    from dd_sfm.pipeline.reopened import reopen
     from dd_sfm.progress import silent
     from dd_sfm.viz.render.cloud_view import open_cloud_view
 
     yield lambda: open_cloud_view(run)
+    yield lambda: reopen(run)
     yield lambda: run_times_table(read_run_times([run, run]))
     yield lambda: open_run(run)
     yield lambda: open_pose_reference(run)

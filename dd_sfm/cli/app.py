@@ -43,6 +43,13 @@ LESS_MEMORY = {
     "train": "let less be in memory: --workers 0, fewer sources, smaller augment.crop and working_height_px",
     "calibrate": "look at fewer pictures: --every 3",
     "convert": "export a smaller run",
+    "localize": "place fewer frames: --every, --end",
+    "merge": "merge smaller runs",
+    "register": "register a smaller cloud or surface",
+    "mesh": "mesh a smaller cloud",
+    "overlay": "draw a smaller run",
+    "view": "look at a smaller cloud",
+    "evaluate": "evaluate a smaller run",
     "batch": "do fewer videos at once: --workers 1",
 }
 """What helps a command that is not a reconstruction where memory is short."""

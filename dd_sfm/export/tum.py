@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dd_sfm.errors import InputError, one_line
+from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_text
 from dd_sfm.io.run_folder import read_frames
 from dd_sfm.io.scene import Scene, in_factor
@@ -69,8 +69,7 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
     running = running_times(known, {i.number: i.source for i in used})
     poses = np.stack([i.cam_from_world for i in used])
     comments = () if scene.metric is None else scene.metric.comments
-    head = "".join(f"# {one_line(text)}\n" for text in comments)
-    write_text(folder / NAME, head + tum_text([i.number for i in used], poses, running))
+    write_text(folder / NAME, tum_text([i.number for i in used], poses, running, comments))
     notes = [] if known else ["the time of every pose is its frame number"]
     if running != known:
         notes.append("the times of each further source follow those of the one before")

@@ -6,6 +6,7 @@ from itertools import pairwise
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import camera_centres
+from dd_sfm.errors import one_line
 from dd_sfm.structures import FloatArray
 
 
@@ -30,17 +31,20 @@ def running_times(time_s: Mapping[int, float], source: Mapping[int, str]) -> dic
     return found
 
 
-def tum_text(frames: Sequence[int], cam_from_world: FloatArray, time_s: Mapping[int, float]) -> str:
+def tum_text(
+    frames: Sequence[int], cam_from_world: FloatArray, time_s: Mapping[int, float], comments: Sequence[str] = ()
+) -> str:
     """Poses as the TUM benchmark's text: time, camera centre, orientation (world_from_cam, xyzw) a line.
 
     Args:
         frames: Frame numbers (N,).
         cam_from_world: Poses (N, 3, 4).
         time_s: Times by frame; a frame that is not listed goes by its number.
+        comments: Lines of the head.
     """
     centres = camera_centres(cam_from_world)
     quaternions = Rotation.from_matrix(cam_from_world[:, :, :3]).inv().as_quat()
-    lines = []
+    lines = [f"# {one_line(text)}\n" for text in comments]
     for frame, centre, quaternion in zip(frames, centres, quaternions, strict=True):
         values = " ".join(f"{v:.9g}" for v in (*centre, *quaternion))
         lines.append(f"{time_s.get(int(frame), float(frame)):.6f} {values}\n")

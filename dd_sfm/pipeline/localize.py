@@ -20,7 +20,7 @@ from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.finished_run import check_finished
 from dd_sfm.io.frame_poses import FramePose as FoundOfFrame
 from dd_sfm.io.frame_poses import write_frame_poses
-from dd_sfm.io.known_poses import hand_on_unit
+from dd_sfm.io.known_poses import hand_on_unit, run_metric
 from dd_sfm.io.run_config import read_config, write_config
 from dd_sfm.io.run_folder import ExtractedFrames, read_frames, write_metrics
 from dd_sfm.io.staging import check_folder, staged_folder
@@ -176,7 +176,9 @@ class _Localizing:
         write_trajectory(self.folder, poses)
         times = {pose.record.index: pose.record.seconds for pose in poses}
         table = np.stack([pose.cam_from_world for pose in poses])
-        write_text(self.folder / TUM, tum_text(list(times), table, times))
+        metric = run_metric(run.path)
+        comments = () if metric is None else metric.comments
+        write_text(self.folder / TUM, tum_text(list(times), table, times, comments))
         shutil.copyfile(run.path / "points.ply", self.folder / "points.ply")
         write_config(self.folder, resolved_config(self.request.config, self.device))
         found = [_of_frame(extracted, position, placement) for position in range(len(frames))]

@@ -267,8 +267,10 @@ def _depth_scale(layer: Layer, frames: int = 12) -> ColourScale:
         # A model may have points without observations.
         depth = world_to_camera(model.xyz[rows] if len(rows) else model.xyz, pose)[:, 2]
         depths.append(depth[depth > 0])
+    metric = layer.scene.metric
+    unit = "scene units" if metric is None else metric.unit
     # Reversed, so that near points have warm colours.
-    return colour_scale("depth [scene units]", np.concatenate(depths), "turbo_r")
+    return colour_scale(f"depth [{unit}]", np.concatenate(depths), "turbo_r")
 
 
 def _labelled(image: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:

@@ -40,7 +40,15 @@ def absolute(location: str, folder: str) -> str:
         return location
     if is_url(folder):
         return f"{folder.rstrip('/')}/{location}"
-    return str(Path(folder, Path(location).expanduser()).absolute())
+    return str(Path(folder, _from_home(location)).absolute())
+
+
+def _from_home(location: str) -> str:
+    """A path whose ~ is the home folder; as it is where the name after ~ is of a file and not of a user."""
+    try:
+        return str(Path(location).expanduser())
+    except (RuntimeError, ValueError):
+        return location
 
 
 def is_there(path: str) -> bool:

@@ -21,8 +21,19 @@ if TYPE_CHECKING:
 
 
 def default_clips_folder() -> Path:
-    """Folder of rendered clips unless the settings name a cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dd-sfm"
+    """Folder of rendered clips unless the settings name a cache.
+
+    Raises:
+        ConfigError: If the user has no home folder, as one of a container may not.
+    """
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "dd-sfm"
+    try:
+        return Path.home() / ".cache" / "dd-sfm"
+    except RuntimeError:
+        raise ConfigError(
+            "no home folder to keep rendered clips in; set XDG_CACHE_HOME to a folder, or name one with --cache"
+        ) from None
 
 
 def render_scene(

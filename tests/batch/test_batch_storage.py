@@ -1,5 +1,7 @@
 """Inputs and results at URLs, on a file system that fsspec keeps in memory."""
 
+from pathlib import Path
+
 import fsspec
 import pytest
 
@@ -22,6 +24,9 @@ def test_relative_locations_lie_in_the_folder_of_the_manifest(monkeypatch):
     assert absolute("a.mp4", "s3://bucket/x") == "s3://bucket/x/a.mp4"
     assert absolute("file:///z/a.mp4", "s3://bucket") == "/z/a.mp4"
     assert absolute("/a.mp4", "/x") == "/a.mp4"
+    assert absolute("~/a.mp4", "/x") == str(Path.home() / "a.mp4")
+    assert absolute("~no such user.mp4", "/x") == "/x/~no such user.mp4"
+    assert absolute("~\0", "/x") == "/x/~\0"
 
 
 @pytest.mark.parametrize(

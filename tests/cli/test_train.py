@@ -13,9 +13,9 @@ from conftest import ROOT
 from plane_sequence import write_clip, write_jhu, write_run
 
 from dd_sfm.cli.options import find_config
-from dd_sfm.cli.training_clips import StreamRenderer, render_scene
+from dd_sfm.cli.training_clips import StreamRenderer, default_clips_folder, render_scene
 from dd_sfm.config import load_config
-from dd_sfm.errors import OutputError
+from dd_sfm.errors import ConfigError, OutputError
 from dd_sfm.features.networks import build_network
 from dd_sfm.features.weights import find_weights, read_architecture, read_training_sources, save_weights
 from dd_sfm.progress import silent
@@ -149,6 +149,18 @@ def test_what_fails_where_pairs_are_prepared_is_one_clear_line(train, tmp_path, 
     ran = train("synth:colon:7+", "--cache", cache, "--set", "render.every=1", "--workers", 1)
     assert ran.code == 1
     assert ran.err.splitlines()[-1] == "dd-sfm: colon-8-real-40x640x360: no space"
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch):
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", none)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(ConfigError, match="set XDG_CACHE_HOME to a folder"):
+        default_clips_folder()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/scratch")
+    assert default_clips_folder() == Path("/scratch/dd-sfm")
 
 
 def copy_demo(settings, folder, **options):

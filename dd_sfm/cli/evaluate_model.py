@@ -114,7 +114,7 @@ def _check_figures(target: Path, made_by: str, overwrite: bool) -> None:
 
 def _replaced_reference(target: Path, reference: Path) -> str:
     """The reference of the evaluation that is replaced, if it is another one; "" otherwise."""
-    from dd_sfm.io.run_folder import read_evaluation
+    from dd_sfm.io.run_layout import read_evaluation
 
     before = read_evaluation(target).get("reference")
     return str(before) if before and Path(before).resolve() != reference.resolve() else ""

@@ -264,7 +264,19 @@ def read_matches(run: Path) -> MatchResult:
         check_tracks(arrays)
         tracks = Tracks(**{name: arrays[name] for name in TRACK_ARRAYS})
         pairs = [(int(i), int(j)) for i, j in arrays["pairs"]]
+        _check_positions(run, [int(tracks.frame.max(initial=-1)), *(k for pair in pairs for k in pair)])
         return MatchResult(tracks, pairs, [Note.from_json(note) for note in parse_json(str(arrays["notes"]))])
+
+
+def _check_positions(run: Path, positions: Sequence[int]) -> None:
+    """Check that there are the frames that are named by their position among those used.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    last = max(positions, default=-1)
+    if has_frames(run) and last >= (count := len(read_frames(run).kept)):
+        raise ValueError(f"frame {last}, counted from 0, of {count}")
 
 
 def write_poses(run: Path, result: MapResult) -> None:
@@ -283,6 +295,7 @@ def read_poses(run: Path) -> MapResult:
     with readable(path):
         content = read_json(path)
         models = [{whole(int(k)): pose_of(v) for k, v in poses.items()} for poses in content["models"]]
+        _check_positions(run, [k for model in models for k in model])
         cameras = [camera_of(camera) for camera in content["cameras"]]
         if not models or len(cameras) != len(models):
             raise ValueError(f"{len(models)} models and {len(cameras)} cameras")
@@ -384,11 +397,3 @@ def read_stages(run: Path, names: Sequence[str]) -> StoredStages:
         raise OutputError(
             f"{path}: damaged ({reason_of(error)}); remove it together with the run, or choose a new folder"
         ) from error
-
-
-def read_evaluation(folder: Path) -> dict[str, Any]:
-    """Read the ``evaluation.json`` that ``dd-sfm evaluate model`` left; empty when there is none that can be read."""
-    try:
-        return dict(read_json(folder / EVALUATION))
-    except (OSError, ValueError, TypeError):
-        return {}

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from dd_sfm.config import Mapper
 from dd_sfm.documents import read_json
@@ -12,7 +12,6 @@ from dd_sfm.io import run_folder
 from dd_sfm.io.clouds import is_own_mesh
 from dd_sfm.io.links import check_no_links
 from dd_sfm.io.lock import LOCK, locked
-from dd_sfm.io.run_folder import read_evaluation
 from dd_sfm.io.several_sources import LABEL
 from dd_sfm.io.staging import earlier_files
 
@@ -193,3 +192,11 @@ def is_reserved(inside: Path) -> bool:
     top = inside.parts[0]
     names = (*OWN_FILES, "mesh.ply", DEPTH, "evaluation", run_folder.EVALUATION)
     return top in names or any(top in stage or _fits(stage.get("", "(?!)"), top) for stage in MADE_BY.values())
+
+
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """Read the ``evaluation.json`` that ``dd-sfm evaluate model`` left; empty when there is none that can be read."""
+    try:
+        return dict(read_json(folder / run_folder.EVALUATION))
+    except (OSError, ValueError, TypeError):
+        return {}

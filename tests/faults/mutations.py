@@ -267,7 +267,8 @@ class Spoiler:
     def _other_array(self, array: np.ndarray, way: str) -> np.ndarray:
         if way == "shape":
             change = self.rng.choice((
-                lambda a: a.ravel(), lambda a: a[None], lambda a: a[:0], lambda a: a[: len(a) // 2] if a.ndim else a,
+                lambda a: a.ravel(), lambda a: a[None], lambda a: a[:0] if a.ndim else a,
+                lambda a: a[: len(a) // 2] if a.ndim else a,
                 lambda a: np.concatenate([a, a]) if a.ndim else a[None], lambda a: a.T, lambda a: a.ravel()[:1],
             ))  # fmt: skip
             return change(array)

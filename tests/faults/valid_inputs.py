@@ -548,6 +548,7 @@ def _read_stages(run: Path) -> Reads:
     from dd_sfm.features.descriptor_files import DescriptorFiles
     from dd_sfm.io import run_folder
     from dd_sfm.io.edited_masks import check_edited
+    from dd_sfm.io.run_layout import read_evaluation
     from dd_sfm.pipeline.metrics import run_metrics
     from dd_sfm.pipeline.stage_summary import camera_line
     from dd_sfm.pipeline.stages import STAGES, StageRecord
@@ -563,7 +564,7 @@ def _read_stages(run: Path) -> Reads:
     yield lambda: run_folder.read_matches(run)
     yield lambda: run_folder.read_poses(run)
     yield lambda: run_folder.read_point_figures(run)
-    yield lambda: run_folder.read_evaluation(run)
+    yield lambda: read_evaluation(run)
     kept = dict.fromkeys(STAGES, 1.0)
     yield lambda: run_metrics(
         run, features="learned", lens="", weights=None, device="cpu", seconds=kept, kept=list(STAGES), coverage={}

@@ -8,9 +8,18 @@ import pytest
 from scene import CAMERA
 
 from dd_sfm.errors import InputError
-from dd_sfm.io.run_folder import load_frames, read_frames, read_poses, write_frames, write_poses
+from dd_sfm.io.run_folder import (
+    ExtractedFrames,
+    load_frames,
+    read_frames,
+    read_matches,
+    read_poses,
+    write_frames,
+    write_matches,
+    write_poses,
+)
 from dd_sfm.notes import Note, NoteCode
-from dd_sfm.structures import DropReason, MapResult, VerifiedPairs
+from dd_sfm.structures import DropReason, FrameRecord, MapResult, MatchResult, Tracks, VerifiedPairs
 
 
 def test_the_mapper_of_an_earlier_versions_run_is_read(tmp_path):
@@ -67,3 +76,16 @@ def test_damaged_frames_are_one_clear_line(tmp_path, content):
     (tmp_path / "frames.json").write_text(content)
     with pytest.raises(InputError, match=r"frames\.json: damaged .*; expected what dd-sfm reconstruct writes"):
         read_frames(tmp_path)
+
+
+def test_poses_and_tracks_of_frames_that_are_not_there_are_told(tmp_path):
+    records = (FrameRecord(0, 0.0, 1.0), FrameRecord(1, 0.04, 1.0, DropReason.BLURRED, "blurred"))
+    write_frames(tmp_path, ExtractedFrames("clip.mp4", 160, 120, 25.0, 2, CAMERA, None, 100, "png", records))
+    write_poses(tmp_path, MapResult([{1: np.eye(3, 4)}], [CAMERA], "global", VerifiedPairs(1, 1, 50), {}))
+    with pytest.raises(InputError, match=r"map\.json: damaged \(frame 1, counted from 0, of 1\)"):
+        read_poses(tmp_path)
+    two = np.zeros(2, np.int64)
+    tracks = Tracks(two, np.arange(2), np.zeros((2, 2), np.float32), np.ones(2, np.float32), np.zeros(2, bool))
+    write_matches(tmp_path, MatchResult(tracks, []))
+    with pytest.raises(InputError, match=r"tracks\.npz: damaged \(frame 1"):
+        read_matches(tmp_path)

@@ -72,7 +72,7 @@ def _row(video: Mapping[str, Any]) -> str:
     if status != "failed" and _has_report(video):
         link += f'<br><a href="./{quote(name)}/{REPORT}">report</a>'
     picture = video.get("picture")
-    shown = f'<img loading="lazy" alt="" src="./{quote(str(picture))}">' if picture else ""
+    shown = f'<img loading="lazy" alt="" src="./{quote(str(picture), errors="replace")}">' if picture else ""
     runs = list(_runs(video))
     cells = [
         f'<td rowspan="2">{shown}</td>',

@@ -121,7 +121,7 @@ class BatchRecord:
         began_s = clock()
         content = json_content(self.content())
         self.store.write(RECORD, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
-        self.store.write(PAGE, page(content).encode())
+        self.store.write(PAGE, page(content).encode(errors="backslashreplace"))
         self._saved_s, self._took_s, self._changed = time.monotonic(), clock() - began_s, False
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dd_sfm.documents import finite, whole
-from dd_sfm.errors import InputError, reason_of
+from dd_sfm.errors import InputError, one_line, reason_of
 from dd_sfm.io.run_folder import read_metrics
 
 TOTAL = "total"
@@ -41,7 +41,7 @@ def read_run_times(runs: Sequence[Path]) -> list[RunTimes]:
         metrics = read_metrics(run)
         try:
             seconds = {str(stage): finite(value) for stage, value in metrics["seconds"].items()}
-            found.append(RunTimes(str(run), max(1, whole(metrics["frames_used"])), seconds))
+            found.append(RunTimes(one_line(run), max(1, whole(metrics["frames_used"])), seconds))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{run / 'metrics.json'}: no seconds of its stages ({reason_of(error)}); expected what dd-sfm "

@@ -131,7 +131,7 @@ def batch(
             store.location,
             timeout_s=None if batch_options.timeout is None else 60 * batch_options.timeout,
             scratch=None if batch_options.scratch is None else str(batch_options.scratch.absolute()),
-            batch=hashlib.sha256(store.location.encode()).hexdigest()[:12],
+            batch=hashlib.sha256(store.location.encode(errors="surrogatepass")).hexdigest()[:12],
             call=call,
             overwrite=overwrite,
         )

@@ -148,7 +148,7 @@ def _write(found: "BoardCalibration", out: Path, pictures: dict[str, Path], json
     from dd_sfm.viz.render.evaluation_plots import png
 
     files = {
-        out: found.yaml().encode(),
+        out: found.yaml().encode(errors="backslashreplace"),
         pictures["residuals"]: png(residual_figure(found)),
         pictures["coverage"]: png(coverage_figure(found)),
     }

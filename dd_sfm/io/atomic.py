@@ -181,8 +181,11 @@ def write_together(files: Mapping[Path, bytes]) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write text as UTF-8, atomically; see :func:`write_bytes`."""
-    write_bytes(path, content.encode())
+    """Write text as UTF-8, atomically; see :func:`write_bytes`.
+
+    The bytes of a file's name that are no text stand as escapes, such as ``\\udce4``.
+    """
+    write_bytes(path, content.encode(errors="backslashreplace"))
 
 
 def write_array(path: Path, array: np.ndarray, *, durable: bool = True) -> None:

@@ -192,6 +192,15 @@ def test_the_page_escapes_everything(tmp_path):
     assert "&lt;script&gt;" in text
 
 
+def test_a_record_that_holds_what_is_no_text_has_a_page(tmp_path):
+    found = {"name": "a", "status": "done", "metrics": METRICS, "degradations": [], "picture": "p/\ud800.jpg"}
+    record = BatchRecord(Store(str(tmp_path)), "videos-\udce4.yaml", {"a": found})
+    record.save()
+    text = (tmp_path / "batch.html").read_text()
+    assert r"videos-\udce4.yaml" in text
+    assert 'src="./p/%3F.jpg"' in text
+
+
 def test_the_page_shows_failed_videos_first_and_a_row_for_each():
     videos = [
         {"name": "a", "status": "skipped", "metrics": METRICS, "degradations": ["dark", "short"], "picture": "p/a.jpg"},

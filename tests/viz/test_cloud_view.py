@@ -194,6 +194,8 @@ def test_labels_that_are_the_same_become_names(tmp_path):
     assert distinct_labels(["learned", "learned"], [tmp_path / "a", tmp_path / "b"]) == ["a", "b"]
     runs = [tmp_path / "a" / "learned", tmp_path / "b" / "learned"]
     assert distinct_labels(["learned", "learned"], runs) == ["a/learned", "b/learned"]
+    # The byte of a name that is no text.
+    assert distinct_labels(["a\udce4"], [tmp_path / "a"]) == [r"a\udce4"]
     assert len(set(distinct_labels(["x", "x"], [tmp_path / "a" / "c" / "x", tmp_path / "b" / "c" / "x"]))) == 2
 
 

@@ -178,7 +178,8 @@ def saved_scene(
         note = thinning_note(drawn.points(), max_points)
         if not as_page:
             return server.get_scene_serializer().serialize(), note
-        return _with_caption(server.scene.as_html(), state, [*notes, *([note] if note else [])]).encode(), note
+        page = _with_caption(server.scene.as_html(), state, [*notes, *([note] if note else [])])
+        return page.encode(errors="backslashreplace"), note
     finally:
         with contextlib.redirect_stdout(io.StringIO()):
             server.stop()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from dd_sfm.cameras import camera_centres
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, one_line
 from dd_sfm.evaluation.model.alignment import align_common_cameras
 from dd_sfm.io.clouds import read_cloud, read_faces
 from dd_sfm.io.frame_poses import read_frame_poses
@@ -163,7 +163,7 @@ def scene_label(scene: Scene) -> str:
         if not (parts[0].isdecimal() or parts[0] == "sparse") or not parent.name:
             break
         parts.insert(0, parent.name)
-    return "/".join(parts)
+    return one_line("/".join(parts))
 
 
 def distinct_labels(labels: list[str], sources: list[Path]) -> list[str]:
@@ -173,8 +173,8 @@ def distinct_labels(labels: list[str], sources: list[Path]) -> list[str]:
     longer = [f"{path.parent.name}/{path.name}" for path in paths]
     for found in (labels, names, longer):
         if len(set(found)) == len(found):
-            return found
-    return [str(path) for path in paths]
+            return [one_line(label) for label in found]
+    return [one_line(path) for path in paths]
 
 
 def _uncertainty_of(scene: Scene) -> FloatArray:

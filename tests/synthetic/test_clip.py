@@ -345,17 +345,16 @@ def test_an_impossible_path():
         make_scene(replace(base, path=replace(base.path, speed=30.0)))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"), [({"clearance": 40.0}, "frame 0 is outside"), ({"tremor": 100.0}, "path:")]
-)
-def test_a_path_through_the_wall(change, message):
+@pytest.mark.parametrize("change", [{"clearance": 40.0}, {"tremor": 100.0}])
+def test_a_path_through_the_wall(change):
     """Too wide or too wild for the organ: the scope would look at it from outside, or touch it."""
     shape, way = SHAPES["colon"](np.random.default_rng([777, 0])), PathSettings()
 
     def plan(settings):
         return plan_path(shape, shape.mesh.vertices, 75, settings, np.random.default_rng([777, 2]))
 
-    with pytest.raises(ReconstructionError, match=message):
+    # Which of the two is found depends on rounding, and with it on the versions of libraries.
+    with pytest.raises(ReconstructionError, match=r"path: (the scope comes within|frame \d+ is outside)"):
         plan(replace(way, **change))
     assert inside_share(shape.mesh, plan(way).centre).min() > 0.9
     assert inside_share(shape.mesh, np.array([[500.0, 0, 0]])).max() == 0.0

@@ -9,7 +9,11 @@ from matplotlib.figure import Figure
 
 from dd_sfm.benchmark.run_times import RunTimes, exponents
 
-STAGE_COLOURS = ("#30638e", "#6aa6a6", "#edae49", "#d1495b", "#6d4c7d", "#8a9aa3")
+STAGE_COLOURS = (
+    "#30638e", "#6aa6a6", "#edae49", "#d1495b", "#6d4c7d", "#8a9aa3", "#3f7d4f", "#d98cb3", "#8c5a2b", "#a8c256",
+)  # fmt: skip
+TICKS_APART = 1.2
+"""Labels of numbers of frames that are nearer to each other than by this factor would overlap."""
 
 
 def stage_times_figure(runs: Sequence[RunTimes]) -> Figure:
@@ -69,7 +73,11 @@ def _draw_growth(axes: Axes, runs: Sequence[RunTimes], colours: dict[str, str], 
         axes.plot(frames, seconds, "o", color=colour, markersize=4)
         axes.plot(ends, middle * ends**exponent, color=colour, label=f"{stage}: frames^{exponent:.2f}")
     axes.set(xscale="log", yscale="log", xlabel="frames", ylabel="seconds")
-    axes.set_xticks(sorted(set(frames.tolist())), [str(n) for n in sorted(set(frames.tolist()))], minor=False)
+    ticks = list[int]()
+    for count in sorted(set(frames.tolist())):
+        if not ticks or count > TICKS_APART * ticks[-1]:
+            ticks.append(count)
+    axes.set_xticks(ticks, [str(count) for count in ticks], minor=False)
     axes.minorticks_off()
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     axes.grid(alpha=0.25)

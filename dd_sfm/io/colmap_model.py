@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.documents import regular
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, one_line
 from dd_sfm.io.atomic import write_bytes, write_parts
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.lens import Lens
@@ -174,7 +174,7 @@ def to_model(
     """The model that the files of a folder hold, with a camera.
 
     Raises:
-        InputError: If images and points do not fit together.
+        InputError: If images and points do not fit together, or ``positions`` lacks an image.
     """
     track, point = points.track, np.repeat(np.arange(len(points.header)), points.header["length"].astype(np.int64))
     ids = np.array(sorted(images.names), np.int64)
@@ -189,6 +189,11 @@ def to_model(
             "the points); expected a complete model. Export it again"
         )
     ranked = positions or {name: k for k, name in enumerate(sorted(images.names.values()))}
+    unknown = next((name for name in images.names.values() if name not in ranked), None)
+    if unknown is not None:
+        raise InputError(
+            f"{folder}: has the image {one_line(unknown)}, which is none of the frames; expected a model of these frames"
+        )
     numbers = np.array([ranked[images.names[i]] for i in ids.tolist()], np.int64)
     frame, place = numbers[image], np.argsort(np.argsort(numbers, kind="stable"), kind="stable")[image]
     # A stable sort of what is nearly sorted is fast. By places, as numbers may be times in nanoseconds.

@@ -199,7 +199,11 @@ class Spoiler:
             return self.spoil_bytes(path)
         holder = {"": tree}
         done = [self._spoil_value(holder) for _ in range(self.rng.choice((1, 1, 1, 4)))]
-        text = json.dumps(holder[""]) if is_json else yaml.dump(holder[""])
+        try:
+            text = json.dumps(holder[""]) if is_json else yaml.dump(holder[""])
+        except ValueError:
+            # A part of the tree was put into itself, which JSON cannot tell.
+            return self.spoil_bytes(path)
         path.write_text(text.replace("Infinity", "1e999") if self.rng.random() < 0.5 else text)
         return f"{path.name}: {'; '.join(done)[:200]}"
 

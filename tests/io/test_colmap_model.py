@@ -58,6 +58,13 @@ def test_round_trip(tmp_path):
         assert read.cam_from_world[frame] == pytest.approx(pose)
 
 
+def test_an_image_of_no_frame_is_told(tmp_path):
+    model, frames = small_model(tmp_path)
+    write_model(tmp_path / "0", model, frames)
+    with pytest.raises(InputError, match="which is none of the frames"):
+        read_model(tmp_path / "0", {frames.frames[0].path.name: 0})
+
+
 def test_frame_numbers_may_be_times_in_nanoseconds(tmp_path):
     model, frames = small_model(tmp_path)
     write_model(tmp_path / "0", model, frames)

@@ -192,7 +192,7 @@ def to_model(
     unknown = next((name for name in images.names.values() if name not in ranked), None)
     if unknown is not None:
         raise InputError(
-            f"{folder}: has the image {one_line(unknown)}, which is none of the frames; expected a model of these frames"
+            f"{folder}: has the image {one_line(unknown)}, which is none of the frames; expected a model of these"
         )
     numbers = np.array([ranked[images.names[i]] for i in ids.tolist()], np.int64)
     frame, place = numbers[image], np.argsort(np.argsort(numbers, kind="stable"), kind="stable")[image]

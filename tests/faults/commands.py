@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from dd_sfm.errors import InputError
 from dd_sfm.io.images import write_image
 from dd_sfm.io.lock import LOCK
 
@@ -321,7 +322,7 @@ class Bench:
         """Whether a command that refuses to replace what it has finished has done so."""
         try:
             return not self.command.repeats and not self.wrong_in(out)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, InputError):
             return False
 
     def repeat(self, out: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """Calibrations as tools write them: rays must land where the tool's own formula, or OpenCV, puts them."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -65,6 +66,25 @@ def test_opencvs_own_files(tmp_path, suffix, coefficients):
     if coefficients:
         values["distortion_coefficients"] = np.array([coefficients])
     lands_at(read(file_storage(tmp_path, f"scope.{suffix}", **values)), opencv(coefficients or [0.0] * 4))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<image_width>640", "<image_width>" + "9" * 8000),
+        ("<opencv_storage>", "<!DOCTYPE a [<!ENTITY b 'c'>]><opencv_storage>"),
+        ("<opencv_storage>", "<opencv_storage>" + "<a>" * 5000),
+        ("<opencv_storage>", "<opencv_storage>" + "<a>" * 5000 + "</a>" * 5000),
+        ("opencv_storage", "svg"),
+    ],
+)
+def test_hostile_xml_is_refused(tmp_path, old, new):
+    path = file_storage(tmp_path, "scope.xml", camera_matrix=K, image_width=WIDTH, image_height=HEIGHT)
+    text = Path(path).read_text().replace(f"<image_width>{WIDTH}", "<image_width>640")
+    assert old in text
+    Path(path).write_text(text.replace(old, new))
+    with pytest.raises(InputError):
+        read(path)
 
 
 @pytest.mark.parametrize("suffix", ["yaml", "xml", "json"])

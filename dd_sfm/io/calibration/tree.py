@@ -2,12 +2,15 @@
 
 import re
 from typing import Any
+from xml.etree import ElementTree
 
-import cv2
 import yaml
 
 from dd_sfm.documents import parse_json, yaml_documents
 from dd_sfm.io.calibration.found import bad
+
+MOST_DEEP = 20
+"""Levels of elements in XML."""
 
 
 def load_tree(where: str, content: str) -> dict[str, Any] | None:
@@ -44,21 +47,39 @@ def _mapping(where: str, kind: str, read: Any) -> dict[str, Any]:
 
 
 def _xml(where: str, content: str) -> dict[str, Any]:
+    """What OpenCV's XML holds; not read by OpenCV, which writes beyond its memory where a number has many digits."""
     try:
-        storage = cv2.FileStorage(content, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
-        root = storage.root()
-        return {key: _node(root.getNode(key)) for key in root.keys()}  # noqa: SIM118 - a node is no mapping
-    except (cv2.error, SystemError, UnicodeDecodeError) as error:
-        # A system error is what OpenCV makes of text that Python cannot read.
+        if re.search(r"<!(DOCTYPE|ENTITY)", content):
+            raise ValueError("entities, which may grow without end")
+        root = ElementTree.fromstring(content.lstrip("\ufeff \t\r\n"))
+        if root.tag != "opencv_storage":
+            raise ValueError("another root")
+        return {child.tag: _element(child, MOST_DEEP) for child in root}
+    except (ElementTree.ParseError, ValueError) as error:
         raise bad(where, "not XML that OpenCV can parse", "what cv::FileStorage writes, <opencv_storage>") from error
 
 
-def _node(node: Any) -> Any:
-    if node.isMap():
-        keys = set(node.keys())
-        if "data" in keys and keys & {"rows", "sizes"}:
-            return {"data": node.mat().tolist()}
-        return {key: _node(node.getNode(key)) for key in keys}
-    if node.isSeq():
-        return [_node(node.at(i)) for i in range(node.size())]
-    return node.real() if node.isInt() or node.isReal() else node.string()
+def _element(element: ElementTree.Element, deep: int) -> Any:
+    """The value of an element: a mapping, a sequence, numbers or words.
+
+    Raises:
+        ValueError: If elements lie in it at more than ``deep`` levels.
+    """
+    if not deep:
+        raise ValueError("elements in elements without end")
+    if len(element) and all(child.tag == "_" for child in element):
+        return [_element(child, deep - 1) for child in element]
+    if len(element):
+        return {child.tag: _element(child, deep - 1) for child in element}
+    text = (element.text or "").strip()
+    if text[:1] in ("'", '"'):
+        return text.strip("'\"")
+    values = [_number_or_word(word) for word in text.split()]
+    return values[0] if len(values) == 1 and element.tag != "data" else values
+
+
+def _number_or_word(word: str) -> float | str:
+    try:
+        return float(word)
+    except ValueError:
+        return word

@@ -78,7 +78,7 @@ def _fingerprint(task: VideoTask, found: Mapping[str, Any]) -> str:
     runs = [] if is_url(task.out) else [Path(task.out), *(Path(task.out, name) for name in RUNS_OF_COMPARISON)]
     edited = [sorted(edited_masks(run).items()) for run in runs]
     text = json.dumps([task.command, task.arguments, inputs, edited], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _shown(one: Input) -> str:

@@ -13,7 +13,7 @@ from dd_sfm.batch.storage import Store, inside, is_url
 from dd_sfm.batch.task import RESULTS, Ending, Outcome, VideoTask
 from dd_sfm.documents import finite, parse_json
 from dd_sfm.errors import OutputError
-from dd_sfm.io.atomic import json_content
+from dd_sfm.io.atomic import json_content, text_bytes
 
 MADE_BY = "dd-sfm batch"
 FIGURES = (
@@ -121,7 +121,7 @@ class BatchRecord:
         began_s = clock()
         content = json_content(self.content())
         self.store.write(RECORD, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
-        self.store.write(PAGE, page(content).encode(errors="backslashreplace"))
+        self.store.write(PAGE, text_bytes(page(content)))
         self._saved_s, self._took_s, self._changed = time.monotonic(), clock() - began_s, False
 
 

@@ -141,14 +141,14 @@ def _board(options: BoardOptions) -> "Board":
 
 
 def _write(found: "BoardCalibration", out: Path, pictures: dict[str, Path], json: Path | None) -> None:
-    from dd_sfm.io.atomic import json_text, write_together
+    from dd_sfm.io.atomic import json_text, text_bytes, write_together
     from dd_sfm.io.images import encoded_image
     from dd_sfm.io.video import iter_frames, open_source
     from dd_sfm.viz.render.calibration_plots import coverage_figure, residual_figure, straight_picture
     from dd_sfm.viz.render.evaluation_plots import png
 
     files = {
-        out: found.yaml().encode(errors="backslashreplace"),
+        out: text_bytes(found.yaml()),
         pictures["residuals"]: png(residual_figure(found)),
         pictures["coverage"]: png(coverage_figure(found)),
     }

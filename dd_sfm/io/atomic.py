@@ -180,12 +180,14 @@ def write_together(files: Mapping[Path, bytes]) -> None:
         raise output_error(where, error) from error
 
 
-def write_text(path: Path, content: str) -> None:
-    """Write text as UTF-8, atomically; see :func:`write_bytes`.
+def text_bytes(content: str) -> bytes:
+    """Text as UTF-8; the bytes of a file's name that are no text stand as escapes, such as ``\\udce4``."""
+    return content.encode(errors="backslashreplace")
 
-    The bytes of a file's name that are no text stand as escapes, such as ``\\udce4``.
-    """
-    write_bytes(path, content.encode(errors="backslashreplace"))
+
+def write_text(path: Path, content: str) -> None:
+    """Write text, atomically; see :func:`text_bytes` and :func:`write_bytes`."""
+    write_bytes(path, text_bytes(content))
 
 
 def write_array(path: Path, array: np.ndarray, *, durable: bool = True) -> None:

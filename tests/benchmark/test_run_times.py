@@ -54,10 +54,14 @@ def test_what_is_no_run_is_refused(tmp_path):
         read_run_times([write_run(tmp_path / "b", {"frames_used": 35})])
 
 
-@pytest.mark.parametrize("frames", [(50, 50), (50, 100)])
-def test_a_picture_of_bars_and_growth(tmp_path, frames):
+def test_a_run_whose_name_is_no_text_is_drawn(tmp_path):
     odd = write_run(tmp_path / "\udce4", {"frames_used": 2, "seconds": {"total": 1.0}})
     write_figure(tmp_path / "odd.png", stage_times_figure(read_run_times([odd])))
+    assert cv2.imread(str(tmp_path / "odd.png")) is not None
+
+
+@pytest.mark.parametrize("frames", [(50, 50), (50, 100)])
+def test_a_picture_of_bars_and_growth(tmp_path, frames):
     runs = [times(count, f"runs/{k}") for k, count in enumerate(frames)]
     figure = stage_times_figure(runs)
     assert len(figure.axes) == len(set(frames))

@@ -71,7 +71,7 @@ def test_opencvs_own_files(tmp_path, suffix, coefficients):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("<image_width>640", "<image_width>" + "9" * 8000),
+        (f"<image_width>{WIDTH}", "<image_width>" + "9" * 8000),
         ("<opencv_storage>", "<!DOCTYPE a [<!ENTITY b 'c'>]><opencv_storage>"),
         ("<opencv_storage>", "<opencv_storage>" + "<a>" * 5000),
         ("<opencv_storage>", "<opencv_storage>" + "<a>" * 5000 + "</a>" * 5000),
@@ -80,7 +80,7 @@ def test_opencvs_own_files(tmp_path, suffix, coefficients):
 )
 def test_hostile_xml_is_refused(tmp_path, old, new):
     path = file_storage(tmp_path, "scope.xml", camera_matrix=K, image_width=WIDTH, image_height=HEIGHT)
-    text = Path(path).read_text().replace(f"<image_width>{WIDTH}", "<image_width>640")
+    text = Path(path).read_text()
     assert old in text
     Path(path).write_text(text.replace(old, new))
     with pytest.raises(InputError):

@@ -345,16 +345,23 @@ def test_an_impossible_path():
         make_scene(replace(base, path=replace(base.path, speed=30.0)))
 
 
-@pytest.mark.parametrize("change", [{"clearance": 40.0}, {"tremor": 100.0}])
-def test_a_path_through_the_wall(change):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        # Whether it ends near the wall or beyond it depends on rounding.
+        ({"clearance": 40.0}, r"path: (the scope comes within|frame 0 is outside)"),
+        ({"tremor": 100.0}, "path:"),
+        ({"tremor": 100.0, "clearance": 0.0}, r"path: frame \d+ is outside"),
+    ],
+)
+def test_a_path_through_the_wall(change, message):
     """Too wide or too wild for the organ: the scope would look at it from outside, or touch it."""
     shape, way = SHAPES["colon"](np.random.default_rng([777, 0])), PathSettings()
 
     def plan(settings):
         return plan_path(shape, shape.mesh.vertices, 75, settings, np.random.default_rng([777, 2]))
 
-    # Which of the two is found depends on rounding, and with it on the versions of libraries.
-    with pytest.raises(ReconstructionError, match=r"path: (the scope comes within|frame \d+ is outside)"):
+    with pytest.raises(ReconstructionError, match=message):
         plan(replace(way, **change))
     assert inside_share(shape.mesh, plan(way).centre).min() > 0.9
     assert inside_share(shape.mesh, np.array([[500.0, 0, 0]])).max() == 0.0

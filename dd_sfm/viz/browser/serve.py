@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dd_sfm.errors import DeviceError
-from dd_sfm.io.atomic import write_bytes
+from dd_sfm.io.atomic import text_bytes, write_bytes
 from dd_sfm.viz.browser.drawn import MAX_POINTS, Drawn, thinning_note
 from dd_sfm.viz.browser.page import Page, PageCamera, start_camera
 from dd_sfm.viz.browser.scene import SceneNodes
@@ -179,7 +179,7 @@ def saved_scene(
         if not as_page:
             return server.get_scene_serializer().serialize(), note
         page = _with_caption(server.scene.as_html(), state, [*notes, *([note] if note else [])])
-        return page.encode(errors="backslashreplace"), note
+        return text_bytes(page), note
     finally:
         with contextlib.redirect_stdout(io.StringIO()):
             server.stop()

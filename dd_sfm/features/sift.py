@@ -21,11 +21,13 @@ from dd_sfm.errors import InputError, ReconstructionError
 from dd_sfm.features.dense_tracks import mapper_inputs
 from dd_sfm.features.method import Job
 from dd_sfm.io.colmap import pycolmap
-from dd_sfm.io.colmap_database import colmap_camera, remove_database, silence
+from dd_sfm.io.colmap_database import colmap_camera, silence
 from dd_sfm.io.colmap_matches import check_matrices
 from dd_sfm.io.colmap_model import image_names, read_model
 from dd_sfm.io.colmap_own import database_pairs, finish_models
 from dd_sfm.io.colmap_versions import open_to_all_versions
+from dd_sfm.io.shortage import full_disk, shortage
+from dd_sfm.io.sqlite_file import bring_into_file, remove_database, telling_full_disk
 from dd_sfm.mvs.uncertainty import keypoint_uncertainty
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.progress import Progress
@@ -144,8 +146,10 @@ def sift_match(frames: FrameSet, out: Path, config: Config, pairs: list[tuple[in
     silence()
     pycolmap.set_random_seed(config.runtime.seed)
     try:
-        _extract(scratch, frames, config)
-        _match(scratch, pair_list, config)
+        with telling_full_disk(scratch):
+            _extract(scratch, frames, config)
+            _match(scratch, pair_list, config)
+        bring_into_file(scratch)
         scratch.replace(out / DATABASE)
         tracks = read_tracks(out / DATABASE, names)
         open_to_all_versions(out / DATABASE)
@@ -215,11 +219,15 @@ def read_tracks(database_path: Path, names: list[str]) -> Tracks:
 
     Raises:
         InputError: If the database is damaged.
+        ShortageError: If the disk is full: opening a database takes room beside it.
     """
     try:
         check_matrices(database_path)
         return _read_tracks(database_path, names)
     except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        short = shortage(error, str(database_path)) or full_disk(error, str(database_path), database_path.parent)
+        if short is not None:
+            raise short from error
         raise InputError(
             f"{database_path}: damaged ({error}); expected a database by SIFT matching. Repeat the run with --overwrite"
         ) from error

@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.io.colmap import pycolmap
+from dd_sfm.io.sqlite_file import bring_into_file, remove_database
 from dd_sfm.ops.coordinates import to_colmap
 from dd_sfm.structures import FrameSet, Tracks, VerifiedPairs
 
@@ -62,6 +63,9 @@ def write_database(path: Path, frames: FrameSet, tracks: Tracks, *, min_matches:
 
     Returns:
         Number of pairs written.
+
+    Raises:
+        OutputError: If the disk is full.
     """
     partial = path.with_name(path.name + ".partial")
     remove_database(partial)
@@ -75,18 +79,13 @@ def write_database(path: Path, frames: FrameSet, tracks: Tracks, *, min_matches:
                 database.write_matches(i + 1, j + 1, matches)
                 count += 1
         database.close()
+        bring_into_file(partial)
         remove_database(path)
         partial.replace(path)
     finally:
         database.close()
         remove_database(partial)
     return count
-
-
-def remove_database(path: Path) -> None:
-    """Remove a database with what SQLite left beside it when it was broken off: that would be read into a new one."""
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _write_images(database: pycolmap.Database, frames: FrameSet, keypoints: list[NDArray[np.float32]]) -> None:

@@ -8,6 +8,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from dd_sfm.io.sqlite_file import bring_into_file
+
 PRIORS = "pose_priors"
 PRIOR_POSE = tuple(f"prior_{name}" for name in ("qw", "qx", "qy", "qz", "tx", "ty", "tz"))
 
@@ -19,6 +21,9 @@ def open_to_all_versions(database: Path) -> None:
 
     Args:
         database: The file; without effect where there is none.
+
+    Raises:
+        OutputError: If the disk is full.
     """
     if not database.is_file():
         return
@@ -32,3 +37,4 @@ def open_to_all_versions(database: Path) -> None:
         for column in PRIOR_POSE if there else ():
             if column not in there:
                 connection.execute(f"ALTER TABLE images ADD COLUMN {column} REAL")
+    bring_into_file(database)

@@ -6,6 +6,7 @@ Libraries report the same shortage by errors of many kinds; here each becomes on
 import errno
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,4 +148,5 @@ def _named(error: BaseException) -> str:
 
 def _says(pattern: re.Pattern[str], error: BaseException) -> bool:
     """Whether an error of a library, which has no kinds of its own for this, speaks of a shortage."""
-    return isinstance(error, RuntimeError | ImportError | OSError | SystemError) and bool(pattern.search(str(error)))
+    kinds = RuntimeError | ImportError | OSError | SystemError | sqlite3.Error
+    return isinstance(error, kinds) and bool(pattern.search(str(error)))

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from dd_sfm.config import Config
 from dd_sfm.io.colmap import pycolmap
-from dd_sfm.io.colmap_database import remove_database, silence, verify, write_database
+from dd_sfm.io.colmap_database import silence, verify, write_database
 from dd_sfm.io.run_layout import own_files
+from dd_sfm.io.sqlite_file import bring_into_file, remove_database
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads
@@ -72,6 +73,7 @@ def verify_tracks(
 
 def move_result(source: Path, out: Path) -> None:
     """Put the database and the models that :func:`map_poses` wrote to a folder in place of those in another one."""
+    bring_into_file(source / "database.db")
     remove_database(out / "database.db")
     remove_models(out)
     for file in own_files(source, "map"):

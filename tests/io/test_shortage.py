@@ -1,4 +1,5 @@
 import errno
+import sqlite3
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
@@ -37,6 +38,7 @@ from dd_sfm.io.video_packets import open_container
         ),
         (BrokenProcessPool("A process in the process pool was terminated abruptly while"), "--quality preview"),
         (RuntimeError("SQLite error: database or disk is full"), "free some space and repeat the command"),
+        (sqlite3.OperationalError("database or disk is full"), "free some space and repeat the command"),
     ],
 )
 def test_what_a_machine_lacks_is_named(error, says):

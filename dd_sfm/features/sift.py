@@ -150,6 +150,8 @@ def sift_match(frames: FrameSet, out: Path, config: Config, pairs: list[tuple[in
             _extract(scratch, frames, config)
             _match(scratch, pair_list, config)
         bring_into_file(scratch)
+        # The log of an earlier database, of a call that was killed, would be read into this one.
+        remove_database(out / DATABASE)
         scratch.replace(out / DATABASE)
         tracks = read_tracks(out / DATABASE, names)
         open_to_all_versions(out / DATABASE)

@@ -24,13 +24,16 @@ def telling_full_disk(path: Path) -> Iterator[None]:
 
     To open a database takes room beside it; for want of that COLMAP only says that it found no way to open it.
 
+    Args:
+        path: The database, or a folder that is worked in.
+
     Raises:
         ShortageError: If the work fails and the disk is full.
     """
     try:
         yield
     except RuntimeError as error:
-        found = full_disk(error, str(path), path.parent)
+        found = full_disk(error, str(path), path if path.is_dir() else path.parent)
         if found is None:
             raise
         raise found from error

@@ -15,7 +15,7 @@ import numpy as np
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config, Mapper
 from dd_sfm.io.colmap import pycolmap
-from dd_sfm.io.shortage import shortage
+from dd_sfm.io.shortage import full_disk, shortage
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.progress import Progress, silent
 from dd_sfm.runtime import solver_threads
@@ -114,7 +114,9 @@ def _global(task: MapperTask) -> Reconstructions:
     found: Reconstructions = {}
     # COLMAP does not tell how far it is.
     for _ in task.progress((None,), total=1, label="map, global mapper"):
-        found = _unless_given_up(lambda: pycolmap.global_mapping(task.database, task.images, task.folder, options))
+        found = _unless_given_up(
+            lambda: pycolmap.global_mapping(task.database, task.images, task.folder, options), task.folder
+        )
     return found
 
 
@@ -175,7 +177,7 @@ def _watched(task: MapperTask, options: pycolmap.IncrementalPipelineOptions, lab
             wait([running])
             # Cancelled, COLMAP still writes what it has.
             raise MapperStoppedError(_written(task.folder)) from error
-        return _unless_given_up(running.result)
+        return _unless_given_up(running.result, task.folder)
 
 
 def _at_most(most: int, items: Iterator[ItemT]) -> Iterator[ItemT]:
@@ -185,13 +187,20 @@ def _at_most(most: int, items: Iterator[ItemT]) -> Iterator[ItemT]:
             yield item
 
 
-def _unless_given_up(run: Callable[[], Reconstructions]) -> Reconstructions:
-    """What a mapper found; nothing where it gave up."""
+def _unless_given_up(run: Callable[[], Reconstructions], folder: Path) -> Reconstructions:
+    """What a mapper that writes to a folder found; nothing where it gave up.
+
+    Raises:
+        ShortageError: If the disk is full.
+    """
     try:
         return run()
     except (RuntimeError, ValueError) as error:
         if shortage(error, "map"):
             raise
+        full = full_disk(error, "map", folder)
+        if full is not None:
+            raise full from error
         logger.warning("map: the mapper gave up: %s", error)
         return {}
 

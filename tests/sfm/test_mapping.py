@@ -8,7 +8,7 @@ from scene import CAMERA, camera_centres, make_scene
 import dd_sfm.sfm.mapper_choice
 import dd_sfm.sfm.sound_models
 from dd_sfm.config import Config, load_config
-from dd_sfm.errors import ReconstructionError
+from dd_sfm.errors import ReconstructionError, ShortageError
 from dd_sfm.io.colmap_database import shared_keypoints, track_matches, write_database
 from dd_sfm.io.colmap_model import read_poses, write_model
 from dd_sfm.io.colmap_own import finish_models
@@ -16,7 +16,7 @@ from dd_sfm.io.images import write_image
 from dd_sfm.progress import silent
 from dd_sfm.sfm.geometry import similarity
 from dd_sfm.sfm.mapper_choice import best_candidate
-from dd_sfm.sfm.mappers import MAPPERS, MappedModel
+from dd_sfm.sfm.mappers import MAPPERS, MappedModel, MapperTask
 from dd_sfm.sfm.mapping import map_database, map_poses
 from dd_sfm.sfm.point_selection import select_points
 from dd_sfm.sfm.scale_check import largest_scale_jump, scale_ratios
@@ -391,3 +391,16 @@ def test_a_mapper_that_was_ended_is_named(tmp_path, monkeypatch):
     result = map_poses(frames, tracks, tmp_path, CONFIG, silent)
     ended = next(note.text for note in result.notes if note.code == "mapper_ended")
     assert ended.startswith("the incremental mapper was ended after 0 s")
+
+
+@pytest.mark.parametrize("mapper", ["global", "incremental"])
+def test_a_mapper_without_room_on_the_disk_has_not_given_up(tmp_path, monkeypatch, mapper):
+    def fail(*arguments, **options):
+        raise RuntimeError("No registered database factory succeeded.")
+
+    monkeypatch.setattr(f"dd_sfm.sfm.mappers.pycolmap.{mapper}_mapping", fail)
+    task = MapperTask(tmp_path / "database.db", tmp_path, tmp_path, Config(), refine_focal=False)
+    assert MAPPERS[mapper](task) == {}
+    monkeypatch.setattr("dd_sfm.io.shortage.shutil.disk_usage", lambda path: type("Usage", (), {"free": 4096})())
+    with pytest.raises(ShortageError, match="the disk is full, 4 kB free"):
+        MAPPERS[mapper](task)

@@ -17,7 +17,7 @@ from dd_sfm.features.instruments import mask_instruments, tracks_without_instrum
 from dd_sfm.features.method import Job
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.instrument_masks import without_instruments
-from dd_sfm.io.sqlite_file import telling_full_disk
+from dd_sfm.io.shortage import telling_full_disk
 from dd_sfm.mvs.densify import densify_model
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.known_poses import poses_inputs
@@ -100,7 +100,7 @@ def _mapped_again(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        with telling_full_disk(folder):
+        with telling_full_disk(str(folder), folder):
             again = map_poses(job.frames, some, folder, job.config, job.progress)
         judged_again = _judged(job, tracks, again)
         if judged_again.still_count > least * judged.still_count:

@@ -26,8 +26,8 @@ from dd_sfm.io.colmap_matches import check_matrices
 from dd_sfm.io.colmap_model import image_names, read_model
 from dd_sfm.io.colmap_own import database_pairs, finish_models
 from dd_sfm.io.colmap_versions import open_to_all_versions
-from dd_sfm.io.shortage import full_disk, shortage
-from dd_sfm.io.sqlite_file import bring_into_file, remove_database, telling_full_disk
+from dd_sfm.io.shortage import full_disk, shortage, telling_full_disk
+from dd_sfm.io.sqlite_file import bring_into_file, remove_database
 from dd_sfm.mvs.uncertainty import keypoint_uncertainty
 from dd_sfm.ops.coordinates import from_colmap
 from dd_sfm.progress import Progress
@@ -146,7 +146,7 @@ def sift_match(frames: FrameSet, out: Path, config: Config, pairs: list[tuple[in
     silence()
     pycolmap.set_random_seed(config.runtime.seed)
     try:
-        with telling_full_disk(scratch):
+        with telling_full_disk(str(scratch), out):
             _extract(scratch, frames, config)
             _match(scratch, pair_list, config)
         bring_into_file(scratch)

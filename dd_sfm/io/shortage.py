@@ -8,6 +8,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,28 @@ def full_disk(error: BaseException, where: str, folder: Path) -> ShortageError |
         return None
     said = f"No space left: the disk is full, {free / 1000:.0f} kB free ({_said(error)})"
     return ShortageError(f"{where}: {said}; {MORE_ROOM}, {STAGES_KEPT}")
+
+
+@contextmanager
+def telling_full_disk(where: str, folder: Path) -> Iterator[None]:
+    """Tell a full disk from other failures of a library, before what it has written so far is removed.
+
+    Opening a database, for one, takes room beside it; for want of that COLMAP only says that it found no way to do so.
+
+    Args:
+        where: See :func:`shortage`.
+        folder: What is written to.
+
+    Raises:
+        ShortageError: If the work fails and the disk is full.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        found = full_disk(error, where, folder)
+        if found is None:
+            raise
+        raise found from error
 
 
 def raise_if_short(where: str, error: BaseException | None = None) -> None:

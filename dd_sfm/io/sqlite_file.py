@@ -1,12 +1,11 @@
 """A database of SQLite as a file, with what SQLite keeps beside it: COLMAP's are written to a log first (WAL)."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from dd_sfm.errors import OutputError
-from dd_sfm.io.shortage import MORE_ROOM, full_disk
+from dd_sfm.io.shortage import MORE_ROOM
 
 BESIDE = ("-wal", "-shm", "-journal")
 """Ends of the names of what SQLite keeps beside a database."""
@@ -16,27 +15,6 @@ def remove_database(path: Path) -> None:
     """Remove a database with what SQLite left beside it when it was broken off: that would be read into a new one."""
     for suffix in ("", *BESIDE):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-@contextmanager
-def telling_full_disk(path: Path) -> Iterator[None]:
-    """Tell a full disk from other failures to work with a database, before what was written so far is removed.
-
-    To open a database takes room beside it; for want of that COLMAP only says that it found no way to open it.
-
-    Args:
-        path: The database, or a folder that is worked in.
-
-    Raises:
-        ShortageError: If the work fails and the disk is full.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        found = full_disk(error, str(path), path if path.is_dir() else path.parent)
-        if found is None:
-            raise
-        raise found from error
 
 
 def bring_into_file(path: Path) -> None:

@@ -9,8 +9,8 @@ from scene import project
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import PinholeCamera
-from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.io.colmap_model import write_model
+from dd_sfm.sfm.geometry import Similarity
 from dd_sfm.structures import Frame, FrameSet, Model
 
 CAMERA = PinholeCamera(160, 120, 100.0, 100.0, 79.5, 59.5)

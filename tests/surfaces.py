@@ -3,9 +3,9 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.io.surfaces import Surface
 from dd_sfm.registration.moving import Moving, moved
+from dd_sfm.sfm.geometry import Similarity
 
 
 def tube(bump=0.0, rings=60, around=48, length=40.0, radius=6.0):

@@ -222,7 +222,7 @@ class _Joiner:
             Whether it was joined: not where the joined model, checked as any other, does not hold together.
         """
         first, second = self.parts[i], self.parts[j]
-        moved = relation.transform.poses(second.poses)
+        moved = relation.transform.poses_by_frame(second.poses)
         more = [sightings.where(agrees) for sightings, agrees in zip(seen, relation.agreeing, strict=True)]
         tracks = with_observations(self.tracks, together(more))
         job = self.job

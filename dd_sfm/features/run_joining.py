@@ -120,5 +120,5 @@ def pose_together(
         config: Thresholds and seed.
     """
     shift = len(first.matcher.frames)
-    moved = {k + shift: pose for k, pose in found.relation.transform.poses(second.poses).items()}
+    moved = {k + shift: pose for k, pose in found.relation.transform.poses_by_frame(second.poses).items()}
     return adjusted_together(frames, tracks, first.poses, moved, frames.camera, config)

@@ -50,7 +50,6 @@ from dd_sfm.progress import Progress
 from dd_sfm.runtime import cpu_threads, resolve_device
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.geometry import similarity
-from dd_sfm.sfm.model_relation import Transform
 from dd_sfm.sfm.triangulation import triangulate
 from dd_sfm.structures import (
     DropReason,
@@ -242,8 +241,8 @@ def placed_as(model: Model, before: Mapping[int, FloatArray]) -> Model:
     if len(common) < 3:
         return model
     found, wanted = (camera_centres(np.stack([poses[k] for k in common])) for poses in (model.cam_from_world, before))
-    back = Transform(*similarity(found, wanted))
-    return replace(model, cam_from_world=back.poses(model.cam_from_world), xyz=back.points(model.xyz))
+    back = similarity(found, wanted)
+    return replace(model, cam_from_world=back.poses_by_frame(model.cam_from_world), xyz=back.points(model.xyz))
 
 
 def merge(

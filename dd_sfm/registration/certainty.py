@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.registration.icp import CAP_SHARE, Matches, match, normal_matrix, robust_weights
 from dd_sfm.registration.moving import Moving
 from dd_sfm.registration.target import Target
+from dd_sfm.sfm.geometry import Similarity
 from dd_sfm.structures import FloatArray
 
 LEAST_HOLD = 0.003

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.registration.moving import Moving
 from dd_sfm.registration.target import Target
+from dd_sfm.sfm.geometry import Similarity
 from dd_sfm.structures import FloatArray
 
 MIN_COSINE = 0.5

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from dd_sfm.documents import regular
 from dd_sfm.errors import InputError, reason_of
-from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.io.transforms import read_transform
-from dd_sfm.sfm.geometry import similarity, width_share
+from dd_sfm.sfm.geometry import Similarity, similarity, width_share
 from dd_sfm.structures import FloatArray
 
 MOST_BYTES = 1_000_000
@@ -90,7 +89,7 @@ def start_by_pairs(cloud: FloatArray, surface: FloatArray, name: str) -> Similar
             raise InputError(
                 f"{name}: the points of the {part} lie on a line; expected {MIN_PAIRS} or more that do not"
             )
-    return Similarity(*similarity(cloud, surface))
+    return similarity(cloud, surface)
 
 
 def with_scale(start: Similarity, scale: float, centre: FloatArray) -> Similarity:

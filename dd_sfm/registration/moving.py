@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from dd_sfm.cameras import camera_centres, stack_poses
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.io.clouds import read_cloud
 from dd_sfm.io.scene import open_scene, scene_uncertainty
 from dd_sfm.mvs.thinning import best_per_cell
-from dd_sfm.sfm.geometry import width_share
+from dd_sfm.sfm.geometry import Similarity, width_share
 from dd_sfm.sfm.point_cloud import point_normals
 from dd_sfm.structures import FloatArray
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from dd_sfm.cameras import rotation_angles_deg
 from dd_sfm.errors import ReconstructionError
-from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.progress import Part, Progress, begin_stage, plan_ahead, silent
 from dd_sfm.registration.certainty import (
     DECIDED_SHARE,
@@ -24,6 +23,7 @@ from dd_sfm.registration.icp import CAP_SHARE, Schedule, match, refine, score
 from dd_sfm.registration.moving import Moving
 from dd_sfm.registration.starts import APART_SHARE, Range, around, distinct, inside, search
 from dd_sfm.registration.target import Target
+from dd_sfm.sfm.geometry import Similarity
 from dd_sfm.structures import FloatArray
 
 Verdict = Literal["decided", "undecided", "fits nowhere"]

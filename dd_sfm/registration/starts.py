@@ -9,9 +9,9 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import qmc
 
 from dd_sfm.cameras import rotation_angles_deg
-from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.registration.moving import Moving
 from dd_sfm.registration.target import Target
+from dd_sfm.sfm.geometry import Similarity
 from dd_sfm.structures import FloatArray
 
 TURNS = 800

@@ -4,13 +4,14 @@ Observations are flat arrays sorted by track; ``starts`` (T,) holds where each t
 track is one ``np.add.reduceat``. Nothing here loops over points.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dd_sfm.cameras import PinholeCamera, camera_centres, stack_poses, world_to_camera
+from dd_sfm.cameras import PinholeCamera, camera_centres, pose_at, stack_poses, world_to_camera
 from dd_sfm.structures import Model
 
 Floats = NDArray[Any]
@@ -108,12 +109,40 @@ def width_share(points: Floats) -> float:
     return float(second / first) if first > 0 else 0.0
 
 
-def similarity(source: Floats, target: Floats) -> tuple[float, Floats, Floats]:
-    """Scale, rotation (3, 3), shift (3,) with target ~ scale * rotation @ source + shift (Umeyama, PAMI 1991)."""
+class Similarity(NamedTuple):
+    """A similarity transform between two worlds: ``scale * rotation @ x + shift`` with rotation (3, 3), shift (3,)."""
+
+    scale: float
+    rotation: Floats
+    shift: Floats
+
+    def points(self, xyz: Floats) -> Floats:
+        """Points (N, 3) in the other world."""
+        return np.asarray(self.scale * xyz @ self.rotation.T + self.shift)
+
+    def poses(self, cam_from_world: Floats) -> Floats:
+        """Poses cam_from_world (N, 3, 4) of the same cameras in the other world."""
+        turned = cam_from_world[:, :, :3] @ self.rotation.T
+        return pose_at(turned, self.points(camera_centres(cam_from_world)))
+
+    def poses_by_frame(self, cam_from_world: Mapping[int, Floats]) -> dict[int, Floats]:
+        """The same of poses (3, 4) by frame number, or by position."""
+        if not cam_from_world:
+            return {}
+        return dict(zip(cam_from_world, self.poses(np.stack(list(cam_from_world.values()))), strict=True))
+
+    def inverse(self) -> "Similarity":
+        """Back from the other world."""
+        turned = self.rotation.T
+        return Similarity(1 / self.scale, turned, -turned @ self.shift / self.scale)
+
+
+def similarity(source: Floats, target: Floats) -> Similarity:
+    """The transform that brings points (N, 3) onto others (N, 3) with least squares (Umeyama, PAMI 1991)."""
     mean0, mean1 = source.mean(0), target.mean(0)
     s, t = source - mean0, target - mean1
     u, sigma, vt = np.linalg.svd(t.T @ s)
     sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
     rotation = u @ np.diag(sign) @ vt
     scale = float((sigma * sign).sum() / np.square(s).sum())
-    return scale, rotation, mean1 - scale * rotation @ mean0
+    return Similarity(scale, rotation, mean1 - scale * rotation @ mean0)

@@ -286,7 +286,7 @@ def _starts(
     yield _with_rotation(by_turns, cameras, sensors, sensor, offset)
     if not has_sensor:
         return
-    for rotation in (_two_sided(cameras, sensors), similarity(cameras[:, :, 3], sensors[:, :, 3])[1]):
+    for rotation in (_two_sided(cameras, sensors), similarity(cameras[:, :, 3], sensors[:, :, 3]).rotation):
         own = _mean_rotation(sensors[:, :, :3].transpose(0, 2, 1) @ rotation @ cameras[:, :, :3])
         yield _with_rotation(rotation, cameras, sensors, np.column_stack([own, sensor[:, 3]]), offset)
 

@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import PinholeCamera, stack_poses, world_to_camera
 from dd_sfm.ops.spread import spread_over
+from dd_sfm.sfm.geometry import Similarity
 from dd_sfm.sfm.mappers import Poses
 from dd_sfm.sfm.registration import resected
 from dd_sfm.structures import FloatArray, IntArray
@@ -73,32 +74,6 @@ class Sightings:
 
 
 @dataclass(frozen=True)
-class Transform:
-    """From the world of the second model to that of the first: ``scale * rotation @ x + shift``."""
-
-    scale: float
-    rotation: FloatArray
-    shift: FloatArray
-
-    def points(self, xyz: FloatArray) -> FloatArray:
-        """Points (N, 3) of the second model in the first one's world."""
-        return np.asarray(self.scale * xyz @ self.rotation.T + self.shift)
-
-    def inverse(self) -> "Transform":
-        """From the first model's world to that of the second."""
-        turned = self.rotation.T
-        return Transform(1 / self.scale, turned, -turned @ self.shift / self.scale)
-
-    def poses(self, poses: Poses) -> Poses:
-        """Poses cam_from_world (3, 4) of the second model in the first one's world."""
-        moved = {}
-        for position, pose in poses.items():
-            rotation = pose[:, :3] @ self.rotation.T
-            moved[position] = np.column_stack([rotation, self.scale * pose[:, 3] - rotation @ self.shift])
-        return moved
-
-
-@dataclass(frozen=True)
 class View:
     """Poses and camera of a model, and the points of the other one that its frames see."""
 
@@ -106,7 +81,7 @@ class View:
     camera: PinholeCamera
     seen: Sightings
 
-    def residuals(self, transform: Transform) -> tuple[FloatArray, FloatArray]:
+    def residuals(self, transform: Similarity) -> tuple[FloatArray, FloatArray]:
         """Reprojection errors (N, 2) in pixels, infinite behind the camera, and (N,) of the logarithm of depths."""
         table = stack_poses(self.poses)
         local = world_to_camera(transform.points(self.seen.xyz), table[self.seen.frame])
@@ -116,7 +91,7 @@ class View:
             depth = np.log(z) - np.log(self.seen.depth)
         return np.nan_to_num(error, nan=1e6), depth
 
-    def agrees(self, transform: Transform, max_px: float) -> Mask:
+    def agrees(self, transform: Similarity, max_px: float) -> Mask:
         """Which sightings the transform explains."""
         error, depth = self.residuals(transform)
         return np.asarray((np.linalg.norm(error, axis=1) <= max_px) & ~(np.abs(depth) > 6 * DEPTH_SIGMA))
@@ -132,7 +107,7 @@ class Relation:
     model, how many support it.
     """
 
-    transform: Transform
+    transform: Similarity
     sigma: float
     is_sure: bool
     tells_scale: bool
@@ -194,7 +169,7 @@ def _only(view: View, frames: Any) -> View:
 
 def _hypotheses(
     first: View, second: View, max_px: float, seed: int, *, forth: bool
-) -> Iterator[tuple[tuple[bool, int], Transform]]:
+) -> Iterator[tuple[tuple[bool, int], Similarity]]:
     """A transform by each frame of the first model, or of the second; each with the frame that it comes from."""
     view = first if forth else second
     for frame in spread_over(np.unique(view.seen.frame).tolist(), MOST_HYPOTHESES):
@@ -210,15 +185,15 @@ def _hypotheses(
         # The other model's world as this camera sees it, in this model's units, and on to this model's world.
         rotation = view.poses[frame][:, :3].T @ pose[:, :3]
         shift = view.poses[frame][:, :3].T @ (ratio * pose[:, 3] - view.poses[frame][:, 3])
-        found = Transform(ratio, rotation, shift)
+        found = Similarity(ratio, rotation, shift)
         yield (forth, frame), found if forth else found.inverse()
 
 
-def _agreeing(pair: tuple[View, View], transform: Transform, max_px: float) -> tuple[Mask, Mask]:
+def _agreeing(pair: tuple[View, View], transform: Similarity, max_px: float) -> tuple[Mask, Mask]:
     return pair[0].agrees(transform, max_px), pair[1].agrees(transform.inverse(), max_px)
 
 
-def _best(pair: tuple[View, View], candidates: list[Transform], max_px: float) -> Transform | None:
+def _best(pair: tuple[View, View], candidates: list[Similarity], max_px: float) -> Similarity | None:
     """The candidate that most sightings agree with, refined over all of them."""
     if not candidates:
         return None
@@ -234,7 +209,7 @@ def _evenly(count: int) -> IntArray:
     return np.linspace(0, count - 1, min(count, MOST_COMPARED)).astype(np.int64)
 
 
-def _refined(pair: tuple[View, View], start: Transform, within_px: float, max_px: float) -> Transform:
+def _refined(pair: tuple[View, View], start: Similarity, within_px: float, max_px: float) -> Similarity:
     """A transform adjusted to the sightings that agree with it."""
     used = []
     for view, agrees in zip(pair, _agreeing(pair, start, within_px), strict=True):
@@ -243,9 +218,9 @@ def _refined(pair: tuple[View, View], start: Transform, within_px: float, max_px
     if sum(len(view.seen) for view in used) < FEWEST_SEEN:
         return start
 
-    def moved(x: FloatArray) -> Transform:
+    def moved(x: FloatArray) -> Similarity:
         turn = Rotation.from_rotvec(x[1:4]).as_matrix()
-        return Transform(start.scale * np.exp(x[0]), turn @ start.rotation, start.shift + x[4:])
+        return Similarity(start.scale * np.exp(x[0]), turn @ start.rotation, start.shift + x[4:])
 
     def residuals(x: FloatArray) -> FloatArray:
         transform, parts = moved(x), []
@@ -259,7 +234,7 @@ def _refined(pair: tuple[View, View], start: Transform, within_px: float, max_px
     return moved(least_squares(residuals, np.zeros(7), loss="soft_l1", x_scale=steps, max_nfev=20).x)
 
 
-def _supporting(pair: tuple[View, View], transform: Transform, max_px: float) -> tuple[list[int], list[int]]:
+def _supporting(pair: tuple[View, View], transform: Similarity, max_px: float) -> tuple[list[int], list[int]]:
     """The frames of each model most of whose sightings agree."""
     found = []
     for view, agrees in zip(pair, _agreeing(pair, transform, max_px), strict=True):
@@ -270,7 +245,7 @@ def _supporting(pair: tuple[View, View], transform: Transform, max_px: float) ->
 
 
 def _scale_sigma(
-    pair: tuple[View, View], best: Transform, supporting: tuple[list[int], list[int]], max_px: float
+    pair: tuple[View, View], best: Similarity, supporting: tuple[list[int], list[int]], max_px: float
 ) -> float:
     """Standard deviation of the logarithm of the scale, by leaving groups of frames out in turn (jackknife)."""
     named = [(0, frame) for frame in supporting[0]] + [(1, frame) for frame in supporting[1]]
@@ -291,7 +266,7 @@ def _part(pair: tuple[View, View], named: list[tuple[int, int]]) -> tuple[View, 
 
 def _holds_out(
     pair: tuple[View, View],
-    candidates: list[tuple[tuple[bool, int], Transform]],
+    candidates: list[tuple[tuple[bool, int], Similarity]],
     supporting: tuple[list[int], list[int]],
     max_px: float,
 ) -> bool:

@@ -100,7 +100,7 @@ def _whole(
     """The similarity transform between poses (N, 3, 4): its rotation by positions and orientations, by their errors."""
     source, target = camera_centres(ours), camera_centres(theirs)
     by_turns = Rotation.from_matrix(theirs[:, :, :3].transpose(0, 2, 1) @ ours[:, :, :3]).mean()
-    by_places = Rotation.from_matrix(similarity(source, target)[1])
+    by_places = Rotation.from_matrix(similarity(source, target).rotation)
     # What both say of each axis, by what it is known from.
     around = target - target.mean(0)
     known = (np.square(around).sum() * np.eye(3) - around.T @ around) / sigma_mm**2

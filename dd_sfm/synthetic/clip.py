@@ -27,13 +27,13 @@ from dd_sfm.io.links import check_no_links
 from dd_sfm.io.lock import LOCK, locked
 from dd_sfm.io.video_writer import write_video
 from dd_sfm.ops.pixels import inside_mask
-from dd_sfm.progress import Part, Progress, begin_stage, plan_ahead
+from dd_sfm.progress import Part, Progress, begin_stage, plan_ahead, silent
 from dd_sfm.structures import Frame, FrameSet, Model
 from dd_sfm.synthetic.render import Rendered, Renderer, Scene, make_scene
 from dd_sfm.synthetic.settings import SynthSettings, check_settings
 
-SCENE_S, RENDER_S, TRUTH_S = 4.0, 0.25, 4.0
-"""Seconds on a usual machine for the scene, a frame of 1 megapixel, and what is written at the end."""
+SCENE_S, EXPOSURE_S, RENDER_S, TRUTH_S = 8.0, 0.04, 0.25, 4.0
+"""Seconds on a usual machine: organ and path, a frame's exposure, a frame of 1 megapixel, what is written last."""
 SETTINGS_FILE = "scene.yaml"
 """The settings; written last, so that a folder with it holds a complete clip."""
 UNFINISHED_FILE = SETTINGS_FILE + ".partial"
@@ -78,7 +78,7 @@ def write_clip(
     begin_stage(progress, "scene")
     say("scene ...")
     # Before the folder is touched: the path may turn out not to fit the organ.
-    scene = make_scene(settings)
+    scene = make_scene(settings, progress)
     with _open_folder(out, settings, overwrite=overwrite):
         points = _write_files(scene, out, jobs, progress)
     return {"frames": settings.frames, "vertices": len(scene.mesh.vertices), "points": points}
@@ -88,6 +88,7 @@ def _expected_parts(settings: SynthSettings) -> list[Part]:
     frame_s = RENDER_S * settings.width * settings.height / 1e6
     return [
         Part("scene", "scene", SCENE_S),
+        Part("scene", "exposure", EXPOSURE_S * settings.frames),
         Part("render", "render", frame_s * settings.frames),
         Part("truth", "truth", TRUTH_S),
     ]
@@ -159,7 +160,7 @@ def _write_files(scene: Scene, out: Path, jobs: int | None, progress: Progress) 
     _write_truth(out / "truth.npz", scene, renderer, depths)
     write_mesh(out / "mesh.ply", scene.mesh.vertices, scene.mesh.faces, scene.mesh.normals)
     write_text(out / "calibration.txt", _calibration(renderer))
-    model, frames = true_model(scene, renderer, depths)
+    model, frames = true_model(scene, renderer, depths, progress=progress)
     if renderer.optics.lens.model not in COLMAP_MODELS:
         return 0
     write_model(out / "sparse" / "0", model, frames, lens=renderer.optics.lens)
@@ -233,13 +234,17 @@ def _calibration(renderer: Renderer) -> str:
 
 
 def true_model(
-    scene: Scene, renderer: Renderer, depths: dict[int, NDArray[np.float32]], points_per_frame: int = 400
+    scene: Scene,
+    renderer: Renderer,
+    depths: dict[int, NDArray[np.float32]],
+    points_per_frame: int = 400,
+    progress: Progress = silent,
 ) -> tuple[Model, FrameSet]:
     """The true cameras with surface points, each seen where nothing hides it; pixels are exactly the clip's."""
     settings, optics = scene.settings, renderer.optics
     points = _surface_points(scene, depths, points_per_frame, renderer)
     poses, rows = {}, []
-    for k in range(settings.frames):
+    for k in progress(range(settings.frames), total=settings.frames, label="truth"):
         poses[k] = pose_at(scene.path.rotation[k].T, scene.path.centre[k])
         xy, depth = optics.lens.project(world_to_camera(points, poses[k]))
         seen = np.flatnonzero((depth > 0.5) & inside_mask(optics.mask, xy))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.ops.rays import RayScene
+from dd_sfm.progress import Progress, silent
 from dd_sfm.synthetic.effects import (
     HIDING,
     SMOKE_GREY,
@@ -59,8 +60,12 @@ class Rendered:
     usable: NDArray[np.bool_]
 
 
-def make_scene(settings: SynthSettings) -> Scene:
+def make_scene(settings: SynthSettings, progress: Progress = silent) -> Scene:
     """Build organ, tissue, path and exposure from the seed.
+
+    Args:
+        settings: What to render.
+        progress: Shows the frames whose exposure is found.
 
     Raises:
         ConfigError: If the settings cannot be rendered.
@@ -81,16 +86,17 @@ def make_scene(settings: SynthSettings) -> Scene:
     smoke = Smoke.plan(air, settings.effects.smoke)
     tool = Tool.plan(more, settings.effects.tool, path, mesh)
     scene = Scene(settings, mesh, visibility, tissue, path, modes, debris, smoke, tool, np.ones(settings.frames))
-    return replace(scene, exposure=_exposures(scene))
+    return replace(scene, exposure=_exposures(scene, progress))
 
 
-def _exposures(scene: Scene) -> NDArray[np.float64]:
+def _exposures(scene: Scene, progress: Progress) -> NDArray[np.float64]:
     """The automatic exposure, which follows the light with a delay; from every 41st pixel."""
     renderer = Renderer(scene)
     settings = scene.settings.light
     current = 0.0
     result: list[float] = []
-    for frame in range(scene.settings.frames):
+    frames = scene.settings.frames
+    for frame in progress(range(frames), total=frames, label="exposure"):
         light, _ = renderer.light(frame, every=41)
         wanted = np.log(exposure_for(light, settings.exposure))
         current = wanted if not result else current + settings.exposure_speed * (wanted - current)

@@ -17,12 +17,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.api import evaluate_model
-from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.io.surfaces import read_surface
 from dd_sfm.registration.certainty import DECIDED_SHARE
 from dd_sfm.registration.moving import moved, open_moving
 from dd_sfm.registration.register import Settings, register
 from dd_sfm.registration.target import make_target
+from dd_sfm.sfm.geometry import Similarity
 
 IDENTITY = Similarity(1.0, np.eye(3), np.zeros(3))
 

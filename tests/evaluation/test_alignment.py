@@ -9,7 +9,6 @@ from dd_sfm.errors import InputError
 from dd_sfm.evaluation.model.alignment import (
     MAX_TURNING_MISFIT,
     SUSPECT_CAMERA_MISFIT,
-    Similarity,
     align_cameras,
     align_points,
     camera_misfit,
@@ -18,6 +17,7 @@ from dd_sfm.evaluation.model.alignment import (
 )
 from dd_sfm.evaluation.model.trajectory import Trajectory, path_length, relative_poses, trajectory_figures
 from dd_sfm.io.tum import tum_text
+from dd_sfm.sfm.geometry import Similarity
 
 MOVE = Similarity(2.5, Rotation.from_rotvec([0.3, -1.1, 0.6]).as_matrix(), np.array([4.0, -7.0, 1.0]))
 
@@ -141,6 +141,13 @@ def test_gaps_count_frames_not_cameras():
 def test_path_length_goes_by_frame_number():
     poses = straight_poses(4)
     assert path_length({3: poses[3], 0: poses[0], 1: poses[1], 2: poses[2]}) == pytest.approx(1.5)
+
+
+def test_path_length_of_a_part():
+    path = dict(enumerate(straight_poses(6)))
+    assert path_length(path, 1, 3) == pytest.approx(1.0)
+    assert path_length(path, first=3) == pytest.approx(1.0)
+    assert path_length(path, last=2) == pytest.approx(1.0)
 
 
 def test_tum_lines_hold_time_centre_and_world_from_cam():

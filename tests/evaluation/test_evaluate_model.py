@@ -13,7 +13,6 @@ from scipy.spatial.transform import Rotation
 
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.comparison.result import point_figures, quality_figures
-from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.evaluation.model.evaluate import evaluate_model
 from dd_sfm.evaluation.model.pose_reference import find_model, frame_numbers
 from dd_sfm.evaluation.model.surface import TrueObservations, distinct_cells, point_errors, visible_surface
@@ -22,7 +21,7 @@ from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.truth import read_truth
 from dd_sfm.io.undistortion import Undistortion
 from dd_sfm.pipeline.metrics import model_figures
-from dd_sfm.sfm.geometry import model_rays, reprojection_errors_px
+from dd_sfm.sfm.geometry import Similarity, model_rays, reprojection_errors_px
 from dd_sfm.structures import Model
 
 

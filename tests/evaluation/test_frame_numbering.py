@@ -6,9 +6,9 @@ from comparing import thinned
 from plane import FRAMES, plane_model, plane_poses, to_own_world, write_run, write_truth
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.evaluation.model.evaluate import evaluate_model
 from dd_sfm.evaluation.model.frame_numbering import MIN_FRAMES_TO_FIT, NumberedPoses, Numbering, match_frame_numbers
+from dd_sfm.sfm.geometry import Similarity
 
 TURNED = Similarity(0.3, np.array([[0, -1.0, 0], [1, 0, 0], [0, 0, 1]]), np.array([4.0, -2.0, 1.0]))
 

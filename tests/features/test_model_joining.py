@@ -22,13 +22,13 @@ from dd_sfm.pipeline.run import run
 from dd_sfm.pipeline.stage_work import RunRequest
 from dd_sfm.presets import find_config
 from dd_sfm.progress import silent
-from dd_sfm.sfm.geometry import similarity
-from dd_sfm.sfm.model_relation import Sightings, Transform
+from dd_sfm.sfm.geometry import Similarity, similarity
+from dd_sfm.sfm.model_relation import Sightings
 from dd_sfm.sfm.pose_check import PLACE, PoseCheck
 from dd_sfm.sfm.track_builder import PairFound
 from dd_sfm.structures import MapResult, Model, Tracks, VerifiedPairs, WorkingGrid
 
-MOVED = Transform(0.4, np.diag([-1.0, 1.0, -1.0]), np.array([1.0, 2.0, 3.0]))
+MOVED = Similarity(0.4, np.diag([-1.0, 1.0, -1.0]), np.array([1.0, 2.0, 3.0]))
 CONFIG = load_config(Config, None, ["runtime.threads=1"])
 
 
@@ -74,7 +74,7 @@ def split(tmp_path, monkeypatch):
 def mapped(truth, pieces):
     """The result of a mapper that gave each piece of the path a model, from the second on in a world of its own."""
     models = [{k: truth.cam_from_world[k] for k in piece} for piece in pieces]
-    models = [models[0], *(MOVED.poses(model) for model in models[1:])]
+    models = [models[0], *(MOVED.poses_by_frame(model) for model in models[1:])]
     return MapResult(models, [truth.camera] * len(models), "global", VerifiedPairs(1, 1, 1), {})
 
 

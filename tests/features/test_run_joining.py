@@ -13,12 +13,12 @@ from dd_sfm.features.model_views import ModelViews
 from dd_sfm.features.run_joining import PixelMap, RunRelation, pose_together, relate_runs, tracks_of_both
 from dd_sfm.ops.frame_rows import FrameRows
 from dd_sfm.presets import configure
-from dd_sfm.sfm.geometry import similarity
-from dd_sfm.sfm.model_relation import Relation, Sightings, Transform
+from dd_sfm.sfm.geometry import Similarity, similarity
+from dd_sfm.sfm.model_relation import Relation, Sightings
 from dd_sfm.structures import Tracks
 
 WIDE = PinholeCamera(640, 480, 300.0, 310.0, 310.0, 250.0)
-MOVED = Transform(0.4, np.diag([-1.0, 1.0, -1.0]), np.array([1.0, 2.0, 3.0]))
+MOVED = Similarity(0.4, np.diag([-1.0, 1.0, -1.0]), np.array([1.0, 2.0, 3.0]))
 
 
 def test_a_pixel_map_keeps_rays():
@@ -65,7 +65,7 @@ def halves(points=4000):
         xyz, xy = truth.xyz, truth.xy
         if first:
             way = PixelMap.between(truth.camera, camera)
-            poses, xyz, xy = MOVED.poses(poses), MOVED.points(xyz), way.xy(xy)
+            poses, xyz, xy = MOVED.poses_by_frame(poses), MOVED.points(xyz), way.xy(xy)
         own = replace(frames, frames=frames.frames[:8], camera=camera)
         used, track = np.unique(truth.point[rows], return_inverse=True)
         matcher = TrueMatcher(replace(truth, xy=xy), own, first)

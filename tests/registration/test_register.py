@@ -1,6 +1,5 @@
 import json
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +7,6 @@ from scipy.spatial.transform import Rotation
 from surfaces import disturbed, seen_part, tube
 
 from dd_sfm.errors import InputError, ReconstructionError
-from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.io.clouds import write_points
 from dd_sfm.registration.certainty import Direction, displacement, words
 from dd_sfm.registration.figures import figures
@@ -16,6 +14,7 @@ from dd_sfm.registration.moving import open_moving
 from dd_sfm.registration.register import Settings, register
 from dd_sfm.registration.starts import Range, inside
 from dd_sfm.registration.target import make_target
+from dd_sfm.sfm.geometry import Similarity
 
 IDENTITY = Similarity(1.0, np.eye(3), np.zeros(3))
 
@@ -101,7 +100,7 @@ def test_without_a_start_the_surface_is_searched():
     assert displacement(found.cloud, found.similarity, back) < 0.3
 
 
-@pytest.mark.parametrize("start", [replace(IDENTITY, shift=np.full(3, 1000.0)), replace(IDENTITY, scale=1e-3)])
+@pytest.mark.parametrize("start", [IDENTITY._replace(shift=np.full(3, 1000.0)), IDENTITY._replace(scale=1e-3)])
 def test_a_start_that_leads_nowhere_is_refused(start):
     target = make_target(tube(2.5), samples=3_000)
     cloud, _ = disturbed(seen_part(target))

@@ -6,10 +6,11 @@ from scene import CAMERA, camera_centres, make_scene
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import stack_poses, world_to_camera
-from dd_sfm.sfm.model_relation import Sightings, Transform, View, relate
+from dd_sfm.sfm.geometry import Similarity
+from dd_sfm.sfm.model_relation import Sightings, View, relate
 
 MAX_PX = 4.0
-TRUE = Transform(2.5, Rotation.from_rotvec([0.4, -0.9, 0.2]).as_matrix(), np.array([3.0, -1.0, 7.0]))
+TRUE = Similarity(2.5, Rotation.from_rotvec([0.4, -0.9, 0.2]).as_matrix(), np.array([3.0, -1.0, 7.0]))
 """From the second model to the first one."""
 FIRST, SECOND = range(0, 7), range(7, 14)
 
@@ -19,7 +20,7 @@ def views(frames=(FIRST, SECOND), wrong=0.1, noise_px=0.5, seed=0):
     rng = np.random.default_rng(seed)
     _, _, truth = make_scene(points=300)
     here = {k: pose for k, pose in truth.cam_from_world.items() if k in FIRST}
-    there = TRUE.inverse().poses({k: pose for k, pose in truth.cam_from_world.items() if k in SECOND})
+    there = TRUE.inverse().poses_by_frame({k: pose for k, pose in truth.cam_from_world.items() if k in SECOND})
     found = []
     for own, poses, others in ((frames[0], here, TRUE.inverse()), (frames[1], there, None)):
         rows = np.flatnonzero(np.isin(truth.frame, list(own)))
@@ -36,7 +37,7 @@ def views(frames=(FIRST, SECOND), wrong=0.1, noise_px=0.5, seed=0):
 
 def test_poses_and_points_move_alike():
     (_, second), truth = views()
-    moved = TRUE.poses(second.poses)
+    moved = TRUE.poses_by_frame(second.poses)
     assert np.allclose([moved[k] for k in SECOND], [truth.cam_from_world[k] for k in SECOND])
     assert np.allclose(TRUE.inverse().points(TRUE.points(truth.xyz)), truth.xyz)
 
@@ -50,7 +51,7 @@ def test_models_that_see_each_others_points_are_related(wrong):
     assert found.frames == (7, 7)
     assert abs(np.log(found.transform.scale / TRUE.scale)) < 0.01
     assert 0.005 < found.sigma < 0.05
-    moved, true = camera_centres(found.transform.poses(second.poses)), camera_centres(truth.cam_from_world)[7:]
+    moved, true = camera_centres(found.transform.poses_by_frame(second.poses)), camera_centres(truth.cam_from_world)[7:]
     assert np.abs(moved - true).max() < 0.02
     assert abs(found.agreeing[0].mean() - (1 - wrong)) < 0.05
 

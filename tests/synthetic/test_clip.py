@@ -48,7 +48,9 @@ def settings(**changes) -> SynthSettings:
 def clip(tmp_path_factory, rendered_scene):
     out = tmp_path_factory.mktemp("synth") / "clip"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dd_sfm.synthetic.clip.make_scene", lambda settings: replace(rendered_scene, settings=settings))
+        patch.setattr(
+            "dd_sfm.synthetic.clip.make_scene", lambda settings, _: replace(rendered_scene, settings=settings)
+        )
         write_clip(settings(), out, jobs=1, overwrite=False, progress=silent)
     return out
 
@@ -132,7 +134,7 @@ def test_an_existing_clip_is_kept(clip, tmp_path):
 @pytest.fixture
 def at_hand(monkeypatch, tiny_scene):
     """The scene of TINY is there already: building the organ takes most of the time."""
-    monkeypatch.setattr("dd_sfm.synthetic.clip.make_scene", lambda settings: replace(tiny_scene, settings=settings))
+    monkeypatch.setattr("dd_sfm.synthetic.clip.make_scene", lambda settings, _: replace(tiny_scene, settings=settings))
 
 
 @pytest.fixture
@@ -181,7 +183,7 @@ def test_a_clip_is_kept_when_the_next_one_cannot_be_made(tmp_path, monkeypatch):
     out.mkdir()
     (out / "scene.yaml").write_text("seed: 1\n")
 
-    def refuse(settings):
+    def refuse(settings, progress):
         raise ReconstructionError("path: frame 0 is outside the organ")
 
     monkeypatch.setattr("dd_sfm.synthetic.clip.make_scene", refuse)
@@ -191,7 +193,7 @@ def test_a_clip_is_kept_when_the_next_one_cannot_be_made(tmp_path, monkeypatch):
 
 
 def test_a_clip_that_another_process_has_finished_meanwhile_is_kept(tmp_path, monkeypatch):
-    def finish_another(settings):
+    def finish_another(settings, progress):
         (tmp_path / "scene.yaml").write_text("seed: 1\n")
 
     monkeypatch.setattr("dd_sfm.synthetic.clip.make_scene", finish_another)

@@ -39,7 +39,7 @@ def clips(tmp_path_factory, tiny_scene):
             made[camera] = tmp_path_factory.mktemp("lens") / "clip"
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(
-                    "dd_sfm.synthetic.clip.make_scene", lambda settings: replace(tiny_scene, settings=settings)
+                    "dd_sfm.synthetic.clip.make_scene", lambda settings, _: replace(tiny_scene, settings=settings)
                 )
                 write_clip(seen_by(camera), made[camera], jobs=1, overwrite=False, progress=silent)
         return made[camera]

@@ -8,10 +8,10 @@ from plyfile import PlyData, PlyElement
 from viewing import poses, shown
 
 from dd_sfm.errors import InputError
-from dd_sfm.evaluation.model.alignment import Similarity
 from dd_sfm.io.clouds import write_cloud, write_mesh, write_points
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.scene import open_scene
+from dd_sfm.sfm.geometry import Similarity
 from dd_sfm.sfm.point_cloud import to_cloud
 from dd_sfm.structures import Frame, FrameSet, Model
 from dd_sfm.viz.render.cloud_view import (

@@ -11,7 +11,7 @@ from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.comparison.result import Column, Comparison, Entry, point_figures, quality_figures
 from dd_sfm.evaluation.comparison.verdict import verdict
-from dd_sfm.evaluation.model.alignment import Similarity, align_common_cameras
+from dd_sfm.evaluation.model.alignment import align_common_cameras
 from dd_sfm.evaluation.model.evaluate import Evaluation, evaluate_model, point_ranking
 from dd_sfm.evaluation.model.frame_numbering import Numbering
 from dd_sfm.evaluation.model.pose_reference import EvaluatedRun, open_pose_reference, open_run
@@ -19,6 +19,7 @@ from dd_sfm.evaluation.model.reprojection import behind_camera_notes
 from dd_sfm.evaluation.model.surface import distinct_cells
 from dd_sfm.evaluation.model.trajectory import path_length
 from dd_sfm.io.run_folder import has_metrics, read_frame_records, read_metrics
+from dd_sfm.sfm.geometry import Similarity
 from dd_sfm.structures import FloatArray, Model
 
 MADE_BY = "dd-sfm compare"
@@ -196,10 +197,9 @@ def _rough_similarity(model: Model, base: Model) -> Similarity:
 
 
 def _transformed(model: Model, similarity: Similarity) -> Model:
-    frames = sorted(model.cam_from_world)
-    poses = similarity.poses(np.stack([model.cam_from_world[f] for f in frames]))
     # Depths grow with the scale of the transform; projections stay the same.
-    return replace(model, xyz=similarity.points(model.xyz), cam_from_world=dict(zip(frames, poses, strict=True)))
+    poses = similarity.poses_by_frame(model.cam_from_world)
+    return replace(model, xyz=similarity.points(model.xyz), cam_from_world=poses)
 
 
 def _equal_number(columns: Sequence[Column]) -> int | None:

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from dd_sfm.cameras import camera_centres, pose_at, relative_pose, rotation_angles_deg
+from dd_sfm.cameras import camera_centres, relative_pose, rotation_angles_deg
 from dd_sfm.errors import InputError
-from dd_sfm.sfm.geometry import similarity
+from dd_sfm.sfm.geometry import Similarity, similarity
 from dd_sfm.structures import FloatArray
 
 OUTLIER_FACTOR = 10.0
@@ -31,24 +31,6 @@ MAX_TURNING_MISFIT = 0.8
 
 Centres alone cannot decide: scopes in two colons both go straight ahead. docs/design-notes.md has the measurements.
 """
-
-
-@dataclass(frozen=True)
-class Similarity:
-    """A similarity transform: target = ``scale`` * ``rotation`` (3, 3) @ source + ``shift`` (3,)."""
-
-    scale: float
-    rotation: FloatArray
-    shift: FloatArray
-
-    def points(self, xyz: FloatArray) -> FloatArray:
-        """Transform points (N, 3)."""
-        return self.scale * xyz @ self.rotation.T + self.shift
-
-    def poses(self, cam_from_world: FloatArray) -> FloatArray:
-        """Transform the world that poses (N, 3, 4) refer to; returns the new cam_from_world (N, 3, 4)."""
-        turned = cam_from_world[:, :, :3] @ self.rotation.T
-        return pose_at(turned, self.points(camera_centres(cam_from_world)))
 
 
 @dataclass(frozen=True)
@@ -171,7 +153,7 @@ def align_points(source: FloatArray, target: FloatArray, rounds: int = 10) -> tu
     """
     used = np.ones(len(source), bool)
     for _ in range(rounds):
-        fitted = Similarity(*similarity(source[used], target[used]))
+        fitted = similarity(source[used], target[used])
         error = np.linalg.norm(fitted.points(source) - target, axis=1)
         before, used = used, error <= max(3 * float(np.median(error)), 1e-9)
         if (used == before).all():

@@ -11,7 +11,6 @@ from dd_sfm.evaluation.model.alignment import (
     MAX_TURNING_MISFIT,
     SUSPECT_CAMERA_MISFIT,
     CameraAlignment,
-    Similarity,
     align_cameras,
     camera_misfit,
     turning_misfit,
@@ -39,6 +38,7 @@ from dd_sfm.evaluation.model.surface import (
 from dd_sfm.evaluation.model.trajectory import GAPS, Trajectory, path_length, relative_poses, trajectory_figures
 from dd_sfm.evaluation.model.uncertainty_calibration import calibration_figures
 from dd_sfm.io.clouds import run_uncertainty
+from dd_sfm.sfm.geometry import Similarity
 from dd_sfm.sfm.observation_geometry import model_errors_px
 from dd_sfm.structures import FloatArray, Model
 
@@ -89,7 +89,7 @@ def evaluate_model(
     reference = open_pose_reference(reference_path, run.time_s, run.model.cam_from_world)
     frames = common_frames(run, reference)
     alignment = align_cameras(frames.poses, frames.reference_poses)
-    length = path_length(reference.cam_from_world)
+    length = path_length(reference.cam_from_world, *_part_of_reference(run, frames))
     trajectory = Trajectory(np.array(frames.run), alignment.aligned, alignment.reference, length)
     figures = _model_figures(run, reference, frames, alignment, trajectory, gaps)
     error, error_unit, ground_truth = run.model.error_px, "px", None
@@ -110,6 +110,13 @@ def evaluate_model(
         frames.numbering,
         ground_truth,
     )
+
+
+def _part_of_reference(run: EvaluatedRun, frames: CommonFrames) -> tuple[int, int]:
+    """First and last frame of the reference that the run was made of, also where it has no pose of them."""
+    number = frames.reference_number
+    seen = [number[frame] for frame in run.time_s or run.model.cam_from_world if frame in number]
+    return min(seen), max(seen)
 
 
 def _model_figures(

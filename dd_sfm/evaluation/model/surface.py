@@ -8,9 +8,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from dd_sfm.cameras import camera_centres
-from dd_sfm.evaluation.model.alignment import Similarity, align_points
+from dd_sfm.evaluation.model.alignment import align_points
 from dd_sfm.evaluation.model.ground_truth import GroundTruthLookup
 from dd_sfm.io.truth import RenderedTruth
+from dd_sfm.sfm.geometry import Similarity
 from dd_sfm.structures import FloatArray, IntArray, Model
 
 COMPLETENESS_MM = (0.5, 1.0)

@@ -17,7 +17,7 @@ class Trajectory:
     """Cameras common to model and reference, in the coordinates and unit of the reference.
 
     ``frames`` (N,): frame numbers, ascending; ``estimate`` and ``reference`` (N, 3, 4): cam_from_world;
-    ``path_length``: of the whole reference, including frames where the model has no camera.
+    ``path_length``: of the reference, from the run's first frame to its last one, including frames without a camera.
     """
 
     frames: IntArray
@@ -48,9 +48,16 @@ class RelativePose:
     rotation_rms_deg: float
 
 
-def path_length(cam_from_world: Mapping[int, FloatArray]) -> float:
-    """Length of the path through the camera centres, in the order of the frame numbers."""
-    poses = np.stack([cam_from_world[frame] for frame in sorted(cam_from_world)])
+def path_length(cam_from_world: Mapping[int, FloatArray], first: int | None = None, last: int | None = None) -> float:
+    """Length of the path through the camera centres, in the order of the frame numbers.
+
+    Args:
+        cam_from_world: Poses (3, 4) by frame number.
+        first: Frame that the path begins at; None: the first one there is.
+        last: Frame that it ends at; None: the last one.
+    """
+    frames = [frame for frame in sorted(cam_from_world) if first is None or frame >= first]
+    poses = np.stack([cam_from_world[frame] for frame in frames if last is None or frame <= last])
     return float(np.linalg.norm(np.diff(camera_centres(poses), axis=0), axis=1).sum())
 
 

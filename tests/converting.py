@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from conftest import texture
-from plane import CAMERA, plane_model, to_own_world
+from plane import CAMERA, FRAMES, plane_model, to_own_world
 
+from dd_sfm.io.clouds import write_cloud
 from dd_sfm.io.colmap_database import write_database
 from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.images import write_image, write_mask
+from dd_sfm.sfm.point_cloud import to_cloud
 from dd_sfm.structures import Frame, FrameSet, Tracks
 
 FIRST, WITHOUT_POSE = 10, 3
@@ -31,15 +33,7 @@ def write_small_run(folder: Path):
     """Write the run; returns its model, whose frame k is source frame k + FIRST."""
     model = small_model()
     count = max(model.cam_from_world) + 1
-    names = [f"{k + FIRST:08d}.png" for k in range(count)]
-    frames = FrameSet(
-        tuple(
-            Frame(k + FIRST, folder / "frames" / n, folder / "masks" / (n + ".png"), (k + FIRST) / 25)
-            for k, n in enumerate(names)
-        ),
-        CAMERA,
-        120,
-    )
+    frames = _frames(folder, count)
     for name in ("frames", "masks"):
         (folder / name).mkdir(parents=True)
     for k, frame in enumerate(frames.frames):
@@ -59,3 +53,24 @@ def write_small_run(folder: Path):
     )
     write_database(folder / "database.db", frames, tracks, min_matches=1)
     return model
+
+
+def write_dense_run(folder: Path, uncertainty: float | None = 0.02):
+    """Write the run with points dense enough to be a surface, whose expected relative errors are as given, or none."""
+    write_small_run(folder)
+    model = to_own_world(plane_model(0.7))
+    write_model(folder / "sparse" / "0", model, _frames(folder, FRAMES))
+    known = None if uncertainty is None else np.full(len(model.xyz), uncertainty)
+    write_cloud(folder / "points.ply", to_cloud(model, known))
+
+
+def _frames(folder: Path, count: int) -> FrameSet:
+    names = [f"{k + FIRST:08d}.png" for k in range(count)]
+    return FrameSet(
+        tuple(
+            Frame(k + FIRST, folder / "frames" / n, folder / "masks" / (n + ".png"), (k + FIRST) / 25)
+            for k, n in enumerate(names)
+        ),
+        CAMERA,
+        120,
+    )

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from converting import write_small_run
+from converting import write_dense_run
 from plane import CAMERA, DEPTH_MM, FRAMES, OWN, plane_model, to_own_world
 
 from dd_sfm.cli.reconstruct import write_depth
@@ -19,10 +19,8 @@ from dd_sfm.export.convert import convert
 from dd_sfm.export.depth import holds_depth
 from dd_sfm.io.checksums import model_sums
 from dd_sfm.io.clouds import write_cloud
-from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.run_layout import remove_own, run_with
 from dd_sfm.sfm.point_cloud import to_cloud
-from dd_sfm.structures import Frame, FrameSet
 
 TRUE = DEPTH_MM * OWN.scale
 
@@ -31,19 +29,7 @@ TRUE = DEPTH_MM * OWN.scale
 def run(tmp_path_factory):
     """A run of the plane with points dense enough to be a surface, whose errors are known."""
     folder = tmp_path_factory.mktemp("depth") / "run"
-    write_small_run(folder)
-    model = to_own_world(plane_model(0.7))
-    names = [f"{k + 10:08d}.png" for k in range(FRAMES)]
-    frames = FrameSet(
-        tuple(
-            Frame(k + 10, folder / "frames" / n, folder / "masks" / f"{n}.png", (k + 10) / 25)
-            for k, n in enumerate(names)
-        ),
-        CAMERA,
-        120,
-    )
-    write_model(folder / "sparse" / "0", model, frames)
-    write_cloud(folder / "points.ply", to_cloud(model, np.full(len(model.xyz), 0.02)))
+    write_dense_run(folder)
     return folder
 
 

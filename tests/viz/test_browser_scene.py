@@ -9,8 +9,8 @@ from viewing import shown
 
 from dd_sfm.errors import DeviceError, InputError
 from dd_sfm.viz.browser.drawn import Drawn, shown_frames, thinning_note, unsure_frames
+from dd_sfm.viz.browser.legend import legend
 from dd_sfm.viz.browser.page import pick_along, start_camera
-from dd_sfm.viz.browser.panel import legend
 from dd_sfm.viz.browser.serve import open_server, saved_scene, served
 from dd_sfm.viz.render.view_state import ViewState
 

@@ -1,4 +1,4 @@
-"""The tab of the page for stepping through frames: the picture beside what the model sees from there."""
+"""The tab of the page for stepping through frames: the picture beside what the model sees from there, or its depth."""
 
 import html
 from typing import TYPE_CHECKING, Any
@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image
 from dd_sfm.viz.browser.drawn import FRAME, UNSURE, shown_frames, unsure_frames
-from dd_sfm.viz.render.screenshot import draw_through_camera
+from dd_sfm.viz.browser.legend import scale_bar
+from dd_sfm.viz.render.depth_view import DEPTH_PICTURES, DepthView
+from dd_sfm.viz.render.screenshot import draw_through_camera, size_through_camera
+from dd_sfm.viz.render.viewpoints import find_viewpoint
 
 if TYPE_CHECKING:
     from dd_sfm.viz.browser.page import Page
 
 WIDTH_PX = 380
 MAX_LISTED = 12
+POINTS = "points"
 
 
 class FramesTab:
@@ -39,8 +43,17 @@ class FramesTab:
         back.on_click(lambda event: page.look_from(event.client, "front"))
         self._text = gui.add_html("")
         self._picture = gui.add_image(_blank(), label="picture", format="jpeg")
+        self._depth = DepthView(self.cloud.source, page.state.mm_per_unit)
+        self._kind = gui.add_dropdown("Beside it", (POINTS, *self._depth_pictures()))
+        self._kind.on_update(lambda event: page.ask(FRAME))
         self._model = gui.add_image(_blank(), label="what the model sees from there", format="jpeg")
+        self._legend = gui.add_html("")
         self._list_unsure()
+
+    def _depth_pictures(self) -> list[str]:
+        """Which depth maps there are: one of errors only where the points have some."""
+        has_errors = bool(np.isfinite(self.cloud.uncertainty).any())
+        return [name for name in DEPTH_PICTURES if has_errors or name == "depth"]
 
     def _list_unsure(self) -> None:
         unsure, gui = unsure_frames(self.cloud), self.page.server.gui
@@ -88,7 +101,17 @@ class FramesTab:
         self._picture.visible = picture is not None
         if picture is not None:
             self._picture.image = picture
-        self._model.image = draw_through_camera(self.page.state, number, WIDTH_PX)
+        self._draw_model(number)
+
+    def _draw_model(self, number: int) -> None:
+        draw = DEPTH_PICTURES.get(self._kind.value)
+        if draw is None:
+            self._model.image, self._legend.content = draw_through_camera(self.page.state, number, WIDTH_PX), ""
+            return
+        size = size_through_camera(self.cloud, number, WIDTH_PX)
+        viewpoint = find_viewpoint(f"camera:{number}", self.cloud, self.cloud.xyz, *size)
+        self._model.image, scale = draw(self._depth, viewpoint)
+        self._legend.content = scale_bar(scale)
 
     def _words(self, number: int) -> str:
         words = [f"frame {number} ({self.numbers.index(number) + 1} of {len(self.numbers)})"]

@@ -1,15 +1,16 @@
 """The panel of controls beside the scene, a tab for each kind of thing to do."""
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dd_sfm.viz.browser.drawn import CAMERAS, MARKS, POINTS, SURFACE
 from dd_sfm.viz.browser.frames_tab import FramesTab
+from dd_sfm.viz.browser.legend import block, css, legend
 from dd_sfm.viz.browser.measure_tab import MeasureTab
-from dd_sfm.viz.render.colours import RUN_RGB, colour_table
+from dd_sfm.viz.render.colours import RUN_RGB
 from dd_sfm.viz.render.view_state import ViewState
 
 if TYPE_CHECKING:
@@ -181,11 +182,11 @@ class Panel:
             count = f"{int(state.visible(k).sum()):,} of {len(cloud.xyz):,} {cloud.point_word}"
             lines.append(f'<b style="color:{rgb}">{html.escape(cloud.label)}</b>: {count}')
         lines += [_small(note) for note in (thinning, *self._notes) if note]
-        self._shown.content = _block("<br>".join(lines))
+        self._shown.content = block("<br>".join(lines))
 
     def say_problem(self, text: str) -> None:
         """Say what cannot be shown."""
-        self._shown.content = _block(_small(text))
+        self._shown.content = block(_small(text))
 
     def say_measured(self) -> None:
         """Say what was measured."""
@@ -199,36 +200,6 @@ class Panel:
         """Go to a frame of the first cloud, and look through its camera."""
         if self.frames is not None:
             self.frames.go(number, client)
-
-
-def legend(state: ViewState) -> str:
-    """The colour scale as HTML; for runs their names, for photos nothing."""
-    if state.colour == "run":
-        rows = [
-            f'<span style="color:{css(RUN_RGB[k])}">&#9632;</span> {html.escape(cloud.label)}'
-            for k, cloud in enumerate(state.clouds)
-        ]
-        return _block("<br>".join(rows))
-    if state.scale is None:
-        return ""
-    table = colour_table(state.scale.name)[::17]
-    stops = ",".join(css(rgb) for rgb in table.tolist())
-    bar = f'<div id="legend" style="height:12px;border-radius:3px;background:linear-gradient(90deg,{stops})"></div>'
-    ends = (
-        '<div style="display:flex;justify-content:space-between">'
-        f"<span>{state.scale.low:.3g}</span><span>{html.escape(state.scale.label)}</span>"
-        f"<span>{state.scale.high:.3g}</span></div>"
-    )
-    return _block(bar + ends)
-
-
-def css(rgb: Sequence[int]) -> str:
-    """A colour as HTML has it."""
-    return "#{:02x}{:02x}{:02x}".format(*rgb)
-
-
-def _block(content: str) -> str:
-    return f'<div style="padding:4px 12px;font-size:13px;line-height:1.5">{content}</div>'
 
 
 def _small(text: str) -> str:

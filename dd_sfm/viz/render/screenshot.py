@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from dd_sfm.errors import InputError, UsageError
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.render.camera_shapes import MAX_FRUSTUMS, Lines, Pictures, camera_lines, camera_pictures
+from dd_sfm.viz.render.cloud_view import CloudView
 from dd_sfm.viz.render.colours import RUN_RGB
 from dd_sfm.viz.render.labels import (
     BACKGROUND_RGB,
@@ -100,12 +101,15 @@ def draw_through_camera(state: ViewState, number: int, width: int) -> NDArray[np
     Raises:
         InputError: If the frame has no pose.
     """
-    images = state.clouds[0].images
-    # All frames of a run, those between key frames too, have one camera.
-    camera = next((image.camera for image in images if image.number == number), images[0].camera)
-    size = width, max(16, round(width * camera.height / camera.width))
     clouds = (0,) if state.side_by_side else tuple(range(len(state.clouds)))
-    return _panel(state, clouds, f"camera:{number}", size)[0]
+    return _panel(state, clouds, f"camera:{number}", size_through_camera(state.clouds[0], number, width))[0]
+
+
+def size_through_camera(cloud: CloudView, number: int, width: int) -> tuple[int, int]:
+    """Width and height of a picture through the camera of a frame, ``width`` pixels wide."""
+    # All frames of a run, those between key frames too, have one camera.
+    camera = next((image.camera for image in cloud.images if image.number == number), cloud.images[0].camera)
+    return width, max(16, round(width * camera.height / camera.width))
 
 
 def check_visible(state: ViewState) -> None:

@@ -52,6 +52,7 @@ def write_small_run(folder: Path):
         np.zeros(len(model.point), bool),
     )
     write_database(folder / "database.db", frames, tracks, min_matches=1)
+    write_cloud(folder / "points.ply", to_cloud(model))
     return model
 
 

@@ -48,6 +48,14 @@ def test_help_has_an_example(dd_sfm, command):
     assert f"Example: dd-sfm {command}" in ran.out
 
 
+def test_a_run_without_its_cloud_is_shown_from_its_model_and_says_so(dd_sfm, run, tmp_path):
+    (run / "points.ply").unlink()
+    ran = dd_sfm("view", run, "--screenshot", tmp_path / "picture.png", "--size", "320x200")
+    assert ran.code == 0
+    assert ran.err.startswith(f"note: {run} has no points.ply")
+    assert (tmp_path / "picture.png").is_file()
+
+
 @pytest.mark.parametrize("view", ["front", "side", "camera:12"])
 def test_a_screenshot(dd_sfm, run, tmp_path, view):
     path = tmp_path / "picture.png"

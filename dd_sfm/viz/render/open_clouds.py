@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from dd_sfm.errors import InputError
+from dd_sfm.io.run_folder import has_frames
 from dd_sfm.viz.render.cloud_view import CloudView, align_cloud_view, distinct_labels, open_cloud_view
 from dd_sfm.viz.render.same_video import check_same_pictures, renumber_images
+
+CLOUD = "points.ply"
 
 
 def open_clouds(sources: Sequence[Path], say: Callable[[str], None]) -> tuple[CloudView, ...]:
@@ -24,6 +27,12 @@ def open_clouds(sources: Sequence[Path], say: Callable[[str], None]) -> tuple[Cl
     clouds = [open_cloud_view(sources[0])]
     if len(sources) > 1:
         clouds.append(_second(sources[1], clouds[0], say))
+    for source in sources:
+        if has_frames(source) and not (source / CLOUD).is_file():
+            say(
+                f"note: {source} has no {CLOUD}: shown are the points of its model, whose uncertainty is not known. "
+                "Repeating dd-sfm reconstruct makes it"
+            )
     labels = distinct_labels([cloud.label for cloud in clouds], [cloud.source for cloud in clouds])
     return tuple(replace(cloud, label=label) for cloud, label in zip(clouds, labels, strict=True))
 

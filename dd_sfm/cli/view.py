@@ -107,6 +107,7 @@ def view(
     state = ViewState(
         clouds,
         mm_per_unit=metric.factor if metric else None,
+        scale_error=metric.error if metric else 0.0,
         point_size=options.point_size,
         cameras=options.cameras,
         min_track=options.min_track,

@@ -5,12 +5,14 @@ from typing import Any
 
 UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 """Units of length in mm."""
+HALF = 0.6745
+"""Half of normally distributed errors are smaller than so many standard deviations."""
 
 
 @dataclass(frozen=True)
 class MetricScale:
     """``factor``: one unit of the reconstruction in ``unit``; ``origin``: where that comes from, in words; ``figures``:
-    how well it is known, by name; ``notes``: what to know of it.
+    how well it is known, by name, ``scale_sigma`` its relative standard deviation; ``notes``: what to know of it.
     """  # fmt: skip
 
     factor: float
@@ -18,6 +20,12 @@ class MetricScale:
     origin: str
     figures: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def error(self) -> float:
+        """Half of such scales are wrong by a smaller share of them; 0 where nothing is known of that."""
+        sigma = self.figures.get("scale_sigma")
+        return 0.0 if sigma is None else HALF * float(sigma)
 
     @property
     def comments(self) -> tuple[str, ...]:

@@ -7,16 +7,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from dd_sfm.cameras import camera_centres
 from dd_sfm.documents import finite, read_json
 from dd_sfm.errors import ConfigError, InputError, reason_of
 from dd_sfm.evaluation.model.alignment import align_points
 from dd_sfm.io.camera_paths import CameraPath, read_camera_path, split_unit
-from dd_sfm.io.metric import UNITS, MetricScale
-from dd_sfm.io.scene import Scene
+from dd_sfm.io.metric import HALF, UNITS, MetricScale
+from dd_sfm.io.scene import Scene, scene_uncertainty
 from dd_sfm.registration.seen_scale import scale_by_baseline, scale_by_tool
 from dd_sfm.sfm.geometry import width_share
+from dd_sfm.sfm.observation_geometry import mean_distances
 from dd_sfm.sfm.path_matching import FrameKeys, near_stamps, positions_at, readings
 from dd_sfm.structures import FloatArray
 
@@ -66,15 +68,32 @@ def find_scale(text: str, scene: Callable[[], Scene], source: Path | None = None
         factor = float(plain[1]) * UNITS[plain[2] or "mm"]
         return MetricScale(_checked(factor, text), "mm", "a factor that was given")
     if pair := re.fullmatch(rf"({NUMBER})\s*(mm|cm|m)@{POINT}:{POINT}", text.replace(" ", "")):
-        first, second = (np.array([float(v) for v in pair[k].split(",")]) for k in (3, 4))
-        length, apart = float(pair[1]) * UNITS[pair[2]], float(np.linalg.norm(first - second))
-        if not apart > 0:
-            raise ConfigError(f"--scale {text}: both points are the same; expected two of the reconstruction's points")
-        return MetricScale(
-            _checked(length / apart, text), "mm", f"a known distance of {length:g} mm between two points",
-            {"known_distance_mm": length},
-        )  # fmt: skip
+        ends = np.array([[float(v) for v in pair[k].split(",")] for k in (3, 4)])
+        length, is_model = float(pair[1]) * UNITS[pair[2]], source is not None and source.is_dir()
+        return _of_distance(ends, length, text, scene() if is_model else None)
     raise ConfigError(f"--scale {text}: not understood; expected {FORMS}")
+
+
+def _of_distance(ends: FloatArray, length: float, text: str, scene: Scene | None) -> MetricScale:
+    """The scale at which two points (2, 3) are so many mm apart; how sure it is follows from the points' errors."""
+    apart = float(np.linalg.norm(ends[1] - ends[0]))
+    if not apart > 0:
+        raise ConfigError(f"--scale {text}: both points are the same; expected two of the reconstruction's points")
+    factor, origin = _checked(length / apart, text), f"a known distance of {length:g} mm between two points"
+    figures: dict[str, Any] = {"known_distance_mm": length}
+    uncertainty = None if scene is None else scene_uncertainty(scene)
+    if scene is None or uncertainty is None:
+        return MetricScale(factor, "mm", origin, figures)
+    nearest = cKDTree(scene.model.xyz).query(ends)[1]
+    errors = (uncertainty * mean_distances(scene.model))[nearest]
+    if not np.isfinite(errors).all():
+        return MetricScale(factor, "mm", origin, figures)
+    sigma = float(np.linalg.norm(errors)) / HALF / apart
+    note = (
+        f"scale {factor:.6g} mm a unit, +- {100 * sigma:.2g} %: {length:g} mm between two points that are {apart:.4g} "
+        "units apart, if both err independently"
+    )
+    return MetricScale(factor, "mm", origin, figures | {"scale_sigma": sigma}, (note,))
 
 
 def _checked(factor: float, text: str) -> float:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from converting import write_small_run
+from converting import write_dense_run, write_small_run
 from plane import OWN
 
 from dd_sfm import api
@@ -15,10 +15,12 @@ from dd_sfm.errors import ConfigError, InputError
 from dd_sfm.export.convert import convert
 from dd_sfm.io.clouds import read_cloud, read_ply
 from dd_sfm.io.known_poses import KnownPoses, write_known_poses
+from dd_sfm.io.metric import HALF
 from dd_sfm.io.scene import open_scene
 from dd_sfm.registration import seen_scale
 from dd_sfm.registration.known_scale import metric_of
 from dd_sfm.registration.metric_scale import find_scale
+from dd_sfm.sfm.observation_geometry import mean_distances
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,22 @@ def test_factors_and_distances(text, factor):
     found = find_scale(text, lambda: None)
     assert found.factor == pytest.approx(factor)
     assert found.unit == "mm"
+
+
+def test_the_errors_of_the_points_tell_how_sure_a_known_distance_is(tmp_path):
+    write_dense_run(tmp_path / "run", 0.02)
+    scene = open_scene(tmp_path / "run")
+    ends = scene.model.xyz[[0, -1]]
+    picked = ":".join(",".join(f"{v:.9g}" for v in point) for point in ends)
+    found = find_scale(f"12mm@{picked}", lambda: scene, tmp_path / "run")
+    apart = np.linalg.norm(ends[1] - ends[0])
+    errors = 0.02 * mean_distances(scene.model)[[0, -1]]
+    assert found.error == pytest.approx(np.linalg.norm(errors) / apart, rel=1e-6)
+    assert found.figures["scale_sigma"] == pytest.approx(found.error / HALF)
+    assert f"+- {100 * found.figures['scale_sigma']:.2g} %" in found.notes[0]
+    write_dense_run(tmp_path / "unsure", None)
+    unknown = find_scale(f"12mm@{picked}", lambda: open_scene(tmp_path / "unsure"), tmp_path / "unsure")
+    assert (unknown.factor, unknown.error, unknown.notes) == (found.factor, 0.0, ())
 
 
 @pytest.mark.parametrize("text", ["", "big", "0", "-1", "nan", "3mm@1,2,3:1,2,3", "3mm@1,2:3,4", "3km", "1e300"])

@@ -49,3 +49,12 @@ def test_one_place_twice():
     found = measure("distance", SQUARE[[0, 0]], np.array([0.3, 0.4]))
     assert (found.value, found.error) == pytest.approx((0.0, 0.5))
     assert measure("area", SQUARE[[0, 0, 0]], np.ones(3)).value == 0
+
+
+def test_the_error_of_the_scale_adds_to_lengths_once_and_to_areas_twice():
+    found = measure("distance", np.array([[0, 0, 0.0], [3, 4, 0]]), np.array([0.3, 0.4]))
+    assert found.text(2.0, 0.24) == f"10 ± {2 * np.hypot(0.5, 5 * 0.24):.2g} mm"
+    assert found.text(None, 0.24) == "5 ± 0.5 scene units"
+    flat = measure("area", SQUARE, np.zeros(4))
+    assert flat.text(10.0, 0.1) == "600 ± 1.2e+02 mm²"
+    assert measure("distance", SQUARE[:2], np.array([np.nan, 1])).text(1.0, 0.1) == "2 mm"

@@ -68,7 +68,7 @@ class MeasureTab:
             self._result.content = f'<div id="measured" style="padding:4px 12px;font-size:14px">{text}</div>'
             return
         known = found.error == found.error
-        lines = [f"<b>{state.kind}: {html.escape(found.text(state.mm_per_unit))}</b>"]
+        lines = [f"<b>{state.kind}: {html.escape(state.length_text(found))}</b>"]
         if state.kind != "distance":
             lines.append(f"{len(state.picks)} points")
         lines.append(f'<span style="font-size:12px;color:#667">{MEANING if known else NO_UNCERTAINTY}')

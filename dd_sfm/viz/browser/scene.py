@@ -208,7 +208,7 @@ class SceneNodes:
         )
         found = self.state.measured()
         if found is not None:
-            text = found.text(self.state.mm_per_unit)
+            text = self.state.length_text(found)
             self._marks.append(self.scene.add_label("/measured/label", text, position=at.mean(0)))
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import InputError, one_line
 from dd_sfm.evaluation.model.alignment import align_common_cameras
 from dd_sfm.io.clouds import read_cloud, read_faces
@@ -17,6 +16,7 @@ from dd_sfm.io.frame_poses import read_frame_poses
 from dd_sfm.io.scene import Scene, SceneImage, open_scene, scene_uncertainty
 from dd_sfm.io.trajectory import located_poses, model_number
 from dd_sfm.mvs.mesh import vertex_normals
+from dd_sfm.sfm.observation_geometry import mean_distances
 from dd_sfm.structures import FloatArray, IntArray
 
 MIN_COMMON_IMAGES = 3
@@ -106,7 +106,6 @@ def scene_cloud_view(scene: Scene) -> CloudView:
         raise InputError(f"{scene.source}: the model has no point; expected at least one. Repeat the run")
     error = np.where(model.error_px >= 0, model.error_px, np.nan)
     uncertainty = _uncertainty_of(scene)
-    first, distance = _seen_from(scene)
     return CloudView(
         scene.source,
         scene_label(scene),
@@ -120,24 +119,18 @@ def scene_cloud_view(scene: Scene) -> CloudView:
         kind=scene.kind,
         frames=tuple(image.number for image in scene.images),
         between=located_poses(scene.run, scene.model_folder),
-        first_frame=first,
-        error=uncertainty * distance,
+        first_frame=_first_frame(scene),
+        error=uncertainty * mean_distances(model),
         confidence=_confidence_of(scene),
     )
 
 
-def _seen_from(scene: Scene) -> tuple[FloatArray, FloatArray]:
-    """Number (P,) of the first frame that sees a point, and its mean distance (P,) from the cameras that see it."""
-    model, count = scene.model, len(scene.model.xyz)
-    centres = np.full((len(scene.images), 3), np.nan)
-    centres[scene.registered] = camera_centres(np.stack([model.cam_from_world[k] for k in scene.registered]))
-    first = np.full(count, np.inf)
+def _first_frame(scene: Scene) -> FloatArray:
+    """Number (P,) of the first frame that sees a point, NaN where none does."""
+    first = np.full(len(scene.model.xyz), np.inf)
     numbers = np.array([image.number for image in scene.images], float)
-    np.minimum.at(first, model.point, numbers[model.frame])
-    away = np.linalg.norm(model.xyz[model.point] - centres[model.frame], axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        distance = np.bincount(model.point, away, count) / np.bincount(model.point, minlength=count)
-    return np.where(np.isfinite(first), first, np.nan), distance
+    np.minimum.at(first, scene.model.point, numbers[scene.model.frame])
+    return np.where(np.isfinite(first), first, np.nan)
 
 
 def _confidence_of(scene: Scene) -> dict[int, float]:

@@ -22,14 +22,21 @@ class Measured:
     value: float
     error: float
 
-    def text(self, mm_per_unit: float | None = None) -> str:
-        """Value and error in words, in mm or mm² where the scale is known."""
+    def text(self, mm_per_unit: float | None = None, scale_error: float = 0.0) -> str:
+        """Value and error in words, in mm or mm² where the scale is known.
+
+        Args:
+            mm_per_unit: Length of a scene unit; None when unknown.
+            scale_error: Half of such scales are wrong by a smaller share of them. It adds to the error, as that of the
+                scale is independent of those of the points.
+        """
         power = 2 if self.kind == "area" else 1
         factor = (mm_per_unit or 1.0) ** power
         unit = ("scene units" if mm_per_unit is None else "mm") + ("²" if power == 2 else "")
         if not np.isfinite(self.error):
             return f"{self.value * factor:.4g} {unit}"
-        return f"{self.value * factor:.4g} ± {self.error * factor:.2g} {unit}"
+        error = np.hypot(self.error, 0.0 if mm_per_unit is None else power * scale_error * self.value)
+        return f"{self.value * factor:.4g} ± {error * factor:.2g} {unit}"
 
 
 def measure(kind: str, xyz: FloatArray, error: FloatArray) -> Measured | None:

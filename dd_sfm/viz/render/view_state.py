@@ -28,8 +28,9 @@ CLIP_STEP = 0.05
 class ViewState:
     """The state of a view of one or two clouds in common coordinates.
 
-    ``mm_per_unit``: length of a scene unit, None when unknown; ``side_by_side``: draw two clouds beside each other;
-    ``only``: index of the only cloud shown, None for all; ``cameras``, ``thumbnails``: draw the cameras, and pictures
+    ``mm_per_unit``: length of a scene unit, None when unknown; ``scale_error``: half of such scales are wrong by a
+    smaller share of them, 0 when unknown; ``side_by_side``: draw two clouds beside each other; ``only``: index of the
+    only cloud shown, None for all; ``cameras``, ``thumbnails``: draw the cameras, and pictures
     in them; ``camera``: index of the first cloud's camera that the view looks through, None for a free view; ``side``:
     index of the side of the clip box that keys move; ``clip`` (6,): share of the clouds' extent that is cut off at
     each of :data:`CLIP_SIDES`, as the mean camera sees them; ``picks``: cloud and point index of picked points, and
@@ -39,6 +40,7 @@ class ViewState:
 
     clouds: tuple[CloudView, ...]
     mm_per_unit: float | None = None
+    scale_error: float = 0.0
     colour: str = "photo"
     point_size: float = 1.0
     max_error_px: float = np.inf
@@ -234,7 +236,11 @@ class ViewState:
         xyz = ", ".join(f"{v:.4g}" for v in self.clouds[cloud].xyz[point])
         text = f"point {len(self.picks)}: {self.clouds[cloud].label} {point} at ({xyz})"
         found = self.measured()
-        return text if found is None else f"{text}; {found.kind} {found.text(self.mm_per_unit)}"
+        return text if found is None else f"{text}; {found.kind} {self.length_text(found)}"
+
+    def length_text(self, found: Measured) -> str:
+        """A measurement in words, in mm where the scale is known, whose own error is then in the ±."""
+        return found.text(self.mm_per_unit, self.scale_error)
 
     def measured(self) -> Measured | None:
         """What is measured between the picked points, as if the clouds were overlaid; None while they are too few."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dd_sfm.api import Comparison as Comparison
     from dd_sfm.api import Config as Config
     from dd_sfm.api import ConfigError as ConfigError
+    from dd_sfm.api import Conversion as Conversion
     from dd_sfm.api import DDSfMError as DDSfMError
     from dd_sfm.api import Descriptor as Descriptor
     from dd_sfm.api import DescriptorMap as DescriptorMap
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from dd_sfm.api import InputError as InputError
     from dd_sfm.api import MasksConfig as MasksConfig
     from dd_sfm.api import MatchConfig as MatchConfig
+    from dd_sfm.api import Mesh as Mesh
+    from dd_sfm.api import MetricScale as MetricScale
     from dd_sfm.api import Note as Note
     from dd_sfm.api import NoteCode as NoteCode
     from dd_sfm.api import Observations as Observations
@@ -38,18 +41,22 @@ if TYPE_CHECKING:
     from dd_sfm.api import calibrate as calibrate
     from dd_sfm.api import compare as compare
     from dd_sfm.api import configure as configure
+    from dd_sfm.api import convert as convert
     from dd_sfm.api import describe as describe
     from dd_sfm.api import evaluate_model as evaluate_model
+    from dd_sfm.api import find_scale as find_scale
     from dd_sfm.api import load_descriptor as load_descriptor
     from dd_sfm.api import localize as localize
     from dd_sfm.api import match_images as match_images
     from dd_sfm.api import merge as merge
+    from dd_sfm.api import mesh as mesh
     from dd_sfm.api import open_run as open_run
     from dd_sfm.api import read_frames as read_frames
     from dd_sfm.api import reconstruct as reconstruct
     from dd_sfm.api import register as register
     from dd_sfm.api import run_stages as run_stages
     from dd_sfm.api import write_cloud as write_cloud
+    from dd_sfm.api import write_mesh as write_mesh
 
 __version__ = "0.2.0"
 __all__ = (
@@ -58,6 +65,7 @@ __all__ = (
     "Comparison",
     "Config",
     "ConfigError",
+    "Conversion",
     "DDSfMError",
     "Descriptor",
     "DescriptorMap",
@@ -67,6 +75,8 @@ __all__ = (
     "InputError",
     "MasksConfig",
     "MatchConfig",
+    "Mesh",
+    "MetricScale",
     "Note",
     "NoteCode",
     "Observations",
@@ -85,18 +95,22 @@ __all__ = (
     "calibrate",
     "compare",
     "configure",
+    "convert",
     "describe",
     "evaluate_model",
+    "find_scale",
     "load_descriptor",
     "localize",
     "match_images",
     "merge",
+    "mesh",
     "open_run",
     "read_frames",
     "reconstruct",
     "register",
     "run_stages",
     "write_cloud",
+    "write_mesh",
 )
 
 

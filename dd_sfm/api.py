@@ -12,6 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.api_files import convert as convert
+from dd_sfm.api_files import find_scale as find_scale
+from dd_sfm.api_files import mesh as mesh
+from dd_sfm.api_files import write_mesh as write_mesh
 from dd_sfm.api_joining import localize as localize
 from dd_sfm.api_joining import merge as merge
 from dd_sfm.api_values import OnStage, Source, calibration_text, say_nothing, settings_of, source_paths_of
@@ -39,13 +43,16 @@ from dd_sfm.evaluation.model.evaluate import Evaluation as Evaluation
 from dd_sfm.evaluation.model.pose_reference import open_pose_reference
 from dd_sfm.evaluation.model.surface import BEST_COUNTS
 from dd_sfm.evaluation.model.trajectory import GAPS
+from dd_sfm.export.convert import Conversion as Conversion
 from dd_sfm.io import clouds, finished_run
 from dd_sfm.io.colmap_database import log_kept
 from dd_sfm.io.finished_run import Observations as Observations
 from dd_sfm.io.finished_run import RunFrame as RunFrame
 from dd_sfm.io.finished_run import RunModel as RunModel
+from dd_sfm.io.metric import MetricScale as MetricScale
 from dd_sfm.io.several_sources import source_paths
 from dd_sfm.io.video import iter_frames, open_source
+from dd_sfm.mvs.mesh import Mesh as Mesh
 from dd_sfm.notes import Note as Note
 from dd_sfm.notes import NoteCode as NoteCode
 from dd_sfm.pipeline.compare import CompareRequest, comparing, run_all

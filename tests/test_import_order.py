@@ -13,7 +13,8 @@ LAYERS = {
     "ops.coordinates": 1, "cameras": 2,
     "structures": 3, "runtime": 3, "ops": 4, "io": 5, "sfm": 6, "mvs": 7, "features": 8, "pipeline": 9, "synthetic": 9,
     "training": 9, "evaluation": 9, "export": 9, "benchmark": 10,
-    "calibration": 10, "registration": 10, "viz": 11, "api_values": 11, "api_joining": 12, "api": 12,
+    "calibration": 10, "registration": 10, "viz": 11, "api_values": 11, "api_files": 11,
+    "api_joining": 12, "api": 12,
     "batch": 13, "cli": 14,
 }  # fmt: skip
 SIDE_BY_SIDE = {"synthetic", "training", "pipeline", "evaluation", "export"}

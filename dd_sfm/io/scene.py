@@ -46,6 +46,11 @@ class SceneImage:
     source_number: int | None = None
     source: str = ""
 
+    @property
+    def called(self) -> str:
+        """What to call the frame in pictures and messages; of several sources with the one that it is of."""
+        return f"frame {self.number}" + (f" of {self.source}" if self.source else "")
+
 
 @dataclass(frozen=True)
 class Scene:

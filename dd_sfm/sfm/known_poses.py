@@ -83,7 +83,11 @@ def open_given(settings: PosesConfig) -> GivenPath:
     notes = [Note(NoteCode.KNOWN_POSES, text) for text in path.notes]
     is_arbitrary = path.kind in ("names", "numbers") and not (unit or path.unit) and _is_reconstruction(path)
     if not (unit or path.unit or is_arbitrary):
-        text = f"{file.name}: read as metres, as no unit was given; FILE@mm and FILE@cm are the others"
+        extent = float(np.ptp(path.world_from_sensor[:, :, 3], axis=0).max())
+        text = (
+            f"{file.name}: read as metres, as no unit was given, so that its path extends over "
+            f"{UNITS['m'] * extent:.3g} mm; FILE@mm and FILE@cm are the others"
+        )
         notes.append(Note(NoteCode.KNOWN_POSES, text))
     factor = 1.0 if is_arbitrary else UNITS[unit or path.unit or "m"]
     world = path.world_from_sensor.copy()
@@ -115,6 +119,8 @@ def _sensor_from_camera(path: Path) -> FloatArray:
     Raises:
         InputError: If it is none.
     """
+    if not path.is_file():
+        raise InputError(f"--hand-eye {path}: no transform: neither a file nor one of {', '.join(HAND_EYE_WORDS)}")
     matrix = read_transform(path)
     if not np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-3) or np.linalg.det(matrix[:3, :3]) < 0:
         raise InputError(f"--hand-eye {path}: no rotation and shift; expected the camera's pose in the sensor, mm")

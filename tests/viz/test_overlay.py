@@ -274,3 +274,8 @@ def test_points_of_dense_clouds_are_smaller(tmp_path):
         covered.append([((f[..., 1] > 200) & (f[..., 0] < 90)).mean() for f in usual])
     assert covered[0][0] == covered[0][1]
     assert covered[1][0] < 0.8 * covered[1][1]
+
+
+def test_a_frame_of_several_sources_is_called_with_its_own():
+    assert SceneImage("left_00000003.png", 3, CAMERA, source="left.mp4").called == "frame 3 of left.mp4"
+    assert SceneImage("00000003.png", 3, CAMERA).called == "frame 3"

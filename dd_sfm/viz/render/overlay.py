@@ -117,7 +117,7 @@ def overlay_frames(layers: list[Layer], settings: OverlaySettings) -> Iterator[N
     size: tuple[int, ...] | None = None
     for image in overlay_images(first, settings):
         plain, panel = _plain_frame(image, fields[0], settings)
-        pictures = [] if len(layers) > 1 else [_labelled(plain, f"frame {image.number}")]
+        pictures = [] if len(layers) > 1 else [_labelled(plain, image.called)]
         for layer, field, has_own in zip(layers, fields, own, strict=True):
             index = layer.image_index.get(image.number)
             if has_own and index is not None:
@@ -171,7 +171,7 @@ def _layer_picture(
     """The cloud of a layer over the plain picture of a frame."""
     index = layer.image_index.get(image.number)
     if index is None:
-        return _labelled(plain, f"{layer.label}: frame {image.number} is not registered")
+        return _labelled(plain, f"{layer.label}: {image.called} is not registered")
     model = layer.scene.model
     # Without a calibration every run finds its own focal length.
     camera = panel.camera(layer.scene.images[index].camera)

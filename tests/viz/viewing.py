@@ -31,3 +31,22 @@ def shown(tmp_path, count=5, points=400, label="run", images=()):
         tuple(names),
         poses(count),
     )
+
+
+def saved_parts(content):
+    """Whether each part of a .viser file, by its name in the list of parts, is shown at first."""
+    import msgspec
+    import zstandard
+
+    size = int.from_bytes(content[:8], "little")
+    inner = zstandard.ZstdDecompressor().decompressobj().decompress(content[8:])
+    assert len(inner) == size
+    head = msgspec.msgpack.decode(inner[8 : 8 + int.from_bytes(inner[:8], "little")])
+    parts = {}
+    for _, message in head["messages"]:
+        name = message.get("name")
+        if message["type"] == "SetSceneNodeVisibilityMessage":
+            parts[name] = message["visible"]
+        elif "props" in message and name is not None:
+            parts.setdefault(name, True)
+    return parts

@@ -87,7 +87,7 @@ class Page:
         self._asked: set[str] = set()
         self._changed, self._closed, self.is_drawing = threading.Condition(), False, False
         self.panel = Panel(self, notes)
-        self._draw({POINTS, CAMERAS, MARKS, FRAME})
+        self._draw({POINTS, SURFACE, CAMERAS, MARKS, FRAME})
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 

@@ -10,8 +10,9 @@ from dd_sfm.viz.browser.drawn import CAMERAS, MARKS, POINTS, SURFACE
 from dd_sfm.viz.browser.frames_tab import FramesTab
 from dd_sfm.viz.browser.legend import block, css, legend
 from dd_sfm.viz.browser.measure_tab import MeasureTab
+from dd_sfm.viz.render.cloud_view import mesh_path
 from dd_sfm.viz.render.colours import RUN_RGB
-from dd_sfm.viz.render.view_state import ViewState
+from dd_sfm.viz.render.view_state import SURFACES, ViewState
 
 if TYPE_CHECKING:
     from dd_sfm.viz.browser.page import Page
@@ -79,9 +80,9 @@ class Panel:
         views.on_click(lambda event: self.page.look_from(event.client, views.value))
         if len(state.clouds) > 1:
             self._two_runs()
-        if (state.clouds[0].source / "mesh.ply").is_file():
-            surface = gui.add_dropdown("Surface", ("points", "mesh", "both"))
-            self.changes(surface, lambda value: setattr(self.page.nodes, "surface", value), SURFACE, POINTS)
+        if any(mesh_path(cloud) is not None for cloud in state.clouds):
+            self.surface = gui.add_dropdown("Surface", SURFACES, initial_value=state.surface)
+            self.changes(self.surface, lambda value: setattr(state, "surface", value), SURFACE, POINTS)
         if state.clouds[0].images:
             self._cameras()
         save = gui.add_button("Save as one file", hint="A page that opens without a server; filters cannot be changed.")
@@ -97,14 +98,15 @@ class Panel:
         start = "side by side" if state.side_by_side else "overlaid"
         layout = gui.add_dropdown("Two runs", ("side by side", "overlaid"), initial_value=start)
         self.changes(
-            layout, lambda value: setattr(state, "side_by_side", value == "side by side"), POINTS, CAMERAS, MARKS
-        )
+            layout, lambda value: setattr(state, "side_by_side", value == "side by side"),
+            POINTS, CAMERAS, MARKS, SURFACE,
+        )  # fmt: skip
         names = ["both", *(f"{k + 1}: {cloud.label}" for k, cloud in enumerate(state.clouds))]
         only = gui.add_dropdown("Show", tuple(names))
         self.changes(
             only,
             lambda value: setattr(state, "only", None if value == names[0] else names.index(value) - 1),
-            POINTS, CAMERAS,
+            POINTS, CAMERAS, SURFACE,
         )  # fmt: skip
 
     def _cameras(self) -> None:

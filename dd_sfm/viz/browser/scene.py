@@ -1,6 +1,5 @@
 """The 3D scene of the page: a state as nodes of viser."""
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,10 +7,11 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from dd_sfm.cameras import PinholeCamera, camera_centres
+from dd_sfm.errors import InputError
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.browser.drawn import Drawn, Points, confidence_rgb
 from dd_sfm.viz.render.camera_shapes import camera_lines, evenly_spread, small_image
-from dd_sfm.viz.render.cloud_view import CloudView, open_cloud_view
+from dd_sfm.viz.render.cloud_view import CloudView, mesh_path, open_mesh
 from dd_sfm.viz.render.colours import RUN_RGB, ColourScale
 from dd_sfm.viz.render.view_state import ViewState
 
@@ -19,6 +19,7 @@ MAX_CAMERAS = 24
 """Cameras that are drawn, evenly spread over the video."""
 PICTURE_WIDTH_PX = 128
 PICK_RGB = (20, 160, 90)
+SURFACE_NAME = "/mesh"
 POINT_SPACINGS = 1.1
 """Diameter of a point in units of the distance between points."""
 
@@ -27,7 +28,7 @@ class SceneNodes:
     """Clouds, cameras, and marks of picked points in a scene of viser, updated when the state changes.
 
     ``by_confidence``: colour cameras by the confidence of their poses; ``is_inside``: the view is that of a camera,
-    which those around it would cover; ``surface``: "points", "mesh" or "both", of a run that has a mesh.
+    which those around it would cover.
 
     Args:
         scene: ``ViserServer.scene``.
@@ -36,8 +37,9 @@ class SceneNodes:
 
     def __init__(self, scene: Any, drawn: Drawn) -> None:
         self.scene, self.drawn = scene, drawn
-        self.by_confidence, self.is_inside, self.surface = False, False, "points"
+        self.by_confidence, self.is_inside = False, False
         self._clouds: dict[int, Any] = {}
+        self._surfaces: dict[int, Any] = {}
         self._cameras: list[Any] = []
         self._marks: list[Any] = []
         self._pictures: dict[int, NDArray[np.uint8] | None] = {}
@@ -59,25 +61,48 @@ class SceneNodes:
             else:
                 handle = self._clouds[k]
                 handle.points, handle.colors, handle.point_size = part.xyz, part.rgb, self.point_size
-                handle.visible = self.surface != "mesh"
+                handle.visible = self._shows_points(k)
         return parts
 
-    @cached_property
-    def mesh(self) -> CloudView | None:
-        """The mesh of the first run, None without one.
-
-        Raises:
-            InputError: If it is damaged.
-        """
-        path = self.state.clouds[0].source / "mesh.ply"
-        return open_cloud_view(path) if path.is_file() else None
+    def _shows_points(self, k: int) -> bool:
+        """Whether the points of a cloud are shown: its mesh may be shown instead."""
+        return self.state.surface != "mesh" or mesh_path(self.state.clouds[k]) is None
 
     def update_surface(self) -> None:
-        """Show the mesh of the run or not."""
-        if self.surface == "points":
-            self.scene.remove_by_name("/mesh")
-        elif self.mesh is not None:
-            self.add_mesh("/mesh", self.mesh.xyz, self.mesh.faces, self.mesh.rgb)
+        """Show the meshes of the runs that have one, or not; they are read when they are shown for the first time.
+
+        Raises:
+            InputError: If one is damaged.
+        """
+        for k in range(len(self.state.clouds)):
+            shown = self.state.surface != "points" and self.state.only in (None, k)
+            if shown and k not in self._surfaces:
+                self._surfaces[k] = self._add_surface(k)
+            node = self._surfaces.get(k)
+            if node is not None:
+                node.visible, node.position = shown, self.state.offset(k)
+
+    def add_surfaces(self) -> list[str]:
+        """Add the meshes of all runs, which a saved page can switch on; returns lines on those that are damaged."""
+        problems = []
+        for k in range(len(self.state.clouds)):
+            try:
+                self._surfaces[k] = self._add_surface(k)
+            except InputError as error:
+                problems.append(str(error))
+        if any(node is not None for node in self._surfaces.values()):
+            self.scene.get_handle_by_name(SURFACE_NAME).visible = self.state.surface != "points"
+        return problems
+
+    def _add_surface(self, k: int) -> Any:
+        """Add the mesh of a run, beside the first one where the runs are side by side; None without a mesh."""
+        mesh = open_mesh(self.state.clouds[k])
+        if mesh is None:
+            return None
+        node = self.add_mesh(f"{SURFACE_NAME}/run {k + 1}", mesh.xyz, mesh.faces, mesh.rgb)
+        if node is not None:
+            node.position = self.state.offset(k)
+        return node
 
     @property
     def point_size(self) -> float:
@@ -97,7 +122,7 @@ class SceneNodes:
             self.state.colour = name
             for k, part in enumerate(self.drawn.points()):
                 if not len(self.state.clouds[k].faces):
-                    self._add_points(f"/colour: {name}/run {k + 1}", part)
+                    self._add_points(f"/colour: {name}/run {k + 1}", part, visible=self._shows_points(k))
             self.scene.get_handle_by_name(f"/colour: {name}").visible = name == now
         self.state.colour = now
 

@@ -141,11 +141,11 @@ def save_page(
 ) -> str:
     """Write the scene as one file: a page that opens without server and network, or viser's own format.
 
-    The points are in it once for each colouring, and the list of the scene's parts in the page switches between them.
-    Filters are as the state has them, and cannot be changed.
+    The points are in it once for each colouring, and with them the meshes of the runs; the list of the scene's parts
+    in the page switches between them. Filters are as the state has them, and cannot be changed.
 
     Returns:
-        A note where points were left out, "" otherwise.
+        A note where points, or a damaged mesh, were left out, "" otherwise.
 
     Raises:
         DeviceError: If the library is missing.
@@ -166,16 +166,18 @@ def saved_scene(
     max_points: int = MAX_POINTS,
     notes: tuple[str, ...] = (),
 ) -> tuple[bytes, str]:
-    """The content of :func:`save_page`'s file, which shows ``notes`` too, and the note on points left out."""
+    """The content of :func:`save_page`'s file, which shows ``notes`` too, and the note on what was left out."""
     drawn, server = Drawn(state, max_points), open_server(0)
     try:
         camera.apply(server.initial_camera, drawn.extent)
         nodes = SceneNodes(server.scene, drawn)
         nodes.add_colourings(state.available_colours)
         nodes.update_meshes()
+        problems = nodes.add_surfaces()
         nodes.update_cameras()
         nodes.update_marks()
-        note = thinning_note(drawn.points(), max_points)
+        thinned = thinning_note(drawn.points(), max_points)
+        note = "; ".join([*([thinned] if thinned else []), *problems])
         if not as_page:
             return server.get_scene_serializer().serialize(), note
         page = _with_caption(server.scene.as_html(), state, [*notes, *([note] if note else [])])

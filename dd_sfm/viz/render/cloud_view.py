@@ -17,10 +17,13 @@ from dd_sfm.io.scene import Scene, SceneImage, open_scene, scene_uncertainty
 from dd_sfm.io.trajectory import located_poses, model_number
 from dd_sfm.mvs.mesh import vertex_normals
 from dd_sfm.sfm.observation_geometry import mean_distances
+from dd_sfm.sfm.geometry import Similarity
 from dd_sfm.structures import FloatArray, IntArray
 
 MIN_COMMON_IMAGES = 3
 """Fewest images that two runs must share: fewer do not determine scale and rotation."""
+RUN_MESH = "mesh.ply"
+"""File of a run that ``dd-sfm mesh`` writes."""
 COMPARISON_LABELS = {"learned": "learned", "sift": "SIFT", "sift_default": "SIFT, COLMAP's defaults"}
 """Labels of the runs of a comparison, by folder; its report has longer ones, which say how SIFT was set up."""
 
@@ -36,7 +39,8 @@ class CloudView:
     (:class:`dd_sfm.io.scene.Scene`); ``frames``: all frame numbers of the scene; ``between``: of a run with key frames
     the poses (3, 4) of all its frames by number, those between them too; ``first_frame`` (P,): number of the first
     frame that sees a point, NaN where unknown; ``error`` (P,): length in scene units that half of the errors of such
-    points stay below, NaN where unknown; ``confidence``: how far a pose can be trusted, in [0, 1], by frame number.
+    points stay below, NaN where unknown; ``confidence``: how far a pose can be trusted, in [0, 1], by frame number;
+    ``placed``: what brought the coordinates of the files in ``source`` to these, None where they are the same.
     """
 
     source: Path
@@ -55,6 +59,7 @@ class CloudView:
     first_frame: FloatArray = field(default_factory=lambda: np.zeros(0))
     error: FloatArray = field(default_factory=lambda: np.zeros(0))
     confidence: Mapping[int, float] = field(default_factory=dict)
+    placed: Similarity | None = None
 
     def __post_init__(self) -> None:
         for name in ("first_frame", "error"):
@@ -93,6 +98,25 @@ def open_cloud_view(source: Path) -> CloudView:
     if source.is_file() or source.suffix.lower() == ".ply":
         return _ply_cloud_view(source)
     return scene_cloud_view(open_scene(source))
+
+
+def open_mesh(cloud: CloudView) -> CloudView | None:
+    """The mesh that ``dd-sfm mesh`` wrote beside a run's cloud, in the coordinates of that cloud; None without one.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    path = mesh_path(cloud)
+    if path is None:
+        return None
+    mesh = open_cloud_view(path)
+    return mesh if cloud.placed is None else replace(mesh, xyz=cloud.placed.points(mesh.xyz))
+
+
+def mesh_path(cloud: CloudView) -> Path | None:
+    """The file that :func:`open_mesh` reads; None without one."""
+    path = cloud.source / RUN_MESH
+    return path if path.is_file() else None
 
 
 def scene_cloud_view(scene: Scene) -> CloudView:
@@ -244,7 +268,8 @@ def align_cloud_view(moved: CloudView, onto: CloudView) -> tuple[CloudView, bool
     poses = found.similarity.poses(moved.cam_from_world)
     xyz, error = found.similarity.points(moved.xyz), moved.error * found.similarity.scale
     # A cloud that was moved is not looked at through its own cameras.
-    return replace(moved, xyz=xyz, error=error, cam_from_world=poses, between={}), found.agrees
+    placed = replace(moved, xyz=xyz, error=error, cam_from_world=poses, between={}, placed=found.similarity)
+    return placed, found.agrees
 
 
 def too_few_common_images(first: Path, second: Path, count: int) -> InputError:

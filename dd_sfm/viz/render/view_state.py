@@ -15,6 +15,7 @@ from dd_sfm.viz.render.measure import KINDS, Measured, measure
 from dd_sfm.viz.render.viewpoints import bulk_points, viewing_axes
 
 COLOURS = ("photo", "error", "tracks", "uncertainty", "frame", "run")
+SURFACES = ("points", "mesh", "both")
 CLIP_SIDES = ("left", "right", "top", "bottom", "near", "far")
 KEPT_SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5, 0.3)
 """Steps of the filters by error and uncertainty: shares of the points that pass, the best ones first."""
@@ -32,7 +33,8 @@ class ViewState:
     smaller share of them, 0 when unknown; ``side_by_side``: draw two clouds beside each other; ``only``: index of the
     only cloud shown, None for all; ``cameras``, ``thumbnails``: draw the cameras, and pictures
     in them; ``camera``: index of the first cloud's camera that the view looks through, None for a free view; ``side``:
-    index of the side of the clip box that keys move; ``clip`` (6,): share of the clouds' extent that is cut off at
+    index of the side of the clip box that keys move; ``surface``: one of :data:`SURFACES`, what the page shows of runs
+    that have a mesh; ``clip`` (6,): share of the clouds' extent that is cut off at
     each of :data:`CLIP_SIDES`, as the mean camera sees them; ``picks``: cloud and point index of picked points, and
     ``kind`` (:data:`dd_sfm.viz.render.measure.KINDS`) what is measured between them. ``scales``: the colour scale, the
     same for all clouds, of each colouring that has one.
@@ -55,6 +57,7 @@ class ViewState:
     clip: NDArray[np.float64] = field(default_factory=lambda: np.zeros(6))
     picks: list[tuple[int, int]] = field(default_factory=list)
     kind: str = "distance"
+    surface: str = "points"
 
     def __post_init__(self) -> None:
         self.axes = viewing_axes(self.clouds[0].cam_from_world)

@@ -74,6 +74,24 @@ def find_scale(text: str, scene: Callable[[], Scene], source: Path | None = None
     raise ConfigError(f"--scale {text}: not understood; expected {FORMS}")
 
 
+def distance_text(length_mm: float, first: FloatArray, second: FloatArray) -> str:
+    """The text that :func:`find_scale` reads as a known distance between two points (3,) of the reconstruction.
+
+    The coordinates have so many digits that rounding changes the scale by less than a millionth.
+
+    Raises:
+        ConfigError: If the length is not above 0, or both points are the same.
+    """
+    apart = float(np.linalg.norm(first - second))
+    if not 0 < length_mm < np.inf:
+        raise ConfigError(f"true length {length_mm:g} mm: expected one above 0")
+    if not 0 < apart < np.inf:
+        raise ConfigError("both picked points are at the same place: expected two that are apart")
+    digits = int(np.clip(np.ceil(6.5 - np.log10(apart)), 0, 300))
+    first_text, second_text = (",".join(f"{v:.{digits}f}" for v in xyz) for xyz in (first, second))
+    return f"{length_mm:.9g}mm@{first_text}:{second_text}"
+
+
 def _of_distance(ends: FloatArray, length: float, text: str, scene: Scene | None) -> MetricScale:
     """The scale at which two points (2, 3) are so many mm apart; how sure it is follows from the points' errors."""
     apart = float(np.linalg.norm(ends[1] - ends[0]))

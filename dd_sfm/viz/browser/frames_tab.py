@@ -110,6 +110,7 @@ class FramesTab:
             return
         size = size_through_camera(self.cloud, number, WIDTH_PX)
         viewpoint = find_viewpoint(f"camera:{number}", self.cloud, self.cloud.xyz, *size)
+        self._depth.mm_per_unit = self.page.state.mm_per_unit
         self._model.image, scale = draw(self._depth, viewpoint)
         self._legend.content = scale_bar(scale)
 

@@ -35,6 +35,11 @@ def css(rgb: Sequence[int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
+def small(text: str) -> str:
+    """A line of small text as HTML; what the text holds is shown as it is."""
+    return f'<div style="padding:2px 12px;font-size:12px;color:#667">{html.escape(text)}</div>'
+
+
 def block(content: str) -> str:
     """HTML with the margins and the size of text that the panel has."""
     return f'<div style="padding:4px 12px;font-size:13px;line-height:1.5">{content}</div>'

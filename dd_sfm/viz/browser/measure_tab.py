@@ -4,6 +4,7 @@ import html
 from typing import TYPE_CHECKING, Any
 
 from dd_sfm.viz.browser.drawn import MARKS
+from dd_sfm.viz.browser.line_scale import LineScale
 from dd_sfm.viz.render.measure import KINDS, MIN_POINTS
 
 if TYPE_CHECKING:
@@ -13,6 +14,11 @@ NO_UNCERTAINTY = "The points have no uncertainty of their own: no ± is known."
 MEANING = (
     "±: half of such measurements are wrong by less, if points err independently. Of near points, which err alike, it "
     "says too much."
+)
+UNIT_BY_LINE = "In mm: enter the true length of this line below, or open the page with --scale."
+UNIT_BY_OTHER = (
+    "In mm: measure a distance of known length and enter it, pick the edges of an instrument in Frames, or open the "
+    "page with --scale."
 )
 
 
@@ -34,6 +40,7 @@ class MeasureTab:
         undo, clear = gui.add_button("Take back the last point"), gui.add_button("Clear")
         undo.on_click(lambda event: self._take_back(1))
         clear.on_click(lambda event: self._take_back(len(state.picks)))
+        self.line_scale = LineScale(page)
         page.server.scene.on_click(modifier="shift")(self._pick)
         self.say()
 
@@ -62,6 +69,7 @@ class MeasureTab:
         """Say what was measured, or how many points it needs."""
         state = self.page.state
         found = state.measured()
+        self.line_scale.show()
         if found is None:
             need = MIN_POINTS[state.kind] - len(state.picks)
             text = f"Pick {need} {'more ' if state.picks else ''}point{'s' if need > 1 else ''}."
@@ -73,7 +81,7 @@ class MeasureTab:
             lines.append(f"{len(state.picks)} points")
         lines.append(f'<span style="font-size:12px;color:#667">{MEANING if known else NO_UNCERTAINTY}')
         if state.mm_per_unit is None:
-            lines[-1] += " In mm: dd-sfm view --scale MM_PER_UNIT."
+            lines[-1] += " " + (UNIT_BY_LINE if state.kind == "distance" else UNIT_BY_OTHER)
         lines[-1] += "</span>"
         content = "<br>".join(lines)
         self._result.content = f'<div id="measured" style="padding:4px 12px;font-size:14px">{content}</div>'

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dd_sfm.cameras import PinholeCamera, camera_centres
+from dd_sfm.io.scene import Scene, open_scene
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.browser.drawn import CAMERAS, FRAME, MARKS, POINTS, SURFACE, Drawn, Points, thinning_note
 from dd_sfm.viz.browser.scene import SceneNodes, vertical_fov
@@ -84,6 +85,7 @@ class Page:
         self.lock = threading.RLock()
         self.nodes = SceneNodes(server.scene, drawn)
         camera.apply(server.initial_camera, drawn.extent)
+        self._scene: Scene | None = None
         self._asked: set[str] = set()
         self._changed, self._closed, self.is_drawing = threading.Condition(), False, False
         self.panel = Panel(self, notes)
@@ -161,6 +163,23 @@ class Page:
             start_camera(self.state, view, size).turn(client.camera)
             self.nodes.is_inside = number is not None
         self.ask(CAMERAS)
+
+    def scene(self) -> Scene:
+        """The reconstruction of the first cloud, read when it is first needed.
+
+        Raises:
+            InputError: If it cannot be read.
+        """
+        if self._scene is None:
+            self._scene = open_scene(self.state.clouds[0].source)
+        return self._scene
+
+    def set_scale(self, mm_per_unit: float, text: str) -> None:
+        """Set the length of a scene unit in mm, which was found by what ``--scale`` names by a text."""
+        with self.lock:
+            self.state.mm_per_unit = mm_per_unit
+            self.panel.say_scale(text)
+        self.ask(MARKS, FRAME)
 
     def save(self, client: Any) -> None:
         """Let a browser download the scene as one file, seen from where it looks."""

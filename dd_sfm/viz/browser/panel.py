@@ -8,7 +8,7 @@ import numpy as np
 
 from dd_sfm.viz.browser.drawn import CAMERAS, MARKS, POINTS, SURFACE
 from dd_sfm.viz.browser.frames_tab import FramesTab
-from dd_sfm.viz.browser.legend import block, css, legend
+from dd_sfm.viz.browser.legend import block, css, legend, small
 from dd_sfm.viz.browser.measure_tab import MeasureTab
 from dd_sfm.viz.render.cloud_view import mesh_path
 from dd_sfm.viz.render.colours import RUN_RGB
@@ -87,7 +87,7 @@ class Panel:
             self._cameras()
         save = gui.add_button("Save as one file", hint="A page that opens without a server; filters cannot be changed.")
         save.on_click(lambda event: self.page.save(event.client))
-        gui.add_html(_small("Drag: turn. Right drag: shift. Wheel: closer. Shift and click: pick a point."))
+        gui.add_html(small("Drag: turn. Right drag: shift. Wheel: closer. Shift and click: pick a point."))
 
     def _set_colour(self, name: str) -> None:
         self.state.colour = name
@@ -183,12 +183,12 @@ class Panel:
             rgb = css(RUN_RGB[k]) if state.colour == "run" else "inherit"
             count = f"{int(state.visible(k).sum()):,} of {len(cloud.xyz):,} {cloud.point_word}"
             lines.append(f'<b style="color:{rgb}">{html.escape(cloud.label)}</b>: {count}')
-        lines += [_small(note) for note in (thinning, *self._notes) if note]
+        lines += [small(note) for note in (thinning, *self._notes) if note]
         self._shown.content = block("<br>".join(lines))
 
     def say_problem(self, text: str) -> None:
         """Say what cannot be shown."""
-        self._shown.content = block(_small(text))
+        self._shown.content = block(small(text))
 
     def say_measured(self) -> None:
         """Say what was measured."""
@@ -198,11 +198,11 @@ class Panel:
         """Say what a click has picked."""
         self.measure.say_pick(text)
 
+    def say_scale(self, text: str) -> None:
+        """Say which scale was set, by the text that ``--scale`` takes for it."""
+        self.measure.line_scale.say_set(text)
+
     def show_frame(self, number: int, client: Any) -> None:
         """Go to a frame of the first cloud, and look through its camera."""
         if self.frames is not None:
             self.frames.go(number, client)
-
-
-def _small(text: str) -> str:
-    return f'<div style="padding:2px 12px;font-size:12px;color:#667">{html.escape(text)}</div>'

@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -78,6 +79,25 @@ def scale_by_tool(text: str, scene: Scene) -> MetricScale:
     )
     figures = {"scale_sigma": sigma, "scale_frame": image.number, "known_diameter_mm": diameter}
     return MetricScale(factor, "mm", f"a known diameter of {diameter:g} mm in frame {image.number}", figures, (note,))
+
+
+def tool_text(frame: int, edges: Sequence[FloatArray], diameter_mm: float) -> str:
+    """What ``--scale`` takes for both edges of something of known diameter in a frame, see :func:`scale_by_tool`.
+
+    Args:
+        frame: Number of the frame.
+        edges: Two pixels (2,).
+        diameter_mm: The diameter in mm.
+
+    Raises:
+        ConfigError: If there are not two edges, or the diameter is not above 0.
+    """
+    if len(edges) != 2:
+        raise ConfigError(f"{len(edges)} edges are picked: expected two, opposite each other")
+    if not 0 < diameter_mm < np.inf:
+        raise ConfigError(f"diameter {diameter_mm:g} mm: expected one above 0")
+    pixels = ",".join(f"{value:.1f}" for edge in edges for value in edge)
+    return f"tool:{frame}:{pixels}:{diameter_mm:.9g}mm"
 
 
 def _posed(number: int, scene: Scene) -> tuple[SceneImage, FloatArray]:

@@ -7,13 +7,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.cameras import PinholeCamera
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image
+from dd_sfm.structures import FloatArray
 from dd_sfm.viz.browser.drawn import FRAME, UNSURE, shown_frames, unsure_frames
+from dd_sfm.viz.browser.edges import EdgePicker
 from dd_sfm.viz.browser.legend import scale_bar
 from dd_sfm.viz.render.depth_view import DEPTH_PICTURES, DepthView
 from dd_sfm.viz.render.screenshot import draw_through_camera, size_through_camera
-from dd_sfm.viz.render.viewpoints import find_viewpoint
+from dd_sfm.viz.render.viewpoints import camera_index, find_viewpoint
 
 if TYPE_CHECKING:
     from dd_sfm.viz.browser.page import Page
@@ -41,6 +44,7 @@ class FramesTab:
         self._through = gui.add_checkbox("Look through it", True)
         back = gui.add_button("Back to the whole")
         back.on_click(lambda event: page.look_from(event.client, "front"))
+        self.edges = EdgePicker(self)
         self._text = gui.add_html("")
         self._picture = gui.add_image(_blank(), label="picture", format="jpeg")
         self._depth = DepthView(self.cloud.source, page.state.mm_per_unit)
@@ -90,7 +94,9 @@ class FramesTab:
 
     def _show(self, client: Any) -> None:
         self.page.ask(FRAME)
-        if client is not None and self._through.value:
+        if self.edges.is_on:
+            self.edges.start(client)
+        elif client is not None and self._through.value:
             self.page.look_from(client, f"camera:{self.number}")
 
     def draw(self) -> None:
@@ -128,13 +134,24 @@ class FramesTab:
             words.append(f"pose confidence {value:.2f}" + (" (unsure)" if value < UNSURE else ""))
         return ", ".join(words)
 
-    def _photo(self, number: int) -> NDArray[np.uint8] | None:
+    def picture(self, number: int) -> NDArray[np.uint8] | None:
+        """The picture (H, W, 3) of a frame; None where there is none, as between key frames."""
         image = next((image for image in self.cloud.images if image.number == number), None)
         if image is None or image.path is None:
             return None
         try:
-            picture = read_image(image.path)
+            return read_image(image.path)
         except InputError:
+            return None
+
+    def camera_of(self, number: int) -> tuple[PinholeCamera, FloatArray]:
+        """The camera of a frame with a picture, and its pose cam_from_world (3, 4)."""
+        index = camera_index(self.cloud, number)
+        return self.cloud.images[index].camera, self.cloud.cam_from_world[index]
+
+    def _photo(self, number: int) -> NDArray[np.uint8] | None:
+        picture = self.picture(number)
+        if picture is None:
             return None
         size = (WIDTH_PX, max(2, round(WIDTH_PX * picture.shape[0] / picture.shape[1])))
         return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -35,7 +35,7 @@ class MeasureTab:
         kind = gui.add_dropdown("Measure", KINDS, initial_value=state.kind)
         kind.on_update(lambda event: self._set_kind(kind.value))
         self._by_click = gui.add_checkbox("Pick by clicking", False, hint="Shift and click picks at any time.")
-        self._by_click.on_update(lambda event: self._listen())
+        self._by_click.on_update(lambda event: self.listen())
         self._result, self._said = gui.add_html(""), gui.add_html("")
         undo, clear = gui.add_button("Take back the last point"), gui.add_button("Clear")
         undo.on_click(lambda event: self._take_back(1))
@@ -44,11 +44,12 @@ class MeasureTab:
         page.server.scene.on_click(modifier="shift")(self._pick)
         self.say()
 
-    def _listen(self) -> None:
-        scene = self.page.server.scene
+    def listen(self) -> None:
+        """Take clicks with Shift, and those without where that was asked for or a picture is picked in."""
+        frames, scene = self.page.panel.frames, self.page.server.scene
         scene.remove_click_callback("all")
         scene.on_click(modifier="shift")(self._pick)
-        if self._by_click.value:
+        if self._by_click.value or (frames is not None and frames.edges.is_on):
             scene.on_click()(self._pick)
 
     def _pick(self, event: Any) -> None:

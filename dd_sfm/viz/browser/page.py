@@ -12,6 +12,7 @@ from dd_sfm.cameras import PinholeCamera, camera_centres
 from dd_sfm.io.scene import Scene, open_scene
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.browser.drawn import CAMERAS, FRAME, MARKS, POINTS, SURFACE, Drawn, Points, thinning_note
+from dd_sfm.viz.browser.picture_plane import PicturePlane
 from dd_sfm.viz.browser.scene import SceneNodes, vertical_fov
 from dd_sfm.viz.render.orbit import orbit_from_viewpoint, point_at
 from dd_sfm.viz.render.splat import project
@@ -155,10 +156,17 @@ class Page:
 
     # What the mouse and the buttons do
 
+    def look_at(self, client: Any, plane: PicturePlane) -> None:
+        """Let a browser look at the whole picture of a frame from its camera."""
+        size = _size_of(client)
+        with self.lock, client.atomic():
+            PageCamera(*plane.view(size[0] / size[1])).turn(client.camera)
+
     def look_from(self, client: Any, view: str) -> None:
         """Let a browser look from a named view or through a camera."""
-        size = (client.camera.image_width or USUAL_SIZE[0], client.camera.image_height or USUAL_SIZE[1])
-        number = parse_camera_view(view)
+        size, number = _size_of(client), parse_camera_view(view)
+        if self.panel.frames is not None:
+            self.panel.frames.edges.stop()
         with self.lock, client.atomic():
             start_camera(self.state, view, size).turn(client.camera)
             self.nodes.is_inside = number is not None
@@ -192,8 +200,14 @@ class Page:
         client.send_file_download("dd-sfm-view.html", content)
 
     def pick(self, client: Any, origin: tuple[float, ...], direction: tuple[float, ...]) -> None:
-        """Pick the nearest point that is shown within a few pixels of a ray (3,) from a place (3,)."""
-        height = client.camera.image_height or USUAL_SIZE[1]
+        """Pick the nearest point that is shown within a few pixels of a ray (3,) from a place (3,).
+
+        Where the picture of a frame is shown for its edges, the pixel is picked instead.
+        """
+        frames, height = self.panel.frames, client.camera.image_height or USUAL_SIZE[1]
+        if frames is not None and frames.edges.is_on:
+            frames.edges.pick(np.array(origin), np.array(direction))
+            return
         with self.lock:
             found = pick_along(self.state, np.array(origin), np.array(direction), client.camera.fov, height)
             if found is None:
@@ -201,6 +215,11 @@ class Page:
                 return
             self.panel.say_pick(self.state.pick(*found))
         self.ask(MARKS)
+
+
+def _size_of(client: Any) -> tuple[int, int]:
+    """Width and height of the scene in a browser."""
+    return client.camera.image_width or USUAL_SIZE[0], client.camera.image_height or USUAL_SIZE[1]
 
 
 def pick_along(

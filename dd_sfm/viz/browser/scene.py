@@ -28,7 +28,7 @@ class SceneNodes:
     """Clouds, cameras, and marks of picked points in a scene of viser, updated when the state changes.
 
     ``by_confidence``: colour cameras by the confidence of their poses; ``is_inside``: the view is that of a camera,
-    which those around it would cover.
+    which those around it would cover; ``is_hidden``: a picture is shown instead of points, meshes and marks.
 
     Args:
         scene: ``ViserServer.scene``.
@@ -37,7 +37,7 @@ class SceneNodes:
 
     def __init__(self, scene: Any, drawn: Drawn) -> None:
         self.scene, self.drawn = scene, drawn
-        self.by_confidence, self.is_inside = False, False
+        self.by_confidence, self.is_inside, self.is_hidden = False, False, False
         self._clouds: dict[int, Any] = {}
         self._surfaces: dict[int, Any] = {}
         self._cameras: list[Any] = []
@@ -65,8 +65,8 @@ class SceneNodes:
         return parts
 
     def _shows_points(self, k: int) -> bool:
-        """Whether the points of a cloud are shown: its mesh may be shown instead."""
-        return self.state.surface != "mesh" or mesh_path(self.state.clouds[k]) is None
+        """Whether the points of a cloud are shown: its mesh, or a picture, may be shown instead."""
+        return not self.is_hidden and (self.state.surface != "mesh" or mesh_path(self.state.clouds[k]) is None)
 
     def update_surface(self) -> None:
         """Show the meshes of the runs that have one, or not; they are read when they are shown for the first time.
@@ -75,7 +75,7 @@ class SceneNodes:
             InputError: If one is damaged.
         """
         for k in range(len(self.state.clouds)):
-            shown = self.state.surface != "points" and self.state.only in (None, k)
+            shown = self.state.surface != "points" and self.state.only in (None, k) and not self.is_hidden
             if shown and k not in self._surfaces:
                 self._surfaces[k] = self._add_surface(k)
             node = self._surfaces.get(k)
@@ -218,6 +218,9 @@ class SceneNodes:
         """Draw the picked points, the line between them, and what was measured."""
         for node in self._marks:
             node.remove()
+        self._marks = []
+        if self.is_hidden:
+            return
         at = np.array([self.state.clouds[k].xyz[i] + self.state.offset(k) for k, i in self.state.picks]).reshape(-1, 3)
         radius = self.state.mark_radius()
         self._marks = [

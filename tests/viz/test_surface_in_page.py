@@ -59,19 +59,19 @@ def test_a_mesh_comes_in_the_coordinates_of_its_cloud(state):
 
 def test_the_list_draws_the_meshes_of_both_runs(page):
     assert not page.nodes._surfaces
-    choose(page, page.panel.surface, "mesh")
+    choose(page, page.panel.controls["Surface"], "mesh")
     drawn = page.nodes._surfaces
     assert [drawn[k].visible for k in (0, 1)] == [True, True]
     assert not any(node.visible for node in page.nodes._clouds.values())
     assert page.server.scene.get_handle_by_name("/mesh/run 2") is drawn[1]
-    choose(page, page.panel.surface, "both")
+    choose(page, page.panel.controls["Surface"], "both")
     assert all(node.visible for node in (*page.nodes._clouds.values(), *drawn.values()))
-    choose(page, page.panel.surface, "points")
+    choose(page, page.panel.controls["Surface"], "points")
     assert not any(node.visible for node in drawn.values())
 
 
 def test_a_mesh_goes_with_its_run(page):
-    choose(page, page.panel.surface, "both")
+    choose(page, page.panel.controls["Surface"], "both")
     page.state.side_by_side, page.state.only = True, 1
     page.ask("surface", "points")
     page.settle()
@@ -82,7 +82,7 @@ def test_a_mesh_goes_with_its_run(page):
 
 def test_a_run_without_a_mesh_keeps_its_points(page):
     (page.state.clouds[1].source / "mesh.ply").unlink()
-    choose(page, page.panel.surface, "mesh")
+    choose(page, page.panel.controls["Surface"], "mesh")
     assert [page.nodes._clouds[k].visible for k in (0, 1)] == [False, True]
 
 

@@ -32,8 +32,8 @@ class MeasureTab:
     def __init__(self, page: "Page") -> None:
         self.page = page
         gui, state = page.server.gui, page.state
-        kind = gui.add_dropdown("Measure", KINDS, initial_value=state.kind)
-        kind.on_update(lambda event: self._set_kind(kind.value))
+        self.kind = gui.add_dropdown("Measure", KINDS, initial_value=state.kind)
+        self.kind.on_update(lambda event: self._set_kind(self.kind.value))
         self._by_click = gui.add_checkbox("Pick by clicking", False, hint="Shift and click picks at any time.")
         self._by_click.on_update(lambda event: self.listen())
         self._result, self._said = gui.add_html(""), gui.add_html("")

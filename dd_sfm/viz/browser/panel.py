@@ -27,6 +27,8 @@ CLIP_AXES = (("left to right", 0), ("top to bottom", 2), ("near to far", 4))
 class Panel:
     """The controls of a page, which change its state.
 
+    ``controls``: those of the tabs Look and Filter by what they are called.
+
     Args:
         page: The page.
         notes: Lines to show.
@@ -40,6 +42,7 @@ class Panel:
         self.gui.main_panel.dock_right()
         self.gui.main_panel.set_width(WIDTH_PX)
         self._shown = self.gui.add_html("")
+        self.controls: dict[str, Any] = {}
         tabs = self.gui.add_tab_group()
         with tabs.add_tab("Look"):
             self._look_tab()
@@ -59,6 +62,7 @@ class Panel:
 
     def changes(self, handle: Any, change: Callable[[Any], None], *parts: str) -> None:
         """Let a control change the state by its value, and draw parts of the scene anew."""
+        self.controls[handle.label] = handle
 
         @handle.on_update
         def _(event: Any) -> None:
@@ -81,8 +85,8 @@ class Panel:
         if len(state.clouds) > 1:
             self._two_runs()
         if any(mesh_path(cloud) is not None for cloud in state.clouds):
-            self.surface = gui.add_dropdown("Surface", SURFACES, initial_value=state.surface)
-            self.changes(self.surface, lambda value: setattr(state, "surface", value), SURFACE, POINTS)
+            surface = gui.add_dropdown("Surface", SURFACES, initial_value=state.surface)
+            self.changes(surface, lambda value: setattr(state, "surface", value), SURFACE, POINTS)
         if state.clouds[0].images:
             self._cameras()
         save = gui.add_button("Save as one file", hint="A page that opens without a server; filters cannot be changed.")

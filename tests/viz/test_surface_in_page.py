@@ -2,31 +2,35 @@
 
 import re
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 import pytest
-from viewing import saved_parts, shown
+from viewing import WALL_SIDE, saved_parts, shown, write_wall
 
-from dd_sfm.io.clouds import write_mesh
 from dd_sfm.sfm.geometry import Similarity
+from dd_sfm.viz.browser.glb import mesh_as_glb
 from dd_sfm.viz.browser.page import start_camera
 from dd_sfm.viz.browser.serve import saved_scene, served
 from dd_sfm.viz.render.cloud_view import open_mesh
 from dd_sfm.viz.render.view_state import ViewState
 
-SIDE = 40
 MOVED = Similarity(2.0, np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), np.array([1.0, 2.0, 3.0]))
 
 
-def write_wall(folder, side=SIDE):
-    """A mesh of side x side vertices in the folder; returns its vertices."""
-    folder.mkdir(exist_ok=True)
-    x, y = np.meshgrid(np.linspace(-4, 6, side), np.linspace(-4, 4, side))
-    xyz = np.column_stack([x.ravel(), y.ravel(), np.full(side**2, 10.0)])
-    corner = (np.arange(side - 1)[:, None] * side + np.arange(side - 1)).ravel()
-    faces = np.concatenate([corner[:, None] + [0, 1, side], corner[:, None] + [1, side + 1, side]])
-    write_mesh(folder / "mesh.ply", xyz, faces, np.tile([0.0, 0, -1], (len(xyz), 1)), np.full(xyz.shape, 90, np.uint8))
-    return xyz
+def test_a_mesh_is_valid_gltf_in_the_colours_of_pictures():
+    import trimesh
+
+    rng = np.random.default_rng(0)
+    xyz, faces = rng.normal(size=(5, 3)), np.array([[0, 1, 2], [2, 3, 4], [4, 0, 1]])
+    content = mesh_as_glb(xyz, faces, np.tile(np.uint8([0, 188, 255]), (5, 1)))
+    assert int.from_bytes(content[8:12], "little") == len(content)
+    (found,) = trimesh.load(BytesIO(content), file_type="glb", process=False).geometry.values()
+    assert found.vertices == pytest.approx(xyz, abs=1e-6)
+    assert (found.faces == faces).all()
+    assert found.visual.material.doubleSided
+    # Half of the light is 188 of 255 in a picture.
+    assert found.visual.vertex_attributes["color"][0] / 65535 == pytest.approx([0, 0.5, 1, 1], abs=4e-3)
 
 
 @pytest.fixture
@@ -70,6 +74,13 @@ def test_the_list_draws_the_meshes_of_both_runs(page):
     assert not any(node.visible for node in drawn.values())
 
 
+def test_points_are_hidden_from_the_start_where_the_mesh_is_shown(state):
+    state.surface = "mesh"
+    with served(state, "front", port=0) as (page, _):
+        assert not any(node.visible for node in page.nodes._clouds.values())
+        assert all(node.visible for node in page.nodes._surfaces.values())
+
+
 def test_a_mesh_goes_with_its_run(page):
     choose(page, page.panel.controls["Surface"], "both")
     page.state.side_by_side, page.state.only = True, 1
@@ -105,7 +116,7 @@ def test_a_saved_page_grows_by_its_mesh(state):
     for cloud in state.clouds:
         (cloud.source / "mesh.ply").unlink()
     without, _ = saved_scene(state, start_camera(state, "front"))
-    assert len(without) + 2 * SIDE**2 < len(with_meshes) < len(without) + 200 * SIDE**2
+    assert len(without) + 2 * WALL_SIDE**2 < len(with_meshes) < len(without) + 200 * WALL_SIDE**2
 
 
 def test_a_damaged_mesh_is_left_out_of_what_is_saved_and_told(state):

@@ -3,8 +3,10 @@
 import numpy as np
 
 from dd_sfm.cameras import PinholeCamera
+from dd_sfm.io.clouds import write_mesh
 from dd_sfm.viz.render.cloud_view import CloudView
 
+WALL_SIDE = 40
 CAMERA = PinholeCamera(160, 120, 100.0, 100.0, 79.5, 59.5)
 
 
@@ -30,6 +32,18 @@ def shown(tmp_path, count=5, points=400, label="run", images=()):
         np.full(points, np.nan),
         tuple(names),
         poses(count),
+    )
+
+
+def write_wall(folder, side=WALL_SIDE, rgb=(90, 90, 90)):
+    """A mesh of side x side vertices as that of a run in a folder."""
+    folder.mkdir(exist_ok=True)
+    x, y = np.meshgrid(np.linspace(-4, 6, side), np.linspace(-4, 4, side))
+    xyz = np.column_stack([x.ravel(), y.ravel(), np.full(side**2, 10.0)])
+    corner = (np.arange(side - 1)[:, None] * side + np.arange(side - 1)).ravel()
+    faces = np.concatenate([corner[:, None] + [0, 1, side], corner[:, None] + [1, side + 1, side]])
+    write_mesh(
+        folder / "mesh.ply", xyz, faces, np.tile([0.0, 0, -1], (len(xyz), 1)), np.tile(np.uint8(rgb), (len(xyz), 1))
     )
 
 

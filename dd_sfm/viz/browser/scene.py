@@ -10,6 +10,7 @@ from dd_sfm.cameras import PinholeCamera, camera_centres
 from dd_sfm.errors import InputError
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.browser.drawn import Drawn, Points, confidence_rgb
+from dd_sfm.viz.browser.glb import mesh_as_glb
 from dd_sfm.viz.render.camera_shapes import camera_lines, evenly_spread, small_image
 from dd_sfm.viz.render.cloud_view import CloudView, mesh_path, open_mesh
 from dd_sfm.viz.render.colours import RUN_RGB, ColourScale
@@ -57,7 +58,7 @@ class SceneNodes:
             if len(self.state.clouds[k].faces):
                 self._update_mesh(k)
             elif k not in self._clouds:
-                self._clouds[k] = self._add_points(f"/points {k + 1}", part)
+                self._clouds[k] = self._add_points(f"/points {k + 1}", part, visible=self._shows_points(k))
             else:
                 handle = self._clouds[k]
                 handle.points, handle.colors, handle.point_size = part.xyz, part.rgb, self.point_size
@@ -139,15 +140,10 @@ class SceneNodes:
 
     def add_mesh(self, name: str, xyz: FloatArray, faces: NDArray[np.int64], rgb: NDArray[np.uint8]) -> Any:
         """Add a mesh with coloured vertices, or replace that of the same name."""
-        import trimesh
-
         if not len(faces):
             self.scene.remove_by_name(name)
             return None
-        mesh = trimesh.Trimesh(xyz.astype(np.float32), faces, vertex_colors=rgb, process=False)
-        # The colours hold the light of the endoscope already.
-        mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=rgb)
-        return self.scene.add_mesh_trimesh(name, mesh)
+        return self.scene.add_glb(name, mesh_as_glb(xyz, faces, rgb), cast_shadow=False, receive_shadow=False)
 
     # Cameras
 

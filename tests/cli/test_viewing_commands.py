@@ -67,6 +67,23 @@ def test_a_screenshot(dd_sfm, run, tmp_path, view):
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 
 
+@pytest.mark.parametrize("suffix", [".html", ".viser"])
+def test_the_scene_as_one_file_with_the_mesh_of_the_run(dd_sfm, refused, run, tmp_path, suffix):
+    with_mesh, without = tmp_path / f"with{suffix}", tmp_path / f"without{suffix}"
+    assert dd_sfm("view", run, "--save", without).code == 0
+    rng = np.random.default_rng(0)
+    xyz, corners = rng.normal(size=(900, 3)), np.arange(900).reshape(-1, 3)
+    write_mesh(run / "mesh.ply", xyz, corners, xyz, rng.integers(0, 256, (900, 3)).astype(np.uint8))
+    ran = dd_sfm("view", run, "--save", with_mesh, "--scale", "0.5")
+    assert (ran.code, ran.err.startswith(f"written: {with_mesh} (")) == (0, True), ran.err
+    assert with_mesh.stat().st_size > without.stat().st_size + 12 * 900
+    refused("view", run, "--save", with_mesh, says="--overwrite", code=1)
+    (run / "mesh.ply").write_bytes(b"ply\nformat binary_little_endian 1.0\nelement vertex 9\n")
+    ran = dd_sfm("view", run, "--save", with_mesh, "--overwrite")
+    assert ran.code == 0
+    assert ran.err.startswith(f"note: {run / 'mesh.ply'}: ")
+
+
 def test_a_screenshot_of_two_runs_a_model_and_a_cloud(dd_sfm, run, tmp_path):
     write_points(tmp_path / "cloud.ply", plane_model(2.0).xyz, plane_model(2.0).rgb)
     sources = ([run, run / "sparse" / "0"], [run / "sparse" / "0"], [tmp_path / "cloud.ply"])

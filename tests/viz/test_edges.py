@@ -89,6 +89,7 @@ def test_picks_become_the_text_of_the_scale_and_set_it(page, run):
     assert edges.is_on
     assert not page.nodes._clouds[0].visible
     assert "Click one edge" in edges._said.content
+    assert "switch that off in Frames" in page.panel.measure._result.content
     click(page, EDGES)
     assert np.array(edges.edges) == pytest.approx(EDGES)
     assert "29.7 pixels apart" in edges._said.content

@@ -4,6 +4,7 @@ import html
 from typing import TYPE_CHECKING, Any
 
 from dd_sfm.viz.browser.drawn import MARKS
+from dd_sfm.viz.browser.legend import small
 from dd_sfm.viz.browser.line_scale import LineScale
 from dd_sfm.viz.render.measure import KINDS, MIN_POINTS
 
@@ -15,6 +16,7 @@ MEANING = (
     "±: half of such measurements are wrong by less, if points err independently. Of near points, which err alike, it "
     "says too much."
 )
+PICTURE_SHOWN = "A picture is shown, to pick the edges of an instrument: switch that off in Frames to measure."
 UNIT_BY_LINE = "In mm: enter the true length of this line below, or open the page with --scale."
 UNIT_BY_OTHER = (
     "In mm: measure a distance of known length and enter it, pick the edges of an instrument in Frames, or open the "
@@ -71,6 +73,9 @@ class MeasureTab:
         state = self.page.state
         found = state.measured()
         self.line_scale.show()
+        if self.page.nodes.is_hidden:
+            self._result.content = small(PICTURE_SHOWN)
+            return
         if found is None:
             need = MIN_POINTS[state.kind] - len(state.picks)
             text = f"Pick {need} {'more ' if state.picks else ''}point{'s' if need > 1 else ''}."

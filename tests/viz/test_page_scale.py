@@ -10,6 +10,7 @@ from converting import FIRST, write_dense_run
 from viewing import shown
 
 from dd_sfm.errors import ConfigError
+from dd_sfm.io.metric import HALF, MetricScale
 from dd_sfm.registration.metric_scale import distance_text, find_scale
 from dd_sfm.viz.browser.serve import served
 from dd_sfm.viz.render.cloud_view import open_cloud_view
@@ -110,6 +111,18 @@ def test_depth_maps_are_in_mm_then(tmp_path):
         frames._kind.value = "depth"
         page.settle()
         assert "depth [scene units]" in frames._legend.content
-        page.set_scale(2.0, "2")
+        page.set_scale(MetricScale(2.0, "mm", "a factor"), "2")
         page.settle()
         assert "depth [mm]" in frames._legend.content
+
+
+def test_the_error_of_the_scale_is_in_that_of_a_length(state):
+    cloud = replace(state.clouds[0], error=np.full(len(state.clouds[0].xyz), 0.01))
+    with served(ViewState((cloud,)), "front", port=0) as (page, _):
+        pick(page, 0, (7, 100))
+        length = np.linalg.norm(cloud.xyz[7] - cloud.xyz[100])
+        for sigma in (0.0, 0.1):
+            page.set_scale(MetricScale(2.0, "mm", "a factor", {"scale_sigma": sigma}), "2")
+            page.settle()
+            error = 2 * np.hypot(0.01 * np.sqrt(2), HALF * sigma * length)
+            assert f"{2 * length:.4g} ± {error:.2g} mm" in page.panel.measure._result.content

@@ -183,5 +183,5 @@ class EdgePicker:
             self._line = str(error)
         else:
             self._line = "; ".join(found.notes)
-            self.page.set_scale(found.factor, text)
+            self.page.set_scale(found, text)
         self.say()

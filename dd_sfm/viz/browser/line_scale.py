@@ -61,7 +61,7 @@ class LineScale:
             return
         first, second = (state.clouds[0].xyz[i] for _, i in state.picks)
         text = distance_text(float(self.length.value), first, second)
-        self.page.set_scale(find_scale(text, self.page.scene).factor, text)
+        self.page.set_scale(find_scale(text, self.page.scene, state.clouds[0].source), text)
 
     def say_set(self, text: str) -> None:
         """Say which scale was set, by the text that ``--scale`` takes for it."""

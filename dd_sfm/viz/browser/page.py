@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dd_sfm.cameras import PinholeCamera, camera_centres
+from dd_sfm.io.metric import MetricScale
 from dd_sfm.io.scene import Scene, open_scene
 from dd_sfm.structures import FloatArray
 from dd_sfm.viz.browser.drawn import CAMERAS, FRAME, MARKS, POINTS, SURFACE, Drawn, Points, thinning_note
@@ -182,10 +183,10 @@ class Page:
             self._scene = open_scene(self.state.clouds[0].source)
         return self._scene
 
-    def set_scale(self, mm_per_unit: float, text: str) -> None:
-        """Set the length of a scene unit in mm, which was found by what ``--scale`` names by a text."""
+    def set_scale(self, found: MetricScale, text: str) -> None:
+        """Set the length of a scene unit, which was found by what ``--scale`` names by a text, and its error."""
         with self.lock:
-            self.state.mm_per_unit = mm_per_unit
+            self.state.mm_per_unit, self.state.scale_error = found.factor, found.error
             self.panel.say_scale(text)
         self.ask(MARKS, FRAME)
 

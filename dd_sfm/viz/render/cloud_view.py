@@ -16,8 +16,8 @@ from dd_sfm.io.frame_poses import read_frame_poses
 from dd_sfm.io.scene import Scene, SceneImage, open_scene, scene_uncertainty
 from dd_sfm.io.trajectory import located_poses, model_number
 from dd_sfm.mvs.mesh import vertex_normals
-from dd_sfm.sfm.observation_geometry import mean_distances
 from dd_sfm.sfm.geometry import Similarity
+from dd_sfm.sfm.observation_geometry import mean_distances
 from dd_sfm.structures import FloatArray, IntArray
 
 MIN_COMMON_IMAGES = 3

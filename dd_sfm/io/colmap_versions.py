@@ -15,7 +15,7 @@ PRIOR_POSE = tuple(f"prior_{name}" for name in ("qw", "qx", "qy", "qz", "tx", "t
 
 
 def open_to_all_versions(database: Path) -> None:
-    """Change a database of COLMAP 4, which is not open, so that 3.9 to 4.2 open it; nothing that it holds is lost.
+    """Change a database of COLMAP 4, which is not open, so that 3.8 to 4.2 open it; nothing that it holds is lost.
 
     A later version that opens it makes its own table of priors anew: do this after the last time.
 

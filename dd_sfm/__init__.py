@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from dd_sfm.api import register as register
     from dd_sfm.api import run_stages as run_stages
     from dd_sfm.api import write_cloud as write_cloud
+    from dd_sfm.api import write_hloc_queries as write_hloc_queries
     from dd_sfm.api import write_mesh as write_mesh
 
 __version__ = "0.2.0"
@@ -110,6 +111,7 @@ __all__ = (
     "register",
     "run_stages",
     "write_cloud",
+    "write_hloc_queries",
     "write_mesh",
 )
 

@@ -18,6 +18,7 @@ from dd_sfm.api_files import mesh as mesh
 from dd_sfm.api_files import write_mesh as write_mesh
 from dd_sfm.api_joining import localize as localize
 from dd_sfm.api_joining import merge as merge
+from dd_sfm.api_joining import write_hloc_queries as write_hloc_queries
 from dd_sfm.api_values import OnStage, Source, calibration_text, say_nothing, settings_of, source_paths_of
 from dd_sfm.calibration.board import Board as Board
 from dd_sfm.calibration.calibrate import MAX_VIEWS, CalibrationRequest, calibrate_board

@@ -62,6 +62,37 @@ def read_database_matches(path: Path) -> MatchedImages:
     return MatchedImages(names, sizes, tuple(keypoints), dict(sorted(matches.items())))
 
 
+def read_database_descriptors(path: Path) -> dict[str, NDArray[np.uint8]]:
+    """Descriptors (N, D) uint8 of the images of a COLMAP database that have some, by name.
+
+    Raises:
+        InputError: If it is no COLMAP database.
+    """
+    try:
+        with closing(sqlite3.connect(_address(regular(path)), uri=True)) as database:
+            names = dict(database.execute("SELECT image_id, name FROM images").fetchall())
+            found = _tables(database, "image_id", "descriptors", "u1")
+            return {str(names[image]): table for image, table in found if image in names}
+    except (sqlite3.Error, OSError, ValueError, TypeError, OverflowError) as error:
+        raise _damaged(path, error) from error
+
+
+def copy_database(path: Path, copy: Path) -> None:
+    """Copy a COLMAP database as it reads, also while another program has it open; nothing is left beside it.
+
+    Raises:
+        InputError: If it is no database.
+    """
+    try:
+        with (
+            closing(sqlite3.connect(_address(regular(path)), uri=True)) as database,
+            closing(sqlite3.connect(copy)) as to,
+        ):
+            database.backup(to)
+    except (sqlite3.Error, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
 def database_matches(path: Path, names: tuple[str, str]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Places (N, 2) of the matches of two images, pixel centres at integers, not verified; None when not matched.
 

@@ -124,7 +124,7 @@ def as_binary(folder: Path) -> Iterator[Path]:
     if _suffix(folder) == ".bin":
         yield folder
         return
-    model = _open(folder)
+    model = open_model(folder)
     with TemporaryDirectory() as scratch:
         model.write_binary(scratch)
         try:
@@ -140,7 +140,7 @@ def read_reconstruction(folder: Path) -> Reconstruction:
         InputError: If the model is missing or cannot be read.
     """
     with log_kept():
-        return _open(folder)
+        return open_model(folder)
 
 
 def rewrite_model(source: Path, folder: Path, *, text: bool, scale: float = 1.0) -> None:
@@ -156,7 +156,7 @@ def rewrite_model(source: Path, folder: Path, *, text: bool, scale: float = 1.0)
         InputError: If the model cannot be read.
         OutputError: If it cannot be written.
     """
-    model = _open(source)
+    model = open_model(source)
     if scale != 1.0:
         model.transform(pycolmap.Sim3d(scale, pycolmap.Rotation3d(), [0.0, 0.0, 0.0]))
     try:
@@ -171,7 +171,7 @@ def move_model(folder: Path, scale: float, rotation: FloatArray, shift: FloatArr
     Raises:
         OutputError: If it cannot be written.
     """
-    model = _open(folder)
+    model = open_model(folder)
     model.transform(pycolmap.Sim3d(scale, pycolmap.Rotation3d(rotation), shift))
     try:
         model.write_binary(str(folder))
@@ -185,7 +185,7 @@ def make_pinhole(folder: Path) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    model = _open(folder)
+    model = open_model(folder)
     others = [lens for lens in model.cameras.values() if lens.model.name != "PINHOLE"]
     for lens in others:
         k = lens.calibration_matrix()
@@ -198,7 +198,12 @@ def make_pinhole(folder: Path) -> None:
         raise output_error(folder, OSError(_first_line(error))) from error
 
 
-def _open(folder: Path) -> pycolmap.Reconstruction:
+def open_model(folder: Path) -> pycolmap.Reconstruction:
+    """Read a binary or text model as COLMAP's own object.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
     silence()
     suffix = _suffix(folder)
     _check_files(folder, suffix)

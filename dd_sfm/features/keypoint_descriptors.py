@@ -45,7 +45,7 @@ def describe_places(describer: Describer, frame: WorkingFrame, grid: WorkingGrid
 class RunDescriptors:
     """Descriptors of a run's frames at any places: from the maps that it keeps, else by its network once more.
 
-    Nothing is written.
+    Nothing is written. Maps that are kept have nothing where masks leave frames out: descriptors there are zero.
 
     Args:
         frames: The run's frames.

@@ -179,11 +179,22 @@ def test_the_command_writes_all(dd_sfm, tmp_path):
     assert np.allclose(read_transform(tmp_path / "out" / "inverse.tfm") @ matrix, np.eye(4), atol=1e-9)
     assert np.allclose(read_transform(tmp_path / "out" / "registration.json"), matrix)
     written = read_ply(tmp_path / "out" / "residuals.ply")
+    _check_by_itk(tmp_path / "out", cloud.xyz, np.stack([written["vertex"][axis] for axis in "xyz"], 1))
     assert np.median(written["vertex"]["residual"]) == pytest.approx(content["residual_median"], rel=1e-3)
     assert "unit: mm" in written.comments
     again = dd_sfm(*words, "--pairs", tmp_path / "pairs.csv")
     assert again.code == 1
     assert "not empty" in again.err
+
+
+def _check_by_itk(folder, cloud, moved):
+    """ITK maps the cloud by transform.tfm to where residuals.ply has it, and back by inverse.tfm."""
+    itk = pytest.importorskip("SimpleITK")
+    to, back = (itk.ReadTransform(str(folder / name)) for name in ("transform.tfm", "inverse.tfm"))
+    assert len(cloud) == len(moved)
+    for point, place in zip(cloud[::50], moved[::50], strict=True):
+        assert np.allclose(to.TransformPoint(point.astype(float).tolist()), place, atol=1e-3)
+        assert np.allclose(back.TransformPoint(place.astype(float).tolist()), point, atol=1e-3)
 
 
 def test_the_command_refuses_what_it_cannot_use(dd_sfm, tmp_path):

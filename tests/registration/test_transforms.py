@@ -38,6 +38,28 @@ def test_transforms_are_read(name, tmp_path):
     assert np.allclose(start.points(np.ones((1, 3))), (MATRIX @ np.ones(4))[:3])
 
 
+def test_itk_maps_points_as_the_matrix_does(tmp_path):
+    itk = pytest.importorskip("SimpleITK")
+    (tmp_path / "a.tfm").write_text(itk_text(MATRIX))
+    transform = itk.ReadTransform(str(tmp_path / "a.tfm"))
+    for point in np.random.default_rng(0).normal(scale=50, size=(20, 3)):
+        assert np.allclose(transform.TransformPoint(point.tolist()), MATRIX[:3, :3] @ point + MATRIX[:3, 3], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["AffineTransform", "Similarity3DTransform", "VersorRigid3DTransform"])
+def test_what_itk_writes_is_read_as_itk_maps_it(name, tmp_path):
+    itk = pytest.importorskip("SimpleITK")
+    turned = MATRIX[:3, :3] / 1.7
+    transform = getattr(itk, name)(*([3] if name == "AffineTransform" else []))
+    transform.SetCenter((4.0, -7.0, 2.0))
+    transform.SetTranslation((3.0, 1.0, -2.0))
+    transform.SetMatrix((turned if name == "VersorRigid3DTransform" else 1.7 * turned).ravel().tolist())
+    itk.WriteTransform(transform, str(tmp_path / "a.tfm"))
+    matrix = read_transform(tmp_path / "a.tfm")
+    for point in np.random.default_rng(0).normal(scale=50, size=(20, 3)):
+        assert np.allclose(transform.TransformPoint(point.tolist()), matrix[:3, :3] @ point + matrix[:3, 3], atol=1e-9)
+
+
 @pytest.mark.parametrize(
     "text",
     ["1 2 3", "a b", "0 " * 16, "1 0 0 0 0 2 0 0 0 0 1 0", "-1 0 0 0 0 1 0 0 0 0 1 0", "1 0 0 nan 0 1 0 0 0 0 1 0"],

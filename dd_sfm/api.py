@@ -321,7 +321,7 @@ def register(
 
     Args:
         source: A run, its folder, the folder of a COLMAP model, or a PLY file with normals.
-        surface: Mesh as STL, PLY, OBJ or legacy VTK, or a cloud as PLY.
+        surface: Mesh as STL, PLY, OBJ, VTK or VTP, or a cloud as PLY.
         pairs, initial: File of picked points, or a transform (4, 4) that is roughly right, or a file of one. With
             neither the whole surface is searched.
         scale: Unit of the cloud in the surface's, where it is known, or all that ``--scale`` of the command takes,

@@ -1,5 +1,8 @@
 """Surfaces, clouds of them, and the files that they come in."""
 
+import base64
+import zlib
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -93,6 +96,49 @@ def vtk(kind="POLYGONS", binary=False, version="3.0"):
     return out + f"\nPOINT_DATA {count}\nSCALARS a float 1\n".encode()
 
 
+def vtp(form="ascii", *, is_base64=False, compressed=False, big=False, wide=False):
+    """VTK's XML PolyData; ``compressed``: blocks by zlib; ``wide``: headers of 64 bits."""
+    order, header = ">" if big else "<", "u8" if wide else "u4"
+    appended, coded = b"", form == "binary" or is_base64
+
+    def stored(values):
+        content, head = values.tobytes(), [values.nbytes]
+        if compressed:
+            blocks = [zlib.compress(content[at : at + 1024]) for at in range(0, len(content), 1024)]
+            head, content = [len(blocks), 1024, len(content) % 1024, *map(len, blocks)], b"".join(blocks)
+        numbers = np.array(head, order + header).tobytes()
+        if not coded:
+            return numbers + content
+        if compressed:
+            return base64.b64encode(numbers) + b"".join(map(base64.b64encode, blocks))
+        return base64.b64encode(numbers + content)
+
+    def array(name, kind, values):
+        nonlocal appended
+        values = values.astype(order + {"Float32": "f4", "Int64": "i8"}[kind])
+        begin = f'<DataArray type="{kind}" Name="{name}" format="{form}"'
+        if form == "appended":
+            begin, appended = f'{begin} offset="{len(appended)}"', appended + stored(values)
+            return f"{begin}/>"
+        text = " ".join(map(str, values.ravel().tolist())) if form == "ascii" else stored(values).decode()
+        return f"{begin}>\n  {text}\n</DataArray>"
+
+    count, faces = len(MESH.vertices), MESH.faces
+    points = array("Points", "Float32", MESH.vertices)
+    cells = array("connectivity", "Int64", faces) + array("offsets", "Int64", 3 * np.arange(1, len(faces) + 1))
+    how = f'byte_order="{"Big" if big else "Little"}Endian" header_type="UInt{64 if wide else 32}"'
+    how += ' compressor="vtkZLibDataCompressor"' if compressed else ""
+    text = (
+        f'<?xml version="1.0"?>\n<VTKFile type="PolyData" version="1.0" {how}>\n<PolyData>\n'
+        f'<Piece NumberOfPoints="{count}" NumberOfPolys="{len(faces)}">\n<Points>{points}</Points>\n'
+        f"<Polys>{cells}</Polys>\n</Piece>\n</PolyData>\n"
+    ).encode()
+    if form == "appended":
+        encoding = "base64" if is_base64 else "raw"
+        text += f'<AppendedData encoding="{encoding}">\n_'.encode() + appended + b"\n</AppendedData>\n"
+    return text + b"</VTKFile>\n"
+
+
 FILES = {
     "a.stl": ascii_stl,
     "b.stl": binary_stl,
@@ -101,4 +147,10 @@ FILES = {
     "e.vtk": lambda: vtk(binary=True),
     "f.vtk": lambda: vtk(binary=True, version="5.1"),
     "g.vtk": lambda: vtk("CELLS"),
+    "h.vtp": vtp,
+    "i.vtp": lambda: vtp("binary"),
+    "j.vtp": lambda: vtp("binary", compressed=True, big=True),
+    "k.vtp": lambda: vtp("appended", wide=True),
+    "l.vtp": lambda: vtp("appended", compressed=True),
+    "m.vtp": lambda: vtp("appended", is_base64=True, compressed=True, wide=True),
 }

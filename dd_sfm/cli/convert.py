@@ -64,8 +64,8 @@ def convert(
     """Write a reconstruction in the format of another tool.
 
     colmap, colmap-text: a COLMAP model. jhu: a sequence of the Johns Hopkins format, to train on. nerfstudio:
-    transforms.json with images, masks and cloud. hloc: features, matches and a model to localise in. depth: depth maps as
-    16-bit PNG and arrays, with confidence. colmap-depth: COLMAP's dense workspace with depth maps. 3dgs: images and
+    transforms.json with images, masks and cloud. hloc: features, matches and a model to localise in. depth: depth maps
+    as 16-bit PNG and arrays, with confidence. colmap-depth: COLMAP's dense workspace with depth maps. 3dgs: images and
     sparse/0 with pinhole cameras, for Gaussian splatting. openmvs: scene.mvs and images. metashape: cameras as XML.
     slicer: VTP files for 3D Slicer. las, e57: the cloud for CloudCompare. usd: cloud and cameras for Blender. ply: the
     coloured cloud. tum: the camera path, for evo.

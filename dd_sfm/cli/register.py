@@ -63,7 +63,7 @@ def register(
     surface: Annotated[
         Path,
         typer.Argument(
-            metavar="SURFACE", help="Mesh from CT or of a phantom: .stl, .ply, .obj, .vtk.", show_default=False
+            metavar="SURFACE", help="Mesh from CT or of a phantom: .stl, .ply, .obj, .vtk, .vtp.", show_default=False
         ),
     ],
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],

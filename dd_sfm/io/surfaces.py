@@ -1,4 +1,4 @@
-"""Surfaces of other tools: meshes from CT or of a phantom (STL, PLY, OBJ, VTK)."""
+"""Surfaces of other tools: meshes from CT or of a phantom (STL, PLY, OBJ, VTK, VTP)."""
 
 import io
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from dd_sfm.documents import regular
 from dd_sfm.errors import InputError, reason_of
 from dd_sfm.io.clouds import face_count, read_cloud, read_faces
 from dd_sfm.io.vtk_file import read_vtk
+from dd_sfm.io.vtp_surface import read_vtp
 from dd_sfm.structures import FloatArray, IntArray
 
-SUFFIXES = (".stl", ".ply", ".obj", ".vtk")
+SUFFIXES = (".stl", ".ply", ".obj", ".vtk", ".vtp")
 MIN_VERTICES = 50
 MOST_BYTES = 2_000_000_000
 
@@ -80,4 +81,4 @@ def _read_by_trimesh(path: Path) -> tuple[FloatArray, IntArray]:
     return vertices.reshape(-1, 3), faces.reshape(-1, 3)
 
 
-_READERS = {".ply": _read_ply, ".stl": _read_by_trimesh, ".obj": _read_by_trimesh, ".vtk": read_vtk}
+_READERS = {".ply": _read_ply, ".stl": _read_by_trimesh, ".obj": _read_by_trimesh, ".vtk": read_vtk, ".vtp": read_vtp}

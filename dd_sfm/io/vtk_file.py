@@ -76,7 +76,7 @@ def read_vtk(path: Path) -> tuple[FloatArray, IntArray]:
     """
     content = _Content(regular(path).read_bytes())
     if not content.content.startswith(b"# vtk DataFile"):
-        raise ValueError("no legacy VTK file; save XML files (.vtp, .vtu) as .vtk, .stl or .ply")
+        raise ValueError("no legacy VTK file; XML files end in .vtp")
     content.at = content.content.find(b"\n") + 1
     # The title may be an empty line.
     content.at = content.content.find(b"\n", content.at) + 1
@@ -99,7 +99,7 @@ def read_vtk(path: Path) -> tuple[FloatArray, IntArray]:
             kinds = content.numbers(int(words[1]), "int").astype(np.int64)
     if vertices is None:
         raise ValueError("no points in it")
-    faces = _triangles(cells, kinds)
+    faces = triangles(cells, kinds)
     if not len(faces):
         raise ValueError("no triangle in it")
     return vertices, faces
@@ -134,8 +134,17 @@ def _read_cells(content: _Content, count: int, size: int) -> tuple[IntArray, Int
     return corners, offsets
 
 
-def _triangles(cells: dict[str, tuple[IntArray, IntArray]], kinds: IntArray | None) -> IntArray:
-    """Triangles (F, 3) of all cells that lie in the surface."""
+def triangles(cells: dict[str, tuple[IntArray, IntArray]], kinds: IntArray | None) -> IntArray:
+    """Triangles (F, 3) int64 of all cells that lie in a surface.
+
+    Args:
+        cells: By the name of their group in a legacy file: the corners of all one after the other, and where each
+            begins and ends (C + 1,).
+        kinds: Numbers (C,) of the kinds of cells of an UNSTRUCTURED_GRID; None where there are none.
+
+    Raises:
+        ValueError: If kinds are missing.
+    """
     found = [np.zeros((0, 3), np.int64)]
     for name, (corners, offsets) in cells.items():
         length, number = np.diff(offsets), np.arange(max(len(offsets) - 1, 0))
@@ -146,10 +155,9 @@ def _triangles(cells: dict[str, tuple[IntArray, IntArray]], kinds: IntArray | No
             number, strip = number[np.isin(kinds, (TRIANGLE, STRIP, POLYGON, QUAD))], kinds == STRIP
         elif name not in ("POLYGONS", "TRIANGLE_STRIPS"):
             continue
-        for corner in range(1, int(length[number].max(initial=0)) - 1):
-            some = number[length[number] > corner + 1]
-            first = np.where(strip[some], offsets[some] + corner - 1, offsets[some])
-            found.append(
-                np.stack([corners[first], corners[offsets[some] + corner], corners[offsets[some] + corner + 1]], 1)
-            )
+        count = np.maximum(length[number] - 2, 0)
+        cell = np.repeat(number, count)
+        corner = offsets[cell] + np.arange(len(cell)) - np.repeat(np.cumsum(count) - count, count) + 1
+        first = np.where(strip[cell], corner - 1, offsets[cell])
+        found.append(np.stack([corners[first], corners[corner], corners[corner + 1]], 1))
     return np.concatenate(found)

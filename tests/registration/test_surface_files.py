@@ -1,10 +1,13 @@
+import zlib
+
 import numpy as np
 import pytest
-from surfaces import FILES, MESH, rows
+from surfaces import FILES, MESH, rows, vtp
 
 from dd_sfm.errors import InputError
 from dd_sfm.io.clouds import write_mesh, write_points
 from dd_sfm.io.surfaces import read_surface
+from dd_sfm.io.vtp import write_polydata
 
 
 def corners(surface):
@@ -41,6 +44,63 @@ def test_strips_and_polygons_become_triangles(tmp_path):
     assert (across[:, 2] < 0).all() or (across[:, 2] > 0).all()
 
 
+@pytest.mark.parametrize("compressor", ["None", "ZLib", "LZMA", "LZ4"])
+@pytest.mark.parametrize("mode", ["Ascii", "Binary", "Appended", "AppendedRaw"])
+def test_what_vtk_writes_is_read(mode, compressor, tmp_path):
+    pytest.importorskip("vtk")
+    from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
+    from vtkmodules.vtkCommonCore import vtkPoints
+    from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
+    from vtkmodules.vtkFiltersCore import vtkStripper
+    from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
+
+    points, cells, data = vtkPoints(), vtkCellArray(), vtkPolyData()
+    points.SetData(numpy_to_vtk(MESH.vertices, deep=True))
+    offsets, corners = 3 * np.arange(len(MESH.faces) + 1), MESH.faces.ravel()
+    cells.SetData(*(numpy_to_vtkIdTypeArray(numbers, deep=True) for numbers in (offsets, corners)))
+    data.SetPoints(points)
+    data.SetPolys(cells)
+    strips = vtkStripper()
+    strips.SetInputData(data)
+    strips.Update()
+    for name, mesh in (("mesh.vtp", data), ("strips.vtp", strips.GetOutput())):
+        writer = vtkXMLPolyDataWriter()
+        writer.SetFileName(str(tmp_path / name))
+        writer.SetInputData(mesh)
+        getattr(writer, f"SetDataModeTo{mode.removesuffix('Raw')}")()
+        getattr(writer, f"SetCompressorTypeTo{compressor}")()
+        writer.SetEncodeAppendedData(not mode.endswith("Raw"))
+        writer.SetBlockSize(1024)
+        writer.Write()
+    if compressor == "LZ4" and mode != "Ascii":
+        with pytest.raises(InputError, match="compressed by vtkLZ4DataCompressor; save it with zlib"):
+            read_surface(tmp_path / "mesh.vtp")
+        return
+    assert np.array_equal(read_surface(tmp_path / "mesh.vtp").faces, MESH.faces)
+    assert np.allclose(read_surface(tmp_path / "mesh.vtp").vertices, MESH.vertices, atol=1e-5)
+    assert len(read_surface(tmp_path / "strips.vtp").faces) == len(MESH.faces)
+
+
+def test_a_cloud_as_slicer_gets_it_is_no_surface(tmp_path):
+    write_polydata(tmp_path / "points.vtp", MESH.vertices, {}, texts={})
+    with pytest.raises(InputError, match="no triangle in it"):
+        read_surface(tmp_path / "points.vtp")
+
+
+@pytest.mark.parametrize("stated", [2**31, 2**62])
+def test_blocks_that_would_not_fit_into_memory_are_refused(stated, tmp_path):
+    blocks = zlib.compress(bytes(200_000_000), 9)
+    head = np.array([1, stated, 0, len(blocks)], "<u8").tobytes()
+    array = b'<DataArray type="Float64" format="appended" offset="0"/>'
+    (tmp_path / "a.vtp").write_bytes(
+        b'<VTKFile type="PolyData" header_type="UInt64" compressor="vtkZLibDataCompressor"><PolyData>'
+        b'<Piece NumberOfPoints="8000000"><Points>' + array + b"</Points></Piece></PolyData>"
+        b'<AppendedData encoding="raw">_' + head + blocks + b"</AppendedData></VTKFile>"
+    )
+    with pytest.raises(InputError, match="arrays much larger than the file"):
+        read_surface(tmp_path / "a.vtp")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -50,6 +110,20 @@ def test_strips_and_polygons_become_triangles(tmp_path):
         ("b.vtk", b"# vtk DataFile Version 3.0\n\nASCII\nDATASET STRUCTURED_POINTS\n"),
         ("c.vtk", b"<VTKFile type='PolyData'>"),
         ("a.ply", b"ply\n"),
+        ("a.vtp", b"# vtk DataFile Version 3.0\n"),
+        ("b.vtp", b"<VTKFile type='UnstructuredGrid'/>"),
+        ("c.vtp", vtp("binary", compressed=True).replace(b"ZLib", b"LZ4")),
+        ("d.vtp", b"<!DOCTYPE a [<!ENTITY b 'c'>]><VTKFile type='PolyData'/>"),
+        ("e.vtp", b"<VTKFile type='PolyData'><PolyData/></VTKFile>"),
+        ("f.vtp", vtp("appended")[:-400]),
+        ("g.vtp", vtp("appended", compressed=True).replace(b"x", b"y")),
+        ("h.vtp", vtp().replace(b'NumberOfPoints="96"', b'NumberOfPoints="97"')),
+        ("i.vtp", vtp().replace(b" 95 ", b" 96 ")),
+        ("j.vtp", vtp().replace(b" 95 ", b" 99999999999999999999 ")),
+        (
+            "k.vtp",
+            vtp("binary").replace(b"<Points>", b"<Points><DataArray type='Float32' format='binary'>=</DataArray>"),
+        ),
         ("a.xyz", b""),
     ],
 )

@@ -174,6 +174,7 @@ def test_a_second_run_is_brought_onto_the_first_by_the_images_they_share(tmp_pat
     back, same = align_cloud_view(second, first)
     assert same
     assert back.xyz == pytest.approx(first.xyz)
+    assert back.placed.points(second.xyz) == pytest.approx(first.xyz)
     assert back.cam_from_world == pytest.approx(first.cam_from_world[3:])
 
 

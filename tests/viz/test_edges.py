@@ -124,9 +124,12 @@ def test_another_frame_begins_anew_and_the_end_brings_the_points_back(page):
     edges = switch(page, True)
     click(page, EDGES)
     assert len(page.server.scene.get_handle_by_name("/picture/edges").points) == 9
+    page.panel.frames.go(FRAME, None)
+    assert len(edges.edges) == 2
     page.panel.frames.go(OTHER, None)
     page.settle()
     assert edges.is_on
+    assert edges.number == OTHER
     assert edges.edges == []
     assert page.server.scene.get_handle_by_name("/picture/edges") is None
     switch(page, False)

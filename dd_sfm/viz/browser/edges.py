@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dd_sfm.errors import DDSfMError
 from dd_sfm.registration.metric_scale import find_scale
@@ -32,6 +31,8 @@ HOW = "Click one edge of the shaft, where it lies on the tissue, then the opposi
 class EdgePicker:
     """Shows the whole picture of the frame instead of the points, and takes clicks in it as pixels.
 
+    ``plane``: the picture that is shown, None without one; ``number``: its frame; ``edges``: the pixels (2,) picked.
+
     Args:
         tab: The tab of frames.
     """
@@ -49,6 +50,7 @@ class EdgePicker:
         self.button.on_click(lambda event: self.set())
         self._said = gui.add_html("")
         self.plane: PicturePlane | None = None
+        self.number = 0
         self.edges: list[FloatArray] = []
         self._marks: list[Any] = []
         self._line = ""
@@ -67,6 +69,12 @@ class EdgePicker:
     def start(self, client: Any) -> None:
         """Show the picture of the frame of the tab to all browsers, and let one look at it; without one say so."""
         number = self.tab.number
+        if self.plane is None or number != self.number:
+            self._show_frame(number)
+        if self.plane is not None and client is not None:
+            self.page.look_at(client, self.plane)
+
+    def _show_frame(self, number: int) -> None:
         picture = self.tab.picture(number)
         if picture is None:
             self.stop()
@@ -75,12 +83,13 @@ class EdgePicker:
             return
         camera, pose = self.tab.camera_of(number)
         with self.page.lock:
-            self.plane = PicturePlane(camera, pose, DEPTH_SHARE * self.page.drawn.extent)
+            self.plane, self.number = PicturePlane(camera, pose, DEPTH_SHARE * self.page.drawn.extent), number
             self.page.nodes.is_hidden = self.page.nodes.is_inside = True
             self._forget()
-            self._show(picture)
-        if client is not None:
-            self.page.look_at(client, self.plane)
+            self.page.server.scene.add_image(
+                f"{NODE}/frame", picture, *self.plane.size, format="jpeg", jpeg_quality=JPEG_QUALITY,
+                cast_shadow=False, receive_shadow=False, wxyz=wxyz_of(pose), position=self.plane.centre,
+            )  # fmt: skip
         self._changed()
 
     def stop(self) -> None:
@@ -99,13 +108,6 @@ class EdgePicker:
         self.diameter.visible = self.button.visible = self.is_on
         self.say()
         self.page.ask(POINTS, SURFACE, CAMERAS, MARKS)
-
-    def _show(self, picture: NDArray[np.uint8]) -> None:
-        assert self.plane is not None
-        self.page.server.scene.add_image(
-            f"{NODE}/frame", picture, *self.plane.size, format="jpeg", jpeg_quality=JPEG_QUALITY, cast_shadow=False,
-            receive_shadow=False, wxyz=wxyz_of(self.plane.cam_from_world), position=self.plane.centre,
-        )  # fmt: skip
 
     def _forget(self) -> None:
         """Forget the picked edges."""
@@ -152,7 +154,7 @@ class EdgePicker:
         Raises:
             ConfigError: If there are not two edges yet, or no diameter.
         """
-        return tool_text(self.tab.number, self.edges, float(self.diameter.value))
+        return tool_text(self.number, self.edges, float(self.diameter.value))
 
     def say(self) -> None:
         """Say which pixels were picked, and what ``--scale`` takes for them."""

@@ -10,7 +10,7 @@ import zlib
 from base64 import b64decode
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import numpy as np
@@ -43,7 +43,7 @@ class _File:
     appended: memoryview
     is_base64: bool
     starts: list[int]
-    order: str
+    order: Literal["<", ">"]
     header: NDArray[Any]
     compressor: str
     left: int
@@ -169,7 +169,7 @@ def _parsed(text: bytes) -> ElementTree.Element:
 
 def _opened(root: ElementTree.Element, tail: bytes, size: int) -> _File:
     """How the arrays are stored; ``tail``: what follows after the name of the element of appended data."""
-    order = ">" if root.get("byte_order", "LittleEndian") == "BigEndian" else "<"
+    order: Literal["<", ">"] = ">" if root.get("byte_order", "LittleEndian") == "BigEndian" else "<"
     kind = root.get("header_type", "UInt32")
     if kind not in ("UInt32", "UInt64"):
         raise ValueError(f"headers of the type {kind}")

@@ -112,8 +112,8 @@ def _picture(request: QueryRequest, name: str, size: tuple[int, int] | None = No
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
         raise ShapeError(f"image '{name}': found {picture.shape} {picture.dtype}; expected RGB (H, W, 3) uint8")
     found = picture.shape[1], picture.shape[0]
-    if size not in (None, found):
-        raise InputError(f"image '{name}': {found[0]}x{found[1]} pixels; expected {size[0]}x{size[1]}, as the others")  # type: ignore[index]
+    if size is not None and found != size:
+        raise InputError(f"image '{name}': {found[0]}x{found[1]} pixels; expected {size[0]}x{size[1]}, as the others")
     return picture
 
 

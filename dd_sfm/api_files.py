@@ -10,7 +10,7 @@ from dd_sfm.io.colmap_database import log_kept
 from dd_sfm.io.metric import MetricScale
 from dd_sfm.mvs.mesh import Mesh, MeshSettings, mesh_cloud
 from dd_sfm.progress import Progress, silent
-from dd_sfm.registration.known_scale import metric_of
+from dd_sfm.registration.known_scale import metric_of, scale_finder
 from dd_sfm.structures import PointCloud
 
 MOST_TRIM, DETAILS = 0.9, (4, 13)
@@ -80,12 +80,11 @@ def convert(
         >>> convert("runs/nose", "nose_mm.ply", "ply", scale="12.5mm@1,0,3:2,0,3")
     """
     path = _path_of(source)
-    metric = find_scale(path, scale) if isinstance(scale, str) else scale
+    metric = (lambda _: scale) if isinstance(scale, MetricScale) else scale_finder(scale, path)
     with log_kept():
         return conversion.convert(
             path, Path(out), to, images=None if images is None else Path(images), copy_images=copy_images,
-            depth_of=depth, overwrite=overwrite, metric=None if metric is None else lambda _: metric,
-            progress=progress or silent,
+            depth_of=depth, overwrite=overwrite, metric=metric, progress=progress or silent,
         )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import typer
 
 from dd_sfm.cli import options as o
 from dd_sfm.cli.console import make_progress, make_say
-from dd_sfm.registration.known_scale import noted
+from dd_sfm.registration.known_scale import scale_finder
 
 Target = Annotated[
     str,
@@ -74,12 +74,10 @@ def convert(
     """
     from dd_sfm.export.convert import convert as run
     from dd_sfm.export.formats import FORMATS
-    from dd_sfm.registration.metric_scale import find_scale
 
     done = run(
         source, out, to, images=images, copy_images=copy_images, depth_of=depth, overwrite=overwrite,
-        metric=None if scale is None else lambda scene: noted(find_scale(scale, lambda: scene, source), scale, source),
-        progress=make_progress(quiet),
+        metric=scale_finder(scale, source), progress=make_progress(quiet),
     )  # fmt: skip
     say = make_say(quiet)
     for note in done.notes:

@@ -1,5 +1,6 @@
 """The scale that is given, or that a run has by itself."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from dd_sfm.io.metric import UNITS
 
 if TYPE_CHECKING:
     from dd_sfm.io.metric import MetricScale
+    from dd_sfm.io.scene import Scene
 
 OPEN = "open"
 """Asks for a scale to be found, also of a run that has one."""
@@ -27,6 +29,15 @@ def metric_of(scale: str | None, source: Path) -> "MetricScale | None":
     if scale is None:
         return _of_known_poses(source)
     return noted(find_scale(scale, lambda: open_scene(source), source), scale, source)
+
+
+def scale_finder(scale: str | None, source: Path) -> "Callable[[Scene], MetricScale] | None":
+    """What finds the scale that ``--scale`` names in a scene that is read anyway; None without one."""
+    from dd_sfm.registration.metric_scale import find_scale
+
+    if scale is None:
+        return None
+    return lambda scene: noted(find_scale(scale, lambda: scene, source), scale, source)
 
 
 def noted(found: "MetricScale", scale: str, source: Path) -> "MetricScale":

@@ -30,6 +30,8 @@ FORMS = (
     "baseline:4.2mm (of the two sources of a stereo scope) or registration:FILE (of dd-sfm register)"
 )
 SMALLEST, LARGEST = 1e-9, 1e9
+MOST_AWAY = 0.05
+"""A place that is given, farther from any point than this share of the known distance, is of no point."""
 MIN_POSES = 4
 MOST_SIGMA = 0.05
 """A scale by camera positions whose standard deviation is a larger share of it is refused."""
@@ -102,7 +104,13 @@ def _of_distance(ends: FloatArray, length: float, text: str, scene: Scene | None
     uncertainty = None if scene is None else scene_uncertainty(scene)
     if scene is None or uncertainty is None:
         return MetricScale(factor, "mm", origin, figures)
-    nearest = cKDTree(scene.model.xyz).query(ends)[1]
+    away, nearest = cKDTree(scene.model.xyz).query(ends)
+    if away.max() > MOST_AWAY * apart:
+        note = (
+            f"--scale {text}: the reconstruction has no point within {away.max():.3g} units of one of both places: are "
+            "they of this reconstruction?"
+        )
+        return MetricScale(factor, "mm", origin, figures, (note,))
     errors = (uncertainty * mean_distances(scene.model))[nearest]
     if not np.isfinite(errors).all():
         return MetricScale(factor, "mm", origin, figures)

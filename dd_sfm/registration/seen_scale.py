@@ -93,7 +93,7 @@ def tool_text(frame: int, edges: Sequence[FloatArray], diameter_mm: float) -> st
         ConfigError: If there are not two edges, or the diameter is not above 0.
     """
     if len(edges) != 2:
-        raise ConfigError(f"{len(edges)} edges are picked: expected two, opposite each other")
+        raise ConfigError(f"edges picked: {len(edges)}; expected two, opposite each other")
     if not 0 < diameter_mm < np.inf:
         raise ConfigError(f"diameter {diameter_mm:g} mm: expected one above 0")
     pixels = ",".join(f"{value:.1f}" for edge in edges for value in edge)

@@ -11,6 +11,7 @@ from plyfile import PlyData, PlyElement
 from scene import project
 from scipy.spatial.transform import Rotation
 
+from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import InputError
 from dd_sfm.evaluation.comparison.result import point_figures, quality_figures
 from dd_sfm.evaluation.model.evaluate import evaluate_model
@@ -308,6 +309,25 @@ def test_every_other_frame(measured):
     figures = measured(model).figures
     assert (figures["frames_registered"], figures["frames_total"]) == (FRAMES // 2, FRAMES)
     assert [row["gap"] for row in figures["relative_pose"]] == [4, 12]
+
+
+def path_of(first, last):
+    centres = camera_centres(np.stack([plane_poses()[k] for k in range(first, last + 1)]))
+    return np.linalg.norm(np.diff(centres, axis=0), axis=1).sum()
+
+
+def test_errors_relate_to_the_path_of_the_frames_that_the_model_has(measured):
+    figures = measured(to_own_world(pose_only({k: plane_poses()[k] for k in range(4, 10)}))).figures
+    assert figures["trajectory"]["path_length"] == pytest.approx(path_of(4, 9))
+
+
+def test_frames_of_a_run_without_a_pose_belong_to_its_path(tmp_path, truth):
+    run = tmp_path / "run"
+    write_run(run / "sparse" / "0", to_own_world(pose_only({k: plane_poses()[k] for k in range(4, 10)})))
+    records = [{"index": k, "time_s": k / 25, "kept": True} for k in range(2, 13)]
+    (run / "frames.json").write_text(json.dumps({"frames": records}))
+    figures = evaluate_model(run, truth).figures
+    assert figures["trajectory"]["path_length"] == pytest.approx(path_of(2, 12))
 
 
 def test_cells_count_copies_once():

@@ -85,6 +85,9 @@ def test_the_errors_of_the_points_tell_how_sure_a_known_distance_is(tmp_path):
     assert found.error == pytest.approx(np.linalg.norm(errors) / apart, rel=1e-6)
     assert found.figures["scale_sigma"] == pytest.approx(found.error / HALF)
     assert f"+- {100 * found.figures['scale_sigma']:.2g} %" in found.notes[0]
+    far = find_scale("12mm@1e3,0,0:1e3,0,4", lambda: scene, tmp_path / "run")
+    assert far.error == 0.0
+    assert "are they of this reconstruction?" in far.notes[0]
     write_dense_run(tmp_path / "unsure", None)
     unknown = find_scale(f"12mm@{picked}", lambda: open_scene(tmp_path / "unsure"), tmp_path / "unsure")
     assert (unknown.factor, unknown.error, unknown.notes) == (found.factor, 0.0, ())

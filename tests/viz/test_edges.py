@@ -108,7 +108,7 @@ def test_a_refusal_is_one_line(page):
     edges = switch(page, True)
     click(page, EDGES[:1])
     edges.set()
-    assert "1 edges are picked: expected two" in edges._said.content
+    assert "edges picked: 1; expected two" in edges._said.content
     click(page, EDGES[:1] + 0.5)
     edges.set()
     assert "diameter 0 mm: expected one above 0" in edges._said.content
@@ -152,7 +152,7 @@ def test_a_frame_without_a_picture_cannot_be_picked_in(page, monkeypatch):
 
 
 def test_what_is_no_pick_has_no_text():
-    with pytest.raises(ConfigError, match="0 edges are picked"):
+    with pytest.raises(ConfigError, match="edges picked: 0; expected two"):
         tool_text(3, [], 5.0)
     for diameter in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(ConfigError, match="expected one above 0"):

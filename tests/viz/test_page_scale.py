@@ -126,3 +126,18 @@ def test_the_error_of_the_scale_is_in_that_of_a_length(state):
             page.settle()
             error = 2 * np.hypot(0.01 * np.sqrt(2), HALF * sigma * length)
             assert f"{2 * length:.4g} ± {error:.2g} mm" in page.panel.measure._result.content
+
+
+def test_the_line_that_set_the_scale_has_no_error_of_its_own(tmp_path):
+    write_dense_run(tmp_path / "run", 0.02)
+    with served(ViewState((open_cloud_view(tmp_path / "run"),)), "front", port=0) as (page, _):
+        page.state.picks = [(0, 7), (0, 900)]
+        enter(page, 12.5)
+        result = page.panel.measure._result
+        assert "distance: 12.5 mm<" in result.content
+        assert "The scale was set by this length." in result.content
+        assert "+- " in said(page)
+        page.state.picks = [(0, 7), (0, 500)]
+        page.ask("marks")
+        page.settle()
+        assert "±" in result.content.split("mm<")[0]

@@ -125,3 +125,15 @@ def test_a_damaged_mesh_is_left_out_of_what_is_saved_and_told(state):
     content, note = saved_scene(state, start_camera(state, "front"))
     assert note.startswith(f"{path}: ")
     assert "mesh.ply" in content.decode().split('id="caption"')[1]
+
+
+def test_a_damaged_mesh_leaves_the_points_and_stays_told(page):
+    path = page.state.clouds[0].source / "mesh.ply"
+    path.write_bytes(b"ply\nformat binary_little_endian 1.0\nelement vertex 9\n")
+    choose(page, page.panel.controls["Surface"], "mesh")
+    for _ in range(2):
+        assert [page.nodes._clouds[k].visible for k in (0, 1)] == [True, False]
+        assert page.nodes._surfaces[1].visible
+        assert str(path) in page.panel._shown.content
+        page.ask("points")
+        page.settle()

@@ -52,6 +52,7 @@ class FramesTab:
         self._kind.on_update(lambda event: page.ask(FRAME))
         self._model = gui.add_image(_blank(), label="what the model sees from there", format="jpeg")
         self._legend = gui.add_html("")
+        self._prepared: tuple[str, NDArray[np.uint8] | None, NDArray[np.uint8], str] = "", None, _blank(), ""
         self._list_unsure()
 
     def _depth_pictures(self) -> list[str]:
@@ -99,26 +100,28 @@ class FramesTab:
         elif client is not None and self._through.value:
             self.page.look_from(client, f"camera:{self.number}")
 
-    def draw(self) -> None:
-        """Draw what belongs to the frame that is shown."""
+    def prepare(self) -> None:
+        """Make what belongs to the frame that is shown, without changing the page."""
         number = self.number
-        self._text.content = _line(self._words(number))
-        picture = self._photo(number)
+        self._prepared = _line(self._words(number)), self._photo(number), *self._of_model(number)
+
+    def draw(self) -> None:
+        """Show what was made last."""
+        self._text.content, picture, self._model.image, self._legend.content = self._prepared
         self._picture.visible = picture is not None
         if picture is not None:
             self._picture.image = picture
-        self._draw_model(number)
 
-    def _draw_model(self, number: int) -> None:
+    def _of_model(self, number: int) -> tuple[NDArray[np.uint8], str]:
+        """What the model knows of a frame as a picture, and its colour scale as HTML, "" without one."""
         draw = DEPTH_PICTURES.get(self._kind.value)
         if draw is None:
-            self._model.image, self._legend.content = draw_through_camera(self.page.state, number, WIDTH_PX), ""
-            return
+            return draw_through_camera(self.page.state, number, WIDTH_PX), ""
         size = size_through_camera(self.cloud, number, WIDTH_PX)
         viewpoint = find_viewpoint(f"camera:{number}", self.cloud, self.cloud.xyz, *size)
         self._depth.mm_per_unit = self.page.state.mm_per_unit
-        self._model.image, scale = draw(self._depth, viewpoint)
-        self._legend.content = scale_bar(scale)
+        picture, scale = draw(self._depth, viewpoint)
+        return picture, scale_bar(scale)
 
     def _words(self, number: int) -> str:
         words = [f"frame {number} ({self.numbers.index(number) + 1} of {len(self.numbers)})"]

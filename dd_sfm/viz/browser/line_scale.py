@@ -30,14 +30,14 @@ class LineScale:
         self.button = gui.add_button("Set the scale by it", visible=False)
         self.button.on_click(lambda event: self.set())
         self._said = gui.add_html("")
-        self._text, self._problem = "", ""
+        self._text, self._problem, self._notes = "", "", ""
 
     def show(self) -> None:
         """Show the field where a distance is measured, and say which scale the page has."""
         state = self.page.state
         is_line = state.kind == "distance" and state.measured() is not None
         self.length.visible = self.button.visible = is_line
-        said = [small(self._problem)] if self._problem and is_line else []
+        said = [small(text) for text in (self._problem, self._notes) if text and is_line]
         if state.mm_per_unit is not None:
             said.append(small(f"Scale: a unit of the reconstruction is {state.mm_per_unit:.6g} mm."))
         self._said.content = "".join(said) + command_line(self._text)
@@ -45,7 +45,7 @@ class LineScale:
     def set(self) -> None:
         """Set the page's scale by the length that was entered, or say why it cannot be."""
         with self.page.lock:
-            self._problem = ""
+            self._problem = self._notes = ""
             try:
                 self._set()
             except DDSfMError as error:
@@ -61,7 +61,9 @@ class LineScale:
             return
         first, second = (state.clouds[0].xyz[i] for _, i in state.picks)
         text = distance_text(float(self.length.value), first, second)
-        self.page.set_scale(find_scale(text, self.page.scene, state.clouds[0].source), text)
+        found = find_scale(text, self.page.scene, state.clouds[0].source)
+        self._notes = "; ".join(found.notes)
+        self.page.set_scale(found, text, state.picks)
 
     def say_set(self, text: str) -> None:
         """Say which scale was set, by the text that ``--scale`` takes for it."""

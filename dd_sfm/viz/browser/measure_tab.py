@@ -17,6 +17,7 @@ MEANING = (
     "says too much."
 )
 PICTURE_SHOWN = "A picture is shown, to pick the edges of an instrument: switch that off in Frames to measure."
+BY_THIS = "The scale was set by this length."
 UNIT_BY_LINE = "In mm: enter the true length of this line below, or open the page with --scale."
 UNIT_BY_OTHER = (
     "In mm: measure a distance of known length and enter it, pick the edges of an instrument in Frames, or open the "
@@ -81,11 +82,12 @@ class MeasureTab:
             text = f"Pick {need} {'more ' if state.picks else ''}point{'s' if need > 1 else ''}."
             self._result.content = f'<div id="measured" style="padding:4px 12px;font-size:14px">{text}</div>'
             return
-        known = found.error == found.error
         lines = [f"<b>{state.kind}: {html.escape(state.length_text(found))}</b>"]
         if state.kind != "distance":
             lines.append(f"{len(state.picks)} points")
-        lines.append(f'<span style="font-size:12px;color:#667">{MEANING if known else NO_UNCERTAINTY}')
+        has_error = found.error == found.error
+        meaning = BY_THIS if state.is_known_length else MEANING if has_error else NO_UNCERTAINTY
+        lines.append(f'<span style="font-size:12px;color:#667">{meaning}')
         if state.mm_per_unit is None:
             lines[-1] += " " + (UNIT_BY_LINE if state.kind == "distance" else UNIT_BY_OTHER)
         lines[-1] += "</span>"

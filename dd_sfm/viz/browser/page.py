@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,10 +87,11 @@ class Page:
         self.lock = threading.RLock()
         self.nodes = SceneNodes(server.scene, drawn)
         camera.apply(server.initial_camera, drawn.extent)
-        self._scene: Scene | None = None
+        self._scene, self._reading = None, threading.Lock()
         self._asked: set[str] = set()
         self._changed, self._closed, self.is_drawing = threading.Condition(), False, False
         self.panel = Panel(self, notes)
+        self._prepare({FRAME})
         self._draw({POINTS, SURFACE, CAMERAS, MARKS, FRAME})
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -125,11 +126,17 @@ class Page:
                     return
                 parts, self._asked, self.is_drawing = self._asked, set(), True
             try:
+                self._prepare(parts)
                 self._draw(parts)
             except Exception as error:  # The page goes on, and says what cannot be drawn.
                 logger.debug("cannot draw", exc_info=True)
                 with self.lock:
                     self.panel.say_problem(str(error))
+
+    def _prepare(self, parts: set[str]) -> None:
+        """Make what takes long while the page still takes clicks."""
+        if FRAME in parts and self.panel.frames is not None:
+            self.panel.frames.prepare()
 
     def _draw(self, parts: set[str]) -> None:
         with self.lock, self.server.atomic():
@@ -146,7 +153,7 @@ class Page:
                 self.panel.say_measured()
 
     def _say_shown(self, points: list[Points]) -> None:
-        self.panel.say_shown(thinning_note(points, self.drawn.max_points))
+        self.panel.say_shown(thinning_note(points, self.drawn.max_points), *self.nodes.problems.values())
 
     def _draw_cameras(self) -> None:
         for number, node in self.nodes.update_cameras():
@@ -179,14 +186,22 @@ class Page:
         Raises:
             InputError: If it cannot be read.
         """
-        if self._scene is None:
-            self._scene = open_scene(self.state.clouds[0].source)
-        return self._scene
+        with self._reading:
+            if self._scene is None:
+                self._scene = open_scene(self.state.clouds[0].source)
+            return self._scene
 
-    def set_scale(self, found: MetricScale, text: str) -> None:
-        """Set the length of a scene unit, which was found by what ``--scale`` names by a text, and its error."""
+    def set_scale(self, found: MetricScale, text: str, picks: Sequence[tuple[int, int]] = ()) -> None:
+        """Set the length of a scene unit, which was found by what ``--scale`` names by a text, and its error.
+
+        Args:
+            found: The scale.
+            text: What tells it.
+            picks: Cloud and index of both points, where it is their distance.
+        """
         with self.lock:
             self.state.mm_per_unit, self.state.scale_error = found.factor, found.error
+            self.state.scale_picks = tuple(picks)
             self.panel.say_scale(text)
         self.ask(MARKS, FRAME)
 

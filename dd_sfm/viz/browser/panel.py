@@ -179,15 +179,15 @@ class Panel:
 
     # What the page says
 
-    def say_shown(self, thinning: str) -> None:
-        """Say what is shown, how many points of it, and what else is to be known."""
+    def say_shown(self, *more: str) -> None:
+        """Say what is shown, how many points of it, and ``more`` that is to be known."""
         state = self.state
         lines = []
         for k, cloud in enumerate(state.clouds):
             rgb = css(RUN_RGB[k]) if state.colour == "run" else "inherit"
             count = f"{int(state.visible(k).sum()):,} of {len(cloud.xyz):,} {cloud.point_word}"
             lines.append(f'<b style="color:{rgb}">{html.escape(cloud.label)}</b>: {count}')
-        lines += [small(note) for note in (thinning, *self._notes) if note]
+        lines += [small(note) for note in (*more, *self._notes) if note]
         self._shown.content = block("<br>".join(lines))
 
     def say_problem(self, text: str) -> None:

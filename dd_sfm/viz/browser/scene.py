@@ -29,7 +29,8 @@ class SceneNodes:
     """Clouds, cameras, and marks of picked points in a scene of viser, updated when the state changes.
 
     ``by_confidence``: colour cameras by the confidence of their poses; ``is_inside``: the view is that of a camera,
-    which those around it would cover; ``is_hidden``: a picture is shown instead of points, meshes and marks.
+    which those around it would cover; ``is_hidden``: a picture is shown instead of points, meshes and marks;
+    ``problems``: by index of the run, what is wrong with a mesh that cannot be shown.
 
     Args:
         scene: ``ViserServer.scene``.
@@ -41,6 +42,7 @@ class SceneNodes:
         self.by_confidence, self.is_inside, self.is_hidden = False, False, False
         self._clouds: dict[int, Any] = {}
         self._surfaces: dict[int, Any] = {}
+        self.problems: dict[int, str] = {}
         self._cameras: list[Any] = []
         self._marks: list[Any] = []
         self._pictures: dict[int, NDArray[np.uint8] | None] = {}
@@ -67,40 +69,35 @@ class SceneNodes:
 
     def _shows_points(self, k: int) -> bool:
         """Whether the points of a cloud are shown: its mesh, or a picture, may be shown instead."""
-        return not self.is_hidden and (self.state.surface != "mesh" or mesh_path(self.state.clouds[k]) is None)
+        return not self.is_hidden and (self.state.surface != "mesh" or self._surface(k) is None)
 
     def update_surface(self) -> None:
-        """Show the meshes of the runs that have one, or not; they are read when they are shown for the first time.
-
-        Raises:
-            InputError: If one is damaged.
-        """
+        """Show the meshes of the runs that have one, or not; they are read when they are shown for the first time."""
         for k in range(len(self.state.clouds)):
             shown = self.state.surface != "points" and self.state.only in (None, k) and not self.is_hidden
-            if shown and k not in self._surfaces:
-                self._surfaces[k] = self._add_surface(k)
-            node = self._surfaces.get(k)
+            node = self._surface(k) if shown else self._surfaces.get(k)
             if node is not None:
                 node.visible, node.position = shown, self.state.offset(k)
 
-    def add_surfaces(self) -> list[str]:
-        """Add the meshes of all runs, which a saved page can switch on; returns lines on those that are damaged."""
-        problems = []
-        for k in range(len(self.state.clouds)):
-            try:
-                self._surfaces[k] = self._add_surface(k)
-            except InputError as error:
-                problems.append(str(error))
-        if any(node is not None for node in self._surfaces.values()):
+    def add_surfaces(self) -> None:
+        """Add the meshes of all runs, which a saved page can switch on."""
+        meshes = [self._surface(k) for k in range(len(self.state.clouds))]
+        if any(mesh is not None for mesh in meshes):
             self.scene.get_handle_by_name(SURFACE_NAME).visible = self.state.surface != "points"
-        return problems
+
+    def _surface(self, k: int) -> Any:
+        """The mesh of a run, beside the first one where the runs are side by side; None where none can be shown."""
+        if k not in self._surfaces and mesh_path(self.state.clouds[k]) is not None:
+            self._surfaces[k] = self._add_surface(k)
+        return self._surfaces.get(k)
 
     def _add_surface(self, k: int) -> Any:
-        """Add the mesh of a run, beside the first one where the runs are side by side; None without a mesh."""
-        mesh = open_mesh(self.state.clouds[k])
-        if mesh is None:
+        try:
+            mesh = open_mesh(self.state.clouds[k])
+        except InputError as error:
+            self.problems[k] = str(error)
             return None
-        node = self.add_mesh(f"{SURFACE_NAME}/run {k + 1}", mesh.xyz, mesh.faces, mesh.rgb)
+        node = None if mesh is None else self.add_mesh(f"{SURFACE_NAME}/run {k + 1}", mesh.xyz, mesh.faces, mesh.rgb)
         if node is not None:
             node.position = self.state.offset(k)
         return node

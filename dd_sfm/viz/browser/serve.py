@@ -173,11 +173,11 @@ def saved_scene(
         nodes = SceneNodes(server.scene, drawn)
         nodes.add_colourings(state.available_colours)
         nodes.update_meshes()
-        problems = nodes.add_surfaces()
+        nodes.add_surfaces()
         nodes.update_cameras()
         nodes.update_marks()
         thinned = thinning_note(drawn.points(), max_points)
-        note = "; ".join([*([thinned] if thinned else []), *problems])
+        note = "; ".join([*([thinned] if thinned else []), *nodes.problems.values()])
         if not as_page:
             return server.get_scene_serializer().serialize(), note
         page = _with_caption(server.scene.as_html(), state, [*notes, *([note] if note else [])])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.io.clouds import read_cloud
 from dd_sfm.io.scene import open_scene, scene_uncertainty
 from dd_sfm.mvs.depth_rendering import SurfaceDiscs
 from dd_sfm.sfm.point_cloud import to_cloud
@@ -17,7 +18,8 @@ from dd_sfm.viz.render.viewpoints import Viewpoint
 class DepthView:
     """Draws the depth of frames from the points of a reconstruction.
 
-    The points are read and their normals found when the first depth map is asked for: some seconds for a million.
+    The points are read when the first depth map is asked for; where no ``points.ply`` has their normals, these are
+    found, which takes seconds for each hundred thousand.
 
     Args:
         source: A run folder, COLMAP model or JHU sequence.
@@ -29,6 +31,9 @@ class DepthView:
 
     @cached_property
     def _discs(self) -> SurfaceDiscs:
+        cloud = self.source / "points.ply"
+        if cloud.is_file():
+            return SurfaceDiscs(read_cloud(cloud))
         scene = open_scene(self.source)
         return SurfaceDiscs(to_cloud(scene.model, scene_uncertainty(scene)))
 

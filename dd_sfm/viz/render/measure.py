@@ -27,8 +27,8 @@ class Measured:
 
         Args:
             mm_per_unit: Length of a scene unit; None when unknown.
-            scale_error: Half of such scales are wrong by a smaller share of them. It adds to the error, as that of the
-                scale is independent of those of the points.
+            scale_error: Half of such scales are wrong by a smaller share of them. It adds to the error as if it were
+                independent of those of the points.
         """
         power = 2 if self.kind == "area" else 1
         factor = (mm_per_unit or 1.0) ** power

@@ -1,7 +1,7 @@
 """The state of a viewer, without a window: colours, filters, clip box, current camera and picked points."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class ViewState:
     """The state of a view of one or two clouds in common coordinates.
 
     ``mm_per_unit``: length of a scene unit, None when unknown; ``scale_error``: half of such scales are wrong by a
-    smaller share of them, 0 when unknown; ``side_by_side``: draw two clouds beside each other; ``only``: index of the
+    smaller share of them, 0 when unknown; ``scale_picks``: the two picked points whose known distance set it; ``side_by_side``: draw two clouds beside each other; ``only``: index of the
     only cloud shown, None for all; ``cameras``, ``thumbnails``: draw the cameras, and pictures
     in them; ``camera``: index of the first cloud's camera that the view looks through, None for a free view; ``side``:
     index of the side of the clip box that keys move; ``surface``: one of :data:`SURFACES`, what the page shows of runs
@@ -43,6 +43,7 @@ class ViewState:
     clouds: tuple[CloudView, ...]
     mm_per_unit: float | None = None
     scale_error: float = 0.0
+    scale_picks: tuple[tuple[int, int], ...] = ()
     colour: str = "photo"
     point_size: float = 1.0
     max_error_px: float = np.inf
@@ -241,8 +242,15 @@ class ViewState:
         found = self.measured()
         return text if found is None else f"{text}; {found.kind} {self.length_text(found)}"
 
+    @property
+    def is_known_length(self) -> bool:
+        """Whether what is measured is the distance that the scale was set by, which has no error of its own."""
+        return self.kind == "distance" and len(self.picks) == 2 and {*self.picks} == {*self.scale_picks}
+
     def length_text(self, found: Measured) -> str:
         """A measurement in words, in mm where the scale is known, whose own error is then in the ±."""
+        if self.is_known_length:
+            found = replace(found, error=np.nan)
         return found.text(self.mm_per_unit, self.scale_error)
 
     def measured(self) -> Measured | None:

@@ -30,14 +30,14 @@ class ViewState:
     """The state of a view of one or two clouds in common coordinates.
 
     ``mm_per_unit``: length of a scene unit, None when unknown; ``scale_error``: half of such scales are wrong by a
-    smaller share of them, 0 when unknown; ``scale_picks``: the two picked points whose known distance set it; ``side_by_side``: draw two clouds beside each other; ``only``: index of the
-    only cloud shown, None for all; ``cameras``, ``thumbnails``: draw the cameras, and pictures
-    in them; ``camera``: index of the first cloud's camera that the view looks through, None for a free view; ``side``:
-    index of the side of the clip box that keys move; ``surface``: one of :data:`SURFACES`, what the page shows of runs
-    that have a mesh; ``clip`` (6,): share of the clouds' extent that is cut off at
-    each of :data:`CLIP_SIDES`, as the mean camera sees them; ``picks``: cloud and point index of picked points, and
-    ``kind`` (:data:`dd_sfm.viz.render.measure.KINDS`) what is measured between them. ``scales``: the colour scale, the
-    same for all clouds, of each colouring that has one.
+    smaller share of them, 0 when unknown; ``scale_picks``: the two picked points whose known distance set it;
+    ``side_by_side``: draw two clouds beside each other; ``only``: index of the only cloud shown, None for all;
+    ``cameras``, ``thumbnails``: draw the cameras, and pictures in them; ``camera``: index of the first cloud's camera
+    that the view looks through, None for a free view; ``side``: index of the side of the clip box that keys move;
+    ``clip`` (6,): share of the clouds' extent that is cut off at each of :data:`CLIP_SIDES`, as the mean camera sees
+    them; ``picks``: cloud and point index of picked points, and ``kind`` (:data:`dd_sfm.viz.render.measure.KINDS`) what
+    is measured between them; ``surface``: one of :data:`SURFACES`, which of points and meshes are shown. ``scales``:
+    the colour scale, the same for all clouds, of each colouring that has one.
     """
 
     clouds: tuple[CloudView, ...]

@@ -111,7 +111,7 @@ def _write_model(scene: Scene, images: MatchedImages, folder: Path) -> list[str]
     pictures = next((i.path.parent for i in scene.images if i.path is not None), folder)
     try:
         triangulate_matches(scene.database, scene.model_folder, pictures, folder / SFM, scene.factor)
-    except ReconstructionError as error:
+    except (InputError, ReconstructionError) as error:
         return [f"there is no {SFM}/: {error}"]
     return []
 

@@ -63,13 +63,8 @@ class RunDescriptors:
         self.position = {frame.path.name: k for k, frame in enumerate(frames.frames)}
         self.files = DescriptorFiles(run, None)
         self._basis = self._kept_basis()
-        self.described_again = 0
-        """Frames whose map was not kept."""
-        self._describer: Describer | None = None
-        if self._basis is not None:
-            self.grid = read_grid(run)
-        else:
-            self.grid = working_grid(frames, config, self._network().stride)
+        self._grid = None if self._basis is None else read_grid(run)
+        self._network: tuple[Describer, WorkingGrid] | None = None
 
     def check(self, names: Sequence[str]) -> None:
         """See that frames of these names can be described.
@@ -87,7 +82,7 @@ class RunDescriptors:
             for path in (frame.path, frame.mask_path):
                 if not path.is_file():
                     raise InputError(f"{path}: not found; expected the frames of the run, to describe them again")
-            self._network()
+            self._load_network()
 
     def at(self, name: str, xy: NDArray[np.float64]) -> Described:
         """Descriptors at source pixels (N, 2) of the frame whose file is called ``name``."""
@@ -95,8 +90,8 @@ class RunDescriptors:
         kept = self._kept(frame.index, xy)
         if kept is not None:
             return kept
-        self.described_again += 1
-        return describe_places(self._network(), load_working(frame, self.grid), self.grid, xy)
+        describer, grid = self._load_network()
+        return describe_places(describer, load_working(frame, grid), grid, xy)
 
     def _kept_basis(self) -> Tensor | None:
         try:
@@ -108,24 +103,32 @@ class RunDescriptors:
     @torch.inference_mode()
     def _kept(self, index: int, xy: NDArray[np.float64]) -> Described | None:
         """What the run's own map gives; None where it is not there, or damaged."""
-        if self._basis is None:
+        if self._basis is None or self._grid is None:
             return None
+        cells = self._grid.height // self._grid.stride, self._grid.width // self._grid.stride
         try:
             packed = self.files.load(index)
-            if packed is None or packed.cells.shape[1] != self._basis.shape[1]:
+            if packed is None or packed.stored.shape != cells or packed.cells.shape[1] != self._basis.shape[1]:
                 return None
             pooled = self.files.pooled([index])[0]
         except InputError as error:
             logger.warning("%s; described again", error)
             return None
-        found = _sampled(unpack(packed, self.grid, torch.device("cpu")).descriptors, self.grid, xy)
+        found = _sampled(unpack(packed, self._grid, torch.device("cpu")).descriptors, self._grid, xy)
         # Back from the directions that are stored to those of the network; the basis keeps lengths.
         return (found @ self._basis.t()).numpy(), pooled.numpy()
 
-    def _network(self) -> Describer:
-        if self._describer is None:
-            self._describer = Describer(self.config, self.device)
-        return self._describer
+    def _load_network(self) -> tuple[Describer, WorkingGrid]:
+        """The network, and the cells of frames that are described again."""
+        if self._network is None:
+            describer = Describer(self.config, self.device)
+            if self._basis is not None and len(self._basis) != describer.dim:
+                raise InputError(
+                    f"{self.files.folder}: descriptors of {len(self._basis)} numbers; expected {describer.dim}, as "
+                    f"{self.config.describe.weights} gives them. Remove the folder, and they are made again"
+                )
+            self._network = describer, working_grid(self.frames, self.config, describer.stride)
+        return self._network
 
 
 def _sampled(descriptors: Tensor, grid: WorkingGrid, xy: NDArray[np.float64]) -> Tensor:

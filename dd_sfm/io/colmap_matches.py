@@ -55,7 +55,7 @@ def read_database_matches(path: Path) -> MatchedImages:
             matches = {}
             for pair, table in _tables(database, "pair_id", "two_view_geometries", "<u4"):
                 i, j = (position[image] for image in divmod(pair, PAIR_BASE))
-                matches[(i, j)] = table.astype(np.int64)
+                matches[(i, j)] = _of_keypoints(table.astype(np.int64), len(keypoints[i]), len(keypoints[j]))
     except (sqlite3.Error, OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise _damaged(path, error) from error
     names, sizes = tuple(row[1] for row in rows), tuple((row[2], row[3]) for row in rows)
@@ -138,6 +138,17 @@ def check_matrices(path: Path) -> None:
                     raise ValueError(f"{wrong} rows of {table} are not of the size that they state")
     except (sqlite3.Error, OSError, ValueError, RuntimeError) as error:
         raise _damaged(path, error) from error
+
+
+def _of_keypoints(matches: NDArray[np.int64], first: int, second: int) -> NDArray[np.int64]:
+    """Matches (M, 2) of images with so many keypoints.
+
+    Raises:
+        ValueError: If they are of others.
+    """
+    if matches.shape[1] != 2 or (matches.max(0, initial=-1) >= (first, second)).any():
+        raise ValueError("matches of keypoints that are not there")
+    return matches
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

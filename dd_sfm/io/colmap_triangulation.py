@@ -3,9 +3,9 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dd_sfm.errors import ReconstructionError
+from dd_sfm.errors import InputError, ReconstructionError, reason_of
 from dd_sfm.io.colmap import pycolmap
-from dd_sfm.io.colmap_database import log_kept
+from dd_sfm.io.colmap_database import log_kept, silence
 from dd_sfm.io.colmap_matches import check_matrices, copy_database
 from dd_sfm.io.colmap_source import open_model
 
@@ -29,20 +29,24 @@ def triangulate_matches(database: Path, model: Path, images: Path, out: Path, sc
         InputError: If the database or the model cannot be read.
         ReconstructionError: If the database has not all images of the model, or nothing can be triangulated.
     """
+    check_matrices(database)
+    reference = open_model(model)
     with log_kept(), TemporaryDirectory() as scratch:
+        silence()
         # COLMAP opens databases for writing.
         copy = Path(scratch) / "database.db"
         copy_database(database, copy)
-        check_matrices(copy)
-        reference = open_model(model)
-        with pycolmap.Database.open(copy) as opened:
-            names = {image.name for image in opened.read_all_images()}
-        missing = sorted({image.name for image in reference.images.values()} - names)
-        if missing:
-            raise ReconstructionError(
-                f"{database}: no image {missing[0]}, which {model} has; expected those of the model"
-            )
-        found = pycolmap.triangulate_points(reference, str(copy), str(images), scratch, clear_points=True)
+        try:
+            with pycolmap.Database.open(copy) as opened:
+                names = {image.name for image in opened.read_all_images()}
+            missing = sorted({image.name for image in reference.images.values()} - names)
+            if missing:
+                raise ReconstructionError(f"{database}: no image {missing[0]}; expected those of {model}")
+            found = pycolmap.triangulate_points(reference, str(copy), str(images), scratch, clear_points=True)
+        except (ValueError, RuntimeError, LookupError) as error:
+            raise InputError(
+                f"{database}: cannot be read by COLMAP ({reason_of(error)}); expected the database of {model}"
+            ) from error
         if not found.num_points3D():
             raise ReconstructionError(f"{database}: no match of it gives a point with the poses of {model}")
         found.transform(pycolmap.Sim3d(scale, pycolmap.Rotation3d(), [0.0, 0.0, 0.0]))

@@ -1,6 +1,9 @@
 """Descriptors, the model to localise in, and queries, as hloc reads them."""
 
+import re
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -173,6 +176,29 @@ def test_sift_has_the_descriptors_of_the_database(run, tmp_path):
     assert (tmp_path / "out" / "sfm" / "points3D.bin").is_file()
     with pytest.raises(InputError, match=r"was made with sift; expected a run with learned descriptors"):
         dd_sfm.write_hloc_queries(tmp_path / "run", run / "frames", tmp_path / "q", calibration=PINHOLE)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("UPDATE cameras SET model = 99", "there is no sfm/: .*cannot be read by COLMAP"),
+        ("UPDATE frame_data SET frame_id = frame_id + 1000", "there is no sfm/: .*cannot be read by COLMAP"),
+        ("DELETE FROM two_view_geometries", "there is no sfm/: .*no match of it gives a point"),
+        ("DELETE FROM keypoints WHERE image_id = 2", None),
+        ("UPDATE two_view_geometries SET data = x'ffffffff01000000', rows = 1 WHERE rows > 0", None),
+    ],
+)
+def test_a_damaged_database_is_told_in_a_line(run, tmp_path, change, says):
+    shutil.copytree(run, tmp_path / "run")
+    with closing(sqlite3.connect(tmp_path / "run" / "database.db")) as database, database:
+        database.execute(change)
+    if says is None:
+        with pytest.raises(InputError, match=r"database\.db: cannot be read \(matches of keypoints that are not there"):
+            convert(tmp_path / "run", tmp_path / "out", "hloc")
+        return
+    notes = "\n".join(convert(tmp_path / "run", tmp_path / "out", "hloc").notes)
+    assert re.search(says, notes), notes
+    assert not (tmp_path / "out" / "sfm").exists()
 
 
 # Queries

@@ -19,7 +19,7 @@ from dd_sfm.export.images import copy_image_files, frame_set
 from dd_sfm.io.atomic import atomic_file, output_error
 from dd_sfm.io.checksums import model_sums
 from dd_sfm.io.metric import MetricScale
-from dd_sfm.io.run_layout import is_reserved, is_run
+from dd_sfm.io.run_layout import check_not_in_run
 from dd_sfm.io.scene import Scene, in_unit, open_scene
 from dd_sfm.io.staging import check_folder, staged_folder
 from dd_sfm.progress import Progress, silent
@@ -77,7 +77,7 @@ def convert(
         OutputError: If ``out`` holds something, or cannot be written.
     """
     if not in_run:
-        _check_not_in_run(out)
+        check_not_in_run(out)
     form, file = _check_request(source, out, target, copy_images=copy_images, overwrite=overwrite)
     fill = _writer(form, target, depth_of)
     scene = open_scene(source, images)
@@ -149,14 +149,6 @@ def _check_ending(out: Path, target: str) -> None:
 def _own_endings(target: str) -> str:
     file = FORMATS[target].file
     return f" or a name that ends in {' or '.join(file.suffixes)}" if file else ""
-
-
-def _check_not_in_run(out: Path) -> None:
-    """A run and the folders that it writes hold nothing but what it wrote; another folder in it may be filled."""
-    place = out.resolve()
-    for run in (place, *place.parents):
-        if is_run(run) and (place == run or is_reserved(place.relative_to(run))):
-            raise OutputError(f"{out}: belongs to the run in {run}; expected another folder. Choose one with -o")
 
 
 def _check_file(path: Path, target: str, kind: SingleFile, *, overwrite: bool) -> None:

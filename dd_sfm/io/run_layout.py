@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from dd_sfm.config import Mapper
 from dd_sfm.documents import read_json
+from dd_sfm.errors import OutputError
 from dd_sfm.io import run_folder
 from dd_sfm.io.clouds import is_own_mesh
 from dd_sfm.io.links import check_no_links
@@ -192,6 +193,18 @@ def is_reserved(inside: Path) -> bool:
     top = inside.parts[0]
     names = (*OWN_FILES, "mesh.ply", DEPTH, "evaluation", run_folder.EVALUATION)
     return top in names or any(top in stage or _fits(stage.get("", "(?!)"), top) for stage in MADE_BY.values())
+
+
+def check_not_in_run(out: Path) -> None:
+    """See that a folder to fill is no run, and none that a run writes to: others in it may be filled.
+
+    Raises:
+        OutputError: If it is, whether it is there yet or not.
+    """
+    place = out.resolve()
+    for run in (place, *place.parents):
+        if is_run(run) and (place == run or is_reserved(place.relative_to(run))):
+            raise OutputError(f"{out}: belongs to the run in {run}; expected another folder. Choose one with -o")
 
 
 def read_evaluation(folder: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.lens import COLMAP_MODELS, Lens
 from dd_sfm.io.run_config import read_config
 from dd_sfm.io.run_folder import ExtractedFrames, read_frames
+from dd_sfm.io.run_layout import check_not_in_run
 from dd_sfm.io.staging import staged_folder
 from dd_sfm.io.undistortion import Undistortion, undistortion
 from dd_sfm.ops.resize import working_scale
@@ -73,8 +74,9 @@ def describe_queries(request: QueryRequest, progress: Progress) -> None:
         InputError: If the run has no learned descriptors, or an image, the mask or the calibration cannot be used.
         ShapeError: If an image in memory is none.
         WeightsError: If the weights of the run cannot be used.
-        OutputError: If the folder cannot be filled.
+        OutputError: If the folder cannot be filled, or belongs to a run.
     """
+    check_not_in_run(request.out)
     config, frames = _of_run(request.run)
     names = list(request.images)
     if not names:

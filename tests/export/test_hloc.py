@@ -16,7 +16,7 @@ from plane import CAMERA
 
 import dd_sfm
 from dd_sfm.config import Config, dump_config, load_config
-from dd_sfm.errors import ConfigError, InputError, ShapeError
+from dd_sfm.errors import ConfigError, InputError, OutputError, ShapeError
 from dd_sfm.export.convert import convert
 from dd_sfm.features.describe import describe_frames
 from dd_sfm.io.run_config import write_config
@@ -255,6 +255,16 @@ def test_queries_that_cannot_be_used_are_refused_in_a_line(run, tmp_path):
     refused(InputError, "as the images, 255 where usable", {"a": picture}, mask=_mask(tmp_path, (10, 20)))
     refused(ConfigError, "spacing_px 1: expected 2 or more", {"a": picture}, spacing_px=1)
     refused(InputError, "expected", {"a": picture}, calibration="1,2")
+
+
+def test_queries_are_never_written_into_a_run(run, tmp_path):
+    shutil.copytree(run, tmp_path / "other")
+    (tmp_path / "other" / "stages.json").write_text("{}")
+    before = sorted((tmp_path / "other").rglob("*"))
+    for place in ("other", "other/instruments", "other/frames"):
+        with pytest.raises(OutputError, match=rf"^{tmp_path}/{place}: belongs to the run in .*other; expected another"):
+            dd_sfm.write_hloc_queries(run, run / "frames", tmp_path / place, calibration=PINHOLE, overwrite=True)
+    assert sorted((tmp_path / "other").rglob("*")) == before
 
 
 def _mask(folder, shape):

@@ -13,15 +13,17 @@ keypoint of image 1 or -1, and ``matching_scores0`` (N0,). Wider than hloc's int
 pixels.
 """
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from dd_sfm.documents import shown
 from dd_sfm.errors import InputError
 from dd_sfm.io.atomic import write_text
 from dd_sfm.io.colmap_matches import MatchedImages
@@ -48,16 +50,39 @@ class ImageFeatures:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """See that names of images can stand in text files.
+    """See that names of images can stand in text files, and be groups of HDF5 files, one for each.
 
     Raises:
-        InputError: If one holds a blank.
+        InputError: If one cannot.
     """
     for name in names:
-        if not name or any(c.isspace() for c in name):
+        if not isinstance(name, str):
+            raise InputError(f"image {shown(name)}: a name that is no text; expected one such as 'query/1.png'")
+        wrong = _wrong_in(name)
+        if wrong:
+            raise InputError(f"image {shown(name)}: {wrong}; expected a name such as 'query/1.png'. Rename the image")
+    known = set(names)
+    for name in names:
+        above = next((str(p) for p in PurePosixPath(name).parents if str(p) in known), None)
+        if above is not None:
             raise InputError(
-                f"image '{name}': a space in its name, which hloc's text files cannot hold; rename the image"
+                f"image {shown(name)}: lies in {shown(above)}, which is an image, too; expected names of which none is "
+                "the folder of another. Rename one"
             )
+
+
+def _wrong_in(name: str) -> str:
+    """Why a text cannot be the name of an image; empty where it can."""
+    if not name:
+        return "no name"
+    if any(c.isspace() for c in name):
+        return "a space in its name, which hloc's text files cannot hold"
+    # Of what a file is called, bytes that are no text stand as surrogates.
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+        return "a character in its name that is none of a text, which hloc's files cannot hold"
+    if set(name.split("/")) & {"", ".", ".."}:
+        return "a part of its name between slashes is '', '.' or '..', which HDF5 files cannot hold"
+    return ""
 
 
 def write_features(folder: Path, images: Iterable[ImageFeatures]) -> None:

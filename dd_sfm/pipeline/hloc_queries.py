@@ -77,11 +77,11 @@ def describe_queries(request: QueryRequest, progress: Progress) -> None:
         OutputError: If the folder cannot be filled, or belongs to a run.
     """
     check_not_in_run(request.out)
-    config, frames = _of_run(request.run)
     names = list(request.images)
     if not names:
         raise InputError("images: none; expected at least one to describe")
     check_names(names)
+    config, frames = _of_run(request.run)
     taken = {f"{record.name}.{frames.suffix}" for record in frames.kept}.intersection(names)
     if taken:
         raise InputError(

@@ -19,6 +19,7 @@ from dd_sfm.config import Config, dump_config, load_config
 from dd_sfm.errors import ConfigError, InputError, OutputError, ShapeError
 from dd_sfm.export.convert import convert
 from dd_sfm.features.describe import describe_frames
+from dd_sfm.io.hloc_files import check_names
 from dd_sfm.io.run_config import write_config
 from dd_sfm.io.run_folder import ExtractedFrames, load_frames, write_frames, write_metrics
 from dd_sfm.progress import silent
@@ -255,6 +256,37 @@ def test_queries_that_cannot_be_used_are_refused_in_a_line(run, tmp_path):
     refused(InputError, "as the images, 255 where usable", {"a": picture}, mask=_mask(tmp_path, (10, 20)))
     refused(ConfigError, "spacing_px 1: expected 2 or more", {"a": picture}, spacing_px=1)
     refused(InputError, "expected", {"a": picture}, calibration="1,2")
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ([""], "image '': no name"),
+        (["q\x00a"], r"image 'q\\x00a': a character in its name"),
+        (["q/\x1b[0m"], r"image 'q/\\x1b\[0m': a character in its name"),
+        (["a\udce4"], r"image 'a\\udce4': a character in its name"),
+        (["a\nb"], r"image 'a\\nb': a space in its name"),
+        (["."], r"image '\.': a part of its name"),
+        (["/q/0.png"], "image '/q/0.png': a part of its name"),
+        (["q/0.png", "q//0.png"], "image 'q//0.png': a part of its name"),
+        (["q/"], "image 'q/': a part of its name"),
+        (["q/../0.png"], r"image 'q/\.\./0.png': a part of its name"),
+        (["q/0/keypoints", "q/0"], "image 'q/0/keypoints': lies in 'q/0', which is an image, too"),
+        ([3], "image 3: a name that is no text; expected one such as"),
+        ([None, "a"], "image None: a name that is no text; expected one such as"),
+    ],
+)
+def test_names_that_no_file_of_hloc_can_hold_are_refused_before_anything_is_read(names, says, tmp_path):
+    picture = np.zeros((120, 160, 3), np.uint8)
+    with pytest.raises(InputError, match=f"^{says}") as found:
+        dd_sfm.write_hloc_queries(
+            tmp_path / "no_run", dict.fromkeys(names, picture), tmp_path / "q", calibration=PINHOLE
+        )
+    assert "expected" in str(found.value)
+
+
+def test_names_that_files_of_hloc_can_hold_are_taken():
+    check_names(["q/0.png", "q/0", "q/0.png.jpg", "q.png", "..q/...", "K\u00f6rper\u200d/1", "back\\slash"])
 
 
 def test_queries_are_never_written_into_a_run(run, tmp_path):

@@ -35,7 +35,9 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def staged_folder(folder: Path, marker: str, record: dict[str, Any], *, overwrite: bool) -> Iterator[Path]:
+def staged_folder(
+    folder: Path, marker: str, record: dict[str, Any], *, overwrite: bool, names: Sequence[str] = ()
+) -> Iterator[Path]:
     """Give a temporary folder to write to, whose files are moved into ``folder`` on success.
 
     What an earlier call wrote there goes; everything else stays. One process at a time does so.
@@ -45,14 +47,15 @@ def staged_folder(folder: Path, marker: str, record: dict[str, Any], *, overwrit
         marker: Name of the JSON file in it that lists them: only what it lists is ever replaced.
         record: What the marker holds besides; its ``made_by`` tells an earlier call's marker from another file.
         overwrite: Whether the folder may hold something.
+        names: Files that will be written, as far as they are known before; others of these names are told of at once.
 
     Raises:
         OutputError: If the folder may not be filled, cannot be written, holds a file of the same name, or another
             process is filling it.
     """
     check_folder(folder, overwrite=overwrite)
-    # Links in the place of its folders are told of before the work is done.
-    check_replaceable(folder, marker, record["made_by"], ())
+    # Links in the place of its folders are told of before the work is done, and files of others.
+    check_replaceable(folder, marker, record["made_by"], names)
     is_new = not folder.exists()
     staging = folder / f".{marker}.partial"
     check_is_no_link(folder, staging)

@@ -16,7 +16,16 @@ from dd_sfm.features.keypoint_descriptors import describe_places
 from dd_sfm.features.queries import query_points
 from dd_sfm.io.calibration import open_calibration
 from dd_sfm.io.finished_run import check_finished
-from dd_sfm.io.hloc_files import MOST_MATCHABLE, ImageFeatures, check_names, write_features, write_queries
+from dd_sfm.io.hloc_files import (
+    FEATURES,
+    GLOBAL,
+    MOST_MATCHABLE,
+    QUERIES,
+    ImageFeatures,
+    check_names,
+    write_features,
+    write_queries,
+)
 from dd_sfm.io.images import read_image, read_mask
 from dd_sfm.io.lens import COLMAP_MODELS, Lens
 from dd_sfm.io.run_config import read_config
@@ -33,6 +42,7 @@ from dd_sfm.runtime import resolve_device
 from dd_sfm.structures import WorkingGrid
 
 MARKER, MADE_BY = "queries.json", "dd-sfm hloc queries"
+NAMES = (FEATURES, GLOBAL, QUERIES)
 SAMPLES = 12
 """Images that the field of view is found from."""
 
@@ -90,7 +100,7 @@ def describe_queries(request: QueryRequest, progress: Progress) -> None:
     describer = Describer(config, resolve_device(RuntimeConfig()))
     view = _view(request, config, frames, describer.stride)
     record = {"made_by": MADE_BY, "version": __version__, "run": str(request.run.resolve())}
-    with staged_folder(request.out, MARKER, record, overwrite=request.overwrite) as folder:
+    with staged_folder(request.out, MARKER, record, overwrite=request.overwrite, names=NAMES) as folder:
         found = _described(request, config, describer, view)
         write_features(folder, progress(found, total=len(names), label="describe"))
         write_queries(folder, names, view.given)
@@ -182,7 +192,8 @@ def names_of(files: Sequence[Path]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for file in files:
-        name = f"{file.resolve().parent.name}/{file.name}".lstrip("/")
+        # The image itself may be a link to anywhere.
+        name = f"{file.parent.resolve().name}/{file.name}".lstrip("/")
         if name in found:
             raise InputError(f"{file}: has the name {name}, as {found[name]} has; expected different ones")
         found[name] = file

@@ -22,6 +22,7 @@ from dd_sfm.features.describe import describe_frames
 from dd_sfm.io.hloc_files import check_names
 from dd_sfm.io.run_config import write_config
 from dd_sfm.io.run_folder import ExtractedFrames, load_frames, write_frames, write_metrics
+from dd_sfm.pipeline.hloc_queries import names_of
 from dd_sfm.progress import silent
 from dd_sfm.structures import FrameRecord
 
@@ -297,6 +298,28 @@ def test_queries_are_never_written_into_a_run(run, tmp_path):
         with pytest.raises(OutputError, match=rf"^{tmp_path}/{place}: belongs to the run in .*other; expected another"):
             dd_sfm.write_hloc_queries(run, run / "frames", tmp_path / place, calibration=PINHOLE, overwrite=True)
     assert sorted((tmp_path / "other").rglob("*")) == before
+
+
+def test_files_of_others_are_told_of_before_anything_is_described(run, tmp_path, monkeypatch):
+    from dd_sfm.pipeline import hloc_queries
+
+    monkeypatch.setattr(hloc_queries, "describe_places", lambda *_: pytest.fail("described"))
+    (tmp_path / "q").mkdir()
+    for name in ("features.h5", "global.h5", "queries.txt"):
+        (tmp_path / "q" / name).write_text("mine")
+        with pytest.raises(OutputError, match=rf"{name}: exists and is not from dd-sfm hloc queries"):
+            dd_sfm.write_hloc_queries(run, run / "frames", tmp_path / "q", calibration=PINHOLE, overwrite=True)
+        assert [path.name for path in (tmp_path / "q").iterdir()] == [name]
+        (tmp_path / "q" / name).unlink()
+
+
+def test_an_image_is_named_after_the_folder_that_it_was_given_in(tmp_path):
+    for folder in ("stored", "query"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "stored" / "0001.png").write_text("")
+    (tmp_path / "query" / "first.png").symlink_to(tmp_path / "stored" / "0001.png")
+    given = tmp_path / "stored" / ".." / "query" / "first.png"
+    assert names_of([given]) == {"query/first.png": given}
 
 
 def _mask(folder, shape):

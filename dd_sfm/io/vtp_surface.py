@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,11 @@ TYPES = {
 COMPRESSORS = ("vtkZLibDataCompressor", "vtkLZMADataCompressor")
 MOST_EXPANSION = 100
 """Bytes that arrays may take, by those of the file: coordinates and corners never compress so well."""
+MOST_XML_BUFFER = 1 << 20
+"""Bytes of text that the parser gathers before it hands them on."""
 MOST_MEMORY = 100_000_000
 """Of an LZMA stream, in bytes; VTK's take a tenth of that."""
+APPENDED = b"<AppendedData"
 CELLS = {"Polys": "POLYGONS", "Strips": "TRIANGLE_STRIPS"}
 """The groups of cells that lie in a surface, by the names that :func:`triangles` knows them by."""
 
@@ -48,8 +52,12 @@ class _File:
     compressor: str
     left: int
 
-    def read(self, array: ElementTree.Element) -> NDArray[Any]:
-        """The numbers of an array, in one row.
+    def read(self, array: ElementTree.Element, most: int | None = None) -> NDArray[Any]:
+        """The numbers of an array, in one row; what is not stored as text may share the memory of the file.
+
+        Args:
+            array: Where they are described.
+            most: How many the file says that there are; None where it does not.
 
         Raises:
             ValueError: If they cannot be read.
@@ -59,14 +67,16 @@ class _File:
             raise ValueError(f"numbers of the type {kind}")
         dtype = np.dtype(TYPES[kind])
         if form == "ascii":
-            return _written_out(array.text or "", np.dtype(np.float64 if dtype.kind == "f" else np.int64))
+            return self._written_out(array.text or "", np.dtype(np.float64 if dtype.kind == "f" else np.int64), most)
         if form == "appended":
             start = int(array.get("offset", "-1"))
             if not 0 <= start < max(1, len(self.appended)):
                 raise ValueError("an array begins beyond the end")
             content = self.appended[start:]
             if self.is_base64:
-                end = min((other for other in self.starts if other > start), default=None)
+                end = min((other for other in self.starts if other > start), default=len(self.appended))
+                # Any number of arrays may begin at the same place.
+                self._take(end - start)
                 content = memoryview(_decoded(bytes(self.appended[start:end])))
         elif form == "binary":
             content = memoryview(_decoded((array.text or "").encode()))
@@ -75,7 +85,19 @@ class _File:
         whole = self._expanded(content) if self.compressor else self._plain(content)
         if len(whole) % dtype.itemsize:
             raise ValueError("it ends early")
-        return np.frombuffer(whole, dtype.newbyteorder(self.order)).astype(dtype)
+        return np.frombuffer(whole, dtype.newbyteorder(self.order)).astype(dtype, copy=False)
+
+    def _written_out(self, text: str, dtype: np.dtype[Any], most: int | None) -> NDArray[Any]:
+        allowed = self.left // dtype.itemsize
+        most = allowed if most is None else min(most, allowed)
+        words = text.split(None, most)
+        if len(words) > most:
+            raise ValueError("arrays much larger than the file" if most == allowed else f"more than {most} numbers")
+        self._take(len(words) * dtype.itemsize)
+        try:
+            return np.array(words, dtype)
+        except OverflowError as error:
+            raise ValueError("whole numbers that are too large") from error
 
     def _numbers(self, content: memoryview, count: int) -> list[int]:
         """The first numbers of an array's header."""
@@ -137,58 +159,78 @@ def read_vtp(path: Path) -> tuple[FloatArray, IntArray]:
         ValueError: If it is no XML PolyData with triangles, or compressed in another way.
     """
     content = regular(path).read_bytes()
-    head, separator, tail = content.partition(b"<AppendedData")
-    root = _parsed(head + b"</VTKFile>" if separator else head)
+    behind = content.find(APPENDED)
+    root = _parsed(content, behind)
     if root.tag != "VTKFile" or root.get("type") != "PolyData":
         raise ValueError(f"XML of the kind {root.get('type', root.tag)}, no PolyData")
-    file = _opened(root, tail, len(content))
-    vertices, faces, before = [np.zeros((0, 3))], [np.zeros((0, 3), np.int64)], 0
+    file = _opened(root, content, behind)
+    vertices: list[FloatArray] = []
+    faces: list[IntArray] = []
+    before = 0
     for piece in root.iter("Piece"):
         own = _points(file, piece)
-        found = triangles({CELLS[group.tag]: _cells(file, group) for group in piece if group.tag in CELLS}, None)
+        cells = {
+            CELLS[group.tag]: _cells(file, group, piece.get(f"NumberOf{group.tag}"))
+            for group in piece
+            if group.tag in CELLS
+        }
+        found = triangles(cells, None)
         if len(found) and not 0 <= found.min() <= found.max() < len(own):
             raise ValueError("faces of vertices that are not there")
         vertices.append(own)
-        faces.append(found + before)
+        faces.append(found + before if before else found)
         before += len(own)
     if not before:
         raise ValueError("no points in it")
     if not sum(map(len, faces)):
         raise ValueError("no triangle in it")
-    return np.concatenate(vertices), np.concatenate(faces)
+    return _joined(vertices), _joined(faces)
 
 
-def _parsed(text: bytes) -> ElementTree.Element:
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise ValueError("XML with definitions of its own")
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _parsed(content: bytes, behind: int) -> ElementTree.Element:
+    """The XML of a file; ``behind``: where its appended data begins, negative without any."""
+    parser, builder = expat.ParserCreate(), ElementTree.TreeBuilder()
+    parser.buffer_text, parser.buffer_size = True, MOST_XML_BUFFER
+    parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
+    parser.CharacterDataHandler = builder.data
+    # Asked of the parser, which knows all encodings: an entity may stand for any amount of text.
+    parser.StartDoctypeDeclHandler = _refuse_definitions
     try:
-        return ElementTree.fromstring(text)
-    except (ElementTree.ParseError, LookupError) as error:
+        if behind < 0:
+            parser.Parse(content, True)
+        else:
+            parser.Parse(memoryview(content)[:behind], False)
+            parser.Parse(b"</VTKFile>", True)
+        return builder.close()
+    except (expat.ExpatError, LookupError) as error:
         raise ValueError(f"no XML: {error}") from error
 
 
-def _opened(root: ElementTree.Element, tail: bytes, size: int) -> _File:
-    """How the arrays are stored; ``tail``: what follows after the name of the element of appended data."""
+def _refuse_definitions(*_: object) -> None:
+    raise ValueError("XML with definitions of its own")
+
+
+def _opened(root: ElementTree.Element, content: bytes, behind: int) -> _File:
+    """How the arrays are stored; ``behind``: where the element of appended data begins, negative without any."""
     order: Literal["<", ">"] = ">" if root.get("byte_order", "LittleEndian") == "BigEndian" else "<"
     kind = root.get("header_type", "UInt32")
     if kind not in ("UInt32", "UInt64"):
         raise ValueError(f"headers of the type {kind}")
-    attributes, _, rest = tail.partition(b">")
-    end = rest.rfind(b"</AppendedData")
-    if tail and end < 0:
-        raise ValueError("it ends early")
-    appended = memoryview(rest)[rest.find(b"_") + 1 : max(0, end)]
+    appended, is_base64 = memoryview(b""), False
+    if behind >= 0:
+        named, end = content.find(b">", behind), content.rfind(b"</AppendedData", behind)
+        if not 0 <= named < end:
+            raise ValueError("it ends early")
+        is_base64 = b"base64" in content[behind:named]
+        appended = memoryview(content)[content.find(b"_", named, end) + 1 or end : end]
     starts = [int(array.get("offset", "0")) for array in root.iter("DataArray") if array.get("format") == "appended"]
     header = np.zeros(0, np.dtype(TYPES[kind]).newbyteorder(order))
-    most = MOST_EXPANSION * size
-    return _File(appended, b"base64" in attributes, starts, order, header, root.get("compressor", ""), most)
-
-
-def _written_out(text: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-    try:
-        return np.array(text.split(), dtype)
-    except OverflowError as error:
-        raise ValueError("whole numbers that are too large") from error
+    most = MOST_EXPANSION * len(content)
+    return _File(appended, is_base64, starts, order, header, root.get("compressor", ""), most)
 
 
 def _decoded(text: bytes) -> bytes:
@@ -203,18 +245,23 @@ def _points(file: _File, piece: ElementTree.Element) -> FloatArray:
     array = piece.find("Points/DataArray")
     if array is None:
         return np.zeros((0, 3))
-    values = file.read(array).astype(np.float64)
-    if len(values) != 3 * int(piece.get("NumberOfPoints", "0")):
+    stated = 3 * int(piece.get("NumberOfPoints", "0"))
+    values = file.read(array, max(0, stated)).astype(np.float64, copy=False)
+    if len(values) != stated:
         raise ValueError(f"{len(values)} coordinates of {piece.get('NumberOfPoints')} points")
     return values.reshape(-1, 3)
 
 
-def _cells(file: _File, group: ElementTree.Element) -> tuple[IntArray, IntArray]:
-    """Cells as the corners of all one after the other, and where each begins and ends (C + 1,)."""
+def _cells(file: _File, group: ElementTree.Element, stated: str | None) -> tuple[IntArray, IntArray]:
+    """Cells as the corners of all one after the other, and where each begins and ends (C + 1,).
+
+    ``stated``: how many the file says that there are, None where it does not.
+    """
     arrays = {array.get("Name"): array for array in group.iter("DataArray")}
     if not {"connectivity", "offsets"} <= set(arrays):
         return np.zeros(0, np.int64), np.zeros(1, np.int64)
-    corners, ends = (file.read(arrays[name]).astype(np.int64) for name in ("connectivity", "offsets"))
+    corners = file.read(arrays["connectivity"]).astype(np.int64, copy=False)
+    ends = file.read(arrays["offsets"], None if stated is None else max(0, int(stated))).astype(np.int64, copy=False)
     offsets = np.concatenate([[0], ends])
     if (np.diff(offsets) < 0).any() or offsets[-1] > len(corners):
         raise ValueError("cells that do not fit their corners")

@@ -1,3 +1,5 @@
+import base64
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -5,9 +7,11 @@ import pytest
 from surfaces import FILES, MESH, rows, vtp
 
 from dd_sfm.errors import InputError
+from dd_sfm.io import vtp_surface
 from dd_sfm.io.clouds import write_mesh, write_points
 from dd_sfm.io.surfaces import read_surface
 from dd_sfm.io.vtp import write_polydata
+from dd_sfm.io.vtp_surface import read_vtp
 
 
 def corners(surface):
@@ -101,6 +105,75 @@ def test_blocks_that_would_not_fit_into_memory_are_refused(stated, tmp_path):
         read_surface(tmp_path / "a.vtp")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be", "utf-16-le"])
+def test_entities_are_refused_in_any_encoding(encoding, tmp_path):
+    text = vtp().decode().replace("<VTKFile", "<!DOCTYPE VTKFile [<!ENTITY a '0 '>]>\n<VTKFile", 1)
+    text = text.replace(
+        '<?xml version="1.0"?>', "" if encoding == "utf-8" else '<?xml version="1.0" encoding="utf-16"?>'
+    )
+    (tmp_path / "a.vtp").write_bytes(text.replace("</DataArray>", "&a;</DataArray>").encode(encoding))
+    with pytest.raises(InputError, match=r"cannot be read \(XML with definitions of its own\)"):
+        read_surface(tmp_path / "a.vtp")
+
+
+def test_numbers_written_out_are_no_more_than_stated_and_than_fit_the_file(tmp_path, monkeypatch):
+    for name, text, says in (
+        ("a.vtp", vtp().replace(b'NumberOfPoints="96"', b'NumberOfPoints="95"'), "more than 285 numbers"),
+        ("b.vtp", vtp().replace(b'NumberOfPolys="', b'NumberOfPolys="0'), ""),
+        ("c.vtp", vtp().replace(b'NumberOfPolys="', b'NumberOfPolys="1" other="'), "more than 1 numbers"),
+    ):
+        (tmp_path / name).write_bytes(text)
+        if says:
+            with pytest.raises(InputError, match=says):
+                read_surface(tmp_path / name)
+        else:
+            assert len(read_surface(tmp_path / name).faces) == len(MESH.faces)
+    monkeypatch.setattr(vtp_surface, "MOST_EXPANSION", 1)
+    with pytest.raises(InputError, match="arrays much larger than the file"):
+        read_surface(tmp_path / "b.vtp")
+
+
+def test_many_arrays_at_one_place_do_not_read_it_again_without_end(tmp_path):
+    array = b'<DataArray type="Float32" format="appended" offset="0"/>'
+    piece = b'<Piece NumberOfPoints="0"><Points>' + array + b"</Points></Piece>"
+    nothing = base64.b64encode(bytes(4 + 90_000))
+    (tmp_path / "a.vtp").write_bytes(
+        b'<VTKFile type="PolyData"><PolyData>' + 1000 * piece + b"</PolyData>"
+        b'<AppendedData encoding="base64">_' + nothing + b"</AppendedData></VTKFile>"
+    )
+    with pytest.raises(InputError, match="arrays much larger than the file"):
+        read_surface(tmp_path / "a.vtp")
+
+
+def test_a_file_is_in_memory_once(tmp_path):
+    """With what it holds: the numbers as they are needed, and what the triangles are found by."""
+    count = 200_000
+    points, corners = np.random.default_rng(0).random((count, 3)), np.arange(3 * (count // 3))
+    parts = [np.array(a.nbytes, "<u8").tobytes() + a.tobytes() for a in (points, corners, corners[2::3] + 1)]
+    places = np.cumsum([0, *map(len, parts)])
+    point, corner, end = (
+        f'<DataArray type="{kind}" Name="{name}" format="appended" offset="{place}"/>'
+        for kind, name, place in zip(
+            ("Float64", "Int64", "Int64"), ("Points", "connectivity", "offsets"), places[:3], strict=True
+        )
+    )
+    path = tmp_path / "a.vtp"
+    path.write_bytes(
+        f'<VTKFile type="PolyData" header_type="UInt64"><PolyData><Piece NumberOfPoints="{count}">'
+        f"<Points>{point}</Points><Polys>{corner}{end}</Polys></Piece></PolyData>"
+        '<AppendedData encoding="raw">_'.encode()
+        + b"".join(parts)
+        + b"</AppendedData></VTKFile>"
+    )
+    tracemalloc.start()
+    vertices, faces = read_vtp(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(vertices, points)
+    assert np.array_equal(faces, corners.reshape(-1, 3))
+    assert peak < 3 * path.stat().st_size
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -114,6 +187,8 @@ def test_blocks_that_would_not_fit_into_memory_are_refused(stated, tmp_path):
         ("b.vtp", b"<VTKFile type='UnstructuredGrid'/>"),
         ("c.vtp", vtp("binary", compressed=True).replace(b"ZLib", b"LZ4")),
         ("d.vtp", b"<!DOCTYPE a [<!ENTITY b 'c'>]><VTKFile type='PolyData'/>"),
+        ("l.vtp", "<?xml version='1.0' encoding='UTF-16'?><!DOCTYPE a [<!ENTITY b 'c'>]>".encode("utf-16")),
+        ("m.vtp", b"<?xml version='1.0' encoding='cp037'?>" + "<!DOCTYPE a><VTKFile type='PolyData'/>".encode("cp037")),
         ("e.vtp", b"<VTKFile type='PolyData'><PolyData/></VTKFile>"),
         ("f.vtp", vtp("appended")[:-400]),
         ("g.vtp", vtp("appended", compressed=True).replace(b"x", b"y")),

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.config import RuntimeConfig
-from dd_sfm.errors import DDSfMError, InputError, ReconstructionError
+from dd_sfm.errors import DDSfMError, InputError, OutputError, ReconstructionError, ShortageError, StoppedError
 from dd_sfm.export.images import PROJECTED
 from dd_sfm.features.keypoint_descriptors import RunDescriptors
 from dd_sfm.io.colmap_database import shared_keypoints, track_matches
 from dd_sfm.io.colmap_matches import MatchedImages, read_database_descriptors, read_database_matches
 from dd_sfm.io.colmap_triangulation import triangulate_matches
-from dd_sfm.io.hloc_files import MOST_MATCHABLE, ImageFeatures, check_names, write_features, write_matches
+from dd_sfm.io.hloc_files import GLOBAL, MOST_MATCHABLE, ImageFeatures, check_names, write_features, write_matches
 from dd_sfm.io.run_config import read_config
 from dd_sfm.io.run_folder import load_frames
 from dd_sfm.io.scene import Scene
@@ -50,16 +50,39 @@ def write(scene: Scene, folder: Path, progress: Progress) -> list[str]:
         notes = ["matches follow the tracks of the model, each with score 1: there is no database beside it"]
         notes += [PROJECTED] if scene.kind == "jhu" else []
     check_names(images.names)
-    try:
-        describe = _descriptors(scene, images)
-    except DDSfMError as error:
-        describe = None
-        notes.append(f"features.h5 holds keypoints without descriptors: {error}")
-    write_features(folder, progress(_features(images, describe), total=len(images.names), label="features"))
+    missing = _write_features(scene, images, folder, progress)
     write_matches(folder, images)
-    if describe is not None:
-        notes += _write_model(scene, images, folder)
-    return notes
+    return [*notes, *missing] if missing else [*notes, *_without_pooled(folder), *_write_model(scene, images, folder)]
+
+
+def _write_features(scene: Scene, images: MatchedImages, folder: Path, progress: Progress) -> list[str]:
+    """Write features.h5 and global.h5; returns what is to be said where the keypoints have no descriptors."""
+
+    def fill(describe: Describe | None) -> None:
+        write_features(folder, progress(_features(images, describe), total=len(images.names), label="features"))
+
+    try:
+        fill(_descriptors(scene, images))
+    except (OutputError, ShortageError, StoppedError):
+        raise
+    except DDSfMError as error:
+        # Also of an image in the middle: some with descriptors and some without are of no use to hloc.
+        fill(None)
+        return [
+            f"features.h5 holds keypoints without descriptors: {error}",
+            f"there is no {GLOBAL} and no {SFM}/: without descriptors no image can be localised",
+        ]
+    return []
+
+
+def _without_pooled(folder: Path) -> list[str]:
+    """Why there is no global.h5, where there is none."""
+    if (folder / GLOBAL).exists():
+        return []
+    return [
+        f"there is no {GLOBAL}: SIFT describes no image as a whole; for retrieval describe them with hloc's own, "
+        "such as netvlad"
+    ]
 
 
 def _features(images: MatchedImages, describe: Describe | None) -> Iterator[ImageFeatures]:

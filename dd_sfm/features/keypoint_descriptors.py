@@ -13,7 +13,7 @@ from dd_sfm.config import Config
 from dd_sfm.errors import InputError
 from dd_sfm.features.describe import Describer
 from dd_sfm.features.descriptor_files import DescriptorFiles
-from dd_sfm.features.packed_map import unpack
+from dd_sfm.features.packed_map import PackedMap, unpack
 from dd_sfm.io.run_folder import read_grid
 from dd_sfm.io.working import load_working, working_grid
 from dd_sfm.ops.sampling import image_to_cell, sample_descriptors
@@ -70,14 +70,14 @@ class RunDescriptors:
         """See that frames of these names can be described.
 
         Raises:
-            InputError: If one is no frame of the run, or neither its map nor its picture and mask are there.
+            InputError: If one is no frame of the run, or its map is missing or damaged and picture or mask is missing.
             WeightsError: If the network is needed and cannot be used.
         """
         for name in names:
             if name not in self.position:
                 raise InputError(f"image '{name}': is no frame of the run; expected one of frames.json")
             frame = self.frames.frames[self.position[name]]
-            if self._basis is not None and self.files.map_path(frame.index).is_file():
+            if self._is_kept(frame.index):
                 continue
             for path in (frame.path, frame.mask_path):
                 if not path.is_file():
@@ -105,18 +105,38 @@ class RunDescriptors:
         """What the run's own map gives; None where it is not there, or damaged."""
         if self._basis is None or self._grid is None:
             return None
-        cells = self._grid.height // self._grid.stride, self._grid.width // self._grid.stride
         try:
-            packed = self.files.load(index)
-            if packed is None or packed.stored.shape != cells or packed.cells.shape[1] != self._basis.shape[1]:
-                return None
-            pooled = self.files.pooled([index])[0]
+            kept = self._load(index)
         except InputError as error:
             logger.warning("%s; described again", error)
             return None
+        if kept is None:
+            return None
+        packed, pooled = kept
         found = _sampled(unpack(packed, self._grid, torch.device("cpu")).descriptors, self._grid, xy)
         # Back from the directions that are stored to those of the network; the basis keeps lengths.
         return (found @ self._basis.t()).numpy(), pooled.numpy()
+
+    def _is_kept(self, index: int) -> bool:
+        """Whether the map of a source frame is there, and whole."""
+        try:
+            return self._load(index) is not None
+        except InputError:
+            return False
+
+    def _load(self, index: int) -> tuple[PackedMap, Tensor] | None:
+        """The map of a source frame and its descriptor as a whole; None where it is not there, or of other cells.
+
+        Raises:
+            InputError: If they are damaged.
+        """
+        if self._basis is None or self._grid is None:
+            return None
+        packed, grid = self.files.load(index), self._grid
+        cells = grid.height // grid.stride, grid.width // grid.stride
+        if packed is None or packed.stored.shape != cells or packed.cells.shape[1] != self._basis.shape[1]:
+            return None
+        return packed, self.files.pooled([index])[0]
 
     def _load_network(self) -> tuple[Describer, WorkingGrid]:
         """The network, and the cells of frames that are described again."""

@@ -125,9 +125,37 @@ def test_what_cannot_be_described_is_left_out_and_told(run, tmp_path):
     shutil.copytree(run / "sparse" / "0", tmp_path / "model")
     done = convert(tmp_path / "model", tmp_path / "plain", "hloc")
     assert any("without descriptors" in note and "is no run" in note for note in done.notes)
+    assert sum("there is no global.h5 and no sfm/: without descriptors" in note for note in done.notes) == 1
     for out in ("out", "plain"):
         assert {key for i in read(tmp_path / out / "features.h5").values() for key in i} == {"keypoints", "image_size"}
         assert not (tmp_path / out / "sfm").exists()
+        assert not (tmp_path / out / "global.h5").exists()
+
+
+@pytest.mark.parametrize("damaged", ["00000011.npz", "00000011.pooled.npy"])
+def test_a_damaged_map_is_as_one_that_is_missing(damaged, run, converted, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "descriptors" / damaged).write_bytes(b"PK damaged")
+    done = convert(tmp_path / "run", tmp_path / "whole", "hloc")
+    assert done.notes == converted[1].notes, "it is described again"
+    assert (tmp_path / "whole" / "sfm" / "points3D.bin").is_file()
+    (tmp_path / "run" / "frames" / "00000011.png").unlink()
+    done = convert(tmp_path / "run", tmp_path / "out", "hloc")
+    assert any("frames/00000011.png: not found" in note for note in done.notes)
+    assert any("there is no global.h5 and no sfm/" in note for note in done.notes)
+    features = read(tmp_path / "out" / "features.h5")
+    assert {key for image in features.values() for key in image} == {"keypoints", "image_size"}
+    assert set(features) == set(read(converted[0] / "features.h5"))
+
+
+def test_a_picture_that_cannot_be_described_again_is_told(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "descriptors" / "00000011.npz").unlink()
+    (tmp_path / "run" / "frames" / "00000011.png").write_bytes(b"no picture")
+    done = convert(tmp_path / "run", tmp_path / "out", "hloc")
+    assert any("without descriptors" in n and "00000011.png" in n for n in done.notes)
+    assert not {"global.h5", "sfm"} & {path.name for path in (tmp_path / "out").iterdir()}
+    assert "descriptors" not in read(tmp_path / "out" / "features.h5")["00000012.png"]
 
 
 def test_image_points_of_the_model_are_the_keypoints_by_number(run, converted):
@@ -171,7 +199,9 @@ def test_sift_has_the_descriptors_of_the_database(run, tmp_path):
             kind = pycolmap.FeatureExtractorType.SIFT
             database.write_descriptors(image.image_id, pycolmap.FeatureDescriptors(type=kind, data=numbers))
             stored[image.name] = numbers
-    convert(tmp_path / "run", tmp_path / "out", "hloc")
+    done = convert(tmp_path / "run", tmp_path / "out", "hloc")
+    assert any("there is no global.h5: SIFT describes no image as a whole" in note for note in done.notes)
+    assert not (tmp_path / "out" / "global.h5").exists()
     for name, image in read(tmp_path / "out" / "features.h5").items():
         wanted = stored[name] / np.linalg.norm(stored[name].astype(float), axis=1, keepdims=True)
         assert np.allclose(image["descriptors"], wanted.T, atol=1e-3)

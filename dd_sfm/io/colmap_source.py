@@ -159,8 +159,19 @@ def rewrite_model(source: Path, folder: Path, *, text: bool, scale: float = 1.0)
     model = open_model(source)
     if scale != 1.0:
         model.transform(pycolmap.Sim3d(scale, pycolmap.Rotation3d(), [0.0, 0.0, 0.0]))
-    try:
+    with writing_model(folder):
         (model.write_text if text else model.write_binary)(str(folder))
+
+
+@contextmanager
+def writing_model(folder: Path) -> Iterator[None]:
+    """Tell of what COLMAP cannot write as of any other file.
+
+    Raises:
+        OutputError: If it cannot.
+    """
+    try:
+        yield
     except (ValueError, RuntimeError, OSError) as error:
         raise output_error(folder, OSError(_first_line(error))) from error
 
@@ -173,10 +184,8 @@ def move_model(folder: Path, scale: float, rotation: FloatArray, shift: FloatArr
     """
     model = open_model(folder)
     model.transform(pycolmap.Sim3d(scale, pycolmap.Rotation3d(rotation), shift))
-    try:
+    with writing_model(folder):
         model.write_binary(str(folder))
-    except (ValueError, RuntimeError, OSError) as error:
-        raise output_error(folder, OSError(_first_line(error))) from error
 
 
 def make_pinhole(folder: Path) -> None:
@@ -191,11 +200,9 @@ def make_pinhole(folder: Path) -> None:
         k = lens.calibration_matrix()
         lens.model = pycolmap.CameraModelId.PINHOLE
         lens.params = [k[0, 0], k[1, 1], k[0, 2], k[1, 2]]
-    try:
-        if others:
+    if others:
+        with writing_model(folder):
             model.write_binary(str(folder))
-    except (ValueError, RuntimeError, OSError) as error:
-        raise output_error(folder, OSError(_first_line(error))) from error
 
 
 def open_model(folder: Path) -> pycolmap.Reconstruction:

@@ -7,7 +7,7 @@ from dd_sfm.errors import InputError, ReconstructionError, reason_of
 from dd_sfm.io.colmap import pycolmap
 from dd_sfm.io.colmap_database import log_kept, silence
 from dd_sfm.io.colmap_matches import check_matrices, copy_database
-from dd_sfm.io.colmap_source import open_model
+from dd_sfm.io.colmap_source import open_model, writing_model
 
 
 def triangulate_matches(database: Path, model: Path, images: Path, out: Path, scale: float = 1.0) -> int:
@@ -28,6 +28,7 @@ def triangulate_matches(database: Path, model: Path, images: Path, out: Path, sc
     Raises:
         InputError: If the database or the model cannot be read.
         ReconstructionError: If the database has not all images of the model, or nothing can be triangulated.
+        OutputError: If the model cannot be written.
     """
     check_matrices(database)
     reference = open_model(model)
@@ -50,6 +51,7 @@ def triangulate_matches(database: Path, model: Path, images: Path, out: Path, sc
         if not found.num_points3D():
             raise ReconstructionError(f"{database}: no match of it gives a point with the poses of {model}")
         found.transform(pycolmap.Sim3d(scale, pycolmap.Rotation3d(), [0.0, 0.0, 0.0]))
-        out.mkdir(parents=True, exist_ok=True)
-        found.write_binary(str(out))
+        with writing_model(out):
+            out.mkdir(parents=True, exist_ok=True)
+            found.write_binary(str(out))
         return int(found.num_points3D())

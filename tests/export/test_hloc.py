@@ -19,6 +19,7 @@ from dd_sfm.config import Config, dump_config, load_config
 from dd_sfm.errors import ConfigError, InputError, OutputError, ShapeError
 from dd_sfm.export.convert import convert
 from dd_sfm.features.describe import describe_frames
+from dd_sfm.io.colmap_triangulation import triangulate_matches
 from dd_sfm.io.hloc_files import check_names
 from dd_sfm.io.run_config import write_config
 from dd_sfm.io.run_folder import ExtractedFrames, load_frames, write_frames, write_metrics
@@ -169,6 +170,15 @@ def test_image_points_of_the_model_are_the_keypoints_by_number(run, converted):
         assert np.allclose(places, features[image.name]["keypoints"] + 0.5, atol=1e-4)
         assert np.allclose(image.cam_from_world().matrix(), poses[image.name], atol=1e-12)
         assert image.num_points3D > 10
+
+
+def test_a_model_that_cannot_be_written_is_told_in_a_line(run, tmp_path):
+    (tmp_path / "sfm" / "points3D.bin").mkdir(parents=True)
+    with pytest.raises(OutputError, match=rf"^{tmp_path}/sfm: .*; choose another output folder"):
+        triangulate_matches(run / "database.db", run / "sparse" / "0", run / "frames", tmp_path / "sfm")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=rf"^{tmp_path}/file: cannot be written"):
+        triangulate_matches(run / "database.db", run / "sparse" / "0", run / "frames", tmp_path / "file")
 
 
 def test_the_model_is_in_the_unit_of_the_conversion(run, converted, tmp_path):

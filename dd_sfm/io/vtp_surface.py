@@ -92,7 +92,9 @@ class _File:
         most = allowed if most is None else min(most, allowed)
         words = text.split(None, most)
         if len(words) > most:
-            raise ValueError("arrays much larger than the file" if most == allowed else f"more than {most} numbers")
+            raise ValueError(
+                "arrays much larger than the file" if most == allowed else f"more numbers than {most}, as stated"
+            )
         self._take(len(words) * dtype.itemsize)
         try:
             return np.array(words, dtype)

@@ -118,9 +118,9 @@ def test_entities_are_refused_in_any_encoding(encoding, tmp_path):
 
 def test_numbers_written_out_are_no_more_than_stated_and_than_fit_the_file(tmp_path, monkeypatch):
     for name, text, says in (
-        ("a.vtp", vtp().replace(b'NumberOfPoints="96"', b'NumberOfPoints="95"'), "more than 285 numbers"),
+        ("a.vtp", vtp().replace(b'NumberOfPoints="96"', b'NumberOfPoints="95"'), "more numbers than 285, as stated"),
         ("b.vtp", vtp().replace(b'NumberOfPolys="', b'NumberOfPolys="0'), ""),
-        ("c.vtp", vtp().replace(b'NumberOfPolys="', b'NumberOfPolys="1" other="'), "more than 1 numbers"),
+        ("c.vtp", vtp().replace(b'NumberOfPolys="', b'NumberOfPolys="1" other="'), "more numbers than 1, as stated"),
     ):
         (tmp_path / name).write_bytes(text)
         if says:

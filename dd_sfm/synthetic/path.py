@@ -19,6 +19,8 @@ from dd_sfm.synthetic.settings import PathSettings
 INSIDE_RAYS = 64
 BACK_STRENGTH, BACK_AND_FORTH_NET = 3.0, 0.496
 """How far the scope turns back where it does, and the share of the distance gone that it is then from the start."""
+BEHIND = -0.5
+"""A place is behind the nearest wall where the cosine between its normal and the direction from there is below this."""
 MIN_INSIDE = 0.6
 """Smallest share of rays that hit the wall from inside; a tube with an open end still has most."""
 
@@ -41,8 +43,8 @@ def plan_path(
     """
     speed = settings.speed or shape.speed
     line = _route(shape)
-    tree = cKDTree(vertices)
-    line = _push_from_walls(line, tree, settings.clearance + 0.4)
+    walls = _Walls(cKDTree(vertices), shape.mesh.normals)
+    line = _push_from_walls(line, walls, settings.clearance + 0.4)
     travelled = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     # Of the distance gone this share is left between start and farthest point.
     net = (0.5 if settings.loop else 1.0) * (BACK_AND_FORTH_NET if settings.returns else 1.0)
@@ -58,9 +60,9 @@ def plan_path(
     place = np.stack([np.interp(at, travelled, c) for c in line.T], 1)
     place += settings.tremor * 0.10 * smooth_series(rng, count, 4.0, 3)
     place += settings.tremor * 0.45 * smooth_series(rng, count, 16.0, 3)
-    place = _push_from_walls(place, tree, settings.clearance)
+    place = _push_from_walls(place, walls, settings.clearance)
     place = gaussian_filter1d(place, 1.5, axis=0, mode="nearest")
-    nearest = float(np.min(tree.query(place)[0]))
+    nearest = float(np.min(walls.tree.query(place)[0]))
     if nearest < 0.5 * settings.clearance:
         raise ReconstructionError(
             f"path: the scope comes within {nearest:.1f} mm of a wall; expected at least {settings.clearance:g} mm. "
@@ -115,15 +117,25 @@ def _extended(travelled: NDArray[Any], column: NDArray[Any]) -> tuple[NDArray[An
     return np.append(travelled, travelled[-1] + 100.0), np.append(column, column[-1] + 100.0 * slope)
 
 
-def _push_from_walls(line: NDArray[Any], tree: Any, clearance: float) -> NDArray[np.float64]:
-    """Move a curve away from walls nearer than ``clearance``, smoothly."""
+@dataclass(frozen=True)
+class _Walls:
+    """The vertices of a mesh as a tree, and their ``normals`` (V, 3) towards the free side."""
+
+    tree: Any
+    normals: NDArray[Any]
+
+
+def _push_from_walls(line: NDArray[Any], walls: _Walls, clearance: float) -> NDArray[np.float64]:
+    """Move a curve away from walls nearer than ``clearance``, and back where it is behind one, smoothly."""
     line = np.asarray(line, np.float64).copy()
     for _ in range(60):
-        distance, index = tree.query(line)
-        short = np.maximum(clearance - distance, 0.0)
+        distance, index = walls.tree.query(line)
+        away = (line - walls.tree.data[index]) / np.maximum(distance, 1e-6)[:, None]
+        is_behind = (away * walls.normals[index]).sum(1) < BEHIND
+        short = np.maximum(np.where(is_behind, clearance + distance, clearance - distance), 0.0)
         if not short.any():
             break
-        away = (line - tree.data[index]) / np.maximum(distance, 1e-6)[:, None]
+        away[is_behind] = walls.normals[index[is_behind]]
         push = gaussian_filter1d(away * short[:, None], 2.0, axis=0, mode="nearest")
         line += 0.7 * push
     return line

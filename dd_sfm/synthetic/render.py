@@ -28,7 +28,7 @@ from dd_sfm.synthetic.settings import SynthSettings, check_settings
 from dd_sfm.synthetic.tissue import Tissue, albedo, make_tissue, sample_tissue
 from dd_sfm.synthetic.tool import Blockers, PlacedTool, Tool
 
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 """Increased with every change of what a clip looks like: cached clips are then rendered again."""
 
 

@@ -24,8 +24,6 @@ CLIPS = {
 COLOURS = {"sinus": "#c0392b", "colon": "#2e8b57", "bladder": "#2b6a99"}
 BAND = 0.75, 1.33
 """True over expected errors that count as right."""
-NARROW = {813: ("--set", "path.clearance=2")}
-"""Options of seeds whose path does not fit the organ otherwise."""
 
 
 def command(*words):
@@ -38,7 +36,7 @@ def measure(organ, seed, quality, given):
     clip, run = given.work / f"{organ}_{seed}", given.work / f"run_{organ}_{seed}_{quality}"
     if not (clip / "scene.yaml").is_file():
         scene = ("--organ", organ, "--seed", seed, "--frames", given.frames, "--size", given.size)
-        command("synth", "-o", clip, *scene, "--set", "depth_every=4", *NARROW.get(seed, ()), "--overwrite", "--quiet")
+        command("synth", "-o", clip, *scene, "--set", "depth_every=4", "--overwrite", "--quiet")
     if not (run / "evaluation.json").is_file():
         lens = ("--calibration", clip / "calibration.txt")
         command("reconstruct", clip / "clip.mp4", "-o", run, *lens, "--quality", quality, "--quiet")

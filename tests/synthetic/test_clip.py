@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pycolmap
 import pytest
+from scipy.spatial import cKDTree
 from tiny_clip import TINY
 
 from dd_sfm.config import dump_config
@@ -345,6 +346,16 @@ def test_an_impossible_path():
     base = settings()
     with pytest.raises(ConfigError, match="leaves the organ"):
         make_scene(replace(base, path=replace(base.path, speed=30.0)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "frames"), [(811, 75), (813, 40)])
+def test_a_path_that_begins_behind_a_wall_is_brought_back(seed, frames):
+    """The middle line of these noses passes through a turbinate, which a push off the nearest wall would go on into."""
+    shape = SHAPES["sinus"](np.random.default_rng([seed, 0]))
+    path = plan_path(shape, shape.mesh.vertices, frames, PathSettings(), np.random.default_rng([seed, 2]))
+    assert inside_share(shape.mesh, path.centre).min() > 0.9
+    assert cKDTree(shape.mesh.vertices).query(path.centre)[0].min() > 0.5 * PathSettings().clearance
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def _of_distance(ends: FloatArray, length: float, text: str, scene: Scene | None
     uncertainty = None if scene is None else scene_uncertainty(scene)
     if scene is None or uncertainty is None:
         return MetricScale(factor, "mm", origin, figures)
-    away, nearest = cKDTree(scene.model.xyz).query(ends)
+    away, nearest = (np.asarray(found) for found in cKDTree(scene.model.xyz).query(ends))
     if away.max() > MOST_AWAY * apart:
         note = (
             f"--scale {text}: the reconstruction has no point within {away.max():.3g} units of one of both places: are "

@@ -87,7 +87,8 @@ class Page:
         self.lock = threading.RLock()
         self.nodes = SceneNodes(server.scene, drawn)
         camera.apply(server.initial_camera, drawn.extent)
-        self._scene, self._reading = None, threading.Lock()
+        self._scene: Scene | None = None
+        self._reading = threading.Lock()
         self._asked: set[str] = set()
         self._changed, self._closed, self.is_drawing = threading.Condition(), False, False
         self.panel = Panel(self, notes)

@@ -45,6 +45,7 @@ class NoteCode(StrEnum):
     CAMERA_ESTIMATED = "camera_estimated"
     FEW_MATCHES = "few_matches"
     INSTRUMENTS_MASKED = "instruments_masked"
+    FRAMES_IN_BOTH_RUNS = "frames_in_both_runs"
     FRAMES_NOT_LOCALIZED = "frames_not_localized"
     DESCRIBED_AGAIN = "described_again"
     FRAMES_NOT_REGISTERED = "frames_not_registered"

@@ -1,5 +1,6 @@
 """Two finished runs that share tissue as one run: related, posed together, and searched for points again."""
 
+import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from dd_sfm.features.method import Job
 from dd_sfm.features.model_joining import joined_tracks
 from dd_sfm.features.model_views import ModelViews
 from dd_sfm.features.run_joining import RunRelation, pose_together, relate_runs, tracks_of_both
+from dd_sfm.io.colmap_model import write_model
 from dd_sfm.io.finished_run import check_finished
 from dd_sfm.io.frame_poses import write_frame_poses
 from dd_sfm.io.known_poses import hand_on_unit
@@ -193,6 +195,13 @@ class _Merging:
         if between:
             text = f"{between} frames between key frames have no pose in the merged run; those of the runs have"
             notes.append(Note(NoteCode.KEY_FRAMES, text))
+        twice = sorted(set.intersection(*(_picture_sums(run) for run in self.runs)))
+        if twice:
+            text = (
+                f"{len(twice)} pictures are in both runs: what they show counts twice, so that errors look smaller and "
+                "poses surer than they are. Runs of parts that do not overlap in time have no such frames"
+            )
+            notes.append(Note(NoteCode.FRAMES_IN_BOTH_RUNS, text))
         if apart:
             text = f"of {apart} of the runs only the first model is merged, as it has others apart from it"
             notes.append(Note(NoteCode.SEVERAL_MODELS, text))
@@ -202,8 +211,11 @@ class _Merging:
         frames = load_frames(self.folder)
         job = Job(frames, self.folder, self.request.config, self.device, self.progress)
         before = self.runs[0].model.cam_from_world
-        models = [replace(found, model=placed_as(found.model, before)) for found in densify_tracks(job, tracks, result)]
-        write_point_figures(self.folder, [write_finished(self.folder, model, frames.camera) for model in models])
+        # What was joined is one model.
+        (found,) = densify_tracks(job, tracks, result)
+        placed = replace(found, model=placed_as(found.model, before))
+        write_model(self.folder / "sparse" / "0", placed.model, frames)
+        write_point_figures(self.folder, [write_finished(self.folder, placed, frames.camera)])
 
     def _finish(self, found: RunRelation) -> dict[str, Any]:
         config = self.request.config
@@ -228,6 +240,11 @@ class _Merging:
         metrics["joined"] = joined_figures(self.runs, found)
         write_metrics(self.folder, metrics)
         return metrics
+
+
+def _picture_sums(run: Reopened) -> set[str]:
+    """Checksums of the files of a run's frames."""
+    return {hashlib.sha256(frame.path.read_bytes()).hexdigest() for frame in run.frames.frames}
 
 
 def placed_as(model: Model, before: Mapping[int, FloatArray]) -> Model:

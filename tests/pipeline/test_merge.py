@@ -18,7 +18,9 @@ from dd_sfm.config import Config
 from dd_sfm.errors import InputError
 from dd_sfm.io.images import read_image, read_mask, write_image, write_mask
 from dd_sfm.io.run_folder import ExtractedFrames, load_frames, read_frames, write_frames
-from dd_sfm.pipeline.merge import placed_as
+from dd_sfm.io.scene import open_scene, scene_uncertainty
+from dd_sfm.notes import NoteCode
+from dd_sfm.pipeline.merge import _Merging, placed_as
 from dd_sfm.pipeline.merged_frames import canvas_for, write_merged_frames
 from dd_sfm.pipeline.reopened import Reopened, at_angle
 from dd_sfm.progress import silent
@@ -88,6 +90,19 @@ def test_frames_of_one_camera_are_copied_as_they_are(tmp_path):
     assert all(mask.stat().st_nlink == 1 for mask in (tmp_path / "out/masks").iterdir())
 
 
+@pytest.mark.parametrize("twice", [2, 1, 0])
+def test_pictures_that_both_runs_hold_are_told(tmp_path, twice):
+    runs = tuple(reopened(tmp_path / name, CAMERA) for name in ("a", "b"))
+    # The frames of these runs are all alike.
+    for k, frame in enumerate([*runs[0].frames.frames, *runs[1].frames.frames[twice:]]):
+        write_image(frame.path, np.full((CAMERA.height, CAMERA.width, 3), 60 + k, np.uint8))
+    for ours, theirs in zip(runs[0].frames.frames[:twice], runs[1].frames.frames, strict=False):
+        shutil.copy(ours.path, theirs.path)
+    merging = _Merging(SimpleNamespace(), runs, tmp_path, None, silent, None)
+    told = [note.text for note in merging._frame_notes() if note.code is NoteCode.FRAMES_IN_BOTH_RUNS]
+    assert [text.split(" ")[0] for text in told] == ([str(twice)] if twice else [])
+
+
 def test_a_joined_model_stays_where_the_first_run_was():
     model = plane_model()
     before = {k: model.cam_from_world[k] for k in sorted(model.cam_from_world)[:-1]}
@@ -133,6 +148,10 @@ def test_pieces_of_a_video_become_one_run_and_those_of_two_do_not(tmp_path, dd_s
     assert both.metrics["frames_registered"] == sum(joined["frames"])
     assert joined["scale_error"] < 0.05
     assert (out / "report.html").is_file()
+    assert NoteCode.FRAMES_IN_BOTH_RUNS not in {note.code for note in both.notes}
+    xyz = open_scene(out).model.xyz
+    assert both.points.xyz == pytest.approx(xyz, abs=1e-5 * np.ptp(xyz))
+    assert np.isfinite(scene_uncertainty(open_scene(out))).all()
     offset = both.frames[len(first.frames)].index
     numbers = [*first.poses, *second.poses]
     assert list(both.poses) == [*first.poses, *(offset - 21 + number for number in second.poses)]

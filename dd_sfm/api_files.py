@@ -1,5 +1,6 @@
 """The calls of the Python interface that go on from a finished run: its scale, files for other tools, a mesh."""
 
+import numbers
 from pathlib import Path
 
 from dd_sfm.errors import ConfigError
@@ -16,12 +17,12 @@ from dd_sfm.structures import PointCloud
 MOST_TRIM, DETAILS = 0.9, (4, 13)
 
 
-def find_scale(run: finished_run.Run | str | Path, scale: str | None = None) -> MetricScale | None:
+def find_scale(run: finished_run.Run | str | Path, scale: str | float | None = None) -> MetricScale | None:
     """The length of a unit of a reconstruction, from what is known.
 
     Args:
         run: A run, its folder, a COLMAP model or a JHU sequence.
-        scale: What tells it, as ``--scale`` of the commands takes it: a factor ("0.31"), a known distance
+        scale: What tells it, as ``--scale`` of the commands takes it: a factor (0.31, in mm), a known distance
             ("12.5mm@x,y,z:x,y,z"), camera positions ("tum:FILE@mm"), a known diameter ("tool:FRAME:x,y,x,y:5mm"), the
             baseline of a stereo scope ("baseline:4.2mm") or a registration ("registration:FILE"). None: what the run
             knows itself, as one with known poses does.
@@ -39,7 +40,7 @@ def find_scale(run: finished_run.Run | str | Path, scale: str | None = None) -> 
         >>> metric.factor, metric.error
     """
     with log_kept():
-        return metric_of(scale, _path_of(run))
+        return metric_of(_scale_text(scale), _path_of(run))
 
 
 def convert(
@@ -50,7 +51,7 @@ def convert(
     images: str | Path | None = None,
     copy_images: bool = False,
     depth: str | None = None,
-    scale: str | MetricScale | None = None,
+    scale: str | float | MetricScale | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
@@ -80,7 +81,7 @@ def convert(
         >>> convert("runs/nose", "nose_mm.ply", "ply", scale="12.5mm@1,0,3:2,0,3")
     """
     path = _path_of(source)
-    metric = (lambda _: scale) if isinstance(scale, MetricScale) else scale_finder(scale, path)
+    metric = (lambda _: scale) if isinstance(scale, MetricScale) else scale_finder(_scale_text(scale), path)
     with log_kept():
         return conversion.convert(
             path, Path(out), to, images=None if images is None else Path(images), copy_images=copy_images,
@@ -88,11 +89,11 @@ def convert(
         )  # fmt: skip
 
 
-def mesh(points: PointCloud, *, detail: int | None = None, trim: float = 0.02) -> Mesh:
+def mesh(points: PointCloud | finished_run.Run, *, detail: int | None = None, trim: float = 0.02) -> Mesh:
     """Make a coloured triangle mesh of points: screened Poisson, trimmed to where there are points.
 
     Args:
-        points: Points with normals, as those of a run or some of them.
+        points: Points with normals, as those of a run or some of them; or a run, for all of its points.
         detail: Depth of the octree, 4 to 13; None: what fits the points' spacing.
         trim: Share of the surface with the fewest points that is left out.
 
@@ -101,7 +102,7 @@ def mesh(points: PointCloud, *, detail: int | None = None, trim: float = 0.02) -
         (V, 3) and ``rgb`` (V, 3).
 
     Raises:
-        ConfigError: If ``detail`` or ``trim`` is out of range.
+        ConfigError: If ``points`` are none, or ``detail`` or ``trim`` is out of range.
         InputError: If there are too few points, or they have no normals.
         ReconstructionError: If no surface comes of it.
 
@@ -109,12 +110,15 @@ def mesh(points: PointCloud, *, detail: int | None = None, trim: float = 0.02) -
         >>> surface = mesh(run.points.where(run.points.uncertainty < 0.02))
         >>> write_mesh("nose.ply", surface)
     """
+    cloud = points.points if isinstance(points, finished_run.Run) else points
+    if not isinstance(cloud, PointCloud):
+        raise ConfigError(f"points {str(points)[:80]}: expected a run or its points, as open_run(...).points")
     if detail is not None and not DETAILS[0] <= detail <= DETAILS[1]:
         raise ConfigError(f"detail {detail}: expected {DETAILS[0]} to {DETAILS[1]}")
     if not 0 <= trim <= MOST_TRIM:
         raise ConfigError(f"trim {trim}: expected 0 to {MOST_TRIM}")
     with log_kept():
-        return mesh_cloud(points, MeshSettings(detail, trim)).mesh
+        return mesh_cloud(cloud, MeshSettings(detail, trim)).mesh
 
 
 def write_mesh(path: str | Path, surface: Mesh) -> None:
@@ -129,6 +133,19 @@ def write_mesh(path: str | Path, surface: Mesh) -> None:
     clouds.write_mesh(
         Path(path), surface.vertices, surface.faces, surface.normals, surface.rgb, comments=(clouds.MESH_COMMENT,)
     )
+
+
+def _scale_text(scale: str | float | None) -> str | None:
+    """What names a scale, as the commands take it.
+
+    Raises:
+        ConfigError: If it is neither a text nor a number.
+    """
+    if scale is None or isinstance(scale, str):
+        return scale
+    if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
+        raise ConfigError(f"scale {scale!r}: expected a text, as --scale takes it, or a number of mm a unit")
+    return f"{float(scale):.17g}"
 
 
 def _path_of(run: finished_run.Run | str | Path) -> Path:

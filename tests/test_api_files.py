@@ -22,14 +22,22 @@ def test_the_scale_is_what_is_given_or_what_a_run_knows(run, tmp_path):
     assert dd_sfm.find_scale(run) is None
     found = dd_sfm.find_scale(run, "0.3cm")
     assert (found.factor, found.unit, found.error) == (3.0, "mm", 0.0)
-    with pytest.raises(ConfigError, match="not understood"):
-        dd_sfm.find_scale(run, "3km")
+    assert dd_sfm.find_scale(str(run), 0.3).factor == pytest.approx(0.3, rel=1e-12)
+    for wrong, said in (
+        ("3km", "not understood"),
+        (-1.0, "-1"),
+        (float("nan"), "nan"),
+        (True, "True"),
+        ([3], "a number"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            dd_sfm.find_scale(run, wrong)
     write_dense_run(tmp_path / "known")
     write_known_poses(tmp_path / "known", KnownPoses("path.tum", True, "mm", 0.0, 0.0, {"models_placed": [True]}))
     assert dd_sfm.find_scale(tmp_path / "known").unit == "mm"
 
 
-@pytest.mark.parametrize("scale", ["2.5", "found"])
+@pytest.mark.parametrize("scale", ["2.5", 2.5, "found"])
 def test_a_run_is_converted_in_millimetres(run, tmp_path, scale):
     given = dd_sfm.find_scale(run, "2.5") if scale == "found" else scale
     done = dd_sfm.convert(run, str(tmp_path / "cloud.ply"), "ply", scale=given)
@@ -50,6 +58,9 @@ def test_points_become_a_mesh(run, tmp_path):
     surface = dd_sfm.mesh(points, detail=6)
     assert len(surface.faces) > 100
     assert np.ptp(surface.vertices, axis=0) == pytest.approx(np.ptp(points.xyz, axis=0), abs=4 * OWN.scale)
+    assert len(dd_sfm.mesh(dd_sfm.Run(run), detail=6).faces) == len(surface.faces)
+    with pytest.raises(ConfigError, match="expected a run or its points"):
+        dd_sfm.mesh(str(run))
     dd_sfm.write_mesh(tmp_path / "mesh.ply", surface)
     assert face_count(tmp_path / "mesh.ply") == len(surface.faces)
     for wrong in ({"detail": 14}, {"trim": 1.0}):

@@ -16,6 +16,7 @@ from dd_sfm.evaluation.model.alignment import align_points
 from dd_sfm.io.camera_paths import CameraPath, read_camera_path, split_unit
 from dd_sfm.io.metric import HALF, UNITS, MetricScale
 from dd_sfm.io.scene import Scene, scene_uncertainty
+from dd_sfm.registration.seen_scale import MOST_SIGMA as MOST_SIGMA_SEEN
 from dd_sfm.registration.seen_scale import scale_by_baseline, scale_by_tool
 from dd_sfm.sfm.geometry import width_share
 from dd_sfm.sfm.observation_geometry import mean_distances
@@ -95,7 +96,12 @@ def distance_text(length_mm: float, first: FloatArray, second: FloatArray) -> st
 
 
 def _of_distance(ends: FloatArray, length: float, text: str, scene: Scene | None) -> MetricScale:
-    """The scale at which two points (2, 3) are so many mm apart; how sure it is follows from the points' errors."""
+    """The scale at which two points (2, 3) are so many mm apart; how sure it is follows from the points' errors.
+
+    Raises:
+        ConfigError: If both points are the same.
+        InputError: If they are no points of the reconstruction, or their errors leave the scale open.
+    """
     apart = float(np.linalg.norm(ends[1] - ends[0]))
     if not apart > 0:
         raise ConfigError(f"--scale {text}: both points are the same; expected two of the reconstruction's points")
@@ -106,15 +112,21 @@ def _of_distance(ends: FloatArray, length: float, text: str, scene: Scene | None
         return MetricScale(factor, "mm", origin, figures)
     away, nearest = (np.asarray(found) for found in cKDTree(scene.model.xyz).query(ends))
     if away.max() > MOST_AWAY * apart:
-        note = (
-            f"--scale {text}: the reconstruction has no point within {away.max():.3g} units of one of both places: are "
-            "they of this reconstruction?"
+        x, y, z = ends[away.argmax()]
+        raise InputError(
+            f"--scale {text}: {x:g},{y:g},{z:g} is {away.max():.3g} units from the nearest point of the "
+            "reconstruction; expected two of its points. Pick them in the page of dd-sfm view"
         )
-        return MetricScale(factor, "mm", origin, figures, (note,))
     errors = (uncertainty * mean_distances(scene.model))[nearest]
     if not np.isfinite(errors).all():
         return MetricScale(factor, "mm", origin, figures)
     sigma = float(np.linalg.norm(errors)) / HALF / apart
+    if sigma > MOST_SIGMA_SEEN:
+        raise InputError(
+            f"--scale {text}: the points are {apart:.3g} units apart and may be off by "
+            f"{np.linalg.norm(errors):.2g}, which leaves the scale open by {100 * sigma:.0f} %; expected "
+            f"{100 * MOST_SIGMA_SEEN:.0f} % or less. Pick two that are farther apart, or surer"
+        )
     note = (
         f"scale {factor:.6g} mm a unit, +- {100 * sigma:.2g} %: {length:g} mm between two points that are {apart:.4g} "
         "units apart, if both err independently"

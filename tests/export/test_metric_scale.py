@@ -85,9 +85,11 @@ def test_the_errors_of_the_points_tell_how_sure_a_known_distance_is(tmp_path):
     assert found.error == pytest.approx(np.linalg.norm(errors) / apart, rel=1e-6)
     assert found.figures["scale_sigma"] == pytest.approx(found.error / HALF)
     assert f"+- {100 * found.figures['scale_sigma']:.2g} %" in found.notes[0]
-    far = find_scale("12mm@1e3,0,0:1e3,0,4", lambda: scene, tmp_path / "run")
-    assert far.error == 0.0
-    assert "are they of this reconstruction?" in far.notes[0]
+    with pytest.raises(InputError, match="1000,0,0 is .* units from the nearest point"):
+        find_scale("12mm@1e3,0,0:1e3,0,4", lambda: scene, tmp_path / "run")
+    near = ":".join(",".join(f"{v:.9g}" for v in point) for point in scene.model.xyz[[0, 1]])
+    with pytest.raises(InputError, match=r"leaves the scale open by \d+ %; expected 20 % or less"):
+        find_scale(f"12mm@{near}", lambda: scene, tmp_path / "run")
     write_dense_run(tmp_path / "unsure", None)
     unknown = find_scale(f"12mm@{picked}", lambda: open_scene(tmp_path / "unsure"), tmp_path / "unsure")
     assert (unknown.factor, unknown.error, unknown.notes) == (found.factor, 0.0, ())

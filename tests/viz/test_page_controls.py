@@ -1,5 +1,6 @@
 """What the controls of the page do, without a browser: kinds of measurements, sliders, two runs, cameras, saving."""
 
+import contextlib
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 from conftest import texture
 from viewing import CAMERA, saved_parts, shown
 
+from dd_sfm.errors import Terminated
 from dd_sfm.io.images import write_image
 from dd_sfm.io.scene import SceneImage
 from dd_sfm.viz.browser import serve
@@ -165,3 +167,35 @@ def test_where_the_page_is_on_another_machine_the_tunnel_is_told(cloud, monkeypa
     tunnel = f"from your own machine: ssh -L {port}:127.0.0.1:{port} ada@scope-1, then {address}"
     assert said[1:] == ([tunnel] if is_told else [])
     assert opened == ([address] if has_display else [])
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, Terminated])
+def test_ctrl_c_ends_the_page_without_an_error(cloud, monkeypatch, ends):
+    def wait(event):
+        raise ends
+
+    monkeypatch.setattr(serve, "threading", SimpleNamespace(Event=type("Ends", (), {"wait": wait})))
+    shown = {"port": None, "max_points": 1000, "browser": False, "has_display": True}
+    with pytest.raises(Terminated) if ends is Terminated else contextlib.nullcontext():
+        serve_page(ViewState((cloud,)), "front", lambda line: None, **shown)
+
+
+def test_a_click_that_picks_goes_to_no_camera(cloud):
+    with served(ViewState((cloud,)), "front", port=0) as (page, _):
+        went = []
+        page.panel.frames.go = lambda number, client: went.append(number)
+        go = page._to_frame(cloud.frame_numbers[1])
+        go(SimpleNamespace(client=None))
+        page.panel.measure._by_click.value = True
+        go(SimpleNamespace(client=None))
+        assert went == [cloud.frame_numbers[1]]
+
+
+def test_a_browser_looks_from_a_place_that_fits_its_own_size(cloud):
+    with served(ViewState((cloud,)), "front", port=0) as (page, _):
+        away = []
+        for size in ((900, 800), (300, 800)):
+            camera = SimpleNamespace(image_width=size[0], image_height=size[1])
+            page.fit(SimpleNamespace(camera=camera, atomic=contextlib.nullcontext), "front")
+            away.append(np.linalg.norm(np.subtract(camera.position, camera.look_at)))
+        assert away[1] > 1.5 * away[0]

@@ -116,8 +116,7 @@ def test_the_button_saves_what_is_seen(page, tmp_path):
     _, opened = page
     with opened.expect_download() as download:
         opened.get_by_text("Save as one file").click()
-        opened.get_by_role("link", name="dd-sfm-view.html").click()
-    assert download.value.suggested_filename == "dd-sfm-view.html"
+    assert download.value.suggested_filename == f"{page[0].state.clouds[0].label}.html"
     download.value.save_as(tmp_path / "saved.html")
     text = (tmp_path / "saved.html").read_text()
     assert re.search(r"400 of 400", text.split('id="caption"')[1])

@@ -49,11 +49,17 @@ class FramesTab:
         self._picture = gui.add_image(_blank(), label="picture", format="jpeg")
         self._depth = DepthView(self.cloud.source, page.state.mm_per_unit)
         self._kind = gui.add_dropdown("Beside it", (POINTS, *self._depth_pictures()))
-        self._kind.on_update(lambda event: page.ask(FRAME))
+        self._kind.on_update(lambda event: self._redraw())
         self._model = gui.add_image(_blank(), label="what the model sees from there", format="jpeg")
         self._legend = gui.add_html("")
         self._prepared: tuple[str, NDArray[np.uint8] | None, NDArray[np.uint8], str] = "", None, _blank(), ""
         self._list_unsure()
+
+    def _redraw(self) -> None:
+        """Draw another picture of the same frame; what is at first slow says so."""
+        if self._kind.value != POINTS:
+            self._legend.content = _line("drawing ...")
+        self.page.ask(FRAME)
 
     def _depth_pictures(self) -> list[str]:
         """Which depth maps there are: one of errors only where the points have some."""

@@ -47,6 +47,11 @@ class MeasureTab:
         page.server.scene.on_click(modifier="shift")(self._pick)
         self.say()
 
+    @property
+    def takes_clicks(self) -> bool:
+        """Whether a click without Shift picks a point."""
+        return bool(self._by_click.value)
+
     def listen(self) -> None:
         """Take clicks with Shift, and those without where that was asked for or a picture is picked in."""
         frames, scene = self.page.panel.frames, self.page.server.scene

@@ -1,6 +1,7 @@
 """The page: its scene, its panel of controls, and the thread that redraws what they change."""
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -161,9 +162,18 @@ class Page:
             node.on_click(self._to_frame(number))
 
     def _to_frame(self, number: int) -> Callable[[Any], None]:
-        return lambda event: self.panel.show_frame(number, event.client)
+        def go(event: Any) -> None:
+            if not self.panel.measure.takes_clicks:
+                self.panel.show_frame(number, event.client)
+
+        return go
 
     # What the mouse and the buttons do
+
+    def fit(self, client: Any, view: str) -> None:
+        """Let a browser that has just come look from a view: by its own size, which was not known before."""
+        with self.lock, client.atomic():
+            start_camera(self.state, view, _size_of(client)).turn(client.camera)
 
     def look_at(self, client: Any, plane: PicturePlane) -> None:
         """Let a browser look at the whole picture of a frame from its camera."""
@@ -204,6 +214,7 @@ class Page:
             self.state.mm_per_unit, self.state.scale_error = found.factor, found.error
             self.state.scale_picks = tuple(picks)
             self.panel.say_scale(text)
+            self.panel.say_pick("")
         self.ask(MARKS, FRAME)
 
     def save(self, client: Any) -> None:
@@ -214,7 +225,8 @@ class Page:
         seen = PageCamera(camera.position, camera.look_at, camera.up_direction, camera.fov)
         with self.lock:
             content, _ = saved_scene(self.state, seen, max_points=self.drawn.max_points, notes=self.notes)
-        client.send_file_download("dd-sfm-view.html", content)
+        name = re.sub(r"[^\w.-]+", "_", self.state.clouds[0].label) or "dd-sfm-view"
+        client.send_file_download(f"{name}.html", content, save_immediately=True)
 
     def pick(self, client: Any, origin: tuple[float, ...], direction: tuple[float, ...]) -> None:
         """Pick the nearest point that is shown within a few pixels of a ray (3,) from a place (3,).

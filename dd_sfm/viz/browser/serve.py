@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dd_sfm.errors import DeviceError
+from dd_sfm.errors import DeviceError, Terminated
 from dd_sfm.io.atomic import text_bytes, write_bytes
 from dd_sfm.viz.browser.drawn import MAX_POINTS, Drawn, thinning_note
 from dd_sfm.viz.browser.page import Page, PageCamera, start_camera
@@ -105,6 +105,7 @@ def served(
     try:
         page = Page(server, Drawn(state, max_points), camera, notes)
         try:
+            server.on_client_connect(lambda client: page.fit(client, view))
             yield page, f"http://{HOST}:{server.get_port()}"
         finally:
             page.close()
@@ -133,7 +134,13 @@ def serve_page(
             say(f"from your own machine: ssh -L {number}:{HOST}:{number} {user}@{socket.gethostname()}, then {address}")
         if browser and has_display:
             webbrowser.open(address)
-        threading.Event().wait()
+        # To end it so is not to break something off.
+        try:
+            threading.Event().wait()
+        except Terminated:
+            raise
+        except KeyboardInterrupt:
+            pass
 
 
 def save_page(

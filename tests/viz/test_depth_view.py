@@ -48,6 +48,7 @@ def test_the_page_shows_depth_beside_the_picture(run):
             page.ask("frame")
             page.settle()
             assert frames._model.image.shape == points.shape
+            assert frames._model.label == kind
             assert not np.array_equal(frames._model.image, points)
             assert f"{kind} [scene units]" in frames._legend.content
         frames._kind.value = "points"

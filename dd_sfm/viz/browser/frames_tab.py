@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WIDTH_PX = 380
 MAX_LISTED = 12
-POINTS = "points"
+POINTS, SEEN = "points", "what the model sees from there"
 
 
 class FramesTab:
@@ -50,7 +50,7 @@ class FramesTab:
         self._depth = DepthView(self.cloud.source, page.state.mm_per_unit)
         self._kind = gui.add_dropdown("Beside it", (POINTS, *self._depth_pictures()))
         self._kind.on_update(lambda event: self._redraw())
-        self._model = gui.add_image(_blank(), label="what the model sees from there", format="jpeg")
+        self._model = gui.add_image(_blank(), label=SEEN, format="jpeg")
         self._legend = gui.add_html("")
         self._prepared: tuple[str, NDArray[np.uint8] | None, NDArray[np.uint8], str] = "", None, _blank(), ""
         self._list_unsure()
@@ -114,6 +114,7 @@ class FramesTab:
     def draw(self) -> None:
         """Show what was made last."""
         self._text.content, picture, self._model.image, self._legend.content = self._prepared
+        self._model.label = SEEN if self._kind.value == POINTS else self._kind.value
         self._picture.visible = picture is not None
         if picture is not None:
             self._picture.image = picture

@@ -145,7 +145,7 @@ def _scale_text(scale: str | float | None) -> str | None:
         return scale
     if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
         raise ConfigError(f"scale {scale!r}: expected a text, as --scale takes it, or a number of mm a unit")
-    return f"{float(scale):.17g}"
+    return repr(float(scale))
 
 
 def _path_of(run: finished_run.Run | str | Path) -> Path:

@@ -198,8 +198,8 @@ class _Merging:
         twice = sorted(set.intersection(*(_picture_sums(run) for run in self.runs)))
         if twice:
             text = (
-                f"{len(twice)} pictures are in both runs: what they show counts twice, so that errors look smaller and "
-                "poses surer than they are. Runs of parts that do not overlap in time have no such frames"
+                f"the same files are in both runs, {len(twice)} of them: what they show counts twice, so that errors "
+                "look smaller and poses surer than they are. Parts that do not overlap in time have no such frames"
             )
             notes.append(Note(NoteCode.FRAMES_IN_BOTH_RUNS, text))
         if apart:
@@ -244,7 +244,7 @@ class _Merging:
 
 def _picture_sums(run: Reopened) -> set[str]:
     """Checksums of the files of a run's frames."""
-    return {hashlib.sha256(frame.path.read_bytes()).hexdigest() for frame in run.frames.frames}
+    return {hashlib.sha256(frame.path.read_bytes()).hexdigest() for frame in run.frames.frames if frame.path.is_file()}
 
 
 def placed_as(model: Model, before: Mapping[int, FloatArray]) -> Model:

@@ -107,8 +107,7 @@ def _of_distance(ends: FloatArray, length: float, text: str, scene: Scene | None
         raise ConfigError(f"--scale {text}: both points are the same; expected two of the reconstruction's points")
     factor, origin = _checked(length / apart, text), f"a known distance of {length:g} mm between two points"
     figures: dict[str, Any] = {"known_distance_mm": length}
-    uncertainty = None if scene is None else scene_uncertainty(scene)
-    if scene is None or uncertainty is None:
+    if scene is None:
         return MetricScale(factor, "mm", origin, figures)
     away, nearest = (np.asarray(found) for found in cKDTree(scene.model.xyz).query(ends))
     if away.max() > MOST_AWAY * apart:
@@ -117,8 +116,9 @@ def _of_distance(ends: FloatArray, length: float, text: str, scene: Scene | None
             f"--scale {text}: {x:g},{y:g},{z:g} is {away.max():.3g} units from the nearest point of the "
             "reconstruction; expected two of its points. Pick them in the page of dd-sfm view"
         )
-    errors = (uncertainty * mean_distances(scene.model))[nearest]
-    if not np.isfinite(errors).all():
+    uncertainty = scene_uncertainty(scene)
+    errors = None if uncertainty is None else (uncertainty * mean_distances(scene.model))[nearest]
+    if errors is None or not np.isfinite(errors).all():
         return MetricScale(factor, "mm", origin, figures)
     sigma = float(np.linalg.norm(errors)) / HALF / apart
     if sigma > MOST_SIGMA_SEEN:

@@ -1,6 +1,7 @@
 """The camera path through an organ: a smooth curve that keeps clear of the walls, with hand tremor."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ INSIDE_RAYS = 64
 BACK_STRENGTH, BACK_AND_FORTH_NET = 3.0, 0.496
 """How far the scope turns back where it does, and the share of the distance gone that it is then from the start."""
 BEHIND = -0.5
-"""A place is behind the nearest wall where the cosine between its normal and the direction from there is below this."""
+"""Cosine between the nearest normal and the direction from there, below which a place may be behind a wall."""
 MIN_INSIDE = 0.6
 """Smallest share of rays that hit the wall from inside; a tube with an open end still has most."""
 
@@ -43,7 +44,7 @@ def plan_path(
     """
     speed = settings.speed or shape.speed
     line = _route(shape)
-    walls = _Walls(cKDTree(vertices), shape.mesh.normals)
+    walls = _Walls(cKDTree(vertices), shape.mesh)
     line = _push_from_walls(line, walls, settings.clearance + 0.4)
     travelled = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     # Of the distance gone this share is left between start and farthest point.
@@ -96,11 +97,15 @@ def inside_share(mesh: Mesh, places: NDArray[Any]) -> NDArray[np.float64]:
 
     Pushed off a wall by more than an organ is wide, a path comes out on the other side.
     """
+    return _inside_share(RayScene(mesh.vertices, mesh.faces), mesh, places)
+
+
+def _inside_share(rays: RayScene, mesh: Mesh, places: NDArray[Any]) -> NDArray[np.float64]:
     k = np.arange(INSIDE_RAYS) + 0.5
     z, turn = 1 - 2 * k / INSIDE_RAYS, np.pi * (1 + 5**0.5) * k
     spokes = np.stack([np.cos(turn) * np.sqrt(1 - z * z), np.sin(turn) * np.sqrt(1 - z * z), z], 1)
     directions = np.tile(spokes, (len(places), 1))
-    hits = RayScene(mesh.vertices, mesh.faces).cast(np.repeat(places, INSIDE_RAYS, 0), directions)
+    hits = rays.cast(np.repeat(places, INSIDE_RAYS, 0), directions)
     facing = (mesh.normals[mesh.faces[hits.face, 0]] * directions).sum(1) < 0
     return ((hits.face >= 0) & facing).reshape(-1, INSIDE_RAYS).mean(1)
 
@@ -119,10 +124,25 @@ def _extended(travelled: NDArray[Any], column: NDArray[Any]) -> tuple[NDArray[An
 
 @dataclass(frozen=True)
 class _Walls:
-    """The vertices of a mesh as a tree, and their ``normals`` (V, 3) towards the free side."""
+    """The vertices of a mesh as a tree, and the mesh."""
 
     tree: Any
-    normals: NDArray[Any]
+    mesh: Mesh
+
+    @cached_property
+    def rays(self) -> RayScene:
+        """What rays are cast into."""
+        return RayScene(self.mesh.vertices, self.mesh.faces)
+
+    def are_behind(self, places: NDArray[Any], cosine: NDArray[Any]) -> NDArray[np.bool_]:
+        """Whether places (N, 3) are behind a wall; ``cosine`` (N,): see :data:`BEHIND`.
+
+        At the rim of a fold the nearest normal may point away from a free place, so that rays decide.
+        """
+        found: NDArray[np.bool_] = cosine < BEHIND
+        if found.any():
+            found[found] = _inside_share(self.rays, self.mesh, places[found]) < MIN_INSIDE
+        return found
 
 
 def _push_from_walls(line: NDArray[Any], walls: _Walls, clearance: float) -> NDArray[np.float64]:
@@ -131,11 +151,12 @@ def _push_from_walls(line: NDArray[Any], walls: _Walls, clearance: float) -> NDA
     for _ in range(60):
         distance, index = walls.tree.query(line)
         away = (line - walls.tree.data[index]) / np.maximum(distance, 1e-6)[:, None]
-        is_behind = (away * walls.normals[index]).sum(1) < BEHIND
+        normals = walls.mesh.normals[index]
+        is_behind = walls.are_behind(line, (away * normals).sum(1))
         short = np.maximum(np.where(is_behind, clearance + distance, clearance - distance), 0.0)
         if not short.any():
             break
-        away[is_behind] = walls.normals[index[is_behind]]
+        away[is_behind] = normals[is_behind]
         push = gaussian_filter1d(away * short[:, None], 2.0, axis=0, mode="nearest")
         line += 0.7 * push
     return line

@@ -59,7 +59,8 @@ def draw(lines, path):
     for organ, colour in COLOURS.items():
         axes.plot([], [], color=colour, label=organ)
     axes.set(yscale="log", ylabel="true over expected error (medians)")
-    axes.set_yticks([0.5, 1, 2, 4, 8], labels=["0.5", "1", "2", "4", "8"])
+    axes.minorticks_off()
+    axes.set_yticks([0.5, 0.75, 1, 1.33, 2, 4], labels=["0.5", "0.75", "1", "1.33", "2", "4"])
     axes.set_xticks(range(5), labels=["surest\nfifth", "2", "3", "4", "least\nsure"])
     axes.legend(frameon=False)
     figure.savefig(path, dpi=110)

@@ -93,6 +93,8 @@ def test_the_errors_of_the_points_tell_how_sure_a_known_distance_is(tmp_path):
     write_dense_run(tmp_path / "unsure", None)
     unknown = find_scale(f"12mm@{picked}", lambda: open_scene(tmp_path / "unsure"), tmp_path / "unsure")
     assert (unknown.factor, unknown.error, unknown.notes) == (found.factor, 0.0, ())
+    with pytest.raises(InputError, match="units from the nearest point"):
+        find_scale("12mm@1e3,0,0:1e3,0,4", lambda: open_scene(tmp_path / "unsure"), tmp_path / "unsure")
 
 
 @pytest.mark.parametrize("text", ["", "big", "0", "-1", "nan", "3mm@1,2,3:1,2,3", "3mm@1,2:3,4", "3km", "1e300"])

@@ -100,7 +100,7 @@ def test_pictures_that_both_runs_hold_are_told(tmp_path, twice):
         shutil.copy(ours.path, theirs.path)
     merging = _Merging(SimpleNamespace(), runs, tmp_path, None, silent, None)
     told = [note.text for note in merging._frame_notes() if note.code is NoteCode.FRAMES_IN_BOTH_RUNS]
-    assert [text.split(" ")[0] for text in told] == ([str(twice)] if twice else [])
+    assert [text.split(", ")[1].split(" ")[0] for text in told] == ([str(twice)] if twice else [])
 
 
 def test_a_joined_model_stays_where_the_first_run_was():

@@ -358,6 +358,15 @@ def test_a_path_that_begins_behind_a_wall_is_brought_back(seed, frames):
     assert cKDTree(shape.mesh.vertices).query(path.centre)[0].min() > 0.5 * PathSettings().clearance
 
 
+@pytest.mark.slow
+def test_a_free_place_at_the_rim_of_a_fold_stays_where_it_is():
+    """The normals of the folds that are nearest to it point away from it."""
+    shape = SHAPES["colon"](np.random.default_rng([103, 0]))
+    path = plan_path(shape, shape.mesh.vertices, 75, PathSettings(), np.random.default_rng([103, 2]))
+    assert cKDTree(shape.mesh.vertices).query(path.centre)[0].min() > 9.0
+    assert inside_share(shape.mesh, path.centre).min() > 0.9
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -127,12 +127,13 @@ def test_a_damaged_mesh_is_left_out_of_what_is_saved_and_told(state):
     assert "mesh.ply" in content.decode().split('id="caption"')[1]
 
 
-def test_a_damaged_mesh_leaves_the_points_and_stays_told(page):
+@pytest.mark.parametrize("surface", ["mesh", "both"])
+def test_a_damaged_mesh_leaves_the_points_and_stays_told(page, surface):
     path = page.state.clouds[0].source / "mesh.ply"
     path.write_bytes(b"ply\nformat binary_little_endian 1.0\nelement vertex 9\n")
-    choose(page, page.panel.controls["Surface"], "mesh")
+    choose(page, page.panel.controls["Surface"], surface)
     for _ in range(2):
-        assert [page.nodes._clouds[k].visible for k in (0, 1)] == [True, False]
+        assert [page.nodes._clouds[k].visible for k in (0, 1)] == [True, surface == "both"]
         assert page.nodes._surfaces[1].visible
         assert str(path) in page.panel._shown.content
         page.ask("points")

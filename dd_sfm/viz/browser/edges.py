@@ -50,7 +50,7 @@ class EdgePicker:
         self.button.on_click(lambda event: self.set())
         self._said = gui.add_html("")
         self.plane: PicturePlane | None = None
-        self.number, self._was_inside = 0, False
+        self.number = 0
         self.edges: list[FloatArray] = []
         self._marks: list[Any] = []
         self._line = ""
@@ -83,7 +83,6 @@ class EdgePicker:
             return
         camera, pose = self.tab.camera_of(number)
         with self.page.lock:
-            self._was_inside = self._was_inside if self.is_on else self.page.nodes.is_inside
             self.plane, self.number = PicturePlane(camera, pose, DEPTH_SHARE * self.page.drawn.extent), number
             self.page.nodes.is_hidden = self.page.nodes.is_inside = True
             self._forget()
@@ -100,8 +99,6 @@ class EdgePicker:
             self._forget()
             self.page.server.scene.remove_by_name(NODE)
             self.page.nodes.is_hidden = False
-            if was_on:
-                self.page.nodes.is_inside = self._was_inside
             self.switch.value = False
         if was_on:
             self._changed()

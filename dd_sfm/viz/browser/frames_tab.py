@@ -47,12 +47,12 @@ class FramesTab:
         self.edges = EdgePicker(self)
         self._text = gui.add_html("")
         self._picture = gui.add_image(_blank(), label="picture", format="jpeg")
-        self._depth = DepthView(self.cloud.source, page.state.mm_per_unit)
+        self._depth = DepthView(page.scene, page.state.mm_per_unit)
         self._kind = gui.add_dropdown("Beside it", (POINTS, *self._depth_pictures()))
         self._kind.on_update(lambda event: self._redraw())
         self._model = gui.add_image(_blank(), label=SEEN, format="jpeg")
         self._legend = gui.add_html("")
-        self._prepared: tuple[str, NDArray[np.uint8] | None, NDArray[np.uint8], str] = "", None, _blank(), ""
+        self._prepared: tuple[str, NDArray[np.uint8] | None, NDArray[np.uint8], str, str] = "", None, _blank(), "", SEEN
         self._list_unsure()
 
     def _redraw(self) -> None:
@@ -108,20 +108,25 @@ class FramesTab:
 
     def prepare(self) -> None:
         """Make what belongs to the frame that is shown, without changing the page."""
+        number, kind = self.number, self._kind.value
+        label = SEEN if kind == POINTS else kind
+        self._prepared = _line(self._words(number)), self._photo(number), *self._of_model(number, kind), label
+
+    def prepare_problem(self, text: str) -> None:
+        """Make a line that says what cannot be drawn."""
         number = self.number
-        self._prepared = _line(self._words(number)), self._photo(number), *self._of_model(number)
+        self._prepared = _line(self._words(number)), self._photo(number), _blank(), _line(text), SEEN
 
     def draw(self) -> None:
         """Show what was made last."""
-        self._text.content, picture, self._model.image, self._legend.content = self._prepared
-        self._model.label = SEEN if self._kind.value == POINTS else self._kind.value
+        self._text.content, picture, self._model.image, self._legend.content, self._model.label = self._prepared
         self._picture.visible = picture is not None
         if picture is not None:
             self._picture.image = picture
 
-    def _of_model(self, number: int) -> tuple[NDArray[np.uint8], str]:
+    def _of_model(self, number: int, kind: str) -> tuple[NDArray[np.uint8], str]:
         """What the model knows of a frame as a picture, and its colour scale as HTML, "" without one."""
-        draw = DEPTH_PICTURES.get(self._kind.value)
+        draw = DEPTH_PICTURES.get(kind)
         if draw is None:
             return draw_through_camera(self.page.state, number, WIDTH_PX), ""
         size = size_through_camera(self.cloud, number, WIDTH_PX)

@@ -44,26 +44,28 @@ class LineScale:
 
     def set(self) -> None:
         """Set the page's scale by the length that was entered, or say why it cannot be."""
+        self._problem = self._notes = ""
+        try:
+            self._set()
+        except DDSfMError as error:
+            self._problem = str(error)
         with self.page.lock:
-            self._problem = self._notes = ""
-            try:
-                self._set()
-            except DDSfMError as error:
-                self._problem = str(error)
             self.show()
 
     def _set(self) -> None:
         state = self.page.state
-        if len(state.picks) != 2 or state.kind != "distance":
+        with self.page.lock:
+            picks, kind = [*state.picks], state.kind
+        if len(picks) != 2 or kind != "distance":
             return
-        if any(k != 0 for k, _ in state.picks):
+        if any(k != 0 for k, _ in picks):
             self._problem = OTHER_RUN
             return
-        first, second = (state.clouds[0].xyz[i] for _, i in state.picks)
+        first, second = (state.clouds[0].xyz[i] for _, i in picks)
         text = distance_text(float(self.length.value), first, second)
         found = find_scale(text, self.page.scene, state.clouds[0].source)
         self._notes = "; ".join(found.notes)
-        self.page.set_scale(found, text, state.picks)
+        self.page.set_scale(found, text, picks)
 
     def say_set(self, text: str) -> None:
         """Say which scale was set, by the text that ``--scale`` takes for it."""

@@ -137,15 +137,20 @@ class Page:
 
     def _prepare(self, parts: set[str]) -> None:
         """Make what takes long while the page still takes clicks."""
-        if FRAME in parts and self.panel.frames is not None:
+        if FRAME not in parts or self.panel.frames is None:
+            return
+        try:
             self.panel.frames.prepare()
+        except Exception as error:  # All else is drawn, and the tab says what cannot be.
+            logger.debug("cannot draw the frame", exc_info=True)
+            self.panel.frames.prepare_problem(str(error))
 
     def _draw(self, parts: set[str]) -> None:
         with self.lock, self.server.atomic():
-            if POINTS in parts:
-                self._say_shown(self.nodes.update_points())
             if SURFACE in parts:
                 self.nodes.update_surface()
+            if POINTS in parts:
+                self._say_shown(self.nodes.update_points())
             if CAMERAS in parts:
                 self._draw_cameras()
             if FRAME in parts and self.panel.frames is not None:

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.io.clouds import read_cloud
-from dd_sfm.io.scene import open_scene, scene_uncertainty
+from dd_sfm.io.scene import Scene, scene_uncertainty
 from dd_sfm.mvs.depth_rendering import SurfaceDiscs
 from dd_sfm.sfm.point_cloud import to_cloud
 from dd_sfm.viz.render.colours import ColourScale, colour_scale
@@ -18,24 +17,27 @@ from dd_sfm.viz.render.viewpoints import Viewpoint
 class DepthView:
     """Draws the depth of frames from the points of a reconstruction.
 
-    The points are read when the first depth map is asked for; where no ``points.ply`` has their normals, these are
-    found, which takes seconds for each hundred thousand.
+    The points are read when the first depth map is asked for; where a run has no ``points.ply`` with their normals,
+    these are found, which takes seconds for each hundred thousand.
 
     Args:
-        source: A run folder, COLMAP model or JHU sequence.
+        scene: Reads the reconstruction.
         mm_per_unit: Length of a scene unit; None when unknown.
     """
 
-    def __init__(self, source: Path, mm_per_unit: float | None = None) -> None:
-        self.source, self.mm_per_unit = source, mm_per_unit
+    def __init__(self, scene: Callable[[], Scene], mm_per_unit: float | None = None) -> None:
+        self.scene, self.mm_per_unit = scene, mm_per_unit
 
     @cached_property
     def _discs(self) -> SurfaceDiscs:
-        cloud = self.source / "points.ply"
-        if cloud.is_file():
-            return SurfaceDiscs(read_cloud(cloud))
-        scene = open_scene(self.source)
-        return SurfaceDiscs(to_cloud(scene.model, scene_uncertainty(scene)))
+        scene = self.scene()
+        uncertainty = scene_uncertainty(scene)
+        if scene.run is not None and uncertainty is not None:
+            # It is then of these points.
+            cloud = read_cloud(scene.run / "points.ply")
+            if np.abs(cloud.normals).max(initial=0) > 0:
+                return SurfaceDiscs(cloud)
+        return SurfaceDiscs(to_cloud(scene.model, uncertainty))
 
     def depth(self, viewpoint: Viewpoint) -> tuple[NDArray[np.uint8], ColourScale]:
         """The depth (H, W, 3) along the optical axis in colours, grey where it is not known, and their scale."""

@@ -61,6 +61,7 @@ NOTE_RULES: dict[NoteCode, str | None] = {
     NoteCode.FRAMES_REGISTERED_LATE: None,
     NoteCode.FALLBACK_MAPPER: None,
     NoteCode.MAPPER_ENDED: None,
+    NoteCode.FRAMES_IN_BOTH_RUNS: None,
     NoteCode.MODELS_JOINED: None,
     NoteCode.KNOWN_POSES: None,
     NoteCode.KNOWN_POSES_DISAGREE: None,

@@ -264,9 +264,7 @@ def evaluate_model(
         >>> found.figures["trajectory"], found.xyz.shape
     """
     with log_kept():
-        return evaluation.evaluate_model(
-            model.path if isinstance(model, finished_run.Run) else Path(model), Path(reference), best=best, gaps=gaps
-        )
+        return evaluation.evaluate_model(finished_run.run_path(model), Path(reference), best=best, gaps=gaps)
 
 
 def calibrate(

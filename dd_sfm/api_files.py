@@ -40,7 +40,7 @@ def find_scale(run: finished_run.Run | str | Path, scale: str | float | None = N
         >>> metric.factor, metric.error
     """
     with log_kept():
-        return metric_of(_scale_text(scale), _path_of(run))
+        return metric_of(_scale_text(scale), finished_run.run_path(run))
 
 
 def convert(
@@ -80,7 +80,7 @@ def convert(
         >>> convert("runs/nose", "exports/nose", "nerfstudio")
         >>> convert("runs/nose", "nose_mm.ply", "ply", scale="12.5mm@1,0,3:2,0,3")
     """
-    path = _path_of(source)
+    path = finished_run.run_path(source)
     metric = (lambda _: scale) if isinstance(scale, MetricScale) else scale_finder(_scale_text(scale), path)
     with log_kept():
         return conversion.convert(
@@ -146,7 +146,3 @@ def _scale_text(scale: str | float | None) -> str | None:
     if isinstance(scale, bool) or not isinstance(scale, numbers.Real):
         raise ConfigError(f"scale {scale!r}: expected a text, as --scale takes it, or a number of mm a unit")
     return repr(float(scale))
-
-
-def _path_of(run: finished_run.Run | str | Path) -> Path:
-    return run.path if isinstance(run, finished_run.Run) else Path(run)

@@ -59,7 +59,7 @@ def localize(
         >>> later = localize("runs/nose", "later.mp4", "runs/later", calibration="666.2,666.2,919.5,542.1")
         >>> later.all_poses, later.metrics["pose_confidence_median"]
     """
-    known = run.path if isinstance(run, finished_run.Run) else Path(run)
+    known = finished_run.run_path(run)
     settings = config_of_run(known) if config is None else settings_of(config)
     request = LocalizeRequest(
         known, source_paths_of(source), Path(out), settings, calibration_text(calibration),
@@ -102,7 +102,7 @@ def merge(
         >>> joined = both.metrics["joined"]
         >>> joined["scale"], len(both.points)
     """
-    known, other = (run.path if isinstance(run, finished_run.Run) else Path(run) for run in (first, second))
+    known, other = map(finished_run.run_path, (first, second))
     settings = config_of_first(known) if config is None else settings_of(config)
     request = MergeRequest((known, other), Path(out), settings, overwrite)
     with log_kept():
@@ -154,7 +154,7 @@ def write_hloc_queries(
     """
     if spacing_px < 2:
         raise ConfigError(f"spacing_px {spacing_px}: expected 2 or more")
-    known = run.path if isinstance(run, finished_run.Run) else Path(run)
+    known = finished_run.run_path(run)
     request = QueryRequest(
         known, _named(images), Path(out), str(calibration_text(calibration)), None if mask is None else Path(mask),
         spacing_px, overwrite,

@@ -303,3 +303,8 @@ def _of_frame(paths: dict[int, Path], index: int, where: Path) -> Path:
         span = f"one of {len(numbers)} from {numbers[0]} to {numbers[-1]}" if numbers else "none, as there are none"
         raise InputError(f"{where}: no frame {index!r} among those used; expected {span} (run.frames lists them)")
     return paths[index]
+
+
+def run_path(run: Run | str | Path) -> Path:
+    """The folder of a run, which may be given as one."""
+    return run.path if isinstance(run, Run) else Path(run)

@@ -195,10 +195,10 @@ class _Merging:
         if between:
             text = f"{between} frames between key frames have no pose in the merged run; those of the runs have"
             notes.append(Note(NoteCode.KEY_FRAMES, text))
-        twice = sorted(set.intersection(*(_picture_sums(run) for run in self.runs)))
+        twice = len(set.intersection(*(_picture_sums(run) for run in self.runs)))
         if twice:
             text = (
-                f"the same files are in both runs, {len(twice)} of them: what they show counts twice, so that errors "
+                f"the same files are in both runs, {twice} of them: what they show counts twice, so that errors "
                 "look smaller and poses surer than they are. Parts that do not overlap in time have no such frames"
             )
             notes.append(Note(NoteCode.FRAMES_IN_BOTH_RUNS, text))

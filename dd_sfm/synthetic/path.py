@@ -69,7 +69,7 @@ def plan_path(
             f"path: the scope comes within {nearest:.1f} mm of a wall; expected at least {settings.clearance:g} mm. "
             "Try another --seed or --set path.clearance=1"
         )
-    lost = np.flatnonzero(inside_share(shape.mesh, place) < MIN_INSIDE)
+    lost = np.flatnonzero(inside_share(shape.mesh, place, walls.rays) < MIN_INSIDE)
     if len(lost):
         raise ReconstructionError(
             f"path: frame {lost[0]} is outside the organ (path.clearance {settings.clearance:g}, path.tremor "
@@ -92,15 +92,13 @@ def back_and_forth(share: NDArray[Any], returns: int) -> NDArray[Any]:
     return there
 
 
-def inside_share(mesh: Mesh, places: NDArray[Any]) -> NDArray[np.float64]:
+def inside_share(mesh: Mesh, places: NDArray[Any], rays: RayScene | None = None) -> NDArray[np.float64]:
     """Share (N,) of all directions from places (N, 3) in which the wall's free side is seen: near 1 inside, 0 outside.
 
-    Pushed off a wall by more than an organ is wide, a path comes out on the other side.
+    Pushed off a wall by more than an organ is wide, a path comes out on the other side. ``rays``: what they are cast
+    into, where it was made before.
     """
-    return _inside_share(RayScene(mesh.vertices, mesh.faces), mesh, places)
-
-
-def _inside_share(rays: RayScene, mesh: Mesh, places: NDArray[Any]) -> NDArray[np.float64]:
+    rays = RayScene(mesh.vertices, mesh.faces) if rays is None else rays
     k = np.arange(INSIDE_RAYS) + 0.5
     z, turn = 1 - 2 * k / INSIDE_RAYS, np.pi * (1 + 5**0.5) * k
     spokes = np.stack([np.cos(turn) * np.sqrt(1 - z * z), np.sin(turn) * np.sqrt(1 - z * z), z], 1)
@@ -141,7 +139,7 @@ class _Walls:
         """
         found: NDArray[np.bool_] = cosine < BEHIND
         if found.any():
-            found[found] = _inside_share(self.rays, self.mesh, places[found]) < MIN_INSIDE
+            found[found] = inside_share(self.mesh, places[found], self.rays) < MIN_INSIDE
         return found
 
 

@@ -52,7 +52,7 @@ class Run(finished_run.Run):
         from dd_sfm.viz.render.view_state import ViewState
         from dd_sfm.viz.render.viewpoints import first_view
 
-        sources = [run.path if isinstance(run, finished_run.Run) else Path(run) for run in (self, other) if run]
+        sources = [finished_run.run_path(run) for run in (self, other) if run]
         notes: list[str] = []
         if mm_per_unit is None and self.unit == "mm":
             mm_per_unit = 1.0

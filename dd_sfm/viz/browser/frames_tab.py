@@ -47,7 +47,7 @@ class FramesTab:
         self.edges = EdgePicker(self)
         self._text = gui.add_html("")
         self._picture = gui.add_image(_blank(), label="picture", format="jpeg")
-        self._depth = DepthView(page.scene, page.state.mm_per_unit)
+        self._depth = DepthView(page.scene)
         self._kind = gui.add_dropdown("Beside it", (POINTS, *self._depth_pictures()))
         self._kind.on_update(lambda event: self._redraw())
         self._model = gui.add_image(_blank(), label=SEEN, format="jpeg")

@@ -33,6 +33,10 @@ DARK_GREY, MAX_DARK_FACTOR = 60.0, 4.0
 """...at most; grey level below which the expected error grows as light gets less, and the same of it."""
 LEAST_SLANT = 0.0035
 """Relative slope of inverse depth, per working pixel, below which a surface is no better measured."""
+USUAL_SPREAD, USUAL_COUNT = 0.007, 4
+"""Depths of few references may be alike by chance: so many more with this spread are added to those that agree."""
+FEW_COUNT = 4
+"""With so many maps, a pixel's own among them, the variance of its depth is twice that which many leave."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ class Consensus:
 
     ``pixels`` (K,) indices into the map; ``planes`` (K, 3) with the agreed inverse depth; ``votes`` (K,): 1 for each
     reference within 2 %, 1 more within 1 %; ``share`` (K,) of the votes that the references in view could give;
-    ``spread`` (K,) their relative deviation from the agreed depth; ``discontinuity`` (K,) as
+    ``agreeing`` (K,) how many agree within 2 %; ``spread`` (K,) their relative deviation from the agreed depth;
+    ``discontinuity`` (K,) as
     :meth:`DepthMap.discontinuity` has it; ``texture_offset`` (K,) working pixels to the texture that the depth was
     found by; ``step`` (K,) as :func:`dd_sfm.ops.texture.step_share` has it; ``brightness`` (K,) in grey levels.
     """
@@ -50,6 +55,7 @@ class Consensus:
     planes: FloatArray
     votes: NDArray[np.int64]
     share: FloatArray
+    agreeing: NDArray[np.int64]
     spread: FloatArray
     discontinuity: FloatArray
     texture_offset: FloatArray
@@ -65,13 +71,16 @@ class Consensus:
         fill gaps, ``GAP_DEPTH_FACTOR`` of :mod:`dd_sfm.mvs.uncertainty` comes on top.
         """
         slant = np.maximum(np.hypot(self.planes[:, 1], self.planes[:, 2]) / self.planes[:, 0], LEAST_SLANT)
-        random = np.sqrt(0.0018**2 + (0.17 * sigma) ** 2 + (0.68 * self.spread) ** 2)
+        count = self.agreeing + 1
+        spread = (count * self.spread**2 + USUAL_COUNT * USUAL_SPREAD**2) / (count + USUAL_COUNT)
+        variance = 0.00126**2 + (0.122 * sigma) ** 2 + 0.25 * spread
+        random = np.sqrt(variance * (1 + FEW_COUNT / count))
         end = np.maximum(1, self.discontinuity / DISCONTINUITY)
         step = np.clip(np.sqrt(self.step / STEP), 1, MAX_STEP_FACTOR)
         dark = np.clip(DARK_GREY / np.maximum(self.brightness, 1), 1, MAX_DARK_FACTOR)
         offset = np.minimum(1 + (self.texture_offset / TEXTURE_OFFSET_PX) ** 3, MAX_OFFSET_FACTOR)
         surface = (1 + slant / 0.006) ** 0.75 * end
-        return np.asarray(random * np.exp(0.92 * (1 - self.share)) * surface * offset * step * dark)
+        return np.asarray(random * np.exp(0.82 * (1 - self.share)) * surface * offset * step * dark)
 
 
 def consensus(views: PosedViews, maps: Sequence[DepthMap], number: int) -> Consensus:
@@ -112,8 +121,8 @@ def consensus(views: PosedViews, maps: Sequence[DepthMap], number: int) -> Conse
     grey, (column, row) = views.image(own.frame)[0], pixels.astype(np.int64).T
     offset = texture_offset(grey, PATCH)[row, column]
     step, light = step_share(grey, AROUND_PX)[row, column], brightness(grey, AROUND_PX)[row, column]
-    end = own.discontinuity()[known]
-    return Consensus(known, planes.astype(np.float32), votes, share, spread, end, offset, step, light)
+    end, agreeing = own.discontinuity()[known], (weights[1:] > 0).sum(0)
+    return Consensus(known, planes.astype(np.float32), votes, share, agreeing, spread, end, offset, step, light)
 
 
 def _seen_by(

@@ -13,7 +13,7 @@ from dd_sfm.mvs.consensus import NEIGHBOURS, consensus
 from dd_sfm.mvs.depth_maps import DepthMap
 from dd_sfm.mvs.reference_grid import ReferenceGrid
 from dd_sfm.mvs.thinning import best_per_cell
-from dd_sfm.mvs.uncertainty import GAP_DEPTH_FACTOR, OWN_SHARE, SPACING_PER_ERROR, gap_error_factor
+from dd_sfm.mvs.uncertainty import GAP_DEPTH_FACTOR, SPACING_PER_ERROR, gap_error_factor
 from dd_sfm.mvs.views import PosedViews
 from dd_sfm.structures import FloatArray
 
@@ -92,7 +92,7 @@ def fuse(views: PosedViews, maps: Iterable[DepthMap], config: DenseConfig) -> li
     found = []
     for sure, fills in zip(confident, _taken(in_gaps, kept), strict=True):
         factor = gap_error_factor(config.gap_px, fills.grid.step, GAP_DEPTH_FACTOR) / GAP_DEPTH_FACTOR
-        found.append(sure.concatenate(fills.scale_uncertainty(factor)).scale_uncertainty(OWN_SHARE))
+        found.append(sure.concatenate(fills.scale_uncertainty(factor)))
     return found
 
 

@@ -16,8 +16,6 @@ Depths go with the focal length; scale and place of the whole take up some of th
 """
 MEDIAN_SIGMA = 0.67
 """Median of the size of a normal deviate."""
-OWN_SHARE = 0.9
-"""Of the expected error of a dense point so much is its own: it was fitted to points whose poses were off as well."""
 WIDE_GAP = 1.25
 """In gaps so many times as wide as the depths are apart something is wrong; in narrower ones single depths failed."""
 KEYPOINT_ERROR_FACTOR = 0.43

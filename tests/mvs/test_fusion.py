@@ -16,6 +16,7 @@ from dd_sfm.mvs.consensus import (
     MAX_OFFSET_FACTOR,
     STEP,
     TEXTURE_OFFSET_PX,
+    USUAL_SPREAD,
     Consensus,
     consensus,
 )
@@ -128,19 +129,28 @@ def test_unknown_pixels_are_left_out_and_do_not_vote(views):
 
 
 def test_expected_error_grows_with_disagreement_slant_edges_texture_to_one_side_and_darkness():
-    def expected(share=1.0, spread=0.0, slope=0.0, sigma=0.0, discontinuity=0.0, offset=0.0, step=0.0, grey=100.0):
+    def expected(
+        share=1.0, spread=0.0, slope=0.0, sigma=0.0, discontinuity=0.0, offset=0.0, step=0.0, grey=100.0, agreeing=10**9
+    ):
         one = Consensus(
             np.zeros(1, np.int64), np.array([[0.05, slope, 0.0]]), np.zeros(1, np.int64), np.array([share]),
-            np.array([spread]), np.array([discontinuity]), np.array([offset]), np.array([step]), np.array([grey]),
+            np.array([agreeing]), np.array([spread]), np.array([discontinuity]), np.array([offset]), np.array([step]),
+            np.array([grey]),
         )  # fmt: skip
         return one.expected_error(np.array([sigma]))[0]
 
-    least = 0.0018 * (1 + LEAST_SLANT / 0.006) ** 0.75
+    floor = 0.00126
+    least = floor * (1 + LEAST_SLANT / 0.006) ** 0.75
     assert expected() == expected(slope=LEAST_SLANT * 0.05) == pytest.approx(least)
-    assert expected(share=0.0) == pytest.approx(least * np.exp(0.92))
-    assert expected(spread=0.0018 / 0.68) == pytest.approx(least * np.sqrt(2))
-    assert expected(sigma=0.0018 / 0.17) == pytest.approx(least * np.sqrt(2))
-    assert expected(slope=0.006 * 0.05) == pytest.approx(0.0018 * 2**0.75)
+    assert expected(share=0.0) == pytest.approx(least * np.exp(0.82))
+    assert expected(spread=floor / 0.5) == pytest.approx(least * np.sqrt(2))
+    assert expected(sigma=floor / 0.122) == pytest.approx(least * np.sqrt(2))
+    # Of four maps half of the spread is the usual one, and the variance twice that of many.
+    assert expected(agreeing=3, spread=USUAL_SPREAD) == pytest.approx(
+        expected(spread=USUAL_SPREAD) * np.sqrt(2)
+    ) == pytest.approx(least * np.sqrt(2 * (1 + (0.5 * USUAL_SPREAD / floor) ** 2)))
+    assert expected(agreeing=3) == pytest.approx(least * np.sqrt(2 * (1 + (0.5 * USUAL_SPREAD / floor) ** 2 / 2)))
+    assert expected(slope=0.006 * 0.05) == pytest.approx(floor * 2**0.75)
     assert expected(discontinuity=DISCONTINUITY / 2) == pytest.approx(least)
     assert expected(discontinuity=3 * DISCONTINUITY) == pytest.approx(3 * least)
     assert expected(offset=TEXTURE_OFFSET_PX) == pytest.approx(2 * least)

@@ -5,7 +5,7 @@ from typing import Any
 
 UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 """Units of length in mm."""
-HALF = 0.6745
+MEDIAN_SIGMA = 0.6745
 """Half of normally distributed errors are smaller than so many standard deviations."""
 
 
@@ -25,7 +25,7 @@ class MetricScale:
     def error(self) -> float:
         """Half of such scales are wrong by a smaller share of them; 0 where nothing is known of that."""
         sigma = self.figures.get("scale_sigma")
-        return 0.0 if sigma is None else HALF * float(sigma)
+        return 0.0 if sigma is None else MEDIAN_SIGMA * float(sigma)
 
     @property
     def comments(self) -> tuple[str, ...]:

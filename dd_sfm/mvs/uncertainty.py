@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dd_sfm.io.metric import MEDIAN_SIGMA
 from dd_sfm.sfm.observation_geometry import model_angles_deg, model_errors_px
 from dd_sfm.structures import FinishedModel, FloatArray, Model
 
@@ -14,8 +15,6 @@ FOCAL_SHARE = 0.8
 
 Depths go with the focal length; scale and place of the whole take up some of that.
 """
-MEDIAN_SIGMA = 0.67
-"""Median of the size of a normal deviate."""
 WIDE_GAP = 1.25
 """In gaps so many times as wide as the depths are apart something is wrong; in narrower ones single depths failed."""
 KEYPOINT_ERROR_FACTOR = 0.43

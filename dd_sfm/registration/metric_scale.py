@@ -14,7 +14,7 @@ from dd_sfm.documents import finite, read_json
 from dd_sfm.errors import ConfigError, InputError, reason_of
 from dd_sfm.evaluation.model.alignment import align_points
 from dd_sfm.io.camera_paths import CameraPath, read_camera_path, split_unit
-from dd_sfm.io.metric import HALF, UNITS, MetricScale
+from dd_sfm.io.metric import MEDIAN_SIGMA, UNITS, MetricScale
 from dd_sfm.io.scene import Scene, scene_uncertainty
 from dd_sfm.registration.seen_scale import MOST_SIGMA as MOST_SIGMA_SEEN
 from dd_sfm.registration.seen_scale import scale_by_baseline, scale_by_tool
@@ -120,7 +120,7 @@ def _of_distance(ends: FloatArray, length: float, text: str, scene: Scene | None
     errors = None if uncertainty is None else (uncertainty * mean_distances(scene.model))[nearest]
     if errors is None or not np.isfinite(errors).all():
         return MetricScale(factor, "mm", origin, figures)
-    sigma = float(np.linalg.norm(errors)) / HALF / apart
+    sigma = float(np.linalg.norm(errors)) / MEDIAN_SIGMA / apart
     if sigma > MOST_SIGMA_SEEN:
         raise InputError(
             f"--scale {text}: the points are {apart:.3g} units apart and may be off by "

@@ -15,7 +15,7 @@ from dd_sfm.errors import ConfigError, InputError
 from dd_sfm.export.convert import convert
 from dd_sfm.io.clouds import read_cloud, read_ply
 from dd_sfm.io.known_poses import KnownPoses, write_known_poses
-from dd_sfm.io.metric import HALF
+from dd_sfm.io.metric import MEDIAN_SIGMA
 from dd_sfm.io.scene import open_scene
 from dd_sfm.registration import seen_scale
 from dd_sfm.registration.known_scale import metric_of
@@ -83,7 +83,7 @@ def test_the_errors_of_the_points_tell_how_sure_a_known_distance_is(tmp_path):
     apart = np.linalg.norm(ends[1] - ends[0])
     errors = 0.02 * mean_distances(scene.model)[[0, -1]]
     assert found.error == pytest.approx(np.linalg.norm(errors) / apart, rel=1e-6)
-    assert found.figures["scale_sigma"] == pytest.approx(found.error / HALF)
+    assert found.figures["scale_sigma"] == pytest.approx(found.error / MEDIAN_SIGMA)
     assert f"+- {100 * found.figures['scale_sigma']:.2g} %" in found.notes[0]
     with pytest.raises(InputError, match="1000,0,0 is .* units from the nearest point"):
         find_scale("12mm@1e3,0,0:1e3,0,4", lambda: scene, tmp_path / "run")

@@ -10,7 +10,7 @@ from converting import FIRST, write_dense_run
 from viewing import shown
 
 from dd_sfm.errors import ConfigError
-from dd_sfm.io.metric import HALF, MetricScale
+from dd_sfm.io.metric import MEDIAN_SIGMA, MetricScale
 from dd_sfm.registration.metric_scale import distance_text, find_scale
 from dd_sfm.viz.browser.serve import served
 from dd_sfm.viz.render.cloud_view import open_cloud_view
@@ -124,7 +124,7 @@ def test_the_error_of_the_scale_is_in_that_of_a_length(state):
         for sigma in (0.0, 0.1):
             page.set_scale(MetricScale(2.0, "mm", "a factor", {"scale_sigma": sigma}), "2")
             page.settle()
-            error = 2 * np.hypot(0.01 * np.sqrt(2), HALF * sigma * length)
+            error = 2 * np.hypot(0.01 * np.sqrt(2), MEDIAN_SIGMA * sigma * length)
             assert f"{2 * length:.4g} ± {error:.2g} mm" in page.panel.measure._result.content
 
 

@@ -146,9 +146,11 @@ def test_expected_error_grows_with_disagreement_slant_edges_texture_to_one_side_
     assert expected(spread=floor / 0.5) == pytest.approx(least * np.sqrt(2))
     assert expected(sigma=floor / 0.122) == pytest.approx(least * np.sqrt(2))
     # Of four maps half of the spread is the usual one, and the variance twice that of many.
-    assert expected(agreeing=3, spread=USUAL_SPREAD) == pytest.approx(
-        expected(spread=USUAL_SPREAD) * np.sqrt(2)
-    ) == pytest.approx(least * np.sqrt(2 * (1 + (0.5 * USUAL_SPREAD / floor) ** 2)))
+    assert (
+        expected(agreeing=3, spread=USUAL_SPREAD)
+        == pytest.approx(expected(spread=USUAL_SPREAD) * np.sqrt(2))
+        == pytest.approx(least * np.sqrt(2 * (1 + (0.5 * USUAL_SPREAD / floor) ** 2)))
+    )
     assert expected(agreeing=3) == pytest.approx(least * np.sqrt(2 * (1 + (0.5 * USUAL_SPREAD / floor) ** 2 / 2)))
     assert expected(slope=0.006 * 0.05) == pytest.approx(floor * 2**0.75)
     assert expected(discontinuity=DISCONTINUITY / 2) == pytest.approx(least)

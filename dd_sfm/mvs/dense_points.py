@@ -30,6 +30,11 @@ class DensePoints:
     figures: dict[str, int]
 
 
+def spacing_px(config: Config, working_scale: float) -> int:
+    """Working pixels between the depths of the last search, for so many in a source pixel."""
+    return max(1, round(config.dense.spacing_px * working_scale))
+
+
 def dense_points(
     images: GreyImages, model: Model, config: Config, progress: Progress, before: Sequence[DepthMap] = ()
 ) -> DensePoints:
@@ -43,7 +48,7 @@ def dense_points(
         before: Coarser depth maps with nearly the same poses, to start from.
     """
     views = PosedViews(images, model)
-    step = max(1, round(config.dense.spacing_px * views.grid.scale))
+    step = spacing_px(config, views.grid.scale)
     counts: list[int] = []
     maps = _counted(depth_maps(views, config, progress, step=step, before=before, into_holes=True), counts)
     fused = fuse(views, maps, config.dense)

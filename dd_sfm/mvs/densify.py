@@ -11,10 +11,11 @@ from scipy.spatial import cKDTree
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.config import Config
 from dd_sfm.io.working import working_grid
-from dd_sfm.mvs.dense_points import DensePoints, dense_points
+from dd_sfm.mvs.dense_points import DensePoints, dense_points, spacing_px
 from dd_sfm.mvs.depth_maps import DepthMap
 from dd_sfm.mvs.device import dense_search_for
 from dd_sfm.mvs.grey_images import GreyImages
+from dd_sfm.mvs.neighbours import uncertainty_among_neighbours
 from dd_sfm.mvs.pose_refinement import refine_poses, refine_poses_by_tracks
 from dd_sfm.mvs.thinning import best_per_cell
 from dd_sfm.mvs.uncertainty import GAP_ERROR_FACTOR, SPACING_PER_ERROR, gap_error_factor, track_uncertainty
@@ -94,7 +95,8 @@ def densify_model(
     del images, search, maps
     release_memory()
     scale = working_scale(frames.field_of_view_px, config.describe.working_height_px)
-    finished = _with_pose_errors(fill_gaps(dense, clean(model), config, scale), model, frames, config, priors)
+    finished = _among_neighbours(fill_gaps(dense, clean(model), config, scale), config, scale)
+    finished = _with_pose_errors(finished, model, frames, config, priors)
     finished = _with_growth(finished, tracks, frames, config)
     if device.type == "cuda" and not on_gpu:
         return replace(finished, figures={**finished.figures, "searched_on_cpu": 1})
@@ -123,6 +125,16 @@ def _weighed(priors: PosePriors, model: Model, frames: FrameSet, config: Config)
     if priors.are_exact or not len(model.xyz):
         return priors
     return priors.with_variance(observation_variance(_spread_part([model]), error_scale(frames), config.runtime.seed))
+
+
+def _among_neighbours(finished: FinishedModel, config: Config, working_scale: float) -> FinishedModel:
+    """A finished model with what dense points around a point say of its error."""
+    model, spacing = finished.model, spacing_px(config, working_scale)
+    if not finished.figures["dense_points"]:
+        return finished
+    apart = spacing / (model.camera.fx * working_scale)
+    found = uncertainty_among_neighbours(model.xyz, depths(model), finished.uncertainty, apart)
+    return replace(finished, uncertainty=found)
 
 
 def _with_pose_errors(
@@ -167,8 +179,7 @@ def fill_gaps(dense: DensePoints, sparse: Model, config: Config, working_scale: 
     keep = not_isolated(*dense.parts)
     ends = np.cumsum([len(part.xyz) for part in dense.parts])[:-1]
     model = take_points(dense.parts, np.split(keep, ends))
-    spacing = max(1, round(config.dense.spacing_px * working_scale))
-    uncertainty *= gap_error_factor(gap, spacing) / GAP_ERROR_FACTOR
+    uncertainty *= gap_error_factor(gap, spacing_px(config, working_scale)) / GAP_ERROR_FACTOR
     uncertainty = np.concatenate([dense.uncertainty, uncertainty[fills]])[keep]
     figures = dense.figures | {"track_points": int(fills.sum()), "isolated_dropped": int((~keep).sum())}
     logger.info("points: %s", figures)

@@ -7,7 +7,7 @@ from dd_sfm.structures import FloatArray
 
 NEIGHBOURS = 20
 """Points around a point that it is held against."""
-ROUGHNESS, SHARE = 1.5, 0.9
+ROUGHNESS, SHARE = 1.5, 0.85
 """How often the distance of the neighbours from a plane counts beside what was expected before; share of both."""
 SPARSENESS, MAX_SPARSENESS = 0.3, 5.0
 """Power of how far the points around are from a point with which its expected error grows, and up to which distance."""

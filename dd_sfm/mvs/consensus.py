@@ -45,10 +45,10 @@ class Consensus:
 
     ``pixels`` (K,) indices into the map; ``planes`` (K, 3) with the agreed inverse depth; ``votes`` (K,): 1 for each
     reference within 2 %, 1 more within 1 %; ``share`` (K,) of the votes that the references in view could give;
-    ``agreeing`` (K,) how many agree within 2 %; ``spread`` (K,) their relative deviation from the agreed depth;
-    ``discontinuity`` (K,) as
-    :meth:`DepthMap.discontinuity` has it; ``texture_offset`` (K,) working pixels to the texture that the depth was
-    found by; ``step`` (K,) as :func:`dd_sfm.ops.texture.step_share` has it; ``brightness`` (K,) in grey levels.
+    ``agreeing`` (K,) how many references are within 2 %; ``spread`` (K,) their relative deviation from the agreed
+    depth; ``discontinuity`` (K,) as :meth:`DepthMap.discontinuity` has it; ``texture_offset`` (K,) working pixels to
+    the texture that the depth was found by; ``step`` (K,) as :func:`dd_sfm.ops.texture.step_share` has it;
+    ``brightness`` (K,) in grey levels.
     """
 
     pixels: NDArray[np.int64]
@@ -65,15 +65,16 @@ class Consensus:
     def expected_error(self, sigma: FloatArray) -> FloatArray:
         """Relative error (K,) that about half of such depths stay below, from the patches' standard errors (K,).
 
-        The patches alone promise too much: what the references disagree by, how many of them do, how slanted the
-        surface is, whether it ends near by, whether all texture lies to one side or is one step in grey, as contours of
-        nearer tissue are, and how dark it is say more. How the factors were found: docs/design-notes.md. Of depths that
-        fill gaps, ``GAP_DEPTH_FACTOR`` of :mod:`dd_sfm.mvs.uncertainty` comes on top.
+        The patches alone promise too much: what the references disagree by, how many agree and what share of those in
+        view that is, how slanted the surface is, whether it ends near by, whether all texture lies to one side or is
+        one step in grey, as contours of nearer tissue are, and how dark it is say more. What poses bring is not in it.
+        How the factors were found: docs/design-notes.md. Of depths that fill gaps, ``GAP_DEPTH_FACTOR`` of
+        :mod:`dd_sfm.mvs.uncertainty` comes on top; then what the points around say.
         """
         slant = np.maximum(np.hypot(self.planes[:, 1], self.planes[:, 2]) / self.planes[:, 0], LEAST_SLANT)
         count = self.agreeing + 1
-        spread = (count * self.spread**2 + USUAL_COUNT * USUAL_SPREAD**2) / (count + USUAL_COUNT)
-        variance = 0.00126**2 + (0.122 * sigma) ** 2 + 0.25 * spread
+        spread_variance = (count * self.spread**2 + USUAL_COUNT * USUAL_SPREAD**2) / (count + USUAL_COUNT)
+        variance = 0.00126**2 + (0.122 * sigma) ** 2 + 0.25 * spread_variance
         random = np.sqrt(variance * (1 + FEW_COUNT / count))
         end = np.maximum(1, self.discontinuity / DISCONTINUITY)
         step = np.clip(np.sqrt(self.step / STEP), 1, MAX_STEP_FACTOR)

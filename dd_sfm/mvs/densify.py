@@ -128,7 +128,7 @@ def _weighed(priors: PosePriors, model: Model, frames: FrameSet, config: Config)
 
 
 def _among_neighbours(finished: FinishedModel, config: Config, working_scale: float) -> FinishedModel:
-    """A finished model with what dense points around a point say of its error."""
+    """A finished model with what the points around each say of its error; one of tracks alone as it is."""
     model, spacing = finished.model, spacing_px(config, working_scale)
     if not finished.figures["dense_points"]:
         return finished

@@ -5,12 +5,14 @@ from scipy.spatial import cKDTree
 
 from dd_sfm.structures import FloatArray
 
-NEIGHBOURS = 20
-"""Points around a point that it is held against."""
-ROUGHNESS, SHARE = 1.5, 0.85
-"""How often the distance of the neighbours from a plane counts beside what was expected before; share of both."""
-SPARSENESS, MAX_SPARSENESS = 0.3, 5.0
-"""Power of how far the points around are from a point with which its expected error grows, and up to which distance."""
+POINTS_AROUND = 20
+"""Points around each that are looked at with it."""
+SCATTER_WEIGHT = 1.5
+"""Distances of these points from the plane through them count so many times beside the expected error."""
+SPARSE_POWER, MOST_STEPS = 0.3, 5.0
+"""The expected error grows with this power of the steps of the search grid to the tenth of them, up to so many."""
+CENTRING = 0.85
+"""Factor on all, with which the true errors of fifths of the points are as large as expected in the middle of clips."""
 AT_ONCE = 50_000
 """Points whose neighbours are in memory at once."""
 
@@ -29,16 +31,15 @@ def uncertainty_among_neighbours(
         uncertainty: Expected relative errors (P,) of each by itself.
         spacing: Of the pixels that points were searched at, relative to the focal length.
     """
-    if len(xyz) <= NEIGHBOURS:
+    if len(xyz) <= POINTS_AROUND:
         return uncertainty
-    tree, found = cKDTree(xyz), np.empty(len(xyz))
+    tree, found, depth = cKDTree(xyz), np.empty(len(xyz)), np.maximum(depth, 1e-12)
     for part in (slice(first, first + AT_ONCE) for first in range(0, len(xyz), AT_ONCE)):
-        away, number = map(np.asarray, tree.query(xyz[part], NEIGHBOURS + 1))
-        around = xyz[number[:, 1:]]
-        around = around - around.mean(1, keepdims=True)
-        moments = around.transpose(0, 2, 1) @ around / NEIGHBOURS
-        roughness = np.sqrt(np.maximum(np.linalg.eigvalsh(moments)[:, 0], 0)) / depth[part]
-        steps = away[:, NEIGHBOURS // 2] / (depth[part] * spacing)
-        sparseness = np.clip(steps, 1, MAX_SPARSENESS) ** SPARSENESS
-        found[part] = SHARE * sparseness * np.hypot(uncertainty[part], ROUGHNESS * roughness)
+        away, number = map(np.asarray, tree.query(xyz[part], POINTS_AROUND + 1))
+        around = xyz[number] - xyz[number].mean(1, keepdims=True)
+        moments = around.transpose(0, 2, 1) @ around / (POINTS_AROUND + 1)
+        scatter = np.sqrt(np.maximum(np.linalg.eigvalsh(moments)[:, 0], 0)) / depth[part]
+        steps = away[:, POINTS_AROUND // 2] / (depth[part] * spacing)
+        sparse = np.clip(steps, 1, MOST_STEPS) ** SPARSE_POWER
+        found[part] = CENTRING * sparse * np.hypot(uncertainty[part], SCATTER_WEIGHT * scatter)
     return found

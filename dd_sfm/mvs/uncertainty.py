@@ -26,7 +26,7 @@ def track_uncertainty(model: Model) -> FloatArray:
 
     Propagated from the image: sigma_px / focal / sin(angle) / sqrt(views); what that leaves out (tracks that slide,
     light that moves) is a floor. The median true error of all tracks is about three quarters of this; of those that
-    are left to fill gaps it is :data:`GAP_ERROR_FACTOR` times this.
+    are left to fill gaps it is :data:`GAP_ERROR_FACTOR` times this, before the points around them count.
     """
     if not len(model.xyz):
         return np.zeros(0)

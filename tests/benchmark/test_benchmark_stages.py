@@ -97,7 +97,7 @@ def test_describing_and_rendering():
     assert found["rendering a clip"].value > 0
 
 
-def test_frames_and_matrix_products_count_operations_alike():
+def test_matrix_products_count_operations_as_the_counter_for_frames_does():
     product = next(task for task in matrix_tasks(torch.device("cpu"), (1,), 64) if task.name.endswith("float32"))
     with FlopCounterMode(display=False) as counter:
         product.work()

@@ -9,14 +9,15 @@ from scipy.spatial import cKDTree
 from slanted import CAMERA, CONFIG, NORMAL, plane_model, write_clip
 
 from dd_sfm.mvs.dense_points import DensePoints
-from dd_sfm.mvs.densify import TRACK_GAP_FACTOR, densify_model, fill_gaps
+from dd_sfm.mvs.densify import TRACK_GAP_FACTOR, _among_neighbours, densify_model, fill_gaps
+from dd_sfm.mvs.neighbours import uncertainty_among_neighbours
 from dd_sfm.mvs.uncertainty import track_uncertainty
 from dd_sfm.progress import silent
 from dd_sfm.sfm.error_scale import error_scale
 from dd_sfm.sfm.point_cleaning import clean
 from dd_sfm.sfm.point_selection import depths, select_points
 from dd_sfm.sfm.triangulation import triangulate
-from dd_sfm.structures import Tracks
+from dd_sfm.structures import FinishedModel, Tracks
 
 DENSE_UNCERTAINTY = 0.004
 
@@ -53,6 +54,19 @@ def test_unsure_tracks_fill_nothing():
     found = fill_gaps(dense, sparse, strict, 1.0)
     assert found.figures["track_points"] == 0
     assert (found.uncertainty == DENSE_UNCERTAINTY).all()
+
+
+def test_the_points_around_count_where_there_are_dense_ones():
+    model = plane_model(0.5)
+    finished = FinishedModel(model, np.full(len(model.xyz), DENSE_UNCERTAINTY), {"dense_points": 1})
+    found = _among_neighbours(finished, CONFIG, 0.5).uncertainty
+    # Half of a source pixel is a working pixel, of which depths are at least one apart.
+    apart = max(1, round(0.5 * CONFIG.dense.spacing_px)) / (0.5 * CAMERA.fx)
+    expected = uncertainty_among_neighbours(model.xyz, depths(model), finished.uncertainty, apart)
+    assert (found == expected).all()
+    assert (found != DENSE_UNCERTAINTY).any()
+    of_tracks = replace(finished, figures={"dense_points": 0})
+    assert _among_neighbours(of_tracks, CONFIG, 0.5) is of_tracks
 
 
 def test_dense_points_everywhere_leave_no_gap():

@@ -78,6 +78,7 @@ def test_votes_and_mean_of_references_that_agree(views):
     agreed = consensus(views, maps, 0)
     inner = middle(maps[0], agreed)
     assert (agreed.votes[inner] == 3).all()
+    assert (agreed.agreeing[inner] == 2).all()
     assert agreed.share[inner] == pytest.approx(np.full(inner.sum(), 3 / 6))
     values = np.array([1.0, 1.005, 1.015])
     true = inverse_depth(poses()[6], maps[0].pixels)[agreed.pixels[inner]]
@@ -98,6 +99,7 @@ def test_references_that_look_elsewhere_do_not_count_against(views):
     agreed = consensus(views, maps, 0)
     # Seen by none of the others, by one, by both; whoever sees it agrees.
     assert set(agreed.votes.tolist()) == {0, 2, 4}
+    assert (2 * agreed.agreeing == agreed.votes).all()
     assert (agreed.share[agreed.votes > 0] == 1).all()
     assert (agreed.share[agreed.votes == 0] == 0).all()
 

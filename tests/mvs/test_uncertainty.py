@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from slanted import CAMERA, plane_model
 
+from dd_sfm.io.metric import MEDIAN_SIGMA
 from dd_sfm.mvs.uncertainty import (
-    MEDIAN_SIGMA,
     gap_error_factor,
     keypoint_uncertainty,
     track_uncertainty,

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from dd_sfm.io.metric import MEDIAN_SIGMA
 from dd_sfm.viz.render.measure import measure
 
 SQUARE = np.array([[0, 0, 5.0], [2, 0, 5], [2, 3, 5], [0, 3, 5]])
@@ -35,7 +36,7 @@ def test_errors_are_what_repeated_measurements_have(kind):
     sigma = np.array([0.01, 0.02, 0.005, 0.01])
     noise = rng.normal(size=(1500, 4, 3)) * sigma[:, None]
     values = [measure(kind, points + n, sigma).value for n in noise]
-    found = measure(kind, points, 0.6745 * sigma)
+    found = measure(kind, points, MEDIAN_SIGMA * sigma)
     assert np.median(np.abs(np.array(values) - found.value)) == pytest.approx(found.error, rel=0.1)
 
 

@@ -209,7 +209,7 @@ class DenseConfig:
     spacing_px: float = 4.0
     """Source pixels between those whose depth is searched, at least one working pixel: smaller gives more points."""
     max_uncertainty: float = 0.016
-    """Largest expected error of a depth, relative to it."""
+    """Largest expected error of a depth by itself, relative to it, before the points around count."""
     min_votes: int = 4
     """Least agreement: each of 8 neighbouring references gives one vote within 2 % of the depth, two within 1 %."""
     min_correlation: float = 0.6

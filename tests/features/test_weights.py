@@ -55,7 +55,7 @@ def test_cards_name_what_their_weights_were_trained_on(name):
 
     card = (models_folder() / name / "README.md").read_text()
     [row] = re.findall(r"^\| recorded in the file \|(.*)\|$", card, re.MULTILINE)
-    assert sorted(re.findall(r"`(\w+)`", row)) == sorted(read_training_sources(name))
+    assert sorted(re.findall(r"`([\w-]+)`", row)) == sorted(read_training_sources(name))
 
 
 @pytest.mark.parametrize("training", ["", "[]", "{", '{"data": 3}'])

@@ -133,7 +133,7 @@ def _among_neighbours(finished: FinishedModel, config: Config, working_scale: fl
     if not finished.figures["dense_points"]:
         return finished
     apart = spacing / (model.camera.fx * working_scale)
-    found = uncertainty_among_neighbours(model.xyz, depths(model), finished.uncertainty, apart)
+    found = uncertainty_among_neighbours(model.xyz, depths(model), finished.uncertainty, apart, working_scale)
     return replace(finished, uncertainty=found)
 
 

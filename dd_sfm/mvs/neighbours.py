@@ -11,14 +11,16 @@ SCATTER_WEIGHT = 1.5
 """Distances of these points from the plane through them count so many times beside the expected error."""
 SPARSE_POWER, MOST_STEPS = 0.3, 5.0
 """The expected error grows with this power of the steps of the search grid to the tenth of them, up to so many."""
-CENTRING = 0.85
-"""Factor on all, with which the true errors of fifths of the points are as large as expected in the middle of clips."""
+CENTRING = 0.71
+"""Factor on all, with which the true errors of fifths of the points are as large as expected in the middle of clips..."""
+ENLARGED_POWER = 0.5
+"""...and where frames were enlarged the power of by how much, as they are less sharp then."""
 AT_ONCE = 50_000
 """Points whose neighbours are in memory at once."""
 
 
 def uncertainty_among_neighbours(
-    xyz: FloatArray, depth: FloatArray, uncertainty: FloatArray, spacing: float
+    xyz: FloatArray, depth: FloatArray, uncertainty: FloatArray, spacing: float, working_scale: float
 ) -> FloatArray:
     """Expected relative errors (P,) of points, by what they were expected to be and by the points around.
 
@@ -30,9 +32,11 @@ def uncertainty_among_neighbours(
         depth: How far they are from their cameras (P,).
         uncertainty: Expected relative errors (P,) of each by itself.
         spacing: Of the pixels that points were searched at, relative to the focal length.
+        working_scale: Working pixels in a source pixel.
     """
     if len(xyz) <= POINTS_AROUND:
         return uncertainty
+    centring = CENTRING * max(1, working_scale) ** ENLARGED_POWER
     tree, found, depth = cKDTree(xyz), np.empty(len(xyz)), np.maximum(depth, 1e-12)
     for part in (slice(first, first + AT_ONCE) for first in range(0, len(xyz), AT_ONCE)):
         away, number = map(np.asarray, tree.query(xyz[part], POINTS_AROUND + 1))
@@ -41,5 +45,5 @@ def uncertainty_among_neighbours(
         scatter = np.sqrt(np.maximum(np.linalg.eigvalsh(moments)[:, 0], 0)) / depth[part]
         steps = away[:, POINTS_AROUND // 2] / (depth[part] * spacing)
         sparse = np.clip(steps, 1, MOST_STEPS) ** SPARSE_POWER
-        found[part] = CENTRING * sparse * np.hypot(uncertainty[part], SCATTER_WEIGHT * scatter)
+        found[part] = centring * sparse * np.hypot(uncertainty[part], SCATTER_WEIGHT * scatter)
     return found

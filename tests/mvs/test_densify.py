@@ -62,7 +62,7 @@ def test_the_points_around_count_where_there_are_dense_ones():
     found = _among_neighbours(finished, CONFIG, 0.5).uncertainty
     # Half of a source pixel is a working pixel, of which depths are at least one apart.
     apart = max(1, round(0.5 * CONFIG.dense.spacing_px)) / (0.5 * CAMERA.fx)
-    expected = uncertainty_among_neighbours(model.xyz, depths(model), finished.uncertainty, apart)
+    expected = uncertainty_among_neighbours(model.xyz, depths(model), finished.uncertainty, apart, 0.5)
     assert (found == expected).all()
     assert (found != DENSE_UNCERTAINTY).any()
     of_tracks = replace(finished, figures={"dense_points": 0})

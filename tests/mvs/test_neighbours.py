@@ -16,8 +16,8 @@ def plane(step, side=40, noise=0.0):
     return np.column_stack([xy, 1 + noise * rng.normal(size=len(xy))]), np.ones(len(xy))
 
 
-def expected(xyz, depth, own=0.004):
-    return uncertainty_among_neighbours(xyz, depth, np.full(len(xyz), own), SPACING)
+def expected(xyz, depth, own=0.004, scale=1.0):
+    return uncertainty_among_neighbours(xyz, depth, np.full(len(xyz), own), SPACING, scale)
 
 
 def test_points_of_a_plane_are_nearly_as_sure_as_they_say():
@@ -49,7 +49,7 @@ def test_the_unit_of_length_and_blocks_do_not_matter(monkeypatch):
 def test_a_cloud_of_depths_and_errors_against_a_plain_loop():
     rng = np.random.default_rng(1)
     xyz, depth, own = rng.normal(size=(60, 3)), rng.uniform(0.5, 9, 60), rng.uniform(0.001, 0.1, 60)
-    found = uncertainty_among_neighbours(xyz, depth, own, 0.1)
+    found = uncertainty_among_neighbours(xyz, depth, own, 0.1, 1.0)
     for k in range(60):
         distance = np.linalg.norm(xyz - xyz[k], axis=1)
         order = np.argsort(distance)[:21]
@@ -63,6 +63,12 @@ def test_a_point_off_its_plane_is_less_sure():
     xyz[820, 2] = 1.01
     found = expected(xyz, depth)
     assert found[820] > 1.1 * np.median(found)
+
+
+def test_enlarged_frames_are_less_sharp():
+    found, enlarged, reduced = (np.median(expected(*plane(0.004), scale=scale)) for scale in (1.0, 1.44, 0.5))
+    assert enlarged == pytest.approx(1.2 * found)
+    assert reduced == found
 
 
 def test_too_few_points_are_left_as_they_are():

@@ -12,9 +12,9 @@ SCATTER_WEIGHT = 1.5
 SPARSE_POWER, MOST_STEPS = 0.3, 5.0
 """The expected error grows with this power of the steps of the search grid to the tenth of them, up to so many."""
 CENTRING = 0.71
-"""Factor on all, with which the true errors of fifths of the points are as large as expected in the middle of clips..."""
+"""Factor on all, by which fifths of the points are as wrong as expected, for the middle one of several clips..."""
 ENLARGED_POWER = 0.5
-"""...and where frames were enlarged the power of by how much, as they are less sharp then."""
+"""...and the power of what frames were enlarged by, where they were, as they are less sharp then."""
 AT_ONCE = 50_000
 """Points whose neighbours are in memory at once."""
 

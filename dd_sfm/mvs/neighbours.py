@@ -11,9 +11,9 @@ SCATTER_WEIGHT = 1.5
 """Distances of these points from the plane through them count so many times beside the expected error."""
 SPARSE_POWER, MOST_STEPS = 0.3, 5.0
 """The expected error grows with this power of the steps of the search grid to the tenth of them, up to so many."""
-CENTRING = 0.71
+CENTRING = 0.78
 """Factor on all, by which fifths of the points are as wrong as expected, for the middle one of several clips..."""
-ENLARGED_POWER = 0.5
+ENLARGED_POWER = 0.25
 """...and the power of what frames were enlarged by, where they were, as they are less sharp then."""
 AT_ONCE = 50_000
 """Points whose neighbours are in memory at once."""

@@ -219,7 +219,7 @@ class DenseConfig:
     gap_px: float = 5.0
     """A place with no point within so many *working pixels* is a gap, which less sure depths may fill, and tracks..."""
     max_gap_uncertainty: float = 0.1
-    """...of at most this expected relative error."""
+    """...of at most this expected relative error by itself."""
     adjust_spacing_px: int = 8
     """*Working pixels* between the depths that poses are adjusted with, before the search proper."""
     adjust_rounds: int = 4

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import dd_sfm
+from dd_sfm.features.weights import list_weights
 
 ROOT = Path(__file__).parents[1]
 FRAMES_OF_THE_DEMO = """
@@ -31,8 +32,9 @@ def test_wheel_runs_from_an_empty_folder(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert wheel.name == f"dd_sfm-{dd_sfm.__version__}-py3-none-any.whl"
     assert "dd_sfm/py.typed" in names
-    assert "dd_sfm/_models/compact-rendered/weights.safetensors" in names
-    assert "dd_sfm/_models/compact-rendered/README.md" in names
+    for weights in list_weights():
+        assert f"dd_sfm/_models/{weights}/weights.safetensors" in names
+        assert f"dd_sfm/_models/{weights}/README.md" in names
     assert "dd_sfm/_configs/preview.yaml" in names
     for name in ("clip.mp4", "calibration.txt", "positions.tum"):
         assert f"dd_sfm/_demo/{name}" in names

@@ -12,9 +12,9 @@ SCATTER_WEIGHT = 1.5
 SPARSE_POWER, MOST_STEPS = 0.3, 5.0
 """The expected error grows with this power of the steps of the search grid to the tenth of them, up to so many."""
 CENTRING = 0.78
-"""Factor on all, by which fifths of the points are as wrong as expected, for the middle one of several clips..."""
+"""Factor on all where frames are not enlarged: with it fifths of points are as wrong as expected on most clips..."""
 ENLARGED_POWER = 0.25
-"""...and the power of what frames were enlarged by, where they were, as they are less sharp then."""
+"""...and the power of what frames are enlarged by, by which it is larger where they are: those are less sharp."""
 AT_ONCE = 50_000
 """Points whose neighbours are in memory at once."""
 

@@ -110,13 +110,15 @@ def test_no_tracks_no_dense_search():
     assert len(found.model.xyz) == len(found.uncertainty) == 0
 
 
-def test_from_tracks_to_dense_points(tmp_path):
+def test_from_tracks_to_dense_points(tmp_path, monkeypatch):
     clip = write_clip(tmp_path)
     truth = plane_model(3.0)
     noisy = (truth.xy + np.random.default_rng(0).normal(0, 0.2, truth.xy.shape)).astype(np.float32)
     anchor = np.r_[True, np.diff(truth.point) > 0]
     tracks = Tracks(truth.point, truth.frame, noisy, np.ones(len(noisy), np.float32), anchor)
+    monkeypatch.setattr("dd_sfm.mvs.densify.uncertainty_among_neighbours", lambda xyz, *more: np.full(len(xyz), 0.123))
     found = densify_model(clip, tracks, truth.cam_from_world, CAMERA, CONFIG, silent)
+    assert (found.uncertainty == 0.123).all()
     assert len(found.model.xyz) > 10 * len(truth.xyz)
     assert found.figures["dense_points"] > 10 * len(truth.xyz)
     assert found.figures["track_points"] < 0.5 * len(truth.xyz)

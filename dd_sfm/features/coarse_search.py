@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dd_sfm.features.matching import paraboloid
 from dd_sfm.ops.compiled import BoolArray, Float32Array, Int64Array, compiled_for_workers, compiled_part
+from dd_sfm.ops.slices import slices
 
 STRIPS = 64
 """The coarse cells are divided into so many strips; the best cell of each is a candidate."""
@@ -107,7 +108,7 @@ class CoarseMap:
 def _quantised(cells: Tensor) -> tuple[Tensor, Tensor]:
     """Steps (H, W) of cells (H, W, D), and how many of them each number is, in 8 bits; a few rows at a time."""
     step, codes = torch.empty(cells.shape[:2]), torch.empty(cells.shape, dtype=torch.int8)
-    for part in (slice(first, first + BLOCK_ROWS) for first in range(0, len(cells), BLOCK_ROWS)):
+    for part in slices(len(cells), BLOCK_ROWS):
         step[part] = cells[part].abs().amax(2).clamp_min(1e-9) / 127
         codes[part] = (cells[part] / step[part, :, None]).round_().to(torch.int8)
     return step, codes

@@ -14,6 +14,7 @@ from dd_sfm.errors import InputError
 from dd_sfm.io.arrays import READ_ERRORS, read_arrays, write_arrays
 from dd_sfm.io.atomic import atomic_file, output_error
 from dd_sfm.io.shortage import raise_if_short
+from dd_sfm.ops.slices import slices
 from dd_sfm.structures import DescriptorMap, WorkingGrid
 
 RIM = 2
@@ -92,7 +93,7 @@ def unpack(packed: PackedMap, grid: WorkingGrid, device: torch.device) -> Descri
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     flat = torch.zeros(height * width, packed.cells.shape[1], dtype=dtype, device=device)
     index = torch.from_numpy(np.flatnonzero(packed.stored)).to(device)
-    for part in (slice(first, first + BLOCK) for first in range(0, len(index), BLOCK)):
+    for part in slices(len(index), BLOCK):
         directions = torch.from_numpy(packed.cells[part]).to(device).float()
         directions /= directions.norm(dim=1, keepdim=True).clamp_min(1e-9)
         flat[index[part]] = directions.to(dtype)

@@ -105,13 +105,14 @@ def consensus(views: PosedViews, maps: Sequence[DepthMap], number: int) -> Conse
     ratios = np.ones((len(nearest) + 1, len(known)))
     weights = np.zeros((len(nearest) + 1, len(known)))
     weights[0] = 1 / np.maximum(own.sigma[known], MIN_SIGMA)
-    votes, possible = np.zeros(len(known), np.int64), np.zeros(len(known), np.int64)
+    votes, agreeing, possible = (np.zeros(len(known), np.int64) for _ in range(3))
     for row, other in enumerate((maps[k] for k in nearest), start=1):
         ratio, sigma, seen = _seen_by(views, other, points)
         possible += 2 * seen
         difference = np.abs(ratio - 1)
-        votes += (difference < MAX_DIFFERENCE).astype(np.int64) + (difference < MAX_DIFFERENCE / 2)
         agrees = difference < MAX_DIFFERENCE
+        agreeing += agrees
+        votes += agrees.astype(np.int64) + (difference < MAX_DIFFERENCE / 2)
         ratios[row, agrees] = ratio[agrees]
         weights[row, agrees] = 1 / np.maximum(sigma[agrees], MIN_SIGMA)
     total = weights.sum(0)
@@ -122,7 +123,7 @@ def consensus(views: PosedViews, maps: Sequence[DepthMap], number: int) -> Conse
     grey, (column, row) = views.image(own.frame)[0], pixels.astype(np.int64).T
     offset = texture_offset(grey, PATCH)[row, column]
     step, light = step_share(grey, AROUND_PX)[row, column], brightness(grey, AROUND_PX)[row, column]
-    end, agreeing = own.discontinuity()[known], (weights[1:] > 0).sum(0)
+    end = own.discontinuity()[known]
     return Consensus(known, planes.astype(np.float32), votes, share, agreeing, spread, end, offset, step, light)
 
 

@@ -129,10 +129,10 @@ def _weighed(priors: PosePriors, model: Model, frames: FrameSet, config: Config)
 
 def _among_neighbours(finished: FinishedModel, config: Config, working_scale: float) -> FinishedModel:
     """A finished model with what the points around each say of its error; one of tracks alone as it is."""
-    model, spacing = finished.model, spacing_px(config, working_scale)
     if not finished.figures["dense_points"]:
         return finished
-    apart = spacing / (model.camera.fx * working_scale)
+    model = finished.model
+    apart = spacing_px(config, working_scale) / (model.camera.fx * working_scale)
     found = uncertainty_among_neighbours(model.xyz, depths(model), finished.uncertainty, apart, working_scale)
     return replace(finished, uncertainty=found)
 

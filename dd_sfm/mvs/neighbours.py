@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.spatial import cKDTree
 
+from dd_sfm.ops.slices import slices
 from dd_sfm.structures import FloatArray
 
 POINTS_AROUND = 20
@@ -38,7 +39,7 @@ def uncertainty_among_neighbours(
         return uncertainty
     centring = CENTRING * max(1, working_scale) ** ENLARGED_POWER
     tree, found, depth = cKDTree(xyz), np.empty(len(xyz)), np.maximum(depth, 1e-12)
-    for part in (slice(first, first + AT_ONCE) for first in range(0, len(xyz), AT_ONCE)):
+    for part in slices(len(xyz), AT_ONCE):
         away, number = map(np.asarray, tree.query(xyz[part], POINTS_AROUND + 1))
         around = xyz[number] - xyz[number].mean(1, keepdims=True)
         moments = around.transpose(0, 2, 1) @ around / (POINTS_AROUND + 1)

@@ -9,6 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from dd_sfm.ops.slices import slices
 from dd_sfm.sfm.point_selection import depths, select_points
 from dd_sfm.structures import Model
 
@@ -77,8 +78,8 @@ def not_isolated(*models: Model, neighbours: int = 6, factor: float = 4.0) -> ND
     if len(xyz) <= 4 * neighbours:
         return np.ones(len(xyz), bool)
     tree = cKDTree(xyz)
-    parts = (xyz[first : first + POINTS] for first in range(0, len(xyz), POINTS))
-    distance = np.concatenate([np.asarray(tree.query(part, k=neighbours + 1)[0])[:, -1] for part in parts])
+    away = [np.asarray(tree.query(xyz[part], k=neighbours + 1)[0])[:, -1] for part in slices(len(xyz), POINTS)]
+    distance = np.concatenate(away)
     relative = np.log(np.maximum(distance, 1e-12) / np.maximum(np.concatenate([depths(m) for m in models]), 1e-12))
     views = np.concatenate([np.bincount(m.point, minlength=len(m.xyz)) for m in models])
     allowed = np.median(relative) + np.log(factor) * np.where(views >= 8, 2.0, 1.0)

@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from dd_sfm.cameras import camera_centres, stack_poses, world_to_camera
 from dd_sfm.ops.banded import BandedFactor
 from dd_sfm.ops.point_blocks import point_blocks
+from dd_sfm.ops.slices import slices
 from dd_sfm.sfm.point_selection import select_points
 from dd_sfm.structures import FloatArray, IntArray, Model
 
@@ -179,7 +180,7 @@ def errors_by_poses(model: Model, xyz: FloatArray, scale_px: float, seed: int) -
     variance = (_point_variance(equations, poses) + _point_variance(equations, apart)) / distance**2
     tree, nearest = cKDTree(model.xyz), list(range(1, min(NEIGHBOURS, len(model.xyz)) + 1))
     found = np.empty(len(xyz))
-    for part in (slice(first, first + PLACES) for first in range(0, len(xyz), PLACES)):
+    for part in slices(len(xyz), PLACES):
         found[part] = np.sqrt(np.median(variance[tree.query(xyz[part], k=nearest)[1]], axis=1))
     return found
 

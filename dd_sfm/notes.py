@@ -66,6 +66,7 @@ class NoteCode(StrEnum):
     SCENE_MOVES = "scene_moves"
     NO_DEPTH_MAPS = "no_depth_maps"
     NO_DEPTH_AGREEMENT = "no_depth_agreement"
+    FEW_DEPTHS_AGREE = "few_depths_agree"
     DENSE_SEARCH_ON_CPU = "dense_search_on_cpu"
     UNCERTAIN_POINTS = "uncertain_points"
     COVERAGE_UNKNOWN = "coverage_unknown"

@@ -51,13 +51,14 @@ def dense_points(
     step = spacing_px(config, views.grid.scale)
     counts: list[int] = []
     maps = _counted(depth_maps(views, config, progress, step=step, before=before, into_holes=True), counts)
-    fused = fuse(views, maps, config.dense)
+    fusion = fuse(views, maps, config.dense)
     limit = config.triangulation.max_reprojection_px * error_scale(images.frames)
-    parts, uncertainty = measure_points(views, fused, config.dense, limit_px=limit, progress=progress)
+    parts, uncertainty = measure_points(views, fusion.chosen, config.dense, limit_px=limit, progress=progress)
     figures = {
         "depth_maps": len(counts),
         "depths_found": sum(counts),
-        "depths_agreed_once": sum(len(pixels.pixels) for pixels in fused),
+        "depths_agreed": fusion.agreed,
+        "depths_agreed_once": sum(len(pixels.pixels) for pixels in fusion.chosen),
         "dense_points": len(uncertainty),
     }
     logger.info("dense: %s", figures)

@@ -72,15 +72,24 @@ class AgreedPixels:
     fills: NDArray[np.bool_]
 
 
-def fuse(views: PosedViews, maps: Iterable[DepthMap], config: DenseConfig) -> list[FusedPixels]:
+@dataclass(frozen=True)
+class Fusion:
+    """Per map the pixels that become points, and how many pixels other maps agree on before those of a place merge."""
+
+    chosen: list[FusedPixels]
+    agreed: int
+
+
+def fuse(views: PosedViews, maps: Iterable[DepthMap], config: DenseConfig) -> Fusion:
     """Choose per map the pixels that become points: confident ones, and less sure ones in the gaps between them.
 
     Of the maps, which may be made while they are asked for, only those that vote on one another are in memory.
     """
     merge_px = config.merge_px * views.grid.scale
-    agreed = []
+    agreed, count = [], 0
     references = consistent_pixels(views, maps, config)
     while block := list(islice(references, MERGED_AT_ONCE)):
+        count += sum(len(a.pixels.pixels) for a in block)
         # What gives way in its block also does among all.
         kept = _deduplicate(views, [a.pixels.take(a.confident) for a in block], merge_px)
         agreed += [replace(a, confident=_within(a.confident, keep)) for a, keep in zip(block, kept, strict=True)]
@@ -93,7 +102,7 @@ def fuse(views: PosedViews, maps: Iterable[DepthMap], config: DenseConfig) -> li
     for sure, fills in zip(confident, _taken(in_gaps, kept), strict=True):
         factor = gap_error_factor(config.gap_px, fills.grid.step, GAP_DEPTH_FACTOR) / GAP_DEPTH_FACTOR
         found.append(sure.concatenate(fills.scale_uncertainty(factor)))
-    return found
+    return Fusion(found, count)
 
 
 def consistent_pixels(views: PosedViews, maps: Iterable[DepthMap], config: DenseConfig) -> Iterator[AgreedPixels]:

@@ -34,6 +34,8 @@ from dd_sfm.structures import MapResult, Model, ModelScale, VerifiedPairs
 
 UNSURE = 0.1
 """Median expected error, relative to the distance, above which a cloud is called unsure."""
+LEAST_AGREEING, LEAST_MAPS = 0.15, 4
+"""Share of the depths of references that others confirm, below which a model is doubted; fewest maps that tell it."""
 MORE_PARALLAX = "Where the camera hardly moves, a longer piece or a larger --every gives more parallax"
 KNOWN_CAMERA = (
     "A camera that is assumed or estimated may be why: give --calibration, or name the kind of scope with --lens. "
@@ -232,6 +234,14 @@ def model_figures(model: Model) -> dict[str, float | int]:
     }
 
 
+def _agreeing_share(figures: Mapping[str, float | int | None]) -> float | None:
+    """Share of the depths of references that others confirm; None where there are too few references to tell."""
+    maps, found, agreed = (figures.get(name) for name in ("depth_maps", "depths_found", "depths_agreed"))
+    if not found or agreed is None or not maps or maps < LEAST_MAPS:
+        return None
+    return agreed / found
+
+
 def point_notes(figures: Mapping[str, float | int | None], camera: PinholeCamera) -> list[Note]:
     """What went less well with the points of a model, by its figures; of a dense search none where none was made."""
     # A wrong lens bends a model just as little parallax does, and is sooner mended.
@@ -244,6 +254,12 @@ def point_notes(figures: Mapping[str, float | int | None], camera: PinholeCamera
     elif maps is not None and figures.get("dense_points") == 0:
         text = "the dense search found no depth that frames agree on: the points are those of tracks alone. "
         notes.append(Note(NoteCode.NO_DEPTH_AGREEMENT, text + advice))
+    elif (share := _agreeing_share(figures)) is not None and share < LEAST_AGREEING:
+        text = (
+            f"only {100 * share:.0f} % of the depths found in single frames are found in others as well: debris hides "
+            "the tissue, it moves, or poses are off. Do not trust the model; try a clearer piece"
+        )
+        notes.append(Note(NoteCode.FEW_DEPTHS_AGREE, text))
     if figures.get("searched_on_cpu"):
         text = "the dense search ran on the CPU, as numba cannot compile for the GPU; dd-sfm doctor says why"
         notes.append(Note(NoteCode.DENSE_SEARCH_ON_CPU, text))

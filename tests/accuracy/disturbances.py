@@ -5,7 +5,7 @@
 For each organ and strength it renders a clip, of the same scene and path, compares the learned descriptor and tuned
 SIFT by `dd-sfm compare --reference`, and counts the frames of the finished models, and those of them that are wrong:
 further than 2 % of the path from the truth, as registration_strides.py tells them. Told: a note says that the tissue
-moves, or poses are off. A repeated call does what is missing.
+moves, that few depths agree, or that poses are off. A repeated call does what is missing.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from registration_strides import COLOURS, WRONG, errors_by_frame
 
 from dd_sfm.io.colmap_model import read_poses
+from dd_sfm.notes import NoteCode
 from dd_sfm.sfm.rigidity import ResidualGrowth
 
 STRENGTHS = {
@@ -70,7 +71,8 @@ def figures(run, clip, code):
     right = sum(value < WRONG for value in off.values())
     line |= {"registered": len(off), "right": right, "wrong": len(off) - right, "points": metrics["points"]}
     growth = ResidualGrowth.read(metrics)
-    line |= {"said": metrics["degradations"], "told": growth is not None and growth.is_large}
+    few = NoteCode.FEW_DEPTHS_AGREE.value in metrics["degradation_codes"]
+    line |= {"said": metrics["degradations"], "told": few or (growth is not None and growth.is_large)}
     report = run.parent / "report.json"
     if code == 0 and report.is_file():
         shown = json.loads(report.read_text())["runs"][run.name]

@@ -168,7 +168,9 @@ def test_expected_error_grows_with_disagreement_slant_edges_texture_to_one_side_
 def test_a_surface_point_that_several_references_see_is_kept_once(still):
     maps = still_maps()
     maps[1] = replace(maps[1], sigma=maps[1].sigma / 2)
-    chosen = fuse(still, maps, DENSE)
+    fusion = fuse(still, maps, DENSE)
+    chosen = fusion.chosen
+    assert fusion.agreed == 3 * 1200
     # The surest reference keeps all, the others nothing.
     assert [len(c.pixels) for c in chosen] == [0, 1200, 0]
     assert chosen[1].planes == pytest.approx(maps[1].planes, rel=1e-4)
@@ -177,7 +179,7 @@ def test_a_surface_point_that_several_references_see_is_kept_once(still):
 def test_references_that_disagree_give_nothing(still):
     maps = still_maps()
     spoilt = [replace(m, planes=m.planes * np.float32(f)) for m, f in zip(maps, (1, 1.1, 1.2), strict=True)]
-    assert sum(len(c.pixels) for c in fuse(still, spoilt, DENSE)) == 0
+    assert sum(len(c.pixels) for c in fuse(still, spoilt, DENSE).chosen) == 0
 
 
 def test_gaps_are_filled_with_less_sure_points_only_where_none_is_near(still):
@@ -188,7 +190,7 @@ def test_gaps_are_filled_with_less_sure_points_only_where_none_is_near(still):
     for depth_map in maps:
         depth_map.sigma[right | scattered] = 0.1  # expected error some 4 %: for gaps only
     wide = replace(DENSE, gap_px=12.0)
-    chosen = fuse(still, maps, wide)
+    chosen = fuse(still, maps, wide).chosen
     used = np.concatenate([c.pixels for c in chosen])
     expected = np.concatenate([c.uncertainty for c in chosen])
     points = np.concatenate(
@@ -206,7 +208,7 @@ def test_gaps_are_filled_with_less_sure_points_only_where_none_is_near(still):
 
 
 def test_one_map_has_nobody_to_agree_with(views):
-    assert [len(c.pixels) for c in fuse(views, maps_of(6), DENSE)] == [0]
+    assert [len(c.pixels) for c in fuse(views, maps_of(6), DENSE).chosen] == [0]
 
 
 def test_maps_are_fused_as_they_come_and_in_blocks(still, monkeypatch):
@@ -217,9 +219,9 @@ def test_maps_are_fused_as_they_come_and_in_blocks(still, monkeypatch):
         for m, factor, sigma in zip(still_maps(13), factors, sigmas, strict=True)
     ]
     monkeypatch.setattr("dd_sfm.mvs.fusion.MERGED_AT_ONCE", 3)
-    found = fuse(still, iter(maps), DENSE)
+    found = fuse(still, iter(maps), DENSE).chosen
     monkeypatch.setattr("dd_sfm.mvs.fusion.MERGED_AT_ONCE", 100)
-    at_once = fuse(still, maps, DENSE)
+    at_once = fuse(still, maps, DENSE).chosen
     assert len(found) == len(at_once) == 13
     assert 300 < sum(len(p.pixels) for p in found) < 0.5 * sum(len(m.known) for m in maps)
     for one, other in zip(found, at_once, strict=True):

@@ -22,6 +22,11 @@ CAMERA = PinholeCamera(640, 480, 200.0, 200.0, 319.5, 239.5)
         ({"depth_maps": 12, "dense_points": 900, "residual_growth": 2.1}, "2.1 times better"),
         ({"depth_maps": 12, "residual_growth": 1.6, "shared_residual_growth": 1.1}, ""),
         ({"depth_maps": 12, "residual_growth": 1.6, "shared_residual_growth": 1.4}, "off together 1.4 times as far"),
+        ({"depth_maps": 7, "depths_found": 5000, "depths_agreed": 1000, "dense_points": 900}, ""),
+        ({"depth_maps": 7, "depths_found": 5000, "depths_agreed": 450, "dense_points": 400}, "only 9 % of the depths"),
+        # Few references have few others to agree with, and runs of older versions did not count them.
+        ({"depth_maps": 3, "depths_found": 5000, "depths_agreed": 450, "dense_points": 400}, ""),
+        ({"depth_maps": 7, "depths_found": 5000, "dense_points": 400}, ""),
         # Without a dense search, as by configuration or for SIFT.
         ({"points": 10}, ""),
     ],

@@ -27,6 +27,7 @@ NOTE_RULES: dict[NoteCode, str | None] = {
     # The points.
     NoteCode.NO_DEPTH_MAPS: "move_sideways",
     NoteCode.NO_DEPTH_AGREEMENT: "move_sideways",
+    NoteCode.FEW_DEPTHS_AGREE: "clear_view",
     NoteCode.UNCERTAIN_POINTS: "move_sideways",
     # What the rules ask the figures for: a few such frames do no harm.
     NoteCode.FRAMES_FEATURELESS: None,

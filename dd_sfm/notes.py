@@ -53,6 +53,7 @@ class NoteCode(StrEnum):
     FRAMES_TAKEN_OUT = "frames_taken_out"
     MODEL_SPLIT = "model_split"
     POSES_UNCONFIRMED = "poses_unconfirmed"
+    FEW_FRAMES = "few_frames"
     FALLBACK_MAPPER = "fallback_mapper"
     MAPPER_ENDED = "mapper_ended"
     SEVERAL_MODELS = "several_models"

@@ -30,6 +30,7 @@ NOTE_RULES: dict[NoteCode, str | None] = {
     NoteCode.FEW_DEPTHS_AGREE: "clear_view",
     NoteCode.UNCERTAIN_POINTS: "move_sideways",
     # What the rules ask the figures for: a few such frames do no harm.
+    NoteCode.FEW_FRAMES: None,
     NoteCode.FRAMES_FEATURELESS: None,
     NoteCode.FRAMES_OBSCURED: None,
     NoteCode.FRAMES_BLURRED: None,

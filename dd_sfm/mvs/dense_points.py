@@ -57,7 +57,7 @@ def dense_points(
     figures = {
         "depth_maps": len(counts),
         "depths_found": sum(counts),
-        "depths_agreed": fusion.agreed,
+        "depths_confirmed": fusion.confirmed,
         "depths_agreed_once": sum(len(pixels.pixels) for pixels in fusion.chosen),
         "dense_points": len(uncertainty),
     }

@@ -19,6 +19,8 @@ from dd_sfm.structures import FloatArray
 
 MIN_SHARE, MIN_SHARE_IN_GAP = 0.5, 0.3
 """Least share of the votes that references in view could give: of a confident pixel, and of one that fills a gap."""
+LEAST_CONFIRMING = 2
+"""Votes by which others confirm a depth, whatever the settings ask for."""
 GAP_SPACING = 0.6
 """Spacing of points in gaps, relative to the width from which on a hole is a gap."""
 MERGED_AT_ONCE = 16
@@ -65,19 +67,23 @@ class FusedPixels:
 
 @dataclass(frozen=True)
 class AgreedPixels:
-    """Pixels of a reference that others agree on: masks (K,) of the ``confident`` ones, and of those for gaps."""
+    """Pixels of a reference that others agree on: masks (K,) of the ``confident`` ones, and of those for gaps.
+
+    ``confirmed``: how many of all pixels with a depth others confirm, whether these are sure enough or not.
+    """
 
     pixels: FusedPixels
     confident: NDArray[np.bool_]
     fills: NDArray[np.bool_]
+    confirmed: int
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """Per map the pixels that become points, and how many pixels other maps agree on before those of a place merge."""
+    """Per map the pixels that become points, and how many pixels of all maps others confirm."""
 
     chosen: list[FusedPixels]
-    agreed: int
+    confirmed: int
 
 
 def fuse(views: PosedViews, maps: Iterable[DepthMap], config: DenseConfig) -> Fusion:
@@ -86,10 +92,10 @@ def fuse(views: PosedViews, maps: Iterable[DepthMap], config: DenseConfig) -> Fu
     Of the maps, which may be made while they are asked for, only those that vote on one another are in memory.
     """
     merge_px = config.merge_px * views.grid.scale
-    agreed, count = [], 0
+    agreed, confirmed = [], 0
     references = consistent_pixels(views, maps, config)
     while block := list(islice(references, MERGED_AT_ONCE)):
-        count += sum(len(a.pixels.pixels) for a in block)
+        confirmed += sum(a.confirmed for a in block)
         # What gives way in its block also does among all.
         kept = _deduplicate(views, [a.pixels.take(a.confident) for a in block], merge_px)
         agreed += [replace(a, confident=_within(a.confident, keep)) for a, keep in zip(block, kept, strict=True)]
@@ -102,7 +108,7 @@ def fuse(views: PosedViews, maps: Iterable[DepthMap], config: DenseConfig) -> Fu
     for sure, fills in zip(confident, _taken(in_gaps, kept), strict=True):
         factor = gap_error_factor(config.gap_px, fills.grid.step, GAP_DEPTH_FACTOR) / GAP_DEPTH_FACTOR
         found.append(sure.concatenate(fills.scale_uncertainty(factor)))
-    return Fusion(found, count)
+    return Fusion(found, confirmed)
 
 
 def consistent_pixels(views: PosedViews, maps: Iterable[DepthMap], config: DenseConfig) -> Iterator[AgreedPixels]:
@@ -125,7 +131,8 @@ def consistent_pixels(views: PosedViews, maps: Iterable[DepthMap], config: Dense
         pixels = FusedPixels(
             depth_map.grid, at.astype(np.int32), agreed.planes[either], expected[either], depth_map.visible[at]
         )
-        yield AgreedPixels(pixels, is_sure[either], fills[either])
+        confirmed = (agreed.votes >= LEAST_CONFIRMING) & (agreed.share >= MIN_SHARE_IN_GAP)
+        yield AgreedPixels(pixels, is_sure[either], fills[either], int(confirmed.sum()))
         near += islice(source, 1)
         if number < NEIGHBOURS:
             number += 1

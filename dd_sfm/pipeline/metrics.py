@@ -34,7 +34,9 @@ from dd_sfm.structures import MapResult, Model, ModelScale, VerifiedPairs
 
 UNSURE = 0.1
 """Median expected error, relative to the distance, above which a cloud is called unsure."""
-LEAST_AGREEING, LEAST_MAPS = 0.15, 4
+FEW_FRAMES = 6
+"""Models of fewer frames check their poses badly: 7 % of the frames of such models were wrong."""
+LEAST_CONFIRMED, LEAST_MAPS = 0.15, 4
 """Share of the depths of references that others confirm, below which a model is doubted; fewest maps that tell it."""
 MORE_PARALLAX = "Where the camera hardly moves, a longer piece or a larger --every gives more parallax"
 KNOWN_CAMERA = (
@@ -78,7 +80,8 @@ def run_metrics(
     start_s = times.get("start", 0.0) + (start_s if is_work else 0.0)
     times |= {"start": start_s, "coverage": finite(coverage.get("seconds", 0.0))}
     models, frames, match, found = read_point_figures(out), read_frames(out), read_matches(out), read_poses(out)
-    notes = [*frames.notes, *match.notes, *found.notes, *point_notes(models[0], frames.camera), *further]
+    told = [*pose_notes(found), *point_notes(models[0], frames.camera)]
+    notes = [*frames.notes, *match.notes, *found.notes, *told, *further]
     return {
         "features": features,
         "weights": weights,
@@ -234,12 +237,25 @@ def model_figures(model: Model) -> dict[str, float | int]:
     }
 
 
-def _agreeing_share(figures: Mapping[str, float | int | None]) -> float | None:
+def pose_notes(found: MapResult) -> list[Note]:
+    """What makes checked poses of the first model doubtful all the same; nothing of poses that were given."""
+    size = len(found.models[0]) if found.models and any(found.confidence[:1]) else 0
+    others = {note.code for note in found.notes} & {NoteCode.POSES_UNCONFIRMED, NoteCode.KNOWN_POSES}
+    if others or not 0 < size < FEW_FRAMES:
+        return []
+    text = (
+        f"the model has {size} frames, too few to check one another: the first and the last may be some per cent of "
+        "the path off, whatever their confidence. Use a longer piece, or more of its frames"
+    )
+    return [Note(NoteCode.FEW_FRAMES, text)]
+
+
+def _confirmed_share(figures: Mapping[str, float | int | None]) -> float | None:
     """Share of the depths of references that others confirm; None where there are too few references to tell."""
-    maps, found, agreed = (figures.get(name) for name in ("depth_maps", "depths_found", "depths_agreed"))
-    if not found or agreed is None or not maps or maps < LEAST_MAPS:
+    maps, found, confirmed = (figures.get(name) for name in ("depth_maps", "depths_found", "depths_confirmed"))
+    if not found or confirmed is None or not maps or maps < LEAST_MAPS:
         return None
-    return agreed / found
+    return confirmed / found
 
 
 def point_notes(figures: Mapping[str, float | int | None], camera: PinholeCamera) -> list[Note]:
@@ -254,10 +270,10 @@ def point_notes(figures: Mapping[str, float | int | None], camera: PinholeCamera
     elif maps is not None and figures.get("dense_points") == 0:
         text = "the dense search found no depth that frames agree on: the points are those of tracks alone. "
         notes.append(Note(NoteCode.NO_DEPTH_AGREEMENT, text + advice))
-    elif (share := _agreeing_share(figures)) is not None and share < LEAST_AGREEING:
+    elif (share := _confirmed_share(figures)) is not None and share < LEAST_CONFIRMED:
         text = (
-            f"only {100 * share:.0f} % of the depths found in single frames are found in others as well: debris hides "
-            "the tissue, it moves, or poses are off. Do not trust the model; try a clearer piece"
+            f"only {100 * share:.0f} % of the depths found in single frames are confirmed by others: debris hides the "
+            "tissue, it moves, or poses are off. Do not trust the model; try a clearer piece"
         )
         notes.append(Note(NoteCode.FEW_DEPTHS_AGREE, text))
     if figures.get("searched_on_cpu"):

@@ -9,22 +9,13 @@ from dd_sfm.sfm.pose_check import OF_SEVERAL
 from dd_sfm.sfm.sound_models import SoundModels
 from dd_sfm.structures import FloatArray, FrameSet
 
-FEW_FRAMES = 6
-"""Models of fewer frames check their poses badly, as each frame is seen by few others."""
-
 
 def sound_notes(sound: SoundModels, frames: FrameSet) -> list[Note]:
-    """Models of few frames, and frames that were left out and splits, by their reasons; nothing where all holds."""
+    """Frames that were left out and splits, by their reasons; nothing where all holds."""
     notes = []
     if sound.unconfirmed:
         text = "nothing that the mapper did not use confirms the poses: do not trust them. Use more frames"
         notes.append(Note(NoteCode.POSES_UNCONFIRMED, text))
-    elif 0 < sound.largest < FEW_FRAMES:
-        text = (
-            f"the model has {sound.largest} frames, too few to check one another: the first and the last may be some "
-            "per cent of the path off, whatever their confidence. Use more frames"
-        )
-        notes.append(Note(NoteCode.FEW_FRAMES, text))
     for why in sorted(set(sound.left_out.values())):
         which = [k for k in sorted(sound.left_out) if sound.left_out[k] == why]
         count, told = ("1 frame was", why) if len(which) == 1 else (f"{len(which)} frames were", OF_SEVERAL[why])

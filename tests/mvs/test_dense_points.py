@@ -64,7 +64,7 @@ def test_figures_count_what_there_is(found):
     figures = found.figures
     assert figures["depth_maps"] == 5
     assert figures["dense_points"] == sum(len(part.xyz) for part in found.parts)
-    assert 5 * 1200 >= figures["depths_found"] > figures["depths_agreed"] > figures["depths_agreed_once"]
+    assert 5 * 1200 >= figures["depths_found"] > figures["depths_confirmed"] > figures["depths_agreed_once"]
     assert figures["depths_agreed_once"] >= figures["dense_points"]
 
 

@@ -170,7 +170,7 @@ def test_a_surface_point_that_several_references_see_is_kept_once(still):
     maps[1] = replace(maps[1], sigma=maps[1].sigma / 2)
     fusion = fuse(still, maps, DENSE)
     chosen = fusion.chosen
-    assert fusion.agreed == 3 * 1200
+    assert fusion.confirmed == 3 * 1200
     # The surest reference keeps all, the others nothing.
     assert [len(c.pixels) for c in chosen] == [0, 1200, 0]
     assert chosen[1].planes == pytest.approx(maps[1].planes, rel=1e-4)
@@ -179,7 +179,8 @@ def test_a_surface_point_that_several_references_see_is_kept_once(still):
 def test_references_that_disagree_give_nothing(still):
     maps = still_maps()
     spoilt = [replace(m, planes=m.planes * np.float32(f)) for m, f in zip(maps, (1, 1.1, 1.2), strict=True)]
-    assert sum(len(c.pixels) for c in fuse(still, spoilt, DENSE).chosen) == 0
+    found = fuse(still, spoilt, DENSE)
+    assert sum(len(c.pixels) for c in found.chosen) == found.confirmed == 0
 
 
 def test_gaps_are_filled_with_less_sure_points_only_where_none_is_near(still):
@@ -219,9 +220,13 @@ def test_maps_are_fused_as_they_come_and_in_blocks(still, monkeypatch):
         for m, factor, sigma in zip(still_maps(13), factors, sigmas, strict=True)
     ]
     monkeypatch.setattr("dd_sfm.mvs.fusion.MERGED_AT_ONCE", 3)
-    found = fuse(still, iter(maps), DENSE).chosen
+    by_block = fuse(still, iter(maps), DENSE)
     monkeypatch.setattr("dd_sfm.mvs.fusion.MERGED_AT_ONCE", 100)
-    at_once = fuse(still, maps, DENSE).chosen
+    whole = fuse(still, maps, DENSE)
+    found, at_once = by_block.chosen, whole.chosen
+    assert by_block.confirmed == whole.confirmed > sum(len(p.pixels) for p in found)
+    # Settings decide what becomes a point, not what others confirm.
+    assert fuse(still, maps, replace(DENSE, min_votes=16, max_uncertainty=0.001)).confirmed == whole.confirmed
     assert len(found) == len(at_once) == 13
     assert 300 < sum(len(p.pixels) for p in found) < 0.5 * sum(len(m.known) for m in maps)
     for one, other in zip(found, at_once, strict=True):

@@ -1,11 +1,14 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.io.lens import Lens
 from dd_sfm.io.run_folder import ExtractedFrames
-from dd_sfm.pipeline.metrics import camera_figures, point_notes
+from dd_sfm.notes import Note, NoteCode
+from dd_sfm.pipeline.metrics import camera_figures, point_notes, pose_notes
+from dd_sfm.structures import MapResult, VerifiedPairs
 
 CAMERA = PinholeCamera(640, 480, 200.0, 200.0, 319.5, 239.5)
 
@@ -22,10 +25,13 @@ CAMERA = PinholeCamera(640, 480, 200.0, 200.0, 319.5, 239.5)
         ({"depth_maps": 12, "dense_points": 900, "residual_growth": 2.1}, "2.1 times better"),
         ({"depth_maps": 12, "residual_growth": 1.6, "shared_residual_growth": 1.1}, ""),
         ({"depth_maps": 12, "residual_growth": 1.6, "shared_residual_growth": 1.4}, "off together 1.4 times as far"),
-        ({"depth_maps": 7, "depths_found": 5000, "depths_agreed": 1000, "dense_points": 900}, ""),
-        ({"depth_maps": 7, "depths_found": 5000, "depths_agreed": 450, "dense_points": 400}, "only 9 % of the depths"),
+        ({"depth_maps": 7, "depths_found": 5000, "depths_confirmed": 1000, "dense_points": 900}, ""),
+        (
+            {"depth_maps": 7, "depths_found": 5000, "depths_confirmed": 450, "dense_points": 400},
+            "only 9 % of the depths",
+        ),
         # Few references have few others to agree with, and runs of older versions did not count them.
-        ({"depth_maps": 3, "depths_found": 5000, "depths_agreed": 450, "dense_points": 400}, ""),
+        ({"depth_maps": 3, "depths_found": 5000, "depths_confirmed": 450, "dense_points": 400}, ""),
         ({"depth_maps": 7, "depths_found": 5000, "dense_points": 400}, ""),
         # Without a dense search, as by configuration or for SIFT.
         ({"points": 10}, ""),
@@ -35,6 +41,34 @@ def test_points_that_are_few_or_unsure_are_told(figures, told):
     notes = point_notes(figures, CAMERA)
     assert len(notes) == bool(told)
     assert told in "".join(note.text for note in notes)
+
+
+def test_depths_that_nothing_confirms_are_told_once():
+    none = {"depth_maps": 7, "depths_found": 5000, "depths_confirmed": 10, "dense_points": 0}
+    assert [note.code for note in point_notes(none, CAMERA)] == [NoteCode.NO_DEPTH_AGREEMENT]
+    few = none | {"dense_points": 8}
+    assert [note.code for note in point_notes(few, CAMERA)] == [NoteCode.FEW_DEPTHS_AGREE]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "checked", "codes", "told"),
+    [
+        ((5,), True, (), True),
+        ((6,), True, (), False),
+        # Only the first model is meant; SIFT's models are not checked, and given poses not found.
+        ((40, 4), True, (), False),
+        ((5,), False, (), False),
+        ((5,), True, (NoteCode.KNOWN_POSES,), False),
+        ((5,), True, (NoteCode.POSES_UNCONFIRMED,), False),
+    ],
+)
+def test_models_of_few_frames_are_doubted_whatever_their_confidence(sizes, checked, codes, told):
+    models = [dict.fromkeys(range(size), np.eye(3, 4)) for size in sizes]
+    confidence = [dict.fromkeys(model, 0.97) if checked else {} for model in models]
+    notes = [Note(code, "") for code in codes]
+    cameras = [CAMERA] * len(models)
+    found = MapResult(models, cameras, "global", VerifiedPairs(1, 1, 1), {}, notes=notes, confidence=confidence)
+    assert [note.code for note in pose_notes(found)] == [NoteCode.FEW_FRAMES] * told
 
 
 def test_a_camera_that_is_not_known_is_mended_first():

@@ -56,6 +56,7 @@ RULE_CASES = [
     ("less_blur", {"dropped": {DropReason.BLURRED: 8}}, {"dropped": {DropReason.BLURRED: 7}}, "8 of 75 frames"),
     ("clear_view", {"dropped": {DropReason.OBSCURED: 4}}, {"dropped": {DropReason.OBSCURED: 3}}, "4 of 75 frames"),
     ("clear_view", {"codes": [NoteCode.FEW_DEPTHS_AGREE]}, {}, "hardly any depth of one frame"),
+    ("hold_still", {"codes": [NoteCode.FEW_DEPTHS_AGREE, NoteCode.SCENE_MOVES]}, {}, "better than those of all"),
     ("off_the_wall", {"dropped": {DropReason.FEATURELESS: 4}}, {"dropped": {DropReason.FEATURELESS: 3}}, "4 of 75"),
     ("sound_file", {"dropped": {DropReason.UNDECODABLE: 1}}, {"dropped": {DropReason.OTHER_SIZE: 9}}, "1 of 75"),
     ("without_instruments", {"instruments_share": 0.11}, {"instruments_share": 0.1}, "11 %"),

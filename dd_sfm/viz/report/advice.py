@@ -209,12 +209,15 @@ def less_blur(facts: Facts) -> Advice | None:
 
 def clear_view(facts: Facts) -> Advice | None:
     """Many frames in which water, bubbles or a smear hide the scene, or depths that other frames do not confirm."""
-    do = "rinse the lens and clear fluid and bubbles away"
-    if facts.codes & codes_of("clear_view"):
-        return Advice("clear_view", do, "hardly any depth of one frame was found in others")
-    return _dropped(
-        facts, (DropReason.OBSCURED,), MOST_HIDDEN, "clear_view", do, "showed something before the scene",
+    hidden = _dropped(
+        facts, (DropReason.OBSCURED,), MOST_HIDDEN, "clear_view",
+        "rinse the lens and clear fluid and bubbles away", "showed something before the scene",
     )  # fmt: skip
+    # Tissue that moves leaves depths unconfirmed as well, and has an advice of its own.
+    if hidden is None and facts.codes & codes_of("clear_view") and hold_still(facts) is None:
+        do = "choose a stretch without floating debris, or clear it away"
+        return Advice("clear_view", do, "hardly any depth of one frame is confirmed by others")
+    return hidden
 
 
 def off_the_wall(facts: Facts) -> Advice | None:

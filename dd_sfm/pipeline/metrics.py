@@ -36,7 +36,7 @@ UNSURE = 0.1
 """Median expected error, relative to the distance, above which a cloud is called unsure."""
 FEW_FRAMES = 6
 """Models of fewer frames check their poses badly: 7 % of the frames of such models were wrong."""
-LEAST_CONFIRMED, LEAST_MAPS = 0.15, 4
+LEAST_CONFIRMED, LEAST_MAPS = 0.2, 4
 """Share of the depths of references that others confirm, below which a model is doubted; fewest maps that tell it."""
 MORE_PARALLAX = "Where the camera hardly moves, a longer piece or a larger --every gives more parallax"
 KNOWN_CAMERA = (

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dd_sfm.ops.slices import slices
 from dd_sfm.structures import IntArray
 
 ROWS = 250_000
@@ -18,7 +19,7 @@ class FrameRows:
     """
 
     def __init__(self, frame: IntArray) -> None:
-        blocks = [slice(row, row + ROWS) for row in range(0, len(frame), ROWS)]
+        blocks = list(slices(len(frame), ROWS))
         parts = [np.unique(frame[block], return_counts=True) for block in blocks]
         self.frames = np.unique(np.concatenate([part[0] for part in parts])) if parts else np.zeros(0, frame.dtype)
         count = np.zeros(len(self.frames), np.int64)

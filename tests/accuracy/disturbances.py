@@ -18,9 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from registration_strides import COLOURS, WRONG, errors_by_frame
+from registration_strides import COLOURS, WRONG, errors_by_frame, finished_poses
 
-from dd_sfm.io.colmap_model import read_poses
 from dd_sfm.notes import NoteCode
 from dd_sfm.sfm.rigidity import ResidualGrowth
 
@@ -66,8 +65,7 @@ def figures(run, clip, code):
     if not (run / "metrics.json").is_file():
         return line
     metrics = json.loads((run / "metrics.json").read_text())
-    models = [read_poses(folder) for folder in sorted((run / "sparse").iterdir())]
-    off = errors_by_frame([{int(Path(name).stem): pose for name, pose in poses.items()} for poses in models], clip)
+    off = errors_by_frame(finished_poses(run), clip)
     right = sum(value < WRONG for value in off.values())
     line |= {"registered": len(off), "right": right, "wrong": len(off) - right, "points": metrics["points"]}
     growth = ResidualGrowth.read(metrics)

@@ -1,4 +1,4 @@
-"""Registration against stride: map every N-th frame of clips from several first frames, and count wrong frames.
+"""Registration against stride: reconstruct every N-th frame of clips from several first frames; count wrong frames.
 
     python tests/accuracy/registration_strides.py --work /tmp/strides --clip sinus=VIDEO,CALIBRATION,MASK,REFERENCE
 
@@ -6,6 +6,7 @@ REFERENCE is a folder of a rendered clip, a JHU sequence, or the run of the same
 model --reference` takes them; MASK may be empty. A frame is wrong that is further than 2 % of the reference's path from
 it after a robust alignment of its model: of the similarities that two frames give, the one that brings most frames that
 near, refined with these. Each configuration is a line of strides.jsonl in --work; a repeated call does what is missing.
+Poses are those of the finished models, in sparse/.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from matplotlib.lines import Line2D
 from dd_sfm.cameras import camera_centres
 from dd_sfm.errors import DDSfMError
 from dd_sfm.evaluation.model.pose_reference import open_pose_reference
+from dd_sfm.io import colmap_model
 from dd_sfm.io.run_folder import load_frames, read_poses
 from dd_sfm.pipeline.run import run
 from dd_sfm.pipeline.stage_work import RunRequest
@@ -101,19 +103,25 @@ def _refined(centres, rotations, reference, reference_rotations, near):
 
 
 def measure(clip, stride, start, features, work):
-    """Map one configuration and compare it with the reference."""
+    """Reconstruct one configuration and compare its models with the reference."""
     out = work / f"{clip.name}_{stride}_{start}_{features}"
     config = configure("preview", {"frames.every": stride, "frames.start": start, "features": features})
-    run(RunRequest(clip.video, out, config, clip.calibration, clip.mask, last="map"))
+    run(RunRequest(clip.video, out, config, clip.calibration, clip.mask, last="densify"))
     frames, found = load_frames(out), read_poses(out)
     numbers = {k: frame.index for k, frame in enumerate(frames.frames)}
-    off = errors_by_frame([{numbers[k]: pose for k, pose in poses.items()} for poses in found.models], clip.reference)
+    off = errors_by_frame(finished_poses(out), clip.reference)
     trust = {numbers[k]: value for model in found.confidence for k, value in model.items()}
     right = sum(value < WRONG for value in off.values())
     return Outcome(
         clip.name, stride, start, features, len(frames), right, len(off) - right,
         [len(poses) for poses in found.models], off, trust, [note.text for note in found.notes],
     )  # fmt: skip
+
+
+def finished_poses(run):
+    """cam_from_world (3, 4) by frame number of every model of a run."""
+    models = [colmap_model.read_poses(folder) for folder in sorted((run / "sparse").iterdir())]
+    return [{int(Path(name).stem): pose for name, pose in poses.items()} for poses in models]
 
 
 def errors_by_frame(models, reference):

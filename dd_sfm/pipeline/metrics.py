@@ -4,6 +4,7 @@ import resource
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from dd_sfm.structures import MapResult, Model, ModelScale, VerifiedPairs
 
 UNSURE = 0.1
 """Median expected error, relative to the distance, above which a cloud is called unsure."""
-FEW_FRAMES = 6
+LEAST_FRAMES = 6
 """Models of fewer frames check their poses badly: 7 % of the frames of such models were wrong."""
 LEAST_CONFIRMED, LEAST_MAPS = 0.2, 4
 """Share of the depths of references that others confirm, below which a model is doubted; fewest maps that tell it."""
@@ -80,7 +81,7 @@ def run_metrics(
     start_s = times.get("start", 0.0) + (start_s if is_work else 0.0)
     times |= {"start": start_s, "coverage": finite(coverage.get("seconds", 0.0))}
     models, frames, match, found = read_point_figures(out), read_frames(out), read_matches(out), read_poses(out)
-    told = [*pose_notes(found), *point_notes(models[0], frames.camera)]
+    told = [*pose_notes(found), *notes_by_model(models, frames.camera)]
     notes = [*frames.notes, *match.notes, *found.notes, *told, *further]
     return {
         "features": features,
@@ -238,16 +239,31 @@ def model_figures(model: Model) -> dict[str, float | int]:
 
 
 def pose_notes(found: MapResult) -> list[Note]:
-    """What makes checked poses of the first model doubtful all the same; nothing of poses that were given."""
-    size = len(found.models[0]) if found.models and any(found.confidence[:1]) else 0
-    others = {note.code for note in found.notes} & {NoteCode.POSES_UNCONFIRMED, NoteCode.KNOWN_POSES}
-    if others or not 0 < size < FEW_FRAMES:
+    """What makes checked poses of a model doubtful all the same; nothing of poses that were given."""
+    if {note.code for note in found.notes} & {NoteCode.POSES_UNCONFIRMED, NoteCode.KNOWN_POSES}:
         return []
-    text = (
-        f"the model has {size} frames, too few to check one another: the first and the last may be some per cent of "
-        "the path off, whatever their confidence. Use a longer piece, or more of its frames"
-    )
-    return [Note(NoteCode.FEW_FRAMES, text)]
+    notes = []
+    for k, (poses, confidence) in enumerate(zip(found.models, found.confidence, strict=False)):
+        if confidence and 0 < len(poses) < LEAST_FRAMES:
+            text = (
+                f"{_model_name(k)} has {len(poses)} frames, too few to check one another: the first and the last may "
+                "be some per cent of the path off, whatever their confidence. Use a longer piece, or more of its frames"
+            )
+            notes.append(Note(NoteCode.FEW_FRAMES, text))
+    return notes
+
+
+def _model_name(k: int) -> str:
+    return f"the model in sparse/{k}" if k else "the model"
+
+
+def notes_by_model(models: Sequence[Mapping[str, Any]], camera: PinholeCamera) -> list[Note]:
+    """What went less well with the points of every model; those after the first are named."""
+    notes = point_notes(models[0], camera)
+    for k, figures in enumerate(models[1:], start=1):
+        own = (note for note in point_notes(figures, camera) if note.code is not NoteCode.DENSE_SEARCH_ON_CPU)
+        notes += [replace(note, text=f"{_model_name(k)}: {note.text}") for note in own]
+    return notes
 
 
 def _confirmed_share(figures: Mapping[str, float | int | None]) -> float | None:

@@ -7,7 +7,7 @@ from dd_sfm.cameras import PinholeCamera
 from dd_sfm.io.lens import Lens
 from dd_sfm.io.run_folder import ExtractedFrames
 from dd_sfm.notes import Note, NoteCode
-from dd_sfm.pipeline.metrics import camera_figures, point_notes, pose_notes
+from dd_sfm.pipeline.metrics import camera_figures, notes_by_model, point_notes, pose_notes
 from dd_sfm.structures import MapResult, VerifiedPairs
 
 CAMERA = PinholeCamera(640, 480, 200.0, 200.0, 319.5, 239.5)
@@ -50,13 +50,14 @@ def test_depths_that_nothing_confirms_are_told_once():
 @pytest.mark.parametrize(
     ("sizes", "checked", "codes", "told"),
     [
-        ((5,), True, (), True),
-        ((6,), True, (), False),
-        # Only the first model is meant; SIFT's models are not checked, and given poses not found.
-        ((40, 4), True, (), False),
-        ((5,), False, (), False),
-        ((5,), True, (NoteCode.KNOWN_POSES,), False),
-        ((5,), True, (NoteCode.POSES_UNCONFIRMED,), False),
+        ((5,), True, (), ["the model has 5 frames"]),
+        ((6,), True, (), []),
+        ((40, 4), True, (), ["the model in sparse/1 has 4 frames"]),
+        ((5, 3), True, (), ["the model has 5 frames", "the model in sparse/1 has 3 frames"]),
+        # SIFT's models are not checked, and given poses not found.
+        ((5,), False, (), []),
+        ((5,), True, (NoteCode.KNOWN_POSES,), []),
+        ((5,), True, (NoteCode.POSES_UNCONFIRMED,), []),
     ],
 )
 def test_models_of_few_frames_are_doubted_whatever_their_confidence(sizes, checked, codes, told):
@@ -65,7 +66,17 @@ def test_models_of_few_frames_are_doubted_whatever_their_confidence(sizes, check
     notes = [Note(code, "") for code in codes]
     cameras = [CAMERA] * len(models)
     found = MapResult(models, cameras, "global", VerifiedPairs(1, 1, 1), {}, notes=notes, confidence=confidence)
-    assert [note.code for note in pose_notes(found)] == [NoteCode.FEW_FRAMES] * told
+    assert [(note.code, note.text.split(",")[0]) for note in pose_notes(found)] == [
+        (NoteCode.FEW_FRAMES, start) for start in told
+    ]
+
+
+def test_points_of_every_model_are_told_and_the_model_is_named():
+    good = {"depth_maps": 12, "dense_points": 900, "searched_on_cpu": True}
+    bad = good | {"depths_found": 5000, "depths_confirmed": 940}
+    notes = notes_by_model([good, bad], CAMERA)
+    assert [note.code for note in notes] == [NoteCode.DENSE_SEARCH_ON_CPU, NoteCode.FEW_DEPTHS_AGREE]
+    assert notes[1].text.startswith("the model in sparse/1: only 19 % of")
 
 
 def test_a_camera_that_is_not_known_is_mended_first():

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +144,12 @@ def _train(
 
 
 def _training_record(config: TrainConfig, sources: Sequence[str]) -> dict[str, str]:
-    """Metadata of the weights: the settings of their training, and the names of all sources, each once."""
-    return {"training": json.dumps({"config": dump_config(config), "data": list(dict.fromkeys(sources))})}
+    """Metadata of the weights: the settings of their training, and the names of all sources, each once.
+
+    The folder of prepared sources is left out: weights are passed on, and it is of one machine.
+    """
+    settings = dump_config(replace(config, cache=None))
+    return {"training": json.dumps({"config": settings, "data": list(dict.fromkeys(sources))})}
 
 
 def _log_resume(trainer: Trainer) -> None:

@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from plane_sequence import write_run
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from dd_sfm.errors import InputError, OutputError, StoppedError, TrainingError, UsageError, WeightsError
@@ -90,6 +91,12 @@ def test_what_a_training_leaves(go, tmp_path):
     assert read_image(out / "display" / "00000004_1_run_8-11.jpg").shape == (240, 640, 3)
     assert yaml.safe_load((out / "training.yaml").read_text())["config"]["steps"] == 4
     assert load_weights(str(out), CPU).dim == 64
+
+
+def test_weights_do_not_tell_folders_of_a_machine(go, tmp_path):
+    go(small(steps=1, cache=tmp_path / "prepared"))
+    with safe_open(tmp_path / "out" / "weights.safetensors", "pt") as file:
+        assert str(tmp_path) not in "".join(file.metadata().values())
 
 
 def test_changed_sources_and_settings_are_said(go, caplog):

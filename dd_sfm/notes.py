@@ -54,6 +54,7 @@ class NoteCode(StrEnum):
     MODEL_SPLIT = "model_split"
     POSES_UNCONFIRMED = "poses_unconfirmed"
     FEW_FRAMES = "few_frames"
+    MODELS_DOUBTED = "models_doubted"
     FALLBACK_MAPPER = "fallback_mapper"
     MAPPER_ENDED = "mapper_ended"
     SEVERAL_MODELS = "several_models"

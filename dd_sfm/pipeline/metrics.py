@@ -4,7 +4,6 @@ import resource
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.documents import finite
+from dd_sfm.features.given_poses import GIVEN
 from dd_sfm.io.known_poses import read_known_poses
 from dd_sfm.io.run_folder import (
     METRICS,
@@ -37,6 +37,8 @@ UNSURE = 0.1
 """Median expected error, relative to the distance, above which a cloud is called unsure."""
 LEAST_FRAMES = 6
 """Models of fewer frames check their poses badly: 7 % of the frames of such models were wrong."""
+MODELS_NAMED = 8
+"""Models that a note names; of more, the first ones."""
 LEAST_CONFIRMED, LEAST_MAPS = 0.2, 4
 """Share of the depths of references that others confirm, below which a model is doubted; fewest maps that tell it."""
 MORE_PARALLAX = "Where the camera hardly moves, a longer piece or a larger --every gives more parallax"
@@ -81,7 +83,7 @@ def run_metrics(
     start_s = times.get("start", 0.0) + (start_s if is_work else 0.0)
     times |= {"start": start_s, "coverage": finite(coverage.get("seconds", 0.0))}
     models, frames, match, found = read_point_figures(out), read_frames(out), read_matches(out), read_poses(out)
-    told = [*pose_notes(found), *notes_by_model(models, frames.camera)]
+    told = [*pose_notes(found), *point_notes(models[0], frames.camera), *side_model_notes(found, models)]
     notes = [*frames.notes, *match.notes, *found.notes, *told, *further]
     return {
         "features": features,
@@ -239,31 +241,40 @@ def model_figures(model: Model) -> dict[str, float | int]:
 
 
 def pose_notes(found: MapResult) -> list[Note]:
-    """What makes checked poses of a model doubtful all the same; nothing of poses that were given."""
-    if {note.code for note in found.notes} & {NoteCode.POSES_UNCONFIRMED, NoteCode.KNOWN_POSES}:
+    """What makes checked poses of the first model doubtful all the same; nothing of poses that were given."""
+    if not found.models or not _checks_badly(found, 0):
         return []
-    notes = []
-    for k, (poses, confidence) in enumerate(zip(found.models, found.confidence, strict=False)):
-        if confidence and 0 < len(poses) < LEAST_FRAMES:
-            text = (
-                f"{_model_name(k)} has {len(poses)} frames, too few to check one another: the first and the last may "
-                "be some per cent of the path off, whatever their confidence. Use a longer piece, or more of its frames"
-            )
-            notes.append(Note(NoteCode.FEW_FRAMES, text))
-    return notes
+    which = "the largest model" if len(found.models) > 1 else "the model"
+    text = (
+        f"{which} has {len(found.models[0])} frames, too few to check one another: the first and the last may be some "
+        "per cent of the path off, whatever their confidence. Use a longer piece, or more of its frames"
+    )
+    return [Note(NoteCode.FEW_FRAMES, text)]
 
 
-def _model_name(k: int) -> str:
-    return f"the model in sparse/{k}" if k else "the model"
+def _checks_badly(found: MapResult, number: int) -> bool:
+    """Whether a model's poses were found and checked, by few frames."""
+    others = {note.code for note in found.notes} & {NoteCode.POSES_UNCONFIRMED, NoteCode.KNOWN_POSES}
+    is_checked = found.mapper != GIVEN and not others and any(found.confidence[number : number + 1])
+    return is_checked and 0 < len(found.models[number]) < LEAST_FRAMES
 
 
-def notes_by_model(models: Sequence[Mapping[str, Any]], camera: PinholeCamera) -> list[Note]:
-    """What went less well with the points of every model; those after the first are named."""
-    notes = point_notes(models[0], camera)
-    for k, figures in enumerate(models[1:], start=1):
-        own = (note for note in point_notes(figures, camera) if note.code is not NoteCode.DENSE_SEARCH_ON_CPU)
-        notes += [replace(note, text=f"{_model_name(k)}: {note.text}") for note in own]
-    return notes
+def side_model_notes(found: MapResult, models: Sequence[Mapping[str, Any]]) -> list[Note]:
+    """The models after the first that are to be doubted, in one note."""
+    few = [k for k in range(1, len(found.models)) if _checks_badly(found, k)]
+    shares = [_confirmed_share(figures) for figures in models]
+    apart = [k for k, share in enumerate(shares) if k and share is not None and share < LEAST_CONFIRMED]
+    reasons = [
+        *([f"{_model_names(few)}: fewer than {LEAST_FRAMES} frames, too few to check one another"] if few else []),
+        *([f"{_model_names(apart)}: hardly any depth found in one frame is confirmed by others"] if apart else []),
+    ]
+    text = f"of the further models some are to be doubted ({'; '.join(reasons)})"
+    return [Note(NoteCode.MODELS_DOUBTED, text)] if reasons else []
+
+
+def _model_names(numbers: Sequence[int]) -> str:
+    named = ", ".join(f"sparse/{k}" for k in numbers[:MODELS_NAMED])
+    return named + (", ..." if len(numbers) > MODELS_NAMED else "")
 
 
 def _confirmed_share(figures: Mapping[str, float | int | None]) -> float | None:

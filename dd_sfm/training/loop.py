@@ -146,7 +146,7 @@ def _train(
 def _training_record(config: TrainConfig, sources: Sequence[str]) -> dict[str, str]:
     """Metadata of the weights: the settings of their training, and the names of all sources, each once.
 
-    The folder of prepared sources is left out: weights are passed on, and it is of one machine.
+    Without the folder of prepared sources, which is a path on one machine: weights are given to others.
     """
     settings = dump_config(replace(config, cache=None))
     return {"training": json.dumps({"config": settings, "data": list(dict.fromkeys(sources))})}

@@ -106,21 +106,22 @@ def measure(clip, stride, start, features, work):
     """Reconstruct one configuration and compare its models with the reference."""
     out = work / f"{clip.name}_{stride}_{start}_{features}"
     config = configure("preview", {"frames.every": stride, "frames.start": start, "features": features})
-    run(RunRequest(clip.video, out, config, clip.calibration, clip.mask, last="densify"))
-    frames, found = load_frames(out), read_poses(out)
+    metrics = run(RunRequest(clip.video, out, config, clip.calibration, clip.mask, last="densify"))
+    frames, found, finished = load_frames(out), read_poses(out), finished_poses(out)
     numbers = {k: frame.index for k, frame in enumerate(frames.frames)}
-    off = errors_by_frame(finished_poses(out), clip.reference)
+    off = errors_by_frame(finished, clip.reference)
     trust = {numbers[k]: value for model in found.confidence for k, value in model.items()}
     right = sum(value < WRONG for value in off.values())
     return Outcome(
         clip.name, stride, start, features, len(frames), right, len(off) - right,
-        [len(poses) for poses in found.models], off, trust, [note.text for note in found.notes],
+        [len(poses) for poses in finished], off, trust, metrics["degradations"],
     )  # fmt: skip
 
 
-def finished_poses(run):
-    """cam_from_world (3, 4) by frame number of every model of a run."""
-    models = [colmap_model.read_poses(folder) for folder in sorted((run / "sparse").iterdir())]
+def finished_poses(folder):
+    """cam_from_world (3, 4) by frame number of every model of a run of one video."""
+    numbers = sorted(int(model.name) for model in (folder / "sparse").iterdir())
+    models = [colmap_model.read_poses(folder / "sparse" / str(number)) for number in numbers]
     return [{int(Path(name).stem): pose for name, pose in poses.items()} for poses in models]
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from dd_sfm.cameras import PinholeCamera
+from dd_sfm.features.given_poses import GIVEN
 from dd_sfm.io.lens import Lens
 from dd_sfm.io.run_folder import ExtractedFrames
 from dd_sfm.notes import Note, NoteCode
-from dd_sfm.pipeline.metrics import camera_figures, notes_by_model, point_notes, pose_notes
+from dd_sfm.pipeline.metrics import camera_figures, point_notes, pose_notes, side_model_notes
 from dd_sfm.structures import MapResult, VerifiedPairs
 
 CAMERA = PinholeCamera(640, 480, 200.0, 200.0, 319.5, 239.5)
@@ -47,36 +48,49 @@ def test_depths_that_nothing_confirms_are_told_once():
     assert [note.code for note in point_notes(few, CAMERA)] == [NoteCode.FEW_DEPTHS_AGREE]
 
 
-@pytest.mark.parametrize(
-    ("sizes", "checked", "codes", "told"),
-    [
-        ((5,), True, (), ["the model has 5 frames"]),
-        ((6,), True, (), []),
-        ((40, 4), True, (), ["the model in sparse/1 has 4 frames"]),
-        ((5, 3), True, (), ["the model has 5 frames", "the model in sparse/1 has 3 frames"]),
-        # SIFT's models are not checked, and given poses not found.
-        ((5,), False, (), []),
-        ((5,), True, (NoteCode.KNOWN_POSES,), []),
-        ((5,), True, (NoteCode.POSES_UNCONFIRMED,), []),
-    ],
-)
-def test_models_of_few_frames_are_doubted_whatever_their_confidence(sizes, checked, codes, told):
+def mapped(sizes, checked=True, codes=(), mapper="global"):
+    """A result of mapping with models of so many frames."""
     models = [dict.fromkeys(range(size), np.eye(3, 4)) for size in sizes]
-    confidence = [dict.fromkeys(model, 0.97) if checked else {} for model in models]
+    confidence = [dict.fromkeys(model, 0.97) for model in models] if checked else []
     notes = [Note(code, "") for code in codes]
     cameras = [CAMERA] * len(models)
-    found = MapResult(models, cameras, "global", VerifiedPairs(1, 1, 1), {}, notes=notes, confidence=confidence)
-    assert [(note.code, note.text.split(",")[0]) for note in pose_notes(found)] == [
-        (NoteCode.FEW_FRAMES, start) for start in told
-    ]
+    return MapResult(models, cameras, mapper, VerifiedPairs(1, 1, 1), {}, notes=notes, confidence=confidence)
 
 
-def test_points_of_every_model_are_told_and_the_model_is_named():
-    good = {"depth_maps": 12, "dense_points": 900, "searched_on_cpu": True}
-    bad = good | {"depths_found": 5000, "depths_confirmed": 940}
-    notes = notes_by_model([good, bad], CAMERA)
-    assert [note.code for note in notes] == [NoteCode.DENSE_SEARCH_ON_CPU, NoteCode.FEW_DEPTHS_AGREE]
-    assert notes[1].text.startswith("the model in sparse/1: only 19 % of")
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (mapped([5]), "the model has 5 frames"),
+        (mapped([5, 3]), "the largest model has 5 frames"),
+        (mapped([6]), ""),
+        (mapped([40, 4]), ""),
+        # SIFT's models are not checked, and given poses not found.
+        (mapped([5], checked=False), ""),
+        (mapped([5], mapper=GIVEN), ""),
+        (mapped([5], codes=[NoteCode.KNOWN_POSES]), ""),
+        (mapped([5], codes=[NoteCode.POSES_UNCONFIRMED]), ""),
+    ],
+)
+def test_a_model_of_few_frames_is_doubted_whatever_its_confidence(found, told):
+    notes = pose_notes(found)
+    assert [note.code for note in notes] == [NoteCode.FEW_FRAMES] * bool(told)
+    assert all(note.text.startswith(told) for note in notes)
+
+
+SOUND = {"depth_maps": 12, "dense_points": 900, "depths_found": 5000, "depths_confirmed": 2500}
+APART = SOUND | {"depths_confirmed": 940}
+
+
+def test_further_models_are_doubted_in_one_note():
+    assert side_model_notes(mapped([40]), [APART]) == []
+    assert side_model_notes(mapped([40, 9]), [SOUND, SOUND]) == []
+    assert side_model_notes(mapped([40, 4], checked=False), [SOUND, {}]) == []
+    (note,) = side_model_notes(mapped([40, 9, 4, 3]), [APART, APART, SOUND, {}])
+    assert note.code is NoteCode.MODELS_DOUBTED
+    assert "sparse/2, sparse/3: fewer than 6 frames" in note.text
+    assert "sparse/1: hardly any depth" in note.text
+    (many,) = side_model_notes(mapped([40] + [4] * 20), [SOUND] * 21)
+    assert "sparse/8, ...: fewer" in many.text
 
 
 def test_a_camera_that_is_not_known_is_mended_first():

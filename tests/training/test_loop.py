@@ -93,9 +93,10 @@ def test_what_a_training_leaves(go, tmp_path):
     assert load_weights(str(out), CPU).dim == 64
 
 
-def test_weights_do_not_tell_folders_of_a_machine(go, tmp_path):
+@pytest.mark.parametrize("name", ["weights", "last"])
+def test_weights_do_not_record_local_paths(go, tmp_path, name):
     go(small(steps=1, cache=tmp_path / "prepared"))
-    with safe_open(tmp_path / "out" / "weights.safetensors", "pt") as file:
+    with safe_open(tmp_path / "out" / f"{name}.safetensors", "pt") as file:
         assert str(tmp_path) not in "".join(file.metadata().values())
 
 

@@ -29,8 +29,9 @@ NOTE_RULES: dict[NoteCode, str | None] = {
     NoteCode.NO_DEPTH_AGREEMENT: "move_sideways",
     NoteCode.FEW_DEPTHS_AGREE: "clear_view",
     NoteCode.UNCERTAIN_POINTS: "move_sideways",
-    # What the rules ask the figures for: the frames used, and others of which a few do no harm.
+    # What the rules ask the figures for: the frames used, other models, and others of which a few do no harm.
     NoteCode.FEW_FRAMES: None,
+    NoteCode.MODELS_DOUBTED: None,
     NoteCode.FRAMES_FEATURELESS: None,
     NoteCode.FRAMES_OBSCURED: None,
     NoteCode.FRAMES_BLURRED: None,

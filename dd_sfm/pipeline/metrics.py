@@ -36,7 +36,7 @@ from dd_sfm.structures import MapResult, Model, ModelScale, VerifiedPairs
 UNSURE = 0.1
 """Median expected error, relative to the distance, above which a cloud is called unsure."""
 LEAST_FRAMES = 6
-"""Models of fewer frames check their poses badly: 7 % of the frames of such models were wrong."""
+"""Models of fewer frames check their poses badly: 5 % of the frames of such models were wrong."""
 MODELS_NAMED = 8
 """Models that a note names; of more, the first ones."""
 LEAST_CONFIRMED, LEAST_MAPS = 0.2, 4

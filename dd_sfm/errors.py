@@ -5,7 +5,7 @@ prints them and turns them into exit codes; broken invariants of our own use ``a
 """
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 MOST_CHARACTERS = 2000
@@ -27,6 +27,11 @@ def one_line(text: object) -> str:
     if len(line) > MOST_CHARACTERS:
         line = f"{line[: MOST_CHARACTERS // 2]} ... {line[-MOST_CHARACTERS // 2 :]}"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Names with commas between them; of more than ``most`` the first ones."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def reason_of(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 import pytest
 
 from dd_sfm.__main__ import main
-from dd_sfm.errors import reason_of
+from dd_sfm.errors import listed, reason_of
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,8 @@ def test_ctrl_c_while_modules_are_loaded_is_one_line(monkeypatch, capsys):
         main()
     assert end.value.code == 130
     assert capsys.readouterr().err == "dd-sfm: stopped; repeat the command to start again\n"
+
+
+def test_of_many_names_the_first_are_listed():
+    assert listed(["a", "b"], 2) == "a, b"
+    assert listed(["a", "b", "c"], 2) == "a, b, ..."

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from dd_sfm.documents import parse_json, regular
-from dd_sfm.errors import WeightsError, reason_of
+from dd_sfm.errors import WeightsError, listed, reason_of
 from dd_sfm.features.networks import ARCHITECTURES, build_network
 from dd_sfm.io.atomic import write_bytes
 from dd_sfm.io.shortage import raise_if_short
@@ -207,7 +207,7 @@ def _check_tensors(
     if not (missing or unexpected or wrong):
         return
     problems = [
-        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        f"{len(names)} {kind} ({listed(names, 3)})"
         for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", sorted(wrong)))
         if names
     ]

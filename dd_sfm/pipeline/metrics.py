@@ -11,6 +11,7 @@ import numpy as np
 
 from dd_sfm.cameras import PinholeCamera
 from dd_sfm.documents import finite
+from dd_sfm.errors import listed
 from dd_sfm.features.given_poses import GIVEN
 from dd_sfm.io.known_poses import read_known_poses
 from dd_sfm.io.run_folder import (
@@ -264,17 +265,14 @@ def side_model_notes(found: MapResult, models: Sequence[Mapping[str, Any]]) -> l
     few = [k for k in range(1, len(found.models)) if _checks_badly(found, k)]
     shares = [_confirmed_share(figures) for figures in models]
     apart = [k for k, share in enumerate(shares) if k and share is not None and share < LEAST_CONFIRMED]
-    reasons = [
-        *([f"{_model_names(few)}: fewer than {LEAST_FRAMES} frames, too few to check one another"] if few else []),
-        *([f"{_model_names(apart)}: hardly any depth found in one frame is confirmed by others"] if apart else []),
-    ]
+    doubted = {
+        f"fewer than {LEAST_FRAMES} frames, too few to check one another": few,
+        "hardly any depth found in one frame is confirmed by others": apart,
+    }
+    named = {why: listed([f"sparse/{k}" for k in numbers], MODELS_NAMED) for why, numbers in doubted.items()}
+    reasons = [f"{names}: {why}" for why, names in named.items() if names]
     text = f"of the further models some are to be doubted ({'; '.join(reasons)})"
     return [Note(NoteCode.MODELS_DOUBTED, text)] if reasons else []
-
-
-def _model_names(numbers: Sequence[int]) -> str:
-    named = ", ".join(f"sparse/{k}" for k in numbers[:MODELS_NAMED])
-    return named + (", ..." if len(numbers) > MODELS_NAMED else "")
 
 
 def _confirmed_share(figures: Mapping[str, float | int | None]) -> float | None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from dd_sfm.errors import listed
 from dd_sfm.io.source import SourceInfo
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.pipeline.cuts import Boundary, find_cuts
@@ -52,7 +53,7 @@ def cut_notes(info: SourceInfo, cuts: Sequence[Boundary]) -> list[Note]:
     """Where the cuts are."""
     if not cuts:
         return []
-    named = ", ".join(_where(info, cut) for cut in cuts[:NAMED]) + (", ..." if len(cuts) > NAMED else "")
+    named = listed([_where(info, cut) for cut in cuts], NAMED)
     found = "1 cut" if len(cuts) == 1 else f"{len(cuts)} cuts"
     text = f"{found} in the video, between frames {named}: the pieces are matched on their own, and where they overlap"
     return [Note(NoteCode.CUTS, text)]

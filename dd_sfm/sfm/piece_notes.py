@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from dd_sfm.errors import listed
 from dd_sfm.notes import Note, NoteCode
 from dd_sfm.structures import FloatArray, FrameSet, ModelScale
 
@@ -82,8 +83,7 @@ def piece_notes(models: Sequence[Mapping[int, FloatArray]], frames: FrameSet) ->
 
 def frame_names(positions: Sequence[int], frames: FrameSet) -> str:
     """Frames by name, the first ones where there are many."""
-    named = ", ".join(frames.frames[position].label for position in positions[:NAMED])
-    return named + (", ..." if len(positions) > NAMED else "")
+    return listed([frames.frames[position].label for position in positions], NAMED)
 
 
 def model_text(poses: Mapping[int, FloatArray], frames: FrameSet) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dd_sfm.cameras import PinholeCamera, inverse_pose, world_to_camera
-from dd_sfm.errors import InputError
+from dd_sfm.errors import InputError, listed
 from dd_sfm.io.jhu import read_sequence
 from dd_sfm.io.scene import Scene, open_scene, undistorted_size
 
@@ -46,10 +46,9 @@ def read_structure(folder: Path) -> Structure:
     found = _from_jhu(folder) if (folder / "motion.yaml").is_file() else _from_scene(open_scene(folder))
     missing = [p.name for p in found.paths if not p.is_file()]
     if missing:
-        names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(
-            f"{folder}: {len(missing)} of {len(found.paths)} frames with a pose are missing ({names}); expected them "
-            "beside the poses (JHU), or in images/ or frames/ (COLMAP, run)"
+            f"{folder}: {len(missing)} of {len(found.paths)} frames with a pose are missing "
+            f"({listed(missing, 3)}); expected them beside the poses (JHU), or in images/ or frames/ (COLMAP, run)"
         )
     return found
 
